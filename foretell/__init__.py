@@ -1,0 +1,1 @@
+"""foretell: train language models on your own text, compare them fairly, carry them over."""
