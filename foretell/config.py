@@ -199,9 +199,16 @@ def override(tree: Mapping[str, Any], overrides: Sequence[str] | Mapping[str, An
 def validate(cls: type[C], tree: Mapping[str, Any], where: str) -> C:
     """A config from a tree, or a `ConfigError` of one line: file, key, problem, nearest right name."""
     try:
-        return cls.model_validate(dict(tree))
+        return cls.model_validate(freeze(tree))
     except ValidationError as problem:
         raise ConfigError(explain(cls, problem, where)) from None
+
+
+def freeze(tree: Any) -> Any:
+    """The tree with lists as tuples: configs are immutable, and strict about it."""
+    if isinstance(tree, Mapping):
+        return {key: freeze(value) for key, value in tree.items()}
+    return tuple(freeze(item) for item in tree) if isinstance(tree, list | tuple) else tree
 
 
 def explain(cls: type[Config], problem: ValidationError, where: str) -> str:
@@ -233,8 +240,8 @@ def locate(cls: type[Config], loc: tuple[int | str, ...]) -> tuple[str, type[Con
     members: dict[str, type[Config]] = {}
     parts: list[str] = []
     for part in loc:
-        if part in members:  # the tag of a union
-            owner, members = members[str(part)], {}
+        if members and (part in members or part == "outside"):  # the tag of a union, not a key
+            owner, members = members.get(str(part)), {}
             continue
         parts.append(str(part))
         if isinstance(part, int):  # an item of a list: the members stay those of the list
