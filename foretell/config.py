@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_serializer, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 Tree = dict[str, Any]
@@ -43,6 +44,38 @@ class Config(BaseModel):
         """The value of `kind` that selects this class; outside classes go by their dotted path."""
         field = cls.model_fields.get("kind")
         return str(field.default) if field else f"{cls.__module__}:{cls.__qualname__}"
+
+
+UNITS = {"steps": "steps", "epochs": "epochs", "tokens": "tokens", "s": "seconds", "m": "minutes", "h": "hours"}
+_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
+
+
+class Amount(BaseModel):
+    """How much training: `"300steps"`, `"2epochs"`, `"5e6tokens"`, or time as `"90s"`, `"10m"`, `"2h"`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float
+    unit: Literal["steps", "epochs", "tokens", "seconds"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        match = re.fullmatch(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([a-z]+)\s*", given)
+        names = {unit: unit for unit in UNITS.values()} | UNITS | {u[:-1]: u for u in UNITS.values()}
+        if not match or match[2] not in names or float(match[1]) <= 0:
+            raise ValueError(f'{given!r} is not an amount; write "300steps", "2epochs", "5e6tokens" or "10m"')
+        unit = names[match[2]]
+        return {"value": float(match[1]) * _SECONDS.get(unit, 1), "unit": "seconds" if unit in _SECONDS else unit}
+
+    @model_serializer
+    def _write(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        return f"{self.value:g}{'s' if self.unit == 'seconds' else self.unit}"
 
 
 class Tagged:

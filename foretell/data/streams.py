@@ -1,0 +1,257 @@
+"""Batches of running text, as a pure function of (seed, step).
+
+One idea serves truncated back-propagation through time, paragraph- and sentence-level models and evaluation: a *lane* is a
+stretch of tokens read from left to right with carried state. Lanes are processed in groups of B rows; a group is cut
+into windows of T steps. `streams` has one group whose B lanes are the columns of the whole text; `documents` and
+`lines` have a lane each, of similar length within a group, and start every lane from a fresh state.
+
+Every token is a target exactly once: the input before a lane's first token is the token before it in the text, or
+the boundary token where the state is meant to know nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foretell.config import Config, ConfigError, Tagged
+from foretell.types import IGNORED, Batch, Inputs
+
+Ints = NDArray[np.int64]
+
+
+class Text(Protocol):
+    """What batches need of a split of a store."""
+
+    @property
+    def tokens(self) -> NDArray[np.unsignedinteger]:
+        """[N] the token ids, memory-mapped"""
+
+    @property
+    def documents(self) -> Ints:
+        """[number of documents + 1] where each document starts, and the end"""
+
+    @property
+    def lines(self) -> Ints:
+        """[number of lines + 1] where each line starts, and the end"""
+
+
+class StreamsConfig(Config):
+    """The text as parallel columns with carried state: truncated back-propagation through time."""
+
+    kind: Literal["streams"] = "streams"
+    batch: int = 20
+    """columns"""
+    length: int = 70
+    """time steps of a window"""
+    jitter: float = 0.0
+    """standard deviation of random window lengths (AWD-LSTM: 5); 0: all alike"""
+    halved: float = 0.05
+    """how often a random window is drawn around half the length"""
+    shortest: int = 5
+    """no random window is shorter"""
+    beyond: int = 20
+    """no random window is longer than `length` + this"""
+
+    def build(self, text: Text, boundary: int, seed: int) -> Windows:
+        """The batches of one split."""
+        lanes = columns(len(text.tokens), self.batch, text, boundary)
+        return Windows(text, lanes, self, seed)
+
+    def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
+        """Window lengths that cover `steps` time steps, each with its factor on the learning rate.
+
+        The random rule is that of AWD-LSTM (arXiv:1708.02182, section 5): around `length`, or half of it now and then;
+        the factor is drawn length / `length`, taken before the end of the text cuts the last window short.
+        """
+        result = []
+        while steps > 0:
+            drawn = self.length
+            if self.jitter > 0:
+                middle = self.length / 2 if random.random() < self.halved else self.length
+                drawn = max(self.shortest, int(random.normal(middle, self.jitter)))
+                drawn = min(drawn, self.length + self.beyond)
+            result.append((min(drawn, steps), drawn / self.length))
+            steps -= drawn
+        return result
+
+
+class _UnitsConfig(Config):
+    batch: int = 32
+    """units side by side"""
+    length: int = 128
+    """time steps of a window; longer units go on in the next one, with carried state"""
+
+    def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
+        """Windows of `length` over the longest unit of a group."""
+        return [(min(self.length, steps - begin), 1.0) for begin in range(0, steps, self.length)]
+
+
+class DocumentsConfig(_UnitsConfig):
+    """Every document from a fresh state, documents of similar length side by side."""
+
+    kind: Literal["documents"] = "documents"
+
+    def build(self, text: Text, boundary: int, seed: int) -> Windows:
+        """The batches of one split."""
+        return Windows(text, units(text.documents, boundary), self, seed, shuffled=True)
+
+
+class LinesConfig(_UnitsConfig):
+    """Every line from a fresh state: a sentence- or paragraph-level model."""
+
+    kind: Literal["lines"] = "lines"
+
+    def build(self, text: Text, boundary: int, seed: int) -> Windows:
+        """The batches of one split."""
+        return Windows(text, units(text.lines, boundary), self, seed, shuffled=True)
+
+
+BatchesChoice = Annotated[StreamsConfig | DocumentsConfig | LinesConfig, Tagged()]
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Stretches of a text, each read from left to right."""
+
+    start: Ints
+    """[L] index of each lane's first token"""
+    end: Ints
+    """[L] one past its last token"""
+    before: Ints
+    """[L] the input in front of its first token"""
+
+
+def columns(tokens: int, count: int, text: Text, boundary: int) -> Lanes:
+    """A text of so many tokens as `count` lanes of equal length; the last ones may be shorter, none is dropped."""
+    if tokens == 0:
+        raise ConfigError("this split has no tokens; give it some text")
+    height = -(-tokens // count)
+    start = np.arange(0, tokens, height, dtype=np.int64)
+    before = np.full(len(start), boundary, dtype=np.int64)
+    before[1:] = text.tokens[start[1:] - 1]
+    return Lanes(start, np.minimum(start + height, tokens), before)
+
+
+def units(offsets: Ints, boundary: int) -> Lanes:
+    """Every stretch between neighbouring offsets as a lane that starts after a boundary; empty ones are left out."""
+    start, end = np.asarray(offsets[:-1]), np.asarray(offsets[1:])
+    filled = end > start
+    if not filled.any():
+        raise ConfigError("this split has no tokens; give it some text")
+    return Lanes(start[filled], end[filled], np.full(int(filled.sum()), boundary, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The windows of one pass over the text."""
+
+    groups: list[Ints]
+    """the lanes of each group"""
+    group: Ints
+    """[K] which group a window belongs to"""
+    begin: Ints
+    """[K] where it starts within its lanes"""
+    steps: Ints
+    """[K] how long it is"""
+    rate: NDArray[np.float64]
+    """[K] its factor on the learning rate"""
+
+
+class Cutter(Protocol):
+    """What `Windows` needs of a configuration."""
+
+    @property
+    def batch(self) -> int:
+        """rows"""
+
+    def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
+        """window lengths and rate factors that cover so many time steps"""
+
+
+class Windows(Sequence[Batch]):
+    """Batch k of endless epochs, for any k at any time; `len` is the number of the first epoch."""
+
+    def __init__(
+        self, text: Text, lanes: Lanes, config: Cutter, seed: int = 0, *, shuffled: bool = False
+    ) -> None:
+        self.text, self.lanes, self.config, self.seed, self.shuffled = text, lanes, config, seed, shuffled
+        self._ends: list[int] = []  # one past the last window of each epoch looked at so far
+        self.epoch = lru_cache(maxsize=2)(self._epoch)
+
+    def __len__(self) -> int:
+        return len(self.epoch(0).steps)
+
+    def locate(self, k: int) -> tuple[int, int, int]:
+        """Where window k is: its epoch, its place there, and how many windows that epoch has."""
+        while not self._ends or self._ends[-1] <= k:
+            begin = self._ends[-1] if self._ends else 0
+            self._ends.append(begin + len(self.epoch(len(self._ends)).steps))
+        epoch = int(np.searchsorted(self._ends, k, side="right"))
+        begin = self._ends[epoch - 1] if epoch else 0
+        return epoch, k - begin, self._ends[epoch] - begin
+
+    def __getitem__(self, k: int) -> Batch:  # type: ignore[override]
+        number, place, _ = self.locate(k)
+        epoch = self.epoch(number)
+        lanes, begin = epoch.groups[epoch.group[place]], int(epoch.begin[place])
+        return self._batch(lanes, begin, int(epoch.steps[place]), float(epoch.rate[place]))
+
+    def target_positions(self, k: int) -> Ints:
+        """[B, T] index in the text of each target of window k; -1 where there is none."""
+        number, place, _ = self.locate(k)
+        epoch = self.epoch(number)
+        lanes = epoch.groups[epoch.group[place]]
+        at = self.lanes.start[lanes, None] + int(epoch.begin[place]) + np.arange(epoch.steps[place])
+        return np.where(at < self.lanes.end[lanes, None], at, -1)
+
+    def _batch(self, lanes: Ints, begin: int, steps: int, rate: float) -> Batch:
+        start, end = self.lanes.start[lanes], self.lanes.end[lanes]
+        at = start[:, None] + begin + np.arange(steps)  # [B, T] index of each target
+        real = at < end[:, None]
+        last = len(self.text.tokens) - 1
+        targets = self.text.tokens[np.minimum(at, last)].astype(np.int64)
+        tokens = self.text.tokens[np.clip(at - 1, 0, last)].astype(np.int64)
+        fresh = None
+        if begin == 0:
+            tokens[:, 0] = self.lanes.before[lanes]
+            fresh = torch.ones(len(lanes), dtype=torch.bool)
+        lengths = None
+        if not real.all():
+            targets[~real], tokens[~real] = IGNORED, 0
+            lengths = torch.from_numpy(real.sum(1))
+        inputs = Inputs(tokens=torch.from_numpy(tokens), lengths=lengths, fresh=fresh)
+        return Batch(inputs=inputs, targets=torch.from_numpy(targets), rate=rate)
+
+    def _epoch(self, number: int) -> Epoch:
+        random = np.random.Generator(np.random.Philox(key=[self.seed, number]))
+        groups = self._groups(random)
+        group, begin, steps, rates = [], [], [], []
+        for i, lanes in enumerate(groups):
+            at = 0
+            longest = int((self.lanes.end[lanes] - self.lanes.start[lanes]).max())
+            for length, rate in self.config.cuts(longest, random):
+                group.append(i)
+                begin.append(at)
+                steps.append(length)
+                rates.append(rate)
+                at += length
+        return Epoch(groups, np.array(group), np.array(begin), np.array(steps), np.array(rates))
+
+    def _groups(self, random: np.random.Generator) -> list[Ints]:
+        """Lanes in groups of `batch`: in order, or shuffled with lanes of similar length together."""
+        count, batch = len(self.lanes.start), self.config.batch
+        if not self.shuffled:
+            return [np.arange(i, min(i + batch, count)) for i in range(0, count, batch)]
+        order = random.permutation(count)
+        length = (self.lanes.end - self.lanes.start)[order]
+        pool = np.arange(count) // (64 * batch)  # sort within pools of 64 groups: little padding, still random
+        order = order[np.lexsort((length, pool))]
+        groups = [order[i : i + batch] for i in range(0, count, batch)]
+        return [groups[i] for i in random.permutation(len(groups))]

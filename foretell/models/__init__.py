@@ -1,0 +1,1 @@
+"""Backbones: `(tokens, state) -> (hidden, state)`."""

@@ -1,0 +1,35 @@
+"""What every neural language model offers to objectives, heads, optimisers and parallelism."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from torch import nn
+
+from foretell.nn.embedding import TokenEmbedding
+from foretell.types import Hidden, Inputs, State
+
+
+class Backbone(nn.Module):
+    """A function `(tokens, state) -> (hidden, state)`; abstract: subclasses are final.
+
+    `reads` names what it understands beyond tokens, so that an objective can be refused when it is built instead of
+    failing in the middle of training: "causal" (position t sees nothing after t), "bidirectional", "state",
+    "lengths", "segments", "documents", "task", "visible", "query".
+    """
+
+    reads: ClassVar[frozenset[str]]
+    dim: int
+    """width of `Hidden.last`"""
+    embedding: TokenEmbedding
+    blocks: nn.ModuleList
+    """layers from input to output: what FSDP wraps, unfreezing thaws, layer-wise rates scale, layer mixing mixes"""
+
+    @abstractmethod
+    def forward(self, inputs: Inputs, state: State) -> Hidden:
+        """inputs of [B, T], state from the previous window or None -> Hidden, with the state for the next window."""
+
+    @abstractmethod
+    def initial_state(self, rows: int) -> State:
+        """The state of rows that have seen nothing yet."""

@@ -1,0 +1,1 @@
+"""Layers: embeddings, dropout, recurrent cells, output heads."""

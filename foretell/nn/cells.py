@@ -1,0 +1,10 @@
+"""The recurrent cells there are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from foretell.config import Tagged
+from foretell.nn.lstm import GRUConfig, LSTMConfig, RNNConfig
+
+CellChoice = Annotated[LSTMConfig | GRUConfig | RNNConfig, Tagged()]

@@ -1,0 +1,45 @@
+"""Dropout as recurrent language models use it.
+
+Sources: Gal and Ghahramani 2016 (arXiv:1512.05287) for masks shared over time and for whole words of the embedding;
+Merity, Keskar and Socher 2018 (AWD-LSTM, arXiv:1708.02182) for how they are combined.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def keep_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
+    """A mask of zeros and 1 / (1 - rate) with expectation 1, of like's dtype and device."""
+    # note: thresholding uniform numbers is several times faster on a CPU than bernoulli_
+    return (torch.rand(shape, device=like.device) >= rate).to(like.dtype).mul_(1 / (1 - rate))
+
+
+def dropout(inputs: Tensor, rate: float, training: bool, locked: bool) -> Tensor:
+    """Dropout of inputs [B, T, D]; `locked`: one mask [B, 1, D] for all time steps of a row."""
+    if not training or rate == 0:
+        return inputs
+    rows, steps, width = inputs.shape
+    return inputs * keep_mask(inputs, (rows, 1 if locked else steps, width), rate)
+
+
+def weight_drop(weight: Tensor, rate: float, training: bool) -> Tensor:
+    """DropConnect on a recurrent weight: drawn once a call, so once a window, for all rows and time steps.
+
+    The raw weight is not changed and gets the gradient; in evaluation it is returned as it is.
+    """
+    if not training or rate == 0:
+        return weight
+    return weight * keep_mask(weight, tuple(weight.shape), rate)
+
+
+def word_dropout(embedded: Tensor, tokens: Tensor, vocabulary: int, rate: float, training: bool) -> Tensor:
+    """Embedding dropout: whole words vanish for a window, all their occurrences alike.
+
+    embedded [B, T, D] are the embeddings of tokens [B, T]; equal to dropping rows of the V x D embedding matrix
+    before the look-up, without touching V x D numbers.
+    """
+    if not training or rate == 0:
+        return embedded
+    return embedded * keep_mask(embedded, (vocabulary, 1), rate)[tokens]

@@ -1,0 +1,59 @@
+"""Predict the next token from those before it.
+
+Bengio et al. 2003; Mikolov et al. 2010. Inputs and targets come already shifted against each other, so that every token of a
+text is a target exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+
+from foretell.config import Config
+from foretell.models.backbone import Backbone
+from foretell.nn.heads import Head
+from foretell.objectives.objective import Objective
+from foretell.objectives.penalties import Penalty, PenaltyChoice
+from foretell.types import IGNORED, Batch, State, Step, Term
+
+
+class CausalConfig(Config):
+    """Predict the next token."""
+
+    kind: Literal["causal"] = "causal"
+    penalties: tuple[PenaltyChoice, ...] = ()
+    """regularisers on top of the loss"""
+
+    def build(self, backbone: Backbone, head: Head) -> Causal:
+        """The objective over a backbone and a head."""
+        return Causal(backbone, head, tuple(penalty.build() for penalty in self.penalties))
+
+
+class Causal(Objective):
+    """Sum of -log p(target) over the targets; term "loss"."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"causal"})
+
+    def __init__(self, backbone: Backbone, head: Head, penalties: tuple[Penalty, ...] = ()):
+        super().__init__(backbone, head)
+        self.penalties = penalties
+
+    def forward(self, batch: Batch, state: State) -> Step:
+        """See `Objective.forward`."""
+        hidden = self.backbone(batch.inputs, state)
+        valid = batch.targets != IGNORED  # [B, T]
+        targets = batch.targets.masked_fill(~valid, 0).flatten()
+        # note: padding is scored and thrown away; picking the real positions would wait for the device
+        nll = self.head.nll(hidden.dropped.flatten(0, 1), targets)  # [B * T]
+        penalties = [penalty(self, hidden) for penalty in self.penalties]
+        return Step(
+            terms={"loss": Term((nll * valid.flatten()).sum())},
+            penalty=torch.stack(penalties).sum() if penalties else None,
+            state=hidden.state,
+        )
+
+    def counts(self, batch: Batch) -> Mapping[str, int]:
+        """See `Objective.counts`."""
+        return {"loss": int((batch.targets != IGNORED).sum())}

@@ -1,0 +1,10 @@
+"""The objectives there are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from foretell.config import Tagged
+from foretell.objectives.causal import CausalConfig
+
+ObjectiveChoice = Annotated[CausalConfig, Tagged()]

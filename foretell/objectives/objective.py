@@ -1,0 +1,45 @@
+"""The contract between what is learned and the trainer."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import nn
+
+from foretell.config import ConfigError
+from foretell.models.backbone import Backbone
+from foretell.nn.heads import Head
+from foretell.types import Batch, State, Step
+
+
+class Objective(nn.Module):
+    """A function `(batch, state) -> Step` that owns everything trained; abstract: subclasses are final.
+
+    `needs` names what the backbone has to read (see `Backbone.reads`); a backbone that does not is refused here.
+    """
+
+    needs: ClassVar[frozenset[str]]
+
+    def __init__(self, backbone: Backbone, head: Head):
+        super().__init__()
+        missing = self.needs - backbone.reads
+        if missing:
+            raise ConfigError(
+                f"objective {type(self).__name__} needs a model that reads {', '.join(sorted(missing))}; "
+                f"{type(backbone).__name__} reads {', '.join(sorted(backbone.reads))}"
+            )
+        self.backbone, self.head = backbone, head
+
+    @abstractmethod
+    def forward(self, batch: Batch, state: State) -> Step:
+        """The sums of the losses of one batch [B, T], and the state after it."""
+
+    @abstractmethod
+    def counts(self, batch: Batch) -> Mapping[str, int]:
+        """What each term's sum is to be divided by, from the batch alone.
+
+        Added up over micro-batches and ranks before the backward pass, so that accumulation, ragged windows and data
+        parallelism average exactly. Called on the host's copy of the batch: it costs no device synchronisation.
+        """
