@@ -1,0 +1,157 @@
+"""Corpora known by name: the usual small ones below `$FORETELL_DATA`, and one that every Python has."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from foretell.config import ConfigError
+from foretell.data.corpus import Corpus, Files, Source, Texts, Whole, by_split, byte_length, shuffled
+from foretell.data.reading import is_text_file
+
+HELD_OUT_BYTES = 100_000
+SKIPPED_FOLDERS = frozenset(
+    "test tests idle_test idlelib lib2to3 site-packages dist-packages turtledemo __pycache__ pydoc_data".split()
+)
+
+
+def spell_out(text: str) -> str:
+    """Text of symbols between blanks, where `_` is a blank: `t h e _ c a t` is `the cat`."""
+    return text.replace(" ", "").replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A corpus of files below `$FORETELL_DATA`."""
+
+    folder: str
+    files: str
+    """The files it needs, without the endings of packing, as told to whoever lacks them."""
+    transform: Callable[[str], str] | None = None
+    splits: bool = True
+    """Whether the files come as train, valid and test."""
+
+
+PYTHON_DOCS = "python-docs"
+FOLDERS = {
+    "ptb": Folder("ptb", "ptb.train.txt, ptb.valid.txt, ptb.test.txt"),
+    "ptb-char": Folder("ptb_char", "ptb.char.{train,valid,test}.txt", spell_out),
+    "wikitext-2": Folder("wikitext-2", "wiki.{train,valid,test}.tokens"),
+    # divided 90/5/5 in order, where nanoGPT has 90/10: its validation set is our valid and test
+    "tinyshakespeare": Folder("tinyshakespeare", "input.txt", splits=False),
+    "wiki-en": Folder("wiki_en", "train.txt, valid.txt, test.txt"),
+    "novels": Folder("novels100", "train.txt, valid.txt, test.txt"),
+}
+BUILTIN = (PYTHON_DOCS, *FOLDERS)
+
+
+def open_builtin(name: str) -> Corpus:
+    """The built-in corpus of this name; a `ConfigError` says which files to put where."""
+    if name == PYTHON_DOCS:
+        return Corpus(name, python_docs())
+    entry = FOLDERS[name]
+    root = os.environ.get("FORETELL_DATA")
+    place = f"$FORETELL_DATA/{entry.folder}"
+    if not root:
+        raise ConfigError(f"corpus {name!r}: set FORETELL_DATA to a folder and put {entry.files} into {place}")
+    folder = Path(root).expanduser() / entry.folder
+    paths = sorted(item for item in folder.glob("*.*") if is_text_file(item))
+    named = by_split(paths, folder)
+    if not paths or (entry.splits and len(named) < 3):
+        raise ConfigError(f"corpus {name!r}: put {entry.files} into {folder} ({place})")
+    if entry.splits:
+        return Corpus(name, {split: Files(found, entry.transform) for split, found in named.items()})
+    return Corpus(name, Whole(Files(paths, entry.transform)).shares())
+
+
+# --- the documentation of Python ------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def python_docs() -> dict[str, Source]:
+    """The help topics and docstrings of the running Python's standard library, about 1.9 MB of English.
+
+    One document a topic and one a module, paragraphs that occurred before left out (so that no split holds text of
+    another), then about 100 kB each of whole documents as valid and test. The files are parsed, never run.
+    """
+    documents = without_repeats([*topics(), *docstrings()])
+    remaining = shuffled(len(documents)).tolist()
+    parts: dict[str, list[int]] = {"valid": [], "test": []}
+    for chosen in parts.values():
+        room = HELD_OUT_BYTES
+        for index in list(remaining):
+            if (size := byte_length(documents[index])) <= room:
+                room -= size
+                chosen.append(index)
+                remaining.remove(index)
+    parts = {"train": remaining, **parts}
+    return {name: Texts([documents[index] for index in sorted(chosen)]) for name, chosen in parts.items()}
+
+
+def topics() -> Iterator[str]:
+    """The help topics of the interactive `help()`."""
+    from pydoc_data.topics import topics as texts  # only text, and large: not needed otherwise
+
+    for name in sorted(texts):
+        yield texts[name]
+
+
+def docstrings() -> Iterator[str]:
+    """For each module of the standard library all its docstrings, in order."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted(source_files(root), key=lambda path: path.relative_to(root).as_posix()):
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError, OSError):
+            continue
+        yield "\n\n".join(inspect.cleandoc(text) for text in docstrings_below(tree))
+
+
+def source_files(root: Path) -> Iterator[Path]:
+    """The modules below a folder, tests and foreign packages left out."""
+    for folder, inner, files in os.walk(root):
+        inner[:] = [name for name in inner if name not in SKIPPED_FOLDERS]
+        yield from (Path(folder, name) for name in files if name.endswith(".py"))
+
+
+def docstrings_below(node: ast.AST) -> Iterator[str]:
+    """The docstrings of a module, its classes and functions, by walking statements only: most nodes are expressions."""
+    for child in getattr(node, "body", ()):
+        if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+            first = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            if first and child is node.body[0] and isinstance(child.value.value, str):  # type: ignore[attr-defined]
+                yield child.value.value
+        elif hasattr(child, "body"):
+            yield from docstrings_below(child)
+
+
+def without_repeats(documents: Iterable[str]) -> list[str]:
+    """The documents without paragraphs that occurred before, and without documents that this empties."""
+    seen: set[str] = set()
+    kept: list[str] = []
+    for document in documents:
+        fresh = []
+        for paragraph in paragraphs(document):
+            if paragraph not in seen:
+                seen.add(paragraph)
+                fresh.append(paragraph)
+        if fresh:
+            kept.append("\n\n".join(fresh) + "\n")
+    return kept
+
+
+def paragraphs(document: str) -> Iterator[str]:
+    """The blocks of lines between blank lines, blanks at the ends of lines dropped."""
+    block: list[str] = []
+    for line in [*document.splitlines(), ""]:
+        if line.strip():
+            block.append(line.rstrip())
+        elif block:
+            yield "\n".join(block)
+            block = []

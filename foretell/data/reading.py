@@ -1,0 +1,270 @@
+"""Text files to pieces, in constant memory.
+
+A piece is a line with its newline kept, or a cut of a line longer than `LONGEST` characters. Everything later (tokenisers,
+stores, scoring) works on pieces, so a file that is one line of a gigabyte needs no more memory than any other.
+
+The rules, which `RULES` numbers (a change of any of them must raise it, as prepared stores depend on them):
+
+- A line ends at a newline character and nowhere else; a carriage return is text.
+- A line `<|endofdoc|>` ends a document and is not text. A `.txt` file is one document unless it has such lines; in a
+  `.jsonl` file every line is a document, under the key `text`. Documents without text do not count.
+- A UTF-8 byte-order mark is dropped; UTF-16 and UTF-32 are refused; invalid UTF-8 becomes U+FFFD and is counted;
+  NUL bytes are kept and counted.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import lzma
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+from foretell.config import ConfigError
+
+RULES = 1
+LONGEST = 1 << 16
+BOUNDARY = "<|endofdoc|>"
+BLOCK = 1 << 20
+TEXT_ENDINGS = (".txt", ".tokens", ".jsonl")
+PACKED_ENDINGS = (".gz", ".xz", ".zst")
+FOREIGN_ENDINGS = (".parquet", ".arrow", ".json", ".csv", ".tsv", ".zip", ".tar", ".bz2", ".pdf")
+
+log = logging.getLogger("foretell")
+
+
+class Piece(NamedTuple):
+    """A line with its newline, or a cut of a long one; `ends_document` marks the last of a document."""
+
+    text: str
+    ends_document: bool
+
+
+@dataclass
+class Report:
+    """What was met on reading: sizes of the text, and what had to be mended or left out."""
+
+    documents: int = 0
+    bytes: int = 0
+    """Bytes of text as stored, without byte-order marks and `<|endofdoc|>` lines."""
+    characters: int = 0
+    replaced: int = 0
+    """Places where invalid UTF-8 became U+FFFD."""
+    nul: int = 0
+    empty_files: int = 0
+
+    def __add__(self, other: Report) -> Report:
+        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Report)}
+        return Report(**sums)
+
+
+# --- lines and cuts -------------------------------------------------------------------------------
+
+
+def split_pieces(text: str) -> list[str]:
+    """The pieces of a text: its lines, those over `LONGEST` characters cut after a blank if they have one."""
+    lines = text.split("\n")
+    last = lines.pop()
+    pieces = [line + "\n" for line in lines]
+    if last:
+        pieces.append(last)
+    if len(text) > LONGEST and max(map(len, pieces)) > LONGEST:
+        pieces = [piece for line in pieces for piece in cut_line(line)]
+    return pieces
+
+
+def cut_line(line: str) -> Iterator[str]:
+    """Cuts of at most `LONGEST` characters, each as long as can be while ending in a blank."""
+    start = 0
+    while len(line) - start > LONGEST:
+        blank = line.rfind(" ", start, start + LONGEST)
+        end = blank + 1 if blank >= 0 else start + LONGEST
+        yield line[start:end]
+        start = end
+    yield line[start:]
+
+
+def join_blocks(blocks: Iterable[str]) -> Iterator[str]:
+    """The pieces of a text that comes in blocks; the same for every way to cut it into blocks."""
+    rest = ""
+    for block in blocks:
+        pieces = split_pieces(rest + block)
+        rest = pieces.pop() if pieces and not pieces[-1].endswith("\n") else ""
+        yield from pieces
+    if rest:
+        yield rest
+
+
+def mark_documents(pieces: Iterable[str], report: Report) -> Iterator[Piece]:
+    """Pieces with their documents' ends; `<|endofdoc|>` lines, and the end of the text, end one."""
+    held = ""  # one piece is held back, as only the next tells whether it ends its document
+    for piece in pieces:
+        starts_line = not held or held.endswith("\n")
+        if starts_line and piece.startswith(BOUNDARY) and piece.rstrip() == BOUNDARY:
+            report.bytes -= len(piece)
+            report.characters -= len(piece)
+            if held:
+                report.documents += 1
+                yield Piece(held, True)
+            held = ""
+            continue
+        if held:
+            yield Piece(held, False)
+        held = piece
+    if held:
+        report.documents += 1
+        yield Piece(held, True)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def is_text_file(path: Path) -> bool:
+    """Whether a file found in a folder is read: `.txt`, `.tokens` or `.jsonl`, plain or packed."""
+    return content_ending(path) in TEXT_ENDINGS
+
+
+def content_ending(path: Path) -> str:
+    """The ending that tells the format, the one of packing left off: `.jsonl` for `a.jsonl.gz`."""
+    packed = path.suffix in PACKED_ENDINGS
+    return Path(path.stem).suffix if packed else path.suffix
+
+
+def read_file(path: Path, report: Report) -> Iterator[Piece]:
+    """The pieces of one file; what was met is added to `report`."""
+    if content_ending(path) in FOREIGN_ENDINGS:
+        raise ConfigError(f"{path}: not a text file; write the text as .txt or .jsonl")
+    reader = read_jsonl if content_ending(path) == ".jsonl" else read_text
+    before = report.documents
+    try:
+        with open_stream(path) as stream:
+            yield from reader(stream, path, report)
+    except (EOFError, lzma.LZMAError, gzip.BadGzipFile, *zstd_errors()) as problem:
+        raise ConfigError(f"{path}: damaged or cut short ({problem}); fetch or pack it again") from None
+    except OSError as problem:
+        raise ConfigError(f"{path}: cannot be read: {problem.strerror or problem}") from None
+    if report.documents == before:
+        report.empty_files += 1
+        log.info("%s: no text in it, skipped", path)
+    if report.replaced:
+        log.warning("%s: %d places are not valid UTF-8, read as U+FFFD", path, report.replaced)
+    if report.nul:
+        log.warning("%s: %d NUL bytes in the text, kept", path, report.nul)
+
+
+def read_text(stream: IO[bytes], path: Path, report: Report) -> Iterator[Piece]:
+    """The pieces of a plain text stream."""
+    blocks = (decode(block, report) for block in read_blocks(stream, path))
+    return mark_documents(join_blocks(blocks), report)
+
+
+def read_jsonl(stream: IO[bytes], path: Path, report: Report) -> Iterator[Piece]:
+    """The pieces of a stream of JSON objects, one a line, each a document under the key `text`."""
+    for number, line in enumerate(read_lines(stream, path), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            value = json.loads(line.decode(errors="replace"))
+        except json.JSONDecodeError as problem:
+            raise ConfigError(f"{where}: not valid JSON: {problem}") from None
+        text = value.get("text") if isinstance(value, dict) else None
+        if not isinstance(text, str):
+            raise ConfigError(f'{where}: needs a string under "text", as in {{"text": "…"}}')
+        # JSON can spell lone surrogates (\ud800), which are no characters and cannot be stored
+        block = text.encode(errors="surrogatepass")
+        report.replaced += count_replaced(line)
+        yield from mark_documents(split_pieces(decode(block, report)), report)
+
+
+def read_lines(stream: IO[bytes], path: Path) -> Iterator[bytes]:
+    """Whole lines, a byte-order mark dropped."""
+    for number, line in enumerate(stream):
+        yield line if number else without_mark(line, path)
+
+
+def read_blocks(stream: IO[bytes], path: Path) -> Iterator[bytes]:
+    """Blocks of about a megabyte that end with a line, or at least between two characters."""
+    rest, first = b"", True
+    while chunk := stream.read(BLOCK):
+        chunk = rest + chunk
+        if first and len(chunk) >= 4:
+            chunk, first = without_mark(chunk, path), False
+        end = chunk.rfind(b"\n") + 1 or whole_characters(chunk)
+        yield chunk[:end]
+        rest = chunk[end:]
+    yield rest
+
+
+def without_mark(head: bytes, path: Path) -> bytes:
+    """The first bytes of a file without a UTF-8 byte-order mark; other encodings are refused."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")):
+        name = "UTF-32" if b"\x00\x00" in head[:4] else "UTF-16"
+        raise ConfigError(f"{path}: is {name}; convert it to UTF-8 (iconv -f {name} -t UTF-8)")
+    return head.removeprefix(b"\xef\xbb\xbf")
+
+
+def whole_characters(chunk: bytes) -> int:
+    """How many bytes come before a UTF-8 sequence that the end of `chunk` cuts in two."""
+    for back in range(1, min(3, len(chunk)) + 1):
+        byte = chunk[-back]
+        if byte < 0x80:
+            break
+        if byte >= 0xC0:
+            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return len(chunk) - back if needed > back else len(chunk)
+    return len(chunk)
+
+
+def decode(block: bytes, report: Report) -> str:
+    """A block as text, invalid UTF-8 replaced, and counted with all else in `report`."""
+    report.bytes += len(block)
+    report.nul += block.count(0)
+    report.replaced += count_replaced(block)
+    text = block.decode(errors="replace")
+    report.characters += len(text)
+    return text
+
+
+def count_replaced(block: bytes) -> int:
+    """How many replacements a lenient decoding makes; replacement characters in the text apart."""
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        replaced = block.decode(errors="replace").count("\ufffd")
+        return replaced - block.count(b"\xef\xbf\xbd")
+    return 0
+
+
+# --- packing --------------------------------------------------------------------------------------
+
+
+def open_stream(path: Path) -> IO[bytes]:
+    """The unpacked bytes of a file that is plain, `.gz`, `.xz` or `.zst`."""
+    openers: dict[str, Callable[[Path], Any]] = {
+        ".gz": gzip.open,
+        ".xz": lzma.open,
+        ".zst": open_zstd,
+    }
+    return cast("IO[bytes]", openers.get(path.suffix, lambda plain: plain.open("rb"))(path))
+
+
+def open_zstd(path: Path) -> Any:
+    """The unpacked bytes of a `.zst` file; the package for it is imported only here."""
+    try:
+        import zstandard
+    except ImportError:
+        raise ConfigError(f"{path}: to read .zst files, pip install zstandard") from None
+    return zstandard.open(path, "rb")
+
+
+def zstd_errors() -> tuple[type[Exception], ...]:
+    """The error of damaged `.zst` files, where its package is installed."""
+    try:
+        import zstandard
+    except ImportError:
+        return ()
+    return (zstandard.ZstdError,)
