@@ -1,0 +1,402 @@
+"""Text to token ids and back: one contract, and a class for each way to do it.
+
+All are kept in the JSON format of the `tokenizers` library, and `load_tokenizer` sees from the JSON alone which class
+it is for. Where numpy or a dict does the same faster than the library, they do; the tests hold both to be equal.
+Text that looks like a special token is text: it never becomes the id of one.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from functools import cached_property, lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, final
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+from tokenizers.decoders import DecodeStream
+
+from foretell.config import ConfigError
+from foretell.data.reading import BOUNDARY, split_pieces
+
+UNKNOWN = "<unk>"
+END_OF_LINE = "<eos>"
+BOUNDARY_NAMES = (BOUNDARY, "<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]", END_OF_LINE)
+REPLACEMENT = "\ufffd"
+
+Ids = npt.NDArray[np.unsignedinteger[Any]]
+Lengths = npt.NDArray[np.int64]
+
+
+class Losses(NamedTuple):
+    """What an encoding did not keep."""
+
+    unknown: int
+    """Tokens that stand for something outside the vocabulary."""
+    altered_lines: int
+    """Pieces whose text, blanks at its ends apart, does not come back from the tokens (unknown ones apart)."""
+
+
+class Stream(Protocol):
+    """Decodes token by token; what it has given never changes."""
+
+    def feed(self, token: int) -> str:
+        """The text that is certain after one more token; a character comes when it is complete."""
+
+    def finish(self) -> str:
+        """What is left at the end: U+FFFD for a character cut in two, else nothing."""
+
+
+class Tokenizer(ABC):
+    """Text to ids and back. `encode(text)` is the concatenation of the encodings of the text's pieces."""
+
+    def __init__(self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None) -> None:
+        library.encode_special_tokens = True  # text is never taken for a special token
+        self.library = library
+        self.kind = kind
+        self.boundary = boundary
+        """The id that stands between documents."""
+        self.unknown = unknown
+        """The id of what is not in the vocabulary; None where there is no such thing."""
+        self.size: int = library.get_vocab_size()
+        self.exact = False
+        """Whether decoding gives back the text, unknown tokens apart."""
+        self.ends_lines = False
+        """Whether the boundary also ends every line, as in word-level corpora."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that determines the encoding."""
+        return hashlib.blake2b(self.library.to_str().encode(), digest_size=16).hexdigest()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest type that holds an id: uint16 or uint32."""
+        return np.dtype(np.uint16 if self.size <= 1 << 16 else np.uint32)
+
+    def save(self, path: Path) -> None:
+        """Write the JSON; whoever reads meanwhile sees the old file or the new one, never a part."""
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        with draft.open("w", encoding="utf-8") as stream:
+            stream.write(self.library.to_str())
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, without any special token added."""
+        ids: list[int] = self.encode_pieces(split_pieces(text))[0].tolist()
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids; boundaries between documents give none."""
+        stream = self.stream()
+        return "".join([stream.feed(int(token)) for token in ids]) + stream.finish()
+
+    def token(self, token: int) -> str:
+        """How a token is shown to people."""
+        return self.library.id_to_token(token) or f"<{token}>"
+
+    def losses(self, pieces: Sequence[str], ids: Ids, lengths: Lengths) -> Losses:
+        """What the encoding `(ids, lengths)` of these pieces did not keep."""
+        return Losses(0 if self.unknown is None else int(np.count_nonzero(ids == self.unknown)), 0)
+
+    @abstractmethod
+    def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
+        """The ids of all pieces in one array, and how many each piece has; threads may call this at once."""
+
+    @abstractmethod
+    def stream(self) -> Stream:
+        """A decoder for tokens that come one by one, at constant cost for each."""
+
+
+@final
+class Spelling:
+    """The stream of tokenisers whose tokens have a spelling in bytes that depends on the token before at most."""
+
+    def __init__(self, spell: SpellingRule) -> None:
+        self.spell = spell
+        self.before: int | None = None
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, token: int) -> str:
+        """The characters that this token completes."""
+        text = self.decoder.decode(self.spell(token, self.before))
+        self.before = token
+        return text
+
+    def finish(self) -> str:
+        """U+FFFD when a character is not complete."""
+        return self.decoder.decode(b"", True)
+
+
+class SpellingRule(Protocol):
+    """The bytes of a token after another (None at the start)."""
+
+    def __call__(self, token: int, before: int | None) -> bytes:
+        """The bytes."""
+
+
+@final
+class LibraryStream:
+    """The stream of a tokeniser of which only the library knows how to decode it."""
+
+    def __init__(self, library: tokenizers.Tokenizer) -> None:
+        self.library = library
+        self.state = DecodeStream(skip_special_tokens=True)
+
+    def feed(self, token: int) -> str:
+        """The characters that this token completes."""
+        return self.state.step(self.library, token) or ""
+
+    def finish(self) -> str:
+        """Nothing: the library does not tell."""
+        return ""
+
+
+# --- the kinds ------------------------------------------------------------------------------------
+
+
+@final
+class ByteTokenizer(Tokenizer):
+    """Bytes of UTF-8: byte b has the id b + 1, after the boundary 0."""
+
+    def __init__(self, library: tokenizers.Tokenizer) -> None:
+        super().__init__(library, "byte", 0, None)
+        self.exact = True
+
+    def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
+        """One id a byte."""
+        joined = "".join(pieces)
+        data = joined.encode()
+        sizes = map(len, pieces) if len(data) == len(joined) else (len(piece.encode()) for piece in pieces)
+        ids = np.frombuffer(data, dtype=np.uint8).astype(np.uint16) + np.uint16(1)
+        return ids, np.fromiter(sizes, dtype=np.int64, count=len(pieces))
+
+    def stream(self) -> Stream:
+        """Gives a character with its last byte."""
+        return Spelling(lambda token, before: bytes([token - 1]) if token else b"")
+
+    def token(self, token: int) -> str:
+        """The byte as ASCII, or as `\\xe9`."""
+        return bytes([token - 1]).decode("ascii", "backslashreplace") if token else BOUNDARY
+
+
+@final
+class CharacterTokenizer(Tokenizer):
+    """Unicode characters (code points)."""
+
+    def __init__(self, library: tokenizers.Tokenizer) -> None:
+        super().__init__(library, "character", 0, 1)
+        self.exact = True
+        self.table = np.full(0x110000, 1, dtype=self.dtype)  # [code points]
+        for character, index in library.get_vocab(with_added_tokens=True).items():
+            if len(character) == 1:
+                self.table[ord(character)] = index
+
+    def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
+        """One id a character."""
+        points = np.frombuffer("".join(pieces).encode("utf-32-le"), dtype="<u4")
+        return self.table[points], np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
+
+    def stream(self) -> Stream:
+        """Gives each character at once, U+FFFD for unknown ones."""
+        return Spelling(self.spell)
+
+    def spell(self, token: int, before: int | None) -> bytes:
+        """The character."""
+        known = self.library.id_to_token(token) if token > 1 else REPLACEMENT * token
+        return (known or "").encode()
+
+
+@final
+class WordTokenizer(Tokenizer):
+    """Words between whitespace, and `<eos>` for the end of a line: how PTB and WikiText are counted.
+
+    The literal word `<unk>` is a known word, which those corpora have in their text; only words outside the vocabulary
+    count as unknown, though both have the same id.
+    """
+
+    def __init__(self, library: tokenizers.Tokenizer) -> None:
+        self.ids: dict[str, int] = library.get_vocab(with_added_tokens=True)
+        super().__init__(library, "word", self.ids[END_OF_LINE], self.ids[UNKNOWN])
+        self.ends_lines = True
+        self.words = sorted(self.ids, key=self.ids.__getitem__)
+
+    def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
+        """One id a word, and one a newline."""
+        find, unknown, end = self.ids.get, self.ids[UNKNOWN], self.boundary
+        ids: list[int] = []
+        lengths = np.empty(len(pieces), dtype=np.int64)
+        for index, piece in enumerate(pieces):
+            before = len(ids)
+            ids += [find(word, unknown) for word in piece.split()]
+            if piece.endswith("\n"):
+                ids.append(end)
+            lengths[index] = len(ids) - before
+        return np.array(ids, dtype=self.dtype), lengths
+
+    def losses(self, pieces: Sequence[str], ids: Ids, lengths: Lengths) -> Losses:
+        """Words outside the vocabulary, and lines whose words are not parted by single blanks."""
+        literal = sum(piece.split().count(UNKNOWN) for piece in pieces if UNKNOWN in piece)
+        altered = sum(" ".join(piece.split()) != piece.strip(" \n") for piece in pieces)
+        return Losses(int(np.count_nonzero(ids == self.unknown)) - literal, altered)
+
+    def stream(self) -> Stream:
+        """Gives words with single blanks between them."""
+        return Spelling(self.spell)
+
+    def spell(self, token: int, before: int | None) -> bytes:
+        """The word, after a blank unless it starts its line."""
+        if token == self.boundary:
+            return b"\n"
+        blank = "" if before is None or before == self.boundary else " "
+        return (blank + self.words[token]).encode()
+
+
+@final
+class SubwordTokenizer(Tokenizer):
+    """All that the library does itself: byte-level BPE, which is exact, WordPiece, Unigram, and foreign files."""
+
+    def __init__(self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None) -> None:
+        super().__init__(library, kind, boundary, unknown)
+        self.exact = kind == "bpe"
+        self.special = {i for i, token in library.get_added_tokens_decoder().items() if token.special}
+
+    def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
+        """The ids by the library, on all cores and without the interpreter's lock."""
+        encodings = self.library.encode_batch_fast(list(pieces), add_special_tokens=False)
+        ids = [encoding.ids for encoding in encodings]
+        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+        return np.fromiter(chain.from_iterable(ids), dtype=self.dtype, count=int(lengths.sum())), lengths
+
+    def losses(self, pieces: Sequence[str], ids: Ids, lengths: Lengths) -> Losses:
+        """Unknown tokens, and, where not exact, the pieces that decode to something else."""
+        if self.exact:
+            return super().losses(pieces, ids, lengths)
+        parts = [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])] if len(pieces) else []
+        decoded = self.library.decode_batch(parts, skip_special_tokens=False)
+        altered = sum(
+            back.strip(" \n") != piece.strip(" \n")
+            for back, piece, part in zip(decoded, pieces, parts, strict=True)
+            if self.unknown not in part
+        )
+        return Losses(super().losses(pieces, ids, lengths).unknown, altered)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text, by the library where the spelling of a token depends on more than the one before."""
+        if self.kind == "file":
+            return self.library.decode([int(token) for token in ids], skip_special_tokens=True)
+        return super().decode(ids)
+
+    def stream(self) -> Stream:
+        """Gives a character with the token that completes it."""
+        rules: dict[str, SpellingRule] = {
+            "bpe": lambda token, before: self.bytes_of(token),
+            "unigram": lambda token, before: self.plain(token).replace("▁", " ").encode(),
+            "wordpiece": self.spell_word_piece,
+        }
+        return Spelling(rules[self.kind]) if self.kind in rules else LibraryStream(self.library)
+
+    def token(self, token: int) -> str:
+        """The token as text, bytes that are no whole character as `\\xe9`."""
+        if self.kind == "bpe" and token not in self.special:
+            return self.bytes_of(token).decode("utf-8", "backslashreplace")
+        return super().token(token)
+
+    def plain(self, token: int) -> str:
+        """The token as the library spells it, nothing for special ones but U+FFFD for the unknown."""
+        if token == self.unknown:
+            return REPLACEMENT
+        return "" if token in self.special else self.library.id_to_token(token) or ""
+
+    def bytes_of(self, token: int) -> bytes:
+        """The bytes of a byte-level token."""
+        spelled, alphabet = self.plain(token), byte_alphabet()
+        if all(character in alphabet for character in spelled):
+            return bytes(alphabet[character] for character in spelled)
+        return spelled.encode()  # an added token, kept as plain text
+
+    def spell_word_piece(self, token: int, before: int | None) -> bytes:
+        """A piece that goes on a word without a blank, another after one."""
+        spelled = self.plain(token)
+        if spelled.startswith("##"):
+            return spelled[2:].encode()
+        starts = not spelled or before is None or before in self.special and before != self.unknown
+        return (spelled if starts else " " + spelled).encode()
+
+
+@lru_cache(maxsize=1)
+def byte_alphabet() -> dict[str, int]:
+    """The byte for each character of byte-level BPE: printable Latin-1 stands for itself, the rest from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    shifted = {chr(0x100 + index): byte for index, byte in enumerate(others)}
+    return {chr(byte): byte for byte in printable} | shifted
+
+
+# --- loading --------------------------------------------------------------------------------------
+
+
+def load_tokenizer(path: Path | str) -> Tokenizer:
+    """The tokeniser in a JSON file of the `tokenizers` library, ours or another's."""
+    try:
+        library = tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise ConfigError(f"tokenizer {path}: cannot be read: {problem.strerror or problem}") from None
+    except Exception as problem:  # the library raises nothing more specific
+        raise ConfigError(f"tokenizer {path}: not a JSON file of the tokenizers library: {problem}") from None
+    try:
+        return wrap(library)
+    except ConfigError as problem:
+        raise ConfigError(f"tokenizer {path}: {problem}") from None
+
+
+def wrap(library: tokenizers.Tokenizer) -> Tokenizer:
+    """The class for a tokeniser of the library, which shows in its own description."""
+    description = json.loads(library.to_str())
+    kind = kind_of(description)
+    if kind == "byte":
+        return ByteTokenizer(library)
+    if kind == "character":
+        return CharacterTokenizer(library)
+    if kind == "word":
+        return WordTokenizer(library)
+    ids = (library.token_to_id(name) for name in BOUNDARY_NAMES)
+    boundary = next((index for index in ids if index is not None), None)
+    if boundary is None:
+        raise ConfigError(f"has no token to stand between documents; add one of {', '.join(BOUNDARY_NAMES)}")
+    model = description["model"]
+    unknown = model.get("unk_id")
+    if unknown is None and model.get("unk_token"):
+        unknown = library.token_to_id(model["unk_token"])
+    return SubwordTokenizer(library, kind, boundary, unknown)
+
+
+def kind_of(description: dict[str, Any]) -> str:
+    """`byte`, `character`, `word`, `bpe`, `wordpiece`, `unigram`; or `file` for what was made otherwise."""
+    model, splitter = description["model"], description["pre_tokenizer"] or {}
+    plain = description["normalizer"] is None
+    decoder = (description["decoder"] or {}).get("type")
+    vocabulary = model["vocab"]
+    if model["type"] == "WordLevel" and UNKNOWN in vocabulary:
+        if splitter.get("type") == "WhitespaceSplit" and END_OF_LINE in vocabulary:
+            return "word"
+        if splitter.get("type") == "Split" and vocabulary.get(BOUNDARY) == 0 and plain:
+            return "character"
+    if model["type"] == "BPE" and decoder == "ByteLevel" and plain:
+        whole = byte_alphabet().keys() <= vocabulary.keys()
+        if whole and '"add_prefix_space": true' not in json.dumps(splitter):
+            return "bpe" if model["merges"] or len(vocabulary) != 257 else "byte"
+    if model["type"] == "WordPiece" and splitter.get("type") == "BertPreTokenizer" and plain:
+        return "wordpiece" if BOUNDARY in vocabulary else "file"
+    if model["type"] == "Unigram" and decoder == "Metaspace" and plain:
+        return "unigram" if vocabulary[0][0] == BOUNDARY else "file"
+    return "file"

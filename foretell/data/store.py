@@ -1,0 +1,234 @@
+"""Token stores: a corpus as memory-mapped ids, with the offsets and sizes that honest figures need.
+
+A store is a folder: `meta.json`, `tokenizer.json`, and for each split a folder of plain little-endian arrays (the properties of `Split`).
+It is built beside its place and renamed at the end, so a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from foretell.config import ConfigError
+from foretell.data.corpus import Corpus, open_corpus
+from foretell.data.encoding import Ids, Tokenizer, load_tokenizer
+from foretell.data.tokenizer import FileConfig, TokenizerConfig
+from foretell.data.writing import META, POINT, TOKENIZER, Counts, build, exclusive, write_json
+
+FORMAT = 1
+Offsets = npt.NDArray[np.int64]
+Progress = Callable[[str, int, int], None]
+"""Called with the split, and the bytes of text and the tokens done in it."""
+
+
+@final
+@dataclass(frozen=True)
+class Split:
+    """One split of a store; arrays are mapped when first asked for."""
+
+    folder: Path
+    dtype: np.dtype[Any]
+    counts: Counts
+    """How much of everything there is."""
+
+    @cached_property
+    def tokens(self) -> Ids:
+        """All ids in order, uint16 or uint32."""
+        return self.array("tokens", self.dtype)
+
+    @cached_property
+    def documents(self) -> Offsets:
+        """Where in `tokens` each document starts, and at last their number of tokens: [D + 1]."""
+        return self.array("documents")
+
+    @cached_property
+    def lines(self) -> Offsets:
+        """Where in `tokens` each line starts, and at last their number of tokens: [L + 1]."""
+        return self.array("lines")
+
+    @cached_property
+    def document_bytes(self) -> Offsets:
+        """The length of each document's text in UTF-8: [D]."""
+        return self.array("document_bytes")
+
+    @cached_property
+    def document_characters(self) -> Offsets:
+        """The length of each document's text in characters: [D]."""
+        return self.array("document_characters")
+
+    def array(self, name: str, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
+        """One array, mapped read-only."""
+        path = self.folder / f"{name}.bin"
+        if path.stat().st_size == 0:  # which cannot be mapped
+            return np.empty(0, dtype=dtype)
+        return np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r")
+
+
+@final
+class Store:
+    """A prepared corpus."""
+
+    def __init__(self, path: Path, meta: Mapping[str, Any]) -> None:
+        self.path = path
+        self.corpus: str = meta["corpus"]
+        self.fingerprint: str = meta["fingerprint"]
+        self.exact: bool = meta["exact"]
+        """Whether the tokens give back the text, unknown ones apart."""
+        self.dtype = np.dtype(meta["dtype"])
+        self.counts = {name: Counts(**counts) for name, counts in meta["splits"].items()}
+
+    @classmethod
+    def open(cls, path: Path | str) -> Store:
+        """The store at this path; a `ConfigError` where there is none."""
+        path = Path(path)
+        try:
+            meta = json.loads((path / META).read_text())
+        except (OSError, json.JSONDecodeError):
+            raise ConfigError(f"{path}: not a token store; make one with foretell prepare") from None
+        if meta.get("format") != FORMAT:
+            raise ConfigError(f"{path}: store format {meta.get('format')}, not {FORMAT}; prepare it again")
+        return cls(path, meta)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits."""
+        return tuple(self.counts)
+
+    def split(self, name: str) -> Split:
+        """One split; a `ConfigError` says which there are."""
+        if name not in self.counts:
+            raise ConfigError(f"store {self.path} has no {name!r} split (it has {', '.join(self.splits)})")
+        return Split(self.path / name, self.dtype, self.counts[name])
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokeniser that made the tokens."""
+        return load_tokenizer(self.path / TOKENIZER)
+
+
+# --- making ---------------------------------------------------------------------------------------
+
+
+def prepare(corpus: Corpus, tokenizer: Tokenizer, out: Path | str, progress: Progress | None = None) -> Store:
+    """The store of a corpus at `out`: opened if it is there already, else made, or finished if interrupted.
+
+    Between documents stands the tokeniser's boundary: after each of them, unless it is the only one of its split.
+    Word-level tokenisers end every line with it, so documents need no other.
+    """
+    out = Path(out)
+    fingerprint = store_fingerprint(corpus, tokenizer)
+    if not (found := existing(out, fingerprint)):
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        partial = out.with_name(f".{out.name}.partial")
+        with exclusive(partial):
+            if not (found := existing(out, fingerprint)):  # else another process has made it meanwhile
+                splits = build(corpus, tokenizer, partial, fingerprint, progress or ignore)
+                meta = {
+                    "format": FORMAT,
+                    "fingerprint": fingerprint,
+                    "corpus": corpus.name,
+                    "exact": tokenizer.exact,
+                    "dtype": str(tokenizer.dtype),
+                    "splits": {name: asdict(counts) for name, counts in splits.items()},
+                }
+                write_json(partial / META, meta)
+                (partial / POINT).unlink()
+                publish(partial, out)
+    return found or Store.open(out)
+
+
+def prepared(corpus: str | Mapping[str, str], tokenizer: TokenizerConfig, progress: Progress | None = None) -> Store:
+    """The store for a corpus and a kind of tokeniser, from the cache where that has it.
+
+    The tokeniser is trained on the train split alone. A corpus that is a store already is opened as it is.
+    """
+    if isinstance(corpus, str) and (Path(corpus) / META).is_file():
+        return Store.open(corpus)
+    text = open_corpus(corpus)
+    trained = cached_tokenizer(text, tokenizer)
+    name = store_fingerprint(text, trained)
+    return prepare(text, trained, cache_folder() / "stores" / name, progress)
+
+
+def cached_tokenizer(corpus: Corpus, config: TokenizerConfig) -> Tokenizer:
+    """The tokeniser trained on the train split, from the cache where that has it."""
+    pieces = (piece.text for piece in corpus.pieces("train"))
+    if isinstance(config, FileConfig):
+        return config.train(pieces)
+    key = digest(corpus.fingerprint("train"), type(config).kind_name(), config.model_dump_json())
+    path = cache_folder() / "tokenizers" / f"{key}.json"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        config.train(pieces).save(path)
+    return load_tokenizer(path)
+
+
+def cache_folder() -> Path:
+    """`$FORETELL_CACHE`, or the platform's usual place for what can be made again."""
+    if own := os.environ.get("FORETELL_CACHE"):
+        return Path(own).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "foretell"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "foretell" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foretell"
+
+
+def store_fingerprint(corpus: Corpus, tokenizer: Tokenizer) -> str:
+    """A hash of all that determines a store's contents: text by split, tokeniser, rules."""
+    texts = [f"{split}={corpus.fingerprint(split)}" for split in corpus.splits]
+    return digest(f"format {FORMAT}", *texts, tokenizer.fingerprint)
+
+
+def digest(*parts: str) -> str:
+    """A hash of some strings."""
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def existing(out: Path, fingerprint: str) -> Store | None:
+    """The store at `out` if it is this one, None if the place is free, else a `ConfigError`."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    store = Store.open(out) if (out / META).is_file() else None
+    if store is None:
+        raise ConfigError(f"{out}: is there already and is not a token store; give another place")
+    if store.fingerprint != fingerprint:
+        raise ConfigError(
+            f"{out}: is a store of other text or another tokeniser (corpus {store.corpus!r}); "
+            "give another place, or remove it"
+        )
+    return store
+
+
+def publish(partial: Path, out: Path) -> None:
+    """Give a finished folder its name, for good: folders are synced as the files in them were."""
+    for folder in [*(item for item in partial.iterdir() if item.is_dir()), partial]:
+        sync_folder(folder)
+    if out.is_dir():
+        out.rmdir()  # it is empty, or `existing` had refused it
+    partial.rename(out)
+    sync_folder(out.absolute().parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Write the folder's entries to disk, where the platform can."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def ignore(split: str, size: int, tokens: int) -> None:
+    """No report of progress."""

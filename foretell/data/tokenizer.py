@@ -1,0 +1,228 @@
+"""The kinds of tokeniser a recipe can name, and how each is made from text."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Literal, final
+
+import tokenizers
+from pydantic import Field
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from foretell.config import Config, Tagged
+from foretell.data.encoding import (
+    END_OF_LINE,
+    UNKNOWN,
+    Losses,
+    Stream,
+    Tokenizer,
+    byte_alphabet,
+    load_tokenizer,
+    wrap,
+)
+from foretell.data.reading import BOUNDARY
+
+__all__ = [
+    "BPEConfig",
+    "ByteConfig",
+    "CharacterConfig",
+    "FileConfig",
+    "Losses",
+    "Stream",
+    "Tokenizer",
+    "TokenizerChoice",
+    "TokenizerConfig",
+    "UnigramConfig",
+    "WordConfig",
+    "WordPieceConfig",
+    "load_tokenizer",
+]
+
+
+class TokenizerConfig(Config):
+    """What all kinds have in common: they make a tokeniser from text."""
+
+    @abstractmethod
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """The tokeniser for this text, which is read once."""
+
+
+@final
+class BPEConfig(TokenizerConfig):
+    """Byte-level byte-pair encoding, as GPT-2 has it (Radford et al. 2019): any text comes back exactly."""
+
+    kind: Literal["bpe"] = "bpe"
+    size: int = Field(default=16384, ge=257)
+    """Tokens at most, the 256 bytes and the boundary between documents included."""
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """The most frequent pairs merged until there are `size` tokens, or no pair occurs twice."""
+        library = byte_level(models.BPE())
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.size,
+            min_frequency=2,
+            special_tokens=[BOUNDARY],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        library.train_from_iterator(pieces, trainer)
+        return wrap(library)
+
+
+@final
+class ByteConfig(TokenizerConfig):
+    """The bytes of UTF-8: 256 and the boundary."""
+
+    kind: Literal["byte"] = "byte"
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """The same for every text, which is not read."""
+        spelled = sorted(byte_alphabet().items(), key=lambda item: item[1])
+        vocabulary = {BOUNDARY: 0} | {character: byte + 1 for character, byte in spelled}
+        library = byte_level(models.BPE(vocab=vocabulary, merges=[]))
+        library.add_special_tokens([BOUNDARY])
+        return wrap(library)
+
+
+@final
+class CharacterConfig(TokenizerConfig):
+    """Unicode characters, the frequent first."""
+
+    kind: Literal["character"] = "character"
+    min_count: int = Field(default=1, ge=1)
+    """Characters that occur less often become unknown."""
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """Counts the characters."""
+        counts: Counter[str] = Counter()
+        for piece in pieces:
+            counts.update(piece)
+        kept = [character for character in by_frequency(counts) if counts[character] >= self.min_count]
+        vocabulary = {token: index for index, token in enumerate([BOUNDARY, UNKNOWN, *kept])}
+        library = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+        library.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
+        library.decoder = decoders.Fuse()
+        library.add_special_tokens([BOUNDARY, UNKNOWN])
+        return wrap(library)
+
+
+@final
+class WordConfig(TokenizerConfig):
+    """Words between whitespace and an `<eos>` for every line: how PTB and WikiText are counted."""
+
+    kind: Literal["word"] = "word"
+    min_count: int = Field(default=1, ge=1)
+    """Words that occur less often become `<unk>`."""
+    size: int | None = Field(default=None, ge=3)
+    """Tokens at most, the most frequent, `<unk>` and `<eos>` included."""
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """Counts the words; ids go by falling frequency, as adaptive softmax wants, then by spelling."""
+        counts: Counter[str] = Counter()
+        for piece in pieces:
+            counts.update(piece.split())
+            counts[END_OF_LINE] += piece.endswith("\n")
+        unknown, ends = counts.pop(UNKNOWN, 0), counts.pop(END_OF_LINE, 0)
+        enough = [word for word in by_frequency(counts) if counts[word] >= self.min_count]
+        kept = list(islice(enough, self.size and self.size - 2))
+        dropped = counts.total() - sum(counts[word] for word in kept)
+        frequencies = {word: counts[word] for word in kept} | {UNKNOWN: unknown + dropped, END_OF_LINE: ends}
+        vocabulary = {word: index for index, word in enumerate(by_frequency(frequencies))}
+        library = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+        library.normalizer = normalizers.Sequence(
+            [  # the four separators below U+0020 are whitespace to Python but not to the library
+                normalizers.Replace(tokenizers.Regex("[\x1c-\x1f]"), " "),
+                normalizers.Replace("\n", f" {END_OF_LINE} "),
+            ]
+        )
+        library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        return wrap(library)
+
+
+@final
+class WordPieceConfig(TokenizerConfig):
+    """WordPiece on words and punctuation, as BERT has it (Devlin et al. 2019), case kept; loses whitespace."""
+
+    kind: Literal["wordpiece"] = "wordpiece"
+    size: int = Field(default=16384, ge=3)
+    """Tokens at most."""
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """Trained by the library."""
+        library = tokenizers.Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+        library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        library.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=self.size, special_tokens=[BOUNDARY, UNKNOWN], show_progress=False
+        )
+        library.train_from_iterator(pieces, trainer)
+        return wrap(library)
+
+
+@final
+class UnigramConfig(TokenizerConfig):
+    """The unigram language model of Kudo (2018), newlines as tokens; characters not seen are lost."""
+
+    kind: Literal["unigram"] = "unigram"
+    size: int = Field(default=16384, ge=3)
+    """Tokens at most."""
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """Trained by the library."""
+        library = tokenizers.Tokenizer(models.Unigram())
+        apart = tokenizers.Regex("[\n<]")  # `<` too, or special tokens would be found in the text
+        library.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Split(apart, "isolated"), pre_tokenizers.Metaspace(prepend_scheme="never")]
+        )
+        library.decoder = decoders.Metaspace(prepend_scheme="never")
+        trainer = trainers.UnigramTrainer(
+            vocab_size=self.size,
+            special_tokens=[BOUNDARY, UNKNOWN],
+            unk_token=UNKNOWN,
+            show_progress=False,
+        )
+        library.train_from_iterator(pieces, trainer)
+        # written and read once, as the library's scores are rounded then: the fingerprint is of what is stored
+        return wrap(tokenizers.Tokenizer.from_str(library.to_str()))
+
+
+@final
+class FileConfig(TokenizerConfig):
+    """A tokeniser that exists: a JSON file of the `tokenizers` library."""
+
+    kind: Literal["file"] = "file"
+    path: str
+    """The file, usually named `tokenizer.json`."""
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """Loads the file; the text is not read."""
+        return load_tokenizer(Path(self.path).expanduser())
+
+
+TokenizerChoice = Annotated[
+    BPEConfig
+    | ByteConfig
+    | CharacterConfig
+    | WordConfig
+    | WordPieceConfig
+    | UnigramConfig
+    | FileConfig,
+    Tagged(),
+]
+
+
+def byte_level(model: models.Model) -> tokenizers.Tokenizer:
+    """A tokeniser of the library that works on the bytes of words."""
+    library = tokenizers.Tokenizer(model)
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.decoder = decoders.ByteLevel()
+    return library
+
+
+def by_frequency(counts: dict[str, int]) -> list[str]:
+    """The words, frequent ones first, equally frequent ones in the order of their spelling."""
+    return sorted(counts, key=lambda word: (-counts[word], word))

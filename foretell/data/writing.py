@@ -1,0 +1,340 @@
+"""How a token store comes to be: in constant memory, on all cores, and going on after an interruption.
+
+The main thread reads and writes while a few others encode, so that decompression, encoding (which needs no interpreter)
+and disk overlap. Every `CHECKPOINT` bytes of text all files are synced and the point is recorded; after a crash the
+files are cut back to it and that many pieces skipped, which gives the same bytes as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+
+from foretell.data.corpus import Corpus, byte_length
+from foretell.data.encoding import Ids, Losses, Tokenizer
+from foretell.data.reading import Piece
+
+META = "meta.json"
+TOKENIZER = "tokenizer.json"
+POINT = "progress.json"
+CHECKPOINT = 1 << 26
+BATCH = 1 << 20  # characters
+AHEAD = 4  # batches read and not yet written
+THREADS = 2  # one converts ids while the other encodes; the library uses all cores in each
+
+
+@dataclass
+class Counts:
+    """How much there is in a split."""
+
+    tokens: int = 0
+    documents: int = 0
+    lines: int = 0
+    bytes: int = 0
+    """Of the text in UTF-8."""
+    characters: int = 0
+    words: int = 0
+    """Parted by whitespace."""
+    unknown: int = 0
+    """Tokens for what is not in the vocabulary."""
+    altered_lines: int = 0
+    """Lines (cuts of very long ones by themselves) that do not come back from their tokens."""
+
+
+@dataclass
+class Point:
+    """How far a split has come: all that is needed to go on."""
+
+    split: str
+    pieces: int = 0
+    counts: Counts = field(default_factory=Counts)
+    open_bytes: int = 0
+    """Of the document that has not ended yet."""
+    open_characters: int = 0
+    open_word: bool = False
+    """Whether the text so far ends within a word."""
+
+    def sizes(self, token_bytes: int) -> dict[str, int]:
+        """The size in bytes that each array has at this point."""
+        documents, lines = self.counts.documents, self.counts.lines
+        return {
+            "tokens": token_bytes * self.counts.tokens,
+            "documents": 8 * (documents + 1),
+            "lines": 8 * (lines + 1),
+            "document_bytes": 8 * documents,
+            "document_characters": 8 * documents,
+        }
+
+
+class Batch(NamedTuple):
+    """Some pieces, and the indices of those that end a document; whether that is followed by a boundary."""
+
+    pieces: list[str]
+    ends: list[int]
+    bounded: bool
+
+
+class Block(NamedTuple):
+    """An encoded batch. Offsets count from its start."""
+
+    pieces: int
+    ids: Ids
+    document_ends: npt.NDArray[np.int64]
+    line_ends: npt.NDArray[np.int64]
+    sizes: list[tuple[int, int]]
+    """Bytes and characters of the part in each document; the last is of the one still open, if only (0, 0)."""
+    words: int
+    starts_word: bool
+    open_word: bool
+    losses: Losses
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+def make_batches(pieces: Iterator[Piece], skip: int) -> Iterator[Batch]:
+    """Batches of about `BATCH` characters, the first `skip` pieces left out.
+
+    A lone document has no boundary after it, so the end of the first is told only when the next piece is there.
+    """
+    texts: list[str] = []
+    ends: list[int] = []
+    size, lone = 0, False
+    for text, ends_document, lone in islice(first_document(pieces), skip, None):
+        if ends_document:
+            ends.append(len(texts))
+        texts.append(text)
+        size += len(text)
+        if size >= BATCH:
+            yield Batch(texts, ends, not lone)
+            texts, ends, size = [], [], 0
+    if texts:
+        yield Batch(texts, ends, not lone)
+
+
+def first_document(pieces: Iterator[Piece]) -> Iterator[tuple[str, bool, bool]]:
+    """Pieces as text, whether it ends a document, and whether that is known to be the only one."""
+    for text, ends_document in pieces:
+        if not ends_document:
+            yield text, False, False
+            continue
+        following = next(pieces, None)
+        yield text, True, following is None
+        if following:
+            yield (*following, False)
+        break
+    for text, ends_document in pieces:
+        yield text, ends_document, False
+
+
+# --- encoding -------------------------------------------------------------------------------------
+
+
+def encode_batch(tokenizer: Tokenizer, batch: Batch) -> Block:
+    """The ids of a batch, boundaries put in, and all counts of it."""
+    pieces, ends = batch.pieces, batch.ends
+    ids, lengths = tokenizer.encode_pieces(pieces)
+    losses = tokenizer.losses(pieces, ids, lengths)
+    closed = [index for index in ends if not (tokenizer.ends_lines and pieces[index].endswith("\n"))]
+    if closed and (batch.bounded or tokenizer.ends_lines):
+        ids = np.insert(ids, np.cumsum(lengths)[closed], tokenizer.boundary)
+        lengths[closed] += 1
+    stops = np.cumsum(lengths)
+    ends_line = np.fromiter((piece.endswith("\n") for piece in pieces), dtype=np.bool_, count=len(pieces))
+    ends_line[ends] = True
+    starts = [0, *(index + 1 for index in ends)]
+    parts = ["".join(pieces[start:stop]) for start, stop in zip(starts, [*starts[1:], None], strict=True)]
+    return Block(
+        pieces=len(pieces),
+        ids=ids,
+        document_ends=stops[ends],
+        line_ends=stops[ends_line],
+        sizes=[(byte_length(part), len(part)) for part in parts],
+        words=sum(len(part.split()) for part in parts),
+        starts_word=not pieces[0][0].isspace(),
+        open_word=bool(parts[-1]) and not parts[-1][-1].isspace(),
+        losses=losses,
+    )
+
+
+def encode_all(tokenizer: Tokenizer, batches: Iterable[Batch]) -> Iterator[Block]:
+    """The blocks of the batches in order, encoded by threads while the caller reads and writes."""
+    waiting: deque[Future[Block]] = deque()
+    with ThreadPoolExecutor(THREADS, "encode") as pool:
+        for batch in batches:
+            waiting.append(pool.submit(encode_batch, tokenizer, batch))
+            if len(waiting) == AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+@final
+class SplitWriter:
+    """Appends blocks to the files of a split."""
+
+    def __init__(self, folder: Path, point: Point, dtype: np.dtype[Any]) -> None:
+        self.point = point
+        self.dtype = dtype.newbyteorder("<")
+        folder.mkdir(exist_ok=True)
+        self.files: dict[str, IO[bytes]] = {}
+        for name, size in point.sizes(dtype.itemsize).items():
+            stream = self.files[name] = (folder / f"{name}.bin").open("ab")
+            if point.pieces:
+                stream.truncate(size)
+            else:
+                stream.truncate(0)
+                stream.write(bytes(8) if name in ("documents", "lines") else b"")  # the first offset
+
+    def add(self, block: Block) -> None:
+        """Append a block."""
+        point, counts = self.point, self.point.counts
+        sizes = np.array(block.sizes, dtype=np.int64)  # [documents ended + 1, 2]
+        counts.bytes += int(sizes[:, 0].sum())
+        counts.characters += int(sizes[:, 1].sum())
+        sizes[0] += (point.open_bytes, point.open_characters)
+        point.open_bytes, point.open_characters = (int(size) for size in sizes[-1])
+        arrays = {
+            "tokens": block.ids.astype(self.dtype, copy=False),
+            "documents": block.document_ends + counts.tokens,
+            "lines": block.line_ends + counts.tokens,
+            "document_bytes": sizes[:-1, 0],
+            "document_characters": sizes[:-1, 1],
+        }
+        for name, array in arrays.items():
+            self.files[name].write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+        counts.tokens += len(block.ids)
+        counts.documents += len(block.document_ends)
+        counts.lines += len(block.line_ends)
+        counts.words += block.words - (point.open_word and block.starts_word)
+        counts.unknown += block.losses.unknown
+        counts.altered_lines += block.losses.altered_lines
+        point.open_word = block.open_word
+        point.pieces += block.pieces
+
+    def sync(self) -> None:
+        """Bring all to disk."""
+        for stream in self.files.values():
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def close(self) -> None:
+        """Close the files."""
+        for stream in self.files.values():
+            stream.close()
+
+
+def build(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    folder: Path,
+    fingerprint: str,
+    progress: Callable[[str, int, int], None],
+) -> dict[str, Counts]:
+    """All files of a store but its `meta.json`; goes on where an earlier call was stopped. Splits without text are left out."""
+    record = read_point(folder, fingerprint)
+    done = {name: Counts(**counts) for name, counts in record["done"].items()}
+    for split in corpus.splits:
+        if split in done:
+            continue
+        stopped = record["point"]
+        resumed = stopped is not None and stopped["split"] == split
+        point = Point(**stopped | {"counts": Counts(**stopped["counts"])}) if resumed else Point(split)
+
+        def save(now: Point | None) -> None:
+            finished = {name: asdict(counts) for name, counts in done.items()}
+            found = {"fingerprint": fingerprint, "done": finished, "point": now and asdict(now)}
+            write_json(folder / POINT, found)
+
+        done[split] = write_split(corpus, tokenizer, folder, point, save, progress)
+        save(None)
+    tokenizer.save(folder / TOKENIZER)
+    for split in [name for name, counts in done.items() if not counts.documents]:
+        shutil.rmtree(folder / split, ignore_errors=True)
+        del done[split]
+    return done
+
+
+def write_split(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    folder: Path,
+    point: Point,
+    save: Callable[[Point], None],
+    progress: Callable[[str, int, int], None],
+) -> Counts:
+    """Write what is missing of one split."""
+    writer = SplitWriter(folder / point.split, point, tokenizer.dtype)
+    saved = point.counts.bytes
+    batches = make_batches(corpus.pieces(point.split), point.pieces)
+    with contextlib.closing(writer), contextlib.closing(encode_all(tokenizer, batches)) as blocks:
+        for block in blocks:
+            writer.add(block)
+            if point.counts.bytes - saved >= CHECKPOINT:
+                writer.sync()
+                save(point)
+                saved = point.counts.bytes
+            progress(point.split, point.counts.bytes, point.counts.tokens)
+        writer.sync()
+    return point.counts
+
+
+def read_point(folder: Path, fingerprint: str) -> dict[str, Any]:
+    """The recorded point of an interrupted build of the same store; else the folder is emptied."""
+    with contextlib.suppress(OSError, json.JSONDecodeError):
+        record: dict[str, Any] = json.loads((folder / POINT).read_text())
+        if record["fingerprint"] == fingerprint:
+            return record
+    for item in folder.iterdir():
+        shutil.rmtree(item) if item.is_dir() else item.unlink()
+    return {"done": {}, "point": None}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file that is whole or not there at all, also after a power cut."""
+    draft = path.with_name(f".{path.name}")
+    with draft.open("w") as stream:
+        json.dump(value, stream, indent=2)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(path)
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Make the folder, and keep other processes out of it until it is renamed or we end, however we end."""
+    try:
+        import fcntl
+    except ImportError:  # not on this platform: there, one process at a time is up to the user
+        folder.mkdir(exist_ok=True)
+        yield
+        return
+    while True:
+        folder.mkdir(exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                break
+        os.close(descriptor)  # it was renamed while we waited: that is a finished store now
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only when it is empty: nothing was to be done
