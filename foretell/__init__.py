@@ -1,1 +1,46 @@
-"""foretell: train language models on your own text, compare them fairly, carry them over."""
+"""foretell: train language models on your own text, compare them fairly, carry them over to your task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foretell.api import Interrupted, Scored, Trained, load, train
+    from foretell.config import ConfigError
+    from foretell.recipe import Recipe, load_recipe
+    from foretell.training.trainer import Diverged
+
+__all__ = [
+    "ConfigError",
+    "Diverged",
+    "Interrupted",
+    "Recipe",
+    "Scored",
+    "Trained",
+    "__version__",
+    "load",
+    "load_recipe",
+    "train",
+]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ConfigError": "config",
+    "Diverged": "training.trainer",
+    "Interrupted": "api",
+    "Recipe": "recipe",
+    "Scored": "api",
+    "Trained": "api",
+    "load": "api",
+    "load_recipe": "recipe",
+    "train": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # note: loaded when first asked for, so that `import foretell` and `foretell --help` do not wait for torch
+    import importlib
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"foretell.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'foretell' has no attribute {name!r}")

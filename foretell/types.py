@@ -113,6 +113,11 @@ class Batch(_Rows):
     rate: float = 1.0
     """factor on the learning rate: a shorter random window takes a smaller step"""
 
+    @property
+    def starts_anew(self) -> bool:
+        """Whether no row goes on from the batch before; asked on the host's copy, it costs no synchronisation."""
+        return self.inputs.fresh is not None and bool(self.inputs.fresh.all())
+
 
 @dataclass(frozen=True)
 class Hidden:

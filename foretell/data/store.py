@@ -40,6 +40,13 @@ class Split:
     dtype: np.dtype[Any]
     counts: Counts
     """How much of everything there is."""
+    exact: bool
+    """Whether the tokens give back the text, unknown ones apart."""
+
+    @property
+    def lossy(self) -> bool:
+        """Whether the tokens hold less than the text."""
+        return not self.exact or self.counts.unknown > 0 or self.counts.altered_lines > 0
 
     @cached_property
     def tokens(self) -> Ids:
@@ -108,7 +115,7 @@ class Store:
         """One split; a `ConfigError` says which there are."""
         if name not in self.counts:
             raise ConfigError(f"store {self.path} has no {name!r} split (it has {', '.join(self.splits)})")
-        return Split(self.path / name, self.dtype, self.counts[name])
+        return Split(self.path / name, self.dtype, self.counts[name], self.exact)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -1,0 +1,29 @@
+"""glibc's allocator, told to keep freed memory instead of giving it back to the system at once.
+
+Every training step frees and takes the same large tensors. By default glibc maps and unmaps them each time, and the kernel
+clears the pages again and again; kept in the heap they are simply reused. Measured on two cores: 1.2 to 1.5 times the
+speed, for up to a third more memory (docs/results.md). Standard library only: it has to run before torch is loaded.
+
+Set FORETELL_ALLOCATOR=default to leave the allocator alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
+SWITCH = "FORETELL_ALLOCATOR"
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc; true if it understood. Only the command line calls this: a library must not change its host."""
+    if os.environ.get(SWITCH) == "default" or sys.platform != "linux":
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    settings = ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 64 << 20))
+    return all([mallopt(name, value) == 1 for name, value in settings])

@@ -1,0 +1,322 @@
+"""The Python interface: `train` a recipe, `load` a run and use it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from foretell.config import Config, ConfigError
+from foretell.data.corpus import open_corpus
+from foretell.data.encoding import Tokenizer, load_tokenizer
+from foretell.data.store import Split, Store, prepare, prepared
+from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig, Windows
+from foretell.evaluate.generate import Sampling, generate
+from foretell.evaluate.scoring import NeuralScorer, metrics, total
+from foretell.objectives.objective import Objective
+from foretell.recipe import Recipe, StageConfig, load_recipe
+from foretell.run import Record, Run, peak_memory, write_atomic
+from foretell.training import checkpoint
+from foretell.training.monitor import Monitor
+from foretell.training.trainer import Position, Stage, Trainer, load_weights
+from foretell.types import Inputs
+
+
+def default_device() -> torch.device:
+    """The accelerator if there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+class Interrupted(Exception):
+    """Training was stopped by a signal, after saving; `run` goes on from there with `resume`."""
+
+    def __init__(self, run: Run):
+        super().__init__(f"interrupted; saved in {run.path}, go on with --resume")
+        self.run = run
+
+
+def train(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+    device: torch.device | str | None = None,
+    **overrides: Any,
+) -> Trained:
+    """Train a recipe (a shipped name, a path, tables) and return the run, opened.
+
+    Overrides are dotted names with `__` for the dot, or tables: `model__layers=2`, `model={"layers": 2}`. `out` is the run
+    folder (default: `runs/` and the recipe's name). Raises `ConfigError` for wrong input, `Diverged` when the loss is lost,
+    `Interrupted` after a signal.
+    """
+    settings = {key.replace("__", "."): value for key, value in overrides.items()}
+    resolved = load_recipe(recipe, settings)
+    return run_recipe(resolved, out or Path("runs") / (resolved.name or "run"), resume, quiet, device)
+
+
+def run_recipe(
+    recipe: Recipe, out: str | Path, resume: bool, quiet: bool, device: torch.device | str | None = None
+) -> Trained:
+    """All stages of a resolved recipe, from the beginning or from the newest checkpoint."""
+    place = torch.device(device) if device else default_device()
+    monitor = Monitor(quiet=quiet)
+    run = Run.create(out, recipe=recipe.text(), resume=resume)
+    saved = checkpoint.newest(run)
+    position = Position(**saved.record()["position"]) if saved else Position()
+    if saved:
+        run.rewind(position.step)
+        monitor.say(f"going on after step {position.step}")
+    for number, (stage_config, settings) in enumerate(recipe.resolved_stages()):
+        if number < position.stage or (number == position.stage and position.finished):
+            continue
+        store = load_data(settings, monitor)
+        if not run.tokenizer_file.exists():
+            write_atomic(run.tokenizer_file, (store.path / "tokenizer.json").read_bytes())
+        if number > position.stage or position.finished:
+            position = Position(stage=number, step=position.step)
+        torch.manual_seed(settings.seed)
+        stage = build_stage(stage_config, settings, store, load_tokenizer(run.tokenizer_file), place)
+        trainer = Trainer(run, stage, position, seed=settings.seed, monitor=monitor)
+        begin_stage(trainer, run, settings, stage_config)
+        ending = trainer.train()
+        if ending == "interrupted":
+            raise Interrupted(run)
+    return load(run.path, device=place)
+
+
+def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) -> None:
+    """Weights and whatever else goes on: from the run's own checkpoint, the stage before, or another run."""
+    position = trainer.position
+    if position.stage_step > 0:
+        latest = checkpoint.newest(run)
+        assert latest is not None
+        trainer.restore(latest, frozenset({"model", "optimizer", "schedule", "averager", "state"}))
+    elif position.stage > 0:
+        before, _ = checkpoint.pointed(run, stage.start)
+        load_weights(trainer.stage.objective, before.result())
+        trainer.restore(before, frozenset(stage.keep))
+        position.best = math.inf
+    elif recipe.init:
+        other = load(recipe.init)
+        if other.tokenizer.fingerprint != load_tokenizer(run.tokenizer_file).fingerprint:
+            raise ConfigError(
+                f"init: {recipe.init} has another vocabulary than {run.path}; "
+                f'use its own: data.tokenizer = {{ kind = "file", path = "{other.run.tokenizer_file}" }}'
+            )
+        load_weights(trainer.stage.objective, dict(other.weights))
+
+
+def load_data(recipe: Recipe, monitor: Monitor) -> Store:
+    """The prepared text of a recipe."""
+    return prepared(recipe.data.corpus, recipe.data.tokenizer, None)
+
+
+def build_stage(
+    stage: StageConfig, recipe: Recipe, store: Store, tokenizer: Tokenizer, device: torch.device
+) -> Stage:
+    """Everything a stage works with."""
+    objective = recipe.build(tokenizer.size).to(device)
+    if recipe.training.compile:
+        objective.backbone.compile()
+    parameters = [p for p in objective.parameters() if p.requires_grad]
+    text, valid = store.split("train"), store.split("valid")
+    windows = evaluation_windows(recipe, valid, tokenizer.boundary, recipe.evaluation.columns)
+    scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
+    return Stage(
+        name=stage.name,
+        objective=objective,
+        batches=recipe.data.batches.build(text, tokenizer.boundary, recipe.seed),
+        optimizer=recipe.optimizer.build(parameters),
+        schedule=recipe.schedule.build(),
+        averager=recipe.averaging.build(parameters),
+        limit=recipe.limit,
+        training=recipe.training,
+        saving=recipe.checkpoint,
+        validate=lambda: metrics(total(scorer, windows, device), valid),
+        validate_every=recipe.evaluation.every,
+        bytes_per_token=text.counts.bytes / text.counts.tokens,
+    )
+
+
+def evaluation_windows(
+    recipe: Recipe, text: Split, boundary: int, columns: int, batch: int | None = None
+) -> Windows:
+    """One pass over a text for measuring it, with the same contexts as in training.
+
+    The result is the same for every `batch`: it only says how many units are computed side by side.
+    """
+    kind, length = recipe.data.batches, recipe.evaluation.length
+    if isinstance(kind, DocumentsConfig | LinesConfig):
+        same: Config = kind.model_copy(update={"length": length, "batch": batch or kind.batch})
+        return same.build(text, boundary, seed=0)
+    return StreamsConfig(batch=columns, length=length).build(text, boundary, seed=0)
+
+
+# --- using a run ----------------------------------------------------------------------------------
+
+
+def load(path: str | Path, *, which: str = "best", device: torch.device | str | None = None) -> Trained:
+    """A run folder, opened for use with the weights of its `best` (or `last`) checkpoint."""
+    return Trained(Run.open(path), which, torch.device(device) if device else default_device())
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How probable a text is."""
+
+    text: str
+    logp: float
+    """natural logarithm of its probability, the end of the text included where the model knows one"""
+    tokens: tuple[str, ...]
+    token_logp: tuple[float, ...]
+
+
+class Trained:
+    """A trained language model: evaluate, score, generate, features."""
+
+    def __init__(self, run: Run, which: str, device: torch.device):
+        self.run, self.device = run, device
+        self.recipe = load_recipe(run.recipe_file)
+        self.tokenizer = load_tokenizer(run.tokenizer_file)
+        self.checkpoint, self.facts = checkpoint.pointed(run, which)
+        if not self.checkpoint.intact():
+            raise ConfigError(f"{self.checkpoint.path} is damaged; use another checkpoint with --which last")
+        self.weights = self.checkpoint.result()
+        _, self.settings = self.recipe.resolved_stages()[self.checkpoint.record()["position"]["stage"]]
+        with torch.device(device):
+            self.objective: Objective = self.settings.build(self.tokenizer.size)
+        load_weights(self.objective, self.weights)
+        self.objective.eval().requires_grad_(False)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were trained; shared ones count once."""
+        return sum(p.numel() for p in self.objective.parameters())
+
+    def scorer(self, *, ranks: bool = True) -> NeuralScorer:
+        """The model as a scorer."""
+        return NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
+
+    def evaluate(
+        self, split: str = "test", *, batch: int | None = None, columns: int = 1
+    ) -> Record:
+        """Measure a split of the run's corpus, or any text file.
+
+        The state is carried over the whole text (or starts anew at each document or line, if training did so); with
+        `columns` above 1 the text is cut into that many parts, which is faster and a little worse for the model.
+        `batch` is how much is computed side by side and changes nothing but speed.
+        """
+        with self.text(split) as text:
+            windows = evaluation_windows(self.settings, text, self.tokenizer.boundary, columns, batch)
+            totals = total(self.scorer(), windows, self.device)
+            measured = metrics(totals, text)
+        return {
+            "run": str(self.run.path),
+            "split": split,
+            **measured,
+            "context": self.context(columns),
+            "weights": self.facts["weights"],
+            "step": self.facts["step"],
+            "parameters": self.parameters,
+            "peak_memory_bytes": peak_memory(),
+        }
+
+    def context(self, columns: int) -> str:
+        """What a token was predicted from, in words."""
+        kind = self.settings.data.batches.kind
+        if kind in ("documents", "lines"):
+            return f"state reset at {kind}"
+        return "carried state" if columns == 1 else f"carried state in {columns} columns"
+
+    def text(self, split: str) -> _OpenedText:
+        """A split of the run's corpus, or of a file, as tokens of this run's vocabulary."""
+        return _OpenedText(self, split)
+
+    def score(self, texts: Sequence[str]) -> list[Scored]:
+        """Each text's log-probability, from a fresh state."""
+        return [self._score(text) for text in texts]
+
+    def _score(self, text: str) -> Scored:
+        ids = self.tokenizer.encode(text)
+        if not ids:
+            return Scored(text, 0.0, (), ())
+        targets = torch.tensor([ids], device=self.device)
+        inputs = torch.tensor([[self.tokenizer.boundary, *ids[:-1]]], device=self.device)
+        scores, _ = self.scorer(ranks=False).score(Inputs(tokens=inputs), targets, None)
+        logp = tuple(scores.logp[0].tolist())
+        return Scored(text, math.fsum(logp), tuple(self.tokenizer.token(i) for i in ids), logp)
+
+    def stream(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> Iterator[str]:
+        """Text that follows the prompt, piece by piece; see `Sampling` for temperature, top_k, top_p, seed."""
+        decoder = self.tokenizer.stream()
+        ids = self.prompt(prompt)
+        for token in ids[1:]:
+            decoder.feed(token)  # what came before decides about spaces
+        unknown = self.tokenizer.unknown
+        drawn = generate(
+            self.scorer(),
+            ids,
+            tokens,
+            Sampling(**sampling),
+            device=self.device,
+            banned=[] if unknown is None else [unknown],
+        )
+        for token in drawn:
+            piece = decoder.feed(token)
+            if piece:
+                yield piece
+        rest = decoder.finish()
+        if rest:
+            yield rest
+
+    def prompt(self, text: str) -> list[int]:
+        """The ids of a beginning: a boundary, then the text, without the line end that a tokenizer may add."""
+        ids = self.tokenizer.encode(text)
+        if self.tokenizer.kind == "word" and ids and not text.endswith("\n"):
+            ids = ids[:-1]
+        return [self.tokenizer.boundary, *ids]
+
+    def generate(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> str:
+        """Text that follows the prompt; see `stream`."""
+        return "".join(self.stream(prompt, tokens, **sampling))
+
+    @torch.no_grad()
+    def features(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """[number of texts, D] the mean of the last layer over each text's tokens, fp32."""
+        rows = []
+        for text in texts:
+            ids = torch.tensor([self.prompt(text)], device=self.device)
+            hidden = self.objective.backbone(Inputs(tokens=ids), None)
+            rows.append(hidden.last[0].float().mean(0).cpu().numpy())
+        return np.stack(rows) if rows else np.zeros((0, self.objective.backbone.dim), np.float32)
+
+
+class _OpenedText:
+    """A split of a run's corpus, or a file as a split of its own in a temporary store."""
+
+    def __init__(self, trained: Trained, split: str):
+        self.trained, self.name = trained, split
+        self.folder: Path | None = None
+
+    def __enter__(self) -> Split:
+        data, tokenizer = self.trained.recipe.data, self.trained.tokenizer
+        if self.name in ("train", "valid", "test"):
+            return prepared(data.corpus, data.tokenizer, None).split(self.name)
+        self.folder = Path(tempfile.mkdtemp(prefix="foretell-"))
+        corpus = open_corpus({"test": self.name})
+        return prepare(corpus, tokenizer, self.folder / "store").split("test")
+
+    def __exit__(self, *_: object) -> None:
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,125 @@
+"""Scorers: whatever gives text a probability, and one way to measure all of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from foretell.data.store import Split
+from foretell.data.streams import Windows
+from foretell.kernels.cross_entropy import CHUNK
+from foretell.models.backbone import Backbone
+from foretell.nn.heads import Head
+from foretell.types import IGNORED, Inputs, Scores, State
+
+
+class Scorer(Protocol):
+    """Gives text a probability. n-gram and neural models are scorers; mixtures and adaptation wrap scorers."""
+
+    def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
+        """Log-probabilities of targets [B, T] given inputs [B, T], and the state after them."""
+
+    def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Log-probabilities [B, V] of what follows tokens [B, T], and the state after them."""
+
+
+class NeuralScorer:
+    """A backbone and a head as a scorer, in evaluation mode and without gradients."""
+
+    def __init__(self, backbone: Backbone, head: Head, *, ranks: bool = True, chunk: int = CHUNK):
+        self.backbone, self.head, self.ranks, self.chunk = backbone, head, ranks, chunk
+
+    @torch.no_grad()
+    def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
+        """See `Scorer.score`."""
+        hidden = self.backbone(inputs, state)
+        vectors, flat = hidden.last.flatten(0, 1), targets.flatten()
+        valid = flat != IGNORED
+        where = valid.nonzero()[:, 0]
+        logp = torch.zeros(flat.shape, dtype=torch.float64, device=flat.device)
+        rank = torch.zeros_like(flat) if self.ranks else None
+        rows = max(1, self.chunk // self.backbone.embedding.vocabulary)
+        for part in where.split(rows):
+            if rank is None:
+                logp[part] = -self.head.nll(vectors[part], flat[part]).double()
+                continue
+            every = self.head.log_probs(vectors[part])  # [n, V]
+            own = every.gather(1, flat[part, None])
+            logp[part] = own[:, 0].double()
+            rank[part] = (every > own).sum(1)
+        shape = targets.shape
+        return Scores(logp.view(shape), None if rank is None else rank.view(shape)), hidden.state
+
+    @torch.no_grad()
+    def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """See `Scorer.next`."""
+        hidden = self.backbone(Inputs(tokens=tokens), state)
+        return self.head.log_probs(hidden.last[:, -1]), hidden.state
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over all targets of a text."""
+
+    nats: float
+    tokens: int
+    top1: int | None
+    top5: int | None
+    seconds: float
+
+    @property
+    def loss(self) -> float:
+        """nats per token"""
+        return self.nats / self.tokens
+
+
+def total(scorer: Scorer, windows: Windows, device: torch.device) -> Totals:
+    """One pass over a text: every token counted once, whatever the batch size."""
+    begin = time.perf_counter()
+    nats, tokens, top1, top5 = 0.0, 0, 0, 0
+    state: State = None
+    ranked = True
+    for k in range(len(windows)):
+        batch = windows[k]
+        state = None if batch.starts_anew else state
+        tokens += int((batch.targets != IGNORED).sum())
+        valid = batch.targets != IGNORED
+        batch = batch.to(device)
+        scores, state = scorer.score(batch.inputs, batch.targets, state)
+        nats -= float(scores.logp.sum())
+        if scores.rank is None:
+            ranked = False
+            continue
+        rank = scores.rank.cpu()[valid]
+        top1 += int((rank < 1).sum())
+        top5 += int((rank < 5).sum())
+    seconds = time.perf_counter() - begin
+    return Totals(nats, tokens, top1 if ranked else None, top5 if ranked else None, seconds)
+
+
+def metrics(totals: Totals, text: Split) -> dict[str, Any]:
+    """The keys that every measurement has; `loss` is in nats per token."""
+    bits = totals.nats / math.log(2)
+    return {
+        "loss": totals.loss,
+        "perplexity": perplexity(totals.loss),
+        "bits_per_character": bits / text.counts.characters,
+        "bits_per_byte": bits / text.counts.bytes,
+        "lossy": text.lossy,
+        "unknown_rate": text.counts.unknown / totals.tokens,
+        "top1": None if totals.top1 is None else totals.top1 / totals.tokens,
+        "top5": None if totals.top5 is None else totals.top5 / totals.tokens,
+        "tokens": totals.tokens,
+        "seconds": totals.seconds,
+        "tokens_per_second": totals.tokens / totals.seconds,
+    }
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), infinite instead of an overflow."""
+    return math.exp(loss) if loss < 700 else math.inf

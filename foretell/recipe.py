@@ -1,0 +1,158 @@
+"""The recipe: everything one training is made of, as one typed, commented TOML file.
+
+A language-model family is a recipe, not a class. What may stand in each section is a union in the package that owns it;
+here they are only composed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from foretell import config
+from foretell.config import Amount, Config, ConfigError, Tree
+from foretell.data.streams import BatchesChoice, StreamsConfig
+from foretell.data.tokenizer import BPEConfig, TokenizerChoice
+from foretell.models.choice import ModelChoice
+from foretell.models.recurrent import RecurrentConfig
+from foretell.nn.heads import FullHeadConfig, HeadChoice
+from foretell.objectives.causal import CausalConfig
+from foretell.objectives.choice import ObjectiveChoice
+from foretell.objectives.objective import Objective
+from foretell.optim.averaging import AveragingChoice, NoAveragingConfig
+from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
+from foretell.optim.schedules import ConstantConfig, ScheduleChoice
+from foretell.training.trainer import SavingConfig, TrainingConfig
+
+
+class DataConfig(Config):
+    """The text, how it becomes tokens, and how tokens become batches."""
+
+    corpus: str | dict[str, str] = "python-docs"
+    """a built-in name, a path, a glob, a prepared store, or {train = ..., valid = ..., test = ...}"""
+    tokenizer: TokenizerChoice = BPEConfig()
+    """learnt from the training split only"""
+    batches: BatchesChoice = StreamsConfig()
+
+
+class EvaluationConfig(Config):
+    """How the validation split is measured during training."""
+
+    every: Amount = Amount(value=1, unit="epochs")
+    columns: int = 1
+    """cut the text into so many parts that start from a fresh state: 1 is exact, more is faster"""
+    length: int = 256
+    """time steps computed at once; changes nothing but speed and memory"""
+
+
+class StageConfig(Config):
+    """One stage of a training in several."""
+
+    name: str
+    limit: Amount
+    start: Literal["last", "best"] = "last"
+    """which weights of the stage before to begin with"""
+    keep: tuple[Literal["optimizer", "schedule", "averager", "state"], ...] = ()
+    """what goes on instead of starting anew"""
+    set: dict[str, Any] = {}
+    """settings that differ in this stage, by dotted name"""
+
+
+class Recipe(Config):
+    """Everything one training is made of."""
+
+    name: str = ""
+    """what to call it in tables"""
+    seed: int = 1
+    limit: Amount = Amount(value=1, unit="epochs")
+    """how long to train: "300steps", "2epochs", "5e6tokens" or time, "10m" """
+    init: str = ""
+    """a run to start from instead of random weights; its vocabulary has to be the same"""
+    data: DataConfig = DataConfig()
+    model: ModelChoice = RecurrentConfig()
+    head: HeadChoice = FullHeadConfig()
+    objective: ObjectiveChoice = CausalConfig()
+    optimizer: OptimizerChoice = AdamWConfig()
+    schedule: ScheduleChoice = ConstantConfig()
+    averaging: AveragingChoice = NoAveragingConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    checkpoint: SavingConfig = SavingConfig()
+    stages: tuple[StageConfig, ...] = ()
+    """training in stages; absent: one stage up to `limit`"""
+
+    def build(self, vocabulary: int) -> Objective:
+        """The objective with its model and head, freshly initialised, for so many tokens."""
+        backbone = self.model.build(vocabulary)
+        head = self.head.build(backbone.dim, vocabulary, backbone.embedding)
+        return self.objective.build(backbone, head)
+
+    def tree(self) -> Tree:
+        """The recipe as nested tables, defaults included."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def text(self) -> str:
+        """The recipe as TOML."""
+        return config.write_toml(self.tree())
+
+    def resolved_stages(self) -> list[tuple[StageConfig, Recipe]]:
+        """Each stage with the whole recipe as it holds in it."""
+        if not self.stages:
+            return [(StageConfig(name="training", limit=self.limit), self)]
+        plain = {key: value for key, value in self.tree().items() if key != "stages"}
+        resolved = []
+        for stage in self.stages:
+            tree = config.override(plain, stage.set) | {"limit": str(stage.limit)}
+            resolved.append((stage, config.validate(Recipe, tree, f"stage {stage.name!r}")))
+        return resolved
+
+
+def recipe_folder() -> Path:
+    """Where the shipped recipes are: inside an installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "recipes"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
+
+
+def recipe_names() -> list[str]:
+    """The shipped recipes."""
+    return sorted(path.stem for path in recipe_folder().glob("*.toml"))
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a recipe given by path or by shipped name."""
+    shipped = recipe_folder() / f"{name.removesuffix('.toml')}.toml"
+    for path in (Path(name), Path(name) / "recipe.toml", shipped):
+        if path.is_file():
+            return path
+    hint = config.did_you_mean(name, recipe_names())
+    raise ConfigError(f"no recipe {name!r}{hint} (a path, or one of: {', '.join(recipe_names())})")
+
+
+def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Tree:
+    """The tables of a recipe file laid on those of its `base`, and so on."""
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: its base leads back to itself")
+    tree = config.read_toml(path)
+    base = tree.pop("base", None)
+    if base is None:
+        return tree
+    beside = path.parent / str(base)
+    origin = beside if beside.is_file() else find_recipe(str(base))
+    return config.merge(read_tree(origin, (*seen, path.resolve())), tree)
+
+
+def load_recipe(
+    source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] | Mapping[str, Any] = ()
+) -> Recipe:
+    """A recipe from a shipped name, a path, tables or a recipe, with dotted overrides applied."""
+    if isinstance(source, Recipe):
+        tree, where = source.tree(), "recipe"
+    elif isinstance(source, Mapping):
+        tree, where = dict(source), "recipe"
+    else:
+        path = find_recipe(str(source))
+        tree, where = {"name": path.stem} | read_tree(path), str(path)
+    recipe = config.validate(Recipe, config.override(tree, overrides), where)
+    recipe.resolved_stages()  # a mistake in a later stage is one now, not after hours
+    return recipe

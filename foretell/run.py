@@ -1,0 +1,178 @@
+"""The run folder: what a training leaves behind, and what goes to the terminal meanwhile.
+
+    recipe.toml        the resolved recipe        environment.json   versions, machine, command
+    tokenizer.json     the run's own tokenizer    metrics.jsonl      one record a line, training and validation
+    checkpoints/       see `training.checkpoint`
+
+Everything is written to a temporary name, synced, then renamed: a reader never sees half a file, and a full disk costs
+nothing that was finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from foretell.config import ConfigError
+
+Record = dict[str, Any]
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """`content` at `path`, wholly or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames inside a folder survive a power cut, where the system can."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """The record as readable JSON, wholly or not at all."""
+    write_atomic(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+class Run:
+    """A run folder, open for reading or writing."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, path: Path | str, *, recipe: str, resume: bool) -> Run:
+        """A run folder for a recipe; one that exists is an error unless it is to be resumed with the same recipe."""
+        run = cls(path)
+        if run.recipe_file.exists():
+            if not resume:
+                raise ConfigError(f"{run.path} exists; add --resume to go on with it, or choose another --out")
+            before = run.recipe_file.read_text(encoding="utf-8")
+            if before != recipe:
+                raise ConfigError(
+                    f"{run.path} was started with other settings ({difference(before, recipe)}); "
+                    "resume it without overrides, or choose another --out"
+                )
+        elif run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            raise ConfigError(f"{run.path} exists and is not a run; choose another --out")
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_json(run.path / "environment.json", environment())
+        write_atomic(run.recipe_file, recipe.encode())
+        return run
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """A run folder that is there."""
+        run = cls(path)
+        if not run.recipe_file.exists():
+            raise ConfigError(f"{run.path} is not a run: it has no recipe.toml; name the --out of a `foretell train`")
+        return run
+
+    @property
+    def recipe_file(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.toml"
+
+    @property
+    def tokenizer_file(self) -> Path:
+        """The tokenizer."""
+        return self.path / "tokenizer.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics_file(self) -> Path:
+        """The records, one JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """One more line of metrics.jsonl."""
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def metrics(self) -> Iterator[Record]:
+        """The records so far; a last line that was cut off is left out."""
+        if not self.metrics_file.exists():
+            return
+        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                return
+
+    def rewind(self, step: int) -> None:
+        """Forget records after a step: going on from a checkpoint writes them again."""
+        kept = [json.dumps(record) + "\n" for record in self.metrics() if record["step"] <= step]
+        write_atomic(self.metrics_file, "".join(kept).encode())
+
+
+def difference(before: str, after: str) -> str:
+    """The first line two recipes do not share, shortened: enough to see which setting it is."""
+    old = set(before.splitlines())
+    new = [line for line in after.splitlines() if line not in old]
+    return (new[0] if new else "some are gone")[:80]
+
+
+def environment() -> Record:
+    """Versions, machine and command: what it takes to understand a number later."""
+    import numpy
+    import torch
+
+    return {
+        "foretell": __import__("foretell").__version__,
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def processor() -> str:
+    """The processor's own name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def peak_memory() -> int:
+    """Most memory this process has held, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def free_space(path: Path) -> int:
+    """Bytes free where `path` is."""
+    return shutil.disk_usage(path).free

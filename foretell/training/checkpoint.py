@@ -1,0 +1,156 @@
+"""Checkpoints that survive anything: written apart, checksummed, renamed when whole.
+
+    checkpoints/step-00000120/    model.safetensors      weights as trained
+                                  averaged.safetensors   their mean, once averaging has begun
+                                  optimizer.safetensors  carried.safetensors
+                                  record.json            where training stands, and a SHA-256 of each file above
+    checkpoints/best.json, last.json    which of them, and whether its raw or averaged weights are meant
+
+Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from foretell.config import ConfigError
+from foretell.run import Record, Run, sync_folder, write_json
+from foretell.types import State
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk."""
+
+    path: Path
+
+    def record(self) -> Record:
+        """Where training stood."""
+        return dict(json.loads((self.path / "record.json").read_text(encoding="utf-8")))
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one file; empty when the checkpoint has no such file."""
+        file = self.path / f"{name}.safetensors"
+        return load_file(file) if file.exists() else {}
+
+    def result(self) -> dict[str, Tensor]:
+        """The weights to use: the averaged ones where there are any."""
+        return self.tensors("model") | self.tensors("averaged")
+
+    def intact(self) -> bool:
+        """Whether every file is there and is what was written."""
+        try:
+            files = self.record()["files"]
+            return all(digest(self.path / name) == expected for name, expected in files.items())
+        except (OSError, ValueError, KeyError):
+            return False
+
+
+def save(run: Run, step: int, files: Mapping[str, Tensors], record: Mapping[str, Any]) -> Checkpoint:
+    """A new checkpoint of this step; an `OSError` (a full disk) leaves all earlier ones as they were."""
+    final = run.checkpoints / f"step-{step:08d}"
+    temporary = run.checkpoints / f".step-{step:08d}.{os.getpid()}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir()
+        digests = {}
+        for name, tensors in files.items():
+            if not tensors:
+                continue
+            file = temporary / f"{name}.safetensors"
+            save_file({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, file)
+            sync_file(file)
+            digests[file.name] = digest(file)
+        write_json(temporary / "record.json", {**record, "step": step, "files": digests})
+        sync_folder(temporary)
+        shutil.rmtree(final, ignore_errors=True)  # only a damaged one can be in the way
+        temporary.rename(final)
+        sync_folder(run.checkpoints)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return Checkpoint(final)
+
+
+def point(run: Run, name: str, checkpoint: Checkpoint, **facts: Any) -> None:
+    """Let `best` or `last` name a checkpoint, with what is known of it."""
+    write_json(run.checkpoints / f"{name}.json", {"checkpoint": checkpoint.path.name, **facts})
+
+
+def pointed(run: Run, name: str) -> tuple[Checkpoint, Record]:
+    """The checkpoint that `best` or `last` names."""
+    file = run.checkpoints / f"{name}.json"
+    if not file.exists():
+        raise ConfigError(f"{run.path} has no {name} checkpoint yet; train it further")
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    return Checkpoint(run.checkpoints / facts["checkpoint"]), facts
+
+
+def newest(run: Run) -> Checkpoint | None:
+    """The latest checkpoint that is intact; half-written ones are cleared away."""
+    for rest in run.checkpoints.glob(".step-*"):
+        shutil.rmtree(rest, ignore_errors=True)
+    for path in sorted(run.checkpoints.glob("step-*"), reverse=True):
+        if Checkpoint(path).intact():
+            return Checkpoint(path)
+    return None
+
+
+def prune(run: Run, keep: int) -> None:
+    """Delete all but the last `keep` checkpoints and those that `best` and `last` name."""
+    named = set()
+    for name in ("best", "last"):
+        if (run.checkpoints / f"{name}.json").exists():
+            named.add(pointed(run, name)[0].path)
+    for path in sorted(run.checkpoints.glob("step-*"))[: -keep or None]:
+        if path not in named:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync_file(file: Path) -> None:
+    """Force a file to the disk."""
+    handle = os.open(file, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def flatten(state: State, prefix: str = "state") -> dict[str, Tensor]:
+    """The tensors of a state by their place in it, such as `state.0.1`."""
+    if state is None:
+        return {}
+    if isinstance(state, Tensor):
+        return {prefix: state}
+    return {
+        name: tensor
+        for i, part in enumerate(state)
+        for name, tensor in flatten(part, f"{prefix}.{i}").items()
+    }
+
+
+def unflatten(tensors: Tensors, like: State, prefix: str = "state") -> State:
+    """The inverse of `flatten`, given a state of the same structure."""
+    if like is None:
+        return None
+    if isinstance(like, Tensor):
+        return tensors[prefix]
+    return tuple(unflatten(tensors, part, f"{prefix}.{i}") for i, part in enumerate(like))

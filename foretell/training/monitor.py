@@ -1,0 +1,75 @@
+"""What a person sees of a training: a progress bar on a terminal, a line now and then elsewhere. All on stderr."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+
+class Monitor:
+    """Shows where training stands; `quiet` shows nothing."""
+
+    def __init__(self, *, quiet: bool = False):
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.live = self.console.is_terminal and not quiet
+        self.bar: Progress | None = None
+        self.task: TaskID | None = None
+        self.printed = time.monotonic()
+
+    def start(self, name: str) -> None:
+        """A stage begins."""
+        if not self.live:
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
+        self.bar = Progress(*columns, console=self.console, transient=True)
+        self.task = self.bar.add_task(name, total=1.0, text="")
+        self.bar.start()
+
+    def step(self, record: Mapping[str, Any], fraction: float) -> None:
+        """One more training record; where there is no terminal, one in ten seconds is printed."""
+        text = describe(record, fraction)
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=fraction, text=text)
+        elif time.monotonic() - self.printed > 10:
+            self.printed = time.monotonic()
+            self.say(f"{fraction:5.1%}  {text}")
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        """The stage is over."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+        sys.stderr.flush()
+
+
+def describe(record: Mapping[str, Any], fraction: float) -> str:
+    """A training record in one line."""
+    seconds = record["seconds"]
+    left = seconds / fraction - seconds if 0 < fraction <= 1 else math.nan
+    parts = [
+        f"step {record['step']}",
+        f"epoch {record['epoch']:.2f}",
+        f"loss {record['loss']:.3f}",
+        f"{record['bits_per_byte']:.3f} bits/byte",
+        f"{record['tokens_per_second']:,.0f} tokens/s",
+    ]
+    if not math.isnan(left):
+        parts.append(f"{clock(left)} left")
+    return "  ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds, as short as possible."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,424 @@
+"""The training loop.
+
+One stage of training is: take batch k, let the objective sum its losses, divide by the counts, go backward, clip, step,
+average; now and then log, validate and save. Everything random is seeded from (seed, step), so that a resumed training is
+the same to the last bit as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from foretell.config import Amount, Config
+from foretell.data.streams import Windows
+from foretell.objectives.objective import Objective
+from foretell.optim.averaging import Averager
+from foretell.optim.schedules import Progress, Schedule
+from foretell.optim.trigger import non_monotone
+from foretell.run import Record, Run
+from foretell.training import checkpoint
+from foretell.training.checkpoint import Checkpoint
+from foretell.training.monitor import Monitor
+from foretell.types import Batch, State, detach, join_rows, map_state, select_rows
+
+
+class TrainingConfig(Config):
+    """How the loop runs, whatever is trained."""
+
+    gradient_clip: float | None = None
+    """scale the gradient down to this norm"""
+    micro_batches: int = 1
+    """split the rows of a batch into so many parts, one after the other: less memory, the same step"""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """what matrix products are computed in; weights and sums stay fp32"""
+    compile: bool = False
+    """let torch.compile make the model faster, after a minute or more of compiling"""
+    patience: int | None = None
+    """stop when validation is worse than the best of all but the last so many"""
+    log_every: Amount = Amount(value=50, unit="steps")
+
+
+class SavingConfig(Config):
+    """When checkpoints are written, and how many stay."""
+
+    every: Amount = Amount(value=1, unit="epochs")
+    keep: int = 2
+    """the last so many, beside the best"""
+
+
+class Diverged(RuntimeError):
+    """The loss is not a number any more, or far above that of guessing blindly."""
+
+
+@dataclass
+class Stage:
+    """Everything one stage of training works with."""
+
+    name: str
+    objective: Objective
+    batches: Windows
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    averager: Averager
+    limit: Amount
+    training: TrainingConfig
+    saving: SavingConfig
+    validate: Callable[[], Record]
+    """measures the objective's present weights on the validation split; the record has `loss`"""
+    validate_every: Amount
+    bytes_per_token: float
+    """of the training text, for bits per byte on the way"""
+
+
+@dataclass
+class Position:
+    """Where training stands: what a checkpoint remembers beside tensors."""
+
+    stage: int = 0
+    step: int = 0
+    """optimiser steps over all stages"""
+    stage_step: int = 0
+    tokens: int = 0
+    """targets trained on in this stage"""
+    seconds: float = 0.0
+    """of this stage, over all interruptions"""
+    history: list[float] = field(default_factory=list)
+    """validation losses of this stage"""
+    best: float = math.inf
+    finished: bool = False
+
+
+@dataclass
+class Window:
+    """Sums since the last log line, kept on the device: reading them waits for it."""
+
+    loss: Tensor | float = 0.0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class Trainer:
+    """Runs one stage from a position to its limit."""
+
+    def __init__(self, run: Run, stage: Stage, position: Position, *, seed: int, monitor: Monitor):
+        self.run, self.stage, self.position = run, stage, position
+        self.seed, self.monitor = seed, monitor
+        self.device = next(stage.objective.parameters()).device
+        self.rates = [group["lr"] for group in stage.optimizer.param_groups]
+        self.state: State = None
+        self.stopped: Literal["", "limit", "patience", "interrupted"] = ""
+        self.window = Window()
+        self.saved = position.step
+        self.pause = 0.0  # seconds the last validation and saving took: a time limit has to leave room for them
+
+    # --- the loop ---------------------------------------------------------------------------------
+
+    def train(self) -> str:
+        """Train until the limit, the end of patience, or a signal; says which."""
+        stage, begun = self.stage, time.monotonic() - self.position.seconds
+        self.monitor.start(stage.name)
+        try:
+            with interruptible(self):
+                while not self.stopped:
+                    before = self.progress()
+                    self.step(before)
+                    self.position.seconds = time.monotonic() - begun
+                    after = self.progress()
+                    self.stopped = self.stopped or ("limit" if self.used_up(after) else "")
+                    self.after_step(before, after)
+                if self.saved != self.position.step:  # a signal came after the last chance to save
+                    self.save(improved=False)
+        finally:
+            self.monitor.stop()
+        return self.stopped
+
+    def step(self, progress: Progress) -> None:
+        """One optimiser step on one batch."""
+        stage, begin = self.stage, time.monotonic()
+        batch = stage.batches[self.position.stage_step]
+        counts = stage.objective.counts(batch)
+        state = None if batch.starts_anew else self.state
+        torch.manual_seed(step_seed(self.seed, self.position.step))
+        stage.objective.train()
+        stage.optimizer.zero_grad(set_to_none=True)
+        loss, self.state = self.backward(batch.to(self.device), state, counts)
+        clip = stage.training.gradient_clip
+        norm = torch.nn.utils.clip_grad_norm_(stage.objective.parameters(), clip or math.inf)
+        self.check(loss, norm)
+        factor = stage.schedule(progress) * batch.rate
+        for group, rate in zip(stage.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        stage.optimizer.step()
+        stage.averager.update()
+        tokens = max(counts.values())
+        self.position.step += 1
+        self.position.stage_step += 1
+        self.position.tokens += tokens
+        self.window.loss += loss * tokens
+        self.window.tokens += tokens
+        self.window.seconds += time.monotonic() - begin
+        self.last = {"gradient_norm": norm, "learning_rate": self.rates[0] * factor}
+
+    def backward(self, batch: Batch, state: State, counts: Mapping[str, int]) -> tuple[Tensor, State]:
+        """Gradients of the batch's mean losses, part by part; returns the loss in nats and the state after it."""
+        rows = len(batch.targets)
+        height = -(-rows // self.stage.training.micro_batches)
+        losses, states = [], []
+        for begin in range(0, rows, height):
+            part = slice(begin, min(begin + height, rows))
+            whole = height >= rows
+            micro = batch if whole else batch.rows(part)
+            carried = state if whole or state is None else select_rows(state, part)
+            with self.autocast():
+                step = self.stage.objective(micro, carried)
+            # note: sums divided by the counts of the whole batch, so that the parts add up to exactly its mean
+            terms = [term.total / counts[name] * term.weight for name, term in step.terms.items()]
+            loss = torch.stack(terms).sum()
+            share = (part.stop - part.start) / rows
+            (loss if step.penalty is None else loss + step.penalty * share).backward()
+            losses.append(loss.detach())
+            states.append(detach(step.state))
+        return torch.stack(losses).sum(), join_rows(states) if len(states) > 1 else states[0]
+
+    def autocast(self) -> torch.autocast:
+        """Matrix products in the configured precision."""
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.stage.training.precision == "bf16"
+        )
+
+    # --- between steps ----------------------------------------------------------------------------
+
+    def after_step(self, before: Progress, after: Progress) -> None:
+        """Whatever is due: log, validate, save."""
+        stage = self.stage
+        ending = bool(self.stopped)
+        if due(stage.training.log_every, before, after) or ending:
+            self.log(after)
+        pause, improved = time.monotonic(), False
+        over = self.stopped in ("limit", "patience")
+        if due(stage.validate_every, before, after) or over:
+            improved = self.validate(after)
+        if due(stage.saving.every, before, after) or improved or self.stopped:
+            self.save(improved)
+        if improved or self.stopped or due(stage.validate_every, before, after):
+            self.pause = max(self.pause, time.monotonic() - pause)
+
+    def log(self, progress: Progress) -> None:
+        """One training record, from the sums since the last."""
+        window, self.window = self.window, Window()
+        loss = float(window.loss) / max(window.tokens, 1)
+        record = {
+            "kind": "train",
+            "stage": self.stage.name,
+            "step": self.position.step,
+            "epoch": progress.epoch,
+            "tokens": self.position.tokens,
+            "loss": loss,
+            "bits_per_byte": loss / math.log(2) / self.stage.bytes_per_token,
+            "gradient_norm": float(self.last["gradient_norm"]),
+            "learning_rate": self.last["learning_rate"],
+            "tokens_per_second": window.tokens / max(window.seconds, 1e-9),
+            "seconds": self.position.seconds,
+        }
+        self.run.append(record)
+        self.monitor.step(record, progress.fraction)
+
+    def validate(self, progress: Progress) -> bool:
+        """Measure the (averaged) weights on the validation split; true when they are the best so far."""
+        stage, position = self.stage, self.position
+        stage.objective.eval()
+        with stage.averager.swapped():
+            measured = stage.validate()
+        loss = measured["loss"]
+        record = {"kind": "valid", "stage": stage.name, "step": position.step, "epoch": progress.epoch}
+        self.run.append(record | measured)
+        stage.schedule.observe(loss)
+        if stage.averager.observe(loss):
+            self.monitor.say(f"step {position.step}: validation stopped improving; weights are averaged from here")
+        patience = stage.training.patience
+        if patience is not None and non_monotone(position.history, loss, patience) and not self.stopped:
+            self.stopped = "patience"
+        position.history.append(loss)
+        improved = loss < position.best
+        position.best = min(position.best, loss)
+        self.monitor.say(
+            f"epoch {progress.epoch:.2f}  validation loss {loss:.4f}  perplexity {measured['perplexity']:.2f}"
+            f"  {measured['bits_per_byte']:.4f} bits/byte{'  (best)' if improved else ''}"
+        )
+        return improved
+
+    def check(self, loss: Tensor, norm: Tensor) -> None:
+        """Stop at the first step whose loss or gradient is not finite; nothing of it reaches the weights.
+
+        On a GPU that is looked at only when a record is due: asking at every step would wait for the device.
+        """
+        interval = self.stage.training.log_every
+        if self.device.type != "cpu" and (
+            interval.unit != "steps" or (self.position.stage_step + 1) % int(interval.value)
+        ):
+            return
+        if bool(torch.isfinite(loss)) and bool(torch.isfinite(norm)) and float(loss) < self.hopeless():
+            return
+        name, size = self.largest_gradient()
+        raise Diverged(
+            f"training diverged at step {self.position.step + 1}: loss {float(loss):.4g}, gradient norm {float(norm):.4g}, "
+            f"largest gradient {size:.3g} in {name}; lower optimizer.learning_rate or training.gradient_clip"
+        )
+
+    def hopeless(self) -> float:
+        """A loss per token that no model in its senses has: three times that of guessing blindly."""
+        return 3 * math.log(self.stage.objective.backbone.embedding.vocabulary) + 10
+
+    def largest_gradient(self) -> tuple[str, float]:
+        """The parameter with the largest gradient; one that is not finite is larger than any."""
+        sizes = {
+            name: float(p.grad.abs().max().nan_to_num(math.inf))
+            for name, p in self.stage.objective.named_parameters()
+            if p.grad is not None
+        }
+        return max(sizes.items(), key=lambda item: item[1])
+
+    # --- where training stands --------------------------------------------------------------------
+
+    def progress(self) -> Progress:
+        """How far this stage is."""
+        position = self.position
+        epoch, place, windows = self.stage.batches.locate(position.stage_step)
+        at = Progress(position.stage_step, epoch + place / windows, position.tokens, position.seconds, 0.0)
+        return Progress(at.step, at.epoch, at.tokens, at.seconds, at.of(self.stage.limit))
+
+    def used_up(self, progress: Progress) -> bool:
+        """Whether the limit is reached; a time limit leaves room for one more step, validation and saving."""
+        if self.stage.limit.unit != "seconds":
+            return progress.fraction >= 1 - 1e-9
+        step = progress.seconds / progress.step
+        return progress.seconds + step + self.pause >= self.stage.limit.value
+
+    def save(self, improved: bool) -> Checkpoint:
+        """A checkpoint of everything, and the names `last` and, if it is, `best` on it."""
+        stage, position = self.stage, self.position
+        position.finished = self.stopped in ("limit", "patience")
+        names = [name for name, _ in stage.objective.named_parameters()]
+        saved = checkpoint.save(
+            self.run,
+            position.step,
+            {
+                "model": weights(stage.objective),
+                "averaged": dict(zip(names, stage.averager.means, strict=False)),
+                "optimizer": optimizer_tensors(stage.optimizer),
+                "carried": checkpoint.flatten(self.state),
+            },
+            {
+                "position": vars(position),
+                "schedule": stage.schedule.state_dict(),
+                "averager": stage.averager.state_dict(),
+                "window": {"loss": float(self.window.loss), "tokens": self.window.tokens, "seconds": self.window.seconds},
+            },
+        )
+        facts = {"step": position.step, "weights": "averaged" if stage.averager.means else "raw"}
+        checkpoint.point(self.run, "last", saved, **facts)
+        if improved:
+            checkpoint.point(self.run, "best", saved, **facts, loss=position.best)
+        checkpoint.prune(self.run, stage.saving.keep)
+        self.saved = position.step
+        return saved
+
+    def restore(self, saved: Checkpoint, parts: frozenset[str]) -> None:
+        """Take from a checkpoint: "model", "optimizer", "schedule", "averager", "state"."""
+        stage, record = self.stage, saved.record()
+        if "model" in parts:
+            load_weights(stage.objective, saved.tensors("model"))
+        if "optimizer" in parts:
+            load_optimizer(stage.optimizer, saved.tensors("optimizer"))
+        if "schedule" in parts:
+            stage.schedule.load_state_dict(record["schedule"])
+        if "averager" in parts:
+            averaged = saved.tensors("averaged")
+            names = [name for name, _ in stage.objective.named_parameters()]
+            means = [averaged[name].to(self.device) for name in names] if averaged else []
+            stage.averager.load_state_dict(record["averager"], means)
+            self.window = Window(**record["window"])
+        if "state" in parts:
+            tensors = saved.tensors("carried")
+            self.state = checkpoint.unflatten(tensors, stage.objective.backbone.initial_state(1)) if tensors else None
+            self.state = map_state(lambda tensor: tensor.to(self.device), self.state)
+
+
+def due(every: Amount, before: Progress, after: Progress) -> bool:
+    """Whether a multiple of `every` lies between two moments."""
+    return math.floor(after.of(every) + 1e-9) > math.floor(before.of(every) + 1e-9)
+
+
+def step_seed(seed: int, step: int) -> int:
+    """A 63-bit seed for one step, well mixed (SplitMix64): dropout is a pure function of (seed, step)."""
+    z = (seed * 0x9E3779B97F4A7C15 + step + 1) * 0x9E3779B97F4A7C15 & (2**64 - 1)
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & (2**64 - 1)
+    return (z ^ z >> 31) >> 1
+
+
+def weights(objective: Objective) -> dict[str, Tensor]:
+    """Every parameter and buffer once, shared ones under their first name."""
+    return {**dict(objective.named_parameters()), **dict(objective.named_buffers())}
+
+
+def load_weights(objective: Objective, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors of `weights` back in place; names have to match exactly."""
+    mine = weights(objective)
+    if mine.keys() != tensors.keys():
+        odd = sorted(mine.keys() ^ tensors.keys())
+        raise ValueError(f"the checkpoint holds other weights than the model: {', '.join(odd[:3])}")
+    with torch.no_grad():
+        for name, tensor in mine.items():
+            tensor.copy_(tensors[name])
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state tensors as `number.key`, parameters numbered in order."""
+    state: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{key}": torch.as_tensor(value)
+        for number, entry in state.items()
+        for key, value in entry.items()
+        if value is not None
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`; settings stay those of the optimiser."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+@contextmanager
+def interruptible(trainer: Trainer) -> Iterator[None]:
+    """Ctrl-C and SIGTERM let the present step finish and save; a second Ctrl-C does not wait."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if trainer.stopped == "interrupted":
+            raise KeyboardInterrupt
+        trainer.stopped = "interrupted"
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
