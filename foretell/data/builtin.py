@@ -1,9 +1,9 @@
-"""Corpora known by name: the usual small ones below `$FORETELL_DATA`, and one that every Python has."""
+"""Corpora known by name: the usual small ones below `$FORETELL_DATA`, and one that every Python
+has."""
 
 from __future__ import annotations
 
 import ast
-import inspect
 import os
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
@@ -12,13 +12,24 @@ from functools import lru_cache
 from pathlib import Path
 
 from foretell.config import ConfigError
-from foretell.data.corpus import Corpus, Files, Source, Texts, Whole, by_split, byte_length, shuffled
+from foretell.data.corpus import (
+    Corpus,
+    Files,
+    Source,
+    Texts,
+    Whole,
+    by_split,
+    byte_length,
+    shuffled,
+)
 from foretell.data.reading import is_text_file
 
 HELD_OUT_BYTES = 100_000
-SKIPPED_FOLDERS = frozenset(
-    "test tests idle_test idlelib lib2to3 site-packages dist-packages turtledemo __pycache__ pydoc_data".split()
-)
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+SKIPPED_FOLDERS = {
+    *("test", "tests", "idle_test", "idlelib", "lib2to3", "turtledemo", "pydoc_data"),
+    *("site-packages", "dist-packages", "__pycache__"),
+}
 
 
 def spell_out(text: str) -> str:
@@ -59,14 +70,18 @@ def open_builtin(name: str) -> Corpus:
     root = os.environ.get("FORETELL_DATA")
     place = f"$FORETELL_DATA/{entry.folder}"
     if not root:
-        raise ConfigError(f"corpus {name!r}: set FORETELL_DATA to a folder and put {entry.files} into {place}")
+        raise ConfigError(
+            f"corpus {name!r}: set FORETELL_DATA to a folder and put {entry.files} into {place}"
+        )
     folder = Path(root).expanduser() / entry.folder
     paths = sorted(item for item in folder.glob("*.*") if is_text_file(item))
     named = by_split(paths, folder)
     if not paths or (entry.splits and len(named) < 3):
         raise ConfigError(f"corpus {name!r}: put {entry.files} into {folder} ({place})")
     if entry.splits:
-        return Corpus(name, {split: Files(found, entry.transform) for split, found in named.items()})
+        return Corpus(
+            name, {split: Files(found, entry.transform) for split, found in named.items()}
+        )
     return Corpus(name, Whole(Files(paths, entry.transform)).shares())
 
 
@@ -75,10 +90,12 @@ def open_builtin(name: str) -> Corpus:
 
 @lru_cache(maxsize=1)
 def python_docs() -> dict[str, Source]:
-    """The help topics and docstrings of the running Python's standard library, about 1.9 MB of English.
+    """The help topics and docstrings of the running Python's standard library, about 1.9 MB of
+    English.
 
-    One document a topic and one a module, paragraphs that occurred before left out (so that no split holds text of
-    another), then about 100 kB each of whole documents as valid and test. The files are parsed, never run.
+    One document a topic and one a module, paragraphs that occurred before left out (so that no
+    split holds text of another), then about 100 kB each of whole documents as valid and test. The
+    files are parsed, never run.
     """
     documents = without_repeats([*topics(), *docstrings()])
     remaining = shuffled(len(documents)).tolist()
@@ -91,7 +108,10 @@ def python_docs() -> dict[str, Source]:
                 chosen.append(index)
                 remaining.remove(index)
     parts = {"train": remaining, **parts}
-    return {name: Texts([documents[index] for index in sorted(chosen)]) for name, chosen in parts.items()}
+    return {
+        name: Texts([documents[index] for index in sorted(chosen)])
+        for name, chosen in parts.items()
+    }
 
 
 def topics() -> Iterator[str]:
@@ -110,7 +130,7 @@ def docstrings() -> Iterator[str]:
             tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError, OSError):
             continue
-        yield "\n\n".join(inspect.cleandoc(text) for text in docstrings_below(tree))
+        yield "\n\n".join(docstrings_below(tree))
 
 
 def source_files(root: Path) -> Iterator[Path]:
@@ -121,18 +141,17 @@ def source_files(root: Path) -> Iterator[Path]:
 
 
 def docstrings_below(node: ast.AST) -> Iterator[str]:
-    """The docstrings of a module, its classes and functions, by walking statements only: most nodes are expressions."""
+    """The docstrings of a module, its classes and functions, by walking statements only: most nodes
+    are expressions."""
+    if isinstance(node, DOCUMENTED) and (text := ast.get_docstring(node)):
+        yield text
     for child in getattr(node, "body", ()):
-        if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
-            first = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            if first and child is node.body[0] and isinstance(child.value.value, str):  # type: ignore[attr-defined]
-                yield child.value.value
-        elif hasattr(child, "body"):
-            yield from docstrings_below(child)
+        yield from docstrings_below(child)
 
 
 def without_repeats(documents: Iterable[str]) -> list[str]:
-    """The documents without paragraphs that occurred before, and without documents that this empties."""
+    """The documents without paragraphs that occurred before, and without documents that this
+    empties."""
     seen: set[str] = set()
     kept: list[str] = []
     for document in documents:

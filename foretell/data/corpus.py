@@ -1,4 +1,5 @@
-"""A corpus: text by split, from a built-in name, files, folders, globs, or one of these for each split."""
+"""A corpus: text by split, from a built-in name, files, folders, globs, or one of these for each
+split."""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ class Corpus:
         return self.source(split).pieces()
 
     def fingerprint(self, split: str) -> str:
-        """A hash over the stored bytes of the split and the version of the reading rules, names apart."""
+        """A hash over the stored bytes of the split and the version of the reading rules, names
+        apart."""
         return self.source(split).digest()
 
     @property
@@ -90,7 +92,9 @@ class Corpus:
 class Files:
     """All documents of some files, in their order; `transform` maps the text of each piece."""
 
-    def __init__(self, paths: Sequence[Path], transform: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[Path], transform: Callable[[str], str] | None = None
+    ) -> None:
         self.paths = tuple(paths)
         self.transform = transform
         self.found: dict[str, Report] = {}
@@ -100,7 +104,11 @@ class Files:
         for path in self.paths:
             report = Report()
             for piece in read_file(path, report):
-                yield Piece(self.transform(piece.text), piece.ends_document) if self.transform else piece
+                yield (
+                    Piece(self.transform(piece.text), piece.ends_document)
+                    if self.transform
+                    else piece
+                )
             self.found[str(path)] = report
 
     def digest(self) -> str:
@@ -154,7 +162,8 @@ class Whole:
 
     @cached_property
     def survey(self) -> tuple[int, int]:
-        """The numbers of documents and of bytes (of the text as UTF-8), counted by reading all once."""
+        """The numbers of documents and of bytes (of the text as UTF-8), counted by reading all
+        once."""
         documents, size = 0, 0
         for piece in self.files.pieces():
             documents += piece.ends_document
@@ -170,9 +179,9 @@ class Whole:
 class Share:
     """One split of text that came without: by whole documents when there are many, else contiguous.
 
-    With at least 20 documents, 5 % are valid and 5 % test, chosen by `assign_documents`. With fewer, the first
-    90 % of the bytes are train, then 5 % valid, then 5 % test, cut where a piece (so, but for very long lines, a
-    line) ends.
+    With at least 20 documents, 5 % are valid and 5 % test, chosen by `assign_documents`. With
+    fewer, the first 90 % of the bytes are train, then 5 % valid, then 5 % test, cut where a piece
+    (so, but for very long lines, a line) ends.
     """
 
     def __init__(self, whole: Whole, name: str) -> None:
@@ -210,7 +219,9 @@ class Share:
 
     def digest(self) -> str:
         """The hash of all the text, and of which share this is."""
-        return hashlib.blake2b(f"{self.whole.files.digest()} {self.name}".encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(
+            f"{self.whole.files.digest()} {self.name}".encode(), digest_size=16
+        ).hexdigest()
 
     def reports(self) -> dict[str, Report]:
         """What was met in the files, of which this is a share."""
@@ -228,7 +239,8 @@ def assign_documents(documents: int) -> npt.NDArray[np.int8]:
 
 
 def shuffled(size: int) -> npt.NDArray[np.int64]:
-    """A fixed permutation of `range(size)`: the order of splitmix64 of the index (Steele, Lea and Flood 2014).
+    """A fixed permutation of `range(size)`: the order of splitmix64 of the index (Steele, Lea and
+    Flood 2014).
 
     Not numpy's generators, as numpy may change what they give from version to version.
     """
@@ -249,9 +261,10 @@ def byte_length(text: str) -> int:
 def open_corpus(spec: str | Mapping[str, str]) -> Corpus:
     """The corpus that `spec` names.
 
-    A built-in name (which goes before a file of that name: write `./ptb` for that), a path, a glob, or a folder of
-    `.txt` and `.jsonl` files, plain or packed; or such a path for each split. Files named for splits
-    (`train.txt`, `wiki.valid.tokens`, `dev.jsonl.gz`, `test/…`) give those splits; all else is divided by us.
+    A built-in name (which goes before a file of that name: write `./ptb` for that), a path, a glob,
+    or a folder of `.txt` and `.jsonl` files, plain or packed; or such a path for each split. Files
+    named for splits (`train.txt`, `wiki.valid.tokens`, `dev.jsonl.gz`, `test/…`) give those splits;
+    all else is divided by us.
     """
     from foretell.data.builtin import BUILTIN, open_builtin  # it stands on this module
 
@@ -262,7 +275,9 @@ def open_corpus(spec: str | Mapping[str, str]) -> Corpus:
     paths, root = find_files(spec, BUILTIN)
     named = by_split(paths, root)
     whole = Files(paths)
-    sources = {name: Files(found) for name, found in named.items()} if named else Whole(whole).shares()
+    sources = (
+        {name: Files(found) for name, found in named.items()} if named else Whole(whole).shares()
+    )
     return checked(Corpus(Path(spec).name or spec, sources), [whole])
 
 
@@ -271,7 +286,10 @@ def open_splits(spec: Mapping[str, str]) -> Corpus:
     sources: dict[str, Source] = {}
     for key, path in spec.items():
         if key not in ALIASES:
-            raise ConfigError(f"corpus.{key}: no such split{did_you_mean(key, SPLITS)} (known: {', '.join(SPLITS)})")
+            raise ConfigError(
+                f"corpus.{key}: no such split{did_you_mean(key, SPLITS)} "
+                f"(known: {', '.join(SPLITS)})"
+            )
         sources[ALIASES[key]] = Files(find_files(path, ())[0])
     if not sources:
         raise ConfigError("corpus: no split given; write corpus = {train = …, valid = …, test = …}")
@@ -288,12 +306,15 @@ def checked(corpus: Corpus, sources: Sequence[Source]) -> Corpus:
 
 
 def find_files(spec: str, builtin: Sequence[str] | Mapping[str, object]) -> tuple[list[Path], Path]:
-    """The files of a path, glob or folder, in order of their names, and the folder they were looked for in."""
+    """The files of a path, glob or folder, in order of their names, and the folder they were looked
+    for in."""
     path = Path(spec).expanduser()
     if path.is_dir():
         found = sorted(item for item in path.rglob("*") if item.is_file() and is_text_file(item))
         if not found:
-            raise ConfigError(f"{spec}: no .txt or .jsonl files (plain, .gz, .xz, .zst) in this folder")
+            raise ConfigError(
+                f"{spec}: no .txt or .jsonl files (plain, .gz, .xz, .zst) in this folder"
+            )
         return found, path
     if path.is_file():
         return [path], path.parent
@@ -315,7 +336,8 @@ def nearest(path: Path, builtin: Sequence[str] | Mapping[str, object]) -> str:
 
 
 def by_split(paths: Sequence[Path], root: Path) -> dict[str, list[Path]]:
-    """The files by the split that their name (or a folder below `root`) says; nothing if none is for training."""
+    """The files by the split that their name (or a folder below `root`) says; nothing if none is
+    for training."""
     named: dict[str, list[Path]] = {}
     for path in paths:
         inside = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)

@@ -1,8 +1,9 @@
 """Text to token ids and back: one contract, and a class for each way to do it.
 
-All are kept in the JSON format of the `tokenizers` library, and `load_tokenizer` sees from the JSON alone which class
-it is for. Where numpy or a dict does the same faster than the library, they do; the tests hold both to be equal.
-Text that looks like a special token is text: it never becomes the id of one.
+All are kept in the JSON format of the `tokenizers` library, and `load_tokenizer` sees from the JSON
+alone which class it is for. Where numpy or a dict does the same faster than the library, they do;
+the tests hold both to be equal. Text that looks like a special token is text: it never becomes the
+id of one.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Losses(NamedTuple):
     unknown: int
     """Tokens that stand for something outside the vocabulary."""
     altered_lines: int
-    """Pieces whose text, blanks at its ends apart, does not come back from the tokens (unknown ones apart)."""
+    """Pieces whose text, blanks at its ends apart, does not come back from the tokens (unknown ones
+    apart)."""
 
 
 class Stream(Protocol):
@@ -55,9 +57,12 @@ class Stream(Protocol):
 
 
 class Tokenizer(ABC):
-    """Text to ids and back. `encode(text)` is the concatenation of the encodings of the text's pieces."""
+    """Text to ids and back. `encode(text)` is the concatenation of the encodings of the text's
+    pieces."""
 
-    def __init__(self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None) -> None:
+    def __init__(
+        self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None
+    ) -> None:
         library.encode_special_tokens = True  # text is never taken for a special token
         self.library = library
         self.kind = kind
@@ -82,7 +87,8 @@ class Tokenizer(ABC):
         return np.dtype(np.uint16 if self.size <= 1 << 16 else np.uint32)
 
     def save(self, path: Path) -> None:
-        """Write the JSON; whoever reads meanwhile sees the old file or the new one, never a part."""
+        """Write the JSON; whoever reads meanwhile sees the old file or the new one, never a
+        part."""
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         with draft.open("w", encoding="utf-8") as stream:
             stream.write(self.library.to_str())
@@ -110,7 +116,8 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
-        """The ids of all pieces in one array, and how many each piece has; threads may call this at once."""
+        """The ids of all pieces in one array, and how many each piece has; threads may call this at
+        once."""
 
     @abstractmethod
     def stream(self) -> Stream:
@@ -119,7 +126,8 @@ class Tokenizer(ABC):
 
 @final
 class Spelling:
-    """The stream of tokenisers whose tokens have a spelling in bytes that depends on the token before at most."""
+    """The stream of tokenisers whose tokens have a spelling in bytes that depends on the token
+    before at most."""
 
     def __init__(self, spell: SpellingRule) -> None:
         self.spell = spell
@@ -176,7 +184,11 @@ class ByteTokenizer(Tokenizer):
         """One id a byte."""
         joined = "".join(pieces)
         data = joined.encode()
-        sizes = map(len, pieces) if len(data) == len(joined) else (len(piece.encode()) for piece in pieces)
+        sizes = (
+            map(len, pieces)
+            if len(data) == len(joined)
+            else (len(piece.encode()) for piece in pieces)
+        )
         ids = np.frombuffer(data, dtype=np.uint8).astype(np.uint16) + np.uint16(1)
         return ids, np.fromiter(sizes, dtype=np.int64, count=len(pieces))
 
@@ -218,10 +230,11 @@ class CharacterTokenizer(Tokenizer):
 
 @final
 class WordTokenizer(Tokenizer):
-    """Words between whitespace, and `<eos>` for the end of a line: how PTB and WikiText are counted.
+    """Words between whitespace, and `<eos>` for the end of a line: how PTB and WikiText are
+    counted.
 
-    The literal word `<unk>` is a known word, which those corpora have in their text; only words outside the vocabulary
-    count as unknown, though both have the same id.
+    The literal word `<unk>` is a known word, which those corpora have in their text; only words
+    outside the vocabulary count as unknown, though both have the same id.
     """
 
     def __init__(self, library: tokenizers.Tokenizer) -> None:
@@ -263,25 +276,36 @@ class WordTokenizer(Tokenizer):
 
 @final
 class SubwordTokenizer(Tokenizer):
-    """All that the library does itself: byte-level BPE, which is exact, WordPiece, Unigram, and foreign files."""
+    """All that the library does itself: byte-level BPE, which is exact, WordPiece, Unigram, and
+    foreign files."""
 
-    def __init__(self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None) -> None:
+    def __init__(
+        self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None
+    ) -> None:
         super().__init__(library, kind, boundary, unknown)
         self.exact = kind == "bpe"
-        self.special = {i for i, token in library.get_added_tokens_decoder().items() if token.special}
+        self.special = {
+            i for i, token in library.get_added_tokens_decoder().items() if token.special
+        }
 
     def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
         """The ids by the library, on all cores and without the interpreter's lock."""
         encodings = self.library.encode_batch_fast(list(pieces), add_special_tokens=False)
         ids = [encoding.ids for encoding in encodings]
         lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
-        return np.fromiter(chain.from_iterable(ids), dtype=self.dtype, count=int(lengths.sum())), lengths
+        return np.fromiter(
+            chain.from_iterable(ids), dtype=self.dtype, count=int(lengths.sum())
+        ), lengths
 
     def losses(self, pieces: Sequence[str], ids: Ids, lengths: Lengths) -> Losses:
         """Unknown tokens, and, where not exact, the pieces that decode to something else."""
         if self.exact:
             return super().losses(pieces, ids, lengths)
-        parts = [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])] if len(pieces) else []
+        parts = (
+            [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])]
+            if len(pieces)
+            else []
+        )
         decoded = self.library.decode_batch(parts, skip_special_tokens=False)
         altered = sum(
             back.strip(" \n") != piece.strip(" \n")
@@ -291,7 +315,8 @@ class SubwordTokenizer(Tokenizer):
         return Losses(super().losses(pieces, ids, lengths).unknown, altered)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text, by the library where the spelling of a token depends on more than the one before."""
+        """The text, by the library where the spelling of a token depends on more than the one
+        before."""
         if self.kind == "file":
             return self.library.decode([int(token) for token in ids], skip_special_tokens=True)
         return super().decode(ids)
@@ -312,7 +337,8 @@ class SubwordTokenizer(Tokenizer):
         return super().token(token)
 
     def plain(self, token: int) -> str:
-        """The token as the library spells it, nothing for special ones but U+FFFD for the unknown."""
+        """The token as the library spells it, nothing for special ones but U+FFFD for the
+        unknown."""
         if token == self.unknown:
             return REPLACEMENT
         return "" if token in self.special else self.library.id_to_token(token) or ""
@@ -329,13 +355,15 @@ class SubwordTokenizer(Tokenizer):
         spelled = self.plain(token)
         if spelled.startswith("##"):
             return spelled[2:].encode()
-        starts = not spelled or before is None or before in self.special and before != self.unknown
+        apart = before is None or (before in self.special and before != self.unknown)
+        starts = apart or not spelled
         return (spelled if starts else " " + spelled).encode()
 
 
 @lru_cache(maxsize=1)
 def byte_alphabet() -> dict[str, int]:
-    """The byte for each character of byte-level BPE: printable Latin-1 stands for itself, the rest from U+0100 on."""
+    """The byte for each character of byte-level BPE: printable Latin-1 stands for itself, the rest
+    from U+0100 on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     shifted = {chr(0x100 + index): byte for index, byte in enumerate(others)}
@@ -350,9 +378,13 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
     try:
         library = tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
     except OSError as problem:
-        raise ConfigError(f"tokenizer {path}: cannot be read: {problem.strerror or problem}") from None
+        raise ConfigError(
+            f"tokenizer {path}: cannot be read: {problem.strerror or problem}"
+        ) from None
     except Exception as problem:  # the library raises nothing more specific
-        raise ConfigError(f"tokenizer {path}: not a JSON file of the tokenizers library: {problem}") from None
+        raise ConfigError(
+            f"tokenizer {path}: not a JSON file of the tokenizers library: {problem}"
+        ) from None
     try:
         return wrap(library)
     except ConfigError as problem:
@@ -372,7 +404,9 @@ def wrap(library: tokenizers.Tokenizer) -> Tokenizer:
     ids = (library.token_to_id(name) for name in BOUNDARY_NAMES)
     boundary = next((index for index in ids if index is not None), None)
     if boundary is None:
-        raise ConfigError(f"has no token to stand between documents; add one of {', '.join(BOUNDARY_NAMES)}")
+        raise ConfigError(
+            f"has no token to stand between documents; add one of {', '.join(BOUNDARY_NAMES)}"
+        )
     model = description["model"]
     unknown = model.get("unk_id")
     if unknown is None and model.get("unk_token"):
@@ -381,7 +415,8 @@ def wrap(library: tokenizers.Tokenizer) -> Tokenizer:
 
 
 def kind_of(description: dict[str, Any]) -> str:
-    """`byte`, `character`, `word`, `bpe`, `wordpiece`, `unigram`; or `file` for what was made otherwise."""
+    """`byte`, `character`, `word`, `bpe`, `wordpiece`, `unigram`; or `file` for what was made
+    otherwise."""
     model, splitter = description["model"], description["pre_tokenizer"] or {}
     plain = description["normalizer"] is None
     decoder = (description["decoder"] or {}).get("type")

@@ -1,15 +1,18 @@
 """Text files to pieces, in constant memory.
 
-A piece is a line with its newline kept, or a cut of a line longer than `LONGEST` characters. Everything later (tokenisers,
-stores, scoring) works on pieces, so a file that is one line of a gigabyte needs no more memory than any other.
+A piece is a line with its newline kept, or a cut of a line longer than `LONGEST` characters.
+Everything later (tokenisers, stores, scoring) works on pieces, so a file that is one line of a
+gigabyte needs no more memory than any other.
 
-The rules, which `RULES` numbers (a change of any of them must raise it, as prepared stores depend on them):
+The rules, which `RULES` numbers (a change of any of them must raise it, as prepared stores depend
+on them):
 
 - A line ends at a newline character and nowhere else; a carriage return is text.
-- A line `<|endofdoc|>` ends a document and is not text. A `.txt` file is one document unless it has such lines; in a
-  `.jsonl` file every line is a document, under the key `text`. Documents without text do not count.
-- A UTF-8 byte-order mark is dropped; UTF-16 and UTF-32 are refused; invalid UTF-8 becomes U+FFFD and is counted;
-  NUL bytes are kept and counted.
+- A line `<|endofdoc|>` ends a document and is not text. A `.txt` file is one document unless it has
+  such lines; in a `.jsonl` file every line is a document, under the key `text`. Documents without
+  text do not count.
+- A UTF-8 byte-order mark is dropped; UTF-16 and UTF-32 are refused; invalid UTF-8 becomes U+FFFD
+  and is counted; NUL bytes are kept and counted.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import gzip
 import json
 import logging
 import lzma
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -37,7 +41,8 @@ log = logging.getLogger("foretell")
 
 
 class Piece(NamedTuple):
-    """A line with its newline, or a cut of a long one; `ends_document` marks the last of a document."""
+    """A line with its newline, or a cut of a long one; `ends_document` marks the last of a
+    document."""
 
     text: str
     ends_document: bool
@@ -65,7 +70,8 @@ class Report:
 
 
 def split_pieces(text: str) -> list[str]:
-    """The pieces of a text: its lines, those over `LONGEST` characters cut after a blank if they have one."""
+    """The pieces of a text: its lines, those over `LONGEST` characters cut after a blank if they
+    have one."""
     lines = text.split("\n")
     last = lines.pop()
     pieces = [line + "\n" for line in lines]
@@ -142,8 +148,10 @@ def read_file(path: Path, report: Report) -> Iterator[Piece]:
     try:
         with open_stream(path) as stream:
             yield from reader(stream, path, report)
-    except (EOFError, lzma.LZMAError, gzip.BadGzipFile, *zstd_errors()) as problem:
-        raise ConfigError(f"{path}: damaged or cut short ({problem}); fetch or pack it again") from None
+    except damage_errors() as problem:
+        raise ConfigError(
+            f"{path}: damaged or cut short ({problem}); fetch or pack it again"
+        ) from None
     except OSError as problem:
         raise ConfigError(f"{path}: cannot be read: {problem.strerror or problem}") from None
     if report.documents == before:
@@ -249,7 +257,9 @@ def open_stream(path: Path) -> IO[bytes]:
         ".xz": lzma.open,
         ".zst": open_zstd,
     }
-    return cast("IO[bytes]", openers.get(path.suffix, lambda plain: plain.open("rb"))(path))
+    if path.suffix not in openers:
+        return path.open("rb")
+    return cast("IO[bytes]", openers[path.suffix](path))
 
 
 def open_zstd(path: Path) -> Any:
@@ -261,10 +271,11 @@ def open_zstd(path: Path) -> Any:
     return zstandard.open(path, "rb")
 
 
-def zstd_errors() -> tuple[type[Exception], ...]:
-    """The error of damaged `.zst` files, where its package is installed."""
+def damage_errors() -> tuple[type[Exception], ...]:
+    """What unpacking a damaged file raises."""
+    errors = (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
     try:
         import zstandard
     except ImportError:
-        return ()
-    return (zstandard.ZstdError,)
+        return errors
+    return (*errors, zstandard.ZstdError)

@@ -1,7 +1,8 @@
 """Token stores: a corpus as memory-mapped ids, with the offsets and sizes that honest figures need.
 
-A store is a folder: `meta.json`, `tokenizer.json`, and for each split a folder of plain little-endian arrays (the properties of `Split`).
-It is built beside its place and renamed at the end, so a reader never sees half of one.
+A store is a folder: `meta.json`, `tokenizer.json`, and for each split a folder of plain
+little-endian arrays (the properties of `Split`). It is built beside its place and renamed at the
+end, so a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -47,6 +48,31 @@ class Split:
     def lossy(self) -> bool:
         """Whether the tokens hold less than the text."""
         return not self.exact or self.counts.unknown > 0 or self.counts.altered_lines > 0
+
+    @property
+    def bytes(self) -> int:
+        """The length of the text in UTF-8."""
+        return self.counts.bytes
+
+    @property
+    def characters(self) -> int:
+        """The length of the text in characters."""
+        return self.counts.characters
+
+    @property
+    def words(self) -> int:
+        """How many words there are between whitespace."""
+        return self.counts.words
+
+    @property
+    def unknown(self) -> int:
+        """How many tokens stand for something outside the vocabulary."""
+        return self.counts.unknown
+
+    @property
+    def altered_lines(self) -> int:
+        """How many lines do not come back from their tokens, unknown ones apart."""
+        return self.counts.altered_lines
 
     @cached_property
     def tokens(self) -> Ids:
@@ -101,9 +127,13 @@ class Store:
         try:
             meta = json.loads((path / META).read_text())
         except (OSError, json.JSONDecodeError):
-            raise ConfigError(f"{path}: not a token store; make one with foretell prepare") from None
+            raise ConfigError(
+                f"{path}: not a token store; make one with foretell prepare"
+            ) from None
         if meta.get("format") != FORMAT:
-            raise ConfigError(f"{path}: store format {meta.get('format')}, not {FORMAT}; prepare it again")
+            raise ConfigError(
+                f"{path}: store format {meta.get('format')}, not {FORMAT}; prepare it again"
+            )
         return cls(path, meta)
 
     @property
@@ -114,7 +144,9 @@ class Store:
     def split(self, name: str) -> Split:
         """One split; a `ConfigError` says which there are."""
         if name not in self.counts:
-            raise ConfigError(f"store {self.path} has no {name!r} split (it has {', '.join(self.splits)})")
+            raise ConfigError(
+                f"store {self.path} has no {name!r} split (it has {', '.join(self.splits)})"
+            )
         return Split(self.path / name, self.dtype, self.counts[name], self.exact)
 
     @cached_property
@@ -126,11 +158,14 @@ class Store:
 # --- making ---------------------------------------------------------------------------------------
 
 
-def prepare(corpus: Corpus, tokenizer: Tokenizer, out: Path | str, progress: Progress | None = None) -> Store:
-    """The store of a corpus at `out`: opened if it is there already, else made, or finished if interrupted.
+def prepare(
+    corpus: Corpus, tokenizer: Tokenizer, out: Path | str, progress: Progress | None = None
+) -> Store:
+    """The store of a corpus at `out`: opened if it is there already, else made, or finished if
+    interrupted.
 
-    Between documents stands the tokeniser's boundary: after each of them, unless it is the only one of its split.
-    Word-level tokenisers end every line with it, so documents need no other.
+    Between documents stands the tokeniser's boundary: after each of them, unless it is the only one
+    of its split. Word-level tokenisers end every line with it, so documents need no other.
     """
     out = Path(out)
     fingerprint = store_fingerprint(corpus, tokenizer)
@@ -138,7 +173,9 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, out: Path | str, progress: Pro
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_name(f".{out.name}.partial")
         with exclusive(partial):
-            if not (found := existing(out, fingerprint)):  # else another process has made it meanwhile
+            if not (
+                found := existing(out, fingerprint)
+            ):  # else another process has made it meanwhile
                 splits = build(corpus, tokenizer, partial, fingerprint, progress or ignore)
                 meta = {
                     "format": FORMAT,
@@ -154,10 +191,13 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, out: Path | str, progress: Pro
     return found or Store.open(out)
 
 
-def prepared(corpus: str | Mapping[str, str], tokenizer: TokenizerConfig, progress: Progress | None = None) -> Store:
+def prepared(
+    corpus: str | Mapping[str, str], tokenizer: TokenizerConfig, progress: Progress | None = None
+) -> Store:
     """The store for a corpus and a kind of tokeniser, from the cache where that has it.
 
-    The tokeniser is trained on the train split alone. A corpus that is a store already is opened as it is.
+    The tokeniser is trained on the train split alone. A corpus that is a store already is opened as
+    it is.
     """
     if isinstance(corpus, str) and (Path(corpus) / META).is_file():
         return Store.open(corpus)

@@ -53,7 +53,8 @@ class TokenizerConfig(Config):
 
 @final
 class BPEConfig(TokenizerConfig):
-    """Byte-level byte-pair encoding, as GPT-2 has it (Radford et al. 2019): any text comes back exactly."""
+    """Byte-level byte-pair encoding, as GPT-2 has it (Radford et al. 2019): any text comes back
+    exactly."""
 
     kind: Literal["bpe"] = "bpe"
     size: int = Field(default=16384, ge=257)
@@ -101,7 +102,9 @@ class CharacterConfig(TokenizerConfig):
         counts: Counter[str] = Counter()
         for piece in pieces:
             counts.update(piece)
-        kept = [character for character in by_frequency(counts) if counts[character] >= self.min_count]
+        kept = [
+            character for character in by_frequency(counts) if counts[character] >= self.min_count
+        ]
         vocabulary = {token: index for index, token in enumerate([BOUNDARY, UNKNOWN, *kept])}
         library = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
         library.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
@@ -121,7 +124,8 @@ class WordConfig(TokenizerConfig):
     """Tokens at most, the most frequent, `<unk>` and `<eos>` included."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
-        """Counts the words; ids go by falling frequency, as adaptive softmax wants, then by spelling."""
+        """Counts the words; ids go by falling frequency, as adaptive softmax wants, then by
+        spelling."""
         counts: Counter[str] = Counter()
         for piece in pieces:
             counts.update(piece.split())
@@ -130,7 +134,10 @@ class WordConfig(TokenizerConfig):
         enough = [word for word in by_frequency(counts) if counts[word] >= self.min_count]
         kept = list(islice(enough, self.size and self.size - 2))
         dropped = counts.total() - sum(counts[word] for word in kept)
-        frequencies = {word: counts[word] for word in kept} | {UNKNOWN: unknown + dropped, END_OF_LINE: ends}
+        frequencies = {word: counts[word] for word in kept} | {
+            UNKNOWN: unknown + dropped,
+            END_OF_LINE: ends,
+        }
         vocabulary = {word: index for index, word in enumerate(by_frequency(frequencies))}
         library = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
         library.normalizer = normalizers.Sequence(
@@ -145,7 +152,8 @@ class WordConfig(TokenizerConfig):
 
 @final
 class WordPieceConfig(TokenizerConfig):
-    """WordPiece on words and punctuation, as BERT has it (Devlin et al. 2019), case kept; loses whitespace."""
+    """WordPiece on words and punctuation, as BERT has it (Devlin et al. 2019), case kept; loses
+    whitespace."""
 
     kind: Literal["wordpiece"] = "wordpiece"
     size: int = Field(default=16384, ge=3)
@@ -165,7 +173,8 @@ class WordPieceConfig(TokenizerConfig):
 
 @final
 class UnigramConfig(TokenizerConfig):
-    """The unigram language model of Kudo (2018), newlines as tokens; characters not seen are lost."""
+    """The unigram language model of Kudo (2018), newlines as tokens; characters not seen are
+    lost."""
 
     kind: Literal["unigram"] = "unigram"
     size: int = Field(default=16384, ge=3)
@@ -176,7 +185,10 @@ class UnigramConfig(TokenizerConfig):
         library = tokenizers.Tokenizer(models.Unigram())
         apart = tokenizers.Regex("[\n<]")  # `<` too, or special tokens would be found in the text
         library.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Split(apart, "isolated"), pre_tokenizers.Metaspace(prepend_scheme="never")]
+            [
+                pre_tokenizers.Split(apart, "isolated"),
+                pre_tokenizers.Metaspace(prepend_scheme="never"),
+            ]
         )
         library.decoder = decoders.Metaspace(prepend_scheme="never")
         trainer = trainers.UnigramTrainer(
@@ -186,7 +198,8 @@ class UnigramConfig(TokenizerConfig):
             show_progress=False,
         )
         library.train_from_iterator(pieces, trainer)
-        # written and read once, as the library's scores are rounded then: the fingerprint is of what is stored
+        # written and read once, as the library's scores are rounded then: the fingerprint is of
+        # what is stored
         return wrap(tokenizers.Tokenizer.from_str(library.to_str()))
 
 

@@ -1,8 +1,10 @@
-"""How a token store comes to be: in constant memory, on all cores, and going on after an interruption.
+"""How a token store comes to be: in constant memory, on all cores, and going on after an
+interruption.
 
-The main thread reads and writes while a few others encode, so that decompression, encoding (which needs no interpreter)
-and disk overlap. Every `CHECKPOINT` bytes of text all files are synced and the point is recorded; after a crash the
-files are cut back to it and that many pieces skipped, which gives the same bytes as if nothing had happened.
+The main thread reads and writes while a few others encode, so that decompression, encoding (which
+needs no interpreter) and disk overlap. Every `CHECKPOINT` bytes of text all files are synced and
+the point is recorded; after a crash the files are cut back to it and that many pieces skipped,
+which gives the same bytes as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -79,7 +81,8 @@ class Point:
 
 
 class Batch(NamedTuple):
-    """Some pieces, and the indices of those that end a document; whether that is followed by a boundary."""
+    """Some pieces, and the indices of those that end a document; whether that is followed by a
+    boundary."""
 
     pieces: list[str]
     ends: list[int]
@@ -94,7 +97,8 @@ class Block(NamedTuple):
     document_ends: npt.NDArray[np.int64]
     line_ends: npt.NDArray[np.int64]
     sizes: list[tuple[int, int]]
-    """Bytes and characters of the part in each document; the last is of the one still open, if only (0, 0)."""
+    """Bytes and characters of the part in each document; the last is of the one still open, if only
+    (0, 0)."""
     words: int
     starts_word: bool
     open_word: bool
@@ -107,7 +111,8 @@ class Block(NamedTuple):
 def make_batches(pieces: Iterator[Piece], skip: int) -> Iterator[Batch]:
     """Batches of about `BATCH` characters, the first `skip` pieces left out.
 
-    A lone document has no boundary after it, so the end of the first is told only when the next piece is there.
+    A lone document has no boundary after it, so the end of the first is told only when the next
+    piece is there.
     """
     texts: list[str] = []
     ends: list[int] = []
@@ -147,15 +152,21 @@ def encode_batch(tokenizer: Tokenizer, batch: Batch) -> Block:
     pieces, ends = batch.pieces, batch.ends
     ids, lengths = tokenizer.encode_pieces(pieces)
     losses = tokenizer.losses(pieces, ids, lengths)
-    closed = [index for index in ends if not (tokenizer.ends_lines and pieces[index].endswith("\n"))]
+    closed = [
+        index for index in ends if not (tokenizer.ends_lines and pieces[index].endswith("\n"))
+    ]
     if closed and (batch.bounded or tokenizer.ends_lines):
         ids = np.insert(ids, np.cumsum(lengths)[closed], tokenizer.boundary)
         lengths[closed] += 1
     stops = np.cumsum(lengths)
-    ends_line = np.fromiter((piece.endswith("\n") for piece in pieces), dtype=np.bool_, count=len(pieces))
+    ends_line = np.fromiter(
+        (piece.endswith("\n") for piece in pieces), dtype=np.bool_, count=len(pieces)
+    )
     ends_line[ends] = True
     starts = [0, *(index + 1 for index in ends)]
-    parts = ["".join(pieces[start:stop]) for start, stop in zip(starts, [*starts[1:], None], strict=True)]
+    parts = [
+        "".join(pieces[start:stop]) for start, stop in zip(starts, [*starts[1:], None], strict=True)
+    ]
     return Block(
         pieces=len(pieces),
         ids=ids,
@@ -169,7 +180,7 @@ def encode_batch(tokenizer: Tokenizer, batch: Batch) -> Block:
     )
 
 
-def encode_all(tokenizer: Tokenizer, batches: Iterable[Batch]) -> Iterator[Block]:
+def encode_all(tokenizer: Tokenizer, batches: Iterable[Batch]) -> Generator[Block]:
     """The blocks of the batches in order, encoded by threads while the caller reads and writes."""
     waiting: deque[Future[Block]] = deque()
     with ThreadPoolExecutor(THREADS, "encode") as pool:
@@ -199,7 +210,9 @@ class SplitWriter:
                 stream.truncate(size)
             else:
                 stream.truncate(0)
-                stream.write(bytes(8) if name in ("documents", "lines") else b"")  # the first offset
+                stream.write(
+                    bytes(8) if name in ("documents", "lines") else b""
+                )  # the first offset
 
     def add(self, block: Block) -> None:
         """Append a block."""
@@ -217,7 +230,9 @@ class SplitWriter:
             "document_characters": sizes[:-1, 1],
         }
         for name, array in arrays.items():
-            self.files[name].write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+            self.files[name].write(
+                array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+            )
         counts.tokens += len(block.ids)
         counts.documents += len(block.document_ends)
         counts.lines += len(block.line_ends)
@@ -246,7 +261,8 @@ def build(
     fingerprint: str,
     progress: Callable[[str, int, int], None],
 ) -> dict[str, Counts]:
-    """All files of a store but its `meta.json`; goes on where an earlier call was stopped. Splits without text are left out."""
+    """All files of a store but its `meta.json`; goes on where an earlier call was stopped. Splits
+    without text are left out."""
     record = read_point(folder, fingerprint)
     done = {name: Counts(**counts) for name, counts in record["done"].items()}
     for split in corpus.splits:
@@ -254,7 +270,9 @@ def build(
             continue
         stopped = record["point"]
         resumed = stopped is not None and stopped["split"] == split
-        point = Point(**stopped | {"counts": Counts(**stopped["counts"])}) if resumed else Point(split)
+        point = (
+            Point(**stopped | {"counts": Counts(**stopped["counts"])}) if resumed else Point(split)
+        )
 
         def save(now: Point | None) -> None:
             finished = {name: asdict(counts) for name, counts in done.items()}
@@ -317,7 +335,8 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Make the folder, and keep other processes out of it until it is renamed or we end, however we end."""
+    """Make the folder, and keep other processes out of it until it is renamed or we end, however we
+    end."""
     try:
         import fcntl
     except ImportError:  # not on this platform: there, one process at a time is up to the user
