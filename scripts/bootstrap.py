@@ -115,18 +115,24 @@ def torch_requirement(pyproject: dict[str, Any]) -> str:
 
 
 def install_torch(requirement: str, *, cuda: bool) -> None:
-    """Install torch from wherever `torch_source` says, or stop."""
+    """Install torch, where it is missing, from wherever `torch_source` says, or stop."""
     index = os.environ.get("FORETELL_TORCH_INDEX", "")
     cuda = cuda or gpu_is_visible()
     report = None if cuda else dry_run(requirement)
+    if report is not None and not report["install"]:
+        return
     source = torch_source(report, cuda=cuda, index=index)
     if source == "usual":
         size = ", CUDA included: some gigabytes, if it is not there yet" if cuda else ""
         say(f"installing {requirement}{size}")
         pip("install", requirement)
     elif source == "index":
+        where = ["--index-url", index]
+        report = dry_run(*where, requirement)  # other indexes pip knows may outbid this one
+        if report is None or brings_cuda(report):
+            stop(f"pip finds no CPU build of {requirement} by way of FORETELL_TORCH_INDEX")
         say(f"installing {requirement} from FORETELL_TORCH_INDEX")
-        pip("install", "--index-url", index, requirement)
+        pip("install", *where, requirement)
     elif report is None:
         stop(f"pip finds no {requirement} for this Python and machine (see above)")
     else:
@@ -165,10 +171,10 @@ def gpu_is_visible() -> bool:
     return found.returncode == 0 and b"GPU" in found.stdout
 
 
-def dry_run(requirement: str) -> dict[str, Any] | None:
+def dry_run(*arguments: str) -> dict[str, Any] | None:
     """Return pip's report of what it would install: nothing, where a torch that fits is there."""
-    say(f"asking pip what {requirement} would bring")
-    command = [*PIP, "install", "--dry-run", "--report", "-", requirement]
+    say(f"asking pip what {arguments[-1]} would bring")
+    command = [*PIP, "install", "--dry-run", "--report", "-", *arguments]
     answer = subprocess.run(command, stdout=subprocess.PIPE)
     return json.loads(answer.stdout) if answer.returncode == 0 else None
 

@@ -201,6 +201,37 @@ def test_bootstrap_stops_with_the_two_ways_on(
         bootstrap.install_torch("torch>=2", cuda=False)
 
 
+@pytest.mark.parametrize("answer", [CUDA_BUILD, None])
+def test_bootstrap_does_not_trust_the_index_blindly(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, answer: dict[str, object] | None
+) -> None:
+    monkeypatch.setenv("FORETELL_TORCH_INDEX", INDEX)
+    monkeypatch.setattr(bootstrap, "gpu_is_visible", lambda: False)
+    monkeypatch.setattr(bootstrap, "dry_run", lambda *arguments: answer)
+    monkeypatch.setattr(
+        bootstrap, "pip", lambda *arguments: pytest.fail("nothing may be installed")
+    )
+    with pytest.raises(SystemExit, match="no CPU build of torch>=2 by way of FORETELL_TORCH_INDEX"):
+        bootstrap.install_torch("torch>=2", cuda=False)
+
+
+def test_bootstrap_leaves_a_torch_that_fits_alone(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "gpu_is_visible", lambda: False)
+    monkeypatch.setattr(bootstrap, "dry_run", lambda requirement: NOTHING_MISSING)
+    monkeypatch.setattr(bootstrap, "pip", lambda *arguments: pytest.fail("nothing is missing"))
+    bootstrap.install_torch("torch>=2", cuda=False)
+
+
+def test_bootstrap_says_what_to_install_where_python_cannot_make_environments(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="apt install python3-venv"):
+        bootstrap.make_venv()
+
+
 def test_bootstrap_takes_the_torch_range_from_pyproject(bootstrap: ModuleType) -> None:
     lines = ["torchdata>=0.11", "torch>=2.11,<2.14", "numpy"]
     assert bootstrap.torch_requirement({"project": {"dependencies": lines}}) == lines[1]
