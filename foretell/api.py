@@ -204,6 +204,24 @@ class Trained:
         """How many numbers were trained; shared ones count once."""
         return sum(p.numel() for p in self.objective.parameters())
 
+    def summary(self) -> Record:
+        """The validation record of this checkpoint, with what it cost."""
+        records = list(self.run.metrics())
+        valid = [r for r in records if r["kind"] == "valid" and r["step"] == self.facts["step"]]
+        trained = [r for r in records if r["kind"] == "train"]
+        seconds = sum({r["stage"]: r["seconds"] for r in trained}.values())
+        tokens = sum({r["stage"]: r["tokens"] for r in trained}.values())
+        return {
+            "run": str(self.run.path),
+            **(valid[-1] if valid else {}),
+            "weights": self.facts["weights"],
+            "parameters": self.parameters,
+            "trained_tokens": tokens,
+            "seconds": seconds,
+            "tokens_per_second": tokens / max(seconds, 1e-9),
+            "peak_memory_bytes": peak_memory(),
+        }
+
     def scorer(self, *, ranks: bool = True) -> NeuralScorer:
         """The model as a scorer."""
         return NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
