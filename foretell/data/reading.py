@@ -196,15 +196,18 @@ def read_lines(stream: IO[bytes], path: Path) -> Iterator[bytes]:
 
 def read_blocks(stream: IO[bytes], path: Path) -> Iterator[bytes]:
     """Blocks of about a megabyte that end with a line, or at least between two characters."""
-    rest, first = b"", True
+    rest, started = b"", False
     while chunk := stream.read(BLOCK):
         chunk = rest + chunk
-        if first and len(chunk) >= 4:
-            chunk, first = without_mark(chunk, path), False
+        if not started and len(chunk) < 4:  # too short to tell a byte-order mark
+            rest = chunk
+            continue
+        if not started:
+            chunk, started = without_mark(chunk, path), True
         end = chunk.rfind(b"\n") + 1 or whole_characters(chunk)
         yield chunk[:end]
         rest = chunk[end:]
-    yield rest
+    yield rest if started else without_mark(rest, path)
 
 
 def without_mark(head: bytes, path: Path) -> bytes:

@@ -160,7 +160,7 @@ class WordPieceConfig(TokenizerConfig):
     """Tokens at most."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
-        """Trained by the library."""
+        """Trained by the library, which breaks ties by chance: two runs may differ in rare tokens."""
         library = tokenizers.Tokenizer(models.WordPiece(unk_token=UNKNOWN))
         library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         library.decoder = decoders.WordPiece(prefix="##", cleanup=False)
@@ -181,7 +181,7 @@ class UnigramConfig(TokenizerConfig):
     """Tokens at most."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
-        """Trained by the library."""
+        """Trained by the library, which breaks ties by chance: two runs may differ in rare tokens."""
         library = tokenizers.Tokenizer(models.Unigram())
         apart = tokenizers.Regex("[\n<]")  # `<` too, or special tokens would be found in the text
         library.pre_tokenizer = pre_tokenizers.Sequence(
