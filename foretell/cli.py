@@ -36,7 +36,7 @@ Which = Annotated[str, typer.Option(help="Which checkpoint: best or last.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, the --out of a training.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings that differ, by dotted name: model.layers=2"),
+    typer.Argument(metavar="[KEY=VALUE]", help="Settings that differ, by dotted name: model.layers=2"),
 ]
 
 

@@ -41,13 +41,11 @@ class Split:
     dtype: np.dtype[Any]
     counts: Counts
     """How much of everything there is."""
-    exact: bool
-    """Whether the tokens give back the text, unknown ones apart."""
 
     @property
     def lossy(self) -> bool:
         """Whether the tokens hold less than the text."""
-        return not self.exact or self.counts.unknown > 0 or self.counts.altered_lines > 0
+        return self.counts.unknown > 0 or self.counts.altered_lines > 0
 
     @property
     def bytes(self) -> int:
@@ -147,7 +145,7 @@ class Store:
             raise ConfigError(
                 f"store {self.path} has no {name!r} split (it has {', '.join(self.splits)})"
             )
-        return Split(self.path / name, self.dtype, self.counts[name], self.exact)
+        return Split(self.path / name, self.dtype, self.counts[name])
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

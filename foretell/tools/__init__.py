@@ -1,0 +1,1 @@
+"""What stands on top of trained models: demonstrations, descriptions, diagnoses."""
