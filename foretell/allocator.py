@@ -15,10 +15,17 @@ import sys
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
 SWITCH = "FORETELL_ALLOCATOR"
+_active = False
+
+
+def active() -> bool:
+    """Whether this process keeps freed memory: `keep_freed_memory` was called, and understood."""
+    return _active
 
 
 def keep_freed_memory() -> bool:
     """Tell glibc; true if it understood. Only the command line calls this: a library must not change its host."""
+    global _active
     if os.environ.get(SWITCH) == "default" or sys.platform != "linux":
         return False
     try:
@@ -26,4 +33,5 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # another C library
         return False
     settings = ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 64 << 20))
-    return all([mallopt(name, value) == 1 for name, value in settings])
+    _active = all([mallopt(name, value) == 1 for name, value in settings])
+    return _active
