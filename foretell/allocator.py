@@ -1,8 +1,9 @@
 """glibc's allocator, told to keep freed memory instead of giving it back to the system at once.
 
-Every training step frees and takes the same large tensors. By default glibc maps and unmaps them each time, and the kernel
-clears the pages again and again; kept in the heap they are simply reused. Measured on two cores: 1.2 to 1.5 times the
-speed, for up to a third more memory (docs/results.md). Standard library only: it has to run before torch is loaded.
+Every training step frees and takes the same large tensors. By default glibc maps and unmaps them each time, and the
+kernel clears the pages again and again; kept in the heap they are simply reused. Measured on two cores: 1.2 to 1.5
+times the speed, for up to a third more memory (docs/results.md). Standard library only: it has to run before torch is
+loaded.
 
 Set FORETELL_ALLOCATOR=default to leave the allocator alone.
 """

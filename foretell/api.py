@@ -6,14 +6,14 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from foretell.config import Config, ConfigError
+from foretell.config import ConfigError
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.store import Split, Store, prepare, prepared
@@ -122,9 +122,7 @@ def load_data(recipe: Recipe, monitor: Monitor) -> Store:
     return prepared(recipe.data.corpus, recipe.data.tokenizer, None)
 
 
-def build_stage(
-    stage: StageConfig, recipe: Recipe, store: Store, tokenizer: Tokenizer, device: torch.device
-) -> Stage:
+def build_stage(stage: StageConfig, recipe: Recipe, store: Store, tokenizer: Tokenizer, device: torch.device) -> Stage:
     """Everything a stage works with."""
     objective = recipe.build(tokenizer.size).to(device)
     if recipe.training.compile:
@@ -149,16 +147,14 @@ def build_stage(
     )
 
 
-def evaluation_windows(
-    recipe: Recipe, text: Split, boundary: int, columns: int, batch: int | None = None
-) -> Windows:
+def evaluation_windows(recipe: Recipe, text: Split, boundary: int, columns: int, batch: int | None = None) -> Windows:
     """One pass over a text for measuring it, with the same contexts as in training.
 
     The result is the same for every `batch`: it only says how many units are computed side by side.
     """
     kind, length = recipe.data.batches, recipe.evaluation.length
     if isinstance(kind, DocumentsConfig | LinesConfig):
-        same: Config = kind.model_copy(update={"length": length, "batch": batch or kind.batch})
+        same = kind.model_copy(update={"length": length, "batch": batch or kind.batch})
         return same.build(text, boundary, seed=0)
     return StreamsConfig(batch=columns, length=length).build(text, boundary, seed=0)
 
@@ -226,9 +222,7 @@ class Trained:
         """The model as a scorer."""
         return NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
 
-    def evaluate(
-        self, split: str = "test", *, batch: int | None = None, columns: int = 1
-    ) -> Record:
+    def evaluate(self, split: str = "test", *, batch: int | None = None, columns: int = 1) -> Record:
         """Measure a split of the run's corpus, or any text file.
 
         The state is carried over the whole text (or starts anew at each document or line, if training did so); with

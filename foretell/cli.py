@@ -42,7 +42,9 @@ Overrides = Annotated[
 
 @app.command(rich_help_panel="Train")
 def demo(
-    out: Annotated[Path, typer.Option(help="Where the run is left; an earlier one there is replaced.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(help="Where the run is left; an earlier one there is replaced.")] = Path(
+        "runs/demo"
+    ),
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -54,9 +56,18 @@ def demo(
 
 @app.command(rich_help_panel="Train")
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="A built-in name, a path, a folder or a glob of .txt or .jsonl (also .gz, .xz, .zst).")],
-    out: Annotated[Path, typer.Option(help="The store to write; a call that was stopped goes on, a finished one is reused.")],
-    tokenizer: Annotated[str, typer.Option(help='A kind ("bpe", "word", ...), a table (\'{kind = "bpe", size = 8000}\') or a tokenizer.json.')] = "bpe",
+    corpus: Annotated[
+        str, typer.Argument(help="A built-in name, a path, a folder or a glob of .txt or .jsonl (also .gz, .xz, .zst).")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="The store to write; a call that was stopped goes on, a finished one is reused.")
+    ],
+    tokenizer: Annotated[
+        str,
+        typer.Option(
+            help='A kind ("bpe", "word", ...), a table (\'{kind = "bpe", size = 8000}\') or a tokenizer.json.'
+        ),
+    ] = "bpe",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -91,7 +102,9 @@ def evaluate(
     run: RunArgument,
     split: Annotated[str, typer.Option(help="train, valid, test, or a text file.")] = "test",
     batch: Annotated[int | None, typer.Option(help="Units side by side; changes nothing but speed.")] = None,
-    columns: Annotated[int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")] = 1,
+    columns: Annotated[
+        int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")
+    ] = 1,
     which: Which = "best",
     device: Device = None,
     as_json: Json = False,
@@ -109,7 +122,9 @@ def generate(
     run: RunArgument,
     prompt: Annotated[str | None, typer.Option(help="How the text begins; - reads it from stdin.")] = None,
     tokens: Annotated[int, typer.Option(help="How many tokens to add.")] = 200,
-    temperature: Annotated[float, typer.Option(help="Below 1 bolder with likely words; 0: always the likeliest.")] = 1.0,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 bolder with likely words; 0: always the likeliest.")
+    ] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Only among the k likeliest.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Only among the likeliest of this total probability.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
@@ -123,9 +138,7 @@ def generate(
 
     beginning = sys.stdin.read() if prompt == "-" else prompt or ""
     trained = load(run, which=which, device=device)
-    pieces = trained.stream(
-        beginning, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
-    )
+    pieces = trained.stream(beginning, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     if as_json:
         emit({"prompt": beginning, "text": "".join(pieces), "tokens": tokens, "seed": seed}, True, properties)
         return
@@ -138,7 +151,12 @@ def generate(
 
 @app.command(rich_help_panel="Look")
 def show(
-    what: Annotated[str, typer.Argument(help="A recipe, a run, a kind (lstm, bpe, cosine), a section (model, head), recipes, or schema.")] = "recipes",
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe, a run, a kind (lstm, bpe, cosine), a section (model, head), recipes, or schema."
+        ),
+    ] = "recipes",
     overrides: Overrides = None,
     vocabulary: Annotated[int | None, typer.Option(help="Count parameters for this many tokens.")] = None,
     as_json: Json = False,
@@ -152,7 +170,9 @@ def show(
 
 @app.command(rich_help_panel="Look")
 def doctor(
-    what: Annotated[str | None, typer.Argument(metavar="[PATH]", help="A corpus or a run to look at; nothing: this installation.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(metavar="[PATH]", help="A corpus or a run to look at; nothing: this installation.")
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -250,7 +270,11 @@ def explain(problem: BaseException) -> tuple[str, int]:
     if type(problem).__name__ == "Interrupted":
         return str(problem), 130
     if isinstance(problem, OSError) and problem.errno == 28:
-        return f"the disk is full ({problem.filename or 'no file named'}); nothing finished was lost: free some space and go on with --resume", 1
+        return (
+            f"the disk is full ({problem.filename or 'no file named'}); nothing finished was lost: "
+            "free some space and go on with --resume",
+            1,
+        )
     if type(problem).__name__ == "Diverged":
         return str(problem), 1
     if isinstance(problem, OSError):

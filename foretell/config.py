@@ -1,7 +1,8 @@
 """TOML on one side, frozen typed configs on the other.
 
-A config is a `Config`: keyword-only, frozen, no unknown keys, strict types. Where several kinds fit one place (a cell, a
-head, an objective) the field's type is a plain union marked with `Tagged()`; the member is chosen by its `kind`:
+A config is a `Config`: keyword-only, frozen, no unknown keys, strict types. Where several kinds fit one place (a
+cell, a head, an objective) the field's type is a plain union marked with `Tagged()`; the member is chosen by its
+`kind`:
 
     Head = Annotated[FullHeadConfig | AdaptiveHeadConfig, Tagged()]
 
@@ -35,9 +36,7 @@ class ConfigError(ValueError):
 class Config(BaseModel):
     """Base of all settings: immutable, strict, and closed to unknown keys."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     @classmethod
     def kind_name(cls) -> str:
@@ -136,9 +135,7 @@ def load_outside(value: Any) -> Config:
     except (ImportError, AttributeError) as problem:
         raise PydanticCustomError("outside", "{hint}", {"hint": f"cannot load {path!r}: {problem}"}) from None
     if not (isinstance(found, type) and issubclass(found, Config)):
-        raise PydanticCustomError(
-            "outside", "{hint}", {"hint": f"{path!r} is not a foretell.config.Config"}
-        )
+        raise PydanticCustomError("outside", "{hint}", {"hint": f"{path!r} is not a foretell.config.Config"})
     settings = {key: item for key, item in value.items() if key != "kind"}
     try:
         return validate(found, settings, path)

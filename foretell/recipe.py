@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from foretell import config
 from foretell.config import Amount, Config, ConfigError, Tree
 from foretell.data.streams import BatchesChoice, StreamsConfig
@@ -55,7 +57,7 @@ class StageConfig(Config):
     """which weights of the stage before to begin with"""
     keep: tuple[Literal["optimizer", "schedule", "averager", "state"], ...] = ()
     """what goes on instead of starting anew"""
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field(default={})
     """settings that differ in this stage, by dotted name"""
 
 

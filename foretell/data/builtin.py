@@ -1,5 +1,4 @@
-"""Corpora known by name: the usual small ones below `$FORETELL_DATA`, and one that every Python
-has."""
+"""Corpora known by name: the usual ones below `$FORETELL_DATA`, one that every Python has."""
 
 from __future__ import annotations
 
@@ -70,18 +69,14 @@ def open_builtin(name: str) -> Corpus:
     root = os.environ.get("FORETELL_DATA")
     place = f"$FORETELL_DATA/{entry.folder}"
     if not root:
-        raise ConfigError(
-            f"corpus {name!r}: set FORETELL_DATA to a folder and put {entry.files} into {place}"
-        )
+        raise ConfigError(f"corpus {name!r}: set FORETELL_DATA to a folder and put {entry.files} into {place}")
     folder = Path(root).expanduser() / entry.folder
     paths = sorted(item for item in folder.glob("*.*") if is_text_file(item))
     named = by_split(paths, folder)
     if not paths or (entry.splits and len(named) < 3):
         raise ConfigError(f"corpus {name!r}: put {entry.files} into {folder} ({place})")
     if entry.splits:
-        return Corpus(
-            name, {split: Files(found, entry.transform) for split, found in named.items()}
-        )
+        return Corpus(name, {split: Files(found, entry.transform) for split, found in named.items()})
     return Corpus(name, Whole(Files(paths, entry.transform)).shares())
 
 
@@ -108,10 +103,7 @@ def python_docs() -> dict[str, Source]:
                 chosen.append(index)
                 remaining.remove(index)
     parts = {"train": remaining, **parts}
-    return {
-        name: Texts([documents[index] for index in sorted(chosen)])
-        for name, chosen in parts.items()
-    }
+    return {name: Texts([documents[index] for index in sorted(chosen)]) for name, chosen in parts.items()}
 
 
 def topics() -> Iterator[str]:
@@ -141,8 +133,7 @@ def source_files(root: Path) -> Iterator[Path]:
 
 
 def docstrings_below(node: ast.AST) -> Iterator[str]:
-    """The docstrings of a module, its classes and functions, by walking statements only: most nodes
-    are expressions."""
+    """The docstrings of a module, its classes and functions; expressions are not walked."""
     if isinstance(node, DOCUMENTED) and (text := ast.get_docstring(node)):
         yield text
     for child in getattr(node, "body", ()):
@@ -150,8 +141,7 @@ def docstrings_below(node: ast.AST) -> Iterator[str]:
 
 
 def without_repeats(documents: Iterable[str]) -> list[str]:
-    """The documents without paragraphs that occurred before, and without documents that this
-    empties."""
+    """The documents without paragraphs that occurred before; those that this empties are left out."""
     seen: set[str] = set()
     kept: list[str] = []
     for document in documents:

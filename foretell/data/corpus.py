@@ -1,5 +1,4 @@
-"""A corpus: text by split, from a built-in name, files, folders, globs, or one of these for each
-split."""
+"""A corpus: text by split, from a built-in name, or from files, folders and globs."""
 
 from __future__ import annotations
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from foretell.config import ConfigError, did_you_mean
 from foretell.data.reading import (
     BLOCK,
+    PACKED_ENDINGS,
     RULES,
     Piece,
     Report,
@@ -63,8 +63,7 @@ class Corpus:
         return self.source(split).pieces()
 
     def fingerprint(self, split: str) -> str:
-        """A hash over the stored bytes of the split and the version of the reading rules, names
-        apart."""
+        """A hash over the stored bytes and the version of the reading rules; names do not matter."""
         return self.source(split).digest()
 
     @property
@@ -92,9 +91,7 @@ class Corpus:
 class Files:
     """All documents of some files, in their order; `transform` maps the text of each piece."""
 
-    def __init__(
-        self, paths: Sequence[Path], transform: Callable[[str], str] | None = None
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], transform: Callable[[str], str] | None = None) -> None:
         self.paths = tuple(paths)
         self.transform = transform
         self.found: dict[str, Report] = {}
@@ -104,11 +101,9 @@ class Files:
         for path in self.paths:
             report = Report()
             for piece in read_file(path, report):
-                yield (
-                    Piece(self.transform(piece.text), piece.ends_document)
-                    if self.transform
-                    else piece
-                )
+                if self.transform:
+                    piece = Piece(self.transform(piece.text), piece.ends_document)
+                yield piece
             self.found[str(path)] = report
 
     def digest(self) -> str:
@@ -117,7 +112,8 @@ class Files:
         if self.transform:
             state.update(self.transform.__name__.encode())
         for path in self.paths:
-            state.update(f"\0{content_ending(path) == '.jsonl'} {path.stat().st_size}\0".encode())
+            jsonl, packing = content_ending(path) == ".jsonl", path.suffix in PACKED_ENDINGS
+            state.update(f"\0{jsonl} {packing} {path.stat().st_size}\0".encode())
             with path.open("rb") as stream:
                 while block := stream.read(BLOCK):
                     state.update(block)
@@ -162,8 +158,7 @@ class Whole:
 
     @cached_property
     def survey(self) -> tuple[int, int]:
-        """The numbers of documents and of bytes (of the text as UTF-8), counted by reading all
-        once."""
+        """The numbers of documents and of bytes of UTF-8, counted by reading all once."""
         documents, size = 0, 0
         for piece in self.files.pieces():
             documents += piece.ends_document
@@ -219,9 +214,7 @@ class Share:
 
     def digest(self) -> str:
         """The hash of all the text, and of which share this is."""
-        return hashlib.blake2b(
-            f"{self.whole.files.digest()} {self.name}".encode(), digest_size=16
-        ).hexdigest()
+        return hashlib.blake2b(f"{self.whole.files.digest()} {self.name}".encode(), digest_size=16).hexdigest()
 
     def reports(self) -> dict[str, Report]:
         """What was met in the files, of which this is a share."""
@@ -275,9 +268,7 @@ def open_corpus(spec: str | Mapping[str, str]) -> Corpus:
     paths, root = find_files(spec, BUILTIN)
     named = by_split(paths, root)
     whole = Files(paths)
-    sources = (
-        {name: Files(found) for name, found in named.items()} if named else Whole(whole).shares()
-    )
+    sources = {name: Files(found) for name, found in named.items()} if named else Whole(whole).shares()
     return checked(Corpus(Path(spec).name or spec, sources), [whole])
 
 
@@ -286,10 +277,7 @@ def open_splits(spec: Mapping[str, str]) -> Corpus:
     sources: dict[str, Source] = {}
     for key, path in spec.items():
         if key not in ALIASES:
-            raise ConfigError(
-                f"corpus.{key}: no such split{did_you_mean(key, SPLITS)} "
-                f"(known: {', '.join(SPLITS)})"
-            )
+            raise ConfigError(f"corpus.{key}: no such split{did_you_mean(key, SPLITS)} (known: {', '.join(SPLITS)})")
         sources[ALIASES[key]] = Files(find_files(path, ())[0])
     if not sources:
         raise ConfigError("corpus: no split given; write corpus = {train = …, valid = …, test = …}")
@@ -306,15 +294,12 @@ def checked(corpus: Corpus, sources: Sequence[Source]) -> Corpus:
 
 
 def find_files(spec: str, builtin: Sequence[str] | Mapping[str, object]) -> tuple[list[Path], Path]:
-    """The files of a path, glob or folder, in order of their names, and the folder they were looked
-    for in."""
+    """The files of a path, glob or folder, sorted, and the folder they were looked for in."""
     path = Path(spec).expanduser()
     if path.is_dir():
         found = sorted(item for item in path.rglob("*") if item.is_file() and is_text_file(item))
         if not found:
-            raise ConfigError(
-                f"{spec}: no .txt or .jsonl files (plain, .gz, .xz, .zst) in this folder"
-            )
+            raise ConfigError(f"{spec}: no .txt or .jsonl files (plain, .gz, .xz, .zst) in this folder")
         return found, path
     if path.is_file():
         return [path], path.parent
@@ -336,8 +321,7 @@ def nearest(path: Path, builtin: Sequence[str] | Mapping[str, object]) -> str:
 
 
 def by_split(paths: Sequence[Path], root: Path) -> dict[str, list[Path]]:
-    """The files by the split that their name (or a folder below `root`) says; nothing if none is
-    for training."""
+    """The files by the split that their path below `root` says; nothing if none is for training."""
     named: dict[str, list[Path]] = {}
     for path in paths:
         inside = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)

@@ -42,8 +42,7 @@ class Losses(NamedTuple):
     unknown: int
     """Tokens that stand for something outside the vocabulary."""
     altered_lines: int
-    """Pieces whose text, blanks at its ends apart, does not come back from the tokens (unknown ones
-    apart)."""
+    """Pieces that do not come back from their tokens; outer blanks and unknown tokens apart."""
 
 
 class Stream(Protocol):
@@ -57,12 +56,9 @@ class Stream(Protocol):
 
 
 class Tokenizer(ABC):
-    """Text to ids and back. `encode(text)` is the concatenation of the encodings of the text's
-    pieces."""
+    """Text to ids and back; a text is encoded piece by piece."""
 
-    def __init__(
-        self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None
-    ) -> None:
+    def __init__(self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None) -> None:
         library.encode_special_tokens = True  # text is never taken for a special token
         self.library = library
         self.kind = kind
@@ -87,8 +83,7 @@ class Tokenizer(ABC):
         return np.dtype(np.uint16 if self.size <= 1 << 16 else np.uint32)
 
     def save(self, path: Path) -> None:
-        """Write the JSON; whoever reads meanwhile sees the old file or the new one, never a
-        part."""
+        """Write the JSON; whoever reads meanwhile sees the old file or the new, never a part."""
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         with draft.open("w", encoding="utf-8") as stream:
             stream.write(self.library.to_str())
@@ -116,8 +111,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
-        """The ids of all pieces in one array, and how many each piece has; threads may call this at
-        once."""
+        """The ids of all pieces in one array, and how many each has; safe to call from threads."""
 
     @abstractmethod
     def stream(self) -> Stream:
@@ -126,8 +120,7 @@ class Tokenizer(ABC):
 
 @final
 class Spelling:
-    """The stream of tokenisers whose tokens have a spelling in bytes that depends on the token
-    before at most."""
+    """A stream of tokens whose bytes depend on the token before at most."""
 
     def __init__(self, spell: SpellingRule) -> None:
         self.spell = spell
@@ -184,11 +177,7 @@ class ByteTokenizer(Tokenizer):
         """One id a byte."""
         joined = "".join(pieces)
         data = joined.encode()
-        sizes = (
-            map(len, pieces)
-            if len(data) == len(joined)
-            else (len(piece.encode()) for piece in pieces)
-        )
+        sizes = map(len, pieces) if len(data) == len(joined) else (len(piece.encode()) for piece in pieces)
         ids = np.frombuffer(data, dtype=np.uint8).astype(np.uint16) + np.uint16(1)
         return ids, np.fromiter(sizes, dtype=np.int64, count=len(pieces))
 
@@ -276,36 +265,25 @@ class WordTokenizer(Tokenizer):
 
 @final
 class SubwordTokenizer(Tokenizer):
-    """All that the library does itself: byte-level BPE, which is exact, WordPiece, Unigram, and
-    foreign files."""
+    """What the library does itself: byte-level BPE, which is exact, WordPiece, Unigram, files."""
 
-    def __init__(
-        self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None
-    ) -> None:
+    def __init__(self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None) -> None:
         super().__init__(library, kind, boundary, unknown)
         self.exact = kind == "bpe"
-        self.special = {
-            i for i, token in library.get_added_tokens_decoder().items() if token.special
-        }
+        self.special = {i for i, token in library.get_added_tokens_decoder().items() if token.special}
 
     def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
         """The ids by the library, on all cores and without the interpreter's lock."""
         encodings = self.library.encode_batch_fast(list(pieces), add_special_tokens=False)
         ids = [encoding.ids for encoding in encodings]
         lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
-        return np.fromiter(
-            chain.from_iterable(ids), dtype=self.dtype, count=int(lengths.sum())
-        ), lengths
+        return np.fromiter(chain.from_iterable(ids), dtype=self.dtype, count=int(lengths.sum())), lengths
 
     def losses(self, pieces: Sequence[str], ids: Ids, lengths: Lengths) -> Losses:
         """Unknown tokens, and, where not exact, the pieces that decode to something else."""
         if self.exact:
             return super().losses(pieces, ids, lengths)
-        parts = (
-            [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])]
-            if len(pieces)
-            else []
-        )
+        parts = [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])] if len(pieces) else []
         decoded = self.library.decode_batch(parts, skip_special_tokens=False)
         altered = sum(
             back.strip(" \n") != piece.strip(" \n")
@@ -315,8 +293,7 @@ class SubwordTokenizer(Tokenizer):
         return Losses(super().losses(pieces, ids, lengths).unknown, altered)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text, by the library where the spelling of a token depends on more than the one
-        before."""
+        """The text, by the library where tokens are spelled by more than the one before."""
         if self.kind == "file":
             return self.library.decode([int(token) for token in ids], skip_special_tokens=True)
         return super().decode(ids)
@@ -337,8 +314,7 @@ class SubwordTokenizer(Tokenizer):
         return super().token(token)
 
     def plain(self, token: int) -> str:
-        """The token as the library spells it, nothing for special ones but U+FFFD for the
-        unknown."""
+        """The token as the library spells it; U+FFFD for the unknown, nothing for other special ones."""
         if token == self.unknown:
             return REPLACEMENT
         return "" if token in self.special else self.library.id_to_token(token) or ""
@@ -362,8 +338,7 @@ class SubwordTokenizer(Tokenizer):
 
 @lru_cache(maxsize=1)
 def byte_alphabet() -> dict[str, int]:
-    """The byte for each character of byte-level BPE: printable Latin-1 stands for itself, the rest
-    from U+0100 on."""
+    """The byte for each character of byte-level BPE: itself if printable, else from U+0100 on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     shifted = {chr(0x100 + index): byte for index, byte in enumerate(others)}
@@ -378,13 +353,9 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
     try:
         library = tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
     except OSError as problem:
-        raise ConfigError(
-            f"tokenizer {path}: cannot be read: {problem.strerror or problem}"
-        ) from None
+        raise ConfigError(f"tokenizer {path}: cannot be read: {problem.strerror or problem}") from None
     except Exception as problem:  # the library raises nothing more specific
-        raise ConfigError(
-            f"tokenizer {path}: not a JSON file of the tokenizers library: {problem}"
-        ) from None
+        raise ConfigError(f"tokenizer {path}: not a JSON file of the tokenizers library: {problem}") from None
     try:
         return wrap(library)
     except ConfigError as problem:
@@ -404,9 +375,7 @@ def wrap(library: tokenizers.Tokenizer) -> Tokenizer:
     ids = (library.token_to_id(name) for name in BOUNDARY_NAMES)
     boundary = next((index for index in ids if index is not None), None)
     if boundary is None:
-        raise ConfigError(
-            f"has no token to stand between documents; add one of {', '.join(BOUNDARY_NAMES)}"
-        )
+        raise ConfigError(f"has no token to stand between documents; add one of {', '.join(BOUNDARY_NAMES)}")
     model = description["model"]
     unknown = model.get("unk_id")
     if unknown is None and model.get("unk_token"):
@@ -415,8 +384,7 @@ def wrap(library: tokenizers.Tokenizer) -> Tokenizer:
 
 
 def kind_of(description: dict[str, Any]) -> str:
-    """`byte`, `character`, `word`, `bpe`, `wordpiece`, `unigram`; or `file` for what was made
-    otherwise."""
+    """The kind of config that makes such a tokeniser, `file` if none does."""
     model, splitter = description["model"], description["pre_tokenizer"] or {}
     plain = description["normalizer"] is None
     decoder = (description["decoder"] or {}).get("type")

@@ -41,8 +41,7 @@ log = logging.getLogger("foretell")
 
 
 class Piece(NamedTuple):
-    """A line with its newline, or a cut of a long one; `ends_document` marks the last of a
-    document."""
+    """A line with its newline, or a cut of a long one; the last of a document says so."""
 
     text: str
     ends_document: bool
@@ -70,8 +69,7 @@ class Report:
 
 
 def split_pieces(text: str) -> list[str]:
-    """The pieces of a text: its lines, those over `LONGEST` characters cut after a blank if they
-    have one."""
+    """The lines of a text, those over `LONGEST` characters cut, after a blank if they have one."""
     lines = text.split("\n")
     last = lines.pop()
     pieces = [line + "\n" for line in lines]
@@ -149,9 +147,7 @@ def read_file(path: Path, report: Report) -> Iterator[Piece]:
         with open_stream(path) as stream:
             yield from reader(stream, path, report)
     except damage_errors() as problem:
-        raise ConfigError(
-            f"{path}: damaged or cut short ({problem}); fetch or pack it again"
-        ) from None
+        raise ConfigError(f"{path}: damaged or cut short ({problem}); fetch or pack it again") from None
     except OSError as problem:
         raise ConfigError(f"{path}: cannot be read: {problem.strerror or problem}") from None
     if report.documents == before:

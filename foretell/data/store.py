@@ -125,13 +125,9 @@ class Store:
         try:
             meta = json.loads((path / META).read_text())
         except (OSError, json.JSONDecodeError):
-            raise ConfigError(
-                f"{path}: not a token store; make one with foretell prepare"
-            ) from None
+            raise ConfigError(f"{path}: not a token store; make one with foretell prepare") from None
         if meta.get("format") != FORMAT:
-            raise ConfigError(
-                f"{path}: store format {meta.get('format')}, not {FORMAT}; prepare it again"
-            )
+            raise ConfigError(f"{path}: store format {meta.get('format')}, not {FORMAT}; prepare it again")
         return cls(path, meta)
 
     @property
@@ -142,9 +138,7 @@ class Store:
     def split(self, name: str) -> Split:
         """One split; a `ConfigError` says which there are."""
         if name not in self.counts:
-            raise ConfigError(
-                f"store {self.path} has no {name!r} split (it has {', '.join(self.splits)})"
-            )
+            raise ConfigError(f"store {self.path} has no {name!r} split (it has {', '.join(self.splits)})")
         return Split(self.path / name, self.dtype, self.counts[name])
 
     @cached_property
@@ -156,9 +150,7 @@ class Store:
 # --- making ---------------------------------------------------------------------------------------
 
 
-def prepare(
-    corpus: Corpus, tokenizer: Tokenizer, out: Path | str, progress: Progress | None = None
-) -> Store:
+def prepare(corpus: Corpus, tokenizer: Tokenizer, out: Path | str, progress: Progress | None = None) -> Store:
     """The store of a corpus at `out`: opened if it is there already, else made, or finished if
     interrupted.
 
@@ -171,9 +163,7 @@ def prepare(
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_name(f".{out.name}.partial")
         with exclusive(partial):
-            if not (
-                found := existing(out, fingerprint)
-            ):  # else another process has made it meanwhile
+            if not (found := existing(out, fingerprint)):  # else another process has made it meanwhile
                 splits = build(corpus, tokenizer, partial, fingerprint, progress or ignore)
                 meta = {
                     "format": FORMAT,
@@ -189,9 +179,7 @@ def prepare(
     return found or Store.open(out)
 
 
-def prepared(
-    corpus: str | Mapping[str, str], tokenizer: TokenizerConfig, progress: Progress | None = None
-) -> Store:
+def prepared(corpus: str | Mapping[str, str], tokenizer: TokenizerConfig, progress: Progress | None = None) -> Store:
     """The store for a corpus and a kind of tokeniser, from the cache where that has it.
 
     The tokeniser is trained on the train split alone. A corpus that is a store already is opened as

@@ -1,8 +1,8 @@
 """Batches of running text, as a pure function of (seed, step).
 
-One idea serves truncated back-propagation through time, paragraph- and sentence-level models and evaluation: a *lane* is a
-stretch of tokens read from left to right with carried state. Lanes are processed in groups of B rows; a group is cut
-into windows of T steps. `streams` has one group whose B lanes are the columns of the whole text; `documents` and
+One idea serves truncated back-propagation through time, paragraph- and sentence-level models and evaluation: a *lane*
+is a stretch of tokens read from left to right with carried state. Lanes are processed in groups of B rows; a group is
+cut into windows of T steps. `streams` has one group whose B lanes are the columns of the whole text; `documents` and
 `lines` have a lane each, of similar length within a group, and start every lane from a fresh state.
 
 Every token is a target exactly once: the input before a lane's first token is the token before it in the text, or
@@ -178,9 +178,7 @@ class Cutter(Protocol):
 class Windows(Sequence[Batch]):
     """Batch k of endless epochs, for any k at any time; `len` is the number of the first epoch."""
 
-    def __init__(
-        self, text: Text, lanes: Lanes, config: Cutter, seed: int = 0, *, shuffled: bool = False
-    ) -> None:
+    def __init__(self, text: Text, lanes: Lanes, config: Cutter, seed: int = 0, *, shuffled: bool = False) -> None:
         self.text, self.lanes, self.config, self.seed, self.shuffled = text, lanes, config, seed, shuffled
         self._ends: list[int] = []  # one past the last window of each epoch looked at so far
         self.epoch = lru_cache(maxsize=2)(self._epoch)

@@ -53,8 +53,7 @@ class TokenizerConfig(Config):
 
 @final
 class BPEConfig(TokenizerConfig):
-    """Byte-level byte-pair encoding, as GPT-2 has it (Radford et al. 2019): any text comes back
-    exactly."""
+    """Byte-level byte-pair encoding, as in GPT-2 (Radford et al. 2019): text comes back exactly."""
 
     kind: Literal["bpe"] = "bpe"
     size: int = Field(default=16384, ge=257)
@@ -102,9 +101,7 @@ class CharacterConfig(TokenizerConfig):
         counts: Counter[str] = Counter()
         for piece in pieces:
             counts.update(piece)
-        kept = [
-            character for character in by_frequency(counts) if counts[character] >= self.min_count
-        ]
+        kept = [character for character in by_frequency(counts) if counts[character] >= self.min_count]
         vocabulary = {token: index for index, token in enumerate([BOUNDARY, UNKNOWN, *kept])}
         library = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
         library.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
@@ -124,8 +121,7 @@ class WordConfig(TokenizerConfig):
     """Tokens at most, the most frequent, `<unk>` and `<eos>` included."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
-        """Counts the words; ids go by falling frequency, as adaptive softmax wants, then by
-        spelling."""
+        """Counts the words; ids go by falling frequency, as adaptive softmax wants."""
         counts: Counter[str] = Counter()
         for piece in pieces:
             counts.update(piece.split())
@@ -152,8 +148,7 @@ class WordConfig(TokenizerConfig):
 
 @final
 class WordPieceConfig(TokenizerConfig):
-    """WordPiece on words and punctuation, as BERT has it (Devlin et al. 2019), case kept; loses
-    whitespace."""
+    """WordPiece, as in BERT (Devlin et al. 2019), case kept; whitespace is lost."""
 
     kind: Literal["wordpiece"] = "wordpiece"
     size: int = Field(default=16384, ge=3)
@@ -173,8 +168,7 @@ class WordPieceConfig(TokenizerConfig):
 
 @final
 class UnigramConfig(TokenizerConfig):
-    """The unigram language model of Kudo (2018), newlines as tokens; characters not seen are
-    lost."""
+    """The unigram model of Kudo (2018), newlines as tokens; characters not seen are lost."""
 
     kind: Literal["unigram"] = "unigram"
     size: int = Field(default=16384, ge=3)
@@ -217,13 +211,7 @@ class FileConfig(TokenizerConfig):
 
 
 TokenizerChoice = Annotated[
-    BPEConfig
-    | ByteConfig
-    | CharacterConfig
-    | WordConfig
-    | WordPieceConfig
-    | UnigramConfig
-    | FileConfig,
+    BPEConfig | ByteConfig | CharacterConfig | WordConfig | WordPieceConfig | UnigramConfig | FileConfig,
     Tagged(),
 ]
 

@@ -29,13 +29,11 @@ def linear_cross_entropy(
         lower = torch.get_autocast_dtype(hidden.device.type)
         hidden, weight = hidden.to(lower), weight.to(lower)
         bias = None if bias is None else bias.to(lower)
-    result: Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, chunk)
+    result: Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, chunk)  # type: ignore[no-untyped-call]
     return result
 
 
-def linear_cross_entropy_reference(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
-) -> Tensor:
+def linear_cross_entropy_reference(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
     """The same in one line, holding N x V."""
     return F.cross_entropy(F.linear(hidden, weight, bias), targets, reduction="none")
 
@@ -48,9 +46,7 @@ def _scores(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk: int
-    ) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk: int) -> Tensor:
         rows = max(1, chunk // weight.shape[0])
         lse, picked, scores = [], [], None
         for h, y in zip(hidden.split(rows), targets.split(rows), strict=True):

@@ -6,7 +6,8 @@ Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM Language Model
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from itertools import pairwise
+from typing import ClassVar, Literal, cast
 
 from torch import nn
 
@@ -15,7 +16,7 @@ from foretell.models.backbone import Backbone
 from foretell.nn.cells import CellChoice
 from foretell.nn.dropout import dropout
 from foretell.nn.embedding import TokenEmbedding
-from foretell.nn.lstm import LSTMConfig
+from foretell.nn.lstm import FusedLayer, LSTMConfig
 from foretell.types import Hidden, Inputs, State, where_rows
 
 
@@ -75,12 +76,12 @@ class Recurrent(Backbone):
         widths = [config.embedding] + [config.hidden] * (config.layers - 1) + [self.dim]
         self.blocks = nn.ModuleList(
             config.cell.build(inputs, hidden, config.dropout.weight, config.init_range)
-            for inputs, hidden in zip(widths, widths[1:], strict=False)
+            for inputs, hidden in pairwise(widths)
         )
 
     def initial_state(self, rows: int) -> State:
         """One tuple of [B, H] tensors a layer."""
-        return tuple(block.initial(rows) for block in self.blocks)
+        return tuple(cast(FusedLayer, block).initial(rows) for block in self.blocks)
 
     def forward(self, inputs: Inputs, state: State) -> Hidden:
         """See `Backbone.forward`."""

@@ -17,7 +17,7 @@ class TokenEmbedding(nn.Module):
         nn.init.uniform_(self.table.weight, -init_range, init_range)
 
     @property
-    def weight(self) -> nn.Parameter:
+    def weight(self) -> Tensor:
         """[V, D]"""
         return self.table.weight
 

@@ -35,7 +35,7 @@ class Head(nn.Module):
 class FullHead(Head):
     """Softmax over the whole vocabulary; with `tied` weights those of the embedding (arXiv:1608.05859)."""
 
-    def __init__(self, weight: nn.Parameter, *, bias: bool, chunk: int):
+    def __init__(self, weight: Tensor, *, bias: bool, chunk: int):
         super().__init__()
         self.weight = weight
         self.bias = nn.Parameter(torch.zeros(len(weight))) if bias else None

@@ -17,7 +17,6 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from foretell.config import Config
 from foretell.nn.dropout import weight_drop

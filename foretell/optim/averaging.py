@@ -32,11 +32,7 @@ class Averager:
 
     def observe(self, loss: float) -> bool:
         """Take note of a validation loss; true when averaging starts because of it."""
-        fires = (
-            not self.started
-            and self.patience is not None
-            and non_monotone(self.history, loss, self.patience)
-        )
+        fires = not self.started and self.patience is not None and non_monotone(self.history, loss, self.patience)
         self.history.append(loss)
         self.started = self.started or fires
         return fires

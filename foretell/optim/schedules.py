@@ -54,7 +54,7 @@ class Schedule(ABC):
     def factor(self, progress: Progress, left: float) -> float:
         """The factor after warm-up; `left` runs from 0 when it ended to 1 at the limit."""
 
-    def observe(self, loss: float) -> None:
+    def observe(self, loss: float) -> None:  # noqa: B027 (most schedules do not care)
         """Take note of a validation loss."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -212,6 +212,4 @@ class Plateau(Schedule):
         return super().state_dict() | {"history": self.history, "plateaus": self.plateaus}
 
 
-ScheduleChoice = Annotated[
-    ConstantConfig | LinearConfig | CosineConfig | StepsConfig | PlateauConfig, Tagged()
-]
+ScheduleChoice = Annotated[ConstantConfig | LinearConfig | CosineConfig | StepsConfig | PlateauConfig, Tagged()]

@@ -20,7 +20,9 @@ from foretell.run import peak_memory
 def prepare_store(corpus: str, out: Path, tokenizer: str, *, quiet: bool = False) -> dict[str, Any]:
     """Prepare a corpus at `out`; `tokenizer` is a kind, a TOML table, or the path of a tokenizers JSON."""
     text = open_corpus(corpus)
-    given = {"kind": "file", "path": tokenizer} if tokenizer.endswith(".json") else parse_override(f"t={tokenizer}")["t"]
+    given = (
+        {"kind": "file", "path": tokenizer} if tokenizer.endswith(".json") else parse_override(f"t={tokenizer}")["t"]
+    )
     try:
         config = TypeAdapter(TokenizerChoice).validate_python(given)
     except ValidationError as problem:

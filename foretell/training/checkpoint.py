@@ -140,11 +140,7 @@ def flatten(state: State, prefix: str = "state") -> dict[str, Tensor]:
         return {}
     if isinstance(state, Tensor):
         return {prefix: state}
-    return {
-        name: tensor
-        for i, part in enumerate(state)
-        for name, tensor in flatten(part, f"{prefix}.{i}").items()
-    }
+    return {name: tensor for i, part in enumerate(state) for name, tensor in flatten(part, f"{prefix}.{i}").items()}
 
 
 def unflatten(tensors: Tensors, like: State, prefix: str = "state") -> State:

@@ -193,9 +193,7 @@ class Trainer:
 
     def autocast(self) -> torch.autocast:
         """Matrix products in the configured precision."""
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.stage.training.precision == "bf16"
-        )
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.stage.training.precision == "bf16")
 
     # --- between steps ----------------------------------------------------------------------------
 
@@ -250,7 +248,7 @@ class Trainer:
         if patience is not None and non_monotone(position.history, loss, patience) and not self.stopped:
             self.stopped = "patience"
         position.history.append(loss)
-        improved = loss < position.best
+        improved = bool(loss < position.best)
         position.best = min(position.best, loss)
         self.monitor.say(
             f"epoch {progress.epoch:.2f}  validation loss {loss:.4f}  perplexity {measured['perplexity']:.2f}"
@@ -272,8 +270,8 @@ class Trainer:
             return
         name, size = self.largest_gradient()
         raise Diverged(
-            f"training diverged at step {self.position.step + 1}: loss {float(loss):.4g}, gradient norm {float(norm):.4g}, "
-            f"largest gradient {size:.3g} in {name}; lower optimizer.learning_rate or training.gradient_clip"
+            f"training diverged at step {self.position.step + 1}: loss {float(loss):.4g}, "
+            f"gradient norm {float(norm):.4g}, largest gradient {size:.3g} in {name}; lower optimizer.learning_rate or training.gradient_clip"
         )
 
     def hopeless(self) -> float:
@@ -323,7 +321,11 @@ class Trainer:
                 "position": vars(position),
                 "schedule": stage.schedule.state_dict(),
                 "averager": stage.averager.state_dict(),
-                "window": {"loss": float(self.window.loss), "tokens": self.window.tokens, "seconds": self.window.seconds},
+                "window": {
+                    "loss": float(self.window.loss),
+                    "tokens": self.window.tokens,
+                    "seconds": self.window.seconds,
+                },
             },
         )
         facts = {"step": position.step, "weights": "averaged" if stage.averager.means else "raw"}

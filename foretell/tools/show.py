@@ -1,0 +1,474 @@
+"""What a recipe, a run, a kind or a section is: settings, parameters, memory and arithmetic.
+
+Nothing is trained or allocated for this: models are built on torch's meta device, which knows
+shapes only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import torch
+from pydantic.fields import FieldInfo
+from rich.console import Group, RenderableType
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+from torch import nn
+
+from foretell.config import (
+    Amount,
+    Config,
+    ConfigError,
+    Tree,
+    configs_in,
+    did_you_mean,
+    nest,
+    write_toml,
+)
+from foretell.data.corpus import Files, Share, open_corpus
+from foretell.data.store import META, Store, cache_folder, digest, load_tokenizer
+from foretell.data.tokenizer import ByteConfig, CharacterConfig, FileConfig, WordConfig
+from foretell.objectives.objective import Objective
+from foretell.optim.averaging import NoAveragingConfig
+from foretell.recipe import Recipe, load_recipe, recipe_folder, recipe_names
+from foretell.run import Run
+from foretell.training.checkpoint import pointed
+
+Overrides = Sequence[str] | Mapping[str, Any]
+QUICKLY_COUNTED = 32 << 20  # bytes of text whose words or characters are counted while you wait
+TRAINED = 3  # a backward pass multiplies by every weight twice, for inputs and for weights
+
+
+def describe(what: str, overrides: Overrides = (), vocabulary: int | None = None) -> Tree:
+    """What `what` names: a recipe, a run folder, a section, a kind, `recipes` or `schema`.
+
+    Words go before files of that name: write `./lstm` for a file. `section.kind` is one kind of one
+    section. `vocabulary` is the number of tokens to count parameters for; else it is found out
+    where that is quick. Raises `ConfigError` for a word that is nothing of all that.
+    """
+    if what == "recipes":
+        return {"what": "recipes", "recipes": [recipe_line(name) for name in recipe_names()]}
+    if what == "schema":
+        return schema()
+    places = sections()
+    named = [place for place in places if what in (place.name, place.singular, place.key)]
+    if named:
+        return describe_section(named[0])
+    members = [
+        (place, member)
+        for place in places
+        for member in place.members
+        if what in (kind := member.kind_name(), f"{place.name}.{kind}", f"{place.key}.{kind}")
+    ]
+    if members:
+        kinds = [describe_kind(place, member) for place, member in members]
+        return kinds[0] if len(kinds) == 1 else {"what": "kinds", "kinds": kinds}
+    if (Path(what) / "recipe.toml").is_file():
+        return describe_run(Run.open(what), overrides, vocabulary)
+    if Path(what).is_file() or what.removesuffix(".toml") in recipe_names():
+        return describe_recipe(load_recipe(what, overrides), vocabulary)
+    kinds_known = [member.kind_name() for place in places for member in place.members]
+    known = ["recipes", "schema", *recipe_names(), *(place.name for place in places), *kinds_known]
+    raise ConfigError(
+        f"nothing to show is called {what!r}{did_you_mean(what, known)} (a recipe or a run by its "
+        f"path; recipes, schema; a section: {', '.join(place.name for place in places)}; a kind "
+        f"such as lstm; a shipped recipe: {', '.join(recipe_names())})"
+    )
+
+
+# --- recipes and runs -----------------------------------------------------------------------------
+
+
+def recipe_line(name: str) -> Tree:
+    """A shipped recipe and the first line of its comment."""
+    lines = (recipe_folder() / f"{name}.toml").read_text(encoding="utf-8").splitlines()
+    comments = (line.lstrip("# ").rstrip() for line in lines if line.startswith("#"))
+    return {"name": name, "text": next(comments, "")}
+
+
+def describe_recipe(recipe: Recipe, vocabulary: int | None = None) -> Tree:
+    """A resolved recipe: its TOML, and for its vocabulary parameters, memory and arithmetic."""
+    if vocabulary is not None and vocabulary < 2:
+        raise ConfigError(f"a vocabulary of {vocabulary} is none; give the number of tokens")
+    size, source = (vocabulary, "given") if vocabulary else vocabulary_of(recipe)
+    shown = {
+        "what": "recipe",
+        "name": recipe.name,
+        "toml": recipe.text(),
+        "vocabulary": size,
+        "vocabulary_source": source,
+    }
+    return shown | (cost(recipe, size) if size else {})
+
+
+def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = None) -> Tree:
+    """A run: its recipe, the cost of its model, and how far it came."""
+    recipe = load_recipe(run.recipe_file, overrides)
+    source = "given"
+    if vocabulary is None and run.tokenizer_file.is_file():
+        vocabulary, source = load_tokenizer(run.tokenizer_file).size, "the run's tokenizer"
+    shown = describe_recipe(recipe, vocabulary) | {"what": "run", "run": str(run.path)}
+    records = [record for record in run.metrics() if "loss" in record]
+    validated = [record for record in records if record.get("kind") == "valid"]
+    shown |= {
+        "vocabulary_source": source if vocabulary else shown["vocabulary_source"],
+        "best": min(validated, key=lambda record: float(record["loss"]), default=None),
+        "last": records[-1] if records else None,
+    }
+    names = [name for name in ("best", "last") if (run.checkpoints / f"{name}.json").is_file()]
+    return shown | {"checkpoints": {name: pointed(run, name)[1] for name in names}}
+
+
+def vocabulary_of(recipe: Recipe) -> tuple[int | None, str]:
+    """How many tokens a recipe will have, and how that is known; None where it takes long."""
+    corpus, config = recipe.data.corpus, recipe.data.tokenizer
+    if isinstance(corpus, str) and (Path(corpus) / META).is_file():
+        return Store.open(corpus).tokenizer.size, "the prepared store"
+    if isinstance(config, ByteConfig):
+        return config.train(()).size, "bytes and the boundary"
+    if isinstance(config, FileConfig):
+        there = Path(config.path).expanduser().is_file()
+        return (config.train(()).size if there else None), config.path
+    if size := getattr(config, "size", None):
+        return int(size), "at most, as data.tokenizer.size says"
+    try:
+        text = open_corpus(corpus)
+    except ConfigError as problem:
+        return None, f"unknown: {problem}"
+    key = digest(text.fingerprint("train"), config.kind_name(), config.model_dump_json())
+    cached = cache_folder() / "tokenizers" / f"{key}.json"
+    if cached.is_file():
+        return load_tokenizer(cached).size, "prepared before"
+    source = text.source("train")
+    files = source.whole.files if isinstance(source, Share) else source
+    size_known = not isinstance(files, Files) or sum(path.stat().st_size for path in files.paths)
+    if isinstance(config, WordConfig | CharacterConfig) and size_known < QUICKLY_COUNTED:
+        return config.train(piece.text for piece in text.pieces("train")).size, "counted now"
+    return None, "unknown until prepared; or say --vocabulary"
+
+
+def cost(recipe: Recipe, vocabulary: int) -> Tree:
+    """Parameters by part, bytes of training state, and FLOPs per token."""
+    with torch.device("meta"):
+        objective = recipe.build(vocabulary)
+    parts, parameters = parts_of(objective), [p for p in objective.parameters()]
+    weights = sum(p.numel() * p.element_size() for p in parameters)
+    averages = 0 if isinstance(recipe.averaging, NoAveragingConfig) else weights
+    memory = {
+        "weights": weights,
+        "gradients": weights,
+        "optimizer": optimizer_bytes(recipe, parameters),
+        "averages": averages,
+    }
+    forward = 2 * multiplied(objective)
+    return {
+        "parameters": sum(p.numel() for p in parameters),
+        "parts": parts,
+        "memory_bytes": {**memory, "total": sum(memory.values())},
+        "flops_per_token": {"forward": forward, "training": TRAINED * forward},
+    }
+
+
+def parts_of(objective: Objective) -> list[Tree]:
+    """The parts of a model, each with the parameters that no part before it has."""
+    backbone, seen = objective.backbone, set[int]()
+    named: list[tuple[str, nn.Module]] = [("embedding", backbone.embedding)]
+    named += [(f"layer {number} ({type(block).__name__})", block) for number, block in enumerate(backbone.blocks, 1)]
+    named += [("other layers", backbone), ("head", objective.head), ("objective", objective)]
+    parts = []
+    for name, module in named:
+        mine = list(module.parameters())
+        fresh = [p for p in mine if id(p) not in seen]
+        seen.update(id(p) for p in fresh)
+        shared = sum(p.numel() for p in mine) - sum(p.numel() for p in fresh)
+        if fresh or name == "head":
+            part = {"part": name, "parameters": sum(p.numel() for p in fresh)}
+            parts.append(part | ({"shared": shared} if name == "head" and shared else {}))
+    return parts
+
+
+def multiplied(objective: Objective) -> int:
+    """How many weights one token is multiplied by: all matrices but the embedding's table.
+
+    A table that the head shares does count, as there it is a matrix product; a learned start state
+    does not, as it is none.
+    """
+    backbone = objective.backbone
+    looked_up = {id(p) for p in backbone.embedding.table.parameters()}
+    looked_up -= {id(p) for p in objective.head.parameters()}
+    return sum(
+        p.numel()
+        for name, p in objective.named_parameters()
+        if p.dim() > 1 and id(p) not in looked_up and not name.endswith(".start")
+    )
+
+
+def optimizer_bytes(recipe: Recipe, parameters: Sequence[nn.Parameter]) -> int:
+    """What the optimiser keeps beside the weights, seen after a step on the meta device."""
+    optimizer = recipe.optimizer.build(parameters)
+    for parameter in parameters:
+        parameter.grad = torch.empty_like(parameter)
+    optimizer.step()
+    kept = (value for state in optimizer.state.values() for value in state.values())
+    return sum(t.numel() * t.element_size() for t in kept if isinstance(t, torch.Tensor))
+
+
+# --- sections and kinds ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Section:
+    """A place in the recipe that takes settings of one or several kinds."""
+
+    key: str
+    """its dotted name in the recipe"""
+    members: tuple[type[Config], ...]
+    many: bool
+    """whether it is a list"""
+    default: str | None
+    """the kind it is where nothing is said"""
+
+    @property
+    def name(self) -> str:
+        """The last part of the dotted name."""
+        return self.key.rpartition(".")[2]
+
+    @property
+    def singular(self) -> str:
+        """What one item of a list is called."""
+        name = self.name
+        return {"ies": name[:-3] + "y"}.get(name[-3:], name.removesuffix("s")) if self.many else name
+
+
+def sections(owner: type[Config] = Recipe, prefix: str = "") -> list[Section]:
+    """Every section of the recipe, outer ones first, read from the types of the settings."""
+    found, inner = [], []
+    for name, field in owner.model_fields.items():
+        if members := configs_in(field.annotation):
+            key = f"{prefix}{name}"
+            given = field.get_default()
+            default = given.kind_name() if isinstance(given, Config) else None
+            many = get_origin(field.annotation) is tuple
+            found.append(Section(key, tuple(members), many, default))
+            inner += [place for member in members for place in sections(member, f"{key}.")]
+    return list({place.key: place for place in [*found, *inner]}.values())
+
+
+def describe_section(place: Section) -> Tree:
+    """The kinds a section takes, or its settings where it has no kinds."""
+    if len(place.members) == 1 and "kind" not in place.members[0].model_fields:
+        return describe_kind(place, place.members[0])
+    kinds = [{"kind": member.kind_name(), "text": prose(member)} for member in place.members]
+    return {"what": "section", "section": place.key, "default": place.default, "kinds": kinds}
+
+
+def describe_kind(place: Section, member: type[Config]) -> Tree:
+    """A kind's description, its settings, and TOML that spells them out."""
+    return {
+        "what": "kind",
+        "kind": member.kind_name() if "kind" in member.model_fields else place.name,
+        "section": place.key,
+        "text": prose(member),
+        "fields": [
+            {
+                "name": name,
+                "type": type_words(field.annotation) + limits(field),
+                "default": default_words(field),
+                "text": " ".join((field.description or "").split()),
+            }
+            for name, field in member.model_fields.items()
+            if name != "kind"
+        ],
+        "toml": write_toml(nest(place.key, [spelled(member)] if place.many else spelled(member))),
+    }
+
+
+def spelled(member: type[Config]) -> Tree:
+    """All settings of a kind at their defaults; those that have none with an example."""
+    examples: dict[Any, Any] = {str: "...", Amount: Amount(value=1, unit="epochs")}
+    given = {
+        name: examples.get(field.annotation, "...")
+        for name, field in member.model_fields.items()
+        if field.is_required()
+    }
+    tree: Tree = member.model_construct(**given).model_dump(mode="json", exclude_none=True)
+    return ({"kind": tree.pop("kind")} if "kind" in tree else {}) | tree
+
+
+def prose(member: type[Config]) -> str:
+    """A docstring as one paragraph."""
+    return " ".join((member.__doc__ or "").split())
+
+
+def type_words(annotation: Any) -> str:
+    """A type as a person would say it."""
+    if annotation is Amount:
+        return 'amount ("300steps")'
+    simple = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+    if annotation in simple:
+        return simple[annotation]
+    if members := configs_in(annotation):
+        kinds = ", ".join(member.kind_name() for member in members if "kind" in member.model_fields)
+        many = "list of " if get_origin(annotation) is tuple else ""
+        return f"{many}{kinds or 'table'}"
+    arguments = [part for part in get_args(annotation) if part not in (type(None), Ellipsis)]
+    if get_origin(annotation) is Literal:
+        return " or ".join(json.dumps(part) for part in arguments)
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(map(type_words, arguments))
+    if get_origin(annotation) is tuple:
+        same = Ellipsis in get_args(annotation)
+        inner = type_words(arguments[0]) if same else ", ".join(map(type_words, arguments))
+        return f"list of {inner}" if same else f"[{inner}]"
+    return "table"
+
+
+def limits(field: FieldInfo) -> str:
+    """What a number may be, as ` >= 3`."""
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    found = [
+        f" {sign} {getattr(item, name)}"
+        for item in field.metadata
+        for name, sign in signs.items()
+        if hasattr(item, name)
+    ]
+    return ",".join(found)
+
+
+def default_words(field: FieldInfo) -> str:
+    """A default as TOML has it; `absent` for none, `required` where it has to be given."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is None:
+        return "absent"
+    if isinstance(value, Config):
+        return value.kind_name() if "kind" in type(value).model_fields else "table below"
+    plain = str(value) if isinstance(value, Amount) else value
+    return write_toml({"v": plain}).partition("= ")[2].strip() if plain != {} else "{}"
+
+
+def schema() -> Tree:
+    """The JSON schema of recipe files: editors complete and check them by it.
+
+    Beyond what pydantic makes of the types: amounts are text, a kind may be its bare word, a table
+    without `kind` is of the default kind, and `base` names the recipe to begin with.
+    """
+    made = Recipe.model_json_schema()
+    made["$defs"]["Amount"] = {
+        "type": "string",
+        "pattern": r"^\s*[0-9.]+([eE][+-]?[0-9]+)?\s*[a-z]+\s*$",
+        "description": made["$defs"]["Amount"]["description"],
+    }
+    open_unions(made, made["$defs"])
+    base = {"type": "string", "description": "the recipe that everything unsaid comes from"}
+    made["properties"] = {"base": base} | made["properties"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
+def open_unions(node: Any, definitions: Tree) -> None:
+    """Let every union below a node of a schema be written as short as `Tagged` allows."""
+    if isinstance(node, dict):
+        if members := node.pop("oneOf", None):
+            names = [item["$ref"].rpartition("/")[2] for item in members if "$ref" in item]
+            kinds = [definitions[name]["properties"]["kind"]["const"] for name in names]
+            node["anyOf"] = [{"type": "string", "enum": kinds}, *members]
+        for value in list(node.values()):
+            open_unions(value, definitions)
+    elif isinstance(node, list):
+        for value in node:
+            open_unions(value, definitions)
+
+
+# --- for people -----------------------------------------------------------------------------------
+
+
+def render(shown: Mapping[str, Any]) -> RenderableType:
+    """A description as a person reads it, in 80 columns."""
+    what = shown.get("what")
+    if what == "recipes":
+        return listing((item["name"], item["text"]) for item in shown["recipes"])
+    if what == "section":
+        return render_section(shown)
+    if what == "kinds":
+        return Group(*(render_kind(kind) for kind in shown["kinds"]))
+    if what == "kind":
+        return render_kind(shown)
+    if what in ("recipe", "run"):
+        return render_recipe(shown)
+    return Syntax(json.dumps(shown, indent=2), "json", theme="ansi_dark", background_color="default")
+
+
+def render_section(shown: Mapping[str, Any]) -> RenderableType:
+    """The kinds of a section."""
+    default = shown["default"]
+    rows = [(f"{item['kind']} *" if item["kind"] == default else item["kind"], item["text"]) for item in shown["kinds"]]
+    note = f"* is the default. One of them: foretell show {rows[0][0].removesuffix(' *')}"
+    return Group(Text(f"[{shown['section']}]", "bold"), listing(rows), Text(note, "dim"))
+
+
+def render_kind(shown: Mapping[str, Any]) -> RenderableType:
+    """The settings of a kind, and TOML to copy."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("setting", no_wrap=True)
+    table.add_column("type", ratio=3)
+    table.add_column("default", ratio=2)
+    table.add_column("", ratio=5)
+    for field in shown["fields"]:
+        words = (field["name"], field["type"], field["default"], field["text"])
+        table.add_row(*(Text(word) for word in words))
+    head = Text.assemble((shown["kind"], "bold"), f"  in [{shown['section']}]\n{shown['text']}\n")
+    return Group(head, *([table] if shown["fields"] else []), Text(), toml(shown["toml"]))
+
+
+def render_recipe(shown: Mapping[str, Any]) -> RenderableType:
+    """A recipe's TOML and what it costs; for a run also how far it came."""
+    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    facts.add_column(no_wrap=True)
+    facts.add_column(justify="right", no_wrap=True)
+    facts.add_column()
+    known = f"{shown['vocabulary']:,}" if shown["vocabulary"] else "?"
+    facts.add_row("vocabulary", known, Text(shown["vocabulary_source"], "dim"))
+    if "parameters" in shown:
+        facts.add_row("parameters", f"{shown['parameters']:,}", "", style="bold")
+        for part in shown["parts"]:
+            note = f"{part['shared']:,} shared with the embedding" if "shared" in part else ""
+            facts.add_row(f"  {part['part']}", f"{part['parameters']:,}", Text(note, "dim"))
+        memory, flops = shown["memory_bytes"], shown["flops_per_token"]
+        shares = ", ".join(f"{k} {size(v)}" for k, v in memory.items() if v and k != "total")
+        facts.add_row("memory", size(memory["total"]), Text(f"{shares}; fp32, no activations", "dim"))
+        note = f"forward {flops['forward'] / 1e6:,.2f}; matrix products only"
+        facts.add_row("MFLOP per token", f"{flops['training'] / 1e6:,.2f}", Text(note, "dim"))
+    for name in ("best", "last"):
+        if record := shown.get(name):
+            note = f"step {record['step']}, epoch {record.get('epoch', math.nan):.2f}, "
+            note += "validation" if record["kind"] == "valid" else "training"
+            facts.add_row(f"{name} loss", f"{record['loss']:.4f}", Text(note, "dim"))
+    return Group(toml(shown["toml"]), facts)
+
+
+def toml(text: str) -> Syntax:
+    """TOML in colours that suit light and dark terminals."""
+    return Syntax(text, "toml", theme="ansi_dark", background_color="default", word_wrap=True)
+
+
+def listing(rows: Iterable[tuple[str, str]]) -> Table:
+    """Names and what they are."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    for name, text in rows:
+        table.add_row(name, Text(text))
+    return table
+
+
+def size(count: int) -> str:
+    """A number of bytes, as 1.2 GiB."""
+    power = min(max(count, 1).bit_length() // 10, 4)
+    return f"{count / 1024**power:.{min(power, 1)}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
