@@ -56,9 +56,9 @@ def train(
 ) -> Trained:
     """Train a recipe (a shipped name, a path, tables) and return the run, opened.
 
-    Overrides are dotted names with `__` for the dot, or tables: `model__layers=2`, `model={"layers": 2}`. `out` is the run
-    folder (default: `runs/` and the recipe's name). Raises `ConfigError` for wrong input, `Diverged` when the loss is lost,
-    `Interrupted` after a signal.
+    Overrides are dotted names with `__` for the dot, or tables: `model__layers=2`, `model={"layers": 2}`. `out` is
+    the run folder (default: `runs/` and the recipe's name). Raises `ConfigError` for wrong input, `Diverged` when the
+    loss is lost, `Interrupted` after a signal.
     """
     settings = {key.replace("__", "."): value for key, value in overrides.items()}
     resolved = load_recipe(recipe, settings)

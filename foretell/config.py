@@ -6,8 +6,8 @@ cell, a head, an objective) the field's type is a plain union marked with `Tagge
 
     Head = Annotated[FullHeadConfig | AdaptiveHeadConfig, Tagged()]
 
-In TOML that is a table with `kind = "full"`, or the bare word `"full"` where all else stays default. Classes from outside
-the package plug in as `kind = "their_package.module:TheirConfig"`.
+In TOML that is a table with `kind = "full"`, or the bare word `"full"` where all else stays default. Classes from
+outside the package plug in as `kind = "their_package.module:TheirConfig"`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Softmax cross-entropy of a linear layer, without ever holding all N x V scores.
 
 The scores of a vocabulary are the largest tensor of a language model by far. Here they exist for one chunk of rows at
-a time: the forward pass keeps the log-normaliser of each row (N numbers), the backward pass makes a chunk's scores again
-and turns them into the gradient in place. When all rows fit in one chunk its scores are kept instead of made twice.
+a time: the forward pass keeps the log-normaliser of each row (N numbers), the backward pass makes a chunk's scores
+again and turns them into the gradient in place. When all rows fit in one chunk its scores are kept instead of made
+twice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Recurrent language models: an embedding and a stack of recurrent layers, regularised as in AWD-LSTM.
 
-Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM Language Models" (arXiv:1708.02182); Zaremba et al. 2014
-(arXiv:1409.2329). B rows, T steps, E embedding width, H hidden width, D width of the last layer.
+Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM Language Models" (arXiv:1708.02182); Zaremba et al.
+2014 (arXiv:1409.2329). B rows, T steps, E embedding width, H hidden width, D width of the last layer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Predict the next token from those before it.
 
-Bengio et al. 2003; Mikolov et al. 2010. Inputs and targets come already shifted against each other, so that every token of a
-text is a target exactly once.
+Bengio et al. 2003; Mikolov et al. 2010. Inputs and targets come already shifted against each other, so that every
+token of a text is a target exactly once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Regularisers on hidden vectors and parameters; they steer training and enter no reported loss.
 
-Activation and temporal regularisation: Merity, McCann and Socher 2017 (arXiv:1708.01009). As in the authors' code, both are
-means of squares (the paper writes norms).
+Activation and temporal regularisation: Merity, McCann and Socher 2017 (arXiv:1708.01009). As in the authors' code,
+both are means of squares (the paper writes norms).
 """
 
 from __future__ import annotations

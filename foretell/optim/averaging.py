@@ -1,9 +1,9 @@
 """Averages of weights over training steps, apart from any optimiser.
 
-NT-ASGD is plain SGD whose iterates are averaged from the moment validation stops improving (arXiv:1708.02182). Two quirks
-of running it through `torch.optim.ASGD(t0=0, lambd=0)` are not repeated here: torch's average leaves out the first
-iterate after the switch, and it applies a step's learning rate one step late, so the rescaling of a random window
-length hits the wrong window.
+NT-ASGD is plain SGD whose iterates are averaged from the moment validation stops improving (arXiv:1708.02182). Two
+quirks of running it through `torch.optim.ASGD(t0=0, lambd=0)` are not repeated here: torch's average leaves out the
+first iterate after the switch, and it applies a step's learning rate one step late, so the rescaling of a random
+window length hits the wrong window.
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import model_validator
 
 from foretell.config import Amount, Config, Tagged
 from foretell.optim.trigger import non_monotone
@@ -146,6 +148,13 @@ class StepsConfig(_Warm):
     """constant until here ..."""
     every: Amount | None = None
     """... then one multiplication here and another each time this much has passed"""
+
+    @model_validator(mode="after")
+    def _counts_on(self) -> Self:
+        if self.every is not None and (self.after is None or self.after.unit != self.every.unit):
+            start = "absent" if self.after is None else f'"{self.after}"'
+            raise ValueError(f'every = "{self.every}" counts on from after, which is {start}; give it in the same unit')
+        return self
 
     def build(self) -> Schedule:
         """The schedule."""

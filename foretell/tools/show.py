@@ -33,8 +33,10 @@ from foretell.config import (
     write_toml,
 )
 from foretell.data.corpus import Files, Share, open_corpus
-from foretell.data.store import META, Store, cache_folder, digest, load_tokenizer
+from foretell.data.encoding import load_tokenizer
+from foretell.data.store import Store, cache_folder, digest
 from foretell.data.tokenizer import ByteConfig, CharacterConfig, FileConfig, WordConfig
+from foretell.data.writing import META
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.recipe import Recipe, load_recipe, recipe_folder, recipe_names
@@ -89,8 +91,9 @@ def describe(what: str, overrides: Overrides = (), vocabulary: int | None = None
 def recipe_line(name: str) -> Tree:
     """A shipped recipe and the first line of its comment."""
     lines = (recipe_folder() / f"{name}.toml").read_text(encoding="utf-8").splitlines()
-    comments = (line.lstrip("# ").rstrip() for line in lines if line.startswith("#"))
-    return {"name": name, "text": next(comments, "")}
+    comments = [line.lstrip("# ").rstrip() for line in lines if line.startswith("#")]
+    first = comments[0] if comments else ""
+    return {"name": name, "text": first + ("" if first.endswith(".") or not comments[1:] else " ...")}
 
 
 def describe_recipe(recipe: Recipe, vocabulary: int | None = None) -> Tree:
@@ -148,8 +151,8 @@ def vocabulary_of(recipe: Recipe) -> tuple[int | None, str]:
         return load_tokenizer(cached).size, "prepared before"
     source = text.source("train")
     files = source.whole.files if isinstance(source, Share) else source
-    size_known = not isinstance(files, Files) or sum(path.stat().st_size for path in files.paths)
-    if isinstance(config, WordConfig | CharacterConfig) and size_known < QUICKLY_COUNTED:
+    stored = sum(path.stat().st_size for path in files.paths) if isinstance(files, Files) else 0
+    if isinstance(config, WordConfig | CharacterConfig) and stored < QUICKLY_COUNTED:
         return config.train(piece.text for piece in text.pieces("train")).size, "counted now"
     return None, "unknown until prepared; or say --vocabulary"
 
@@ -410,7 +413,8 @@ def render_section(shown: Mapping[str, Any]) -> RenderableType:
     """The kinds of a section."""
     default = shown["default"]
     rows = [(f"{item['kind']} *" if item["kind"] == default else item["kind"], item["text"]) for item in shown["kinds"]]
-    note = f"* is the default. One of them: foretell show {rows[0][0].removesuffix(' *')}"
+    note = "* is the default. " if default else "A list of these. "
+    note += f"Settings: foretell show {shown['kinds'][0]['kind']}"
     return Group(Text(f"[{shown['section']}]", "bold"), listing(rows), Text(note, "dim"))
 
 
@@ -442,8 +446,8 @@ def render_recipe(shown: Mapping[str, Any]) -> RenderableType:
             note = f"{part['shared']:,} shared with the embedding" if "shared" in part else ""
             facts.add_row(f"  {part['part']}", f"{part['parameters']:,}", Text(note, "dim"))
         memory, flops = shown["memory_bytes"], shown["flops_per_token"]
-        shares = ", ".join(f"{k} {size(v)}" for k, v in memory.items() if v and k != "total")
-        facts.add_row("memory", size(memory["total"]), Text(f"{shares}; fp32, no activations", "dim"))
+        shares = ", ".join(f"{k} {readable(v)}" for k, v in memory.items() if v and k != "total")
+        facts.add_row("memory", readable(memory["total"]), Text(f"{shares}; fp32, no activations", "dim"))
         note = f"forward {flops['forward'] / 1e6:,.2f}; matrix products only"
         facts.add_row("MFLOP per token", f"{flops['training'] / 1e6:,.2f}", Text(note, "dim"))
     for name in ("best", "last"):
@@ -468,7 +472,7 @@ def listing(rows: Iterable[tuple[str, str]]) -> Table:
     return table
 
 
-def size(count: int) -> str:
+def readable(count: int) -> str:
     """A number of bytes, as 1.2 GiB."""
-    power = min(max(count, 1).bit_length() // 10, 4)
+    power = min((max(count, 1).bit_length() - 1) // 10, 4)
     return f"{count / 1024**power:.{min(power, 1)}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

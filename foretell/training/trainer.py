@@ -1,8 +1,8 @@
 """The training loop.
 
 One stage of training is: take batch k, let the objective sum its losses, divide by the counts, go backward, clip, step,
-average; now and then log, validate and save. Everything random is seeded from (seed, step), so that a resumed training is
-the same to the last bit as one that was never stopped.
+average; now and then log, validate and save. Everything random is seeded from (seed, step), so that a resumed
+training is the same to the last bit as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -271,7 +271,8 @@ class Trainer:
         name, size = self.largest_gradient()
         raise Diverged(
             f"training diverged at step {self.position.step + 1}: loss {float(loss):.4g}, "
-            f"gradient norm {float(norm):.4g}, largest gradient {size:.3g} in {name}; lower optimizer.learning_rate or training.gradient_clip"
+            f"gradient norm {float(norm):.4g}, largest gradient {size:.3g} in {name}; "
+            "lower optimizer.learning_rate or training.gradient_clip"
         )
 
     def hopeless(self) -> float:
