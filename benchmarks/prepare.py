@@ -57,12 +57,13 @@ def train_tokenizer(path: Path, size: int) -> None:
 def run_ours(tokenizer: Path, folder: Path, repeat: int) -> dict[str, float]:
     """Text files to a store on disk."""
     corpus = training_text(repeat)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), cpu_seconds()
     store = prepare(corpus, load_tokenizer(tokenizer), folder / "store")
     counts = store.counts["train"]
     seconds = time.perf_counter() - start
-    boundaries = counts.documents
-    return {"seconds": seconds, "bytes": counts.bytes, "tokens": counts.tokens - boundaries}
+    tokens = counts.tokens - counts.documents  # the bare side has no boundaries
+    found = {"seconds": seconds, "bytes": counts.bytes, "tokens": tokens}
+    return {**found, "cpu_start": cpu_start}
 
 
 def run_bare(tokenizer: Path, folder: Path, repeat: int) -> dict[str, float]:
@@ -70,10 +71,11 @@ def run_bare(tokenizer: Path, folder: Path, repeat: int) -> dict[str, float]:
     lines = [piece.text for piece in training_text(repeat).pieces("train")]
     size = sum(len(line.encode()) for line in lines)
     library = tokenizers.Tokenizer.from_file(str(tokenizer))
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), cpu_seconds()
     encodings = library.encode_batch(lines, add_special_tokens=False)
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "bytes": size, "tokens": sum(map(len, encodings))}
+    found = {"seconds": seconds, "bytes": size, "tokens": sum(map(len, encodings))}
+    return {**found, "cpu_start": cpu_start}
 
 
 SIDES = {"foretell": run_ours, "tokenizers": run_bare}
@@ -83,9 +85,29 @@ def child(side: str, tokenizer: Path, repeat: int) -> None:
     """Measure one side once and print it."""
     with tempfile.TemporaryDirectory() as folder:
         found = SIDES[side](tokenizer, Path(folder), repeat)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     rate = found["bytes"] / found["seconds"] / 1e6
-    print(json.dumps({"side": side, **found, "megabytes_per_second": rate, "peak_memory": peak}))
+    found["cpu_seconds"] = cpu_seconds() - found.pop("cpu_start")
+    found |= {"megabytes_per_second": rate, "peak_memory": peak_memory()}
+    print(json.dumps({"side": side, **found}))
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process, all threads: steadier than the clock where others work too."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def peak_memory() -> int:
+    """The most memory held, in bytes.
+
+    Not from getrusage where that can be helped: its figure survives exec, so the child would tell
+    of the memory of its parent.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) * 1024
 
 
 def main() -> None:
@@ -113,18 +135,18 @@ def compare(options: argparse.Namespace, tokenizer: Path) -> None:
     """Run the pairs and print what came out."""
     environment = {**os.environ, "RAYON_NUM_THREADS": str(options.threads)}
     rates: dict[str, list[float]] = {side: [] for side in SIDES}
+    cpu: dict[str, list[float]] = {side: [] for side in SIDES}
     peaks = dict.fromkeys(SIDES, 0)
     tokens = set()
     for _ in range(options.pairs):
         for side in SIDES:
             command = [sys.executable, __file__, "--child", side, "--tokenizer", str(tokenizer)]
             command += ["--repeat", str(options.repeat)]
-            done = subprocess.run(
-                command, env=environment, check=True, stdout=subprocess.PIPE, text=True
-            )
+            done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
             print(done.stdout, end="", flush=True)
             found = json.loads(done.stdout)
             rates[side].append(found["megabytes_per_second"])
+            cpu[side].append(found["cpu_seconds"])
             peaks[side] = max(peaks[side], found["peak_memory"])
             tokens.add(found["tokens"])
     assert len(tokens) == 1, f"the sides do not agree on the tokens: {tokens}"
@@ -132,6 +154,7 @@ def compare(options: argparse.Namespace, tokenizer: Path) -> None:
     summary = {
         "ratio": statistics.median(ratios),
         "quartiles": statistics.quantiles(ratios, n=4)[::2] if len(ratios) > 1 else ratios * 2,
+        "cpu_ratio": statistics.median(bare / ours for ours, bare in zip(*cpu.values(), strict=True)),
         "pairs": len(ratios),
         "threads": options.threads,
         "tokenizers": tokenizers.__version__,

@@ -111,9 +111,7 @@ def test_carriage_returns_are_text(tmp_path: Path) -> None:
     assert pieces == [Piece("one\r\n", False), Piece("two\rthree\n", True)]
 
 
-def test_invalid_utf8_is_replaced_counted_and_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_invalid_utf8_is_replaced_counted_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"caf\xe9 \xef\xbf\xbd\xff\n" + "é".encode()[:1])
     corpus = whole(path)
@@ -123,9 +121,7 @@ def test_invalid_utf8_is_replaced_counted_and_told(
     assert "3 places are not valid UTF-8" in caplog.text
 
 
-def test_nul_bytes_are_kept_counted_and_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_nul_bytes_are_kept_counted_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "a.txt").write_bytes(b"a\0b\0\n")
     corpus = whole(tmp_path / "a.txt")
     with caplog.at_level(logging.WARNING, "foretell"):
@@ -203,9 +199,7 @@ def test_packed_files_give_the_same_and_damage_is_told(tmp_path: Path, ending: s
 # --- finding --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "names", [("train.txt", "dev.txt"), ("wiki.train.tokens", "wiki.validation.tokens")]
-)
+@pytest.mark.parametrize("names", [("train.txt", "dev.txt"), ("wiki.train.tokens", "wiki.validation.tokens")])
 def test_names_of_files_tell_their_split(tmp_path: Path, names: tuple[str, str]) -> None:
     for name in (*names, "unrelated.txt"):
         (tmp_path / name).write_text(name)
@@ -347,9 +341,7 @@ def test_repeated_paragraphs_are_dropped() -> None:
 def test_docstrings_are_found_without_running_anything() -> None:
     import ast
 
-    source = (
-        '"""m"""\nif 1/0:\n  def f():\n    """f\n\n       more"""\n    x = "no"\nclass A:\n  "A"\n'
-    )
+    source = '"""m"""\nif 1/0:\n  def f():\n    """f\n\n       more"""\n    x = "no"\nclass A:\n  "A"\n'
     assert list(docstrings_below(ast.parse(source))) == ["m", "f\n\nmore", "A"]
 
 
@@ -395,9 +387,7 @@ def test_published_sizes() -> None:
     ],
 )
 @pytest.mark.slow
-def test_published_documents_and_words(
-    name: str, documents: tuple[int, ...], words: tuple[int, ...]
-) -> None:
+def test_published_documents_and_words(name: str, documents: tuple[int, ...], words: tuple[int, ...]) -> None:
     corpus = open_corpus(name)
     for split, expected in zip(corpus.splits, zip(documents, words, strict=True), strict=True):
         pieces = list(corpus.pieces(split))

@@ -189,9 +189,7 @@ def test_rare_characters_are_unknown() -> None:
 
 def test_words_are_counted_as_the_word_corpora_do() -> None:
     tokenizer = WordConfig().train([" the cat the \n", "\n", "a <unk>"])
-    assert [tokenizer.token(index) for index in range(tokenizer.size)] == [
-        *("<eos>", "the", "<unk>", "a", "cat")
-    ]
+    assert [tokenizer.token(index) for index in range(tokenizer.size)] == [*("<eos>", "the", "<unk>", "a", "cat")]
     assert tokenizer.encode(" the cat\n\nthe") == [1, 4, 0, 0, 1]
     assert tokenizer.decode([1, 4, 0, 0, 1]) == "the cat\n\nthe"
 
@@ -279,9 +277,7 @@ def test_other_conventions_are_left_to_the_library(tmp_path: Path) -> None:
     library.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
     library.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     library.decoder = tokenizers.decoders.WordPiece()
-    trainer = tokenizers.trainers.WordPieceTrainer(
-        special_tokens=["[PAD]", "[UNK]", "[SEP]"], show_progress=False
-    )
+    trainer = tokenizers.trainers.WordPieceTrainer(special_tokens=["[PAD]", "[UNK]", "[SEP]"], show_progress=False)
     library.train_from_iterator(["the cat sat . the cat"], trainer)
     library.save(str(tmp_path / "bert.json"))
     tokenizer = load_tokenizer(tmp_path / "bert.json")
@@ -312,9 +308,7 @@ def test_what_is_no_tokenizer_is_told(tmp_path: Path) -> None:
     ("name", "size", "tokens"),
     [
         ("ptb", 10_000, (929_589, 73_760, 82_430)),
-        pytest.param(
-            *("wikitext-2", 33_278, (2_088_628, 217_646, 245_569)), marks=pytest.mark.slow
-        ),
+        pytest.param(*("wikitext-2", 33_278, (2_088_628, 217_646, 245_569)), marks=pytest.mark.slow),
     ],
 )
 def test_published_vocabularies(name: str, size: int, tokens: tuple[int, ...]) -> None:
