@@ -1,0 +1,207 @@
+"""Small things to test with: members of unions, tiny texts, recipes, batches and trainers."""
+
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foretell import config
+from foretell.config import Amount, Config, union_members
+from foretell.nn.cells import CellChoice
+from foretell.objectives.objective import Objective
+from foretell.optim.averaging import NoAveragingConfig
+from foretell.optim.optimizers import SGDConfig
+from foretell.optim.schedules import ConstantConfig
+from foretell.run import Run
+from foretell.training.monitor import Monitor
+from foretell.training.trainer import Position, SavingConfig, Stage, Trainer, TrainingConfig
+from foretell.types import Batch, Inputs
+
+# --- members of unions ----------------------------------------------------------------------------
+
+
+def members(choice: Any) -> list[type[Config]]:
+    """The classes of an annotated union such as `HeadChoice`."""
+    return union_members(get_args(choice)[0])
+
+
+def small(member: type[Config], **settings: Any) -> Config:
+    """A config of any class with sizes fit for a test, as far as it has such settings."""
+    sizes = {"embedding": 6, "hidden": 5, "layers": 2, "batch": 3, "length": 4, "size": 300}
+    known = {key: value for key, value in sizes.items() if key in member.model_fields}
+    return config.validate(member, known | settings, "small")
+
+
+def small_models(choice: Any, **settings: Any) -> Iterator[Config]:
+    """Every kind of model, and where a model has cells, with every kind of cell."""
+    for member in members(choice):
+        if "cell" not in member.model_fields:
+            yield small(member, **settings)
+            continue
+        for cell in members(CellChoice):
+            for learned in (False, True):
+                yield small(member, **{"cell": cell(learned_state=learned)} | settings)
+
+
+def name_of(value: Any) -> str:
+    """How a config shows up in the name of a test."""
+    if isinstance(value, type) and issubclass(value, Config):
+        return value.kind_name()
+    if not isinstance(value, Config):
+        return str(value)
+    cell = getattr(value, "cell", None)
+    learned = "-learned" if cell is not None and cell.learned_state else ""
+    return type(value).kind_name() + (f"-{cell.kind}{learned}" if cell is not None else "")
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+BOUNDARY = 99
+
+
+@dataclass(frozen=True)
+class FakeText:
+    """What batches need of a split: 0, 1, 2, … as tokens, so that a token tells its place."""
+
+    tokens: np.ndarray
+    documents: np.ndarray
+    lines: np.ndarray
+
+
+def fake_text(tokens: int = 53) -> FakeText:
+    """Documents of very different lengths with lines in them, one of each empty."""
+    documents = sorted({0, min(1, tokens), tokens // 9, tokens // 2, tokens} | {tokens})
+    lines = sorted({*documents, *range(0, tokens, 7), *range(3, tokens, 11)})
+    twice = lambda places: np.array(sorted([*places, places[1]]), dtype=np.int64)  # noqa: E731
+    return FakeText(np.arange(tokens, dtype=np.uint16) % BOUNDARY, twice(documents), twice(lines))
+
+
+def write_corpus(folder: Path, words: int = 600) -> dict[str, str]:
+    """Text in which each word says much about the next one, as files by split."""
+    draw = random.Random(5)
+    names = ["the", "a", "cat", "dog", "sat", "ran", "on", "mat", "tree", "and", "then", "slept"]
+    follows = {word: draw.sample(names, 3) for word in names}
+    paths = {}
+    for split, size in {"train": words, "valid": words // 6, "test": words // 6}.items():
+        word, lines, line = "the", [], []
+        for _ in range(size):
+            line.append(word)
+            word = draw.choice(follows[word])
+            if draw.random() < 0.15:
+                lines.append(" ".join(line))
+                line = []
+        paths[split] = folder / f"{split}.txt"
+        paths[split].write_text("\n".join([*lines, *filter(None, [" ".join(line)])]) + "\n")
+    return {split: str(path) for split, path in paths.items()}
+
+
+# --- recipes --------------------------------------------------------------------------------------
+
+
+def tables(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
+    """A recipe that trains in a second; changes are dotted names with `__` for the dot."""
+    plain = {
+        "name": "tiny",
+        "limit": "12steps",
+        "data": {
+            "corpus": dict(corpus),
+            "tokenizer": {"kind": "word"},
+            "batches": {"kind": "streams", "batch": 4, "length": 10},
+        },
+        "model": {"kind": "recurrent", "embedding": 8, "hidden": 8, "layers": 1},
+        "optimizer": {"kind": "sgd", "learning_rate": 1.0},
+        "training": {"log_every": "1steps"},
+    }
+    return config.override(plain, {key.replace("__", "."): v for key, v in changes.items()})
+
+
+def averaging(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
+    """AWD-LSTM in miniature: all its dropouts and penalties, random windows, NT-ASGD."""
+    everything = {
+        "limit": "5epochs",
+        "model.dropout": dict(embedding=0.1, input=0.2, between=0.2, output=0.2, weight=0.3),
+        "model.layers": 2,
+        "data.batches": dict(kind="streams", batch=4, length=10, jitter=2.0),
+        "head.tied": True,
+        "objective.penalties": [{"kind": "activation"}, {"kind": "temporal"}],
+        "optimizer": {"kind": "sgd", "learning_rate": 10.0, "momentum": 0.5},
+        "averaging": {"kind": "nt-asgd", "patience": 0},
+        "schedule": {"kind": "plateau", "by": 0.9},
+        "training": {"gradient_clip": 0.25, "log_every": "3steps"},
+        "evaluation.every": "5steps",
+        "checkpoint.every": "4steps",
+    }
+    return config.override(config.override(tables(corpus), everything), dotted(changes))
+
+
+def dotted(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`a__b` as `a.b`."""
+    return {key.replace("__", "."): value for key, value in changes.items()}
+
+
+# --- batches and trainers -------------------------------------------------------------------------
+
+
+def ragged_batch(vocabulary: int, lengths: Iterable[int] = (6, 2, 0, 5)) -> Batch:
+    """Random tokens in rows of different lengths."""
+    lengths = torch.tensor(list(lengths))
+    shape = (len(lengths), int(lengths.max()))
+    random = torch.Generator().manual_seed(3)
+    tokens, targets = torch.randint(vocabulary, (2, *shape), generator=random)
+    padding = torch.arange(shape[1]) >= lengths[:, None]
+    inputs = Inputs(tokens=tokens.masked_fill(padding, 0), lengths=lengths)
+    return Batch(inputs=inputs, targets=targets.masked_fill(padding, -100))
+
+
+def trainer_of(objective: Objective, run: Run | None = None, **training: Any) -> Trainer:
+    """A trainer around an objective, for calling its parts: there is no data behind it."""
+    parameters = list(objective.parameters())
+    stage = Stage(
+        name="test",
+        objective=objective,
+        batches=[],
+        optimizer=SGDConfig().build(parameters),
+        schedule=ConstantConfig().build(),
+        averager=NoAveragingConfig().build(parameters),
+        limit=Amount.model_validate("1steps"),
+        training=TrainingConfig(**training),
+        saving=SavingConfig(),
+        validate=dict,
+        validate_every=Amount.model_validate("1steps"),
+        bytes_per_token=1.0,
+    )
+    return Trainer(run, stage, Position(), seed=1, monitor=Monitor(quiet=True))
+
+
+# --- comparing ------------------------------------------------------------------------------------
+
+
+def leaves(state: Any) -> list[Tensor]:
+    """The tensors of a state in order."""
+    if state is None:
+        return []
+    return [state] if isinstance(state, Tensor) else [t for part in state for t in leaves(part)]
+
+
+def assert_same(one: Any, other: Any, tolerance: float = 0.0) -> None:
+    """Two tensors, states, batches or mappings agree, by default to the last bit."""
+    if isinstance(one, Tensor):
+        torch.testing.assert_close(one, other, rtol=0, atol=tolerance, equal_nan=True)
+    elif isinstance(one, Mapping):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key], tolerance)
+    elif isinstance(one, tuple | list):
+        assert len(one) == len(other)
+        for mine, yours in zip(one, other, strict=True):
+            assert_same(mine, yours, tolerance)
+    elif isinstance(one, Batch | Inputs):
+        for item in fields(one):
+            assert_same(getattr(one, item.name), getattr(other, item.name), tolerance)
+    else:
+        assert one == other

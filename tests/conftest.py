@@ -1,0 +1,26 @@
+"""What all tests stand on: a cache of their own, and a tiny corpus. Small builders are in `builders.py`."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `builders` and `outside`
+
+from builders import write_corpus
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test sees or fills the user's own cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORETELL_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A few hundred words in three splits, as `data.corpus` takes it."""
+    return write_corpus(tmp_path_factory.mktemp("corpus"))

@@ -1,0 +1,202 @@
+"""Every objective with every model: it learns, counts its targets, and adds up exactly over micro-batches."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from builders import (
+    assert_same,
+    leaves,
+    members,
+    name_of,
+    ragged_batch,
+    small,
+    small_models,
+    trainer_of,
+    write_corpus,
+)
+from outside import CosineHeadConfig, PairsConfig, TwofoldConfig
+
+import foretell
+from foretell.config import Config, ConfigError
+from foretell.models.choice import ModelChoice
+from foretell.nn.heads import FullHeadConfig, HeadChoice
+from foretell.objectives.causal import CausalConfig
+from foretell.objectives.choice import ObjectiveChoice
+from foretell.objectives.objective import Objective
+from foretell.objectives.penalties import PenaltyChoice
+from foretell.recipe import load_recipe
+from foretell.training.trainer import step_seed
+
+VOCABULARY = 11
+OUTSIDE_MODEL, OUTSIDE_HEAD, OUTSIDE_OBJECTIVE = PairsConfig(), CosineHeadConfig(), TwofoldConfig()
+MODELS = [*small_models(ModelChoice), OUTSIDE_MODEL]
+HEADS = [*map(small, members(HeadChoice)), OUTSIDE_HEAD]
+OBJECTIVES = [*map(small, members(ObjectiveChoice)), OUTSIDE_OBJECTIVE]
+
+
+def compose(model: Config, head: Config, objective: Config) -> Objective:
+    torch.manual_seed(0)
+    backbone = model.build(VOCABULARY)
+    return objective.build(backbone, head.build(backbone.dim, VOCABULARY, backbone.embedding))
+
+
+every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=name_of)
+every_combination = pytest.mark.parametrize(
+    "parts",
+    list(itertools.product(MODELS, HEADS, OBJECTIVES)),
+    ids=lambda parts: "+".join(map(name_of, parts)),
+)
+
+
+@every_combination
+def test_ten_steps_lower_the_loss(parts: tuple[Config, Config, Config]) -> None:
+    objective = compose(*parts)
+    trainer = trainer_of(objective)
+    batch = ragged_batch(VOCABULARY)
+    optimizer = torch.optim.Adam(objective.parameters(), lr=0.05)
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss, _ = trainer.backward(batch, None, objective.counts(batch))
+        losses.append(float(loss))
+        optimizer.step()
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@every_objective
+def test_counts_are_the_targets_there_are(objective: Config) -> None:
+    built = compose(MODELS[0], HEADS[0], objective)
+    assert set(built.counts(ragged_batch(VOCABULARY, (6, 2, 0, 5))).values()) == {13}
+
+
+@every_objective
+def test_terms_are_sums_over_targets(objective: Config) -> None:
+    """A row twice is twice the total, whatever the padding beside it."""
+    built = compose(MODELS[0], HEADS[0], objective).double()
+    once, twice = ragged_batch(VOCABULARY, (6, 2)), ragged_batch(VOCABULARY, (6, 2))
+    both = [torch.cat([one, other]) for one, other in zip(rows(once), rows(twice), strict=True)]
+    doubled = type(once)(type(once.inputs)(both[0], lengths=both[2]), both[1])
+    single, double = built(once, None), built(doubled, None)
+    assert single.terms.keys() == double.terms.keys() == built.counts(once).keys()
+    for name, term in single.terms.items():
+        assert_same(double.terms[name].total, 2 * term.total, 1e-9)
+
+
+def rows(batch: foretell.types.Batch) -> list[torch.Tensor]:
+    return [batch.inputs.tokens, batch.targets, batch.inputs.lengths]
+
+
+def with_penalties(objective: Config) -> Config:
+    if "penalties" not in type(objective).model_fields:
+        return objective
+    every = tuple(member() for member in members(PenaltyChoice))
+    return objective.model_copy(update={"penalties": every})
+
+
+@every_objective
+@pytest.mark.parametrize("lengths", [(6, 2, 0, 5), (4, 4, 4, 4, 4)], ids=str)
+@pytest.mark.parametrize("parts", [2, 3, 4])
+def test_micro_batches_are_one_batch(objective: Config, lengths: tuple[int, ...], parts: int) -> None:
+    results = []
+    for micro in (1, parts):
+        built = compose(MODELS[0], HEADS[0], with_penalties(objective)).train()
+        batch = ragged_batch(VOCABULARY, lengths)
+        state = built.backbone(ragged_batch(VOCABULARY, lengths).inputs, None).state
+        state = tuple(tuple(part.detach() for part in layer) for layer in state)
+        trainer = trainer_of(built, micro_batches=micro)
+        loss, after = trainer.backward(batch, state, built.counts(batch))
+        assert all(len(part) == len(lengths) for part in leaves(after))
+        assert not any(part.requires_grad for part in leaves(after))
+        gradients = {name: p.grad for name, p in built.named_parameters() if p.grad is not None}
+        results.append((loss, after, gradients))
+    assert results[0][2]
+    assert_same(results[1], results[0], 1e-6)
+
+
+def test_micro_batches_are_really_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = compose(MODELS[0], HEADS[0], CausalConfig())
+    seen = []
+    built.register_forward_pre_hook(lambda module, given: seen.append(len(given[0].targets)))
+    batch = ragged_batch(VOCABULARY, (4, 4, 4, 4, 4))
+    trainer_of(built, micro_batches=2).backward(batch, None, built.counts(batch))
+    assert seen == [3, 2]
+
+
+def test_penalties_by_hand() -> None:
+    """alpha * mean(dropped^2) and beta * mean((h[t+1] - h[t])^2) of what was not dropped."""
+    penalties = {member.kind_name(): member for member in members(PenaltyChoice)}
+    last = torch.tensor([[[1.0, 2.0], [3.0, 2.0], [3.0, 5.0]]])
+    dropped = torch.tensor([[[2.0, 0.0], [6.0, 4.0], [0.0, 10.0]]])
+    hidden = foretell.types.Hidden(last=last, dropped=dropped)
+    module = torch.nn.Module()
+    assert float(penalties["activation"](weight=2.0).build()(module, hidden)) == pytest.approx(
+        2 * (4 + 0 + 36 + 16 + 0 + 100) / 6
+    )
+    temporal = penalties["temporal"](weight=3.0).build()
+    assert float(temporal(module, hidden)) == pytest.approx(3 * (4 + 0 + 0 + 9) / 4)
+    one = foretell.types.Hidden(last=last[:, :1], dropped=dropped[:, :1])
+    assert float(temporal(module, one)) == 0
+
+
+def test_penalties_are_not_part_of_the_loss() -> None:
+    batch = ragged_batch(VOCABULARY)
+    losses, gradients = [], []
+    for objective in (CausalConfig(), with_penalties(CausalConfig())):
+        built = compose(MODELS[0], HEADS[0], objective)
+        losses.append(trainer_of(built).backward(batch, None, built.counts(batch))[0])
+        gradients.append(built.head.weight.grad.clone())
+        gradients.append(built.backbone.blocks[-1].weight_ih.grad.clone())
+    assert torch.equal(losses[0], losses[1])
+    assert torch.equal(gradients[0], gradients[2])  # what is penalised is below the head
+    assert not torch.equal(gradients[1], gradients[3])
+
+
+@every_objective
+def test_a_model_that_does_not_read_what_is_needed_is_refused(objective: Config) -> None:
+    with pytest.raises(ConfigError, match=r"needs a model that reads causal; Pairs reads lengths"):
+        compose(PairsConfig(reads=("lengths",)), FullHeadConfig(), objective)
+
+
+# --- classes from outside the package -------------------------------------------------------------
+
+RECIPE = """
+limit = "80steps"
+[data]
+tokenizer = "word"
+batches = { kind = "streams", batch = 4, length = 10 }
+[model]
+kind = "outside:PairsConfig"
+width = 12
+[head]
+kind = "outside:CosineHeadConfig"
+[objective]
+kind = "outside:TwofoldConfig"
+second = 0.25
+[optimizer]
+kind = "adam"
+learning_rate = 0.05
+"""
+
+
+def test_outside_parts_train_by_dotted_path(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(RECIPE)
+    corpus: Any = write_corpus(tmp_path)
+    trained = foretell.train(recipe, tmp_path / "run", quiet=True, data__corpus=corpus)
+    assert type(trained.objective).__name__ == "Twofold"
+    assert trained.recipe.model.width == 12
+    assert trained.recipe.objective.second == 0.25
+    assert load_recipe(trained.run.recipe_file) == trained.recipe
+    losses = [record["loss"] for record in trained.run.metrics() if record["kind"] == "train"]
+    assert trained.evaluate("valid")["loss"] < losses[0]
+    assert trained.evaluate("valid")["perplexity"] < 7  # of 15 words
+    assert len(trained.generate("the", tokens=5).split()) > 0
+
+
+def test_step_seeds_do_not_repeat() -> None:
+    """Dropout is drawn anew in each step of each seed."""
+    seeds = {step_seed(seed, step) for seed in range(50) for step in range(1000)}
+    assert len(seeds) == 50_000
