@@ -55,6 +55,27 @@ def describe(what: str, overrides: Overrides = (), vocabulary: int | None = None
     section. `vocabulary` is the number of tokens to count parameters for; else it is found out
     where that is quick. Raises `ConfigError` for a word that is nothing of all that.
     """
+    if (word := describe_word(what)) is not None:
+        if overrides:
+            raise ConfigError(f"{what!r} is no recipe, so settings do not change it; leave them out")
+        return word
+    if (Path(what) / "recipe.toml").is_file():
+        return describe_run(Run.open(what), overrides, vocabulary)
+    if Path(what).is_file() or what.removesuffix(".toml") in recipe_names():
+        return describe_recipe(load_recipe(what, overrides), vocabulary)
+    places = sections()
+    kinds = [member.kind_name() for place in places for member in place.members]
+    names = [place.name for place in places]
+    hint = did_you_mean(what, ["recipes", "schema", *recipe_names(), *names, *kinds])
+    raise ConfigError(
+        f"nothing to show is called {what!r}{hint} (a recipe or a run by its path; recipes; schema; "
+        f"a section: {', '.join(names)}; a kind such as lstm; a shipped recipe: "
+        f"{', '.join(recipe_names())})"
+    )
+
+
+def describe_word(what: str) -> Tree | None:
+    """What a word stands for that is no path and no recipe; None where it is no such word."""
     if what == "recipes":
         return {"what": "recipes", "recipes": [recipe_line(name) for name in recipe_names()]}
     if what == "schema":
@@ -72,17 +93,7 @@ def describe(what: str, overrides: Overrides = (), vocabulary: int | None = None
     if members:
         kinds = [describe_kind(place, member) for place, member in members]
         return kinds[0] if len(kinds) == 1 else {"what": "kinds", "kinds": kinds}
-    if (Path(what) / "recipe.toml").is_file():
-        return describe_run(Run.open(what), overrides, vocabulary)
-    if Path(what).is_file() or what.removesuffix(".toml") in recipe_names():
-        return describe_recipe(load_recipe(what, overrides), vocabulary)
-    kinds_known = [member.kind_name() for place in places for member in place.members]
-    known = ["recipes", "schema", *recipe_names(), *(place.name for place in places), *kinds_known]
-    raise ConfigError(
-        f"nothing to show is called {what!r}{did_you_mean(what, known)} (a recipe or a run by its "
-        f"path; recipes, schema; a section: {', '.join(place.name for place in places)}; a kind "
-        f"such as lstm; a shipped recipe: {', '.join(recipe_names())})"
-    )
+    return None
 
 
 # --- recipes and runs -----------------------------------------------------------------------------
@@ -382,7 +393,9 @@ def open_unions(node: Any, definitions: Tree) -> None:
         if members := node.pop("oneOf", None):
             names = [item["$ref"].rpartition("/")[2] for item in members if "$ref" in item]
             kinds = [definitions[name]["properties"]["kind"]["const"] for name in names]
-            node["anyOf"] = [{"type": "string", "enum": kinds}, *members]
+            outside = [item | {"required": ["kind"]} for item in members if "$ref" not in item]
+            inside = [item for item in members if "$ref" in item]
+            node["anyOf"] = [{"type": "string", "enum": kinds}, *inside, *outside]
         for value in list(node.values()):
             open_unions(value, definitions)
     elif isinstance(node, list):
