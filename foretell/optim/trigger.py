@@ -14,5 +14,5 @@ def non_monotone(history: Sequence[float], current: float, patience: int) -> boo
 
     With patience 0 the whole history counts: any value that is no new best fires.
     """
-    settled = history[: len(history) - patience]
+    settled = history[: max(len(history) - patience, 0)]
     return len(settled) > 0 and current > min(settled)

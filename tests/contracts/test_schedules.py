@@ -135,6 +135,7 @@ def test_plateaus_by_hand(patience: int, losses: list[float], factors: list[floa
         # Users of the original took hist[:-n] for a bug: it is meant. What came in the last n
         # looks does not count, so one bad value is forgiven until n more have come.
         ([], 1.0, 5, False),
+        ([1, 2, 3], 9.0, 5, False),  # fewer than the patience
         ([1, 2, 3, 4, 5], 9.0, 5, False),  # as many as the patience: nothing settled
         ([1, 2, 3, 4, 5, 6], 9.0, 5, True),  # only the 1 is settled, 9 is above it
         ([1, 2, 3, 4, 5, 6], 1.0, 5, False),  # equal is not above
