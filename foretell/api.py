@@ -74,8 +74,9 @@ def run_recipe(
     run = Run.create(out, recipe=recipe.text(), resume=resume)
     saved = checkpoint.newest(run)
     position = Position(**saved.record()["position"]) if saved else Position()
+    run.rewind(position.step)
     if saved:
-        run.rewind(position.step)
+        checkpoint.point_to(run, saved)
         monitor.say(f"going on after step {position.step}")
     for number, (stage_config, settings) in enumerate(recipe.resolved_stages()):
         if number < position.stage or (number == position.stage and position.finished):

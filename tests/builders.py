@@ -1,7 +1,9 @@
 """Small things to test with: members of unions, tiny texts, recipes, batches and trainers."""
 
+import json
+import os
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import foretell
 from foretell import config
 from foretell.config import Amount, Config, union_members
 from foretell.nn.cells import CellChoice
@@ -18,6 +21,7 @@ from foretell.optim.averaging import NoAveragingConfig
 from foretell.optim.optimizers import SGDConfig
 from foretell.optim.schedules import ConstantConfig
 from foretell.run import Run
+from foretell.training.checkpoint import Checkpoint
 from foretell.training.monitor import Monitor
 from foretell.training.trainer import Position, SavingConfig, Stage, Trainer, TrainingConfig
 from foretell.types import Batch, Inputs
@@ -205,3 +209,56 @@ def assert_same(one: Any, other: Any, tolerance: float = 0.0) -> None:
             assert_same(getattr(one, item.name), getattr(other, item.name), tolerance)
     else:
         assert one == other
+
+
+# --- whole trainings ------------------------------------------------------------------------------
+
+TENSOR_FILES = ("model", "averaged", "optimizer", "carried")
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """All that a training leaves behind and that has to be the same however often it was stopped, as bytes."""
+    found: dict[str, Any] = {}
+    for name in ("last", "best"):
+        where = Checkpoint(run / "checkpoints" / read_json(run / "checkpoints" / f"{name}.json")["checkpoint"])
+        assert where.intact()
+        files = [where.path / f"{file}.safetensors" for file in TENSOR_FILES]
+        found |= {f"{name} {file.name}": file.read_bytes() for file in files if file.exists()}
+        position = where.record()["position"]
+        found[name] = [position[key] for key in ("stage", "step", "tokens", "history", "finished")]
+    return found
+
+
+def losses(run: Path, kind: str = "valid") -> list[tuple[int, float]]:
+    """[(step, loss)] of the records of one kind."""
+    return [(record["step"], record["loss"]) for record in Run(run).metrics() if record["kind"] == kind]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The record in a file."""
+    return dict(json.loads(path.read_text()))
+
+
+def nothing(*_: Any) -> None:
+    """In the place of `os.fsync`: no test cuts the power, and syncing takes most of the time."""
+
+
+def train_dying_at(operation: int, recipe: Mapping[str, Any], out: Path) -> None:
+    """Train or go on in a child process, which dies before its n-th operation on the disk that matters (0: never)."""
+    done = 0
+
+    def counting(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal done
+            done += 1
+            if done == operation:
+                os._exit(9)
+            return function(*args, **kwargs)
+
+        return call
+
+    os.fsync = nothing
+    for name in ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir"):
+        setattr(os, name, counting(getattr(os, name)))
+    torch.set_num_threads(1)
+    foretell.train(recipe, out, resume=True, quiet=True)

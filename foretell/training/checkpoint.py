@@ -89,6 +89,13 @@ def point(run: Run, name: str, checkpoint: Checkpoint, **facts: Any) -> None:
     write_json(run.checkpoints / f"{name}.json", {"checkpoint": checkpoint.path.name, **facts})
 
 
+def point_to(run: Run, checkpoint: Checkpoint) -> None:
+    """Let `last`, and `best` if it was, name a checkpoint, as its own record says: a crash between its renaming and
+    theirs is made good by calling this again."""
+    for name, facts in checkpoint.record().get("pointers", {}).items():
+        point(run, name, checkpoint, **facts)
+
+
 def pointed(run: Run, name: str) -> tuple[Checkpoint, Record]:
     """The checkpoint that `best` or `last` names."""
     file = run.checkpoints / f"{name}.json"

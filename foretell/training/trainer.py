@@ -117,7 +117,8 @@ class Trainer:
         self.device = next(stage.objective.parameters()).device
         self.rates = [group["lr"] for group in stage.optimizer.param_groups]
         self.state: State = None
-        self.stopped: Literal["", "limit", "patience", "interrupted"] = ""
+        self.stopped: Literal["", "limit", "patience"] = ""
+        self.interrupted = False  # apart from `stopped`: a signal in a stage's last step does not make it unfinished
         self.window = Window()
         self.saved = position.step
         self.pause = 0.0  # seconds the last validation and saving took: a time limit has to leave room for them
@@ -130,18 +131,18 @@ class Trainer:
         self.monitor.start(stage.name)
         try:
             with interruptible(self):
-                while not self.stopped:
+                while not (self.stopped or self.interrupted):
                     before = self.progress()
                     self.step(before)
                     self.position.seconds = time.monotonic() - begun
                     after = self.progress()
-                    self.stopped = self.stopped or ("limit" if self.used_up(after) else "")
+                    self.stopped = "limit" if self.used_up(after) else ""
                     self.after_step(before, after)
                 if self.saved != self.position.step:  # a signal came after the last chance to save
                     self.save(improved=False)
         finally:
             self.monitor.stop()
-        return self.stopped
+        return "interrupted" if self.interrupted else self.stopped
 
     def step(self, progress: Progress) -> None:
         """One optimiser step on one batch."""
@@ -200,14 +201,12 @@ class Trainer:
     def after_step(self, before: Progress, after: Progress) -> None:
         """Whatever is due: log, validate, save."""
         stage = self.stage
-        ending = bool(self.stopped)
-        if due(stage.training.log_every, before, after) or ending:
+        if due(stage.training.log_every, before, after) or self.stopped or self.interrupted:
             self.log(after)
         pause, improved = time.monotonic(), False
-        over = self.stopped in ("limit", "patience")
-        if due(stage.validate_every, before, after) or over:
+        if due(stage.validate_every, before, after) or self.stopped:
             improved = self.validate(after)
-        if due(stage.saving.every, before, after) or improved or self.stopped:
+        if due(stage.saving.every, before, after) or improved or self.stopped or self.interrupted:
             self.save(improved)
         if improved or self.stopped or due(stage.validate_every, before, after):
             self.pause = max(self.pause, time.monotonic() - pause)
@@ -307,8 +306,10 @@ class Trainer:
     def save(self, improved: bool) -> Checkpoint:
         """A checkpoint of everything, and the names `last` and, if it is, `best` on it."""
         stage, position = self.stage, self.position
-        position.finished = self.stopped in ("limit", "patience")
+        position.finished = bool(self.stopped)
         names = [name for name, _ in stage.objective.named_parameters()]
+        facts = {"step": position.step, "weights": "averaged" if stage.averager.means else "raw"}
+        pointers = {"last": facts} | ({"best": {**facts, "loss": position.best}} if improved else {})
         saved = checkpoint.save(
             self.run,
             position.step,
@@ -319,6 +320,7 @@ class Trainer:
                 "carried": checkpoint.flatten(self.state),
             },
             {
+                "pointers": pointers,
                 "position": vars(position),
                 "schedule": stage.schedule.state_dict(),
                 "averager": stage.averager.state_dict(),
@@ -329,10 +331,7 @@ class Trainer:
                 },
             },
         )
-        facts = {"step": position.step, "weights": "averaged" if stage.averager.means else "raw"}
-        checkpoint.point(self.run, "last", saved, **facts)
-        if improved:
-            checkpoint.point(self.run, "best", saved, **facts, loss=position.best)
+        checkpoint.point_to(self.run, saved)
         checkpoint.prune(self.run, stage.saving.keep)
         self.saved = position.step
         return saved
@@ -415,9 +414,9 @@ def interruptible(trainer: Trainer) -> Iterator[None]:
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if trainer.stopped == "interrupted":
+        if trainer.interrupted:
             raise KeyboardInterrupt
-        trainer.stopped = "interrupted"
+        trainer.interrupted = True
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,0 +1,267 @@
+"""Stopping and going on gives the same as never stopping, to the last byte, wherever the stop came."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import averaging, losses, nothing, outcome, tables, train_dying_at
+
+import foretell
+from foretell.run import Run
+from foretell.training import checkpoint
+from foretell.training.trainer import Trainer
+
+STAGES = [
+    {"name": "first", "limit": "15steps"},
+    {"name": "second", "limit": "11steps", "start": "best", "set": {"averaging.at_once": True}},
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unsynced() -> Iterator[None]:
+    """Faster; see `nothing`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", nothing)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that was never stopped."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    foretell.train(averaging(corpus), out, quiet=True)
+    return out
+
+
+@pytest.fixture
+def signal_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
+    """Lets a signal come during a step (by number over all stages), in the part of it named."""
+
+    def arrange(step: int, method: str = "step", number: int = signal.SIGTERM) -> None:
+        original = getattr(Trainer, method)
+        sent = []
+
+        def patched(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+            if self.position.step == step and not sent:
+                sent.append(step)
+                os.kill(os.getpid(), number)
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(Trainer, method, patched)
+
+    return arrange
+
+
+def started(run: Path) -> int:
+    """The first validation after which weights are averaged."""
+    found = [step for step in range(200) if saved(run, step) and saved(run, step).record()["averager"]["started"]]
+    return found[0]
+
+
+def saved(run: Path, step: int) -> checkpoint.Checkpoint | None:
+    found = checkpoint.Checkpoint(Run(run).checkpoints / f"step-{step:08d}")
+    return found if found.path.exists() else None
+
+
+def test_the_training_is_worth_stopping(whole: Path) -> None:
+    """It averages, its schedule has seen plateaus, and its state and optimiser have tensors."""
+    last, _ = checkpoint.pointed(Run(whole), "last")
+    record = last.record()
+    assert record["averager"]["count"] > 10
+    assert record["schedule"]["plateaus"] > 1
+    assert all(last.tensors(name) for name in ("model", "averaged", "optimizer", "carried"))
+    assert record["position"]["finished"]
+
+
+def test_two_runs_are_equal(whole: Path, corpus: dict[str, str], tmp_path: Path) -> None:
+    foretell.train(averaging(corpus), tmp_path / "run", quiet=True)
+    assert outcome(tmp_path / "run") == outcome(whole)
+    assert losses(tmp_path / "run", "train") == losses(whole, "train")
+    foretell.train(averaging(corpus, seed=2), tmp_path / "other", quiet=True)
+    assert outcome(tmp_path / "other")["last model.safetensors"] != outcome(whole)["last model.safetensors"]
+
+
+# In the first epoch, between log lines and checkpoints; at a checkpoint; while averaging; in the
+# last step, where the limit is reached all the same.
+@pytest.mark.parametrize("method", ["step", "validate", "save"])
+@pytest.mark.parametrize("stop", [1, 7, 40, -1])
+def test_after_a_signal(
+    whole: Path,
+    corpus: dict[str, str],
+    tmp_path: Path,
+    signal_at: Callable[..., None],
+    method: str,
+    stop: int,
+) -> None:
+    steps = losses(whole)[-1][0]
+    at = {"step": stop % steps, "validate": (stop // 5 + 1) * 5, "save": (stop // 4 + 1) * 4}[method]
+    signal_at(steps if stop < 0 and method != "step" else at, method)
+    out = tmp_path / "run"
+    with pytest.raises(foretell.Interrupted, match="--resume"):
+        foretell.train(averaging(corpus), out, quiet=True)
+    assert checkpoint.newest(Run(out)) is not None
+    foretell.train(averaging(corpus), out, resume=True, quiet=True)
+    assert outcome(out) == outcome(whole)
+    assert losses(out) == losses(whole)
+
+
+def test_after_a_signal_in_each_stage(corpus: dict[str, str], tmp_path: Path, signal_at: Callable[..., None]) -> None:
+    recipe = averaging(corpus, stages=STAGES)
+    foretell.train(recipe, tmp_path / "whole", quiet=True)
+    for step in (6, 14, 15, 20, 25):  # 14 and 25 are the last of a stage
+        out = tmp_path / f"{step}"
+        signal_at(step)
+        with pytest.raises(foretell.Interrupted):
+            foretell.train(recipe, out, quiet=True)
+        foretell.train(recipe, out, resume=True, quiet=True)
+        assert outcome(out) == outcome(tmp_path / "whole"), step
+        assert losses(out) == losses(tmp_path / "whole")
+
+
+def test_stopping_by_patience_is_not_lost_to_a_signal(
+    corpus: dict[str, str], tmp_path: Path, signal_at: Callable[..., None]
+) -> None:
+    recipe = averaging(corpus, training__patience=0)
+    foretell.train(recipe, tmp_path / "whole", quiet=True)
+    step = losses(tmp_path / "whole")[-1][0]
+    assert outcome(tmp_path / "whole")["last"][1] == step < 80
+    signal_at(step, "validate")
+    with pytest.raises(foretell.Interrupted):
+        foretell.train(recipe, tmp_path / "run", quiet=True)
+    foretell.train(recipe, tmp_path / "run", resume=True, quiet=True)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+def test_going_on_with_what_is_finished_changes_nothing(whole: Path, corpus: dict[str, str]) -> None:
+    before = outcome(whole)
+    foretell.train(averaging(corpus), whole, resume=True, quiet=True)
+    assert outcome(whole) == before
+
+
+@pytest.mark.parametrize("optimizer", [{"kind": "adam", "learning_rate": 0.01}, "adamw", "sgd"])
+def test_with_every_optimizer(
+    corpus: dict[str, str], tmp_path: Path, signal_at: Callable[..., None], optimizer: Any
+) -> None:
+    recipe = tables(corpus, optimizer=optimizer, model__cell="gru", schedule={"kind": "linear", "warmup": "3steps"})
+    foretell.train(recipe, tmp_path / "whole", quiet=True)
+    signal_at(5)
+    with pytest.raises(foretell.Interrupted):
+        foretell.train(recipe, tmp_path / "run", quiet=True)
+    foretell.train(recipe, tmp_path / "run", resume=True, quiet=True)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "averaged.safetensors", "record.json"])
+def test_a_damaged_checkpoint_is_passed_over(
+    whole: Path, corpus: dict[str, str], tmp_path: Path, signal_at: Callable[..., None], file: str
+) -> None:
+    out = tmp_path / "run"
+    signal_at(50)
+    with pytest.raises(foretell.Interrupted):
+        foretell.train(averaging(corpus), out, quiet=True)
+    newest = checkpoint.newest(Run(out))
+    assert newest is not None
+    damaged = newest.path / file
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1 if file.endswith("safetensors") else 0x80
+    damaged.write_bytes(bytes(content))
+    before = checkpoint.newest(Run(out))
+    assert before is not None and before.path < newest.path
+    foretell.train(averaging(corpus), out, resume=True, quiet=True)
+    assert outcome(out) == outcome(whole)
+    assert losses(out) == losses(whole)
+
+
+def test_without_any_checkpoint_it_starts_from_the_beginning(
+    whole: Path, corpus: dict[str, str], tmp_path: Path
+) -> None:
+    """And forgets what it had written about the steps it takes again."""
+    out = tmp_path / "run"
+    run = Run.create(out, recipe=foretell.load_recipe(averaging(corpus)).text(), resume=False)
+    run.append({"kind": "valid", "stage": "training", "step": 3, "loss": 9.9})
+    with run.metrics_file.open("a") as file:
+        file.write('{"kind": "tr')  # cut off
+    foretell.train(averaging(corpus), out, resume=True, quiet=True)
+    assert outcome(out) == outcome(whole)
+    assert losses(out) == losses(whole)
+
+
+# --- sudden death ---------------------------------------------------------------------------------
+
+SPAWN = multiprocessing.get_context("forkserver")
+SPAWN.set_forkserver_preload(["foretell.api", "builders"])
+
+
+def start(operation: int, recipe: dict[str, Any], out: Path) -> BaseProcess:
+    child = SPAWN.Process(target=train_dying_at, args=(operation, recipe, out))
+    child.start()
+    return child
+
+
+def survive_kills(corpus: dict[str, str], whole: Path, out: Path, kills: int, **changes: Any) -> None:
+    """Kill -9 at random moments, then let it finish."""
+    draw = random.Random(kills)
+    recipe = averaging(corpus, **changes)
+    begun, died = time.monotonic(), 0
+    start(0, recipe, out.with_name("timing")).join()
+    seconds = time.monotonic() - begun
+    for _ in range(kills):
+        child = start(0, recipe, out)
+        child.join(draw.uniform(0.1, 2.5) * seconds / kills + 0.02)
+        child.kill()
+        child.join()
+        died += child.exitcode == -signal.SIGKILL
+    child = start(0, recipe, out)
+    child.join()
+    assert child.exitcode == 0
+    assert died >= kills // 2
+    assert outcome(out) == outcome(whole)
+    assert losses(out) == losses(whole)
+
+
+def test_killed_at_random_moments(whole: Path, corpus: dict[str, str], tmp_path: Path) -> None:
+    survive_kills(corpus, whole, tmp_path / "run", kills=5)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_while_saving_all_the_time(corpus: dict[str, str], tmp_path: Path) -> None:
+    changes = {"checkpoint": {"every": "1steps", "keep": 2}, "limit": "8epochs"}
+    foretell.train(averaging(corpus, **changes), tmp_path / "whole", quiet=True)
+    survive_kills(corpus, tmp_path / "whole", tmp_path / "run", kills=20, **changes)
+
+
+def die_at(operations: range, corpus: dict[str, str], folder: Path) -> None:
+    """A death before each of these operations on the disk, and a second one soon after going on."""
+    recipe = averaging(corpus, limit="15steps", checkpoint={"every": "4steps", "keep": 1})
+    foretell.train(recipe, folder / "whole", quiet=True)
+    expected = outcome(folder / "whole")
+    exits = set()
+    for operation in operations:
+        out = folder / f"{operation}"
+        for attempt in (operation, operation // 2 + 1, 0):
+            child = start(attempt, recipe, out)
+            child.join()
+            exits.add(child.exitcode)
+        assert outcome(out) == expected, operation
+        assert losses(out) == losses(folder / "whole"), operation
+    assert exits == {9, 0}
+
+
+def test_dead_before_some_operations_on_the_disk(corpus: dict[str, str], tmp_path: Path) -> None:
+    die_at(range(1, 120, 17), corpus, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_dead_before_every_operation_on_the_disk(corpus: dict[str, str], tmp_path: Path) -> None:
+    die_at(range(1, 140), corpus, tmp_path)
