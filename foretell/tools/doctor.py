@@ -38,7 +38,7 @@ from foretell.api import run_recipe
 from foretell.config import ConfigError, Tree
 from foretell.data import reading
 from foretell.data.builtin import BUILTIN, open_builtin, topics
-from foretell.data.corpus import Corpus, Files, Share, Texts, byte_length, open_corpus
+from foretell.data.corpus import SPLITS, Corpus, Files, Share, Texts, byte_length, open_corpus
 from foretell.data.encoding import load_tokenizer
 from foretell.data.store import cache_folder, prepare
 from foretell.data.tokenizer import ByteConfig
@@ -243,66 +243,56 @@ def miniature(folder: Path, steps: int) -> Tree:
 
 def machine_findings(found: Mapping[str, Any]) -> list[Tree]:
     """What of an installation needs attention."""
-    here, graphics, test = found["machine"], found["devices"], found["self_test"]
-    wanted = "torch>={}.{},<{}.{}".format(*TORCH_FROM, *TORCH_BELOW)
-    cores, built = here["cores"], torch.version.cuda or torch.version.hip
-    driver = Path("/proc/driver/nvidia/version").exists()
-    gpu_do = (
-        "see whether nvidia-smi works; the processor is used meanwhile"
-        if built
-        else "the driver is there: install a CUDA build of torch from pytorch.org"
-    )
-    torch_is, keeps = found["versions"]["torch"], allocator.active() or sys.platform != "linux"
-    parts = tuple(int(part) for part in torch_is.split(".")[:2])
-    memory = here["memory_available_bytes"]
-    there = sum(where == "found" for where in found["data"].values())
-    built_for = f"torch built for {f'CUDA {built}' if built else 'processors'}"
-    return [
-        check(
-            TORCH_FROM <= parts < TORCH_BELOW, "torch", f"{torch_is}; supported: {wanted}", f'pip install "{wanted}"'
-        ),
-        check(bool(graphics) or not (built or driver), "devices", f"{len(graphics)} accelerators, {built_for}", gpu_do),
-        check(
-            here["threads"] <= cores,
-            "threads",
-            f"{here['threads']} on {cores} cores",
-            f"export OMP_NUM_THREADS={cores}",
-        ),
-        check(
-            torch.backends.mkldnn.is_available(),
-            "oneDNN",
-            "fast recurrent layers on processors need it",
-            "install a torch that has oneDNN",
-        ),
-        check(
+    here, test, there = found["machine"], found["self_test"], list(found["data"].values())
+    cores, threads, memory = here["cores"], here["threads"], here["memory_available_bytes"]
+    keeps = allocator.active() or sys.platform != "linux"
+    findings = torch_findings(found["versions"]["torch"], len(found["devices"]))
+    rows = [
+        (threads <= cores, "threads", f"{threads} on {cores} cores", f"export OMP_NUM_THREADS={cores}"),
+        (
             keeps,
             "allocator",
             f"freed memory {'is kept' if keeps else 'is given back: slower'}",
             "use the foretell command, FORETELL_ALLOCATOR unset (Linux with glibc only)",
         ),
-        check(memory is None or memory >= LITTLE, "memory", f"{readable(memory or 0)} available", "end other programs"),
-        *(
-            check(
-                free >= LITTLE,
-                "disk",
-                f"{readable(free)} free in {place}",
-                "free some, or set FORETELL_CACHE to another place",
-            )
-            for place, free in here["disk_free_bytes"].items()
+        (
+            memory is None or memory >= LITTLE,
+            "memory",
+            "unknown" if memory is None else f"{readable(memory)} available",
+            "end other programs",
         ),
-        check(
+        (
             "FORETELL_DATA" in os.environ,
             "data",
-            f"{there} of {len(found['data'])} built-in corpora found",
+            f"{there.count('found')} of {len(there)} built-in corpora found",
             "set FORETELL_DATA to a folder that holds them; python-docs needs none",
         ),
-        check(
-            not test["problem"],
-            "self-test",
-            test["problem"] or "trained, resumed, evaluated, scored, generated",
-            "report it with the output of foretell doctor --json",
-            "error",
-        ),
+    ]
+    for place, free in here["disk_free_bytes"].items():
+        do = "free some, or set FORETELL_CACHE to another place"
+        rows.append((free >= LITTLE, "disk", f"{readable(free)} free in {place}", do))
+    works = test["problem"] or "trained, resumed, evaluated, scored, generated"
+    do = "report it with the output of foretell doctor --json"
+    findings += [check(*row) for row in rows]
+    return [*findings, check(not test["problem"], "self-test", works, do, "error")]
+
+
+def torch_findings(installed: str, accelerators: int) -> list[Tree]:
+    """Whether torch is of a supported version, and built for what is there."""
+    wanted = "torch>={}.{},<{}.{}".format(*TORCH_FROM, *TORCH_BELOW)
+    parts = tuple(int(part) for part in installed.split(".")[:2])
+    built = torch.version.cuda or torch.version.hip
+    driver = Path("/proc/driver/nvidia/version").exists()
+    built_for = f"torch built for {f'CUDA {built}' if built else 'processors'}"
+    do = "the driver is there: install a CUDA build of torch from pytorch.org"
+    do = "see whether nvidia-smi works; the processor is used meanwhile" if built else do
+    good = TORCH_FROM <= parts < TORCH_BELOW
+    oned = torch.backends.mkldnn.is_available()
+    slow = "there" if oned else "missing: recurrent layers are slow on processors"
+    return [
+        check(good, "torch", f"{installed}; supported: {wanted}", f'pip install "{wanted}"'),
+        check(accelerators > 0 or not (built or driver), "devices", f"{accelerators} accelerators, {built_for}", do),
+        check(oned, "oneDNN", slow, "install a torch that has oneDNN"),
     ]
 
 
@@ -505,87 +495,53 @@ def unknown(known: Counter[str], held_out: Counter[str], size: int | None = None
 
 def corpus_findings(found: Mapping[str, Any]) -> list[Tree]:
     """What of a corpus needs attention."""
-    files, splits = found["files"], found["splits"]
-    findings = [check(False, "files", text, "fetch, convert or remove it", "error") for text in files["damaged"]]
+    files, splits, odd = found["files"], found["splits"], found.get("odd_characters", {})
+    do = "fetch, convert or remove it"
+    findings = [check(False, "files", text, do, "error") for text in files["damaged"]]
+    convert = "read as U+FFFD: convert the files, as by iconv -f WINDOWS-1252 -t UTF-8"
     for key, name, do in (
-        (
-            "invalid_utf8",
-            "places of invalid UTF-8",
-            "read as U+FFFD: convert the files, as by iconv -f WINDOWS-1252 -t UTF-8",
-        ),
+        ("invalid_utf8", "places of invalid UTF-8", convert),
         ("nul", "NUL characters", "kept as text: remove them, as by tr -d '\\000'"),
-        (
-            "carriage_returns",
-            "lines end in a carriage return",
-            "kept as text, a character a line: remove them, as by dos2unix",
-        ),
+        ("carriage_returns", "lines end in a carriage return", "kept as text: remove them, as by dos2unix"),
         ("empty", "empty files", "they are skipped"),
     ):
-        words = f"{files[key]:,} {name}"
-        findings.append(check(not files[key], "files", words, do))
+        findings.append(check(not files[key], "files", f"{files[key]:,} {name}", do))
     if files["damaged"]:
         return findings
-    missing = [name for name in ("train", "valid", "test") if name not in splits]
-    if missing:
-        findings.append(
-            check(False, "splits", f"no {' and no '.join(missing)} split", "give files named train, valid and test")
-        )
-    odd = found["odd_characters"]
-    findings.append(
-        check(not odd, "characters", f"odd ones: {', '.join(odd) or 'none'}", "look whether they are meant")
-    )
-    for name, facts in splits.items():
-        small = 100_000 if name == "train" else 10_000
-        findings.append(
-            check(
-                facts["bytes"] >= small,
-                name,
-                f"{readable(facts['bytes'])} looked at",
-                "results on so little text are noise: give more",
-            )
-        )
-        findings.append(
-            check(
-                facts["longest_line"] <= reading.LONGEST,
-                name,
-                f"longest line {facts['longest_line']:,} characters",
-                "it is cut in pieces: break lines, if they can be",
-            )
-        )
-        if not facts["complete"]:
-            findings.append(
-                check(True, name, "only its beginning was looked at: shares with it are at least so high", "")
-            )
-        if repeats := facts.get("repeated"):
-            share = max(repeats.values())
-            findings.append(
-                check(
-                    share < 0.1,
-                    name,
-                    f"{repeats['lines']:.1%} of lines and {repeats['paragraphs']:.1%} of paragraphs occurred before",
-                    "remove duplicates: they are learnt by heart",
-                )
-            )
-        if shared := facts.get("also_in_train"):
-            level = "warning" if shared["lines"] < 0.5 else "error"
-            findings.append(
-                check(
-                    shared["lines"] < 0.01,
-                    name,
-                    f"{shared['lines']:.1%} of lines of {LEAST} characters or more are in train too",
-                    "results will look better than they are: remove them from train",
-                    level,
-                )
-            )
-            rate = facts["unknown"]
-            findings.append(
-                check(
-                    rate["words"] < 0.1,
-                    name,
-                    f"{rate['words']:.1%} of words and {rate['characters']:.2%} of characters are not in train",
-                    "prefer subwords (tokenizer bpe) to words",
-                )
-            )
+    missing = [name for name in SPLITS if name not in splits]
+    text = f"no {' and no '.join(missing)} split" if missing else "train, valid and test"
+    findings += [
+        check(not missing, "splits", text, "give files named train, valid and test"),
+        check(not odd, "characters", f"odd ones: {', '.join(odd) or 'none'}", "look whether they are meant"),
+    ]
+    return findings + [item for name, facts in splits.items() for item in split_findings(name, facts)]
+
+
+def split_findings(name: str, facts: Mapping[str, Any]) -> list[Tree]:
+    """What of a split needs attention."""
+    enough = facts["bytes"] >= (100_000 if name == "train" else 10_000)
+    part = "" if facts["complete"] else "; only the beginning: shares are at least so high"
+    size, longest = f"{readable(facts['bytes'])} looked at{part}", facts["longest_line"]
+    rows = [
+        (enough, size, "results on so little text are noise: give more"),
+        (
+            longest <= reading.LONGEST,
+            f"longest line {longest:,} characters",
+            "it is cut in pieces: break lines, if they can be",
+        ),
+    ]
+    if repeats := facts.get("repeated"):
+        text = f"{repeats['lines']:.1%} of lines, {repeats['paragraphs']:.1%} of paragraphs came before"
+        rows.append((max(repeats.values()) < 0.1, text, "remove duplicates: they are learnt by heart"))
+    if rate := facts.get("unknown"):
+        text = f"{rate['words']:.1%} of words, {rate['characters']:.2%} of characters not in train"
+        rows.append((rate["words"] < 0.1, text, "prefer subwords (tokenizer bpe) to words"))
+    findings = [check(good, name, text, do) for good, text, do in rows]
+    if shared := facts.get("also_in_train"):
+        text = f"{shared['lines']:.1%} of lines of {LEAST} characters or more are in train too"
+        do = "results look better than they are: remove them from train, if the text is your own"
+        level = "warning" if shared["lines"] < 0.5 else "error"
+        findings.append(check(shared["lines"] < 0.01, name, text, do, level))
     return findings
 
 
@@ -595,96 +551,72 @@ def corpus_findings(found: Mapping[str, Any]) -> list[Tree]:
 def examine_run(path: Path | str) -> Tree:
     """A run folder: recipe, tokenizer, each checkpoint, records, and whether it can be resumed."""
     run = Run.open(path)
-    findings: list[Tree] = []
-    recipe: Recipe | None = None
-    try:
-        recipe = load_recipe(run.recipe_file)
-        open_corpus(recipe.data.corpus) if not is_store(recipe) else None
-    except ConfigError as problem:
-        do = "mend the file, or bring the text back: evaluating and resuming need it"
-        findings.append(
-            check(False, "recipe" if recipe is None else "corpus", str(problem), do, "warning" if recipe else "error")
-        )
-    shapes = expected_shapes(run, recipe, findings)
+    recipe, shapes, findings = examine_settings(run)
     saved = {p.name: examine_checkpoint(p, shapes) for p in sorted(run.checkpoints.glob("step-*"))}
-    for name, facts in saved.items():
-        findings.append(
-            check(
-                not facts["problem"],
-                name,
-                facts["problem"] or "intact",
-                "remove this folder; --resume goes on from the newest intact one",
-                "error",
-            )
-        )
-    pointers = {name: read_json(run.checkpoints / f"{name}.json") for name in ("best", "last")}
-    for name, facts in pointers.items():
-        there = saved.get(facts.get("checkpoint", ""), {"problem": "no"})["problem"] == ""
-        findings.append(
-            check(
-                there,
-                name,
-                str(facts.get("checkpoint", "none yet")),
-                "it names no intact checkpoint: train further with --resume",
-            )
-        )
     intact = [name for name, facts in saved.items() if not facts["problem"]]
     position = read_json(run.checkpoints / intact[-1] / "record.json")["position"] if intact else {}
-    largest = max((facts["bytes"] for facts in saved.values()), default=0)
-    free = free_space(run.path)
-    findings.append(
-        check(
-            free > 2 * largest,
-            "disk",
-            f"{readable(free)} free, a checkpoint takes {readable(largest)}",
-            "free some before going on",
-        )
-    )
     records = [record for record in run.metrics() if "loss" in record]
-    lines = run.metrics_file.read_text(encoding="utf-8").splitlines() if records else []
-    findings.append(
-        check(
-            len(lines) == len(list(run.metrics())),
-            "records",
-            f"{len(records)} in metrics.jsonl",
-            "a line is cut off; --resume writes it again",
-        )
-    )
     valid = [record for record in records if record["kind"] == "valid"]
-    return {
+    result = {
         "what": "run",
         "run": str(run.path),
         "checkpoints": saved,
-        **pointers,
+        **{name: read_json(run.checkpoints / f"{name}.json") for name in ("best", "last")},
         "half_written": [p.name for p in run.checkpoints.glob(".step-*")],
         "last_record": records[-1] if records else None,
         "best_validation": min(valid, key=lambda record: float(record["loss"]), default=None),
         "finished": bool(position.get("finished")),
-        "resumable": bool(recipe and intact and not position.get("finished")),
-        "disk_free_bytes": free,
-        "findings": findings,
+        "resumable": bool(recipe and shapes and intact and not position.get("finished")),
+        "disk_free_bytes": free_space(run.path),
     }
+    return result | {"findings": findings + run_findings(run, result)}
 
 
-def is_store(recipe: Recipe) -> bool:
-    """Whether the recipe's corpus is a prepared store that is there."""
-    corpus = recipe.data.corpus
-    return isinstance(corpus, str) and (Path(corpus) / META).is_file()
+def run_findings(run: Run, found: Mapping[str, Any]) -> list[Tree]:
+    """What of a run's checkpoints and records needs attention."""
+    saved, free = found["checkpoints"], found["disk_free_bytes"]
+    findings = []
+    do = "remove this folder; --resume goes on from the newest intact one"
+    for name, facts in saved.items():
+        text = facts["problem"] or "intact"
+        findings.append(check(not facts["problem"], name, text, do, "error"))
+    do = "it names no intact checkpoint: train further with --resume"
+    for name in ("best", "last"):
+        meant = str(found[name].get("checkpoint", "none yet"))
+        findings.append(check(meant in saved and not saved[meant]["problem"], name, meant, do))
+    largest = max((facts["bytes"] for facts in saved.values()), default=0)
+    text = f"{readable(free)} free, a checkpoint takes {readable(largest)}"
+    findings.append(check(free > 2 * largest, "disk", text, "free some before going on"))
+    whole, written = sum(1 for _ in run.metrics()), len(read(str(run.metrics_file)).splitlines())
+    text = f"{whole} in metrics.jsonl" + (f", {written - whole} unreadable" if written > whole else "")
+    do = "a line is damaged or cut off; --resume writes what it needs again"
+    return [*findings, check(whole == written, "records", text, do)]
 
 
-def expected_shapes(run: Run, recipe: Recipe | None, findings: list[Tree]) -> dict[str, list[int]] | None:
-    """The names and shapes of the weights that the recipe and the tokenizer ask for."""
+def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | None, list[Tree]]:
+    """The recipe, the names and shapes of the weights it asks for, and what is wrong with these."""
     try:
-        tokenizer = load_tokenizer(run.tokenizer_file)
-        if recipe is None:
-            return None
+        recipe = load_recipe(run.recipe_file)
+    except ConfigError as problem:
+        do = "mend the file: nothing can be used without it"
+        return None, None, [check(False, "recipe", str(problem), do, "error")]
+    findings, shapes = [check(True, "recipe", recipe.name or "loads", "")], None
+    try:
+        corpus = recipe.data.corpus
+        stored = isinstance(corpus, str) and (Path(corpus) / META).is_file()
+        opened = None if stored else open_corpus(corpus)
+        findings.append(check(True, "corpus", opened.name if opened else str(corpus), ""))
+    except ConfigError as problem:
+        do = "bring the text back: evaluating and resuming need it"
+        findings.append(check(False, "corpus", str(problem), do))
+    try:
         with torch.device("meta"):
-            objective = recipe.build(tokenizer.size)
+            objective = recipe.build(load_tokenizer(run.tokenizer_file).size)
+        shapes = {name: list(tensor.shape) for name, tensor in weights(objective).items()}
     except ConfigError as problem:
         do = "bring it back from a copy: nothing can be used without it"
         findings.append(check(False, "tokenizer", str(problem), do, "error"))
-        return None
-    return {name: list(tensor.shape) for name, tensor in weights(objective).items()}
+    return recipe, shapes, findings
 
 
 def examine_checkpoint(path: Path, shapes: Mapping[str, list[int]] | None) -> Tree:
@@ -734,7 +666,7 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     facts.add_column(overflow="fold")
     for key, value in result.items():
         if key not in ("what", "findings"):
-            facts.add_row(key.replace("_", " "), described(key, value))
+            facts.add_row(key.replace("_", " "), described(key, shortened(key, value)))
     findings = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for finding in result["findings"]:
         sign, style = SIGNS[finding["level"]]
@@ -745,6 +677,14 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     levels = Counter(finding["level"] for finding in result["findings"])
     total = f"{levels['error']} errors, {levels['warning']} warnings, {levels['ok']} fine"
     return Group(facts, Text(), findings, Text(), Text(total, "bold"))
+
+
+def shortened(key: str, value: Any) -> Any:
+    """What of a record of a run a person wants to see."""
+    if key not in ("last_record", "best_validation") or value is None:
+        return value
+    kept = ("kind", "step", "epoch", "loss", "perplexity", "bits_per_byte", "tokens_per_second")
+    return {name: value[name] for name in kept if value.get(name) is not None}
 
 
 def described(key: str, value: Any) -> RenderableType:
