@@ -75,12 +75,19 @@ class Run:
                     f"{run.path} was started with other settings ({difference(before, recipe)}); "
                     "resume it without overrides, or choose another --out"
                 )
-        elif run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        elif run.path.exists() and not run.is_empty():
             raise ConfigError(f"{run.path} exists and is not a run; choose another --out")
-        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        run.path.mkdir(parents=True, exist_ok=True)
+        write_atomic(run.recipe_file, recipe.encode())  # the first: what has no recipe is no run
+        run.checkpoints.mkdir(exist_ok=True)
+        for rest in (*run.path.glob(".*.[0-9]*"), *run.checkpoints.glob(".*.json.[0-9]*")):
+            rest.unlink()  # of a `write_atomic` that was killed
         write_json(run.path / "environment.json", environment())
-        write_atomic(run.recipe_file, recipe.encode())
         return run
+
+    def is_empty(self) -> bool:
+        """Whether it is a folder with nothing in it, or nothing but a recipe half written."""
+        return self.path.is_dir() and all(item.match(".recipe.toml.*") for item in self.path.iterdir())
 
     @classmethod
     def open(cls, path: Path | str) -> Run:

@@ -154,9 +154,11 @@ class Trainer:
         stage.objective.train()
         stage.optimizer.zero_grad(set_to_none=True)
         loss, self.state = self.backward(batch.to(self.device), state, counts)
-        clip = stage.training.gradient_clip
-        norm = torch.nn.utils.clip_grad_norm_(stage.objective.parameters(), clip or math.inf)
-        self.check(loss, norm)
+        trained = [p for p in stage.objective.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+        self.check(loss, norm)  # before clipping: that would spread what is not finite over all gradients
+        if stage.training.gradient_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(trained, stage.training.gradient_clip, norm)
         factor = stage.schedule(progress) * batch.rate
         for group, rate in zip(stage.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
