@@ -666,7 +666,8 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     facts.add_column(overflow="fold")
     for key, value in result.items():
         if key not in ("what", "findings"):
-            facts.add_row(key.replace("_", " "), described(key, shortened(key, value)))
+            label = key.removesuffix("_bytes").replace("_", " ")
+            facts.add_row(label, described(key, shortened(key, value)))
     findings = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for finding in result["findings"]:
         sign, style = SIGNS[finding["level"]]
