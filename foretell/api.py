@@ -294,11 +294,8 @@ class Trained:
             yield rest
 
     def prompt(self, text: str) -> list[int]:
-        """The ids of a beginning: a boundary, then the text, without the line end that a tokenizer may add."""
-        ids = self.tokenizer.encode(text)
-        if self.tokenizer.kind == "word" and ids and not text.endswith("\n"):
-            ids = ids[:-1]
-        return [self.tokenizer.boundary, *ids]
+        """The ids of a beginning: a boundary, then the text."""
+        return [self.tokenizer.boundary, *self.tokenizer.encode(text)]
 
     def generate(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> str:
         """Text that follows the prompt; see `stream`."""

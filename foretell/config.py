@@ -62,7 +62,7 @@ class Amount(BaseModel):
     def _parse(cls, given: Any) -> Any:
         if not isinstance(given, str):
             return given
-        match = re.fullmatch(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([a-z]+)\s*", given)
+        match = re.fullmatch(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([a-z]+)\s*", given)
         names = {unit: unit for unit in UNITS.values()} | UNITS | {u[:-1]: u for u in UNITS.values()}
         if not match or match[2] not in names or float(match[1]) <= 0:
             raise ValueError(f'{given!r} is not an amount; write "300steps", "2epochs", "5e6tokens" or "10m"')
@@ -74,7 +74,9 @@ class Amount(BaseModel):
         return str(self)
 
     def __str__(self) -> str:
-        return f"{self.value:g}{'s' if self.unit == 'seconds' else self.unit}"
+        # to the last digit: a recipe is stored as text, and stages are made from it
+        number = f"{self.value:.0f}" if self.value.is_integer() and self.value < 1e16 else repr(self.value)
+        return f"{number}{'s' if self.unit == 'seconds' else self.unit}"
 
 
 class Tagged:

@@ -1,0 +1,80 @@
+"""Every shipped recipe loads, builds in its full size, says where it is from, and trains in a small size."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import foretell
+from foretell import config
+from foretell.recipe import Recipe, find_recipe, load_recipe, recipe_names
+
+NAMES = recipe_names()
+every_recipe = pytest.mark.parametrize("name", NAMES)
+# Sizes of vocabularies as published or as set; what is built with them is compared with published sizes.
+VOCABULARIES = {"awd-lstm-ptb": 10_000, "awd-lstm-wikitext2": 33_278, "zaremba-small-ptb": 10_000}
+PUBLISHED = {
+    "awd-lstm-ptb": 24e6,  # README of salesforce/awd-lstm-lm: 24M
+    "awd-lstm-wikitext2": 33.56e6,  # the same: 33M; its code prints 33,556,078
+    "zaremba-small-ptb": 4.65e6,  # 2 x 10,000 x 200, 10,000, and 2 x 4 x 200 x (400 + 2)
+}
+
+
+def test_there_are_recipes() -> None:
+    assert NAMES
+    assert set(PUBLISHED) <= set(NAMES)
+
+
+@every_recipe
+def test_it_loads_and_is_its_own_text(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert config.validate(Recipe, config.tomllib.loads(recipe.text()), name) == recipe
+
+
+@every_recipe
+def test_it_says_where_it_is_from(name: str) -> None:
+    text = find_recipe(name).read_text()
+    head = re.match(r"(#.*\n)+", text)
+    assert head, "it starts with a comment"
+    source = r"arXiv:\d{4}\.\d{4,5}|et al\. \d{4}|char-rnn|not taken from a paper"
+    assert re.search(source, head[0])
+
+
+@every_recipe
+def test_it_builds_in_full_size(name: str) -> None:
+    """On the meta device, which computes shapes and holds no numbers; in each of its stages."""
+    for _, recipe in load_recipe(name).resolved_stages():
+        with torch.device("meta"):
+            objective = recipe.build(VOCABULARIES.get(name, 2048))
+        size = sum(parameter.numel() for parameter in objective.parameters())
+        assert size == pytest.approx(PUBLISHED.get(name, size), rel=0.01)
+
+
+def shrunk(recipe: Recipe, corpus: Mapping[str, str]) -> Recipe:
+    """The same in small, on a tiny text: widths, lengths and limits, nothing else."""
+    tree = recipe.tree() | {"limit": "3steps"}
+    tree["data"]["corpus"] = dict(corpus)
+    tree["stages"] = [stage | {"limit": "2steps"} for stage in tree["stages"]]
+    sizes: dict[str, dict[str, Any]] = {
+        "model": {"embedding": 8, "hidden": 12, "output": 8, "layers": 2},
+        "batches": {"batch": 3, "length": 6},
+        "tokenizer": {"size": 300},
+    }
+    for section, target in (("model", tree["model"]), *((key, tree["data"][key]) for key in ("batches", "tokenizer"))):
+        target |= {key: value for key, value in sizes[section].items() if key in target}
+    tree["checkpoint"]["every"] = tree["evaluation"]["every"] = "1epochs"
+    return load_recipe(tree)
+
+
+@every_recipe
+def test_it_trains(name: str, corpus: dict[str, str], tmp_path: Path) -> None:
+    small = shrunk(load_recipe(name), corpus)
+    trained = foretell.train(small, tmp_path / "run", quiet=True)
+    record = trained.evaluate("valid")
+    assert 0 < record["loss"] < 10
+    steps = sum(int(stage.limit.value) for stage, _ in small.resolved_stages())
+    assert [r["step"] for r in trained.run.metrics() if r["kind"] == "train"][-1] == steps

@@ -1,0 +1,302 @@
+"""TOML to typed settings: strictness, hints, merging, overriding, and the recipes they make up."""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from builders import members
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from foretell import config
+from foretell.config import Amount, Config, ConfigError, Tagged, merge, override, parse_override, validate
+from foretell.data.streams import BatchesChoice
+from foretell.data.tokenizer import TokenizerChoice
+from foretell.models.choice import ModelChoice
+from foretell.nn.cells import CellChoice
+from foretell.nn.heads import HeadChoice
+from foretell.objectives.choice import ObjectiveChoice
+from foretell.objectives.penalties import PenaltyChoice
+from foretell.optim.averaging import AveragingChoice
+from foretell.optim.optimizers import OptimizerChoice
+from foretell.optim.schedules import ScheduleChoice
+from foretell.recipe import Recipe, load_recipe
+
+CHOICES = {
+    "data.batches": BatchesChoice,
+    "data.tokenizer": TokenizerChoice,
+    "model": ModelChoice,
+    "model.cell": CellChoice,
+    "head": HeadChoice,
+    "objective": ObjectiveChoice,
+    "objective.penalties": PenaltyChoice,
+    "averaging": AveragingChoice,
+    "optimizer": OptimizerChoice,
+    "schedule": ScheduleChoice,
+}
+KINDS = [(place, member) for place, choice in CHOICES.items() for member in members(choice)]
+
+
+class Apple(Config):
+    kind: Literal["apple"] = "apple"
+    weight: float = 0.2
+
+
+class Pear(Config):
+    kind: Literal["pear"] = "pear"
+    ripe: bool = False
+    inner: Apple | None = None
+
+
+Fruit = Annotated[Apple | Pear, Tagged()]
+
+
+class Basket(Config):
+    count: int = 1
+    first: Fruit = Apple()
+    rest: tuple[Fruit, ...] = ()
+    label: str = ""
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({"cuont": 1}, "here: cuont: no such setting; did you mean 'count'?"),
+        ({"zzzzz": 1}, "here: zzzzz: no such setting (known: count, first, rest, label)"),
+        ({"count": "2"}, "here: count: should be a valid integer, not '2'"),
+        ({"count": 2.5}, "here: count: should be a valid integer, not 2.5"),
+        ({"count": True}, "here: count: should be a valid integer, not True"),
+        ({"label": 3}, "here: label: should be a valid string, not 3"),
+        ({"first": {"wieght": 1.0}}, "here: first.wieght: no such setting; did you mean 'weight'?"),
+        ({"first": {"kind": "pear", "weight": 1.0}}, "here: first.weight: no such setting"),
+        ({"first": "peer"}, "here: first: unknown kind 'peer'; did you mean 'pear'? (known: apple, pear)"),
+        ({"first": {"kind": "plum"}}, "here: first: unknown kind 'plum'"),
+        ({"rest": [{"kind": "pear", "rype": True}]}, "here: rest.0.rype: no such setting; did you mean 'ripe'?"),
+        ({"first": {"kind": "pear", "inner": {"wait": 2.0}}}, "here: first.inner.wait: no such setting"),
+        ({"count": "x", "label": 4}, "(and 1 more)"),
+        ({"first": "nowhere.at_all:Thing"}, "here: first: cannot load 'nowhere.at_all:Thing': No module named"),
+        ({"first": "outside:Pears"}, "cannot load 'outside:Pears'"),
+        ({"first": "math:tau"}, "'math:tau' is not a foretell.config.Config"),
+        ({"first": {"kind": "outside:PairsConfig", "wdith": 3}}, "did you mean 'width'?"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_mistakes_say_where_and_what_to_write(tree: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Basket, tree, "here")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_values_that_are_right() -> None:
+    given = {"count": 3, "first": "pear", "rest": ["apple", {"kind": "pear", "ripe": True}, {"weight": 1}]}
+    assert validate(Basket, given, "here") == Basket(
+        count=3, first=Pear(), rest=(Apple(), Pear(ripe=True), Apple(weight=1.0))
+    )
+
+
+def test_configs_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Basket().count = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit", "written"),
+    [
+        ("300steps", 300, "steps", "300steps"),
+        ("1step", 1, "steps", "1steps"),
+        ("2epochs", 2, "epochs", "2epochs"),
+        ("0.5 epochs", 0.5, "epochs", "0.5epochs"),
+        ("5e6tokens", 5e6, "tokens", "5000000tokens"),
+        ("90s", 90, "seconds", "90s"),
+        ("10m", 600, "seconds", "600s"),
+        ("1.5h", 5400, "seconds", "5400s"),
+        ("1hour", 3600, "seconds", "3600s"),
+        ("12345678steps", 12345678, "steps", "12345678steps"),  # to the last digit
+        ("0.1234567890123epochs", 0.1234567890123, "epochs", "0.1234567890123epochs"),
+        ("1e20tokens", 1e20, "tokens", "1e+20tokens"),
+    ],
+)
+def test_amounts(text: str, value: float, unit: str, written: str) -> None:
+    amount = Amount.model_validate(text)
+    assert (amount.value, amount.unit) == (value, unit)
+    assert str(amount) == written
+    assert Amount.model_validate(written) == amount
+    assert json.loads(amount.model_dump_json()) == written
+
+
+@pytest.mark.parametrize("text", ["300", "steps", "-1steps", "0epochs", "3 weeks", "1.2.3steps", ".steps", "", "1e5"])
+def test_what_is_not_an_amount(text: str) -> None:
+    with pytest.raises(ConfigError, match=r'limit: .* is not an amount; write "300steps"'):
+        validate(Recipe, {"limit": text}, "recipe")
+
+
+# --- trees ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "over", "expected"),
+    [
+        ({"a": 1, "b": 2}, {"b": 3, "c": 4}, {"a": 1, "b": 3, "c": 4}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": 1, "c": 3}}),
+        ({"a": {"b": {"c": 1, "d": 2}}}, {"a": {"b": {"d": 3}}}, {"a": {"b": {"c": 1, "d": 3}}}),
+        # the same kind goes on, another starts afresh
+        ({"a": {"kind": "x", "b": 1}}, {"a": {"kind": "x", "c": 2}}, {"a": {"kind": "x", "b": 1, "c": 2}}),
+        ({"a": {"kind": "x", "b": 1}}, {"a": {"kind": "y", "c": 2}}, {"a": {"kind": "y", "c": 2}}),
+        ({"a": {"kind": "x", "b": 1}}, {"a": "x"}, {"a": {"kind": "x", "b": 1}}),
+        ({"a": {"kind": "x", "b": 1}}, {"a": "y"}, {"a": "y"}),
+        # a bare word is a table with that kind
+        ({"a": "x"}, {"a": {"b": 1}}, {"a": {"kind": "x", "b": 1}}),
+        ({"a": "x"}, {"a": {"kind": "y", "b": 1}}, {"a": {"kind": "y", "b": 1}}),
+        # lists are values
+        ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
+    ],
+    ids=str,
+)
+def test_merging(base: dict[str, Any], over: dict[str, Any], expected: dict[str, Any]) -> None:
+    before = json.dumps(base)
+    assert merge(base, over) == expected
+    assert json.dumps(base) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("a=1", {"a": 1}),
+        ("a.b.c=2.5", {"a": {"b": {"c": 2.5}}}),
+        ("a=true", {"a": True}),
+        ("a=word", {"a": "word"}),
+        ('a="3"', {"a": "3"}),
+        ("a=[2000, 10000]", {"a": [2000, 10000]}),
+        ('a={kind="x", b=1}', {"a": {"kind": "x", "b": 1}}),
+        ("a=b=c", {"a": "b=c"}),
+        ("a=", {"a": ""}),
+        ("limit=300steps", {"limit": "300steps"}),
+        ("a=/tmp/x y.txt", {"a": "/tmp/x y.txt"}),
+    ],
+)
+def test_overrides(text: str, tree: dict[str, Any]) -> None:
+    assert parse_override(text) == tree
+
+
+@pytest.mark.parametrize("text", ["a", "=1", " =1", ""])
+def test_what_is_not_an_override(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"write it as name\.of\.setting=value"):
+        parse_override(text)
+
+
+def test_overrides_of_a_changed_kind_come_together() -> None:
+    tree = {"head": {"kind": "full", "tied": True}}
+    for order in (["head.kind=other", "head.cut=1"], ["head.cut=1", "head.kind=other"]):
+        assert override(tree, order) == {"head": {"kind": "other", "cut": 1}}
+    assert override(tree, {"head.bias": False}) == {"head": {"kind": "full", "tied": True, "bias": False}}
+
+
+def test_toml_that_is_not(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("a = \n")
+    with pytest.raises(ConfigError, match=r"a\.toml: not valid TOML.*line 1"):
+        config.read_toml(tmp_path / "a.toml")
+    (tmp_path / "b.toml").write_bytes(b"a = '\xff'")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        config.read_toml(tmp_path / "b.toml")
+
+
+# --- kinds ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("place", "member"), KINDS, ids=lambda v: v if isinstance(v, str) else v.kind_name())
+def test_every_kind_says_what_it_is(place: str, member: type[Config]) -> None:
+    assert member.__doc__
+    assert isinstance(member.model_fields["kind"].default, str)
+    schema: dict[str, Any] = TypeAdapter(CHOICES[place]).json_schema()
+    assert f'"const": "{member.kind_name()}"' in json.dumps(schema)
+    assert f'"const": "{member.kind_name()}"' in json.dumps(Recipe.model_json_schema())
+
+
+def test_kinds_differ_within_a_union() -> None:
+    for choice in CHOICES.values():
+        names = [member.kind_name() for member in members(choice)]
+        assert len(names) == len(set(names))
+
+
+def test_outside_classes_go_through_text_and_back() -> None:
+    given = {"model": {"kind": "outside:PairsConfig", "width": 12}, "objective": "outside:TwofoldConfig"}
+    recipe = load_recipe(given)
+    assert type(recipe.model).__name__ == "PairsConfig"
+    assert recipe.tree()["model"] == {"kind": "outside:PairsConfig", "width": 12, "reads": ["causal", "lengths"]}
+    assert validate(Recipe, config.tomllib.loads(recipe.text()), "text") == recipe
+
+
+def test_a_recipe_is_its_text() -> None:
+    """Every default, amounts and nested kinds included."""
+    recipe = load_recipe(
+        {
+            "limit": "1234567steps",
+            "model": {"cell": "gru", "dropout": {"weight": 0.5}},
+            "objective": {"penalties": ["activation", {"kind": "temporal", "weight": 0.1}]},
+            "schedule": {"kind": "steps", "at": ["3epochs", "5e6tokens"]},
+            "stages": [{"name": "one", "limit": "10m", "set": {"head.tied": True, "model.output": 400}}],
+        }
+    )
+    again = validate(Recipe, config.tomllib.loads(recipe.text()), "text")
+    assert again == recipe
+    assert again.text() == recipe.text()
+
+
+# --- recipe files ---------------------------------------------------------------------------------
+
+
+def test_a_chain_of_bases(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('seed = 3\n[model]\nkind = "recurrent"\nhidden = 5\nlayers = 2\n')
+    (tmp_path / "b.toml").write_text('base = "c.toml"\n[model]\nhidden = 6\n')
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.toml").write_text('base = "../b.toml"\nseed = 4\n[optimizer]\nkind = "sgd"\n')
+    recipe = load_recipe(tmp_path / "sub" / "a.toml", ["model.layers=1"])
+    assert (recipe.seed, recipe.model.hidden, recipe.model.layers, recipe.name) == (4, 6, 1, "a")
+    assert recipe.optimizer.kind == "sgd"
+
+
+def test_a_base_may_be_a_shipped_recipe(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('base = "awd-lstm-ptb"\nseed = 9\n')
+    recipe = load_recipe(tmp_path / "mine.toml")
+    assert (recipe.seed, recipe.model.hidden, recipe.name) == (9, 1150, "mine")
+
+
+def test_bases_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('base = "b.toml"')
+    (tmp_path / "b.toml").write_text('base = "a.toml"')
+    with pytest.raises(ConfigError, match="leads back to itself"):
+        load_recipe(tmp_path / "a.toml")
+
+
+def test_a_recipe_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match="no recipe 'awd-lstm-bpt'; did you mean 'awd-lstm-ptb'"):
+        load_recipe("awd-lstm-bpt")
+
+
+def test_a_mistake_in_a_later_stage_is_one_now() -> None:
+    stages = [{"name": "warm", "limit": "1epochs"}, {"name": "main", "limit": "1epochs", "set": {"model.layrs": 3}}]
+    with pytest.raises(ConfigError, match=r"stage 'main': model\.layrs: no such setting; did you mean 'layers'"):
+        load_recipe({"stages": stages})
+
+
+def test_stages_keep_their_limits_to_the_last_digit() -> None:
+    recipe = load_recipe({"stages": [{"name": "one", "limit": "12345678steps"}]})
+    assert recipe.resolved_stages()[0][1].limit.value == 12345678
+    assert math.isfinite(recipe.resolved_stages()[0][1].limit.value)
+
+
+def test_every_setting_is_explained_or_plain() -> None:
+    """No empty docstrings on settings: what is there says something."""
+
+    def fields(cls: type[BaseModel]) -> Any:
+        for name, field in cls.model_fields.items():
+            yield f"{cls.__name__}.{name}", field.description
+            for inner in config.configs_in(field.annotation):
+                yield from fields(inner)
+
+    assert [name for name, description in fields(Recipe) if description is not None and not description.strip()] == []
