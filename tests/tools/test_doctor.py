@@ -4,6 +4,7 @@ import random
 import re
 import shutil
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from foretell import allocator
 from foretell.api import run_recipe
 from foretell.config import ConfigError
 from foretell.recipe import load_recipe
-from foretell.tools import doctor
+from foretell.tools import doctor, doctor_corpus
 from foretell.tools.doctor import examine_corpus, examine_machine, examine_run, render
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,7 +161,7 @@ def test_a_split_that_is_mostly_train_is_an_error(tmp_path: Path) -> None:
 def test_shares_stay_right_when_more_lines_are_met_than_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "ROOM", 1000)
+    monkeypatch.setattr(doctor_corpus, "ROOM", 1000)
     train = [sentence(number) for number in range(8000)]
     valid = train[:2000] + [sentence(number) for number in range(9000, 15000)]
     result = examine_corpus(write_corpus(tmp_path / "c", train=train, valid=valid, test=["x"]))
@@ -181,8 +182,8 @@ def test_unknown_rates_are_those_counted_by_hand(tmp_path: Path) -> None:
     unknown = examine_corpus(path)["splits"]["valid"]["unknown"]
     assert unknown["words"] == 0.5  # c and d
     assert unknown["characters"] == pytest.approx(2 / 8)  # of eight with blanks and newline
-    counts = doctor.Counter({"a": 3, "b": 1})
-    assert doctor.unknown(counts, doctor.Counter("abcd"), 1) == 0.75
+    counts = Counter({"a": 3, "b": 1})
+    assert doctor_corpus.unknown(counts, Counter("abcd"), 1) == 0.75
 
 
 def test_odd_bytes_are_counted(tmp_path: Path) -> None:

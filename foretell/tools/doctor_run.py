@@ -1,0 +1,127 @@
+"""What is wrong with a run folder, and whether it can be resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from foretell.config import ConfigError, Tree
+from foretell.data.corpus import open_corpus
+from foretell.data.encoding import load_tokenizer
+from foretell.data.writing import META
+from foretell.recipe import Recipe, load_recipe
+from foretell.run import Run, free_space
+from foretell.tools.findings import check, read
+from foretell.tools.show import readable
+from foretell.training.checkpoint import Checkpoint, digest
+from foretell.training.trainer import weights
+
+
+def examine_run(path: Path | str) -> Tree:
+    """A run folder: recipe, tokenizer, each checkpoint, records, and whether it can be resumed."""
+    run = Run.open(path)
+    recipe, shapes, findings = examine_settings(run)
+    saved = {p.name: examine_checkpoint(p, shapes) for p in sorted(run.checkpoints.glob("step-*"))}
+    intact = [name for name, facts in saved.items() if not facts["problem"]]
+    position = read_json(run.checkpoints / intact[-1] / "record.json")["position"] if intact else {}
+    records = [record for record in run.metrics() if "loss" in record]
+    valid = [record for record in records if record["kind"] == "valid"]
+    result = {
+        "what": "run",
+        "run": str(run.path),
+        "checkpoints": saved,
+        **{name: read_json(run.checkpoints / f"{name}.json") for name in ("best", "last")},
+        "half_written": [p.name for p in run.checkpoints.glob(".step-*")],
+        "last_record": records[-1] if records else None,
+        "best_validation": min(valid, key=lambda record: float(record["loss"]), default=None),
+        "finished": bool(position.get("finished")),
+        "resumable": bool(recipe and shapes and intact and not position.get("finished")),
+        "disk_free_bytes": free_space(run.path),
+    }
+    return result | {"findings": findings + run_findings(run, result)}
+
+
+def run_findings(run: Run, found: Mapping[str, Any]) -> list[Tree]:
+    """What of a run's checkpoints and records needs attention."""
+    saved, free = found["checkpoints"], found["disk_free_bytes"]
+    findings = []
+    do = "remove this folder; --resume goes on from the newest intact one"
+    for name, facts in saved.items():
+        text = facts["problem"] or "intact"
+        findings.append(check(not facts["problem"], name, text, do, "error"))
+    do = "it names no intact checkpoint: train further with --resume"
+    for name in ("best", "last"):
+        meant = str(found[name].get("checkpoint", "none yet"))
+        findings.append(check(meant in saved and not saved[meant]["problem"], name, meant, do))
+    largest = max((facts["bytes"] for facts in saved.values()), default=0)
+    text = f"{readable(free)} free, a checkpoint takes {readable(largest)}"
+    findings.append(check(free > 2 * largest, "disk", text, "free some before going on"))
+    whole, written = sum(1 for _ in run.metrics()), len(read(str(run.metrics_file)).splitlines())
+    text = f"{whole} in metrics.jsonl" + (f", {written - whole} unreadable" if written > whole else "")
+    do = "a line is damaged or cut off; --resume writes what it needs again"
+    return [*findings, check(whole == written, "records", text, do)]
+
+
+def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | None, list[Tree]]:
+    """The recipe, the names and shapes of the weights it asks for, and what is wrong with these."""
+    try:
+        recipe = load_recipe(run.recipe_file)
+    except ConfigError as problem:
+        do = "mend the file: nothing can be used without it"
+        return None, None, [check(False, "recipe", str(problem), do, "error")]
+    findings, shapes = [check(True, "recipe", recipe.name or "loads", "")], None
+    try:
+        corpus = recipe.data.corpus
+        stored = isinstance(corpus, str) and (Path(corpus) / META).is_file()
+        opened = None if stored else open_corpus(corpus)
+        findings.append(check(True, "corpus", opened.name if opened else str(corpus), ""))
+    except ConfigError as problem:
+        do = "bring the text back: evaluating and resuming need it"
+        findings.append(check(False, "corpus", str(problem), do))
+    try:
+        with torch.device("meta"):
+            objective = recipe.build(load_tokenizer(run.tokenizer_file).size)
+        shapes = {name: list(tensor.shape) for name, tensor in weights(objective).items()}
+    except ConfigError as problem:
+        do = "bring it back from a copy: nothing can be used without it"
+        findings.append(check(False, "tokenizer", str(problem), do, "error"))
+    return recipe, shapes, findings
+
+
+def examine_checkpoint(path: Path, shapes: Mapping[str, list[int]] | None) -> Tree:
+    """The size of a checkpoint and what is wrong with it, if anything."""
+    facts: Tree = {"bytes": sum(f.stat().st_size for f in path.iterdir()), "problem": ""}
+    record = read_json(path / "record.json")
+    if "files" not in record or "position" not in record:
+        return facts | {"problem": "record.json is missing or damaged"}
+    if not Checkpoint(path).intact():
+        wrong = [name for name, known in record["files"].items() if not same(path / name, known)]
+        return facts | {"problem": f"damaged or missing: {', '.join(wrong)}"}
+    try:
+        with safe_open(path / "model.safetensors", framework="pt") as file:
+            found = {name: file.get_slice(name).get_shape() for name in list(file.keys())}
+    except (OSError, SafetensorError) as problem:
+        return facts | {"problem": f"model.safetensors: {problem}"}
+    if shapes is not None and found != shapes:
+        odd = sorted(n for n in found.keys() | shapes if found.get(n) != shapes.get(n))
+        return facts | {"problem": f"weights do not fit the recipe: {', '.join(odd[:3])}"}
+    return facts
+
+
+def same(file: Path, known: str) -> bool:
+    """Whether a file is there and has the digest it was written with."""
+    return file.is_file() and digest(file) == known
+
+
+def read_json(path: Path) -> Tree:
+    """A JSON object; empty where it is missing or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
