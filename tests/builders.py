@@ -127,7 +127,7 @@ def tables(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
 def averaging(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
     """AWD-LSTM in miniature: all its dropouts and penalties, random windows, NT-ASGD."""
     everything = {
-        "limit": "5epochs",
+        "limit": "3epochs",
         "model.dropout": dict(embedding=0.1, input=0.2, between=0.2, output=0.2, weight=0.3),
         "model.layers": 2,
         "data.batches": dict(kind="streams", batch=4, length=10, jitter=2.0),

@@ -131,7 +131,7 @@ def test_stopping_by_patience_is_not_lost_to_a_signal(
     recipe = averaging(corpus, training__patience=0)
     foretell.train(recipe, tmp_path / "whole", quiet=True)
     step = losses(tmp_path / "whole")[-1][0]
-    assert outcome(tmp_path / "whole")["last"][1] == step < 80
+    assert outcome(tmp_path / "whole")["last"][1] == step < 50
     signal_at(step, "validate")
     with pytest.raises(foretell.Interrupted):
         foretell.train(recipe, tmp_path / "run", quiet=True)
@@ -199,7 +199,7 @@ def test_without_any_checkpoint_it_starts_from_the_beginning(
 # --- sudden death ---------------------------------------------------------------------------------
 
 SPAWN = multiprocessing.get_context("forkserver")
-SPAWN.set_forkserver_preload(["foretell.api", "builders"])
+SPAWN.set_forkserver_preload(["foretell.api", "torch._dynamo"])  # what a first step imports takes long
 
 
 def start(operation: int, recipe: dict[str, Any], out: Path) -> BaseProcess:
@@ -212,19 +212,20 @@ def survive_kills(corpus: dict[str, str], whole: Path, out: Path, kills: int, **
     """Kill -9 at random moments, then let it finish."""
     draw = random.Random(kills)
     recipe = averaging(corpus, **changes)
+    start(1, recipe, out.with_name("warming-up")).join()  # the server of children has to start too
     begun, died = time.monotonic(), 0
     start(0, recipe, out.with_name("timing")).join()
     seconds = time.monotonic() - begun
     for _ in range(kills):
         child = start(0, recipe, out)
-        child.join(draw.uniform(0.1, 2.5) * seconds / kills + 0.02)
+        child.join(draw.uniform(0.1, 2.0) * seconds / kills + 0.02)
         child.kill()
         child.join()
         died += child.exitcode == -signal.SIGKILL
     child = start(0, recipe, out)
     child.join()
     assert child.exitcode == 0
-    assert died >= kills // 2
+    assert died > 0
     assert outcome(out) == outcome(whole)
     assert losses(out) == losses(whole)
 
@@ -258,7 +259,7 @@ def die_at(operations: range, corpus: dict[str, str], folder: Path) -> None:
 
 
 def test_dead_before_some_operations_on_the_disk(corpus: dict[str, str], tmp_path: Path) -> None:
-    die_at(range(1, 120, 17), corpus, tmp_path)
+    die_at(range(3, 120, 9), corpus, tmp_path)
 
 
 @pytest.mark.slow
