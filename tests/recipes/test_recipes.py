@@ -60,7 +60,7 @@ def shrunk(recipe: Recipe, corpus: Mapping[str, str]) -> Recipe:
     tree["data"]["corpus"] = dict(corpus)
     tree["stages"] = [stage | {"limit": "2steps"} for stage in tree["stages"]]
     sizes: dict[str, dict[str, Any]] = {
-        "model": {"embedding": 8, "hidden": 12, "output": 8, "layers": 2},
+        "model": {"embedding": 8, "hidden": 8, "output": 8, "layers": 2},
         "batches": {"batch": 3, "length": 6},
         "tokenizer": {"size": 300},
     }
