@@ -196,6 +196,27 @@ def test_without_any_checkpoint_it_starts_from_the_beginning(
     assert losses(out) == losses(whole)
 
 
+def test_the_best_is_not_lost_between_a_checkpoint_and_its_name(
+    whole: Path, corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint is there, and death comes before `best` points to it."""
+    out, best = tmp_path / "run", checkpoint.pointed(Run(whole), "best")[1]["step"]
+    original = checkpoint.point_to
+
+    def dies(run: Run, saved: checkpoint.Checkpoint) -> None:
+        if saved.record()["step"] == best:
+            raise InterruptedError
+        original(run, saved)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "point_to", dies)
+        with pytest.raises(InterruptedError):
+            foretell.train(averaging(corpus), out, quiet=True)
+    assert checkpoint.pointed(Run(out), "best")[1]["step"] < best
+    foretell.train(averaging(corpus), out, resume=True, quiet=True)
+    assert outcome(out) == outcome(whole)
+
+
 # --- sudden death ---------------------------------------------------------------------------------
 
 SPAWN = multiprocessing.get_context("forkserver")
@@ -227,7 +248,8 @@ def survive_kills(corpus: dict[str, str], whole: Path, out: Path, kills: int, **
     assert child.exitcode == 0
     assert died > 0
     assert outcome(out) == outcome(whole)
-    assert losses(out) == losses(whole)
+    for kind in ("valid", "train"):
+        assert losses(out, kind) == losses(whole, kind)
 
 
 def test_killed_at_random_moments(whole: Path, corpus: dict[str, str], tmp_path: Path) -> None:
@@ -254,7 +276,8 @@ def die_at(operations: range, corpus: dict[str, str], folder: Path) -> None:
             child.join()
             exits.add(child.exitcode)
         assert outcome(out) == expected, operation
-        assert losses(out) == losses(folder / "whole"), operation
+        for kind in ("valid", "train"):
+            assert losses(out, kind) == losses(folder / "whole", kind), operation
     assert exits == {9, 0}
 
 
