@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,15 @@ def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) 
 
 def load_data(recipe: Recipe, monitor: Monitor) -> Store:
     """The prepared text of a recipe."""
-    return prepared(recipe.data.corpus, recipe.data.tokenizer, None)
+    said = time.monotonic()
+
+    def progress(split: str, size: int, tokens: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > 5:
+            said = time.monotonic()
+            monitor.say(f"preparing {split}: {size / 1e6:,.0f} MB of text, {tokens:,} tokens")
+
+    return prepared(recipe.data.corpus, recipe.data.tokenizer, progress)
 
 
 def build_stage(stage: StageConfig, recipe: Recipe, store: Store, tokenizer: Tokenizer, device: torch.device) -> Stage:
