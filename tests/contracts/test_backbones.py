@@ -194,6 +194,7 @@ def output(backbone: Backbone) -> Tensor:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch's own making
 @every_model
 def test_compiled_is_the_same(model: Config) -> None:
     backbone = build(model).float()
