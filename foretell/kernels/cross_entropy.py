@@ -1,9 +1,8 @@
 """Softmax cross-entropy of a linear layer, without ever holding all N x V scores.
 
 The scores of a vocabulary are the largest tensor of a language model by far. Here they exist for one chunk of rows at
-a time: the forward pass keeps the log-normaliser of each row (N numbers), the backward pass makes a chunk's scores
-again and turns them into the gradient in place. When all rows fit in one chunk its scores are kept instead of made
-twice.
+a time: the forward pass keeps N losses, the backward pass makes a chunk's scores again and turns them into the gradient
+in place. When all rows fit in one chunk its scores are kept instead of made twice.
 """
 
 from __future__ import annotations
@@ -47,37 +46,42 @@ def _scores(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk: int) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk: int
+    ) -> Tensor:
         rows = max(1, chunk // weight.shape[0])
-        lse, picked, scores = [], [], None
+        nll, log_probs = [], None
         for h, y in zip(hidden.split(rows), targets.split(rows), strict=True):
-            scores = _scores(h, weight, bias)  # [n, V]
-            picked.append(scores.gather(1, y[:, None])[:, 0])
-            lse.append(torch.logsumexp(scores, dim=1))
-        normaliser = torch.cat(lse) if lse else hidden.new_zeros(0)
-        kept = scores if len(lse) == 1 and any(ctx.needs_input_grad) else None
-        ctx.rows, ctx.kept = rows, kept
-        ctx.save_for_backward(hidden, weight, bias, targets, normaliser)
-        return normaliser - torch.cat(picked) if picked else normaliser
+            log_probs = _scores(h, weight, bias).log_softmax(1)  # [n, V]
+            nll.append(-log_probs.gather(1, y[:, None])[:, 0])
+        ctx.rows = rows
+        ctx.kept = log_probs if len(nll) == 1 and any(ctx.needs_input_grad) else None
+        ctx.save_for_backward(hidden, weight, bias, targets)
+        return torch.cat(nll)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, targets, normaliser = ctx.saved_tensors
+        hidden, weight, bias, targets = ctx.saved_tensors
+        scale = upstream[0].to(hidden.dtype)  # [N]
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         grad_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
         for start in range(0, len(hidden), ctx.rows):
             part = slice(start, start + ctx.rows)
-            scores = ctx.kept if ctx.kept is not None else _scores(hidden[part], weight, bias)
-            ctx.kept = None  # used up below: the gradient overwrites it
-            grad = scores.sub_(normaliser[part, None]).exp_()  # softmax
+            if ctx.kept is not None:
+                grad, ctx.kept = ctx.kept.exp_(), None  # used up: the gradient overwrites it
+            else:
+                grad = _scores(hidden[part], weight, bias).log_softmax(1).exp_()
             rows = torch.arange(len(grad), device=grad.device)
             grad[rows, targets[part]] -= 1
-            grad = grad.mul_(upstream[0][part, None]).to(hidden.dtype)  # [n, V]
+            grad = grad.to(hidden.dtype)  # [n, V] gradient of each row's own loss
+            # note: scaling rows of width D instead of V saves a pass over the largest tensor
             if grad_hidden is not None:
                 torch.mm(grad, weight, out=grad_hidden[part])
             if grad_weight is not None:
-                grad_weight.addmm_(grad.t(), hidden[part])
+                grad_weight.addmm_(grad.t(), hidden[part] * scale[part, None])
             if grad_bias is not None:
-                grad_bias += grad.sum(0)
+                grad_bias.addmv_(grad.t(), scale[part])
+        if grad_hidden is not None:
+            grad_hidden *= scale[:, None]
         return grad_hidden, grad_weight, grad_bias, None, None
