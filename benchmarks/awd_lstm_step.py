@@ -77,7 +77,7 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def make_trainer():  # noqa: ANN201 (its module may only be loaded after the process is prepared)
+def make_trainer():
     """A trainer of the shipped recipe on random text."""
     from foretell.recipe import load_recipe
     from foretell.run import Run

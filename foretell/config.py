@@ -19,13 +19,25 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 Tree = dict[str, Any]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+"""a probability of dropping something: dropping all of it is no setting"""
+Size = Annotated[int, Field(gt=0)]
+"""how many of something there has to be at least one of"""
 C = TypeVar("C", bound="Config")
 
 

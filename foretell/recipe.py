@@ -55,7 +55,7 @@ class StageConfig(Config):
     limit: Amount
     start: Literal["last", "best"] = "last"
     """which weights of the stage before to begin with"""
-    keep: tuple[Literal["optimizer", "schedule", "averager", "state"], ...] = ()
+    keep: tuple[Literal["optimizer", "schedule", "averager"], ...] = ()
     """what goes on instead of starting anew"""
     set: dict[str, Any] = Field(default={})
     """settings that differ in this stage, by dotted name"""

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.config import Config, ConfigError, Tagged
+from foretell.config import Config, ConfigError, Size, Tagged
 from foretell.types import IGNORED, Batch, Inputs
 
 Ints = NDArray[np.int64]
@@ -46,15 +46,15 @@ class StreamsConfig(Config):
     """The text as parallel columns with carried state: truncated back-propagation through time."""
 
     kind: Literal["streams"] = "streams"
-    batch: int = 20
+    batch: Size = 20
     """columns"""
-    length: int = 70
+    length: Size = 70
     """time steps of a window"""
     jitter: float = 0.0
     """standard deviation of random window lengths (AWD-LSTM: 5); 0: all alike"""
     halved: float = 0.05
     """how often a random window is drawn around half the length"""
-    shortest: int = 5
+    shortest: Size = 5
     """no random window is shorter"""
     beyond: int = 20
     """no random window is longer than `length` + this"""
@@ -83,9 +83,9 @@ class StreamsConfig(Config):
 
 
 class _UnitsConfig(Config):
-    batch: int = 32
+    batch: Size = 32
     """units side by side"""
-    length: int = 128
+    length: Size = 128
     """time steps of a window; longer units go on in the next one, with carried state"""
 
     def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:

@@ -46,9 +46,7 @@ def _scores(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk: int
-    ) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk: int) -> Tensor:
         rows = max(1, chunk // weight.shape[0])
         nll, log_probs = [], None
         for h, y in zip(hidden.split(rows), targets.split(rows), strict=True):

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, cast
 
 from torch import nn
 
-from foretell.config import Config
+from foretell.config import Config, Rate, Size
 from foretell.models.backbone import Backbone
 from foretell.nn.cells import CellChoice
 from foretell.nn.dropout import dropout
@@ -23,15 +23,15 @@ from foretell.types import Hidden, Inputs, State, where_rows
 class DropoutConfig(Config):
     """How much is dropped, and where."""
 
-    embedding: float = 0.0
+    embedding: Rate = 0.0
     """whole words of the embedding"""
-    input: float = 0.0
+    input: Rate = 0.0
     """what enters the first layer"""
-    between: float = 0.0
+    between: Rate = 0.0
     """what goes from layer to layer"""
-    output: float = 0.0
+    output: Rate = 0.0
     """what leaves the last layer"""
-    weight: float = 0.0
+    weight: Rate = 0.0
     """hidden-to-hidden weights (DropConnect), drawn once a window"""
     locked: bool = True
     """one mask for all time steps of a row; false: every element for itself"""
@@ -43,12 +43,12 @@ class RecurrentConfig(Config):
     kind: Literal["recurrent"] = "recurrent"
     cell: CellChoice = LSTMConfig()
     """which recurrent layer"""
-    embedding: int = 400
+    embedding: Size = 400
     """width of the word vectors"""
-    hidden: int = 1150
+    hidden: Size = 1150
     """width of the layers"""
-    layers: int = 3
-    output: int | None = None
+    layers: Size = 3
+    output: Size | None = None
     """width of the last layer; absent: `hidden`"""
     dropout: DropoutConfig = DropoutConfig()
     init_range: float | None = None

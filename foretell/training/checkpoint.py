@@ -109,10 +109,15 @@ def newest(run: Run) -> Checkpoint | None:
     """The latest checkpoint that is intact; half-written ones are cleared away."""
     for rest in run.checkpoints.glob(".step-*"):
         shutil.rmtree(rest, ignore_errors=True)
-    for path in sorted(run.checkpoints.glob("step-*"), reverse=True):
+    for path in reversed(in_order(run)):
         if Checkpoint(path).intact():
             return Checkpoint(path)
     return None
+
+
+def in_order(run: Run) -> list[Path]:
+    """The folders of all checkpoints, oldest first."""
+    return sorted(run.checkpoints.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def prune(run: Run, keep: int) -> None:
@@ -121,7 +126,7 @@ def prune(run: Run, keep: int) -> None:
     for name in ("best", "last"):
         if (run.checkpoints / f"{name}.json").exists():
             named.add(pointed(run, name)[0].path)
-    for path in sorted(run.checkpoints.glob("step-*"))[: -keep or None]:
+    for path in in_order(run)[: -keep or None]:
         if path not in named:
             shutil.rmtree(path, ignore_errors=True)
 

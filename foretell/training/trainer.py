@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from foretell.config import Amount, Config
+from foretell.config import Amount, Config, Size
 from foretell.data.streams import Windows
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import Averager
@@ -38,7 +38,7 @@ class TrainingConfig(Config):
 
     gradient_clip: float | None = None
     """scale the gradient down to this norm"""
-    micro_batches: int = 1
+    micro_batches: Size = 1
     """split the rows of a batch into so many parts, one after the other: less memory, the same step"""
     precision: Literal["fp32", "bf16"] = "fp32"
     """what matrix products are computed in; weights and sums stay fp32"""
@@ -309,7 +309,7 @@ class Trainer:
         """A checkpoint of everything, and the names `last` and, if it is, `best` on it."""
         stage, position = self.stage, self.position
         position.finished = bool(self.stopped)
-        names = [name for name, _ in stage.objective.named_parameters()]
+        names = trained_names(stage.objective)
         facts = {"step": position.step, "weights": "averaged" if stage.averager.means else "raw"}
         pointers = {"last": facts} | ({"best": {**facts, "loss": position.best}} if improved else {})
         saved = checkpoint.save(
@@ -349,7 +349,7 @@ class Trainer:
             stage.schedule.load_state_dict(record["schedule"])
         if "averager" in parts:
             averaged = saved.tensors("averaged")
-            names = [name for name, _ in stage.objective.named_parameters()]
+            names = trained_names(stage.objective)
             means = [averaged[name].to(self.device) for name in names] if averaged else []
             stage.averager.load_state_dict(record["averager"], means)
             self.window = Window(**record["window"])
@@ -370,6 +370,11 @@ def step_seed(seed: int, step: int) -> int:
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
     z = (z ^ z >> 27) * 0x94D049BB133111EB & (2**64 - 1)
     return (z ^ z >> 31) >> 1
+
+
+def trained_names(objective: Objective) -> list[str]:
+    """The parameters that are trained, in the order that optimiser and averager know them."""
+    return [name for name, parameter in objective.named_parameters() if parameter.requires_grad]
 
 
 def weights(objective: Objective) -> dict[str, Tensor]:

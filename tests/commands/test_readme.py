@@ -33,7 +33,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "README.md").write_bytes(README.read_bytes())
     text = folder / "text.txt"
     text.write_text("".join(f"line {i} of a short text, number {i * i}\n" for i in range(2000)))
-    run(folder, ["train", "demo", "limit=3steps", f"data.corpus={text}", "data.tokenizer.size=300", "--out", "runs/demo"])
+    run(
+        folder,
+        ["train", "demo", "limit=3steps", f"data.corpus={text}", "data.tokenizer.size=300", "--out", "runs/demo"],
+    )
     return folder
 
 

@@ -25,9 +25,7 @@ def modules() -> dict[str, ast.Module]:
     paths = sorted(PACKAGE.rglob("*.py"))
     if not paths:
         pytest.skip("the package is still empty")
-    return {
-        str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8")) for path in paths
-    }
+    return {str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
 
 
 # The package
@@ -38,9 +36,7 @@ def test_every_module_says_what_it_is_for(modules: dict[str, ast.Module]) -> Non
 
 
 def test_no_file_is_over_500_lines(modules: dict[str, ast.Module]) -> None:
-    lengths = {
-        path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in modules
-    }
+    lengths = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in modules}
     assert {path: length for path, length in lengths.items() if length > 500} == {}
 
 
@@ -181,22 +177,16 @@ def test_bootstrap_never_downloads_cuda_unasked(
     assert bootstrap.torch_source(answer, cuda=cuda, index=index) == source
 
 
-@pytest.mark.parametrize(
-    "package", ["nvidia-cudnn-cu13", "NVIDIA-NCCL-cu13", "cuda-toolkit", "triton"]
-)
+@pytest.mark.parametrize("package", ["nvidia-cudnn-cu13", "NVIDIA-NCCL-cu13", "cuda-toolkit", "triton"])
 def test_bootstrap_knows_cuda_when_it_sees_it(bootstrap: ModuleType, package: str) -> None:
     assert bootstrap.brings_cuda(report("torch", package))
 
 
-def test_bootstrap_stops_with_the_two_ways_on(
-    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bootstrap_stops_with_the_two_ways_on(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FORETELL_TORCH_INDEX", raising=False)
     monkeypatch.setattr(bootstrap, "gpu_is_visible", lambda: False)
     monkeypatch.setattr(bootstrap, "dry_run", lambda requirement: CUDA_BUILD)
-    monkeypatch.setattr(
-        bootstrap, "pip", lambda *arguments: pytest.fail("nothing may be installed")
-    )
+    monkeypatch.setattr(bootstrap, "pip", lambda *arguments: pytest.fail("nothing may be installed"))
     with pytest.raises(SystemExit, match=r"FORETELL_TORCH_INDEX.*--cuda"):
         bootstrap.install_torch("torch>=2", cuda=False)
 
@@ -208,16 +198,12 @@ def test_bootstrap_does_not_trust_the_index_blindly(
     monkeypatch.setenv("FORETELL_TORCH_INDEX", INDEX)
     monkeypatch.setattr(bootstrap, "gpu_is_visible", lambda: False)
     monkeypatch.setattr(bootstrap, "dry_run", lambda *arguments: answer)
-    monkeypatch.setattr(
-        bootstrap, "pip", lambda *arguments: pytest.fail("nothing may be installed")
-    )
+    monkeypatch.setattr(bootstrap, "pip", lambda *arguments: pytest.fail("nothing may be installed"))
     with pytest.raises(SystemExit, match="no CPU build of torch>=2 by way of FORETELL_TORCH_INDEX"):
         bootstrap.install_torch("torch>=2", cuda=False)
 
 
-def test_bootstrap_leaves_a_torch_that_fits_alone(
-    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bootstrap_leaves_a_torch_that_fits_alone(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "gpu_is_visible", lambda: False)
     monkeypatch.setattr(bootstrap, "dry_run", lambda requirement: NOTHING_MISSING)
     monkeypatch.setattr(bootstrap, "pip", lambda *arguments: pytest.fail("nothing is missing"))
