@@ -1,8 +1,8 @@
 """One training step of AWD-LSTM at the published Penn Treebank size, through foretell's own trainer.
 
 The work: vocabulary 10,000, embedding 400, LSTMs 400 -> 1150 -> 1150 -> 400, tied head with bias, 20 rows x 70 random
-tokens with carried state; all dropouts, both penalties, clipping at 0.25 and SGD as in recipes/awd-lstm-ptb.toml; windows
-of fixed length. Prints one JSON line with the median seconds of a step.
+tokens with carried state; all dropouts, both penalties, clipping at 0.25 and SGD as in recipes/awd-lstm-ptb.toml;
+windows of fixed length. Prints one JSON line with the median seconds of a step.
 
     python benchmarks/awd_lstm_step.py [--steps 5] [--threads 2] [--profile]
 
