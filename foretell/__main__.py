@@ -18,9 +18,10 @@ def main() -> None:
 def prepare_process() -> None:
     """What has to be set before anything loads torch; a user's own settings stay."""
     keep_freed_memory()
-    # note: idle OpenMP threads spin by default; beside any other busy process the spinning takes the core that the
-    # slowest thread needs, and training becomes several times slower (docs/results.md)
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # note: idle OpenMP threads spin for long by default; beside any other busy process the spinning takes the core that
+    # the slowest thread needs, and training becomes several times slower (docs/results.md). Here they soon go to sleep.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 if __name__ == "__main__":

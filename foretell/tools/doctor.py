@@ -43,7 +43,7 @@ __all__ = ["examine_corpus", "examine_machine", "examine_run", "render"]
 
 TORCH_FROM, TORCH_BELOW = (2, 11), (2, 14)  # as pyproject.toml has it
 LITTLE = 2 << 30  # bytes of disk or memory
-SETTINGS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "KMP_BLOCKTIME", "LD_PRELOAD")
+SETTINGS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "KMP_BLOCKTIME", "LD_PRELOAD")
 
 
 def examine_machine(quick: bool = False) -> Tree:
