@@ -60,9 +60,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument(
-        "--dev", action="store_true", help="also install what tests and linters need"
-    )
+    parser.add_argument("--dev", action="store_true", help="also install what tests and linters need")
     parser.add_argument(
         "--cuda",
         action="store_true",
@@ -143,9 +141,7 @@ def install_torch(requirement: str, *, cuda: bool) -> None:
         )
 
 
-def torch_source(
-    report: dict[str, Any] | None, *, cuda: bool, index: str
-) -> Literal["usual", "index", "nowhere"]:
+def torch_source(report: dict[str, Any] | None, *, cuda: bool, index: str) -> Literal["usual", "index", "nowhere"]:
     """Decide where torch comes from: where pip usually looks, the index of CPU builds, or nowhere.
 
     `report` is pip's account of what it would install, None where it found nothing or was not
