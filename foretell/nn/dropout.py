@@ -17,16 +17,16 @@ def keep_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
     """A mask of zeros and 1 / (1 - rate) with expectation 1, of like's dtype and device.
 
     Drawn from torch's generator. On a CPU that only seeds a faster one, which makes sixteen bits an element: weight
-    drop needs as many random numbers as there are recurrent weights, at every step. The rate is then a multiple of
-    2**-16, and the scale that of the rate in force.
+    drop needs as many random numbers as there are recurrent weights, at every step. The rate in force is then the
+    multiple of 2**-16 next to the one asked for.
     """
     if like.device.type != "cpu" or torch.compiler.is_compiling():
         return (torch.rand(shape, device=like.device) >= rate).to(like.dtype).mul_(1 / (1 - rate))
-    size, dropped = math.prod(shape), round(rate * 2**16)
+    size = math.prod(shape)
     seed = int(torch.randint(2**63 - 1, ()))
     bits = np.random.SFC64(seed).random_raw(-(-size // 4)).view(np.int16)[:size]
-    keep = torch.from_numpy(bits).view(shape) >= dropped - 2**15
-    return keep.to(like.dtype).mul_(2**16 / (2**16 - dropped))
+    keep = torch.from_numpy(bits).view(shape) >= round(rate * 2**16) - 2**15
+    return keep.to(like.dtype).mul_(1 / (1 - rate))
 
 
 def dropout(inputs: Tensor, rate: float, training: bool, locked: bool) -> Tensor:
