@@ -51,7 +51,8 @@ def test_locked_dropout_is_shared_over_time_only(rate: float) -> None:
 def test_plain_dropout_is_not_shared(rate: float) -> None:
     dropped = dropout(torch.ones(40, 7, 50), rate, training=True, locked=False)
     assert_share(dropped, rate, 40 * 7 * 50)
-    assert len(dropped.flatten(0, 1).unique(dim=0)) == 40 * 7
+    # shared masks would make 40; of masks that keep nearly all, a few agree by chance (0.9 ** 50 keep everything)
+    assert len(dropped.flatten(0, 1).unique(dim=0)) > 40 * 6
 
 
 @pytest.mark.parametrize("rate", RATES)
