@@ -25,6 +25,7 @@ from foretell.data.corpus import Corpus, open_corpus
 from foretell.data.encoding import Ids, Tokenizer, load_tokenizer
 from foretell.data.tokenizer import FileConfig, TokenizerConfig
 from foretell.data.writing import META, POINT, TOKENIZER, Counts, build, exclusive, write_json
+from foretell.run import sync_folder
 
 FORMAT = 1
 Offsets = npt.NDArray[np.int64]
@@ -251,16 +252,6 @@ def publish(partial: Path, out: Path) -> None:
         out.rmdir()  # it is empty, or `existing` had refused it
     partial.rename(out)
     sync_folder(out.absolute().parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Write the folder's entries to disk, where the platform can."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def ignore(split: str, size: int, tokens: int) -> None:

@@ -87,8 +87,8 @@ def total(scorer: Scorer, windows: Windows, device: torch.device) -> Totals:
     for k in range(len(windows)):
         batch = windows[k]
         state = None if batch.starts_anew else state
-        tokens += int((batch.targets != IGNORED).sum())
         valid = batch.targets != IGNORED
+        tokens += int(valid.sum())
         batch = batch.to(device)
         scores, state = scorer.score(batch.inputs, batch.targets, state)
         nats -= float(scores.logp.sum())
