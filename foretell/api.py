@@ -20,7 +20,8 @@ from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.store import Split, Store, prepare, prepared
 from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig, Windows
 from foretell.evaluate.generate import Sampling, generate
-from foretell.evaluate.scoring import NeuralScorer, metrics, total
+from foretell.evaluate.scoring import NeuralScorer, Scorer, metrics, total
+from foretell.models.ngram import NGram, NGramConfig
 from foretell.objectives.objective import Objective
 from foretell.recipe import Recipe, StageConfig, load_recipe
 from foretell.run import Record, Run, peak_memory, write_atomic
@@ -87,6 +88,9 @@ def run_recipe(
             write_atomic(run.tokenizer_file, (store.path / "tokenizer.json").read_bytes())
         if number > position.stage or position.finished:
             position = Position(stage=number, step=position.step)
+        if isinstance(settings.model, NGramConfig):
+            fit(run, settings, settings.model, store, monitor)
+            break
         torch.manual_seed(settings.seed)
         stage = build_stage(stage_config, settings, store, load_tokenizer(run.tokenizer_file), place)
         trainer = Trainer(run, stage, position, seed=settings.seed, monitor=monitor)
@@ -95,6 +99,28 @@ def run_recipe(
         if ending == "interrupted":
             raise Interrupted(run)
     return load(run.path, device=place)
+
+
+def fit(run: Run, recipe: Recipe, config: NGramConfig, store: Store, monitor: Monitor) -> None:
+    """The one branch for models that are counted, not trained by gradient: all at once, saved when done."""
+    begin, tokenizer = time.monotonic(), load_tokenizer(run.tokenizer_file)
+    text, valid = store.split("train"), store.split("valid")
+    anew = {"documents": text.documents, "lines": text.lines}.get(recipe.data.batches.kind, np.zeros(0, dtype=np.int64))
+    monitor.say(f"counting n-grams of {text.counts.tokens:,} tokens")
+    model = config.fit(text.tokens, np.asarray(anew[:-1]), tokenizer.boundary, tokenizer.size)
+    for report in model.reports:
+        monitor.say(str(report))
+    place = {"stage": "counting", "step": 0, "epoch": 1.0}
+    counted = {"tokens": text.counts.tokens, "seconds": time.monotonic() - begin}
+    run.append({"kind": "fit", **place, **counted, "orders": [vars(report) for report in model.reports]})
+    windows = evaluation_windows(recipe, valid, tokenizer.boundary, recipe.evaluation.columns)
+    measured = metrics(total(model, windows, torch.device("cpu")), valid)
+    run.append({"kind": "valid", **place, **measured})
+    monitor.say(f"validation perplexity {measured['perplexity']:.2f}  {measured['bits_per_byte']:.4f} bits/byte")
+    facts = {"step": 0, "weights": "raw"}
+    pointers = {"last": facts, "best": {**facts, "loss": measured["loss"]}}
+    record = {"pointers": pointers, "position": vars(Position(finished=True))}
+    checkpoint.point_to(run, checkpoint.save(run, 0, {"model": model.tensors()}, record))
 
 
 def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) -> None:
@@ -200,21 +226,34 @@ class Trained:
             raise ConfigError(f"{self.checkpoint.path} is damaged; use another checkpoint with --which last")
         self.weights = self.checkpoint.result()
         _, self.settings = self.recipe.resolved_stages()[self.checkpoint.record()["position"]["stage"]]
+        self.model: Objective | NGram
+        if isinstance(self.settings.model, NGramConfig):
+            self.model = NGram.load(self.weights, self.tokenizer.boundary)
+            return
         with torch.device(device):
-            self.objective: Objective = self.settings.build(self.tokenizer.size)
-        load_weights(self.objective, self.weights)
-        self.objective.eval().requires_grad_(False)
+            objective = self.settings.build(self.tokenizer.size)
+        load_weights(objective, self.weights)
+        self.model = objective.eval().requires_grad_(False)
+
+    @property
+    def objective(self) -> Objective:
+        """What was trained by gradient; a `ConfigError` for a model that was counted."""
+        if isinstance(self.model, NGram):
+            raise ConfigError(f"{self.run.path} is an n-gram model: it has no hidden vectors; name another run")
+        return self.model
 
     @property
     def parameters(self) -> int:
-        """How many numbers were trained; shared ones count once."""
-        return sum(p.numel() for p in self.objective.parameters())
+        """How many numbers were trained or counted; shared ones count once."""
+        if isinstance(self.model, NGram):
+            return self.model.parameters
+        return sum(p.numel() for p in self.model.parameters())
 
     def summary(self) -> Record:
         """The validation record of this checkpoint, with what it cost."""
         records = list(self.run.metrics())
         valid = [r for r in records if r["kind"] == "valid" and r["step"] == self.facts["step"]]
-        trained = [r for r in records if r["kind"] == "train"]
+        trained = [r for r in records if r["kind"] in ("train", "fit")]
         seconds = sum({r["stage"]: r["seconds"] for r in trained}.values())
         tokens = sum({r["stage"]: r["tokens"] for r in trained}.values())
         return {
@@ -228,8 +267,10 @@ class Trained:
             "peak_memory_bytes": peak_memory(),
         }
 
-    def scorer(self, *, ranks: bool = True) -> NeuralScorer:
+    def scorer(self, *, ranks: bool = True) -> Scorer:
         """The model as a scorer."""
+        if isinstance(self.model, NGram):
+            return self.model
         return NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
 
     def evaluate(self, split: str = "test", *, batch: int | None = None, columns: int = 1) -> Record:

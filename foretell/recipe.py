@@ -17,6 +17,7 @@ from foretell.config import Amount, Config, ConfigError, Tree
 from foretell.data.streams import BatchesChoice, StreamsConfig
 from foretell.data.tokenizer import BPEConfig, TokenizerChoice
 from foretell.models.choice import ModelChoice
+from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.nn.heads import FullHeadConfig, HeadChoice
 from foretell.objectives.causal import CausalConfig
@@ -86,6 +87,10 @@ class Recipe(Config):
 
     def build(self, vocabulary: int) -> Objective:
         """The objective with its model and head, freshly initialised, for so many tokens."""
+        if isinstance(self.model, NGramConfig):
+            raise ConfigError(
+                "an n-gram model is counted: it has no hidden vectors and no gradient; name another model"
+            )
         backbone = self.model.build(vocabulary)
         head = self.head.build(backbone.dim, vocabulary, backbone.embedding)
         return self.objective.build(backbone, head)

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from foretell.config import Config
 from foretell.models.backbone import Backbone
-from foretell.models.choice import ModelChoice
+from foretell.models.choice import BackboneChoice
 from foretell.types import Hidden, Inputs, select_rows
 
 VOCABULARY, ROWS, STEPS = 11, 5, 7
-MODELS = list(small_models(ModelChoice))
+MODELS = list(small_models(BackboneChoice))
 every_model = pytest.mark.parametrize("model", MODELS, ids=name_of)
 
 
@@ -44,7 +44,7 @@ def carried(backbone: Backbone) -> tuple[object, ...]:
 
 
 def test_every_kind_of_model_is_here() -> None:
-    assert {type(model) for model in MODELS} == set(members(ModelChoice))
+    assert {type(model) for model in MODELS} == set(members(BackboneChoice))
 
 
 @every_model
@@ -150,7 +150,7 @@ def test_the_seed_determines_the_weights(model: Config) -> None:
 
 DROPPING = list(
     small_models(
-        ModelChoice,
+        BackboneChoice,
         dropout=dict(embedding=0.3, input=0.3, between=0.3, output=0.3, weight=0.5),
     )
 )

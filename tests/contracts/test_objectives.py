@@ -21,7 +21,7 @@ from outside import CosineHeadConfig, PairsConfig, TwofoldConfig
 
 import foretell
 from foretell.config import Config, ConfigError
-from foretell.models.choice import ModelChoice
+from foretell.models.choice import BackboneChoice
 from foretell.nn.heads import FullHeadConfig, HeadChoice
 from foretell.objectives.causal import CausalConfig
 from foretell.objectives.choice import ObjectiveChoice
@@ -32,7 +32,7 @@ from foretell.training.trainer import step_seed
 
 VOCABULARY = 11
 OUTSIDE_MODEL, OUTSIDE_HEAD, OUTSIDE_OBJECTIVE = PairsConfig(), CosineHeadConfig(), TwofoldConfig()
-MODELS = [*small_models(ModelChoice), OUTSIDE_MODEL]
+MODELS = [*small_models(BackboneChoice), OUTSIDE_MODEL]
 HEADS = [*map(small, members(HeadChoice)), OUTSIDE_HEAD]
 OBJECTIVES = [*map(small, members(ObjectiveChoice)), OUTSIDE_OBJECTIVE]
 

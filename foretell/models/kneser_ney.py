@@ -1,0 +1,333 @@
+"""Interpolated modified Kneser-Ney estimation of n-gram probabilities, vectorised.
+
+Chen and Goodman 1999, with the conventions of KenLM (Heafield et al. 2013). The boundary token is both: `</s>` where
+it is predicted, `<s>` where it is context, and no context reaches beyond it.
+
+All orders come from one sort. An n-gram is written backwards (the predicted word, the word before it, ...), so in the
+sorted rows every shorter n-gram is a stretch of rows that begin alike, and the number of different words seen before
+it, which is what lower orders count instead of occurrences, is the number of stretches inside that stretch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretell.config import ConfigError
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Singles = NDArray[np.float32]
+Whole = NDArray[np.int32] | NDArray[np.int64]
+Keys = list[NDArray[np.uint64]]
+
+CHUNK = 1 << 22  # tokens counted at once: memory depends on the number of different n-grams, not on the text's length
+FALLBACK = (0.5, 1.0, 1.5)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Different n-grams of the highest order, each beginning of a text padded, sorted backwards, with occurrences."""
+
+    keys: Keys
+    """[R] each: the words last to first, shifted by one and packed; 0 stands for nothing (before a beginning)"""
+    occurrences: Ints
+    """[R]"""
+    order: int
+    bits: int
+    """of a packed word"""
+
+    def column(self, number: int) -> NDArray[np.uint32]:
+        """[R] the word `number` places before the last, shifted by one; 0 where there is none."""
+        place, within = divmod(number, 64 // self.bits)
+        shift = 64 - self.bits * (within + 1)
+        return (self.keys[place] >> np.uint64(shift) & np.uint64((1 << self.bits) - 1)).astype(np.uint32)
+
+
+def count(tokens: NDArray[np.unsignedinteger], starts: Ints, boundary: int, vocabulary: int, order: int) -> Counts:
+    """The n-grams of a text.
+
+    tokens [N]; `starts` are places in it where the context begins anew, beside those after a boundary token.
+    """
+    bits = vocabulary.bit_length()  # ids shifted by one run up to `vocabulary`
+    runs: list[tuple[Keys, Ints]] = []
+    for begin in range(0, len(tokens), CHUNK):
+        keys = backwards(tokens, starts, boundary, order, bits, begin, min(begin + CHUNK, len(tokens)))
+        runs.append(distinct(keys, np.ones(len(keys[0]), dtype=np.int64)))
+        while len(runs) > 1 and 2 * len(runs[-1][1]) > len(runs[-2][1]):  # like sizes: each row moves few times
+            merge_last(runs)
+    while len(runs) > 1:
+        merge_last(runs)
+    if not runs:
+        raise ConfigError("the training split has no tokens; give it some text")
+    keys, occurrences = runs[0]
+    return Counts(keys, occurrences, order, bits)
+
+
+def backwards(
+    tokens: NDArray[np.unsignedinteger], starts: Ints, boundary: int, order: int, bits: int, begin: int, end: int
+) -> Keys:
+    """The n-gram that ends at each place from `begin` to `end`, packed last word first."""
+    left = max(0, begin - order)
+    text = tokens[left:end].astype(np.uint64)
+    anew = np.zeros(len(text), dtype=bool)
+    anew[0] = left == 0
+    anew[1:] = text[:-1] == boundary
+    inside = starts[np.searchsorted(starts, left) : np.searchsorted(starts, end)]
+    anew[inside - left] = True
+
+    per_key = 64 // bits
+    keys = [np.zeros(end - begin, dtype=np.uint64) for _ in range(-(-order // per_key))]
+    alive = np.ones(end - begin, dtype=bool)
+    places = np.arange(begin - left, end - left)
+    for number in range(order):
+        at = places - number  # the word `number` places before the last; one after `at` is known to be no beginning
+        word = text[np.maximum(at, 0)] + np.uint64(1)
+        if number > 0:
+            word[anew[np.maximum(at + 1, 0)]] = boundary + 1
+        word[~alive] = 0
+        place, within = divmod(number, per_key)
+        keys[place] |= word << np.uint64(64 - bits * (within + 1))
+        if number > 0:
+            alive &= ~anew[np.maximum(at + 1, 0)]
+    return keys
+
+
+def newest_word(tokens: NDArray[np.unsignedinteger], boundary: int, vocabulary: int) -> int:
+    """The word whose first occurrence in a text [N] comes last."""
+    first = np.full(vocabulary, -1, dtype=np.int64)
+    for begin in reversed(range(0, len(tokens), CHUNK)):
+        text = tokens[begin : begin + CHUNK]
+        first[text[::-1]] = np.arange(
+            begin + len(text) - 1, begin - 1, -1
+        )  # of equal ones the earliest is written last
+    first[boundary] = -1
+    return int(first.argmax())
+
+
+def distinct(keys: Keys, occurrences: Ints) -> tuple[Keys, Ints]:
+    """Rows sorted, equal ones added up; `keys` is emptied on the way, so that nothing is held twice."""
+    order = np.lexsort(keys[::-1]) if len(keys) > 1 else np.argsort(keys[0], kind="stable")
+    for i in range(len(keys)):
+        keys[i] = keys[i][order]
+    occurrences = occurrences[order]
+    del order
+    begin = np.flatnonzero(changes(keys))
+    occurrences = np.add.reduceat(occurrences, begin)
+    return [keys.pop(0)[begin] for _ in range(len(keys))], occurrences
+
+
+def merge_last(runs: list[tuple[Keys, Ints]]) -> None:
+    """The last two sets of counts become one."""
+    (one, one_occurs), (other, other_occurs) = runs.pop(), runs.pop()
+    keys = [np.concatenate([one.pop(0), other.pop(0)]) for _ in range(len(one))]
+    runs.append(distinct(keys, np.concatenate([one_occurs, other_occurs])))
+
+
+def changes(columns: Sequence[NDArray[np.unsignedinteger]]) -> Bools:
+    """[R] whether a row differs from the one before it."""
+    new = np.zeros(len(columns[0]), dtype=bool)
+    new[:1] = True
+    for column in columns:
+        new[1:] |= column[1:] != column[:-1]
+    return new
+
+
+# --- the n-grams of each order --------------------------------------------------------------------
+
+
+@dataclass
+class Level:
+    """All n-grams of one order, those with the same last words beside one another.
+
+    An n-gram's *shorter* n-gram is itself without its first word, its *context* itself without its last word; both are
+    of the order below.
+    """
+
+    first: NDArray[np.int32]
+    """[M] the first word"""
+    shorter: NDArray[np.int32]
+    """[M] index in the level below"""
+    context: NDArray[np.int32]
+    """[M] index in the level below"""
+    occurrences: Whole
+    """[M]"""
+    adjusted: Whole
+    """[M] how many different words come before it; occurrences where none can: highest order, after a boundary"""
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def keep(self, kept: Bools, new_index: NDArray[np.int32]) -> Level:
+        """Only some of them; `new_index` tells where those of the level below have gone."""
+        return Level(
+            self.first[kept],
+            new_index[self.shorter[kept]],
+            new_index[self.context[kept]],
+            self.occurrences[kept],
+            self.adjusted[kept],
+        )
+
+
+def levels(counts: Counts, vocabulary: int) -> list[Level]:
+    """The n-grams of every order, from one word up. Words are their own index in the first level, seen or not."""
+    total = np.concatenate([[0], np.cumsum(counts.occurrences)])
+    small = np.int32 if total[-1] < 1 << 31 else np.int64
+    rows = len(counts.occurrences)
+    new = np.zeros(rows, dtype=bool)
+    new[0] = True
+    found: list[Level] = []
+    index = np.zeros(rows, dtype=np.int32)  # of each row's n-gram in the level below
+    ends_below = begins_below = np.zeros(0, dtype=small)
+    for number in range(counts.order):
+        column = counts.column(number)
+        new[1:] |= column[1:] != column[:-1]
+        edges = np.append(np.flatnonzero(new), rows).astype(small)
+        real = column[edges[:-1]] > 0
+        begin, end = edges[:-1][real], edges[1:][real]
+        if found:  # the level below counts different words before it, now that these are known
+            before = np.searchsorted(begin, ends_below) - np.searchsorted(begin, begins_below)
+            below = found[-1].adjusted = found[-1].occurrences.copy()
+            seen = before > 0
+            if number == 1:
+                words = counts.column(0)[begins_below].astype(np.int64) - 1
+                below[words[seen]] = before[seen]
+            else:
+                below[seen] = before[seen]
+        first = column[begin].astype(np.int32) - 1
+        occurrences = (total[end] - total[begin]).astype(small)
+        if number == 0:
+            level = _words(first, occurrences, vocabulary)
+            index[:] = counts.column(0).astype(np.int32) - 1
+        else:
+            shorter = index[begin]
+            # the context is found through the shorter n-gram's own context: that one with one more word before it
+            context = found[-1].context[shorter] if number > 1 else None
+            level = Level(first, shorter, _contexts(found, context, first, vocabulary), occurrences, occurrences)
+            index = (np.cumsum(new & (column > 0)) - 1).astype(np.int32)  # rows without such an n-gram are never asked
+        found.append(level)
+        begins_below, ends_below = begin, end
+    return found
+
+
+def _words(first: NDArray[np.int32], occurrences: Whole, vocabulary: int) -> Level:
+    everything = np.zeros(vocabulary, dtype=occurrences.dtype)
+    everything[first] = occurrences
+    none = np.zeros(vocabulary, dtype=np.int32)
+    return Level(np.arange(vocabulary, dtype=np.int32), none, none, everything, everything)
+
+
+def _contexts(
+    found: list[Level], context: NDArray[np.int32] | None, first: NDArray[np.int32], vocabulary: int
+) -> NDArray[np.int32]:
+    if context is None:  # two words: the context is the first one
+        return first.copy()
+    below = found[-1]
+    keys = below.shorter.astype(np.int64) * vocabulary + below.first
+    found_at = np.empty(len(first), dtype=np.int32)
+    for begin in range(0, len(first), CHUNK):
+        part = slice(begin, begin + CHUNK)
+        found_at[part] = np.searchsorted(keys, context[part].astype(np.int64) * vocabulary + first[part])
+    return found_at
+
+
+# --- probabilities --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OrderReport:
+    """What was done for one order."""
+
+    order: int
+    ngrams: int
+    """kept"""
+    pruned: int
+    counts_of_counts: tuple[int, int, int, int]
+    """how many n-grams have an adjusted count of 1, 2, 3, 4"""
+    discounts: tuple[float, float, float]
+    """subtracted from counts of 1, 2, 3 and more"""
+    fallback: str = ""
+    """why the discounts are not those of the formula; empty: they are"""
+
+    def __str__(self) -> str:
+        pruned = f" ({self.pruned:,} pruned)" if self.pruned else ""
+        why = f" set, as {self.fallback}" if self.fallback else ""
+        numbers = ", ".join(f"{discount:.3f}" for discount in self.discounts)
+        return f"order {self.order}: {self.ngrams:,} n-grams{pruned}, discounts {numbers}{why}"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Probabilities in the form of an ARPA file: p(w | h) of the n-grams there are, back-off weights for the rest."""
+
+    levels: list[Level]
+    logp: list[Singles]
+    """[M] of each level, natural logarithm"""
+    backoff: list[Singles]
+    """[M] of each level but the highest, natural logarithm; 0 for n-grams that are no context"""
+    reports: list[OrderReport] = field(default_factory=list)
+
+
+def discounts(counts_of_counts: Sequence[int], fallback: Sequence[float]) -> tuple[tuple[float, float, float], str]:
+    """D_k = k - (k + 1) Y n_{k+1} / n_k, Y = n_1 / (n_1 + 2 n_2); the fallback and why, where that is no discount."""
+    given = (float(fallback[0]), float(fallback[1]), float(fallback[2]))
+    for k, number in enumerate(counts_of_counts[:3], 1):
+        if number == 0:
+            return given, f"no n-gram has the count {k}"
+    n1, n2, n3, n4 = counts_of_counts
+    y = n1 / (n1 + 2 * n2)
+    found = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
+    for k, discount in enumerate(found, 1):
+        if not 0 <= discount <= k:
+            return given, f"the discount for the count {k} would be {discount:.3f}"
+    return found, ""
+
+
+def estimate(
+    found: list[Level], prune: Sequence[int], fallback: Sequence[float] = FALLBACK, omitted: int | None = None
+) -> Estimate:
+    """Interpolated modified Kneser-Ney probabilities of all orders.
+
+    `prune[k]`: n-grams of order k + 1 that occur so often or less are left to back-off (KenLM's `--prune`).
+    `omitted`: a word left out of the counts of counts.
+    """
+    kept_levels: list[Level] = []
+    logp: list[Singles] = []
+    backoff: list[Singles] = []
+    reports = []
+    vocabulary = len(found[0])
+    p_below: Floats = np.array([])
+    new_index = np.arange(vocabulary, dtype=np.int32)
+    everything_kept = True
+    for number, level in enumerate(found):
+        kept = level.occurrences > prune[number] if number > 0 else np.ones(vocabulary, dtype=bool)
+        histogram = np.bincount(np.minimum(level.adjusted, 5), minlength=6)
+        if number == 0 and omitted is not None:
+            histogram[min(level.adjusted[omitted], 5)] -= 1
+        n1, n2, n3, n4 = (int(n) for n in histogram[1:5])
+        chosen, why = discounts((n1, n2, n3, n4), fallback)
+        discount = np.array([0.0, *chosen])[np.minimum(level.adjusted, 3)]
+        freed = np.where(kept, discount, level.adjusted)  # [M] what back-off gets: all of what is pruned
+        if number == 0:
+            total = float(level.adjusted.sum())
+            p = (level.adjusted - discount) / total + freed.sum() / total / vocabulary
+        else:
+            contexts = len(found[number - 1])
+            totals = np.bincount(level.context, weights=level.adjusted, minlength=contexts)
+            gamma = np.bincount(level.context, weights=freed, minlength=contexts)
+            np.divide(gamma, totals, out=gamma, where=totals > 0)
+            gamma[totals == 0] = 1.0
+            p = (level.adjusted - discount) / totals[level.context] + gamma[level.context] * p_below[level.shorter]
+            backoff.append(np.log(gamma)[new_index >= 0].astype(np.float32))
+        pruned = len(level) - int(kept.sum())
+        reports.append(OrderReport(number + 1, len(level) - pruned, pruned, (n1, n2, n3, n4), chosen, why))
+        logp.append(np.log(p[kept]).astype(np.float32))
+        everything_kept = everything_kept and pruned == 0
+        kept_levels.append(level if everything_kept else level.keep(kept, new_index))
+        new_index = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
+        p_below = p
+    return Estimate(kept_levels, logp, backoff, reports)

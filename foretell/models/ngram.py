@@ -1,0 +1,247 @@
+"""n-gram models: a language model that is counted, not trained by gradient.
+
+The model is a trie of n-grams written backwards (the predicted word first), as in KenLM: walking from a word through
+those before it finds the longest n-gram there is, for all positions of a text at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import model_validator
+from torch import Tensor
+
+from foretell.config import Config
+from foretell.models import kneser_ney
+from foretell.models.kneser_ney import Estimate, Floats, Ints, OrderReport
+from foretell.types import IGNORED, Inputs, Scores, State
+
+BLOCK = 1 << 24  # probabilities held at once where whole distributions are needed
+
+
+class NGramConfig(Config):
+    """n-grams with interpolated modified Kneser-Ney smoothing."""
+
+    kind: Literal["ngram"] = "ngram"
+    order: int = 5
+    """words in the longest n-gram, 1 to 7: the context is one less"""
+    prune: tuple[int, ...] = ()
+    """leave out n-grams that occur so often or less, by order from one word up; the last number holds for the rest"""
+    fallback: tuple[float, float, float] = kneser_ney.FALLBACK
+    """discounts for counts of 1, 2, 3 and more where the text does not allow to estimate them"""
+    omit_newest: bool = True
+    """as KenLM does, leave the word that is new last in the text out of the counts of counts; false: as published"""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if not 1 <= self.order <= 7:
+            raise ValueError(f"order is {self.order}; it has to be 1 to 7")
+        if list(self.prune) != sorted(self.prune) or len(self.prune) > self.order or min(self.prune, default=0) < 0:
+            raise ValueError(f"prune is {list(self.prune)}; give at most {self.order} numbers that do not fall")
+        if self.prune and self.prune[0] != 0:
+            raise ValueError("prune begins with the single words, which all stay: its first number has to be 0")
+        if not all(0 <= discount <= k for k, discount in enumerate(self.fallback, 1)):
+            raise ValueError(f"fallback is {list(self.fallback)}; the discount for k has to be 0 to k")
+        return self
+
+    def fit(self, tokens: NDArray[np.unsignedinteger], starts: Ints, boundary: int, vocabulary: int) -> NGram:
+        """The model of a text [N]; `starts` are places in it where the context begins anew."""
+        prune = [*self.prune, *[self.prune[-1] if self.prune else 0] * (self.order - len(self.prune))]
+        counts = kneser_ney.count(tokens, starts, boundary, vocabulary, self.order)
+        found = kneser_ney.levels(counts, vocabulary)
+        del counts
+        omitted = kneser_ney.newest_word(tokens, boundary, vocabulary) if self.omit_newest else None
+        return NGram.of(kneser_ney.estimate(found, prune, self.fallback, omitted), boundary)
+
+
+@dataclass(frozen=True)
+class Order:
+    """The n-grams of one order: [M] each."""
+
+    first: NDArray[np.int32]
+    """the first word"""
+    shorter: NDArray[np.int32]
+    """index, in the order below, of the n-gram without its first word; ascending"""
+    logp: NDArray[np.float32]
+    """natural logarithm of p(last word | the words before it)"""
+    backoff: NDArray[np.float32]
+    """what shorter contexts are scaled by after these words, natural logarithm; empty in the highest order"""
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+class NGram:
+    """A Scorer (see `evaluate.scoring`) whose state is the last words: int64 [B, order - 1]."""
+
+    def __init__(self, orders: Sequence[Order], boundary: int, reports: Sequence[OrderReport] = ()):
+        self.orders, self.boundary, self.reports = list(orders), boundary, list(reports)
+        self.vocabulary = len(self.orders[0])
+        self._keys = [order.shorter.astype(np.int64) * self.vocabulary + order.first for order in self.orders]
+
+    @classmethod
+    def of(cls, found: Estimate, boundary: int) -> NGram:
+        """The model with estimated probabilities."""
+        none = np.zeros(0, dtype=np.float32)
+        orders = [
+            Order(
+                level.first,
+                level.shorter,
+                found.logp[number],
+                found.backoff[number] if number < len(found.backoff) else none,
+            )
+            for number, level in enumerate(found.levels)
+        ]
+        return cls(orders, boundary, found.reports)
+
+    @property
+    def order(self) -> int:
+        """Words in the longest n-gram."""
+        return len(self.orders)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were estimated: probabilities and back-off weights."""
+        return sum(len(order.logp) + len(order.backoff) for order in self.orders)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything to save."""
+        return {
+            f"{number}.{name}": torch.from_numpy(getattr(order, name))
+            for number, order in enumerate(self.orders, 1)
+            for name in ("first", "shorter", "logp", "backoff")
+        }
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], boundary: int) -> NGram:
+        """The inverse of `tensors`."""
+        count = max(int(name.partition(".")[0]) for name in tensors)
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        names = ("first", "shorter", "logp", "backoff")
+        return cls([Order(*(arrays[f"{i}.{name}"] for name in names)) for i in range(1, count + 1)], boundary)
+
+    # --- scoring ----------------------------------------------------------------------------------
+
+    def initial_state(self, rows: int) -> Tensor:
+        """What rows know that have seen nothing: boundaries, behind which no context reaches."""
+        return torch.full((rows, self.order - 1), self.boundary, dtype=torch.int64)
+
+    def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
+        """See `Scorer.score`; ranks are not told."""
+        text, after = self._text(inputs.tokens, inputs.fresh, state)
+        goal = targets.cpu().numpy()
+        words = np.where(goal == IGNORED, 0, goal)
+        logp, _ = self.logp(text, words)
+        logp[goal == IGNORED] = 0.0
+        return Scores(torch.from_numpy(logp).to(targets.device)), after
+
+    def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """See `Scorer.next`."""
+        text, after = self._text(tokens, None, state)
+        return torch.from_numpy(self.distribution(text[:, -self.order :])).to(tokens.device), after
+
+    def _text(self, tokens: Tensor, fresh: Tensor | None, state: State) -> tuple[Ints, Tensor]:
+        """Tokens [B, T] with those of the state before them: [B, order - 1 + T], and the state after them."""
+        before = self.initial_state(len(tokens)) if state is None else state.cpu()
+        if fresh is not None:
+            before = torch.where(fresh.cpu()[:, None], self.initial_state(1), before)
+        text = torch.cat([before, tokens.cpu()], dim=1)
+        return text.numpy(), text[:, text.shape[1] - (self.order - 1) :]
+
+    def logp(self, text: Ints, words: Ints) -> tuple[Floats, NDArray[np.int8]]:
+        """Log-probabilities [B, T] of words [B, T] after the text [B, order - 1 + T], and how long an n-gram was found.
+
+        Before word t stands everything up to text[:, order - 1 + t].
+        """
+        context = self.contexts(text)
+        steps = words.shape[1]
+        node: Ints = words.astype(np.int64)
+        logp = self.orders[0].logp[node].astype(np.float64)
+        length = np.ones(words.shape, dtype=np.int8)
+        here = np.ones(words.shape, dtype=bool)
+        for number in range(1, self.order):
+            before = text[:, self.order - number : self.order - number + steps]  # the word `number` places before
+            if number > 1:  # nothing goes on beyond a boundary
+                here &= text[:, self.order - number + 1 : self.order - number + 1 + steps] != self.boundary
+            node, exists = self.extend(number, node, before)
+            here &= exists
+            backoff = np.where(context[number - 1] < 0, 0.0, self.orders[number - 1].backoff[context[number - 1]])
+            logp = np.where(here, self.orders[number].logp[node], logp + backoff)
+            length[here] = number + 1
+        return logp, length
+
+    def contexts(self, text: Ints) -> list[Ints]:
+        """For each order but the highest the n-gram that ends at each place: its index [B, T], -1: there is none."""
+        steps = text.shape[1] - (self.order - 1)
+        node: Ints = text[:, self.order - 1 :]
+        here = np.ones(node.shape, dtype=bool)
+        found = []
+        for number in range(1, self.order):
+            found.append(np.where(here, node, -1))
+            if number + 1 < self.order:
+                here &= text[:, self.order - number : self.order - number + steps] != self.boundary
+                before = text[:, self.order - 1 - number : self.order - 1 - number + steps]
+                node, exists = self.extend(number, node, before)
+                here &= exists
+        return found
+
+    def extend(self, number: int, node: Ints, before: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+        """N-grams of order `number` with one more word before them: their index, and whether there is such a one."""
+        keys = self._keys[number]
+        wanted = node * self.vocabulary + before
+        at = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
+        return at, keys[at] == wanted if len(keys) else np.zeros(node.shape, dtype=bool)
+
+    # --- whole distributions ----------------------------------------------------------------------
+
+    def distribution(self, text: Ints) -> NDArray[np.float32]:
+        """Log-probabilities [B, V] of every word after the text [B, order - 1 or more]."""
+        text = text[:, -(self.order - 1) :] if self.order > 1 else text[:, :0]
+        logp = np.repeat(self.orders[0].logp[None], len(text), axis=0)
+        if self.order == 1:
+            return logp
+        padded = np.concatenate([np.full((len(text), self.order - 1), self.boundary), text], axis=1)
+        contexts = [found[:, -1] for found in self.contexts(padded)]
+        for number, context in enumerate(contexts, 1):
+            known = np.flatnonzero(context >= 0)
+            logp[known] += self.orders[number - 1].backoff[context[known], None]
+            offsets, ngrams, words = self._followers[number]
+            for row in known:
+                own = slice(offsets[context[row]], offsets[context[row] + 1])
+                logp[row, words[own]] = self.orders[number].logp[ngrams[own]]
+        return logp
+
+    @cached_property
+    def _followers(self) -> list[tuple[Ints, NDArray[np.int32], NDArray[np.int32]]]:
+        """For each order: where each context's n-grams begin in what follows, the n-grams, and their last words."""
+        none = np.zeros(0, dtype=np.int32)
+        found: list[tuple[Ints, NDArray[np.int32], NDArray[np.int32]]] = [(np.zeros(1, dtype=np.int64), none, none)]
+        context = last = np.arange(self.vocabulary, dtype=np.int32)
+        for number in range(1, self.order):
+            order = self.orders[number]
+            last = last[order.shorter]
+            if number == 1:
+                context = order.first
+            else:  # the shorter n-gram's context with one more word before it
+                shorter_context = context[order.shorter].astype(np.int64)
+                longer, _ = self.extend(number - 1, shorter_context, order.first.astype(np.int64))
+                context = longer.astype(np.int32)
+            by_context = np.argsort(context, kind="stable").astype(np.int32)
+            offsets = np.searchsorted(context[by_context], np.arange(len(self.orders[number - 1]) + 1))
+            found.append((offsets, by_context, last[by_context]))
+        return found
+
+    def words(self, number: int) -> NDArray[np.int32]:
+        """The words of all n-grams of an order, first to last: [M, order]."""
+        columns = []
+        index: NDArray[np.int32] | slice = slice(None)
+        for level in range(number - 1, -1, -1):
+            columns.append(self.orders[level].first[index])
+            index = self.orders[level].shorter[index]
+        return np.stack(columns, axis=1)
