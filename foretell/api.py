@@ -20,7 +20,7 @@ from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.store import Split, Store, prepare, prepared
 from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig, Windows
 from foretell.evaluate.generate import Sampling, generate
-from foretell.evaluate.scoring import NeuralScorer, Scorer, metrics, total
+from foretell.evaluate.scoring import NeuralScorer, NGramScorer, Scorer, metrics, total
 from foretell.models.ngram import NGram, NGramConfig
 from foretell.objectives.objective import Objective
 from foretell.recipe import Recipe, StageConfig, load_recipe
@@ -114,12 +114,16 @@ def fit(run: Run, recipe: Recipe, config: NGramConfig, store: Store, monitor: Mo
     counted = {"tokens": text.counts.tokens, "seconds": time.monotonic() - begin}
     run.append({"kind": "fit", **place, **counted, "orders": [vars(report) for report in model.reports]})
     windows = evaluation_windows(recipe, valid, tokenizer.boundary, recipe.evaluation.columns)
-    measured = metrics(total(model, windows, torch.device("cpu")), valid)
+    measured = metrics(total(NGramScorer(model), windows, torch.device("cpu")), valid)
     run.append({"kind": "valid", **place, **measured})
     monitor.say(f"validation perplexity {measured['perplexity']:.2f}  {measured['bits_per_byte']:.4f} bits/byte")
+    save_counted(run, model)
+
+
+def save_counted(run: Run, model: NGram) -> None:
+    """A model that is complete as it is, as the run's only checkpoint."""
     facts = {"step": 0, "weights": "raw"}
-    pointers = {"last": facts, "best": {**facts, "loss": measured["loss"]}}
-    record = {"pointers": pointers, "position": vars(Position(finished=True))}
+    record = {"pointers": {"last": facts, "best": facts}, "position": vars(Position(finished=True))}
     checkpoint.point_to(run, checkpoint.save(run, 0, {"model": model.tensors()}, record))
 
 
@@ -270,7 +274,7 @@ class Trained:
     def scorer(self, *, ranks: bool = True) -> Scorer:
         """The model as a scorer."""
         if isinstance(self.model, NGram):
-            return self.model
+            return NGramScorer(self.model, ranks=ranks)
         return NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
 
     def evaluate(self, split: str = "test", *, batch: int | None = None, columns: int = 1) -> Record:

@@ -149,6 +149,37 @@ def generate(
     sys.stdout.write("\n")
 
 
+@app.command(rich_help_panel="Use")
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(help="The file to write: .arpa or .arpa.gz for an n-gram model.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a model as a file that other programs read."""
+    from foretell.api import load
+    from foretell.tools.exchange import export_run
+
+    emit(export_run(load(run), out), as_json, properties)
+
+
+@app.command("import", rich_help_panel="Use")
+def import_(
+    path: Annotated[Path, typer.Argument(help="The file to read: .arpa or .arpa.gz.")],
+    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    corpus: Annotated[str, typer.Option(help="The corpus whose splits the run is measured on.")] = "python-docs",
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="The tokenizer.json of its vocabulary; default: its words, split at blanks.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make a run of a model that another program wrote."""
+    from foretell.tools.exchange import import_file
+
+    emit(import_file(path, out, corpus, tokenizer), as_json, properties)
+
+
 @app.command(rich_help_panel="Look")
 def show(
     what: Annotated[

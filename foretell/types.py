@@ -161,4 +161,4 @@ class Scores:
     logp: Tensor
     """[B, T] natural logarithm of the target's probability"""
     rank: Tensor | None = None
-    """[B, T] int64: how many words were held more probable than the target (0: the first guess)"""
+    """[B, T] int64: how many words were held more probable than the target (0: the first guess); exact below 5"""

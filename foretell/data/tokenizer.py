@@ -134,16 +134,7 @@ class WordConfig(TokenizerConfig):
             UNKNOWN: unknown + dropped,
             END_OF_LINE: ends,
         }
-        vocabulary = {word: index for index, word in enumerate(by_frequency(frequencies))}
-        library = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-        library.normalizer = normalizers.Sequence(
-            [  # the four separators below U+0020 are whitespace to Python but not to the library
-                normalizers.Replace(tokenizers.Regex("[\x1c-\x1f]"), " "),
-                normalizers.Replace("\n", f" {END_OF_LINE} "),
-            ]
-        )
-        library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        return wrap(library)
+        return word_level(by_frequency(frequencies))
 
 
 @final
@@ -214,6 +205,19 @@ TokenizerChoice = Annotated[
     BPEConfig | ByteConfig | CharacterConfig | WordConfig | WordPieceConfig | UnigramConfig | FileConfig,
     Tagged(),
 ]
+
+
+def word_level(words: Iterable[str]) -> Tokenizer:
+    """Words between whitespace, with their place in the list as id; `<unk>` and `<eos>` have to be among them."""
+    library = tokenizers.Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN))
+    library.normalizer = normalizers.Sequence(
+        [  # the four separators below U+0020 are whitespace to Python but not to the library
+            normalizers.Replace(tokenizers.Regex("[\x1c-\x1f]"), " "),
+            normalizers.Replace("\n", f" {END_OF_LINE} "),
+        ]
+    )
+    library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return wrap(library)
 
 
 def byte_level(model: models.Model) -> tokenizers.Tokenizer:

@@ -7,13 +7,16 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from foretell.data.store import Split
 from foretell.data.streams import Windows
 from foretell.kernels.cross_entropy import CHUNK
 from foretell.models.backbone import Backbone
+from foretell.models.ngram import NGram
 from foretell.nn.heads import Head
 from foretell.types import IGNORED, Inputs, Scores, State
 
@@ -60,6 +63,38 @@ class NeuralScorer:
         """See `Scorer.next`."""
         hidden = self.backbone(Inputs(tokens=tokens), state)
         return self.head.log_probs(hidden.last[:, -1]), hidden.state
+
+
+class NGramScorer:
+    """An n-gram model as a scorer. The state is the last words, int64 [B, order - 1]; ranks are told below 5."""
+
+    def __init__(self, model: NGram, *, ranks: bool = True):
+        self.model, self.ranks = model, ranks
+
+    def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
+        """See `Scorer.score`."""
+        text, after = self._text(inputs.tokens, inputs.fresh, state)
+        ignored = (targets == IGNORED).cpu().numpy()
+        words = np.where(ignored, 0, targets.cpu().numpy())
+        logp, _ = self.model.logp(text, words)
+        logp[ignored] = 0.0
+        rank = torch.from_numpy(self.model.ranks(text, words)).to(targets.device) if self.ranks else None
+        return Scores(torch.from_numpy(logp).to(targets.device), rank), after
+
+    def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """See `Scorer.next`."""
+        text, after = self._text(tokens, None, state)
+        return torch.from_numpy(self.model.distribution(text)).to(tokens.device), after
+
+    def _text(self, tokens: Tensor, fresh: Tensor | None, state: State) -> tuple[NDArray[np.int64], Tensor]:
+        """Tokens [B, T] with those of the state before them [B, order - 1 + T], and the state after them."""
+        length = self.model.order - 1
+        nothing = torch.full((len(tokens), length), self.model.boundary)  # no context reaches beyond a boundary
+        before = nothing if state is None else state.cpu()
+        if fresh is not None:
+            before = torch.where(fresh.cpu()[:, None], nothing, before)
+        text = torch.cat([before, tokens.cpu()], dim=1)
+        return text.numpy(), text[:, text.shape[1] - length :]
 
 
 @dataclass(frozen=True)

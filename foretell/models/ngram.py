@@ -20,9 +20,8 @@ from torch import Tensor
 from foretell.config import Config
 from foretell.models import kneser_ney
 from foretell.models.kneser_ney import Estimate, Floats, Ints, OrderReport
-from foretell.types import IGNORED, Inputs, Scores, State
 
-BLOCK = 1 << 24  # probabilities held at once where whole distributions are needed
+BEST = 5  # words whose rank is told
 
 
 class NGramConfig(Config):
@@ -78,7 +77,10 @@ class Order:
 
 
 class NGram:
-    """A Scorer (see `evaluate.scoring`) whose state is the last words: int64 [B, order - 1]."""
+    """The trie, and what it says of words after a text [B, order - 1 + T], in which nothing reaches beyond a boundary.
+
+    `evaluate.scoring.NGramScorer` makes it a scorer, whose state is the last order - 1 words.
+    """
 
     def __init__(self, orders: Sequence[Order], boundary: int, reports: Sequence[OrderReport] = ()):
         self.orders, self.boundary, self.reports = list(orders), boundary, list(reports)
@@ -128,32 +130,6 @@ class NGram:
 
     # --- scoring ----------------------------------------------------------------------------------
 
-    def initial_state(self, rows: int) -> Tensor:
-        """What rows know that have seen nothing: boundaries, behind which no context reaches."""
-        return torch.full((rows, self.order - 1), self.boundary, dtype=torch.int64)
-
-    def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
-        """See `Scorer.score`; ranks are not told."""
-        text, after = self._text(inputs.tokens, inputs.fresh, state)
-        goal = targets.cpu().numpy()
-        words = np.where(goal == IGNORED, 0, goal)
-        logp, _ = self.logp(text, words)
-        logp[goal == IGNORED] = 0.0
-        return Scores(torch.from_numpy(logp).to(targets.device)), after
-
-    def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `Scorer.next`."""
-        text, after = self._text(tokens, None, state)
-        return torch.from_numpy(self.distribution(text[:, -self.order :])).to(tokens.device), after
-
-    def _text(self, tokens: Tensor, fresh: Tensor | None, state: State) -> tuple[Ints, Tensor]:
-        """Tokens [B, T] with those of the state before them: [B, order - 1 + T], and the state after them."""
-        before = self.initial_state(len(tokens)) if state is None else state.cpu()
-        if fresh is not None:
-            before = torch.where(fresh.cpu()[:, None], self.initial_state(1), before)
-        text = torch.cat([before, tokens.cpu()], dim=1)
-        return text.numpy(), text[:, text.shape[1] - (self.order - 1) :]
-
     def logp(self, text: Ints, words: Ints) -> tuple[Floats, NDArray[np.int8]]:
         """Log-probabilities [B, T] of words [B, T] after the text [B, order - 1 + T], and how long an n-gram was found.
 
@@ -199,6 +175,70 @@ class NGram:
         return at, keys[at] == wanted if len(keys) else np.zeros(node.shape, dtype=bool)
 
     # --- whole distributions ----------------------------------------------------------------------
+
+    def ranks(self, text: Ints, words: Ints) -> Ints:
+        """How many words are more probable than words [B, T] after the text: exact below `BEST`, `BEST` above.
+
+        No distribution is made. Interpolation only raises what follows a context over what back-off gives it, so the
+        likeliest words after a context are among those seen after it and the likeliest after the context cut short.
+        """
+        logp, _ = self.logp(text, words)
+        best = np.broadcast_to(self._best_words[1], (*words.shape, BEST)).copy()
+        known: Ints = np.zeros(1, dtype=np.int64)
+        lists = self._best_words[0][None], self._best_words[1][None]
+        for number, context in enumerate(self.contexts(text), 1):
+            here = context >= 0
+            wanted, inverse = np.unique(context[here], return_inverse=True)
+            if number == 1:
+                known, lists = np.arange(self.vocabulary), self._best_after_words
+            else:
+                below = np.searchsorted(known, self.orders[number - 1].shorter[wanted])
+                lists = self._likeliest(number, wanted, lists[0][below], lists[1][below])
+                known = wanted
+            best[here] = lists[1][np.searchsorted(known, wanted)][inverse]
+        rank: Ints = (best > logp[..., None]).sum(-1)
+        return rank
+
+    @cached_property
+    def _best_words(self) -> tuple[NDArray[np.int32], Floats]:
+        """The likeliest words without any context and their log-probabilities: [BEST] each."""
+        logp = self.orders[0].logp.astype(np.float64)
+        words = np.argsort(-logp, kind="stable")[:BEST].astype(np.int32)
+        padding = (0, BEST - len(words))
+        return np.pad(words, padding), np.pad(logp[words], padding, constant_values=-np.inf)
+
+    @cached_property
+    def _best_after_words(self) -> tuple[NDArray[np.int32], Floats]:
+        """The same after each single word: [V, BEST]."""
+        words, logp = self._best_words
+        shape = (self.vocabulary, BEST)
+        return self._likeliest(
+            1, np.arange(self.vocabulary), np.broadcast_to(words, shape), np.broadcast_to(logp, shape)
+        )
+
+    def _likeliest(
+        self, number: int, contexts: Ints, words: NDArray[np.int32], logp: Floats
+    ) -> tuple[NDArray[np.int32], Floats]:
+        """The likeliest words after contexts [U] of `number` words, and their log-probabilities: [U, BEST] each.
+
+        words, logp [U, BEST]: the same after the contexts without their first word.
+        """
+        offsets, ngrams, followers = self._followers[number]
+        counts = offsets[contexts + 1] - offsets[contexts]
+        row = np.repeat(np.arange(len(contexts)), counts)
+        at = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(offsets[contexts], counts)
+        rest = logp + self.orders[number - 1].backoff[contexts, None]
+        seen = np.isin(
+            np.arange(len(contexts))[:, None] * self.vocabulary + words, row * self.vocabulary + followers[at]
+        )
+        rest[seen] = -np.inf  # it stands among those that were seen
+        rows = np.concatenate([row, np.repeat(np.arange(len(contexts)), BEST)])
+        all_words = np.concatenate([followers[at], words.ravel()])
+        all_logp = np.concatenate([self.orders[number].logp[ngrams[at]].astype(np.float64), rest.ravel()])
+        order = np.lexsort([-all_logp, rows])
+        first = np.searchsorted(rows[order], np.arange(len(contexts)))
+        chosen = order[first[:, None] + np.arange(BEST)]
+        return all_words[chosen], all_logp[chosen]
 
     def distribution(self, text: Ints) -> NDArray[np.float32]:
         """Log-probabilities [B, V] of every word after the text [B, order - 1 or more]."""

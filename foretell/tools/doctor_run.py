@@ -14,6 +14,7 @@ from foretell.config import ConfigError, Tree
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import load_tokenizer
 from foretell.data.writing import META
+from foretell.models.ngram import NGramConfig
 from foretell.recipe import Recipe, load_recipe
 from foretell.run import Run, free_space
 from foretell.tools.findings import check, read
@@ -84,9 +85,11 @@ def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | No
         do = "bring the text back: evaluating and resuming need it"
         findings.append(check(False, "corpus", str(problem), do))
     try:
-        with torch.device("meta"):
-            objective = recipe.build(load_tokenizer(run.tokenizer_file).size)
-        shapes = {name: list(tensor.shape) for name, tensor in weights(objective).items()}
+        vocabulary = load_tokenizer(run.tokenizer_file).size
+        if not isinstance(recipe.model, NGramConfig):  # whose sizes follow from the text
+            with torch.device("meta"):
+                objective = recipe.build(vocabulary)
+            shapes = {name: list(tensor.shape) for name, tensor in weights(objective).items()}
     except ConfigError as problem:
         do = "bring it back from a copy: nothing can be used without it"
         findings.append(check(False, "tokenizer", str(problem), do, "error"))

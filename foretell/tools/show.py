@@ -37,6 +37,7 @@ from foretell.data.encoding import load_tokenizer
 from foretell.data.store import Store, cache_folder, digest
 from foretell.data.tokenizer import ByteConfig, CharacterConfig, FileConfig, WordConfig
 from foretell.data.writing import META
+from foretell.models.ngram import NGramConfig
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.recipe import Recipe, load_recipe, recipe_folder, recipe_names
@@ -119,7 +120,8 @@ def describe_recipe(recipe: Recipe, vocabulary: int | None = None) -> Tree:
         "vocabulary": size,
         "vocabulary_source": source,
     }
-    return shown | (cost(recipe, size) if size else {})
+    counted = isinstance(recipe.model, NGramConfig)  # how many numbers that will be, only the text knows
+    return shown | (cost(recipe, size) if size and not counted else {})
 
 
 def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = None) -> Tree:
@@ -129,6 +131,8 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
     if vocabulary is None and run.tokenizer_file.is_file():
         vocabulary, source = load_tokenizer(run.tokenizer_file).size, "the run's tokenizer"
     shown = describe_recipe(recipe, vocabulary) | {"what": "run", "run": str(run.path)}
+    orders = [record["orders"] for record in run.metrics() if record.get("kind") == "fit"]
+    shown |= {"orders": orders[-1]} if orders else {}
     records = [record for record in run.metrics() if "loss" in record]
     validated = [record for record in records if record.get("kind") == "valid"]
     shown |= {
@@ -463,6 +467,11 @@ def render_recipe(shown: Mapping[str, Any]) -> RenderableType:
         facts.add_row("memory", readable(memory["total"]), Text(f"{shares}; fp32, no activations", "dim"))
         note = f"forward {flops['forward'] / 1e6:,.2f}; matrix products only"
         facts.add_row("MFLOP per token", f"{flops['training'] / 1e6:,.2f}", Text(note, "dim"))
+    for order in shown.get("orders", ()):
+        numbers = ", ".join(f"{discount:.3f}" for discount in order["discounts"])
+        note = f"discounts {numbers}" + (f": set, as {order['fallback']}" if order["fallback"] else "")
+        note += f"; {order['pruned']:,} pruned" if order["pruned"] else ""
+        facts.add_row(f"{order['order']}-grams", f"{order['ngrams']:,}", Text(note, "dim"))
     for name in ("best", "last"):
         if record := shown.get(name):
             note = f"step {record['step']}, epoch {record.get('epoch', math.nan):.2f}, "

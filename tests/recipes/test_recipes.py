@@ -48,6 +48,8 @@ def test_it_says_where_it_is_from(name: str) -> None:
 def test_it_builds_in_full_size(name: str) -> None:
     """On the meta device, which computes shapes and holds no numbers; in each of its stages."""
     for _, recipe in load_recipe(name).resolved_stages():
+        if recipe.model.kind == "ngram":
+            pytest.skip("its size follows from the text")
         with torch.device("meta"):
             objective = recipe.build(VOCABULARIES.get(name, 2048))
         size = sum(parameter.numel() for parameter in objective.parameters())
@@ -76,5 +78,8 @@ def test_it_trains(name: str, corpus: dict[str, str], tmp_path: Path) -> None:
     trained = foretell.train(small, tmp_path / "run", quiet=True)
     record = trained.evaluate("valid")
     assert 0 < record["loss"] < 10
+    if small.model.kind == "ngram":
+        assert [r["kind"] for r in trained.run.metrics()] == ["fit", "valid"]
+        return
     steps = sum(int(stage.limit.value) for stage, _ in small.resolved_stages())
     assert [r["step"] for r in trained.run.metrics() if r["kind"] == "train"][-1] == steps

@@ -1,0 +1,186 @@
+"""Estimation against the formulas written out with dictionaries, and against KenLM's own output."""
+
+import csv
+import gzip
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import foretell
+from foretell.models import kneser_ney
+from foretell.models.ngram import NGram, NGramConfig
+
+BOUNDARY, VOCABULARY = 0, 9
+NO_STARTS = np.zeros(0, dtype=np.int64)
+
+
+def random_text(seed: int, length: int = 400) -> np.ndarray:
+    """Skewed, with some regularity, boundaries now and then, and one word that never comes."""
+    random = np.random.default_rng(seed)
+    tokens = np.minimum(random.geometric(0.35, length), VOCABULARY - 1) - 1
+    tokens[1::3] = (tokens[::3][: len(tokens[1::3])] * 2 + 1) % (VOCABULARY - 1)
+    return tokens.astype(np.uint16)
+
+
+class Plain:
+    """Interpolated modified Kneser-Ney by the book: Chen and Goodman 1999, section 3; sentences as KenLM has them."""
+
+    def __init__(self, sentences: Sequence[Sequence[int]], order: int, prune: Sequence[int], fallback: Sequence[float]):
+        self.order, self.prune = order, prune
+        self.counts: list[Counter[tuple]] = [Counter() for _ in range(order + 1)]
+        for sentence in sentences:
+            padded = ["<s>", *sentence]
+            for end in range(1, len(padded)):
+                for n in range(1, order + 1):
+                    if end - n + 1 >= 0:
+                        self.counts[n][tuple(padded[end - n + 1 : end + 1])] += 1
+        self.adjusted: list[dict[tuple, int]] = [{}]
+        for n in range(1, order + 1):
+            before = defaultdict(set)
+            for gram in self.counts[n + 1] if n < order else ():
+                before[gram[1:]].add(gram[0])
+            plain = n == order
+            own = {g: c if plain or g[0] == "<s>" else len(before[g]) for g, c in self.counts[n].items()}
+            self.adjusted.append(own)
+        self.discounts = [self.discount(n, fallback) for n in range(1, order + 1)]
+
+    def discount(self, n: int, fallback: Sequence[float]) -> list[float]:
+        have = Counter(self.adjusted[n].values())
+        if not all(have[k] for k in (1, 2, 3)):
+            return [0.0, *fallback]
+        y = have[1] / (have[1] + 2 * have[2])
+        found = [k - (k + 1) * y * have[k + 1] / have[k] for k in (1, 2, 3)]
+        return [0.0, *(found if all(0 <= d <= k for k, d in enumerate(found, 1)) else fallback)]
+
+    def p(self, word: int, context: tuple) -> float:
+        n = len(context) + 1
+        lower = self.p(word, context[1:]) if n > 1 else 1 / VOCABULARY
+        grams = {g: a for g, a in self.adjusted[n].items() if g[:-1] == context}
+        total = sum(grams.values())
+        if not total:
+            return lower
+        limit = self.prune[n - 1]
+        kept = {g: a for g, a in grams.items() if n == 1 or self.counts[n][g] > limit}
+        discount = self.discounts[n - 1]
+        freed = sum(discount[min(a, 3)] if g in kept else a for g, a in grams.items())
+        own = kept.get((*context, word), 0)
+        return (own - discount[min(own, 3)]) / total + freed / total * lower
+
+
+def sentences_of(tokens: np.ndarray, starts: Sequence[int]) -> list[list[int]]:
+    """A sentence ends with a boundary, or before a place where the context begins anew."""
+    sentences: list[list[int]] = [[]]
+    for place, token in enumerate(tokens.tolist()):
+        if place in starts and sentences[-1]:
+            sentences.append([])
+        sentences[-1].append(token)
+        if token == BOUNDARY:
+            sentences.append([])
+    return [sentence for sentence in sentences if sentence]
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("prune", [(0, 0, 0, 0), (0, 0, 1, 2)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_probabilities_are_those_of_the_formulas(
+    order: int, prune: tuple[int, ...], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kneser_ney, "CHUNK", 61)  # counted in parts
+    tokens = random_text(seed)
+    starts = [0, 37, 200]
+    config = NGramConfig(order=order, prune=prune[:order], omit_newest=False)
+    model = config.fit(tokens, np.array(starts), BOUNDARY, VOCABULARY)
+    plain = Plain(sentences_of(tokens, starts), order, prune, config.fallback)
+    for context in [[], [3], [1, 3], [BOUNDARY], [5, BOUNDARY, 2], *np.random.default_rng(1).integers(0, 9, (6, 3))]:
+        text = np.array([[BOUNDARY] * order + list(context)])
+        logp, _ = model.logp(np.repeat(text[:, -order:], VOCABULARY, 0), np.arange(VOCABULARY)[:, None])
+        known = ("<s>", *context)[-(order - 1) :] if order > 1 else ()
+        if BOUNDARY in context:  # nothing reaches beyond it
+            cut = len(context) - list(context)[::-1].index(BOUNDARY)
+            known = ("<s>", *list(context)[cut:])[-(order - 1) :] if order > 1 else ()
+        wanted = [plain.p(word, tuple(int(w) if w != "<s>" else w for w in known)) for word in range(VOCABULARY)]
+        np.testing.assert_allclose(np.exp(logp[:, 0]), wanted, rtol=2e-6)
+        assert sum(wanted) == pytest.approx(1, abs=1e-12)
+        np.testing.assert_allclose(model.distribution(text)[0], logp[:, 0], atol=2e-6)
+
+
+def test_counting_in_parts_is_counting_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = random_text(3, 1000)
+    whole = kneser_ney.count(tokens, NO_STARTS, BOUNDARY, VOCABULARY, 5)
+    monkeypatch.setattr(kneser_ney, "CHUNK", 17)
+    parts = kneser_ney.count(tokens, NO_STARTS, BOUNDARY, VOCABULARY, 5)
+    assert [key.tolist() for key in whole.keys] == [key.tolist() for key in parts.keys]
+    assert whole.occurrences.tolist() == parts.occurrences.tolist()
+    assert whole.occurrences.sum() == len(tokens)
+
+
+def test_words_may_need_more_than_one_key() -> None:
+    """7 words of 20 bits do not fit into 64: the model is the same as with the words numbered from 0."""
+    tokens = random_text(4).astype(np.uint32)
+    far = np.where(tokens == BOUNDARY, BOUNDARY, tokens.astype(np.uint32) + 500_000)
+    near = NGramConfig(order=7).fit(tokens, NO_STARTS, BOUNDARY, 600_000)
+    away = NGramConfig(order=7).fit(far, NO_STARTS, BOUNDARY, 600_000)
+    assert [len(order) for order in near.orders] == [len(order) for order in away.orders]
+    for one, other in zip(near.orders[1:], away.orders[1:], strict=True):
+        np.testing.assert_array_equal(np.sort(one.logp), np.sort(other.logp))
+
+
+@pytest.mark.parametrize(
+    ("counts", "problem"),
+    [
+        ((0, 3, 2, 1), "no n-gram has the count 1"),
+        ((5, 0, 2, 1), "no n-gram has the count 2"),
+        ((5, 3, 0, 1), "no n-gram has the count 3"),
+        ((1, 1, 9, 1), "would be"),
+    ],
+)
+def test_where_discounts_cannot_be_estimated_the_fallback_is_told(counts: tuple[int, ...], problem: str) -> None:
+    found, why = kneser_ney.discounts(counts, (0.5, 1.0, 1.5))
+    assert found == (0.5, 1.0, 1.5)
+    assert problem in why
+
+
+def test_a_tiny_text_works_and_says_what_was_done() -> None:
+    model = NGramConfig(order=3).fit(np.array([1, 2, 0], dtype=np.uint16), NO_STARTS, BOUNDARY, 4)
+    assert all(report.fallback for report in model.reports)
+    assert "set, as no n-gram has the count" in str(model.reports[0])
+    for context in ([0, 0, 0], [0, 0, 1], [0, 1, 2], [0, 3, 3]):
+        assert np.exp(model.distribution(np.array([context]))).sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_the_newest_word() -> None:
+    tokens = np.array([3, 1, 0, 2, 1, 3, 0], dtype=np.uint16)
+    assert kneser_ney.newest_word(tokens, 0, 4) == 2
+
+
+# --- the Penn Treebank ----------------------------------------------------------------------------
+
+DATA = Path(os.environ.get("FORETELL_DATA", "/nowhere"))
+GOLDEN = DATA.parent / "golden" / "kenlm" / "ptb-test-word-scores.tsv.gz"
+
+
+def fitted(order: int) -> tuple[NGram, np.ndarray]:
+    """The model of the training split and the test split's tokens."""
+    store = foretell.api.prepared("ptb", foretell.load_recipe("ngram-5").data.tokenizer)
+    text, tokenizer = store.split("train"), store.tokenizer
+    model = NGramConfig(order=order).fit(text.tokens, NO_STARTS, tokenizer.boundary, tokenizer.size)
+    return model, np.asarray(store.split("test").tokens, dtype=np.int64)
+
+
+@pytest.mark.skipif(not GOLDEN.exists(), reason="needs the Penn Treebank and KenLM's scores of its test split")
+@pytest.mark.parametrize(("order", "perplexity"), [(3, 148.281), (5, 141.186)])
+def test_every_word_of_the_penn_treebank_scores_as_in_kenlm(order: int, perplexity: float) -> None:
+    model, tokens = fitted(order)
+    text = np.concatenate([np.full(order, model.boundary), tokens[:-1]])[None]
+    logp, matched = model.logp(text, tokens[None])
+    with gzip.open(GOLDEN, "rt", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    theirs = np.array([float(row[f"order{order}_log10"]) for row in rows])
+    np.testing.assert_allclose(logp[0] / math.log(10), theirs, atol=1e-4)
+    assert matched[0].tolist() == [int(row[f"order{order}_matched"]) for row in rows]
+    assert math.exp(-logp.mean()) == pytest.approx(perplexity, abs=0.002)
