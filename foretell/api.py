@@ -106,12 +106,14 @@ def fit(run: Run, recipe: Recipe, config: NGramConfig, store: Store, monitor: Mo
     begin, tokenizer = time.monotonic(), load_tokenizer(run.tokenizer_file)
     text, valid = store.split("train"), store.split("valid")
     anew = {"documents": text.documents, "lines": text.lines}.get(recipe.data.batches.kind, np.zeros(0, dtype=np.int64))
-    monitor.say(f"counting n-grams of {text.counts.tokens:,} tokens")
-    model = config.fit(text.tokens, np.asarray(anew[:-1]), tokenizer.boundary, tokenizer.size)
+    tokens = text.tokens[: int(recipe.limit.value)] if recipe.limit.unit == "tokens" else text.tokens
+    anew = np.asarray(anew[:-1])
+    monitor.say(f"counting n-grams of {len(tokens):,} tokens")
+    model = config.fit(tokens, anew[anew < len(tokens)], tokenizer.boundary, tokenizer.size)
     for report in model.reports:
         monitor.say(str(report))
     place = {"stage": "counting", "step": 0, "epoch": 1.0}
-    counted = {"tokens": text.counts.tokens, "seconds": time.monotonic() - begin}
+    counted = {"tokens": len(tokens), "seconds": time.monotonic() - begin}
     run.append({"kind": "fit", **place, **counted, "orders": [vars(report) for report in model.reports]})
     windows = evaluation_windows(recipe, valid, tokenizer.boundary, recipe.evaluation.columns)
     measured = metrics(total(NGramScorer(model), windows, torch.device("cpu")), valid)

@@ -98,6 +98,30 @@ def train(
 
 
 @app.command(rich_help_panel="Measure")
+def race(
+    recipes: Annotated[
+        list[str], typer.Argument(metavar="RECIPE... [KEY=VALUE]...", help="Recipes; settings for all.")
+    ],
+    budget: Annotated[str, typer.Option(help='What each may use: time ("5m"), "5e6tokens" or "1e15flops".')] = "5m",
+    seeds: Annotated[int, typer.Option(min=1, help="Train each so often, from different random beginnings.")] = 1,
+    split: Annotated[str, typer.Option(help="What all are measured on.")] = "test",
+    out: Annotated[Path, typer.Option(help="The folder for the runs, the results and the picture.")] = Path(
+        "runs/race"
+    ),
+    resume: Annotated[bool, typer.Option(help="Go on with a race that was stopped.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train several recipes on the same text under the same budget, and put them into one table and one picture."""
+    from foretell.tools.race import run_race, table
+
+    names = [item for item in recipes if "=" not in item]
+    overrides = [item for item in recipes if "=" in item]
+    result = run_race(names, overrides, budget, seeds=seeds, split=split, out=out, resume=resume, quiet=as_json)
+    emit(result, as_json, table)
+
+
+@app.command(rich_help_panel="Measure")
 def evaluate(
     run: RunArgument,
     split: Annotated[str, typer.Option(help="train, valid, test, or a text file.")] = "test",

@@ -1,0 +1,338 @@
+"""A race: contenders trained under the same budget on the same text, measured the same way, in one table.
+
+Every contender and seed trains in a process of its own (`foretell train`), so that time and memory are its own. The
+clock runs while a model trains, validates and saves; text is prepared before. The race folder holds `race.json`, a run
+folder for each contender and seed, and the picture; a race that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pydantic import ValidationError
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from foretell.config import Amount, ConfigError, Tree
+from foretell.data.store import prepared
+from foretell.data.streams import StreamsConfig
+from foretell.models.ngram import NGramConfig
+from foretell.recipe import Recipe, load_recipe
+from foretell.run import Record, write_atomic, write_json
+from foretell.tools.show import cost
+from foretell.training.monitor import Monitor
+
+VALIDATIONS = 4  # in the course of a training: enough for what waits for plateaus, and little of a short budget
+COLUMNS = 20  # of carried text when measuring: one would be exact, but takes longer than the training
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every contender may use: time, tokens or floating-point operations."""
+
+    amount: float
+    unit: str
+    """"seconds", "tokens" or "flops" """
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """From `"5m"`, `"5e6tokens"` or `"1e15flops"`."""
+        if text.endswith("flops"):
+            try:
+                return cls(float(text.removesuffix("flops")), "flops")
+            except ValueError:
+                pass
+        try:
+            amount = Amount.model_validate(text)
+        except ValidationError:
+            amount = None
+        if amount is None or amount.unit not in ("seconds", "tokens"):
+            raise ConfigError(f'--budget {text!r} is none; write time ("5m"), "5e6tokens" or "1e15flops"')
+        return cls(amount.value, amount.unit)
+
+    def limit(self, recipe: Recipe, vocabulary: int) -> Amount:
+        """The budget as a limit of a training."""
+        if self.unit == "flops":
+            per_token = cost(recipe, vocabulary)["flops_per_token"]["training"]
+            return Amount(value=max(1.0, round(self.amount / per_token)), unit="tokens")
+        return Amount.model_validate({"value": self.amount, "unit": self.unit})
+
+    def used(self, result: Mapping[str, Any]) -> float:
+        """The share of the budget that a training used."""
+        of = {"seconds": "seconds", "tokens": "trained_tokens", "flops": "flops"}[self.unit]
+        return float(result[of]) / self.amount
+
+
+# --- recipes that fit the budget ------------------------------------------------------------------
+
+
+def fitted(recipe: Recipe, budget: Budget, vocabulary: int) -> Recipe:
+    """The recipe with its whole course, stages and schedules alike, squeezed or stretched into the budget."""
+    tree = recipe.tree()
+    if isinstance(recipe.model, NGramConfig):  # reads its text once; only a budget of tokens cuts it short
+        limit = Amount(value=1, unit="epochs") if budget.unit != "tokens" else budget.limit(recipe, vocabulary)
+        return load_recipe(tree | {"limit": str(limit), "stages": []})
+    stages = recipe.resolved_stages()
+    units = {stage.limit.unit for stage, _ in stages}
+    if len(units) > 1:
+        raise ConfigError(f"recipe {recipe.name}: its stages are limited in {', '.join(sorted(units))}; use one unit")
+    whole = Amount.model_validate({"value": sum(stage.limit.value for stage, _ in stages), "unit": units.pop()})
+    limit = budget.limit(recipe, vocabulary)
+    tree = scaled(tree, whole, limit)
+    tree["limit"] = str(limit)
+    share = Amount.model_validate({"value": limit.value / VALIDATIONS, "unit": limit.unit})
+    tree["evaluation"] |= {"every": str(share)}
+    tree["checkpoint"] |= {"every": str(share)}
+    if isinstance(recipe.data.batches, StreamsConfig):
+        tree["evaluation"] |= {"columns": max(COLUMNS, recipe.evaluation.columns)}
+    return load_recipe(tree)
+
+
+def scaled(tree: Any, whole: Amount, limit: Amount) -> Any:
+    """Tables with every moment that is given in the unit of the whole course moved to its place in the budget."""
+    if isinstance(tree, dict):
+        return {key: scaled(value, whole, limit) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [scaled(value, whole, limit) for value in tree]
+    if not isinstance(tree, str):
+        return tree
+    try:
+        moment = Amount.model_validate(tree)
+    except ValidationError:
+        return tree
+    if moment.unit != whole.unit:
+        return tree
+    return str(Amount.model_validate({"value": moment.value / whole.value * limit.value, "unit": limit.unit}))
+
+
+# --- the race -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A recipe in the race."""
+
+    name: str
+    recipe: Recipe
+    flops_per_token: float
+
+    def seeds(self, seeds: int) -> range:
+        """Which seeds it runs with; counting has no chance in it."""
+        return range(1, 2 if isinstance(self.recipe.model, NGramConfig) else seeds + 1)
+
+
+def run_race(
+    recipes: Sequence[str],
+    overrides: Sequence[str],
+    budget: str,
+    *,
+    seeds: int,
+    split: str,
+    out: Path,
+    resume: bool,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train every recipe with every seed under the budget, measure all on a split; returns all results."""
+    monitor, limits = Monitor(quiet=quiet), Budget.parse(budget)
+    contenders = line_up(recipes, overrides, limits, monitor)
+    plan = {
+        "budget": budget,
+        "seeds": seeds,
+        "split": split,
+        "contenders": {contender.name: contender.recipe.text() for contender in contenders},
+    }
+    results = begin(out, plan, resume)
+    todo = [
+        (contender, seed) for seed in range(1, seeds + 1) for contender in contenders if seed in contender.seeds(seeds)
+    ]
+    for contender, seed in todo:
+        name = f"{contender.name}-seed{seed}"
+        if name in results:
+            continue
+        monitor.say(f"\n{name}: {len(results) + 1} of {len(todo)}")
+        results[name] = one(contender, seed, limits, split, out / name, quiet)
+        write_json(out / "race.json", plan | {"results": results})
+    summary = [summed_up(contender, results, limits) for contender in contenders]
+    summary.sort(key=lambda row: float(row["bits_per_byte"]))
+    return {"race": str(out), **plan, "results": results, "table_rows": summary}
+
+
+def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, monitor: Monitor) -> list[Contender]:
+    """The contenders with their texts prepared; a mistake in any of them is one before the race begins."""
+    loaded = [load_recipe(recipe, overrides) for recipe in recipes]
+    if len({recipe.name for recipe in loaded}) < len(loaded):
+        raise ConfigError("two contenders have the same name; give each recipe file a name of its own")
+    texts = {json.dumps(recipe.tree()["data"]["corpus"], sort_keys=True) for recipe in loaded}
+    if len(texts) > 1:
+        raise ConfigError(
+            f"contenders on different texts cannot be compared ({', '.join(sorted(texts))}); add data.corpus=..."
+        )
+    contenders = []
+    for recipe in loaded:
+        monitor.say(f"preparing the text for {recipe.name}")
+        vocabulary = prepared(recipe.data.corpus, recipe.data.tokenizer, None).tokenizer.size
+        counted = isinstance(recipe.model, NGramConfig)
+        flops = 0.0 if counted else float(cost(recipe, vocabulary)["flops_per_token"]["training"])
+        contenders.append(Contender(recipe.name, fitted(recipe, budget, vocabulary), flops))
+    return contenders
+
+
+def begin(out: Path, plan: Tree, resume: bool) -> dict[str, Record]:
+    """The race folder, and the results it holds already."""
+    file = out / "race.json"
+    if not file.exists():
+        if out.exists() and any(out.iterdir()):
+            raise ConfigError(f"{out} exists and is no race; choose another --out")
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(file, plan | {"results": {}})
+        return {}
+    if not resume:
+        raise ConfigError(f"{out} exists; add --resume to go on with it, or choose another --out")
+    before = json.loads(file.read_text(encoding="utf-8"))
+    changed = [key for key in plan if before.get(key) != plan[key]]
+    if changed:
+        raise ConfigError(f"{out} was started with another {changed[0]}; resume it as it was, or choose another --out")
+    return dict(before["results"])
+
+
+def one(contender: Contender, seed: int, budget: Budget, split: str, folder: Path, quiet: bool) -> Record:
+    """Train one contender with one seed and measure it."""
+    recipe = folder.parent / "recipes" / f"{folder.name}.toml"
+    recipe.parent.mkdir(exist_ok=True)
+    seeded = load_recipe(contender.recipe.tree() | {"seed": seed})
+    write_atomic(recipe, seeded.text().encode())
+    trained = child("train", str(recipe), "--out", str(folder), "--resume", quiet=quiet)
+    columns = seeded.evaluation.columns
+    measured = child("evaluate", str(folder), "--split", split, "--columns", str(columns), quiet=quiet)
+    flops = contender.flops_per_token * trained["trained_tokens"]
+    result = {
+        **{
+            key: measured[key]
+            for key in ("loss", "perplexity", "bits_per_byte", "bits_per_character", "lossy", "context")
+        },
+        "evaluation_tokens_per_second": measured["tokens_per_second"],
+        **{key: trained[key] for key in ("parameters", "trained_tokens", "seconds", "tokens_per_second")},
+        "peak_memory_bytes": trained["peak_memory_bytes"],
+        "flops": flops,
+        "seed": seed,
+        "run": str(folder),
+    }
+    return result | {"budget_used": budget.used(result)}
+
+
+def child(verb: str, *arguments: str, quiet: bool) -> Record:
+    """Another foretell process; its progress goes to our stderr, its JSON comes back."""
+    command = [sys.executable, "-m", "foretell", verb, *arguments, "--json"]
+    progress = subprocess.DEVNULL if quiet else None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True) as process, handing_on(process):
+        output, _ = process.communicate()
+    if process.returncode in (130, -signal.SIGINT, -signal.SIGTERM):
+        raise KeyboardInterrupt
+    try:
+        result: Record = json.loads(output.splitlines()[-1])
+    except (IndexError, ValueError):
+        result = {"error": f"ended with {process.returncode}"}
+    if process.returncode:
+        raise RuntimeError(f"foretell {verb} {arguments[0]}: {result.get('error', 'failed')}")
+    return result
+
+
+@contextmanager
+def handing_on(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM reach the training, which saves and ends; then we end."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGTERM:  # Ctrl-C has reached it already
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- results --------------------------------------------------------------------------------------
+
+
+def summed_up(contender: Contender, results: Mapping[str, Record], budget: Budget) -> Record:
+    """One row of the table: means over seeds, and the standard deviation of what matters."""
+    own = [result for name, result in results.items() if name.rpartition("-seed")[0] == contender.name]
+    bits = [float(result["bits_per_byte"]) for result in own]
+    keys = (
+        "perplexity",
+        "parameters",
+        "trained_tokens",
+        "seconds",
+        "tokens_per_second",
+        "peak_memory_bytes",
+        "budget_used",
+    )
+    means = {key: statistics.fmean(float(result[key]) for result in own) for key in keys}
+    return {
+        "contender": contender.name,
+        "seeds": len(own),
+        "bits_per_byte": statistics.fmean(bits),
+        "deviation": statistics.stdev(bits) if len(bits) > 1 else None,
+        "lossy": any(result["lossy"] for result in own),
+        **means,
+    }
+
+
+def table(result: Mapping[str, Any]) -> Table:
+    """The race for people, best first."""
+    title = f"{result['split']} split, {result['budget']} each"
+    made = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    headings = ("", "bits/byte", "perplexity", "parameters", "saw tokens", "seconds", "tokens/s", "memory")
+    for heading in headings:
+        made.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for row in result["table_rows"]:
+        spread = "" if row["deviation"] is None else f" ±{row['deviation']:.3f}"
+        made.add_row(
+            row["contender"],
+            f"{row['bits_per_byte']:.3f}{'*' if row['lossy'] else ''}{spread}",
+            f"{row['perplexity']:,.1f}",
+            short(row["parameters"]),
+            short(row["trained_tokens"]),
+            f"{row['seconds']:,.0f}",
+            short(row["tokens_per_second"]),
+            f"{row['peak_memory_bytes'] / 2**20:,.0f}M",
+        )
+    notes = [f"± standard deviation over seeds; carried text is measured in {COLUMNS} columns"]
+    if any(row["lossy"] for row in result["table_rows"]):
+        notes.append("* its tokens hold less than the text: the figure flatters it")
+    best = result["table_rows"][0]
+    notes.append(f"runs are in {result['race']}: foretell generate {result['race']}/{best['contender']}-seed1")
+    made.caption, made.caption_justify = "\n".join(notes), "left"
+    return made
+
+
+def short(number: float) -> str:
+    """12,345,678 as 12.3M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.0f}"
+
+
+def frontier(points: Sequence[tuple[float, float]], *, larger_is_better: bool) -> list[int]:
+    """Which points no other beats in both: indices by rising x. Small y is good, x as said."""
+    sign = -1 if larger_is_better else 1
+    best, found = math.inf, []
+    for index in sorted(range(len(points)), key=lambda i: (sign * points[i][0], points[i][1])):
+        if points[index][1] < best:
+            best = points[index][1]
+            found.append(index)
+    return sorted(found, key=lambda i: points[i][0])
