@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import foretell
+from foretell.api import prepared
 from foretell.models import kneser_ney
 from foretell.models.ngram import NGram, NGramConfig
 
@@ -166,7 +167,7 @@ GOLDEN = DATA.parent / "golden" / "kenlm" / "ptb-test-word-scores.tsv.gz"
 
 def fitted(order: int) -> tuple[NGram, np.ndarray]:
     """The model of the training split and the test split's tokens."""
-    store = foretell.api.prepared("ptb", foretell.load_recipe("ngram-5").data.tokenizer)
+    store = prepared("ptb", foretell.load_recipe("ngram-5").data.tokenizer)
     text, tokenizer = store.split("train"), store.tokenizer
     model = NGramConfig(order=order).fit(text.tokens, NO_STARTS, tokenizer.boundary, tokenizer.size)
     return model, np.asarray(store.split("test").tokens, dtype=np.int64)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import foretell
+from foretell.api import run_recipe
 from foretell.config import Amount, ConfigError
 from foretell.recipe import load_recipe
 from foretell.tools import race
@@ -73,7 +74,7 @@ def in_this_process(verb: str, target: str, *options: str, quiet: bool) -> dict:
     """What a child process would print."""
     settings = dict(zip(options[::2], options[1::2], strict=False))
     if verb == "train":
-        return foretell.api.run_recipe(load_recipe(target), settings["--out"], resume=True, quiet=quiet).summary()
+        return run_recipe(load_recipe(target), settings["--out"], resume=True, quiet=quiet).summary()
     return foretell.load(target).evaluate(settings["--split"], columns=int(settings["--columns"]))
 
 
