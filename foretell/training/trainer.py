@@ -24,7 +24,8 @@ from foretell.config import Amount, Config, Size
 from foretell.data.streams import Windows
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import Averager
-from foretell.optim.schedules import Progress, Schedule
+from foretell.optim.progress import Progress, due
+from foretell.optim.schedule import Schedule
 from foretell.optim.trigger import non_monotone
 from foretell.run import Record, Run
 from foretell.training import checkpoint
@@ -357,11 +358,6 @@ class Trainer:
             tensors = saved.tensors("carried")
             self.state = checkpoint.unflatten(tensors, stage.objective.backbone.initial_state(1)) if tensors else None
             self.state = map_state(lambda tensor: tensor.to(self.device), self.state)
-
-
-def due(every: Amount, before: Progress, after: Progress) -> bool:
-    """Whether a multiple of `every` lies between two moments."""
-    return math.floor(after.of(every) + 1e-9) > math.floor(before.of(every) + 1e-9)
 
 
 def step_seed(seed: int, step: int) -> int:

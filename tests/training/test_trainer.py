@@ -14,10 +14,10 @@ from builders import assert_same, averaging, losses, nothing, outcome, tables
 
 import foretell
 from foretell.config import Amount, ConfigError
-from foretell.optim.schedules import Progress
+from foretell.optim.progress import Progress, due
 from foretell.run import Run
 from foretell.training import checkpoint
-from foretell.training.trainer import Trainer, due
+from foretell.training.trainer import Trainer
 
 Corpus = dict[str, str]
 
