@@ -26,7 +26,9 @@ from foretell.recipe import Recipe, StageConfig, load_recipe
 from foretell.run import Record, Run, peak_memory, write_atomic
 from foretell.training import checkpoint
 from foretell.training.monitor import Monitor
-from foretell.training.trainer import Position, Stage, Trainer, load_weights
+from foretell.training.tensors import load_weights
+from foretell.training.trackers import open_trackers
+from foretell.training.trainer import Position, Stage, Trainer
 from foretell.types import Inputs
 
 
@@ -89,9 +91,14 @@ def run_recipe(
             position = Position(stage=number, step=position.step)
         torch.manual_seed(settings.seed)
         stage = build_stage(stage_config, settings, store, load_tokenizer(run.tokenizer_file), place)
-        trainer = Trainer(run, stage, position, seed=settings.seed, monitor=monitor)
-        begin_stage(trainer, run, settings, stage_config)
-        ending = trainer.train()
+        trackers = open_trackers(settings.training.log_to, run.path, position.step)
+        trainer = Trainer(run, stage, position, seed=settings.seed, monitor=monitor, trackers=trackers)
+        try:
+            begin_stage(trainer, run, settings, stage_config)
+            ending = trainer.train()
+        finally:
+            for tracker in trackers:
+                tracker.close()
         if ending == "interrupted":
             raise Interrupted(run)
     return load(run.path, device=place)

@@ -275,7 +275,7 @@ def explain(problem: BaseException) -> tuple[str, int]:
             "free some space and go on with --resume",
             1,
         )
-    if type(problem).__name__ == "Diverged":
+    if type(problem).__name__ in ("Diverged", "OutOfMemory"):
         return str(problem), 1
     if isinstance(problem, OSError):
         return f"{problem.strerror}: {problem.filename}" if problem.filename else str(problem), 1

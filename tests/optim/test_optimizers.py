@@ -14,7 +14,7 @@ from torch import nn
 
 from foretell.config import Config, ConfigError
 from foretell.optim.optimizers import OptimizerChoice, groups
-from foretell.training.trainer import load_optimizer, optimizer_tensors
+from foretell.training.tensors import load_optimizer, optimizer_tensors
 
 Maker = Callable[..., torch.optim.Optimizer]
 # settings of ours, torch's class, the same settings in torch's words
