@@ -116,14 +116,21 @@ def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) 
         load_weights(trainer.stage.objective, before.result())
         trainer.restore(before, frozenset(stage.keep))
         position.best = math.inf
-    elif recipe.init:
-        other = load(recipe.init)
-        if other.tokenizer.fingerprint != load_tokenizer(run.tokenizer_file).fingerprint:
-            raise ConfigError(
-                f"init: {recipe.init} has another vocabulary than {run.path}; "
-                f'use its own: data.tokenizer = {{ kind = "file", path = "{other.run.tokenizer_file}" }}'
-            )
-        load_weights(trainer.stage.objective, dict(other.weights))
+    else:
+        load_initial(trainer.stage.objective, recipe, load_tokenizer(run.tokenizer_file), str(run.path))
+
+
+def load_initial(objective: Objective, recipe: Recipe, tokenizer: Tokenizer, where: str) -> None:
+    """The weights of the run that `init` names, if it names one."""
+    if not recipe.init:
+        return
+    other = load(recipe.init)
+    if other.tokenizer.fingerprint != tokenizer.fingerprint:
+        raise ConfigError(
+            f"init: {recipe.init} has another vocabulary than {where}; "
+            f'use its own: data.tokenizer = {{ kind = "file", path = "{other.run.tokenizer_file}" }}'
+        )
+    load_weights(objective, dict(other.weights))
 
 
 def load_data(recipe: Recipe, monitor: Monitor) -> Store:

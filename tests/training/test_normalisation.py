@@ -84,7 +84,7 @@ class Located(list[Batch]):
 @pytest.mark.parametrize("normalise", ["sequences", "longest"])
 def test_reports_are_per_token_in_any_case(corpus: dict[str, str], tmp_path: Path, normalise: str) -> None:
     """Lines of different lengths; the learning rate is so small that the weights stay the same."""
-    batches = {"kind": "lines", "batch": 4, "length": 50}
+    batches = {"kind": "lines", "batch": 32, "length": 50}
     found = {}
     for way in ("tokens", normalise):
         changes = {"data__batches": batches, "optimizer__learning_rate": 1e-12, "limit": "4steps"}
@@ -94,4 +94,4 @@ def test_reports_are_per_token_in_any_case(corpus: dict[str, str], tmp_path: Pat
     assert [r["loss"] for r in mine] == pytest.approx([r["loss"] for r in plain], rel=1e-5)
     assert [r["tokens"] for r in mine] == [r["tokens"] for r in plain]
     ratios = [one["gradient_norm"] / other["gradient_norm"] for one, other in zip(mine, plain, strict=True)]
-    assert min(ratios) > 2 if normalise == "sequences" else min(ratios) < 0.9  # but not the gradients
+    assert min(ratios) > 2 if normalise == "sequences" else min(ratios) < 0.97  # but not the gradients
