@@ -27,7 +27,9 @@ from foretell.recipe import Recipe, StageConfig, load_recipe
 from foretell.run import Record, Run, peak_memory, write_atomic
 from foretell.training import checkpoint
 from foretell.training.monitor import Monitor
-from foretell.training.trainer import Position, Stage, Trainer, load_weights
+from foretell.training.tensors import load_weights
+from foretell.training.trackers import open_trackers
+from foretell.training.trainer import Position, Stage, Trainer
 from foretell.types import Inputs
 
 
@@ -93,9 +95,14 @@ def run_recipe(
             break
         torch.manual_seed(settings.seed)
         stage = build_stage(stage_config, settings, store, load_tokenizer(run.tokenizer_file), place)
-        trainer = Trainer(run, stage, position, seed=settings.seed, monitor=monitor)
-        begin_stage(trainer, run, settings, stage_config)
-        ending = trainer.train()
+        trackers = open_trackers(settings.training.log_to, run.path, position.step)
+        trainer = Trainer(run, stage, position, seed=settings.seed, monitor=monitor, trackers=trackers)
+        try:
+            begin_stage(trainer, run, settings, stage_config)
+            ending = trainer.train()
+        finally:
+            for tracker in trackers:
+                tracker.close()
         if ending == "interrupted":
             raise Interrupted(run)
     return load(run.path, device=place)
@@ -141,14 +148,21 @@ def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) 
         load_weights(trainer.stage.objective, before.result())
         trainer.restore(before, frozenset(stage.keep))
         position.best = math.inf
-    elif recipe.init:
-        other = load(recipe.init)
-        if other.tokenizer.fingerprint != load_tokenizer(run.tokenizer_file).fingerprint:
-            raise ConfigError(
-                f"init: {recipe.init} has another vocabulary than {run.path}; "
-                f'use its own: data.tokenizer = {{ kind = "file", path = "{other.run.tokenizer_file}" }}'
-            )
-        load_weights(trainer.stage.objective, dict(other.weights))
+    else:
+        load_initial(trainer.stage.objective, recipe, load_tokenizer(run.tokenizer_file), str(run.path))
+
+
+def load_initial(objective: Objective, recipe: Recipe, tokenizer: Tokenizer, where: str) -> None:
+    """The weights of the run that `init` names, if it names one."""
+    if not recipe.init:
+        return
+    other = load(recipe.init)
+    if other.tokenizer.fingerprint != tokenizer.fingerprint:
+        raise ConfigError(
+            f"init: {recipe.init} has another vocabulary than {where}; "
+            f'use its own: data.tokenizer = {{ kind = "file", path = "{other.run.tokenizer_file}" }}'
+        )
+    load_weights(objective, dict(other.weights))
 
 
 def load_data(recipe: Recipe, monitor: Monitor) -> Store:

@@ -12,13 +12,16 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from foretell.config import ConfigError
+
+Axis = Literal["steps", "epochs", "tokens", "seconds"]
+Measure = Literal["loss", "bits_per_byte", "perplexity"]
 
 app = typer.Typer(
     name="foretell",
@@ -224,6 +227,42 @@ def show(
 
 
 @app.command(rich_help_panel="Look")
+def find_rate(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe or a TOML file.")],
+    overrides: Overrides = None,
+    steps: Annotated[int, typer.Option(min=2, help="How many steps to try.")] = 200,
+    low: Annotated[float, typer.Option(help="The first rate.")] = 1e-6,
+    high: Annotated[float, typer.Option(help="The last rate.")] = 100.0,
+    png: Annotated[Path | None, typer.Option(help="Draw the loss over the rate into this file.")] = None,
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Propose a learning rate, from some steps with a rate that rises from tiny to huge; no run is written."""
+    from foretell.recipe import load_recipe
+    from foretell.tools import find_rate as tool
+
+    settings = load_recipe(recipe, overrides or [])
+    result = tool.find_rate(settings, steps=steps, low=low, high=high, png=png, device=device, quiet=as_json)
+    emit(result, as_json, tool.table)
+
+
+@app.command(rich_help_panel="Look")
+def plot(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, drawn into one picture.")],
+    out: Annotated[Path | None, typer.Option(help="The PNG; default: plot.png in the first run.")] = None,
+    x: Annotated[Axis, typer.Option(help="What to draw over.")] = "steps",
+    y: Annotated[Measure, typer.Option(help="What to draw of training and validation.")] = "loss",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Draw runs: training and validation, learning rate, gradient norms and how they are spread."""
+    from foretell.tools.plot import plot_runs
+
+    emit(plot_runs(runs, out, x, y), as_json, properties)
+
+
+@app.command(rich_help_panel="Look")
 def doctor(
     what: Annotated[
         str | None, typer.Argument(metavar="[PATH]", help="A corpus or a run to look at; nothing: this installation.")
@@ -330,7 +369,7 @@ def explain(problem: BaseException) -> tuple[str, int]:
             "free some space and go on with --resume",
             1,
         )
-    if type(problem).__name__ == "Diverged":
+    if type(problem).__name__ in ("Diverged", "OutOfMemory"):
         return str(problem), 1
     if isinstance(problem, OSError):
         return f"{problem.strerror}: {problem.filename}" if problem.filename else str(problem), 1

@@ -24,8 +24,9 @@ from foretell.objectives.causal import CausalConfig
 from foretell.objectives.choice import ObjectiveChoice
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import AveragingChoice, NoAveragingConfig
+from foretell.optim.decays import ConstantConfig
 from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
-from foretell.optim.schedules import ConstantConfig, ScheduleChoice
+from foretell.optim.schedules import ScheduleChoice
 from foretell.training.trainer import SavingConfig, TrainingConfig
 
 

@@ -18,8 +18,8 @@ from foretell.config import Amount, Config, union_members
 from foretell.nn.cells import CellChoice
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
+from foretell.optim.decays import ConstantConfig
 from foretell.optim.optimizers import SGDConfig
-from foretell.optim.schedules import ConstantConfig
 from foretell.run import Run
 from foretell.training.checkpoint import Checkpoint
 from foretell.training.monitor import Monitor

@@ -15,6 +15,8 @@ from torch import Tensor
 
 CHUNK = 2**24
 """How many scores (rows x vocabulary) may exist at once; 64 MiB in fp32."""
+BLOCK = 2**22
+"""How many numbers of a product in lower precision may exist at once; 8 MiB."""
 
 
 def linear_cross_entropy(
@@ -23,12 +25,11 @@ def linear_cross_entropy(
     """Negative log-probability of each target under softmax(hidden @ weight.T + bias).
 
     hidden [N, D], weight [V, D], bias [V] or None, targets [N] int64 in 0..V-1; returns [N] in nats, in fp32 at least.
-    Scores are computed in hidden's dtype, sums over the vocabulary in fp32 (float64 stays float64).
+    Scores are computed in hidden's dtype, or autocast's, sums over the vocabulary in fp32 (float64 stays float64).
+    Gradients of weight and bias are summed over the chunks in the dtype of weight and bias.
     """
     if torch.is_autocast_enabled(hidden.device.type):
-        lower = torch.get_autocast_dtype(hidden.device.type)
-        hidden, weight = hidden.to(lower), weight.to(lower)
-        bias = None if bias is None else bias.to(lower)
+        hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
     result: Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, chunk)  # type: ignore[no-untyped-call]
     return result
 
@@ -48,6 +49,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk: int) -> Tensor:
         rows = max(1, chunk // weight.shape[0])
+        ctx.dtypes = weight.dtype, None if bias is None else bias.dtype
+        weight, bias = weight.to(hidden.dtype), None if bias is None else bias.to(hidden.dtype)
         nll, log_probs = [], None
         for h, y in zip(hidden.split(rows), targets.split(rows), strict=True):
             log_probs = _scores(h, weight, bias).log_softmax(1)  # [n, V]
@@ -60,10 +63,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets = ctx.saved_tensors
-        scale = upstream[0].to(hidden.dtype)  # [N]
+        scale = upstream[0]  # [N] not rounded to hidden's dtype: it is a factor on all gradients
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        grad_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
+        grad_weight = torch.zeros_like(weight, dtype=ctx.dtypes[0]) if ctx.needs_input_grad[1] else None
+        grad_bias = scale.new_zeros(len(bias)) if bias is not None and ctx.needs_input_grad[2] else None
         for start in range(0, len(hidden), ctx.rows):
             part = slice(start, start + ctx.rows)
             if ctx.kept is not None:
@@ -72,14 +75,29 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 grad = _scores(hidden[part], weight, bias).log_softmax(1).exp_()
             rows = torch.arange(len(grad), device=grad.device)
             grad[rows, targets[part]] -= 1
+            if grad_bias is not None:
+                grad_bias.addmv_(grad.t(), scale[part])
             grad = grad.to(hidden.dtype)  # [n, V] gradient of each row's own loss
             # note: scaling rows of width D instead of V saves a pass over the largest tensor
             if grad_hidden is not None:
                 torch.mm(grad, weight, out=grad_hidden[part])
             if grad_weight is not None:
-                grad_weight.addmm_(grad.t(), hidden[part] * scale[part, None])
-            if grad_bias is not None:
-                grad_bias.addmv_(grad.t(), scale[part])
+                _add_product(grad_weight, grad.t(), (hidden[part] * scale[part, None]).to(hidden.dtype))
         if grad_hidden is not None:
             grad_hidden *= scale[:, None]
+        if grad_bias is not None:
+            grad_bias = grad_bias.to(ctx.dtypes[1])
         return grad_hidden, grad_weight, grad_bias, None, None
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total [V, D] += left [V, n] @ right [n, D], in the precision of `total` where that of the product is lower.
+
+    Many chunks summed up in bf16 would lose all that is below a 256th of the sum. No second [V, D] is made.
+    """
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+        return
+    height = max(1, BLOCK // total.shape[1])
+    for rows, part in zip(total.split(height), left.split(height), strict=True):
+        rows += part @ right

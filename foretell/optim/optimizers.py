@@ -1,14 +1,20 @@
-"""Optimisers: torch's own, built from typed settings."""
+"""Optimisers: torch's own, built from typed settings.
+
+Averages of the weights are apart from them (`optim.averaging`): averaged SGD is `sgd` with `averaging = "asgd"`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import nn
 
-from foretell.config import Config, Tagged
+from foretell.config import Config, Rate, Tagged
+
+Positive = Annotated[float, Field(gt=0)]
 
 
 def groups(parameters: Iterable[nn.Parameter], weight_decay: float, decayed: str) -> list[dict[str, Any]]:
@@ -20,60 +26,126 @@ def groups(parameters: Iterable[nn.Parameter], weight_decay: float, decayed: str
     return [group for group in made if group["params"]]
 
 
-class SGDConfig(Config):
+class _OptimizerConfig(Config):
+    learning_rate: Positive
+    weight_decay: float = Field(default=0.0, ge=0)
+    decayed: Literal["all", "matrices"] = "all"
+    """what weight decay applies to; "matrices" leaves out biases and norms"""
+
+    def _groups(self, parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+        return groups(parameters, self.weight_decay, self.decayed)
+
+
+class SGDConfig(_OptimizerConfig):
     """Stochastic gradient descent, with momentum if wanted."""
 
     kind: Literal["sgd"] = "sgd"
-    learning_rate: float = 1.0
-    momentum: float = 0.0
+    learning_rate: Positive = 1.0
+    momentum: float = Field(default=0.0, ge=0)
     nesterov: bool = False
-    weight_decay: float = 0.0
-    decayed: Literal["all", "matrices"] = "all"
-    """what weight decay applies to; "matrices" leaves out biases and norms"""
+    """look ahead along the momentum, which then has to be above 0"""
+
+    @model_validator(mode="after")
+    def _looks_along_something(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov = true needs a momentum above 0, such as momentum = 0.9")
+        return self
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
         return torch.optim.SGD(
-            groups(parameters, self.weight_decay, self.decayed),
-            lr=self.learning_rate,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
+            self._groups(parameters), lr=self.learning_rate, momentum=self.momentum, nesterov=self.nesterov
         )
 
 
-class _AdamConfig(Config):
-    learning_rate: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
+class _AdamConfig(_OptimizerConfig):
+    learning_rate: Positive = 1e-3
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
+    epsilon: float = Field(default=1e-8, ge=0)
+    amsgrad: bool = False
+    """divide by the largest second moment so far instead of the present one (Reddi et al. 2018, arXiv:1904.09237)"""
 
     def _options(self) -> dict[str, Any]:
-        return {"lr": self.learning_rate, "betas": self.betas, "eps": self.epsilon}
+        return {"lr": self.learning_rate, "betas": self.betas, "eps": self.epsilon, "amsgrad": self.amsgrad}
 
 
 class AdamConfig(_AdamConfig):
     """Adam (arXiv:1412.6980); weight decay is added to the gradient."""
 
     kind: Literal["adam"] = "adam"
-    decayed: Literal["all", "matrices"] = "all"
-    """what weight decay applies to; "matrices" leaves out biases and norms"""
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
-        return torch.optim.Adam(groups(parameters, self.weight_decay, self.decayed), **self._options())
+        return torch.optim.Adam(self._groups(parameters), **self._options())
 
 
 class AdamWConfig(_AdamConfig):
     """Adam with decoupled weight decay (arXiv:1711.05101)."""
 
     kind: Literal["adamw"] = "adamw"
-    weight_decay: float = 0.01
+    weight_decay: float = Field(default=0.01, ge=0)
     decayed: Literal["all", "matrices"] = "matrices"
     """what weight decay applies to; "matrices" leaves out biases and norms"""
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
-        return torch.optim.AdamW(groups(parameters, self.weight_decay, self.decayed), **self._options())
+        return torch.optim.AdamW(self._groups(parameters), **self._options())
 
 
-OptimizerChoice = Annotated[AdamWConfig | AdamConfig | SGDConfig, Tagged()]
+class AdagradConfig(_OptimizerConfig):
+    """Adagrad (Duchi, Hazan and Singer 2011): each step divided by the root of all squared gradients so far."""
+
+    kind: Literal["adagrad"] = "adagrad"
+    learning_rate: Positive = 0.1
+    initial: float = Field(default=0.0, ge=0)
+    """what the sums of squares start from; above 0 it tames the first steps"""
+    epsilon: float = Field(default=1e-10, ge=0)
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser over those parameters."""
+        return torch.optim.Adagrad(
+            self._groups(parameters), lr=self.learning_rate, initial_accumulator_value=self.initial, eps=self.epsilon
+        )
+
+
+class AdadeltaConfig(_OptimizerConfig):
+    """Adadelta (arXiv:1212.5701): steps as large as recent steps were, so that a rate of 1 is right for most."""
+
+    kind: Literal["adadelta"] = "adadelta"
+    learning_rate: Positive = 1.0
+    rho: Rate = 0.9
+    """how much of the running squares stays from step to step"""
+    epsilon: float = Field(default=1e-6, ge=0)
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser over those parameters."""
+        return torch.optim.Adadelta(self._groups(parameters), lr=self.learning_rate, rho=self.rho, eps=self.epsilon)
+
+
+class RMSpropConfig(_OptimizerConfig):
+    """RMSprop (Tieleman and Hinton 2012): each step divided by the root of a running mean of squared gradients."""
+
+    kind: Literal["rmsprop"] = "rmsprop"
+    learning_rate: Positive = 1e-2
+    alpha: Rate = 0.99
+    """how much of the running squares stays from step to step"""
+    momentum: float = Field(default=0.0, ge=0)
+    centered: bool = False
+    """divide by the standard deviation of the gradients instead (arXiv:1308.0850, equation 38)"""
+    epsilon: float = Field(default=1e-8, ge=0)
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser over those parameters."""
+        return torch.optim.RMSprop(
+            self._groups(parameters),
+            lr=self.learning_rate,
+            alpha=self.alpha,
+            momentum=self.momentum,
+            centered=self.centered,
+            eps=self.epsilon,
+        )
+
+
+OptimizerChoice = Annotated[
+    AdamWConfig | AdamConfig | SGDConfig | AdagradConfig | AdadeltaConfig | RMSpropConfig, Tagged()
+]

@@ -20,7 +20,7 @@ from foretell.run import Run, free_space
 from foretell.tools.findings import check, read
 from foretell.tools.show import readable
 from foretell.training.checkpoint import Checkpoint, digest
-from foretell.training.trainer import weights
+from foretell.training.tensors import weights
 
 
 def examine_run(path: Path | str) -> Tree:

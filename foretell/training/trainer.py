@@ -8,14 +8,10 @@ training is the same to the last bit as one that was never stopped.
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,12 +20,19 @@ from foretell.config import Amount, Config, Size
 from foretell.data.streams import Windows
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import Averager
-from foretell.optim.schedules import Progress, Schedule
+from foretell.optim.progress import Progress, due
+from foretell.optim.schedule import Schedule
 from foretell.optim.trigger import non_monotone
 from foretell.run import Record, Run
 from foretell.training import checkpoint
 from foretell.training.checkpoint import Checkpoint
+from foretell.training.interruption import interruptible
+from foretell.training.memory import OutOfMemory, advising, out_of_memory, release
 from foretell.training.monitor import Monitor
+from foretell.training.normalisation import Normalisation, loss_factor
+from foretell.training.precision import LossScaler, Precision, ScalingConfig, autocast
+from foretell.training.tensors import load_optimizer, load_weights, optimizer_tensors, trained_names, weights
+from foretell.training.trackers import Tracker, TrackerName
 from foretell.types import Batch, State, detach, join_rows, map_state, select_rows
 
 
@@ -38,15 +41,21 @@ class TrainingConfig(Config):
 
     gradient_clip: float | None = None
     """scale the gradient down to this norm"""
-    micro_batches: Size = 1
-    """split the rows of a batch into so many parts, one after the other: less memory, the same step"""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    micro_batches: Size | Literal["auto"] = 1
+    """split the rows of a batch into so many parts, one after the other: less memory, the same step; "auto": as few
+    as memory allows, found by trying"""
+    normalise: Normalisation = "tokens"
+    """the loss whose gradient is taken: its mean over tokens, over sequences, or over as many of the longest one"""
+    precision: Precision = "fp32"
     """what matrix products are computed in; weights and sums stay fp32"""
+    scaling: ScalingConfig = ScalingConfig()
     compile: bool = False
     """let torch.compile make the model faster, after a minute or more of compiling"""
     patience: int | None = None
     """stop when validation is worse than the best of all but the last so many"""
     log_every: Amount = Amount(value=50, unit="steps")
+    log_to: tuple[TrackerName, ...] = ()
+    """show the records elsewhere as well"""
 
 
 class SavingConfig(Config):
@@ -97,6 +106,8 @@ class Position:
     """validation losses of this stage"""
     best: float = math.inf
     finished: bool = False
+    micro_batches: int = 1
+    """parts of a batch, where it is left to us"""
 
 
 @dataclass
@@ -111,30 +122,40 @@ class Window:
 class Trainer:
     """Runs one stage from a position to its limit."""
 
-    def __init__(self, run: Run, stage: Stage, position: Position, *, seed: int, monitor: Monitor):
+    def __init__(
+        self,
+        run: Run,
+        stage: Stage,
+        position: Position,
+        *,
+        seed: int,
+        monitor: Monitor,
+        trackers: Sequence[Tracker] = (),
+    ):
         self.run, self.stage, self.position = run, stage, position
-        self.seed, self.monitor = seed, monitor
+        self.seed, self.monitor, self.trackers = seed, monitor, trackers
         self.device = next(stage.objective.parameters()).device
         self.rates = [group["lr"] for group in stage.optimizer.param_groups]
+        self.scaler = LossScaler(stage.training.scaling) if stage.training.precision == "fp16" else None
         self.state: State = None
         self.stopped: Literal["", "limit", "patience"] = ""
         self.interrupted = False  # apart from `stopped`: a signal in a stage's last step does not make it unfinished
         self.window = Window()
         self.saved = position.step
+        self.begun = time.monotonic() - position.seconds
         self.pause = 0.0  # seconds the last validation and saving took: a time limit has to leave room for them
 
     # --- the loop ---------------------------------------------------------------------------------
 
     def train(self) -> str:
         """Train until the limit, the end of patience, or a signal; says which."""
-        stage, begun = self.stage, time.monotonic() - self.position.seconds
-        self.monitor.start(stage.name)
+        self.monitor.start(self.stage.name)
+        self.begun = time.monotonic() - self.position.seconds
         try:
             with interruptible(self):
                 while not (self.stopped or self.interrupted):
                     before = self.progress()
                     self.step(before)
-                    self.position.seconds = time.monotonic() - begun
                     after = self.progress()
                     self.stopped = "limit" if self.used_up(after) else ""
                     self.after_step(before, after)
@@ -149,54 +170,110 @@ class Trainer:
         stage, begin = self.stage, time.monotonic()
         batch = stage.batches[self.position.stage_step]
         counts = stage.objective.counts(batch)
+        factor = loss_factor(batch, stage.training.normalise)
         state = None if batch.starts_anew else self.state
-        torch.manual_seed(step_seed(self.seed, self.position.step))
         stage.objective.train()
-        stage.optimizer.zero_grad(set_to_none=True)
-        loss, self.state = self.backward(batch.to(self.device), state, counts)
-        trained = [p for p in stage.objective.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
-        self.check(loss, norm)  # before clipping: that would spread what is not finite over all gradients
-        if stage.training.gradient_clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(trained, stage.training.gradient_clip, norm)
-        factor = stage.schedule(progress) * batch.rate
-        for group, rate in zip(stage.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
-        stage.optimizer.step()
-        stage.averager.update()
-        tokens = max(counts.values())
+        mean, after = self.gradients(batch.to(self.device), state, {name: n / factor for name, n in counts.items()})
+        loss, tokens = mean / factor, max(counts.values())
+        applied = self.apply(loss, stage.schedule(progress) * batch.rate)
         self.position.step += 1
         self.position.stage_step += 1
         self.position.tokens += tokens
-        self.window.loss += loss * tokens
-        self.window.tokens += tokens
+        self.position.seconds = time.monotonic() - self.begun
+        self.state = after if applied else map_state(torch.nan_to_num, after)
+        if applied:
+            self.window.loss += loss * tokens
+            self.window.tokens += tokens
+            stage.averager.update(progress, self.progress())
         self.window.seconds += time.monotonic() - begin
-        self.last = {"gradient_norm": norm, "learning_rate": self.rates[0] * factor}
 
-    def backward(self, batch: Batch, state: State, counts: Mapping[str, int]) -> tuple[Tensor, State]:
+    def gradients(self, batch: Batch, state: State, divisors: Mapping[str, float]) -> tuple[Tensor, State]:
+        """`backward`; when memory runs out again with twice as many parts, if their number is left to us.
+
+        The seed is that of the step each time: it is as if the number had been right from the start.
+        """
+        while True:
+            torch.manual_seed(step_seed(self.seed, self.position.step))
+            self.stage.optimizer.zero_grad(set_to_none=True)
+            try:
+                return self.backward(batch, state, divisors)
+            except (RuntimeError, MemoryError) as problem:
+                if not out_of_memory(problem):
+                    raise
+                self.split_further(len(batch.targets))
+            release(self.device)  # here, for the exception kept alive what the attempt had made
+
+    def backward(self, batch: Batch, state: State, divisors: Mapping[str, float]) -> tuple[Tensor, State]:
         """Gradients of the batch's mean losses, part by part; returns the loss in nats and the state after it."""
         rows = len(batch.targets)
-        height = -(-rows // self.stage.training.micro_batches)
+        height = -(-rows // self.parts)
         losses, states = [], []
         for begin in range(0, rows, height):
             part = slice(begin, min(begin + height, rows))
             whole = height >= rows
             micro = batch if whole else batch.rows(part)
             carried = state if whole or state is None else select_rows(state, part)
-            with self.autocast():
+            with autocast(self.device, self.stage.training.precision):
                 step = self.stage.objective(micro, carried)
             # note: sums divided by the counts of the whole batch, so that the parts add up to exactly its mean
-            terms = [term.total / counts[name] * term.weight for name, term in step.terms.items()]
+            terms = [term.total / divisors[name] * term.weight for name, term in step.terms.items()]
             loss = torch.stack(terms).sum()
             share = (part.stop - part.start) / rows
-            (loss if step.penalty is None else loss + step.penalty * share).backward()
+            aim = loss if step.penalty is None else loss + step.penalty * share
+            (aim if self.scaler is None else aim * self.scaler.scale).backward()
             losses.append(loss.detach())
             states.append(detach(step.state))
         return torch.stack(losses).sum(), join_rows(states) if len(states) > 1 else states[0]
 
-    def autocast(self) -> torch.autocast:
-        """Matrix products in the configured precision."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.stage.training.precision == "bf16")
+    def apply(self, loss: Tensor, factor: float) -> bool:
+        """One optimiser step with the present gradients and that factor on the rate; false if it was left out."""
+        stage = self.stage
+        trained = [p for p in stage.objective.parameters() if p.grad is not None]
+        gradients = [p.grad for p in trained if p.grad is not None]
+        if self.scaler is not None:
+            self.scaler.unscale(gradients)
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.scaler is not None and not self.accepted(self.scaler, loss, norm):
+            return False
+        self.check(loss, norm)  # before clipping: that would spread what is not finite over all gradients
+        if stage.training.gradient_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(trained, stage.training.gradient_clip, norm)
+        for group, rate in zip(stage.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        with advising("for the optimiser's state; take a smaller model, or optimizer.kind=sgd"):
+            stage.optimizer.step()
+        self.last = {"gradient_norm": norm, "learning_rate": self.rates[0] * factor}
+        return True
+
+    def accepted(self, scaler: LossScaler, loss: Tensor, norm: Tensor) -> bool:
+        """Whether a step is finite; with fp16 one that is not is left out, as long as the scale can fall."""
+        finite = bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))
+        if not finite and scaler.exhausted:
+            raise self.diverged(loss, norm)
+        scaler.update(finite)
+        return finite
+
+    # --- memory -----------------------------------------------------------------------------------
+
+    @property
+    def parts(self) -> int:
+        """How many parts a batch is split into."""
+        wanted = self.stage.training.micro_batches
+        return self.position.micro_batches if wanted == "auto" else wanted
+
+    def split_further(self, rows: int) -> None:
+        """Twice as many parts from here on; an `OutOfMemory` with advice if that is not for us, or not possible."""
+        step, parts = self.position.step + 1, self.parts
+        at = f"out of memory at step {step}, with {rows} rows in {parts} part{'s' if parts > 1 else ''}"
+        lower = ', training.precision="bf16"' if self.stage.training.precision == "fp32" else ""
+        if parts >= rows:
+            raise OutOfMemory(f"{at}; set a smaller data.batches.length{lower}, or take a smaller model")
+        if self.stage.training.micro_batches != "auto":
+            raise OutOfMemory(
+                f'{at}; set training.micro_batches={2 * parts} (or "auto"), a smaller data.batches.batch{lower}'
+            )
+        self.position.micro_batches = 2 * parts
+        self.monitor.say(f"{at}: batches are split into {2 * parts} from here on")
 
     # --- between steps ----------------------------------------------------------------------------
 
@@ -215,8 +292,10 @@ class Trainer:
 
     def log(self, progress: Progress) -> None:
         """One training record, from the sums since the last."""
+        if self.window.tokens == 0:  # all steps were left out
+            return
         window, self.window = self.window, Window()
-        loss = float(window.loss) / max(window.tokens, 1)
+        loss = float(window.loss) / window.tokens
         record = {
             "kind": "train",
             "stage": self.stage.name,
@@ -230,18 +309,26 @@ class Trainer:
             "tokens_per_second": window.tokens / max(window.seconds, 1e-9),
             "seconds": self.position.seconds,
         }
-        self.run.append(record)
+        if self.scaler is not None:
+            record |= {"loss_scale": self.scaler.scale, "skipped": self.scaler.skipped}
+        self.record(record)
         self.monitor.step(record, progress.fraction)
+
+    def record(self, record: Record) -> None:
+        """One more line of metrics.jsonl, and of wherever else it goes."""
+        self.run.append(record)
+        for tracker in self.trackers:
+            tracker.write(record)
 
     def validate(self, progress: Progress) -> bool:
         """Measure the (averaged) weights on the validation split; true when they are the best so far."""
         stage, position = self.stage, self.position
         stage.objective.eval()
-        with stage.averager.swapped():
+        with stage.averager.swapped(), advising("while validating; set a smaller evaluation.length"):
             measured = stage.validate()
         loss = measured["loss"]
         record = {"kind": "valid", "stage": stage.name, "step": position.step, "epoch": progress.epoch}
-        self.run.append(record | measured)
+        self.record(record | measured)
         stage.schedule.observe(loss)
         if stage.averager.observe(loss):
             self.monitor.say(f"step {position.step}: validation stopped improving; weights are averaged from here")
@@ -269,8 +356,12 @@ class Trainer:
             return
         if bool(torch.isfinite(loss)) and bool(torch.isfinite(norm)) and float(loss) < self.hopeless():
             return
+        raise self.diverged(loss, norm)
+
+    def diverged(self, loss: Tensor, norm: Tensor) -> Diverged:
+        """What to say of a step that is lost."""
         name, size = self.largest_gradient()
-        raise Diverged(
+        return Diverged(
             f"training diverged at step {self.position.step + 1}: loss {float(loss):.4g}, "
             f"gradient norm {float(norm):.4g}, largest gradient {size:.3g} in {name}; "
             "lower optimizer.learning_rate or training.gradient_clip"
@@ -326,6 +417,7 @@ class Trainer:
                 "position": vars(position),
                 "schedule": stage.schedule.state_dict(),
                 "averager": stage.averager.state_dict(),
+                "scaler": self.scaler.state_dict() if self.scaler else {},
                 "window": {
                     "loss": float(self.window.loss),
                     "tokens": self.window.tokens,
@@ -345,6 +437,8 @@ class Trainer:
             load_weights(stage.objective, saved.tensors("model"))
         if "optimizer" in parts:
             load_optimizer(stage.optimizer, saved.tensors("optimizer"))
+            if self.scaler is not None and record["scaler"]:
+                self.scaler.load_state_dict(record["scaler"])
         if "schedule" in parts:
             stage.schedule.load_state_dict(record["schedule"])
         if "averager" in parts:
@@ -359,75 +453,9 @@ class Trainer:
             self.state = map_state(lambda tensor: tensor.to(self.device), self.state)
 
 
-def due(every: Amount, before: Progress, after: Progress) -> bool:
-    """Whether a multiple of `every` lies between two moments."""
-    return math.floor(after.of(every) + 1e-9) > math.floor(before.of(every) + 1e-9)
-
-
 def step_seed(seed: int, step: int) -> int:
     """A 63-bit seed for one step, well mixed (SplitMix64): dropout is a pure function of (seed, step)."""
     z = (seed * 0x9E3779B97F4A7C15 + step + 1) * 0x9E3779B97F4A7C15 & (2**64 - 1)
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
     z = (z ^ z >> 27) * 0x94D049BB133111EB & (2**64 - 1)
     return (z ^ z >> 31) >> 1
-
-
-def trained_names(objective: Objective) -> list[str]:
-    """The parameters that are trained, in the order that optimiser and averager know them."""
-    return [name for name, parameter in objective.named_parameters() if parameter.requires_grad]
-
-
-def weights(objective: Objective) -> dict[str, Tensor]:
-    """Every parameter and buffer once, shared ones under their first name."""
-    return {**dict(objective.named_parameters()), **dict(objective.named_buffers())}
-
-
-def load_weights(objective: Objective, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors of `weights` back in place; names have to match exactly."""
-    mine = weights(objective)
-    if mine.keys() != tensors.keys():
-        odd = sorted(mine.keys() ^ tensors.keys())
-        raise ValueError(f"the checkpoint holds other weights than the model: {', '.join(odd[:3])}")
-    with torch.no_grad():
-        for name, tensor in mine.items():
-            tensor.copy_(tensors[name])
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state tensors as `number.key`, parameters numbered in order."""
-    state: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
-    return {
-        f"{number}.{key}": torch.as_tensor(value)
-        for number, entry in state.items()
-        for key, value in entry.items()
-        if value is not None
-    }
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`; settings stay those of the optimiser."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        number, _, key = name.partition(".")
-        state.setdefault(int(number), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-@contextmanager
-def interruptible(trainer: Trainer) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let the present step finish and save; a second Ctrl-C does not wait."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        trainer.interrupted = True
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,13 +1,18 @@
 """Every schedule against a table written by hand, and across an interruption."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from builders import members, name_of, small
 
 from foretell.config import Amount, Config, ConfigError, validate
-from foretell.optim.schedules import PlateauConfig, Progress, ScheduleChoice, StepsConfig
+from foretell.optim.drops import PlateauConfig, StepsConfig
+from foretell.optim.progress import Progress
+from foretell.optim.schedule import Schedule
+from foretell.optim.schedules import ScheduleChoice
 from foretell.optim.trigger import non_monotone
 
 LIMIT, PER_EPOCH = 20, 4  # steps
@@ -57,6 +62,53 @@ TABLE: dict[str, tuple[Config, dict[int, float]]] = {
     ),
     "steps-after-once": (make("steps", by=0.5, after="10steps"), {9: 1, 10: 0.5, 20: 0.5}),
     "plateau": (make("plateau", by=0.5), {0: 1, 20: 1}),
+    "linear-over": (  # min(10 steps, 3 epochs of 4 steps)
+        make("linear", over=["10steps", "3epochs"]),
+        {0: 1, 5: 0.5, 9: 0.1, 10: 0, 20: 0},
+    ),
+    "linear-over-epochs": (  # min(100 steps, 3 epochs)
+        make("linear", over=["100steps", "3epochs"]),
+        {0: 1, 3: 0.75, 6: 0.5, 12: 0, 20: 0},
+    ),
+    "cosine-over-warm": (make("cosine", over=["12steps"], warmup="4steps"), {0: 0.25, 4: 1, 8: 0.5, 12: 0, 20: 0}),
+    "polynomial": (make("polynomial", power=2.0), {0: 1, 5: 0.5625, 10: 0.25, 20: 0}),
+    "polynomial-root": (
+        make("polynomial", power=0.5, floor=0.2, warmup="4steps"),
+        {0: 0.25, 4: 1, 16: 0.2 + 0.8 * 0.5, 20: 0.2},
+    ),
+    "hold": (make("hold", until=0.5), {0: 1, 9: 1, 10: 1, 11: 0.9, 15: 0.5, 20: 0}),
+    "hold-warm": (  # the share is that of the whole, whatever the warm-up
+        make("hold", until=0.75, floor=0.1, warmup="4steps"),
+        {0: 0.25, 4: 1, 15: 1, 16: 0.82, 20: 0.1},
+    ),
+    "hold-cosine": (make("hold", until=0.6, fall="cosine"), {12: 1, 14: (1 + HALF) / 2, 16: 0.5, 20: 0}),
+    "hold-root": (make("hold", until=0.2, fall="root"), {4: 1, 8: 0.5, 13: 0.25, 20: 0}),
+    "hold-over": (make("hold", until=0.5, over=["3epochs"]), {6: 1, 9: 0.5, 12: 0, 20: 0}),
+    "noam": (  # steps from 1: n / 4 up to the fourth, then sqrt(4 / n)
+        make("noam", warmup="4steps"),
+        {0: 0.25, 2: 0.75, 3: 1, 4: (4 / 5) ** 0.5, 8: 2 / 3, 15: 0.5},
+    ),
+    "noam-epochs": (make("noam", warmup="1epochs"), {1: 0.25, 4: 1, 9: 2 / 3, 16: 0.5}),
+    "cyclic": (
+        make("cyclic", cycle="2epochs", low=0.2),
+        {0: 0.2, 2: 0.6, 4: 1, 6: 0.6, 8: 0.2, 12: 1, 16: 0.2, 20: 1},
+    ),
+    "cyclic-shrinking": (
+        make("cyclic", cycle="8steps", low=0.2, shrink=0.5),
+        {0: 0.2, 4: 1, 8: 0.2, 10: 0.4, 12: 0.6, 16: 0.2, 20: 0.4},
+    ),
+    "one-cycle": (
+        make("one-cycle", rise=0.2, start=0.2, end=0.1),
+        {0: 0.2, 1: 1 - 0.8 * (1 + HALF) / 2, 2: 0.6, 4: 1, 8: 0.1 + 0.9 * (1 + HALF) / 2, 12: 0.55, 20: 0.1},
+    ),
+    "one-cycle-linear": (
+        make("one-cycle", rise=0.2, start=0.2, end=0.1, shape="linear"),
+        {0: 0.2, 1: 0.4, 4: 1, 8: 0.775, 12: 0.55, 20: 0.1},
+    ),
+    "slanted": (  # for a rate of .01: .0003125 at both ends, .01 at the cut
+        make("slanted"),
+        {0: 0.03125, 1: 0.515625, 2: 1, 11: 0.515625, 20: 0.03125},
+    ),
 }
 
 
@@ -72,9 +124,13 @@ def test_factors(name: str) -> None:
     assert {step: given[step] for step in expected} == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("member", members(ScheduleChoice), ids=name_of)
+# Others rise by a rule of their own.
+WARM = [member for member in members(ScheduleChoice) if "warmup" in member.model_fields and member().warmup is None]
+
+
+@pytest.mark.parametrize("member", WARM, ids=name_of)
 @pytest.mark.parametrize("unit", ["4steps", "1epochs", "40tokens", "2s"])
-def test_warm_up_rises_to_one_in_every_kind(member: type[Config], unit: str) -> None:
+def test_warm_up_rises_to_one(member: type[Config], unit: str) -> None:
     schedule = small(member, warmup=unit).build()
     factors = [schedule(at(step)) for step in range(5)]
     assert factors[:4] == sorted(factors[:4])
@@ -108,6 +164,61 @@ def test_moments_in_different_units_cannot_be_told_apart() -> None:
         make("steps", every="100steps")
 
 
+# --- against formulas and torch -------------------------------------------------------------------
+
+
+def run(schedule: Schedule, steps: int) -> list[float]:
+    """The factors of a training of so many steps, the last look at its end."""
+    return [schedule(Progress(step, step / PER_EPOCH, 10 * step, step / 2, step / steps)) for step in range(steps + 1)]
+
+
+def test_slanted_triangular_as_in_the_paper() -> None:
+    steps, cut_share, ratio, highest = 1600, 0.1, 32, 0.01
+    cut = math.floor(steps * cut_share)
+    rates = []
+    for t in range(steps + 1):
+        p = t / cut if t < cut else 1 - (t - cut) / (cut * (1 / cut_share - 1))
+        rates.append(highest * (1 + p * (ratio - 1)) / ratio)
+    ours = [0.01 * factor for factor in run(make("slanted", cut=0.1, ratio=32.0).build(), steps)]
+    assert ours == pytest.approx(rates, rel=1e-9)
+    assert (ours[0], ours[cut], ours[-1]) == pytest.approx((0.0003125, 0.01, 0.0003125))
+
+
+def test_noam_as_in_the_paper() -> None:
+    width, warmup = 512, 40
+    rates = [width**-0.5 * min(n**-0.5, n * warmup**-1.5) for n in range(1, 202)]
+    peak = (width * warmup) ** -0.5
+    ours = [peak * factor for factor in run(make("noam", warmup="40steps").build(), 200)]
+    assert ours == pytest.approx(rates, rel=1e-12)
+
+
+def theirs(steps: int, make_scheduler: Callable[..., Any]) -> list[float]:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.5)
+    scheduler = make_scheduler(optimizer)
+    rates = []
+    for _ in range(steps):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize(("mode", "shrink"), [("triangular", 1.0), ("triangular2", 0.5)])
+def test_cyclic_is_torchs(mode: str, shrink: float) -> None:
+    scheduler = torch.optim.lr_scheduler.CyclicLR
+    rates = theirs(101, lambda o: scheduler(o, base_lr=0.1, max_lr=1.0, step_size_up=8, mode=mode))
+    assert run(make("cyclic", cycle="16steps", low=0.1, shrink=shrink).build(), 100) == pytest.approx(rates, abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", ["cosine", "linear"])
+def test_one_cycle_is_torchs(shape: str) -> None:
+    """In torch the highest of 101 steps, counted from 0 to 100, is pct_start * 101 - 1."""
+    scheduler, strategy = torch.optim.lr_scheduler.OneCycleLR, {"cosine": "cos", "linear": "linear"}[shape]
+    rates = theirs(101, lambda o: scheduler(o, max_lr=1.0, total_steps=101, pct_start=0.4, anneal_strategy=strategy))
+    ours = make("one-cycle", rise=(0.4 * 101 - 1) / 100, start=1 / 25, end=1 / 25 / 1e4, shape=shape)
+    assert run(ours.build(), 100) == pytest.approx(rates, abs=1e-9)
+
+
 # --- plateaus and the non-monotone rule -----------------------------------------------------------
 
 
@@ -127,6 +238,14 @@ def test_plateaus_by_hand(patience: int, losses: list[float], factors: list[floa
         schedule.observe(loss)
         given.append(schedule(at(3)))
     assert given == factors
+
+
+@pytest.mark.parametrize("by", [0.1, 0.5])
+def test_dividing_by_ten_or_two_on_validation(by: float) -> None:
+    schedule = make("plateau", by=by).build()
+    for loss in (4.0, 3.0, 3.1, 2.9, 3.0):
+        schedule.observe(loss)
+    assert schedule(at(9)) == pytest.approx(by**2)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,53 @@ def test_under_autocast_gradients_come_in_the_weights_own_type(chunk: int) -> No
         assert (gradient - exact).norm() < 0.02 * exact.norm()
 
 
+def test_many_chunks_under_autocast_add_up_in_fp32() -> None:
+    """Against float64 on the same rounded operands: summed up in bf16, small parts of a large sum would be lost."""
+    torch.manual_seed(0)
+    hidden = torch.rand(4000, WIDTH).bfloat16().float().requires_grad_()
+    weight = torch.randn(VOCABULARY, WIDTH).bfloat16().float().requires_grad_()
+    bias = torch.randn(VOCABULARY).bfloat16().float().requires_grad_()
+    targets = torch.randint(3, (4000,))  # so that most parts of a sum have the same sign
+    mean = 1 / 1400  # no number of bf16
+    with torch.autocast("cpu", torch.bfloat16):
+        total = linear_cross_entropy(hidden, weight, bias, targets, 2 * VOCABULARY).sum() * mean
+    gradients = torch.autograd.grad(total, (hidden, weight, bias))
+    exact = [tensor.detach().double().requires_grad_() for tensor in (hidden, weight, bias)]
+    expected = torch.autograd.grad(linear_cross_entropy_reference(*exact, targets).sum() * mean, exact)
+    errors = [float((g - e).norm() / e.norm()) for g, e in zip(gradients, expected, strict=True)]
+    assert errors[0] < 1e-2 and errors[1] < 2e-3 and errors[2] < 2e-3
+    lossy = torch.zeros(VOCABULARY, WIDTH, dtype=torch.bfloat16)
+    for _ in range(2000):  # what it would be otherwise
+        lossy += (expected[1] / 2000).bfloat16()
+    assert (lossy - expected[1]).norm() > 0.1 * expected[1].norm()
+
+
+class Made(TorchDispatchMode):
+    """Remembers the types of all tensors of so many elements that are made; views and changed ones are left out."""
+
+    def __init__(self, elements: int):
+        super().__init__()
+        self.elements, self.dtypes, self.kept = elements, [], []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor) and leaf.numel() >= self.elements]
+        self.kept += made  # lest their memory is used again
+        self.dtypes += [leaf.dtype for leaf in made if leaf.untyped_storage().data_ptr() not in given]
+        return result
+
+
+def test_one_gradient_of_the_weights_is_all_that_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foretell.kernels.cross_entropy.BLOCK", 4 * WIDTH)
+    *given, targets = example(vocabulary=600, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        total = linear_cross_entropy(*given, targets, 3 * 600).sum()
+    with Made(600 * WIDTH) as made:
+        torch.autograd.grad(total, given)
+    assert made.dtypes == [torch.float32]
+
+
 class Largest(TorchDispatchMode):
     """Remembers the size of the largest tensor that any operation makes."""
 

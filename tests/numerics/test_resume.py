@@ -289,3 +289,36 @@ def test_dead_before_some_operations_on_the_disk(corpus: dict[str, str], tmp_pat
 @pytest.mark.timeout(900)
 def test_dead_before_every_operation_on_the_disk(corpus: dict[str, str], tmp_path: Path) -> None:
     die_at(range(1, 140), corpus, tmp_path)
+
+
+# --- whatever keeps a state of its own ------------------------------------------------------------
+
+KEEPING = {
+    "adagrad": {"optimizer": {"kind": "adagrad", "initial": 0.1}},
+    "adadelta": {"optimizer": "adadelta"},
+    "rmsprop": {"optimizer": {"kind": "rmsprop", "momentum": 0.5, "centered": True}},
+    "amsgrad": {"optimizer": {"kind": "adam", "amsgrad": True}},
+    "amsgrad, decoupled": {"optimizer": {"kind": "adamw", "amsgrad": True}},
+    "nesterov": {"optimizer": {"kind": "sgd", "momentum": 0.9, "nesterov": True}},
+    "asgd": {"averaging": {"kind": "asgd", "start": "5steps"}},
+    "swa": {"averaging": {"kind": "swa", "start": "4steps", "every": "100tokens"}},
+    "ema": {"averaging": {"kind": "ema", "decay": 0.9}},
+    "hold, over": {"schedule": {"kind": "hold", "over": ["100steps", "0.2epochs"], "warmup": "3steps"}},
+    "one-cycle": {"schedule": "one-cycle"},
+    "longest": {"training.normalise": "longest", "data.batches": {"kind": "lines", "batch": 16, "length": 4}},
+}
+
+
+@pytest.mark.parametrize("name", KEEPING)
+@pytest.mark.parametrize("stop", [7])
+def test_every_strategy_goes_on(
+    corpus: dict[str, str], tmp_path: Path, signal_at: Callable[..., None], name: str, stop: int
+) -> None:
+    recipe = tables(corpus, evaluation__every="5steps", **KEEPING[name])
+    foretell.train(recipe, tmp_path / "whole", quiet=True)
+    signal_at(stop)
+    with pytest.raises(foretell.Interrupted):
+        foretell.train(recipe, tmp_path / "run", quiet=True)
+    foretell.train(recipe, tmp_path / "run", resume=True, quiet=True)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+    assert losses(tmp_path / "run", "train") == losses(tmp_path / "whole", "train")

@@ -1,15 +1,20 @@
 """Every optimiser takes the steps of torch's class with the same settings, and decays what it should."""
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from builders import assert_same, members, name_of, small
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from foretell.config import Config
+from foretell.config import Config, ConfigError
 from foretell.optim.optimizers import OptimizerChoice, groups
+from foretell.training.tensors import load_optimizer, optimizer_tensors
 
 Maker = Callable[..., torch.optim.Optimizer]
 # settings of ours, torch's class, the same settings in torch's words
@@ -29,6 +34,21 @@ TWINS: dict[str, tuple[dict[str, Any], Maker, dict[str, Any]]] = {
         torch.optim.AdamW,
         {"lr": 0.03, "betas": (0.7, 0.9), "eps": 1e-4},
     ),
+    "adagrad": (
+        {"learning_rate": 0.3, "initial": 0.1, "epsilon": 1e-4},
+        torch.optim.Adagrad,
+        {"lr": 0.3, "initial_accumulator_value": 0.1, "eps": 1e-4},
+    ),
+    "adadelta": (
+        {"learning_rate": 0.8, "rho": 0.7, "epsilon": 1e-4},
+        torch.optim.Adadelta,
+        {"lr": 0.8, "rho": 0.7, "eps": 1e-4},
+    ),
+    "rmsprop": (
+        {"learning_rate": 0.03, "alpha": 0.8, "momentum": 0.5, "centered": True, "epsilon": 1e-4},
+        torch.optim.RMSprop,
+        {"lr": 0.03, "alpha": 0.8, "momentum": 0.5, "centered": True, "eps": 1e-4},
+    ),
 }
 every_optimizer = pytest.mark.parametrize("member", members(OptimizerChoice), ids=name_of)
 
@@ -42,7 +62,7 @@ def train(module: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 7) -
     torch.manual_seed(1)
     for _ in range(steps):
         optimizer.zero_grad()
-        module(torch.randn(8, 4, dtype=torch.float64)).square().sum().backward()
+        module(torch.randn(8, 4, dtype=module[0].weight.dtype)).square().sum().backward()
         optimizer.step()
 
 
@@ -88,3 +108,156 @@ def test_groups() -> None:
     assert [(len(group["params"]), group["weight_decay"]) for group in apart] == [(1, 0.1), (2, 0.0)]
     assert apart[0]["params"][0] is matrix
     assert groups([bias], 0.1, "matrices") == [{"params": [bias], "weight_decay": 0.0}]
+
+
+# --- the update rules, written out ----------------------------------------------------------------
+
+Rule = Callable[[Callable[[float], float], float], Iterator[float]]
+RULES: dict[str, tuple[dict[str, Any], Rule]] = {}
+
+
+def rule(kind: str, **settings: Any) -> Callable[[Rule], Rule]:
+    """Files a generator that yields a weight after each step, given its gradient and its start."""
+
+    def file(function: Rule) -> Rule:
+        RULES[f"{kind} {function.__name__}"] = ({"kind": kind, **settings}, function)
+        return function
+
+    return file
+
+
+@rule("sgd", learning_rate=0.1, momentum=0.9)
+def heavy_ball(gradient: Callable[[float], float], x: float) -> Iterator[float]:
+    velocity = 0.0
+    while True:
+        velocity = 0.9 * velocity + gradient(x)
+        x -= 0.1 * velocity
+        yield x
+
+
+@rule("sgd", learning_rate=0.1, momentum=0.9, nesterov=True)
+def nesterov(gradient: Callable[[float], float], x: float) -> Iterator[float]:
+    velocity = 0.0
+    while True:
+        g = gradient(x)
+        velocity = 0.9 * velocity + g
+        x -= 0.1 * (g + 0.9 * velocity)
+        yield x
+
+
+@rule("adam", learning_rate=0.1, betas=(0.8, 0.9), epsilon=1e-3, amsgrad=True, weight_decay=0.2)
+def amsgrad(gradient: Callable[[float], float], x: float) -> Iterator[float]:
+    """Bias-corrected; the largest second moment before its correction, as torch has it."""
+    first = second = largest = 0.0
+    for t in itertools.count(1):
+        g = gradient(x) + 0.2 * x
+        first, second = 0.8 * first + 0.2 * g, 0.9 * second + 0.1 * g * g
+        largest = max(largest, second)
+        x -= 0.1 * (first / (1 - 0.8**t)) / (math.sqrt(largest / (1 - 0.9**t)) + 1e-3)
+        yield x
+
+
+@rule("adamw", learning_rate=0.1, betas=(0.8, 0.9), epsilon=1e-3, amsgrad=True, weight_decay=0.2, decayed="all")
+def amsgrad_decoupled(gradient: Callable[[float], float], x: float) -> Iterator[float]:
+    first = second = largest = 0.0
+    for t in itertools.count(1):
+        g = gradient(x)
+        x *= 1 - 0.1 * 0.2
+        first, second = 0.8 * first + 0.2 * g, 0.9 * second + 0.1 * g * g
+        largest = max(largest, second)
+        x -= 0.1 * (first / (1 - 0.8**t)) / (math.sqrt(largest / (1 - 0.9**t)) + 1e-3)
+        yield x
+
+
+@rule("adagrad", learning_rate=0.1, initial=0.5, epsilon=1e-3)
+def duchi(gradient: Callable[[float], float], x: float) -> Iterator[float]:
+    squares = 0.5
+    while True:
+        g = gradient(x)
+        squares += g * g
+        x -= 0.1 * g / (math.sqrt(squares) + 1e-3)
+        yield x
+
+
+@rule("adadelta", learning_rate=0.5, rho=0.7, epsilon=1e-3)
+def zeiler(gradient: Callable[[float], float], x: float) -> Iterator[float]:
+    squares = changes = 0.0
+    while True:
+        g = gradient(x)
+        squares = 0.7 * squares + 0.3 * g * g
+        change = math.sqrt(changes + 1e-3) / math.sqrt(squares + 1e-3) * g
+        changes = 0.7 * changes + 0.3 * change * change
+        x -= 0.5 * change
+        yield x
+
+
+@rule("rmsprop", learning_rate=0.1, alpha=0.8, momentum=0.5, epsilon=1e-3)
+def hinton(gradient: Callable[[float], float], x: float) -> Iterator[float]:
+    squares = velocity = 0.0
+    while True:
+        g = gradient(x)
+        squares = 0.8 * squares + 0.2 * g * g
+        velocity = 0.5 * velocity + g / (math.sqrt(squares) + 1e-3)
+        x -= 0.1 * velocity
+        yield x
+
+
+@rule("rmsprop", learning_rate=0.1, alpha=0.8, centered=True, epsilon=1e-3)
+def graves(gradient: Callable[[float], float], x: float) -> Iterator[float]:
+    squares = mean = 0.0
+    while True:
+        g = gradient(x)
+        squares, mean = 0.8 * squares + 0.2 * g * g, 0.8 * mean + 0.2 * g
+        x -= 0.1 * g / (math.sqrt(squares - mean * mean) + 1e-3)
+        yield x
+
+
+def slope(x: float) -> float:
+    """The derivative of a bumpy bowl."""
+    return 2 * x + math.cos(3 * x)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_traces_of_plain_loops(name: str) -> None:
+    settings, function = RULES[name]
+    member = {member.kind_name(): member for member in members(OptimizerChoice)}[settings["kind"]]
+    weight = nn.Parameter(torch.tensor([1.5], dtype=torch.float64))
+    optimizer = small(member, **settings).build([weight])
+    trace = []
+    for _ in range(12):
+        weight.grad = torch.tensor([slope(weight.item())], dtype=torch.float64)
+        optimizer.step()
+        trace.append(weight.item())
+    assert trace == pytest.approx(list(itertools.islice(function(slope, 1.5), 12)), rel=1e-12)
+    assert abs(trace[-1] - 1.5) > 0.1
+
+
+# --- state ----------------------------------------------------------------------------------------
+
+VARIANTS = [settings for settings, _ in RULES.values()] + [{"kind": kind} | ours for kind, (ours, *_) in TWINS.items()]
+
+
+@pytest.mark.parametrize("settings", VARIANTS, ids=lambda settings: settings["kind"])
+@pytest.mark.parametrize("before", [0, 1, 4])
+def test_state_goes_on_to_the_last_bit(settings: dict[str, Any], before: int, tmp_path: Path) -> None:
+    """As in a checkpoint: tensors in a file, settings from the recipe; also before the first step."""
+    member = {member.kind_name(): member for member in members(OptimizerChoice)}[settings["kind"]]
+    config = small(member, **settings)
+    whole = network().float()
+    optimizer = config.build(whole.parameters())
+    train(whole, optimizer, before)
+    part = network().float()
+    part.load_state_dict(whole.state_dict())
+    tensors = {name: tensor.contiguous() for name, tensor in optimizer_tensors(optimizer).items()}
+    save_file(tensors, tmp_path / "optimizer.safetensors")
+    other = config.build(part.parameters())
+    load_optimizer(other, load_file(tmp_path / "optimizer.safetensors"))
+    train(whole, optimizer, 3)
+    train(part, other, 3)
+    assert_same(part.state_dict(), whole.state_dict())
+    assert_same(optimizer_tensors(other), optimizer_tensors(optimizer))
+
+
+def test_nesterov_without_momentum_is_refused() -> None:
+    with pytest.raises(ConfigError, match="momentum above 0"):
+        small(members(OptimizerChoice)[2], nesterov=True)

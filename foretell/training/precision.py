@@ -1,0 +1,73 @@
+"""What matrix products are computed in; and scaling the loss, without which fp16 loses small gradients.
+
+In fp16 gradients below 6e-8 are zero and those above 65504 infinite. So the loss is multiplied by a scale, which by the
+chain rule multiplies all gradients, and they are divided by it again in fp32, before clipping. The scale is found by
+trying (Micikevicius et al. 2017, arXiv:1710.03740): a step with a gradient that is not finite is left out and halves
+it, a thousand clean ones double it. Weights, their gradients and the optimiser's state stay in fp32 all the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from foretell.config import Config, Size
+from foretell.run import Record
+
+Precision = Literal["fp32", "bf16", "fp16"]
+LOWER = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Matrix products in that precision."""
+    return torch.autocast(device.type, LOWER.get(precision), enabled=precision in LOWER)
+
+
+class ScalingConfig(Config):
+    """How the loss is scaled with `precision = "fp16"`."""
+
+    initial: float = Field(default=2.0**16, gt=0)
+    """the first scale; the higher, the more steps are left out before the right one is found"""
+    grow_every: Size = 1000
+    """double the scale after so many clean steps in a row"""
+    floor: float = Field(default=1.0, gt=0)
+    """the scale falls no further: a step that is not finite at this one ends the training"""
+
+
+class LossScaler:
+    """The scale, and how many steps in a row were clean."""
+
+    def __init__(self, config: ScalingConfig):
+        self.config = config
+        self.scale, self.clean, self.skipped = config.initial, 0, 0
+
+    def unscale(self, gradients: Sequence[Tensor]) -> None:
+        """Divide gradients of the scaled loss by the scale, in place: exact, for it is a power of two."""
+        torch._foreach_mul_(list(gradients), 1 / self.scale)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the scale cannot fall further."""
+        return self.scale <= self.config.floor
+
+    def update(self, finite: bool) -> None:
+        """Take note of a step whose gradients were finite or not."""
+        if not finite:
+            self.scale = max(self.scale / 2, self.config.floor)
+            self.clean, self.skipped = 0, self.skipped + 1
+            return
+        self.clean += 1
+        if self.clean == self.config.grow_every:
+            self.scale, self.clean = self.scale * 2, 0
+
+    def state_dict(self) -> Record:
+        """What has to survive an interruption, as JSON knows it."""
+        return {"scale": self.scale, "clean": self.clean, "skipped": self.skipped}
+
+    def load_state_dict(self, state: Record) -> None:
+        """The inverse of `state_dict`."""
+        self.scale, self.clean, self.skipped = state["scale"], state["clean"], state["skipped"]

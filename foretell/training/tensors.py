@@ -1,0 +1,52 @@
+"""Weights and optimiser state as named tensors, the way checkpoints keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foretell.objectives.objective import Objective
+
+
+def trained_names(objective: Objective) -> list[str]:
+    """The parameters that are trained, in the order that optimiser and averager know them."""
+    return [name for name, parameter in objective.named_parameters() if parameter.requires_grad]
+
+
+def weights(objective: Objective) -> dict[str, Tensor]:
+    """Every parameter and buffer once, shared ones under their first name."""
+    return {**dict(objective.named_parameters()), **dict(objective.named_buffers())}
+
+
+def load_weights(objective: Objective, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors of `weights` back in place; names have to match exactly."""
+    mine = weights(objective)
+    if mine.keys() != tensors.keys():
+        odd = sorted(mine.keys() ^ tensors.keys())
+        raise ValueError(f"the checkpoint holds other weights than the model: {', '.join(odd[:3])}")
+    with torch.no_grad():
+        for name, tensor in mine.items():
+            tensor.copy_(tensors[name])
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state tensors as `number.key`, parameters numbered in order."""
+    state: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{key}": torch.as_tensor(value)
+        for number, entry in state.items()
+        for key, value in entry.items()
+        if value is not None
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`; settings stay those of the optimiser."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
