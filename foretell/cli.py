@@ -12,13 +12,16 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from foretell.config import ConfigError
+
+if TYPE_CHECKING:
+    from foretell import Mixed, Trained
 
 app = typer.Typer(
     name="foretell",
@@ -34,6 +37,13 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: the accelerator if there is one.")]
 Which = Annotated[str, typer.Option(help="Which checkpoint: best or last.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, the --out of a training.")]
+MixWith = Annotated[
+    list[Path] | None, typer.Option("--mix", metavar="RUN2", help="Mix its probabilities in; can be repeated.")
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="Of the mixture, in the order of the runs: 0.7,0.3; default: what is best for the valid split."),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]", help="Settings that differ, by dotted name: model.layers=2"),
@@ -105,16 +115,17 @@ def evaluate(
     columns: Annotated[
         int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")
     ] = 1,
+    mix: MixWith = None,
+    weights: Weights = None,
     which: Which = "best",
     device: Device = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Loss, perplexity, bits per character and byte, top-1 and top-5, over every token of a text."""
-    from foretell.api import load
-
-    result = load(run, which=which, device=device).evaluate(split, batch=batch, columns=columns)
-    emit(result, as_json, lambda result: measured(result, f"{run}, {split}"))
+    model = open_model(run, mix, weights, which, device, columns)
+    result = model.evaluate(split, batch=batch, columns=columns)
+    emit(result, as_json, lambda result: measured(result, f"{result['run']}, {split}"))
 
 
 @app.command(rich_help_panel="Use")
@@ -128,17 +139,17 @@ def generate(
     top_k: Annotated[int | None, typer.Option(help="Only among the k likeliest.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Only among the likeliest of this total probability.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
+    mix: MixWith = None,
+    weights: Weights = None,
     which: Which = "best",
     device: Device = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Write on from a prompt, token by token."""
-    from foretell.api import load
-
     beginning = sys.stdin.read() if prompt == "-" else prompt or ""
-    trained = load(run, which=which, device=device)
-    pieces = trained.stream(beginning, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    model = open_model(run, mix, weights, which, device)
+    pieces = model.stream(beginning, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     if as_json:
         emit({"prompt": beginning, "text": "".join(pieces), "tokens": tokens, "seed": seed}, True, properties)
         return
@@ -221,6 +232,31 @@ def doctor(
         raise typer.Exit(1)
 
 
+# --- opening --------------------------------------------------------------------------------------
+
+
+def open_model(
+    run: Path, mix: list[Path] | None, weights: str | None, which: str, device: str | None, columns: int = 1
+) -> Trained | Mixed:
+    """A run, or several as a mixture."""
+    from foretell import load
+    from foretell import mix as mixed
+
+    if not mix:
+        if weights is not None:
+            raise ConfigError("--weights is for mixtures; name the other runs with --mix")
+        return load(run, which=which, device=device)
+    return mixed([run, *mix], numbers(weights), which=which, device=device, columns=columns)
+
+
+def numbers(text: str | None) -> list[float] | None:
+    """`0.7,0.3` as numbers."""
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--weights {text}: write numbers with commas between them, as in 0.7,0.3") from None
+
+
 # --- printing -------------------------------------------------------------------------------------
 
 
@@ -246,6 +282,9 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         "unknown_rate": lambda value: f"{value:.3%}",
         "lossy": lambda value: "yes: tokens hold less than the text" if value else "no",
         "context": str,
+        "mixture": lambda value: "\n".join(f"{member['weight']:.4f}  {member['run']}" for member in value),
+        "weights_fitted_to": str,
+        "fitted_loss": lambda value: f"{value:.4f} nats per token",
         "weights": str,
         "parameters": lambda value: f"{value:,}",
         "seconds": lambda value: f"{value:,.1f}",
