@@ -128,6 +128,29 @@ def evaluate(
     emit(result, as_json, lambda result: measured(result, f"{result['run']}, {split}"))
 
 
+@app.command(rich_help_panel="Measure")
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN RUN ...", help="Run folders, trained in any way; A+B is their mixture.")
+    ],
+    split: Annotated[str, typer.Option(help="train, valid, test, or a text file.")] = "test",
+    columns: Annotated[
+        int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")
+    ] = 1,
+    resamples: Annotated[int, typer.Option(help="Draws of the bootstrap.")] = 4000,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Runs in one table, which of their differences are real, and where they come from; tokenizers may differ."""
+    from foretell.tools.compare import compare, render
+
+    paths = [[Path(name)] if Path(name).exists() else [Path(part) for part in name.split("+")] for name in runs]
+    models = [open_model(first, rest, None, which, device, columns) for first, *rest in paths]
+    emit(compare(models, split, columns=columns, resamples=resamples), as_json, render)
+
+
 @app.command(rich_help_panel="Use")
 def generate(
     run: RunArgument,
