@@ -10,9 +10,9 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -42,7 +42,11 @@ MixWith = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(help="Of the mixture, in the order of the runs: 0.7,0.3; default: what is best for the valid split."),
+    typer.Option(
+        "--mix-weights",
+        "--weights",
+        help="Of the mixture, in the order of the runs: 0.7,0.3; default: what is best for the valid split.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -126,6 +130,72 @@ def evaluate(
     model = open_model(run, mix, weights, which, device, columns)
     result = model.evaluate(split, batch=batch, columns=columns)
     emit(result, as_json, lambda result: measured(result, f"{result['run']}, {split}"))
+
+
+@app.command(rich_help_panel="Measure")
+def score(
+    run: RunArgument,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]", help="Texts; - or none: stdin.")] = None,
+    context: Annotated[
+        Literal["lines", "carried"], typer.Option(help="lines: each from a fresh state; carried: given those before.")
+    ] = "lines",
+    end: Annotated[bool, typer.Option("--end/--no-end", help="Whether a line's newline is predicted too.")] = True,
+    tokens: Annotated[bool, typer.Option("--tokens", help="A row for each token: line, token, surprisal in bits.")] = (
+        False
+    ),
+    header: Annotated[bool, typer.Option("--header", help="Begin with the names of the columns.")] = False,
+    group: Annotated[bool, typer.Option("--group", help="Lines are group<TAB>[scores<TAB>]text: pick the best.")] = (
+        False
+    ),
+    every: Annotated[bool, typer.Option("--all", help="With --group: all hypotheses, best first.")] = False,
+    tune: Annotated[
+        Path | None,
+        typer.Option(metavar="DEV", help="Find weights on group<TAB>errors<TAB>[scores<TAB>]text; implies --group."),
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="For --group: lm=1,words=0.3,score1=0.5; default: the sum.")] = (
+        None
+    ),
+    mix: MixWith = None,
+    mix_weights: Annotated[str | None, typer.Option(help="Of the mixture, as in 0.7,0.3.")] = None,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Log-probabilities of lines, one row for each, in order.
+
+    Columns: logp (natural logarithm), tokens, unknown (tokens outside the vocabulary), bits per byte, bits per
+    character, perplexity. A line counts with its newline; an empty one is its newline. Invalid UTF-8 is read as U+FFFD
+    and told on stderr. An unknown word has the probability of the unknown token, so its line's figures flatter.
+
+    With --group: group, weighted total, logp, words, other scores, text of the best hypothesis of each group. --tune
+    prints weights; it also uses them where a list is named to rescore (- for stdin).
+    """
+    from foretell.tools import rescore as lists
+    from foretell.tools import score as tool
+
+    model = open_model(run, mix, mix_weights, which, device)
+    paths = files or []
+    if tune is not None:
+        if weights is not None:
+            raise ConfigError("--tune finds weights and --weights gives them; leave one out")
+        found = lists.tuned(model, tune)
+        if not paths:
+            emit(found, as_json, lambda found: properties({**found, "weights": lists.as_option(found["weights"])}))
+            return
+        sys.stderr.write(f"--weights {lists.as_option(found['weights'])}\n")
+    if group or tune is not None:
+        given = found["weights"] if tune is not None else lists.parse_weights(weights) if weights else None
+        ranked = lists.rescore(model, paths, given, every=every)
+        if as_json:
+            emit({"hypotheses": [one.record() for one in ranked], "weights": given}, True, properties)
+        else:
+            print_rows(one.row() for one in ranked)
+        return
+    if as_json:
+        emit(tool.all_scores(model, paths, context=context, end=end, tokens=tokens), True, properties)
+    else:
+        print_rows(tool.print_scores(model, paths, context=context, end=end, tokens=tokens, header=header))
 
 
 @app.command(rich_help_panel="Measure")
@@ -290,6 +360,13 @@ def emit(result: Mapping[str, Any], as_json: bool, render: Callable[[Mapping[str
         sys.stdout.write(json.dumps(plain, ensure_ascii=False, default=str) + "\n")
     else:
         Console(highlight=False).print(render(result))
+
+
+def print_rows(rows: Iterable[str]) -> None:
+    """Rows for people and pipes."""
+    for row in rows:
+        sys.stdout.write(row + "\n")
+    sys.stdout.flush()
 
 
 def measured(result: Mapping[str, Any], title: str) -> Table:
