@@ -285,6 +285,37 @@ def import_(
 
 
 @app.command(rich_help_panel="Look")
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the runs are.")] = Path("runs"),
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", metavar="CONDITION", help="'bits_per_byte<2'; all have to hold.")
+    ] = None,
+    sort: Annotated[str | None, typer.Option(metavar="COLUMN", help="bits_per_byte, -when (latest first), ...")] = None,
+    delete: Annotated[
+        list[str] | None, typer.Option("--delete", metavar="NAME", help="Delete this run; can be repeated.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """The runs below a folder: what they are, how good, how large, and whether they are finished."""
+    from foretell.tools import runs as tool
+
+    if not delete:
+        found = tool.list_runs(folder, filters=filters or [], sort=sort)
+        emit({"folder": str(folder), "runs": found}, as_json, tool.render)
+        return
+    paths = tool.deletable(folder, delete)
+    names = ", ".join(map(str, paths))
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise ConfigError(f"{names}: add --yes to delete without being asked")
+        typer.confirm(f"Delete {names}?", abort=True, err=True)
+    tool.delete(paths)
+    emit({"deleted": [str(path) for path in paths]}, as_json, properties)
+
+
+@app.command(rich_help_panel="Look")
 def show(
     what: Annotated[
         str,
