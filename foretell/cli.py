@@ -198,6 +198,45 @@ def score(
         print_rows(tool.print_scores(model, paths, context=context, end=end, tokens=tokens, header=header))
 
 
+@app.command("next", rich_help_panel="Use")
+def following(
+    run: RunArgument,
+    prompts: Annotated[
+        list[str] | None, typer.Option("--prompt", help="Can be repeated; none: each line of stdin.")
+    ] = None,
+    words: Annotated[int, typer.Option(help="How many words, the likeliest first.")] = 10,
+    complete: Annotated[bool, typer.Option("--complete", help="The prompt's last word is only a beginning.")] = False,
+    floor: Annotated[float, typer.Option(help="Do not look for words less probable than this.")] = 1e-5,
+    mix: MixWith = None,
+    weights: Weights = None,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """The likeliest next words and their probabilities, whole words for every kind of token.
+
+    A row for each: prompt, word, probability. It is the probability among words: given that the line goes on with one.
+    """
+    from foretell.data.reading import Report
+    from foretell.evaluate.completion import next_words
+    from foretell.tools.score import read_lines
+
+    model = open_model(run, mix, weights, which, device)
+    scorer = model.scorer(ranks=False)
+    asked = read_lines([], Report()) if prompts is None else prompts
+    answers = (
+        (prompt, next_words(scorer, model.tokenizer, prompt, words, model.device, complete=complete, floor=floor))
+        for prompt in asked
+    )
+    if as_json:
+        listed = [{"prompt": prompt, "words": [word._asdict() for word in found]} for prompt, found in answers]
+        emit({"prompts": listed}, True, properties)
+    else:
+        rows = ((prompt, *word) for prompt, found in answers for word in found)
+        print_rows(f"{prompt}\t{word}\t{probability:.6f}" for prompt, word, probability in rows)
+
+
 @app.command(rich_help_panel="Measure")
 def compare(
     runs: Annotated[
