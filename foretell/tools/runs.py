@@ -91,20 +91,20 @@ def describe(run: Run, folder: Path) -> Record:
 
 
 def model_of(recipe: Mapping[str, Any]) -> str:
-    """The kind of model, with the cell of one that has cells."""
+    """The kind of model, with its cell or order where it has such a thing."""
     model = recipe.get("model", {})
-    cell = model.get("cell", {})
-    kinds = [model.get("kind"), cell.get("kind") if isinstance(cell, Mapping) else cell]
-    return " ".join(str(kind) for kind in kinds if kind)
+    cell = model.get("cell")
+    parts = [model.get("kind"), cell.get("kind") if isinstance(cell, Mapping) else cell, model.get("order")]
+    return " ".join(str(part) for part in parts if part)
 
 
 def parameters(run: Run) -> int | None:
-    """How many numbers the newest named checkpoint holds, from the headers of its files alone."""
+    """How many numbers the last checkpoint holds, indices apart, from the header of its file alone."""
     try:
         file = pointed(run, "last")[0].path / "model.safetensors"
         with safe_open(file, framework="numpy") as tensors:
-            shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118
-            return sum(int(math.prod(shape)) for shape in shapes)
+            parts = [tensors.get_slice(name) for name in tensors.keys()]  # noqa: SIM118
+            return sum(int(math.prod(part.get_shape())) for part in parts if "F" in part.get_dtype())
     except (ConfigError, OSError, ValueError, KeyError, SafetensorError):
         return None
 

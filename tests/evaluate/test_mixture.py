@@ -143,6 +143,19 @@ def test_weights_are_fitted_on_valid(runs: list[foretell.Trained], corpus: dict[
         foretell.mix(runs[:1])
 
 
+def test_with_a_counted_model(runs: list[foretell.Trained], corpus: dict[str, str], tmp_path: Path) -> None:
+    counted = foretell.train(tables(corpus, model={"kind": "ngram", "order": 2}), tmp_path / "run", quiet=True)
+    mixed = foretell.mix([runs[0], counted])
+    losses = [run.evaluate("valid")["loss"] for run in (runs[0], counted, mixed)]
+    assert losses[2] <= min(losses[:2]) + 1e-7
+    one, two = (run.score(["the cat sat"])[0].token_logp for run in (runs[0], counted))
+    expected = [
+        math.log(mixed.weights[0] * math.exp(p) + mixed.weights[1] * math.exp(q)) for p, q in zip(one, two, strict=True)
+    ]
+    assert mixed.score(["the cat sat"])[0].token_logp == pytest.approx(expected, abs=1e-5)
+    assert mixed.generate("the", tokens=5)
+
+
 def test_all_weight_on_one_is_that_one(runs: list[foretell.Trained]) -> None:
     mixed = foretell.mix(runs[:2], [0.0, 1.0])
     assert mixed.evaluate("test")["bits_per_byte"] == pytest.approx(runs[1].evaluate("test")["bits_per_byte"])

@@ -49,6 +49,12 @@ def test_the_facts(folder: Path) -> None:
     assert first["size_bytes"] == sum(path.stat().st_size for path in files)
 
 
+def test_the_parameters_of_counted_models(corpus: dict[str, str], tmp_path: Path) -> None:
+    run = foretell.train(tables(corpus, model={"kind": "ngram", "order": 3}), tmp_path / "n", quiet=True)
+    (found,) = list_runs(tmp_path)
+    assert (found["parameters"], found["model"], found["state"]) == (run.parameters, "ngram 3", "finished")
+
+
 def test_half_made_ones(folder: Path, corpus: dict[str, str]) -> None:
     recipe = foretell.load_recipe(tables(corpus)).text()
     Run.create(folder / "begun", recipe=recipe, resume=False)
