@@ -1,9 +1,8 @@
 """Listing and deleting runs: the facts of each, and nothing but runs ever deleted."""
 
 import json
-import multiprocessing
-import os
-import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ from foretell.cli import app, explain
 from foretell.config import ConfigError
 from foretell.run import Run
 from foretell.tools.runs import deletable, delete, list_runs
-
-FORK = multiprocessing.get_context("forkserver")
 
 
 @pytest.fixture
@@ -118,19 +115,23 @@ def test_links_in_a_run_are_not_followed(folder: Path) -> None:
 # --- runs that are being trained ------------------------------------------------------------------
 
 
-def hold(path: Path, ready: Any, done: Any) -> None:
-    with Run(path).alone():
-        ready.set()
-        done.wait(30)
+HOLD = """
+import sys
+from foretell.run import Run
+with Run(sys.argv[1]).alone():
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_a_run_that_is_trained_is_left_alone(folder: Path, corpus: dict[str, str]) -> None:
     """By resuming, by deleting; and kill -9 leaves no lock behind."""
     path = folder / "a"
-    ready, done = FORK.Event(), FORK.Event()
-    process = FORK.Process(target=hold, args=(path, ready, done))
-    process.start()
-    assert ready.wait(30)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdin is not None
+    assert process.stdout.readline() == "ready\n"
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
     assert list_runs(folder)[0]["state"] == "training"
     with pytest.raises(ConfigError, match="is being trained by another process") as refused:
@@ -141,9 +142,10 @@ def test_a_run_that_is_trained_is_left_alone(folder: Path, corpus: dict[str, str
     with pytest.raises(ConfigError, match="being trained"):
         delete([path])
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
     assert list_runs(folder)[0]["state"] == "finished"
     foretell.train(tables(corpus), path, resume=True, quiet=True)
     delete(deletable(folder, ["a"]))
