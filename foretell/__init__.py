@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foretell.api import Interrupted, Scored, Trained, load, train
+    from foretell.api import Interrupted, Trained, load, train
     from foretell.config import ConfigError
+    from foretell.evaluate.lines import Scored
+    from foretell.mixing import Mixed, mix
     from foretell.recipe import Recipe, load_recipe
     from foretell.training.trainer import Diverged
 
@@ -14,12 +16,14 @@ __all__ = [
     "ConfigError",
     "Diverged",
     "Interrupted",
+    "Mixed",
     "Recipe",
     "Scored",
     "Trained",
     "__version__",
     "load",
     "load_recipe",
+    "mix",
     "train",
 ]
 __version__ = "0.1.0"
@@ -28,11 +32,13 @@ _HOMES = {
     "ConfigError": "config",
     "Diverged": "training.trainer",
     "Interrupted": "api",
+    "Mixed": "mixing",
     "Recipe": "recipe",
-    "Scored": "api",
+    "Scored": "evaluate.lines",
     "Trained": "api",
     "load": "api",
     "load_recipe": "recipe",
+    "mix": "mixing",
     "train": "api",
 }
 

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.store import Split, Store, prepare, prepared
 from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig, Windows
-from foretell.evaluate.generate import Sampling, generate
-from foretell.evaluate.scoring import NeuralScorer, NGramScorer, Scorer, metrics, total
+from foretell.evaluate.generate import Sampling, write_on
+from foretell.evaluate.lines import Scored, score_texts
+from foretell.evaluate.scoring import NeuralScorer, NGramScorer, Scorer, TokenScores, metrics, score_tokens, total
 from foretell.models.ngram import NGram, NGramConfig
 from foretell.objectives.objective import Objective
 from foretell.recipe import Recipe, StageConfig, load_recipe
@@ -73,9 +73,14 @@ def run_recipe(
     recipe: Recipe, out: str | Path, resume: bool, quiet: bool, device: torch.device | str | None = None
 ) -> Trained:
     """All stages of a resolved recipe, from the beginning or from the newest checkpoint."""
+    with Run(out).alone():
+        return run_stages(recipe, Run.create(out, recipe=recipe.text(), resume=resume), quiet, device)
+
+
+def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str | None) -> Trained:
+    """The stages that the run has not finished yet."""
     place = torch.device(device) if device else default_device()
     monitor = Monitor(quiet=quiet)
-    run = Run.create(out, recipe=recipe.text(), resume=resume)
     saved = checkpoint.newest(run)
     position = Position(**saved.record()["position"]) if saved else Position()
     run.rewind(position.step)
@@ -223,17 +228,6 @@ def load(path: str | Path, *, which: str = "best", device: torch.device | str | 
     return Trained(Run.open(path), which, torch.device(device) if device else default_device())
 
 
-@dataclass(frozen=True)
-class Scored:
-    """How probable a text is."""
-
-    text: str
-    logp: float
-    """natural logarithm of its probability, the end of the text included where the model knows one"""
-    tokens: tuple[str, ...]
-    token_logp: tuple[float, ...]
-
-
 class Trained:
     """A trained language model: evaluate, score, generate, features."""
 
@@ -326,42 +320,20 @@ class Trained:
         """A split of the run's corpus, or of a file, as tokens of this run's vocabulary."""
         return _OpenedText(self, split)
 
-    def score(self, texts: Sequence[str]) -> list[Scored]:
-        """Each text's log-probability, from a fresh state."""
-        return [self._score(text) for text in texts]
+    def token_scores(
+        self, text: Split, *, batch: int | None = None, columns: int = 1, ranks: bool = True
+    ) -> TokenScores:
+        """What `evaluate` sums up, token by token; `text` holds tokens of this run's vocabulary."""
+        windows = evaluation_windows(self.settings, text, self.tokenizer.boundary, columns, batch)
+        return score_tokens(self.scorer(ranks=ranks), windows, self.device)
 
-    def _score(self, text: str) -> Scored:
-        ids = self.tokenizer.encode(text)
-        if not ids:
-            return Scored(text, 0.0, (), ())
-        targets = torch.tensor([ids], device=self.device)
-        inputs = torch.tensor([[self.tokenizer.boundary, *ids[:-1]]], device=self.device)
-        scores, _ = self.scorer(ranks=False).score(Inputs(tokens=inputs), targets, None)
-        logp = tuple(scores.logp[0].tolist())
-        return Scored(text, math.fsum(logp), tuple(self.tokenizer.token(i) for i in ids), logp)
+    def score(self, texts: Sequence[str]) -> list[Scored]:
+        """Each text's log-probability, from a fresh state; many are computed side by side."""
+        return score_texts(self.scorer(ranks=False), self.tokenizer, texts, self.device)
 
     def stream(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> Iterator[str]:
         """Text that follows the prompt, piece by piece; see `Sampling` for temperature, top_k, top_p, seed."""
-        decoder = self.tokenizer.stream()
-        ids = self.prompt(prompt)
-        for token in ids[1:]:
-            decoder.feed(token)  # what came before decides about spaces
-        unknown = self.tokenizer.unknown
-        drawn = generate(
-            self.scorer(),
-            ids,
-            tokens,
-            Sampling(**sampling),
-            device=self.device,
-            banned=[] if unknown is None else [unknown],
-        )
-        for token in drawn:
-            piece = decoder.feed(token)
-            if piece:
-                yield piece
-        rest = decoder.finish()
-        if rest:
-            yield rest
+        return write_on(self.scorer(), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device)
 
     def prompt(self, text: str) -> list[int]:
         """The ids of a beginning: a boundary, then the text."""

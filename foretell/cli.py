@@ -10,15 +10,16 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from foretell.config import ConfigError
+from foretell.tools.printing import emit, measured, print_rows, properties
+
+if TYPE_CHECKING:
+    from foretell import Mixed, Trained
 
 Axis = Literal["steps", "epochs", "tokens", "seconds"]
 Measure = Literal["loss", "bits_per_byte", "perplexity"]
@@ -37,6 +38,17 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: the accelerator if there is one.")]
 Which = Annotated[str, typer.Option(help="Which checkpoint: best or last.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, the --out of a training.")]
+MixWith = Annotated[
+    list[Path] | None, typer.Option("--mix", metavar="RUN2", help="Mix its probabilities in; can be repeated.")
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--mix-weights",
+        "--weights",
+        help="Of the mixture, in the order of the runs: 0.7,0.3; default: what is best for the valid split.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]", help="Settings that differ, by dotted name: model.layers=2"),
@@ -132,16 +144,145 @@ def evaluate(
     columns: Annotated[
         int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")
     ] = 1,
+    mix: MixWith = None,
+    weights: Weights = None,
     which: Which = "best",
     device: Device = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Loss, perplexity, bits per character and byte, top-1 and top-5, over every token of a text."""
-    from foretell.api import load
+    model = open_model(run, mix, weights, which, device, columns)
+    result = model.evaluate(split, batch=batch, columns=columns)
+    emit(result, as_json, lambda result: measured(result, f"{result['run']}, {split}"))
 
-    result = load(run, which=which, device=device).evaluate(split, batch=batch, columns=columns)
-    emit(result, as_json, lambda result: measured(result, f"{run}, {split}"))
+
+@app.command(rich_help_panel="Measure")
+def score(
+    run: RunArgument,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]", help="Texts; - or none: stdin.")] = None,
+    context: Annotated[
+        Literal["lines", "carried"], typer.Option(help="lines: each from a fresh state; carried: given those before.")
+    ] = "lines",
+    end: Annotated[bool, typer.Option("--end/--no-end", help="Whether a line's newline is predicted too.")] = True,
+    tokens: Annotated[bool, typer.Option("--tokens", help="A row for each token: line, token, surprisal in bits.")] = (
+        False
+    ),
+    header: Annotated[bool, typer.Option("--header", help="Begin with the names of the columns.")] = False,
+    group: Annotated[bool, typer.Option("--group", help="Lines are group<TAB>[scores<TAB>]text: pick the best.")] = (
+        False
+    ),
+    every: Annotated[bool, typer.Option("--all", help="With --group: all hypotheses, best first.")] = False,
+    tune: Annotated[
+        Path | None,
+        typer.Option(metavar="DEV", help="Find weights on group<TAB>errors<TAB>[scores<TAB>]text; implies --group."),
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="For --group: lm=1,words=0.3,score1=0.5; default: the sum.")] = (
+        None
+    ),
+    mix: MixWith = None,
+    mix_weights: Annotated[str | None, typer.Option(help="Of the mixture, as in 0.7,0.3.")] = None,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Log-probabilities of lines, one row for each, in order.
+
+    Columns: logp (natural logarithm), tokens, unknown (tokens outside the vocabulary), bits per byte, bits per
+    character, perplexity. A line counts with its newline; an empty one is its newline. Invalid UTF-8 is read as U+FFFD
+    and told on stderr. An unknown word has the probability of the unknown token, so its line's figures flatter.
+
+    With --group: group, weighted total, logp, words, other scores, text of the best hypothesis of each group. --tune
+    prints weights; it also uses them where a list is named to rescore (- for stdin).
+    """
+    from foretell.tools import rescore as lists
+    from foretell.tools import score as tool
+
+    model = open_model(run, mix, mix_weights, which, device)
+    paths = files or []
+    if tune is not None:
+        if weights is not None:
+            raise ConfigError("--tune finds weights and --weights gives them; leave one out")
+        found = lists.tuned(model, tune)
+        if not paths:
+            emit(found, as_json, lambda found: properties({**found, "weights": lists.as_option(found["weights"])}))
+            return
+        sys.stderr.write(f"--weights {lists.as_option(found['weights'])}\n")
+    if group or tune is not None:
+        given = found["weights"] if tune is not None else lists.parse_weights(weights) if weights else None
+        ranked = lists.rescore(model, paths, given, every=every)
+        if as_json:
+            emit({"hypotheses": [one.record() for one in ranked], "weights": given}, True, properties)
+        else:
+            print_rows(one.row() for one in ranked)
+        return
+    if as_json:
+        emit(tool.all_scores(model, paths, context=context, end=end, tokens=tokens), True, properties)
+    else:
+        print_rows(tool.print_scores(model, paths, context=context, end=end, tokens=tokens, header=header))
+
+
+@app.command("next", rich_help_panel="Use")
+def following(
+    run: RunArgument,
+    prompts: Annotated[
+        list[str] | None, typer.Option("--prompt", help="Can be repeated; none: each line of stdin.")
+    ] = None,
+    words: Annotated[int, typer.Option(help="How many words, the likeliest first.")] = 10,
+    complete: Annotated[bool, typer.Option("--complete", help="The prompt's last word is only a beginning.")] = False,
+    floor: Annotated[float, typer.Option(help="Do not look for words less probable than this.")] = 1e-5,
+    mix: MixWith = None,
+    weights: Weights = None,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """The likeliest next words and their probabilities, whole words for every kind of token.
+
+    A row for each: prompt, word, probability. It is the probability among words: given that the line goes on with one.
+    """
+    from foretell.data.reading import Report
+    from foretell.evaluate.completion import next_words
+    from foretell.tools.score import read_lines
+
+    model = open_model(run, mix, weights, which, device)
+    scorer = model.scorer(ranks=False)
+    asked = read_lines([], Report()) if prompts is None else prompts
+    answers = (
+        (prompt, next_words(scorer, model.tokenizer, prompt, words, model.device, complete=complete, floor=floor))
+        for prompt in asked
+    )
+    if as_json:
+        listed = [{"prompt": prompt, "words": [word._asdict() for word in found]} for prompt, found in answers]
+        emit({"prompts": listed}, True, properties)
+    else:
+        rows = ((prompt, *word) for prompt, found in answers for word in found)
+        print_rows(f"{prompt}\t{word}\t{probability:.6f}" for prompt, word, probability in rows)
+
+
+@app.command(rich_help_panel="Measure")
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN RUN ...", help="Run folders, trained in any way; A+B is their mixture.")
+    ],
+    split: Annotated[str, typer.Option(help="train, valid, test, or a text file.")] = "test",
+    columns: Annotated[
+        int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")
+    ] = 1,
+    resamples: Annotated[int, typer.Option(help="Draws of the bootstrap.")] = 4000,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Runs in one table, which of their differences are real, and where they come from; tokenizers may differ."""
+    from foretell.tools.compare import compare, render
+
+    paths = [[Path(name)] if Path(name).exists() else [Path(part) for part in name.split("+")] for name in runs]
+    models = [open_model(first, rest, None, which, device, columns) for first, *rest in paths]
+    emit(compare(models, split, columns=columns, resamples=resamples), as_json, render)
 
 
 @app.command(rich_help_panel="Use")
@@ -155,17 +296,17 @@ def generate(
     top_k: Annotated[int | None, typer.Option(help="Only among the k likeliest.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Only among the likeliest of this total probability.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
+    mix: MixWith = None,
+    weights: Weights = None,
     which: Which = "best",
     device: Device = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Write on from a prompt, token by token."""
-    from foretell.api import load
-
     beginning = sys.stdin.read() if prompt == "-" else prompt or ""
-    trained = load(run, which=which, device=device)
-    pieces = trained.stream(beginning, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    model = open_model(run, mix, weights, which, device)
+    pieces = model.stream(beginning, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     if as_json:
         emit({"prompt": beginning, "text": "".join(pieces), "tokens": tokens, "seed": seed}, True, properties)
         return
@@ -205,6 +346,37 @@ def import_(
     from foretell.tools.exchange import import_file
 
     emit(import_file(path, out, corpus, tokenizer), as_json, properties)
+
+
+@app.command(rich_help_panel="Look")
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the runs are.")] = Path("runs"),
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", metavar="CONDITION", help="'bits_per_byte<2'; all have to hold.")
+    ] = None,
+    sort: Annotated[str | None, typer.Option(metavar="COLUMN", help="bits_per_byte, -when (latest first), ...")] = None,
+    delete: Annotated[
+        list[str] | None, typer.Option("--delete", metavar="NAME", help="Delete this run; can be repeated.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """The runs below a folder: what they are, how good, how large, and whether they are finished."""
+    from foretell.tools import runs as tool
+
+    if not delete:
+        found = tool.list_runs(folder, filters=filters or [], sort=sort)
+        emit({"folder": str(folder), "runs": found}, as_json, tool.render)
+        return
+    paths = tool.deletable(folder, delete)
+    names = ", ".join(map(str, paths))
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise ConfigError(f"{names}: add --yes to delete without being asked")
+        typer.confirm(f"Delete {names}?", abort=True, err=True)
+    tool.delete(paths)
+    emit({"deleted": [str(path) for path in paths]}, as_json, properties)
 
 
 @app.command(rich_help_panel="Look")
@@ -284,50 +456,29 @@ def doctor(
         raise typer.Exit(1)
 
 
-# --- printing -------------------------------------------------------------------------------------
+# --- opening --------------------------------------------------------------------------------------
 
 
-def emit(result: Mapping[str, Any], as_json: bool, render: Callable[[Mapping[str, Any]], Any]) -> None:
-    """The result on stdout: one JSON object, or what `render` makes of it for people."""
-    if as_json:
-        plain = {key: value for key, value in result.items() if key != "table"}
-        sys.stdout.write(json.dumps(plain, ensure_ascii=False, default=str) + "\n")
-    else:
-        Console(highlight=False).print(render(result))
+def open_model(
+    run: Path, mix: list[Path] | None, weights: str | None, which: str, device: str | None, columns: int = 1
+) -> Trained | Mixed:
+    """A run, or several as a mixture."""
+    from foretell import load
+    from foretell import mix as mixed
+
+    if not mix:
+        if weights is not None:
+            raise ConfigError("--weights is for mixtures; name the other runs with --mix")
+        return load(run, which=which, device=device)
+    return mixed([run, *mix], numbers(weights), which=which, device=device, columns=columns)
 
 
-def measured(result: Mapping[str, Any], title: str) -> Table:
-    """A measurement as a small table."""
-    formats: dict[str, Callable[[Any], str]] = {
-        "bits_per_byte": lambda value: f"{value:.4f}",
-        "bits_per_character": lambda value: f"{value:.4f}",
-        "perplexity": lambda value: f"{value:,.2f}",
-        "loss": lambda value: f"{value:.4f} nats per token",
-        "top1": lambda value: f"{value:.2%}",
-        "top5": lambda value: f"{value:.2%}",
-        "tokens": lambda value: f"{value:,}",
-        "unknown_rate": lambda value: f"{value:.3%}",
-        "lossy": lambda value: "yes: tokens hold less than the text" if value else "no",
-        "context": str,
-        "weights": str,
-        "parameters": lambda value: f"{value:,}",
-        "seconds": lambda value: f"{value:,.1f}",
-        "tokens_per_second": lambda value: f"{value:,.0f}",
-        "peak_memory_bytes": lambda value: f"{value / 2**20:,.0f} MiB",
-    }
-    table = Table(title=title, show_header=False, title_justify="left")
-    for key, form in formats.items():
-        if result.get(key) is not None:
-            table.add_row(key.replace("_", " "), form(result[key]))
-    return table
-
-
-def properties(result: Mapping[str, Any]) -> Table:
-    """Any flat result as names and values."""
-    table = Table(show_header=False)
-    for key, value in result.items():
-        table.add_row(key.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
-    return table
+def numbers(text: str | None) -> list[float] | None:
+    """`0.7,0.3` as numbers."""
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--weights {text}: write numbers with commas between them, as in 0.7,0.3") from None
 
 
 # --- running --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ nothing that was finished.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -51,6 +52,40 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def exclusive(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Make the folder, and keep other processes out of it until we end, however we end.
+
+    Without `wait` a `BlockingIOError` says that another is in it. The system holds the lock, for as long as the process
+    lives: none is left behind by one that was killed.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on this platform: there, one process at a time is up to the user
+        folder.mkdir(exist_ok=True)
+        yield
+        return
+    while True:
+        folder.mkdir(exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                break
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # it was renamed or deleted while we waited
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only when it is empty: nothing was to be done
+
+
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """The record as readable JSON, wholly or not at all."""
     write_atomic(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
@@ -84,6 +119,33 @@ class Run:
             rest.unlink()  # of a `write_atomic` that was killed
         write_json(run.path / "environment.json", environment())
         return run
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process from training or deleting this run; a `ConfigError` when one is at it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"{self.path} exists and is not a run; choose another --out")
+        with contextlib.ExitStack() as held:
+            for patience in (0.1, 0.3, 0):  # who only asks `is_busy` holds it for an instant
+                try:
+                    held.enter_context(exclusive(self.path, wait=False))
+                    break
+                except BlockingIOError:
+                    time.sleep(patience)
+            else:
+                raise ConfigError(
+                    f"{self.path} is being trained by another process; wait for it or stop it, or choose another --out"
+                )
+            yield
+
+    def is_busy(self) -> bool:
+        """Whether a process is training or deleting it."""
+        try:
+            with exclusive(self.path, wait=False):
+                return False
+        except BlockingIOError:
+            return True
 
     def is_empty(self) -> bool:
         """Whether it is a folder with nothing in it, or nothing but a recipe half written."""

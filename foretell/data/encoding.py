@@ -11,7 +11,6 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
@@ -26,6 +25,7 @@ from tokenizers.decoders import DecodeStream
 
 from foretell.config import ConfigError
 from foretell.data.reading import BOUNDARY, split_pieces
+from foretell.run import write_atomic
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
@@ -84,12 +84,7 @@ class Tokenizer(ABC):
 
     def save(self, path: Path) -> None:
         """Write the JSON; whoever reads meanwhile sees the old file or the new, never a part."""
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        with draft.open("w", encoding="utf-8") as stream:
-            stream.write(self.library.to_str())
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
+        write_atomic(path, self.library.to_str().encode())
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without any special token added."""

@@ -24,8 +24,8 @@ from foretell.config import ConfigError
 from foretell.data.corpus import Corpus, open_corpus
 from foretell.data.encoding import Ids, Tokenizer, load_tokenizer
 from foretell.data.tokenizer import FileConfig, TokenizerConfig
-from foretell.data.writing import META, POINT, TOKENIZER, Counts, build, exclusive, write_json
-from foretell.run import sync_folder
+from foretell.data.writing import META, POINT, TOKENIZER, Counts, build
+from foretell.run import exclusive, sync_folder, write_json
 
 FORMAT = 1
 Offsets = npt.NDArray[np.int64]
@@ -124,7 +124,7 @@ class Store:
         """The store at this path; a `ConfigError` where there is none."""
         path = Path(path)
         try:
-            meta = json.loads((path / META).read_text())
+            meta = json.loads((path / META).read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):
             raise ConfigError(f"{path}: not a token store; make one with foretell prepare") from None
         if meta.get("format") != FORMAT:

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from foretell.data.corpus import Corpus, byte_length
 from foretell.data.encoding import Ids, Losses, Tokenizer
 from foretell.data.reading import Piece
+from foretell.run import write_json
 
 META = "meta.json"
 TOKENIZER = "tokenizer.json"
@@ -304,44 +305,9 @@ def write_split(
 def read_point(folder: Path, fingerprint: str) -> dict[str, Any]:
     """The recorded point of an interrupted build of the same store; else the folder is emptied."""
     with contextlib.suppress(OSError, json.JSONDecodeError):
-        record: dict[str, Any] = json.loads((folder / POINT).read_text())
+        record: dict[str, Any] = json.loads((folder / POINT).read_text(encoding="utf-8"))
         if record["fingerprint"] == fingerprint:
             return record
     for item in folder.iterdir():
         shutil.rmtree(item) if item.is_dir() else item.unlink()
     return {"done": {}, "point": None}
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file that is whole or not there at all, also after a power cut."""
-    draft = path.with_name(f".{path.name}")
-    with draft.open("w") as stream:
-        json.dump(value, stream, indent=2)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(path)
-
-
-@contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Make the folder, and keep other processes out of it until we end, however we end."""
-    try:
-        import fcntl
-    except ImportError:  # not on this platform: there, one process at a time is up to the user
-        folder.mkdir(exist_ok=True)
-        yield
-        return
-    while True:
-        folder.mkdir(exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
-                break
-        os.close(descriptor)  # it was renamed while we waited: that is a finished store now
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # only when it is empty: nothing was to be done

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from foretell.config import ConfigError
+from foretell.data.encoding import Tokenizer
 from foretell.evaluate.scoring import Scorer
 from foretell.types import State
 
@@ -71,3 +72,19 @@ def generate(
             log_probs[:, list(banned)] = -torch.inf
         given = torch.multinomial(sampling.distribution(log_probs), 1, generator=random).to(device)
         yield int(given)
+
+
+def write_on(
+    scorer: Scorer, tokenizer: Tokenizer, prompt: str, tokens: int, sampling: Sampling, device: torch.device
+) -> Iterator[str]:
+    """Text that follows the prompt, piece by piece; what is not in the vocabulary never comes."""
+    decoder = tokenizer.stream()
+    ids = [tokenizer.boundary, *tokenizer.encode(prompt)]
+    for token in ids[1:]:
+        decoder.feed(token)  # what came before decides about spaces
+    banned = [] if tokenizer.unknown is None else [tokenizer.unknown]
+    for token in generate(scorer, ids, tokens, sampling, device=device, banned=banned):
+        if piece := decoder.feed(token):
+            yield piece
+    if rest := decoder.finish():
+        yield rest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -113,19 +114,25 @@ class Totals:
         return self.nats / self.tokens
 
 
-def total(scorer: Scorer, windows: Windows, device: torch.device) -> Totals:
-    """One pass over a text: every token counted once, whatever the batch size."""
-    begin = time.perf_counter()
-    nats, tokens, top1, top5 = 0.0, 0, 0, 0
+def scored(scorer: Scorer, windows: Windows, device: torch.device) -> Iterator[tuple[int, Tensor, Scores]]:
+    """One pass over a text: each window's number, which of its places have a target [B, T], and their scores."""
     state: State = None
-    ranked = True
     for k in range(len(windows)):
         batch = windows[k]
         state = None if batch.starts_anew else state
         valid = batch.targets != IGNORED
-        tokens += int(valid.sum())
         batch = batch.to(device)
         scores, state = scorer.score(batch.inputs, batch.targets, state)
+        yield k, valid, scores
+
+
+def total(scorer: Scorer, windows: Windows, device: torch.device) -> Totals:
+    """One pass over a text: every token counted once, whatever the batch size."""
+    begin = time.perf_counter()
+    nats, tokens, top1, top5 = 0.0, 0, 0, 0
+    ranked = True
+    for _, valid, scores in scored(scorer, windows, device):
+        tokens += int(valid.sum())
         nats -= float(scores.logp.sum())
         if scores.rank is None:
             ranked = False
@@ -135,6 +142,38 @@ def total(scorer: Scorer, windows: Windows, device: torch.device) -> Totals:
         top5 += int((rank < 5).sum())
     seconds = time.perf_counter() - begin
     return Totals(nats, tokens, top1 if ranked else None, top5 if ranked else None, seconds)
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """The same token by token, in the order of the text: 16 bytes of memory for each."""
+
+    logp: NDArray[np.float64]
+    """[N] natural logarithm of each token's probability"""
+    rank: NDArray[np.int64] | None
+    """[N] how many words were held more probable; None where the scorer does not tell"""
+    seconds: float
+
+    @property
+    def totals(self) -> Totals:
+        """The sums."""
+        top1, top5 = (None if self.rank is None else int((self.rank < n).sum()) for n in (1, 5))
+        return Totals(-float(self.logp.sum()), len(self.logp), top1, top5, self.seconds)
+
+
+def score_tokens(scorer: Scorer, windows: Windows, device: torch.device) -> TokenScores:
+    """One pass over a text: what the scorer says of every token."""
+    begin = time.perf_counter()
+    logp = np.full(len(windows.text.tokens), np.nan)
+    ranks: NDArray[np.int64] | None = np.zeros(len(logp), np.int64)
+    for k, valid, scores in scored(scorer, windows, device):
+        places = windows.target_positions(k)[valid.numpy()]
+        logp[places] = scores.logp.cpu().numpy()[valid.numpy()]
+        if ranks is None or scores.rank is None:
+            ranks = None
+        else:
+            ranks[places] = scores.rank.cpu().numpy()[valid.numpy()]
+    return TokenScores(logp, ranks, time.perf_counter() - begin)
 
 
 def metrics(totals: Totals, text: Split) -> dict[str, Any]:

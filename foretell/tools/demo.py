@@ -14,6 +14,7 @@ from foretell.api import run_recipe
 from foretell.config import ConfigError
 from foretell.data.corpus import open_corpus
 from foretell.recipe import load_recipe
+from foretell.run import Run
 from foretell.training.monitor import Monitor
 
 
@@ -23,7 +24,8 @@ def run_demo(out: Path, *, quiet: bool = False) -> dict[str, Any]:
     if out.exists():
         if not (out / "recipe.toml").exists():
             raise ConfigError(f"{out} exists and is not a run; choose another --out")
-        shutil.rmtree(out)
+        with Run(out).alone():
+            shutil.rmtree(out)
     recipe = load_recipe("demo")
     monitor = Monitor(quiet=quiet)
     monitor.say("Training a small AWD-LSTM on the manual and docstrings of this Python, anew ...")

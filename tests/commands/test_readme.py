@@ -54,6 +54,7 @@ def test_there_are_commands() -> None:
     assert len(commands()) >= 7
 
 
+@pytest.mark.timeout(400)  # a process for each
 def test_shell_commands(folder: Path) -> None:
     for name, *arguments in commands():
         assert name == "foretell"

@@ -1,0 +1,167 @@
+"""Where two models differ: losses by part of the text, by frequency of the token, by position, by token.
+
+Everything here starts from the losses of single tokens, so the models run once. Models with different tokens are
+compared by parts that they share: documents, or blocks of lines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretell.data.corpus import byte_length
+from foretell.data.encoding import Tokenizer
+from foretell.data.reading import Piece
+from foretell.data.store import Split
+from foretell.evaluate.bootstrap import Floats
+
+Ints = NDArray[np.int64]
+FEWEST_DOCUMENTS = 20
+BLOCKS = 100  # aimed at where documents are too few
+SMALLEST_BLOCK, LARGEST_BLOCK = 1024, 8192  # bytes: well above the reach of most dependencies, and enough of them
+
+
+@dataclass(frozen=True)
+class RawText:
+    """What is known of a text apart from any tokens."""
+
+    digest: str
+    """of the text and of where its documents end, however it is stored"""
+    line_bytes: Ints
+    """[lines] the length of each line in UTF-8, its newline included"""
+
+    @classmethod
+    def read(cls, pieces: Iterable[Piece]) -> RawText:
+        """All of it, in the pieces it comes in."""
+        state = hashlib.blake2b(digest_size=16)
+        lines, size = [], 0
+        for text, ends_document in pieces:
+            state.update(text.encode(errors="surrogatepass") + (b"\0" if ends_document else b""))
+            size += byte_length(text)
+            if ends_document or text.endswith("\n"):
+                lines.append(size)
+                size = 0
+        return cls(state.hexdigest(), np.array(lines, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A text in parts that are the same for every tokenizer."""
+
+    kind: str
+    """documents or blocks"""
+    edges: Ints
+    """[P + 1] in documents or in lines, where each part starts, and the end"""
+    bytes: Floats
+    """[P]"""
+
+    @classmethod
+    def of(cls, text: Split, raw: RawText | None) -> Parts:
+        """The documents of a text, or, where they are few, blocks of lines of about equal size."""
+        if text.counts.documents >= FEWEST_DOCUMENTS:
+            sizes = np.asarray(text.document_bytes, dtype=np.float64)
+            return cls("documents", np.arange(len(sizes) + 1), sizes)
+        tokens = np.diff(text.lines)
+        if raw is not None and len(raw.line_bytes) == len(tokens):
+            lines = raw.line_bytes.astype(np.float64)
+        else:  # a prepared store without its text: bytes as the tokens are spread
+            lines = tokens * (text.counts.bytes / max(text.counts.tokens, 1))
+        size = min(max(text.counts.bytes / BLOCKS, SMALLEST_BLOCK), LARGEST_BLOCK)
+        ends = np.cumsum(lines)
+        block = np.floor((ends - lines) / size)  # a line belongs to the block that it starts in
+        edges = np.concatenate([[0], np.flatnonzero(np.diff(block)) + 1, [len(lines)]])
+        return cls("blocks", edges, sums(lines, edges))
+
+    def losses(self, nats: Floats, text: Split) -> Floats:
+        """[N] the losses of a text's tokens -> [P] those of the parts."""
+        offsets = text.documents if self.kind == "documents" else text.lines
+        return sums(nats, np.asarray(offsets)[self.edges])
+
+
+def sums(values: Floats, edges: Ints) -> Floats:
+    """The sum of each stretch between neighbouring edges; empty ones have 0."""
+    running = np.concatenate([[0.0], np.cumsum(values)])
+    return np.asarray(running[edges[1:]] - running[edges[:-1]])
+
+
+# --- by frequency and by position -----------------------------------------------------------------
+
+
+def by_frequency(tokens: Ints, nats: Floats, counts: Ints, size: int) -> list[dict[str, Any]]:
+    """Losses of tokens [N] by how often each occurs in the training text, `counts` [V]; a bucket is a power of ten."""
+    often = counts[tokens]
+    digits = np.where(often > 0, np.floor(np.log10(np.maximum(often, 1))).astype(np.int64) + 1, 0)
+    return buckets(digits, nats, size, lambda n: (10 ** (n - 1), 10**n - 1) if n else (0, 0))
+
+
+def by_position(starts: Ints, nats: Floats, size: int) -> list[dict[str, Any]]:
+    """Losses of N tokens by their place in their document or line, `starts` [U + 1]; a bucket is a power of two."""
+    lengths = np.diff(starts)
+    place = np.arange(starts[0], starts[-1]) - np.repeat(starts[:-1], lengths)
+    octave = np.where(place > 0, np.floor(np.log2(np.maximum(place, 1))).astype(np.int64) + 1, 0)
+    return buckets(octave, nats[starts[0] : starts[-1]], size, lambda n: (2 ** (n - 1), 2**n - 1) if n else (0, 0))
+
+
+def buckets(bucket: Ints, nats: Floats, size: int, ends: Any) -> list[dict[str, Any]]:
+    """The losses of each bucket: nats per token, and its share of the text's bits per byte."""
+    tokens, total = np.bincount(bucket), np.bincount(bucket, nats)
+    return [
+        {
+            "from": ends(n)[0],
+            "to": ends(n)[1],
+            "tokens": int(tokens[n]),
+            "loss": float(total[n] / tokens[n]),
+            "bits_per_byte": float(total[n] / math.log(2) / size),
+        }
+        for n in np.flatnonzero(tokens).tolist()
+    ]
+
+
+def token_counts(text: Split, size: int, at_once: int = 1 << 24) -> Ints:
+    """[V] how often each token occurs."""
+    counts = np.zeros(size, dtype=np.int64)
+    for begin in range(0, len(text.tokens), at_once):
+        counts += np.bincount(text.tokens[begin : begin + at_once], minlength=size)
+    return counts
+
+
+# --- by token -------------------------------------------------------------------------------------
+
+
+def worst_tokens(
+    tokens: Ints, nats: Floats, other: Floats, tokenizer: Tokenizer, most: int = 10
+) -> list[dict[str, Any]]:
+    """The tokens on which a model loses most against another, over all their occurrences, with the worst of these."""
+    excess = (nats - other) / math.log(2)  # [N] bits
+    total, often = np.bincount(tokens, excess), np.bincount(tokens)
+    found = []
+    for token in np.argsort(-total, kind="stable")[:most].tolist():
+        if total[token] <= 0:
+            break
+        places = np.flatnonzero(tokens == token)
+        worst = int(places[np.argmax(excess[places])])
+        found.append(
+            {
+                "token": tokenizer.token(token),
+                "occurrences": int(often[token]),
+                "excess_bits": float(total[token]),
+                "context": snippet(tokens, worst, tokenizer),
+                "context_excess_bits": float(excess[worst]),
+            }
+        )
+    return found
+
+
+def snippet(tokens: Ints, place: int, tokenizer: Tokenizer, characters: int = 40) -> str:
+    """The text around a token, the token in brackets, on one line."""
+    stream = tokenizer.stream()
+    pieces = {i: stream.feed(int(tokens[i])) for i in range(max(0, place - 40), min(len(tokens), place + 20))}
+    before = "".join(text for i, text in pieces.items() if i < place)[-characters:]
+    after = "".join(text for i, text in pieces.items() if i > place)[: characters // 2]
+    return f"{before}[{pieces[place] or tokenizer.token(int(tokens[place]))}]{after}".replace("\n", "⏎")

@@ -1,0 +1,134 @@
+"""Log-probabilities of lines or other short texts, many side by side, as if each were scored alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foretell.data.encoding import Ids, Tokenizer
+from foretell.data.reading import split_pieces
+from foretell.data.streams import LinesConfig
+from foretell.evaluate.scoring import Scorer, score_tokens
+from foretell.types import Inputs, State
+
+SIDE_BY_SIDE = LinesConfig(batch=64, length=128)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How probable a text is."""
+
+    text: str
+    logp: float
+    """natural logarithm of its probability; the end of the text counts if it is in the text, as a newline"""
+    tokens: tuple[str, ...]
+    token_logp: tuple[float, ...]
+    unknown: int = 0
+    """how many tokens stand for something outside the vocabulary: `logp` is then that of the text without it"""
+
+    @property
+    def bits(self) -> float:
+        """-log2 of its probability"""
+        return -self.logp / math.log(2)
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """bits for each byte of UTF-8; None for an empty text"""
+        return self.bits / len(self.text.encode()) if self.text else None
+
+    @property
+    def bits_per_character(self) -> float | None:
+        """bits for each character; None for an empty text"""
+        return self.bits / len(self.text) if self.text else None
+
+    @property
+    def perplexity(self) -> float | None:
+        """of its own tokens; None where there are none"""
+        if not self.tokens:
+            return None
+        loss = -self.logp / len(self.tokens)
+        return math.exp(loss) if loss < 700 else math.inf
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Some texts as tokens, one after the other: what batches are made from."""
+
+    texts: Sequence[str]
+    tokens: Ids
+    """[N]"""
+    lines: NDArray[np.int64]
+    """[texts + 1] where each text starts, and the end"""
+
+    @property
+    def documents(self) -> NDArray[np.int64]:
+        """Each text is a document too."""
+        return self.lines
+
+    @classmethod
+    def encode(cls, texts: Sequence[str], tokenizer: Tokenizer) -> Lines:
+        """The texts in the tokens of a model."""
+        pieces = [split_pieces(text) for text in texts]
+        ids, lengths = tokenizer.encode_pieces([piece for part in pieces for piece in part])
+        ends = np.concatenate([[0], np.cumsum(lengths)])  # [pieces + 1]
+        return cls(texts, ids, ends[np.concatenate([[0], np.cumsum([len(part) for part in pieces])]).astype(int)])
+
+    def with_scores(self, logp: NDArray[np.float64], tokenizer: Tokenizer) -> list[Scored]:
+        """Each text with its part of the log-probabilities [N]."""
+        name = lru_cache(maxsize=None)(tokenizer.token)
+        found = []
+        for text, (begin, end) in zip(self.texts, pairwise(self.lines.tolist()), strict=True):
+            ids, own = self.tokens[begin:end], tuple(logp[begin:end].tolist())
+            names = tuple(name(token) for token in ids.tolist())
+            found.append(Scored(text, math.fsum(own), names, own, unknown(text, ids, tokenizer)))
+        return found
+
+
+def unknown(text: str, ids: Ids, tokenizer: Tokenizer) -> int:
+    """How many of a text's tokens stand for something outside the vocabulary."""
+    if tokenizer.unknown is None or tokenizer.unknown not in ids:
+        return 0
+    return tokenizer.losses([text], ids, np.array([len(ids)])).unknown
+
+
+def score_texts(scorer: Scorer, tokenizer: Tokenizer, texts: Sequence[str], device: torch.device) -> list[Scored]:
+    """Each text from a fresh state, texts of similar length side by side."""
+    lines = Lines.encode(texts, tokenizer)
+    if len(lines.tokens) == 0:
+        return lines.with_scores(np.zeros(0), tokenizer)
+    windows = SIDE_BY_SIDE.build(lines, tokenizer.boundary, seed=0)
+    return lines.with_scores(score_tokens(scorer, windows, device).logp, tokenizer)
+
+
+class Reader:
+    """Scores texts one after the other, each given all those before it."""
+
+    def __init__(self, scorer: Scorer, tokenizer: Tokenizer, device: torch.device, window: int = 256):
+        self.scorer, self.tokenizer, self.device, self.window = scorer, tokenizer, device, window
+        self.state: State = None
+        self.before = tokenizer.boundary
+
+    def score(self, texts: Sequence[str]) -> list[Scored]:
+        """The next texts."""
+        lines = Lines.encode(texts, self.tokenizer)
+        parts = [self._read(part) for part in self._parts(lines.tokens)]
+        return lines.with_scores(np.concatenate([np.zeros(0), *parts]), self.tokenizer)
+
+    def _parts(self, tokens: Ids) -> Iterator[Ids]:
+        yield from (tokens[begin : begin + self.window] for begin in range(0, len(tokens), self.window))
+
+    def _read(self, tokens: Ids) -> NDArray[np.float64]:
+        targets = torch.from_numpy(tokens.astype(np.int64))[None].to(self.device)  # [1, T]
+        inputs = targets.roll(1, dims=1)
+        inputs[0, 0] = self.before
+        scores, self.state = self.scorer.score(Inputs(tokens=inputs), targets, self.state)
+        self.before = int(tokens[-1])
+        logp: NDArray[np.float64] = scores.logp[0].double().cpu().numpy()
+        return logp

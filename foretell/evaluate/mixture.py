@@ -1,0 +1,103 @@
+"""Mixtures: several models' probabilities, weighted and summed.
+
+Linear interpolation, p(w) = sum of weight_m p_m(w), is a scorer like its members. The weights that give a held-out
+text the highest probability are found by expectation maximisation (Jelinek and Mercer 1980), from the members'
+log-probabilities of each token: the models themselves run once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from foretell.config import ConfigError
+from foretell.evaluate.scoring import Scorer
+from foretell.types import IGNORED, Inputs, Scores, State
+
+
+class Mixture:
+    """M scorers over one vocabulary as one. Its state is the tuple of theirs; it tells no ranks."""
+
+    def __init__(self, scorers: Sequence[Scorer], weights: Sequence[float]):
+        self.scorers, self.weights = tuple(scorers), checked_weights(weights, len(scorers))
+        self.log_weights = torch.tensor(self.weights, dtype=torch.float64).log()  # [M]
+
+    def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
+        """See `Scorer.score`."""
+        parts = [s.score(inputs, targets, part) for s, part in zip(self.scorers, self._states(state), strict=True)]
+        logp = self._mixed([scores.logp for scores, _ in parts])  # [B, T]
+        return Scores(logp.masked_fill(targets == IGNORED, 0)), tuple(after for _, after in parts)
+
+    def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """See `Scorer.next`."""
+        parts = [s.next(tokens, part) for s, part in zip(self.scorers, self._states(state), strict=True)]
+        return self._mixed([log_probs for log_probs, _ in parts]), tuple(after for _, after in parts)
+
+    def _states(self, state: State) -> Sequence[State]:
+        return (None,) * len(self.scorers) if state is None else state
+
+    def _mixed(self, logs: list[Tensor]) -> Tensor:
+        joint = torch.stack([log.double() for log in logs], -1)  # [..., M]
+        return torch.logsumexp(joint + self.log_weights.to(joint.device), -1)
+
+
+def checked_weights(weights: Sequence[float], members: int) -> tuple[float, ...]:
+    """The weights, when they are one for each member, none negative, and sum to one."""
+    good = len(weights) == members and min(weights) >= 0 and math.isclose(sum(weights), 1, abs_tol=1e-6)
+    if not good:
+        raise ConfigError(
+            f"weights {', '.join(f'{weight:g}' for weight in weights)}: give {members} numbers of 0 or more that sum "
+            "to 1, in the order of the runs"
+        )
+    return tuple(float(weight) for weight in weights)
+
+
+def mixed_logp(logp: NDArray[np.float64], weights: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """[M, N] the members' log-probabilities of N tokens -> [N] the mixture's."""
+    with np.errstate(divide="ignore"):
+        joint: NDArray[np.float64] = logp + np.log(np.asarray(weights))[:, None]  # [M, N]
+    mixed: NDArray[np.float64] = np.logaddexp.reduce(joint, axis=0)
+    return mixed
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The weights of a mixture on the text they were fitted to."""
+
+    weights: tuple[float, ...]
+    loss: float
+    """nats per token"""
+    gap: float
+    """no other weights are better by more than this, in nats per token"""
+    steps: int
+    history: tuple[float, ...]
+    """the loss before each step; it never rises"""
+
+
+def fit_weights(logp: NDArray[np.float64], *, tolerance: float = 1e-7, steps: int = 2000) -> Fit:
+    """The weights that give N tokens the highest probability, from the members' log-probabilities of them [M, N].
+
+    Expectation maximisation from equal weights. The loss is convex in them, and the step itself tells how near the end
+    is: a weight is multiplied by g_m, the mean of p_m / p, and the loss is within log(max g_m) of the best
+    (Cover 1984, IEEE Trans. Inf. Theory 30(2)). Raises `ConfigError` where a token is impossible for every member.
+    """
+    weights = np.full(len(logp), 1 / len(logp))
+    history = []
+    for step in range(steps + 1):
+        mixed = mixed_logp(logp, weights)
+        if not np.isfinite(mixed).all():
+            raise ConfigError("weights: some token has probability 0 in every model; mix in one that knows all tokens")
+        history.append(-float(mixed.mean()))
+        growth = np.exp(logp - mixed).mean(1)  # [M]
+        gap = math.log(growth.max())
+        if gap < tolerance or step == steps:
+            break
+        weights = weights * growth
+        weights /= weights.sum()  # it is one already, up to rounding
+    return Fit(tuple(weights.tolist()), history[-1], max(gap, 0.0), step, tuple(history))

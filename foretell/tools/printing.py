@@ -1,0 +1,64 @@
+"""How results are printed: one JSON object, rows for pipes, small tables for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def emit(result: Mapping[str, Any], as_json: bool, render: Callable[[Mapping[str, Any]], Any]) -> None:
+    """The result on stdout: one JSON object, or what `render` makes of it for people."""
+    if as_json:
+        plain = {key: value for key, value in result.items() if key != "table"}
+        sys.stdout.write(json.dumps(plain, ensure_ascii=False, default=str) + "\n")
+    else:
+        Console(highlight=False).print(render(result))
+
+
+def print_rows(rows: Iterable[str]) -> None:
+    """Rows for people and pipes."""
+    for row in rows:
+        sys.stdout.write(row + "\n")
+    sys.stdout.flush()
+
+
+def measured(result: Mapping[str, Any], title: str) -> Table:
+    """A measurement as a small table."""
+    formats: dict[str, Callable[[Any], str]] = {
+        "bits_per_byte": lambda value: f"{value:.4f}",
+        "bits_per_character": lambda value: f"{value:.4f}",
+        "perplexity": lambda value: f"{value:,.2f}",
+        "loss": lambda value: f"{value:.4f} nats per token",
+        "top1": lambda value: f"{value:.2%}",
+        "top5": lambda value: f"{value:.2%}",
+        "tokens": lambda value: f"{value:,}",
+        "unknown_rate": lambda value: f"{value:.3%}",
+        "lossy": lambda value: "yes: tokens hold less than the text" if value else "no",
+        "context": str,
+        "mixture": lambda value: "\n".join(f"{member['weight']:.4f}  {member['run']}" for member in value),
+        "weights_fitted_to": str,
+        "fitted_loss": lambda value: f"{value:.4f} nats per token",
+        "weights": str,
+        "parameters": lambda value: f"{value:,}",
+        "seconds": lambda value: f"{value:,.1f}",
+        "tokens_per_second": lambda value: f"{value:,.0f}",
+        "peak_memory_bytes": lambda value: f"{value / 2**20:,.0f} MiB",
+    }
+    table = Table(title=title, show_header=False, title_justify="left")
+    for key, form in formats.items():
+        if result.get(key) is not None:
+            table.add_row(key.replace("_", " "), form(result[key]))
+    return table
+
+
+def properties(result: Mapping[str, Any]) -> Table:
+    """Any flat result as names and values."""
+    table = Table(show_header=False)
+    for key, value in result.items():
+        table.add_row(key.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+    return table

@@ -1,0 +1,164 @@
+"""Lines in, log-probabilities out; and lists of hypotheses put into a better order."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from foretell.api import Trained
+from foretell.config import ConfigError
+from foretell.data.reading import Report, open_stream, without_mark
+from foretell.evaluate.lines import Reader, Scored, score_texts
+from foretell.mixing import Mixed
+from foretell.run import Record
+
+Model = Trained | Mixed
+Context = Literal["lines", "carried"]
+CHARACTERS = 1 << 18  # of lines scored side by side, and held in memory
+LINES = 4096
+
+
+def read_lines(paths: Sequence[Path], report: Report) -> Iterator[str]:
+    """The lines of some files (`-` or none: stdin), without their newlines.
+
+    A line ends at a newline and nowhere else; invalid UTF-8 becomes U+FFFD and is counted in the report.
+    """
+    for path in paths or [Path("-")]:
+        if str(path) != "-" and not path.is_file():
+            raise ConfigError(f"{path}: no such file; name text files, or - for stdin")
+        with sys.stdin.buffer if str(path) == "-" else open_stream(path) as stream:
+            for number, line in enumerate(stream):
+                line = line if number else without_mark(line, path)
+                text = line.decode(errors="replace")
+                report.replaced += text.count("\ufffd") - line.count("\ufffd".encode())
+                yield text.removesuffix("\n")
+
+
+def chunks(lines: Iterable[str], eager: bool) -> Iterator[list[str]]:
+    """Lines in lists that fit into memory; `eager`: one by one, as for someone who types them."""
+    chunk: list[str] = []
+    size = 0
+    for line in lines:
+        chunk.append(line)
+        size += len(line)
+        if eager or size >= CHARACTERS or len(chunk) >= LINES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def score_lines(
+    model: Model, lines: Iterable[str], *, context: Context = "lines", end: bool = True, eager: bool = False
+) -> Iterator[Scored]:
+    """What the model says of each line, in order, in constant memory.
+
+    `end`: the newline belongs to a line and is predicted too. `context`: each line from a fresh state ("lines"), or
+    given all those before it ("carried").
+    """
+    if context == "carried" and not end:
+        raise ConfigError("carried context reads the ends of lines, so they count; leave --no-end out")
+    scorer, tokenizer, device = model.scorer(ranks=False), model.tokenizer, model.device
+    reader = Reader(scorer, tokenizer, device)
+    for chunk in chunks(lines, eager):
+        texts = [line + "\n" for line in chunk] if end else chunk
+        yield from reader.score(texts) if context == "carried" else score_texts(scorer, tokenizer, texts, device)
+
+
+# --- output ---------------------------------------------------------------------------------------
+
+COLUMNS = ("logp", "tokens", "unknown", "bits_per_byte", "bits_per_character", "perplexity")
+
+
+def record(scored: Scored, tokens: bool) -> Record:
+    """A line's figures for JSON; with `tokens` the surprisal of each in bits."""
+    figures: Record = {"text": scored.text.removesuffix("\n")} | dict(zip(COLUMNS, figures_of(scored), strict=True))
+    if tokens:
+        bits = [-logp / math.log(2) for logp in scored.token_logp]
+        figures["surprisal_bits"] = [list(pair) for pair in zip(scored.tokens, bits, strict=True)]
+    return figures
+
+
+def row(scored: Scored) -> str:
+    """A line's figures between tabs: the columns of `COLUMNS`; what is not defined is empty."""
+    return "\t".join("" if value is None else written(value) for value in figures_of(scored))
+
+
+def token_rows(number: int, scored: Scored) -> Iterator[str]:
+    """A row for each token of a line: the line's number, the token, its surprisal in bits."""
+    for token, logp in zip(scored.tokens, scored.token_logp, strict=True):
+        yield f"{number}\t{escaped(token)}\t{written(-logp / math.log(2))}"
+
+
+def figures_of(scored: Scored) -> tuple[Any, ...]:
+    """The values of `COLUMNS`."""
+    return (
+        scored.logp,
+        len(scored.tokens),
+        scored.unknown,
+        scored.bits_per_byte,
+        scored.bits_per_character,
+        scored.perplexity,
+    )
+
+
+def written(value: float) -> str:
+    """Six digits after the point; whole numbers plain."""
+    return str(value) if isinstance(value, int) else f"{value:.6f}"
+
+
+def escaped(token: str) -> str:
+    """A token on one line and without tabs."""
+    return token.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+
+
+def summed(records: Sequence[Record]) -> Record:
+    """All lines as one JSON object."""
+    logp = math.fsum(line["logp"] for line in records)
+    return {
+        "lines": list(records),
+        "logp": logp,
+        "tokens": sum(line["tokens"] for line in records),
+        "unknown": sum(line["unknown"] for line in records),
+    }
+
+
+def print_scores(
+    model: Model,
+    paths: Sequence[Path],
+    *,
+    context: Context = "lines",
+    end: bool = True,
+    tokens: bool = False,
+    header: bool = False,
+) -> Iterator[str]:
+    """The rows of `foretell score`, as they become known."""
+    report = Report()
+    eager = not paths and sys.stdin.isatty()
+    if header:
+        yield "\t".join(("line", "token", "surprisal_bits") if tokens else COLUMNS)
+    for number, scored in enumerate(
+        score_lines(model, read_lines(paths, report), context=context, end=end, eager=eager), 1
+    ):
+        yield from token_rows(number, scored) if tokens else [row(scored)]
+    warn(report)
+
+
+def all_scores(
+    model: Model, paths: Sequence[Path], *, context: Context = "lines", end: bool = True, tokens: bool = False
+) -> Record:
+    """The same as one JSON object, which has to be held in memory."""
+    report = Report()
+    found = score_lines(model, read_lines(paths, report), context=context, end=end)
+    result = summed([record(scored, tokens) for scored in found]) | {"replaced": report.replaced}
+    warn(report)
+    return result
+
+
+def warn(report: Report) -> None:
+    """Say on stderr what could not be read."""
+    if report.replaced:
+        sys.stderr.write(f"{report.replaced} places are not valid UTF-8, read as U+FFFD\n")

@@ -1,0 +1,180 @@
+"""`foretell score` as a program: rows in order, one JSON object, stated behaviour for odd lines; n-best lists."""
+
+import io
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import tables
+from typer.testing import CliRunner
+
+import foretell
+from foretell.cli import app
+from foretell.config import ConfigError
+from foretell.tools import score as tool
+from foretell.tools.rescore import parse_weights, rescore, tuned
+
+
+@pytest.fixture(scope="module")
+def run(corpus: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> foretell.Trained:
+    recipe = tables(corpus, limit="60steps", optimizer={"kind": "adam", "learning_rate": 0.03})
+    return foretell.train(recipe, tmp_path_factory.mktemp("run") / "run", quiet=True)
+
+
+def called(run: foretell.Trained, *arguments: str, given: str | bytes = "") -> str:
+    done = CliRunner().invoke(app, ["score", str(run.run.path), *arguments], input=given)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.stdout
+
+
+LINES = ["the cat sat", "", "a dog ran on", "the zzz"]
+
+
+def test_a_row_for_each_line_in_order(run: foretell.Trained) -> None:
+    rows = [row.split("\t") for row in called(run, given="\n".join(LINES) + "\n").splitlines()]
+    expected = run.score([line + "\n" for line in LINES])
+    assert [float(row[0]) for row in rows] == pytest.approx([scored.logp for scored in expected], abs=1e-5)
+    assert [row[1] for row in rows] == ["4", "1", "5", "3"]
+    assert [row[2] for row in rows] == ["0", "0", "0", "1"]
+    assert float(rows[0][3]) == pytest.approx(-expected[0].logp / math.log(2) / 12, abs=1e-5)
+    assert called(run, given="\n".join(LINES)) == called(run, given="\n".join(LINES) + "\n")  # the last newline
+    headed = called(run, "--header", given="the\n").splitlines()
+    assert headed[0].split("\t") == list(tool.COLUMNS) and len(headed) == 2
+    assert called(run, given="") == ""
+
+
+def test_without_the_end(run: foretell.Trained) -> None:
+    rows = [row.split("\t") for row in called(run, "--no-end", given="the cat\n\n").splitlines()]
+    assert float(rows[0][0]) == pytest.approx(run.score(["the cat"])[0].logp, abs=1e-5)
+    assert rows[1] == ["0.000000", "0", "0", "", "", ""]
+    with pytest.raises(ConfigError, match="--no-end"):
+        called(run, "--no-end", "--context", "carried", given="the\n")
+
+
+def test_surprisal_of_tokens(run: foretell.Trained) -> None:
+    rows = [row.split("\t") for row in called(run, "--tokens", given="the cat\n\na\n").splitlines()]
+    assert [(row[0], row[1]) for row in rows] == [
+        ("1", "the"),
+        ("1", "cat"),
+        ("1", "<eos>"),
+        ("2", "<eos>"),
+        ("3", "a"),
+        ("3", "<eos>"),
+    ]
+    total = sum(float(row[2]) for row in rows[:3])
+    assert total == pytest.approx(run.score(["the cat\n"])[0].bits, abs=1e-5)
+
+
+def test_one_json_object(run: foretell.Trained) -> None:
+    result = json.loads(called(run, "--json", "--tokens", given="\n".join(LINES)))
+    assert [line["text"] for line in result["lines"]] == LINES
+    assert result["logp"] == pytest.approx(sum(line["logp"] for line in result["lines"]))
+    assert (result["tokens"], result["unknown"]) == (13, 1)
+    for line in result["lines"]:
+        assert sum(bits for _, bits in line["surprisal_bits"]) == pytest.approx(-line["logp"] / math.log(2))
+
+
+def test_carried_is_evaluate(run: foretell.Trained, corpus: dict[str, str]) -> None:
+    result = json.loads(called(run, corpus["test"], "--context", "carried", "--json"))
+    measured = run.evaluate("test")
+    assert -result["logp"] == pytest.approx(measured["loss"] * measured["tokens"], rel=1e-6)
+
+
+def test_odd_bytes(run: foretell.Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = called(run, given=b"\xef\xbb\xbfthe cat\nthe \xff cat\r\nthe cat\n").splitlines()
+    assert rows[0] == rows[2] and len(rows) == 3
+    assert json.loads(called(run, "--json", given=b"a \xff\xfe b\n"))["replaced"] == 2
+    with pytest.raises(ConfigError, match="no such file"):
+        called(run, "nowhere.txt")
+
+
+def test_chunks_keep_order_and_memory(run: foretell.Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"the cat {'sat ' * (i % 7)}" for i in range(50)]
+    whole = [scored.logp for scored in tool.score_lines(run, lines)]
+    monkeypatch.setattr(tool, "LINES", 3)
+    asked = []
+
+    def given() -> Any:
+        for number, line in enumerate(lines):
+            asked.append(number)
+            yield line
+
+    parts = []
+    for scored in tool.score_lines(run, given()):
+        parts.append(scored.logp)
+        assert len(asked) - len(parts) < 3  # no more is read than what is scored together
+    assert parts == pytest.approx(whole, abs=1e-6, rel=1e-6)
+
+
+# --- n-best lists ---------------------------------------------------------------------------------
+
+NBEST = "a\t-1\tthe cat sat\na\t-2\tthe zzz zzz\nb\t-3\ta dog\nb\t-9\ta dog ran\nb\t-3.5\ta\n"
+
+
+def piped(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+def test_the_best_of_each_group(run: foretell.Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    piped(monkeypatch, NBEST)
+    every = list(rescore(run, [], None, every=True))
+    logp = {text: run.score([text + "\n"])[0].logp for text in ("the cat sat", "the zzz zzz", "a dog", "a")}
+    found = {one.hypothesis.text: one for one in every}
+    assert found["a dog"].features == pytest.approx((logp["a dog"], 2, -3))
+    assert found["a dog"].total == pytest.approx(logp["a dog"] - 3)
+    assert [one.hypothesis.group for one in every] == ["a", "a", "b", "b", "b"]
+    totals = [one.total for one in every]
+    assert totals[:2] == sorted(totals[:2], reverse=True) and totals[2:] == sorted(totals[2:], reverse=True)
+    piped(monkeypatch, NBEST)
+    assert [one.row() for one in rescore(run, [], None)] == [every[0].row(), every[2].row()]
+    piped(monkeypatch, NBEST)
+    longest = list(rescore(run, [], parse_weights("words=1")))
+    assert [one.hypothesis.text for one in longest] == ["the cat sat", "a dog ran"]  # of equal ones the first
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("a\tx\nb\ny\tz\n", "line 2: 1 columns where 2"),
+        ("a\tone\tx\n", "line 1: could not convert"),
+        ("a\tx\nb\ty\na\tz\n", "line 3: group 'a' comes again"),
+    ],
+)
+def test_lists_that_are_wrong(run: foretell.Trained, monkeypatch: pytest.MonkeyPatch, given: str, said: str) -> None:
+    piped(monkeypatch, given)
+    with pytest.raises(ConfigError, match=said):
+        list(rescore(run, [], None))
+
+
+def test_weights_that_are_wrong(run: foretell.Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="write lm=1"):
+        parse_weights("lm:1")
+    piped(monkeypatch, NBEST)
+    with pytest.raises(ConfigError, match="did you mean 'score1'"):
+        list(rescore(run, [], {"score": 1.0}))
+
+
+def test_tuning(run: foretell.Trained, tmp_path: Path) -> None:
+    """The recogniser's score says nothing, the model everything: tuning finds out."""
+    good = [line for line in Path(run.recipe.data.corpus["test"]).read_text().splitlines() if len(line.split()) > 2]
+    rows = []
+    for number, line in enumerate(good):
+        bad = " ".join(["zzz", *line.split()[1:]])
+        first, second = (-1.0, -30.0) if number % 2 else (-30.0, -1.0)
+        rows += [f"{number}\t3\t{first}\t{bad}", f"{number}\t0\t{second}\t{line}"]
+    development = tmp_path / "dev.tsv"
+    development.write_text("\n".join(rows) + "\n")
+    found = tuned(run, development)
+    assert found["groups"] == len(good) and found["hypotheses"] == 2 * len(good)
+    assert found["errors_first"] == 3 * len(good) and found["errors_least"] == 0
+    assert found["errors"] < found["errors_untuned"]
+    printed = json.loads(called(run, "--tune", str(development), "--json"))
+    assert printed == found
+    nbest = tmp_path / "list.tsv"
+    nbest.write_text("\n".join("\t".join(row.split("\t")[:1] + row.split("\t")[2:]) for row in rows) + "\n")
+    picked = [row.split("\t")[-1] for row in called(run, str(nbest), "--tune", str(development)).splitlines()]
+    assert 3 * sum(text.startswith("zzz") for text in picked) == found["errors"]
