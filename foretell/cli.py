@@ -57,13 +57,13 @@ Overrides = Annotated[
 
 @app.command(rich_help_panel="Train")
 def demo(
-    out: Annotated[Path, typer.Option(help="Where the run is left; an earlier one there is replaced.")] = Path(
+    out: Annotated[Path, typer.Option(help="Where the race is left; an earlier one there is replaced.")] = Path(
         "runs/demo"
     ),
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train and measure a small AWD-LSTM on Python's own manual, anew each time: under three minutes on two cores."""
+    """Race a 5-gram and a small AWD-LSTM on Python's own manual, anew each time: under three minutes on two cores."""
     from foretell.tools.demo import run_demo
 
     emit(run_demo(out, quiet=as_json), as_json, lambda result: result["table"])

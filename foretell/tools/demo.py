@@ -1,4 +1,4 @@
-"""The main job in miniature: text, tokenizer, training, measurement, a sample; on text that needs no download."""
+"""The main job in miniature: a 5-gram and an AWD-LSTM race on text that needs no download, then work together."""
 
 from __future__ import annotations
 
@@ -8,43 +8,48 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
-from foretell.api import run_recipe
+from foretell.api import load
 from foretell.config import ConfigError
 from foretell.data.corpus import open_corpus
-from foretell.recipe import load_recipe
-from foretell.run import Run
+from foretell.mixing import mix
+from foretell.tools.race import COLUMNS, run_race, short
 from foretell.training.monitor import Monitor
+
+COUNTED, TRAINED = "ngram-5", "awd-lstm-tiny"
+SETTINGS = ("data.corpus=python-docs", 'data.tokenizer={kind="bpe", size=2048}')
+BUDGET = "95s"
 
 
 def run_demo(out: Path, *, quiet: bool = False) -> dict[str, Any]:
-    """Train the demo recipe at `out`, measure it on held-out text beside a compressor, and let it write."""
+    """Race both under one budget at `out`, measure them and their mixture beside a compressor, and let one write."""
     begin = time.monotonic()
     if out.exists():
-        if not (out / "recipe.toml").exists():
-            raise ConfigError(f"{out} exists and is not a run; choose another --out")
-        with Run(out).alone():
-            shutil.rmtree(out)
-    recipe = load_recipe("demo")
+        if not (out / "race.json").exists():
+            raise ConfigError(f"{out} exists and is no race; choose another --out")
+        shutil.rmtree(out)
     monitor = Monitor(quiet=quiet)
-    monitor.say("Training a small AWD-LSTM on the manual and docstrings of this Python, anew ...")
-    trained = run_recipe(recipe, out, resume=False, quiet=quiet)
-    monitor.say("Measuring it on text it has not seen ...")
-    measured = trained.evaluate("test")
-    trained_on = trained.summary()
-    sample = trained.generate("The ", tokens=80, temperature=0.7, seed=1)
+    monitor.say("A 5-gram and a small AWD-LSTM learn the manual and docstrings of this Python, anew ...")
+    raced = run_race((COUNTED, TRAINED), SETTINGS, BUDGET, seeds=1, split="test", out=out, resume=False, quiet=quiet)
+    monitor.say("Both together ...")
+    counted, trained = (load(out / f"{name}-seed1") for name in (COUNTED, TRAINED))
+    together = mix([trained, counted], columns=COLUMNS)
+    mixed = together.evaluate("test", columns=COLUMNS)
+    sample = together.generate("The ", tokens=80, temperature=0.7, seed=1)
     result = {
-        **measured,
+        **raced["results"][f"{TRAINED}-seed1"],
         "xz_bits_per_byte": xz_bits_per_byte(),
-        "trained_tokens": trained_on["trained_tokens"],
-        "training_seconds": trained_on["seconds"],
-        "training_tokens_per_second": trained_on["tokens_per_second"],
+        "ngram_bits_per_byte": raced["results"][f"{COUNTED}-seed1"]["bits_per_byte"],
+        "mixture_bits_per_byte": mixed["bits_per_byte"],
+        "mixture_perplexity": mixed["perplexity"],
+        "mixture": mixed["mixture"],
         "sample": "The " + sample,
-        "seconds": time.monotonic() - begin,
+        "demo_seconds": time.monotonic() - begin,
     }
-    monitor.say(f"\n{result['sample']}\n")
-    return result | {"table": table(result, out)}
+    return result | {"table": rendered(raced, result, out)}
 
 
 def xz_bits_per_byte() -> float:
@@ -53,20 +58,26 @@ def xz_bits_per_byte() -> float:
     return 8 * len(lzma.compress(text, preset=9)) / len(text)
 
 
-def table(result: dict[str, Any], out: Path) -> Table:
+def rendered(raced: dict[str, Any], result: dict[str, Any], out: Path) -> Group:
     """The demo's result for people."""
-    made = Table(title="Held-out text (test split of python-docs)", title_justify="left")
+    made = Table(title="held-out text", title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("", "bits/byte", "perplexity", "parameters", "tokens/s", "seconds"):
-        made.add_column(heading, justify="left" if not heading else "right")
+        made.add_column(heading, justify="right" if heading else "left")
     made.add_row("xz -9", f"{result['xz_bits_per_byte']:.3f}", "", "", "", "")
-    made.add_row(
-        "AWD-LSTM, 2048 subwords",
-        f"[bold]{result['bits_per_byte']:.3f}[/]",
-        f"{result['perplexity']:,.1f}",
-        f"{result['parameters']:,}",
-        f"{result['training_tokens_per_second']:,.0f}",
-        f"{result['seconds']:.0f}",
+    for row in sorted(raced["table_rows"], key=lambda row: -float(row["bits_per_byte"])):
+        made.add_row(
+            row["contender"],
+            f"{row['bits_per_byte']:.3f}",
+            f"{row['perplexity']:,.1f}",
+            short(row["parameters"]),
+            short(row["tokens_per_second"]),
+            f"{row['seconds']:,.0f}",
+        )
+    weights = " + ".join(f"{member['weight']:.2f} {Path(member['run']).name}" for member in result["mixture"])
+    bits, perplexity = result["mixture_bits_per_byte"], result["mixture_perplexity"]
+    made.add_row("both, mixed", f"{bits:.3f}", f"{perplexity:,.1f}", "", "", "", style="bold")
+    notes = (
+        f"mixed as {weights}, weights fitted on validation text; tokens/s and seconds: of the training\n"
+        f"Go on: foretell generate {out}/{TRAINED}-seed1, foretell compare {out}/{TRAINED}-seed1 {out}/{COUNTED}-seed1"
     )
-    made.caption = f"The run is {out}. Go on: foretell generate {out}, foretell evaluate {out}"
-    made.caption_justify = "left"
-    return made
+    return Group(Text(result["sample"]), Text(), made, Text(notes, "dim"))

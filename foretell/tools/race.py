@@ -21,7 +21,6 @@ from types import FrameType
 from typing import Any
 
 from pydantic import ValidationError
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from foretell.config import Amount, ConfigError, Tree
@@ -30,6 +29,7 @@ from foretell.data.streams import StreamsConfig
 from foretell.models.ngram import NGramConfig
 from foretell.recipe import Recipe, load_recipe
 from foretell.run import Record, write_atomic, write_json
+from foretell.tools.plot import dress, library, save, thousands
 from foretell.tools.show import cost
 from foretell.training.monitor import Monitor
 
@@ -165,7 +165,12 @@ def run_race(
         write_json(out / "race.json", plan | {"results": results})
     summary = [summed_up(contender, results, limits) for contender in contenders]
     summary.sort(key=lambda row: float(row["bits_per_byte"]))
-    return {"race": str(out), **plan, "results": results, "table_rows": summary}
+    result = {"race": str(out), **plan, "results": results, "table_rows": summary}
+    try:
+        draw(result, out / "race.png")
+    except ConfigError as problem:
+        monitor.say(f"no picture: {problem}")
+    return result
 
 
 def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, monitor: Monitor) -> list[Contender]:
@@ -294,8 +299,8 @@ def summed_up(contender: Contender, results: Mapping[str, Record], budget: Budge
 def table(result: Mapping[str, Any]) -> Table:
     """The race for people, best first."""
     title = f"{result['split']} split, {result['budget']} each"
-    made = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    headings = ("", "bits/byte", "perplexity", "parameters", "saw tokens", "seconds", "tokens/s", "memory")
+    made = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="dim")
+    headings = ("", "bits/byte", "perplexity", "numbers", "tokens", "seconds", "tokens/s", "memory")
     for heading in headings:
         made.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for row in result["table_rows"]:
@@ -310,10 +315,15 @@ def table(result: Mapping[str, Any]) -> Table:
             short(row["tokens_per_second"]),
             f"{row['peak_memory_bytes'] / 2**20:,.0f}M",
         )
-    notes = [f"± standard deviation over seeds; carried text is measured in {COLUMNS} columns"]
+    notes = [
+        "numbers: parameters; tokens, seconds, tokens/s, memory: of the training",
+        f"± standard deviation over seeds; carried text is measured in {COLUMNS} columns",
+    ]
     if any(row["lossy"] for row in result["table_rows"]):
         notes.append("* its tokens hold less than the text: the figure flatters it")
     best = result["table_rows"][0]
+    if (Path(result["race"]) / "race.png").exists():
+        notes.append(f"the picture is {result['race']}/race.png")
     notes.append(f"runs are in {result['race']}: foretell generate {result['race']}/{best['contender']}-seed1")
     made.caption, made.caption_justify = "\n".join(notes), "left"
     return made
@@ -325,6 +335,38 @@ def short(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g}{letter}"
     return f"{number:.0f}"
+
+
+PANELS = (  # what a good figure costs: the key of a row, its name, whether more of it is better
+    ("parameters", "parameters", False),
+    ("tokens_per_second", "training tokens per second", True),
+    ("peak_memory_bytes", "peak memory in bytes", False),
+)
+
+
+def draw(result: Mapping[str, Any], out: Path) -> None:
+    """Bits per byte against size, speed and memory; a line joins those that no other beats in both."""
+    pyplot = library()
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    figure, panels = pyplot.subplots(1, 3, figsize=(13, 4.4), layout="constrained", sharey=True)
+    rows = result["table_rows"]
+    for axes, (key, name, larger_is_better) in zip(panels, PANELS, strict=True):
+        points = [(row[key], row["bits_per_byte"]) for row in rows]
+        best = [points[i] for i in frontier(points, larger_is_better=larger_is_better)]
+        axes.plot(*zip(*best, strict=True), color="0.6", linewidth=1.2, drawstyle="steps-post", zorder=1)
+        for i, row in enumerate(rows):
+            error = row["deviation"] or 0.0
+            axes.errorbar(row[key], row["bits_per_byte"], yerr=error, fmt="o", color=f"C{i}", label=row["contender"])
+        axes.set_xscale("log")
+        dress(axes, "", f"{name} ({'more' if larger_is_better else 'less'} is better)")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5), numticks=8))
+        axes.xaxis.set_major_formatter(thousands())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.15, y=0.15)
+    panels[0].set_title(f"bits per byte, {result['split']} split, {result['budget']} each", loc="left", fontsize=11)
+    panels[0].legend(frameon=False, fontsize=9)
+    save(figure, out)
 
 
 def frontier(points: Sequence[tuple[float, float]], *, larger_is_better: bool) -> list[int]:
