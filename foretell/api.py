@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from foretell.allocator import peak_memory
 from foretell.config import ConfigError
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
@@ -25,7 +26,7 @@ from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram, NGramConfig
 from foretell.objectives.objective import Objective
 from foretell.recipe import Recipe, StageConfig, load_recipe
-from foretell.run import Record, Run, peak_memory, write_atomic
+from foretell.run import Record, Run, write_atomic
 from foretell.training import checkpoint
 from foretell.training.monitor import Monitor
 from foretell.training.trainer import Position, Stage, Trainer, load_weights

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from foretell import config
 from foretell.config import Amount, Config, ConfigError, Tree
@@ -38,6 +38,12 @@ class DataConfig(Config):
     tokenizer: TokenizerChoice = BPEConfig()
     """learnt from the training split only"""
     batches: BatchesChoice = StreamsConfig()
+
+    @field_validator("corpus", mode="before")
+    @classmethod
+    def _splits_only(cls, given: Any) -> Any:
+        # `config.merge` takes a name that a table is laid on for a kind; a corpus has none
+        return {key: item for key, item in given.items() if key != "kind"} if isinstance(given, Mapping) else given
 
 
 class EvaluationConfig(Config):

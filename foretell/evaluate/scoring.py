@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,12 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foretell.data.store import Split
-from foretell.data.streams import Windows
 from foretell.kernels.cross_entropy import CHUNK
 from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram
 from foretell.nn.heads import Head
-from foretell.types import IGNORED, Inputs, Scores, State
+from foretell.types import IGNORED, Batch, Inputs, Scores, State
 
 
 class Scorer(Protocol):
@@ -113,7 +113,7 @@ class Totals:
         return self.nats / self.tokens
 
 
-def total(scorer: Scorer, windows: Windows, device: torch.device) -> Totals:
+def total(scorer: Scorer, windows: Sequence[Batch], device: torch.device) -> Totals:
     """One pass over a text: every token counted once, whatever the batch size."""
     begin = time.perf_counter()
     nats, tokens, top1, top5 = 0.0, 0, 0, 0
