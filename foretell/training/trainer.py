@@ -150,8 +150,9 @@ class Trainer:
         batch = stage.batches[self.position.stage_step]
         counts = stage.objective.counts(batch)
         state = None if batch.starts_anew else self.state
-        torch.manual_seed(step_seed(self.seed, self.position.step))
-        stage.objective.train()
+        seed_generators(step_seed(self.seed, self.position.step), self.device)
+        if not stage.objective.training:
+            stage.objective.train()
         stage.optimizer.zero_grad(set_to_none=True)
         loss, self.state = self.backward(batch.to(self.device), state, counts)
         trained = [p for p in stage.objective.parameters() if p.grad is not None]
@@ -370,6 +371,17 @@ def step_seed(seed: int, step: int) -> int:
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
     z = (z ^ z >> 27) * 0x94D049BB133111EB & (2**64 - 1)
     return (z ^ z >> 31) >> 1
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the host's random numbers and those of the device.
+
+    `torch.manual_seed` draws the same, but queues a call with a stack trace for every kind of accelerator that is not
+    there: milliseconds and memory at each step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def trained_names(objective: Objective) -> list[str]:

@@ -17,7 +17,7 @@ from foretell.config import Amount, ConfigError
 from foretell.optim.schedules import Progress
 from foretell.run import Run
 from foretell.training import checkpoint
-from foretell.training.trainer import Trainer, due
+from foretell.training.trainer import Trainer, due, seed_generators
 
 Corpus = dict[str, str]
 
@@ -390,3 +390,13 @@ def test_a_run_that_died_while_it_was_made_can_be_resumed(corpus: Corpus, tmp_pa
     foretell.train(tables(corpus), out, resume=True, quiet=True)
     assert losses(out)
     assert not (out / ".recipe.toml.123").exists()
+
+
+def test_seeding_a_step_draws_what_torch_would_and_leaves_nothing_behind() -> None:
+    torch.manual_seed(2**62 + 7)
+    expected = torch.rand(3)
+    queued = len(torch.cuda._queued_calls)
+    for _ in range(3):
+        seed_generators(2**62 + 7, torch.device("cpu"))
+        assert torch.equal(torch.rand(3), expected)
+    assert len(torch.cuda._queued_calls) == queued
