@@ -43,6 +43,7 @@ from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.recipe import Recipe, load_recipe, recipe_folder, recipe_names
 from foretell.run import Run
+from foretell.tools.schema import schema
 from foretell.training.checkpoint import pointed
 
 Overrides = Sequence[str] | Mapping[str, Any]
@@ -378,40 +379,6 @@ def default_words(setting: FieldInfo) -> str:
         return value.kind_name() if "kind" in type(value).model_fields else "table below"
     plain = str(value) if isinstance(value, Amount) else value
     return write_toml({"v": plain}).partition("= ")[2].strip() if plain != {} else "{}"
-
-
-def schema() -> Tree:
-    """The JSON schema of recipe files: editors complete and check them by it.
-
-    Beyond what pydantic makes of the types: amounts are text, a kind may be its bare word, a table
-    without `kind` is of the default kind, and `base` names the recipe to begin with.
-    """
-    made = Recipe.model_json_schema()
-    made["$defs"]["Amount"] = {
-        "type": "string",
-        "pattern": r"^\s*[0-9.]+([eE][+-]?[0-9]+)?\s*[a-z]+\s*$",
-        "description": made["$defs"]["Amount"]["description"],
-    }
-    open_unions(made, made["$defs"])
-    base = {"type": "string", "description": "the recipe that everything unsaid comes from"}
-    made["properties"] = {"base": base} | made["properties"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
-
-
-def open_unions(node: Any, definitions: Tree) -> None:
-    """Let every union below a node of a schema be written as short as `Tagged` allows."""
-    if isinstance(node, dict):
-        if members := node.pop("oneOf", None):
-            names = [item["$ref"].rpartition("/")[2] for item in members if "$ref" in item]
-            kinds = [definitions[name]["properties"]["kind"]["const"] for name in names]
-            outside = [item | {"required": ["kind"]} for item in members if "$ref" not in item]
-            inside = [item for item in members if "$ref" in item]
-            node["anyOf"] = [{"type": "string", "enum": kinds}, *inside, *outside]
-        for value in list(node.values()):
-            open_unions(value, definitions)
-    elif isinstance(node, list):
-        for value in node:
-            open_unions(value, definitions)
 
 
 # --- for people -----------------------------------------------------------------------------------
