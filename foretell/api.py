@@ -6,25 +6,27 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from foretell.allocator import peak_memory
 from foretell.config import ConfigError
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.store import Split, Store, prepare, prepared
-from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig, Windows
+from foretell.data.streams import DocumentsConfig, LinesConfig, OverlappingConfig, StreamsConfig, Windows
 from foretell.evaluate.generate import Sampling, write_on
 from foretell.evaluate.lines import Scored, score_texts
 from foretell.evaluate.scoring import NeuralScorer, NGramScorer, Scorer, TokenScores, metrics, score_tokens, total
+from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram, NGramConfig
 from foretell.objectives.objective import Objective
 from foretell.recipe import Recipe, StageConfig, load_recipe
-from foretell.run import Record, Run, peak_memory, write_atomic
+from foretell.run import Record, Run, write_atomic
 from foretell.training import checkpoint
 from foretell.training.monitor import Monitor
 from foretell.training.tensors import load_weights
@@ -127,7 +129,7 @@ def fit(run: Run, recipe: Recipe, config: NGramConfig, store: Store, monitor: Mo
     place = {"stage": "counting", "step": 0, "epoch": 1.0}
     counted = {"tokens": len(tokens), "seconds": time.monotonic() - begin}
     run.append({"kind": "fit", **place, **counted, "orders": [vars(report) for report in model.reports]})
-    windows = evaluation_windows(recipe, valid, tokenizer.boundary, recipe.evaluation.columns)
+    windows = evaluation_windows(recipe, None, valid, tokenizer.boundary, recipe.evaluation.columns)
     measured = metrics(total(NGramScorer(model), windows, torch.device("cpu")), valid)
     run.append({"kind": "valid", **place, **measured})
     monitor.say(f"validation perplexity {measured['perplexity']:.2f}  {measured['bits_per_byte']:.4f} bits/byte")
@@ -184,39 +186,69 @@ def load_data(recipe: Recipe, monitor: Monitor) -> Store:
 
 
 def build_stage(stage: StageConfig, recipe: Recipe, store: Store, tokenizer: Tokenizer, device: torch.device) -> Stage:
-    """Everything a stage works with."""
+    """Everything a stage works with, from prepared text."""
     objective = recipe.build(tokenizer.size).to(device)
+    text, valid = store.split("train"), store.split("valid")
+    windows = evaluation_windows(recipe, objective.backbone, valid, tokenizer.boundary, recipe.evaluation.columns)
+    scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
+    return assemble_stage(
+        recipe,
+        objective,
+        recipe.data.batches.build(text, tokenizer.boundary, recipe.seed),
+        lambda: metrics(total(scorer, windows, device), valid),
+        name=stage.name,
+        bytes_per_token=text.counts.bytes / text.counts.tokens,
+    )
+
+
+def assemble_stage(
+    recipe: Recipe,
+    objective: Objective,
+    batches: Windows,
+    validate: Callable[[], Record],
+    *,
+    name: str,
+    bytes_per_token: float,
+) -> Stage:
+    """A stage around an objective, whatever its batches and its validation are made of."""
     if recipe.training.compile:
         objective.backbone.compile()
     parameters = [p for p in objective.parameters() if p.requires_grad]
-    text, valid = store.split("train"), store.split("valid")
-    windows = evaluation_windows(recipe, valid, tokenizer.boundary, recipe.evaluation.columns)
-    scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
     return Stage(
-        name=stage.name,
+        name=name,
         objective=objective,
-        batches=recipe.data.batches.build(text, tokenizer.boundary, recipe.seed),
+        batches=batches,
         optimizer=recipe.optimizer.build(parameters),
         schedule=recipe.schedule.build(),
         averager=recipe.averaging.build(parameters),
         limit=recipe.limit,
         training=recipe.training,
         saving=recipe.checkpoint,
-        validate=lambda: metrics(total(scorer, windows, device), valid),
+        validate=validate,
         validate_every=recipe.evaluation.every,
-        bytes_per_token=text.counts.bytes / text.counts.tokens,
+        bytes_per_token=bytes_per_token,
     )
 
 
-def evaluation_windows(recipe: Recipe, text: Split, boundary: int, columns: int, batch: int | None = None) -> Windows:
+SIDE_BY_SIDE = 2**14
+"""tokens of windows that know nothing of each other, measured at once where nothing is said"""
+
+
+def evaluation_windows(
+    recipe: Recipe, model: Backbone | None, text: Split, boundary: int, columns: int, batch: int | None = None
+) -> Windows:
     """One pass over a text for measuring it, with the same contexts as in training.
 
-    The result is the same for every `batch`: it only says how many units are computed side by side.
+    The result is the same for every `batch`: it only says how many units are computed side by side. A model with a
+    bounded context reads running text in overlapping windows, which is what its state would do, but side by side.
     """
     kind, length = recipe.data.batches, recipe.evaluation.length
     if isinstance(kind, DocumentsConfig | LinesConfig):
         same = kind.model_copy(update={"length": length, "batch": batch or kind.batch})
         return same.build(text, boundary, seed=0)
+    if model is not None and model.context is not None:
+        rows = batch or max(1, SIDE_BY_SIDE // model.context)
+        return OverlappingConfig(batch=rows, length=model.context, overlap=model.overlap).build(text, boundary, seed=0)
     return StreamsConfig(batch=columns, length=length).build(text, boundary, seed=0)
 
 
@@ -257,6 +289,11 @@ class Trained:
         return self.model
 
     @property
+    def backbone(self) -> Backbone | None:
+        """What reads tokens; None where nothing was trained by gradient."""
+        return None if isinstance(self.model, NGram) else self.model.backbone
+
+    @property
     def parameters(self) -> int:
         """How many numbers were trained or counted; shared ones count once."""
         if isinstance(self.model, NGram):
@@ -291,11 +328,13 @@ class Trained:
         """Measure a split of the run's corpus, or any text file.
 
         The state is carried over the whole text (or starts anew at each document or line, if training did so); with
-        `columns` above 1 the text is cut into that many parts, which is faster and a little worse for the model.
+        `columns` above 1 the text is cut into that many parts, which is faster and a little worse for the model
+        (one with a bounded context needs none: its windows are computed side by side anyway).
         `batch` is how much is computed side by side and changes nothing but speed.
         """
         with self.text(split) as text:
-            windows = evaluation_windows(self.settings, text, self.tokenizer.boundary, columns, batch)
+            boundary = self.tokenizer.boundary
+            windows = evaluation_windows(self.settings, self.backbone, text, boundary, columns, batch)
             totals = total(self.scorer(), windows, self.device)
             measured = metrics(totals, text)
         return {
@@ -311,9 +350,13 @@ class Trained:
 
     def context(self, columns: int) -> str:
         """What a token was predicted from, in words."""
-        kind = self.settings.data.batches.kind
-        if kind in ("documents", "lines"):
-            return f"state reset at {kind}"
+        kind, model = self.settings.data.batches.kind, self.backbone
+        reset = f"state reset at {kind}" if kind in ("documents", "lines") else ""
+        if model is not None and model.context is not None:
+            windows = f"windows of {model.context} tokens that overlap by {model.overlap}"
+            return f"{reset}, {windows}" if reset else windows
+        if reset:
+            return reset
         return "carried state" if columns == 1 else f"carried state in {columns} columns"
 
     def text(self, split: str) -> _OpenedText:
@@ -324,7 +367,7 @@ class Trained:
         self, text: Split, *, batch: int | None = None, columns: int = 1, ranks: bool = True
     ) -> TokenScores:
         """What `evaluate` sums up, token by token; `text` holds tokens of this run's vocabulary."""
-        windows = evaluation_windows(self.settings, text, self.tokenizer.boundary, columns, batch)
+        windows = evaluation_windows(self.settings, self.backbone, text, self.tokenizer.boundary, columns, batch)
         return score_tokens(self.scorer(ranks=ranks), windows, self.device)
 
     def score(self, texts: Sequence[str]) -> list[Scored]:

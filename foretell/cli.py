@@ -456,6 +456,41 @@ def doctor(
         raise typer.Exit(1)
 
 
+@app.command(rich_help_panel="Look")
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Workloads; none: list them.")] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="How often each side runs, in turns.")] = 9,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each process.")] = 2,
+    peer: Annotated[list[str] | None, typer.Option(help="Only this peer; may be given several times.")] = None,
+    equal_settings: Annotated[
+        bool, typer.Option("--equal-settings", help="Run peers also with our allocator and thread settings.")
+    ] = False,
+    python: Annotated[str, typer.Option(help="The interpreter of the environment peers are installed in.")] = (
+        sys.executable
+    ),
+    child: Annotated[
+        str | None, typer.Option(metavar="SIDE", help='Run one side once and print one line of JSON: "ours" or a peer.')
+    ] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="A miniature, to see that it runs; its times mean nothing.")] = (
+        False
+    ),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Speed beside peers and the machine's own limits, in alternating processes."""
+    from foretell.tools import bench as tool
+
+    settings = tool.Settings(pairs, threads, tuple(peer or ()), equal_settings, python, tiny)
+    if not names:
+        emit(tool.list_workloads(), as_json, tool.render_list)
+    elif child is None:
+        emit(tool.bench(names, settings), as_json, tool.render)
+    elif len(names) == 1:
+        emit(tool.measure_child(names[0], child, settings), True, properties)
+    else:
+        raise ConfigError("--child runs one side of one workload; name one")
+
+
 # --- opening --------------------------------------------------------------------------------------
 
 

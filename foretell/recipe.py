@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from foretell import config
 from foretell.config import Amount, Config, ConfigError, Tree
@@ -19,6 +19,7 @@ from foretell.data.tokenizer import BPEConfig, TokenizerChoice
 from foretell.models.choice import ModelChoice
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
+from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig, HeadChoice
 from foretell.objectives.causal import CausalConfig
 from foretell.objectives.choice import ObjectiveChoice
@@ -38,6 +39,12 @@ class DataConfig(Config):
     tokenizer: TokenizerChoice = BPEConfig()
     """learnt from the training split only"""
     batches: BatchesChoice = StreamsConfig()
+
+    @field_validator("corpus", mode="before")
+    @classmethod
+    def _splits_only(cls, given: Any) -> Any:
+        # `config.merge` takes a name that a table is laid on for a kind; a corpus has none
+        return {key: item for key, item in given.items() if key != "kind"} if isinstance(given, Mapping) else given
 
 
 class EvaluationConfig(Config):
@@ -85,6 +92,15 @@ class Recipe(Config):
     checkpoint: SavingConfig = SavingConfig()
     stages: tuple[StageConfig, ...] = ()
     """training in stages; absent: one stage up to `limit`"""
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> Self:
+        model, length = self.model, self.data.batches.length
+        if isinstance(model, TransformerConfig) and length > model.context:
+            raise ValueError(
+                f"data.batches.length = {length} does not fit model.context = {model.context}; make it at most that"
+            )
+        return self
 
     def build(self, vocabulary: int) -> Objective:
         """The objective with its model and head, freshly initialised, for so many tokens."""

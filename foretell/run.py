@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import platform
-import resource
 import shutil
 import sys
 import time
@@ -234,17 +233,6 @@ def processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
-def peak_memory() -> int:
-    """Most memory this process has held, in bytes."""
-    # note: getrusage starts at the peak of whoever started this process; Linux also tells our own
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = status.read_text(encoding="utf-8").splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def free_space(path: Path) -> int:

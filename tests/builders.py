@@ -36,7 +36,7 @@ def members(choice: Any) -> list[type[Config]]:
 
 def small(member: type[Config], **settings: Any) -> Config:
     """A config of any class with sizes fit for a test, as far as it has such settings."""
-    sizes = {"embedding": 6, "hidden": 5, "layers": 2, "batch": 3, "length": 4, "size": 300}
+    sizes = {"embedding": 6, "hidden": 4, "layers": 2, "heads": 2, "context": 16, "batch": 3, "length": 4, "size": 300}
     known = {key: value for key, value in sizes.items() if key in member.model_fields}
     return config.validate(member, known | settings, "small")
 
@@ -138,6 +138,21 @@ def averaging(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
         "schedule": {"kind": "plateau", "by": 0.9},
         "training": {"gradient_clip": 0.25, "log_every": "3steps"},
         "evaluation.every": "5steps",
+        "checkpoint.every": "4steps",
+    }
+    return config.override(config.override(tables(corpus), everything), dotted(changes))
+
+
+def attending(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
+    """A GPT in miniature, on crops, with all its dropouts."""
+    everything = {
+        "limit": "2epochs",
+        "model": {"kind": "transformer", "hidden": 8, "layers": 2, "heads": 2, "context": 10},
+        "model.dropout": dict(input=0.1, attention=0.1, residual=0.1),
+        "data.batches": dict(kind="crops", batch=4, length=10),
+        "head": {"tied": True, "bias": False},
+        "optimizer": {"kind": "adamw", "learning_rate": 0.01},
+        "training": {"gradient_clip": 1.0, "log_every": "3steps"},
         "checkpoint.every": "4steps",
     }
     return config.override(config.override(tables(corpus), everything), dotted(changes))

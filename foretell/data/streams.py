@@ -3,7 +3,8 @@
 One idea serves truncated back-propagation through time, paragraph- and sentence-level models and evaluation: a *lane*
 is a stretch of tokens read from left to right with carried state. Lanes are processed in groups of B rows; a group is
 cut into windows of T steps. `streams` has one group whose B lanes are the columns of the whole text; `documents` and
-`lines` have a lane each, of similar length within a group, and start every lane from a fresh state.
+`lines` have a lane each, of similar length within a group, and start every lane from a fresh state. `crops` cut the
+text anew in each epoch, into lanes of one window.
 
 Every token is a target exactly once: the input before a lane's first token is the token before it in the text, or
 the boundary token where the state is meant to know nothing.
@@ -11,8 +12,8 @@ the boundary token where the state is meant to know nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Annotated, Literal, Protocol
 
@@ -113,7 +114,60 @@ class LinesConfig(_UnitsConfig):
         return Windows(text, units(text.lines, boundary), self, seed, shuffled=True)
 
 
-BatchesChoice = Annotated[StreamsConfig | DocumentsConfig | LinesConfig, Tagged()]
+class CropsConfig(Config):
+    """Windows from all over the text, each from a fresh state: how models with a bounded context are trained.
+
+    An epoch cuts the text behind a random offset and reads the windows in random order, so that every token is a
+    target once; crops drawn with replacement, as is usual, miss a third of the text in the same time.
+    """
+
+    kind: Literal["crops"] = "crops"
+    batch: Size = 12
+    """windows side by side"""
+    length: Size = 128
+    """tokens of a window"""
+
+    def build(self, text: Text, boundary: int, seed: int) -> Windows:
+        """The batches of one split."""
+        size = len(text.tokens)
+
+        def cut(random: np.random.Generator) -> Lanes:
+            offset = int(random.integers(self.length))
+            cuts = np.arange(offset, size, self.length)
+            return stretches(np.unique(np.concatenate([[0], cuts, [size]])), text, boundary)
+
+        return Windows(text, cut, self, seed, shuffled=True)
+
+    def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
+        """One window."""
+        return [(steps, 1.0)]
+
+
+BatchesChoice = Annotated[StreamsConfig | DocumentsConfig | LinesConfig | CropsConfig, Tagged()]
+
+
+class OverlappingConfig(Config):
+    """One pass over a text for a model that sees `length` tokens at most, in windows that know nothing of each other.
+
+    Every window but the first begins with `overlap` tokens of the one before, which are no targets: that much is known
+    of the past at least. Every token is a target exactly once.
+    """
+
+    batch: Size = 32
+    length: Size
+    overlap: int
+
+    def build(self, text: Text, boundary: int, seed: int) -> Windows:
+        """The windows of one split."""
+        size, fresh = len(text.tokens), self.length - self.overlap
+        begin = np.arange(0, max(size - self.overlap, 1), fresh, dtype=np.int64)
+        lanes = stretches(np.append(begin, size), text, boundary)
+        scored = np.where(begin > 0, begin + self.overlap, 0)
+        return Windows(text, replace(lanes, end=np.minimum(begin + self.length, size), scored=scored), self, seed)
+
+    def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
+        """One window."""
+        return [(steps, 1.0)]
 
 
 @dataclass(frozen=True)
@@ -126,25 +180,33 @@ class Lanes:
     """[L] one past its last token"""
     before: Ints
     """[L] the input in front of its first token"""
+    scored: Ints | None = None
+    """[L] index of its first target; absent: its first token"""
+
+    def targets(self, lanes: Ints, at: Ints) -> NDArray[np.bool_]:
+        """[B, T] which of the tokens `at` [B, T] of some lanes are targets."""
+        inside = at < self.end[lanes, None]
+        return inside if self.scored is None else inside & (at >= self.scored[lanes, None])
 
 
 def columns(tokens: int, count: int, text: Text, boundary: int) -> Lanes:
     """A text of so many tokens as `count` lanes of equal length; the last ones may be shorter, none is dropped."""
-    if tokens == 0:
-        raise ConfigError("this split has no tokens; give it some text")
-    height = -(-tokens // count)
-    start = np.arange(0, tokens, height, dtype=np.int64)
+    height = max(-(-tokens // count), 1)
+    return stretches(np.append(np.arange(0, tokens, height), tokens), text, boundary)
+
+
+def stretches(offsets: Ints, text: Text, boundary: int) -> Lanes:
+    """A lane between each two neighbouring offsets, behind the token before it; the first behind a boundary."""
+    start, end = offsets[:-1].astype(np.int64), offsets[1:].astype(np.int64)
     before = np.full(len(start), boundary, dtype=np.int64)
     before[1:] = text.tokens[start[1:] - 1]
-    return Lanes(start, np.minimum(start + height, tokens), before)
+    return Lanes(start, end, before)
 
 
 def units(offsets: Ints, boundary: int) -> Lanes:
     """Every stretch between neighbouring offsets as a lane that starts after a boundary; empty ones are left out."""
     start, end = np.asarray(offsets[:-1]), np.asarray(offsets[1:])
     filled = end > start
-    if not filled.any():
-        raise ConfigError("this split has no tokens; give it some text")
     return Lanes(start[filled], end[filled], np.full(int(filled.sum()), boundary, dtype=np.int64))
 
 
@@ -152,6 +214,7 @@ def units(offsets: Ints, boundary: int) -> Lanes:
 class Epoch:
     """The windows of one pass over the text."""
 
+    lanes: Lanes
     groups: list[Ints]
     """the lanes of each group"""
     group: Ints
@@ -176,9 +239,22 @@ class Cutter(Protocol):
 
 
 class Windows(Sequence[Batch]):
-    """Batch k of endless epochs, for any k at any time; `len` is the number of the first epoch."""
+    """Batch k of endless epochs, for any k at any time; `len` is the number of the first epoch.
 
-    def __init__(self, text: Text, lanes: Lanes, config: Cutter, seed: int = 0, *, shuffled: bool = False) -> None:
+    `lanes` are the same in every epoch, or cut anew by a function of its random generator.
+    """
+
+    def __init__(
+        self,
+        text: Text,
+        lanes: Lanes | Callable[[np.random.Generator], Lanes],
+        config: Cutter,
+        seed: int = 0,
+        *,
+        shuffled: bool = False,
+    ) -> None:
+        if len(text.tokens) == 0:
+            raise ConfigError("this split has no tokens; give it some text")
         self.text, self.lanes, self.config, self.seed, self.shuffled = text, lanes, config, seed, shuffled
         self._ends: list[int] = []  # one past the last window of each epoch looked at so far
         self.epoch = lru_cache(maxsize=2)(self._epoch)
@@ -198,57 +274,58 @@ class Windows(Sequence[Batch]):
     def __getitem__(self, k: int) -> Batch:  # type: ignore[override]
         number, place, _ = self.locate(k)
         epoch = self.epoch(number)
-        lanes, begin = epoch.groups[epoch.group[place]], int(epoch.begin[place])
-        return self._batch(lanes, begin, int(epoch.steps[place]), float(epoch.rate[place]))
+        rows, begin = epoch.groups[epoch.group[place]], int(epoch.begin[place])
+        return self._batch(epoch.lanes, rows, begin, int(epoch.steps[place]), float(epoch.rate[place]))
 
     def target_positions(self, k: int) -> Ints:
         """[B, T] index in the text of each target of window k; -1 where there is none."""
         number, place, _ = self.locate(k)
         epoch = self.epoch(number)
-        lanes = epoch.groups[epoch.group[place]]
-        at = self.lanes.start[lanes, None] + int(epoch.begin[place]) + np.arange(epoch.steps[place])
-        return np.where(at < self.lanes.end[lanes, None], at, -1)
+        rows = epoch.groups[epoch.group[place]]
+        at = epoch.lanes.start[rows, None] + int(epoch.begin[place]) + np.arange(epoch.steps[place])
+        return np.where(epoch.lanes.targets(rows, at), at, -1)
 
-    def _batch(self, lanes: Ints, begin: int, steps: int, rate: float) -> Batch:
-        start, end = self.lanes.start[lanes], self.lanes.end[lanes]
-        at = start[:, None] + begin + np.arange(steps)  # [B, T] index of each target
-        real = at < end[:, None]
+    def _batch(self, lanes: Lanes, rows: Ints, begin: int, steps: int, rate: float) -> Batch:
+        at = lanes.start[rows, None] + begin + np.arange(steps)  # [B, T] index of each target
+        real = at < lanes.end[rows, None]
         last = len(self.text.tokens) - 1
         targets = self.text.tokens[np.minimum(at, last)].astype(np.int64)
         tokens = self.text.tokens[np.clip(at - 1, 0, last)].astype(np.int64)
         fresh = None
         if begin == 0:
-            tokens[:, 0] = self.lanes.before[lanes]
-            fresh = torch.ones(len(lanes), dtype=torch.bool)
+            tokens[:, 0] = lanes.before[rows]
+            fresh = torch.ones(len(rows), dtype=torch.bool)
+        targets[~lanes.targets(rows, at)] = IGNORED
         lengths = None
         if not real.all():
-            targets[~real], tokens[~real] = IGNORED, 0
+            tokens[~real] = 0
             lengths = torch.from_numpy(real.sum(1))
         inputs = Inputs(tokens=torch.from_numpy(tokens), lengths=lengths, fresh=fresh)
         return Batch(inputs=inputs, targets=torch.from_numpy(targets), rate=rate)
 
     def _epoch(self, number: int) -> Epoch:
         random = np.random.Generator(np.random.Philox(key=[self.seed, number]))
-        groups = self._groups(random)
+        lanes = self.lanes if isinstance(self.lanes, Lanes) else self.lanes(random)
+        groups = self._groups(lanes, random)
         group, begin, steps, rates = [], [], [], []
-        for i, lanes in enumerate(groups):
+        for i, rows in enumerate(groups):
             at = 0
-            longest = int((self.lanes.end[lanes] - self.lanes.start[lanes]).max())
+            longest = int((lanes.end[rows] - lanes.start[rows]).max())
             for length, rate in self.config.cuts(longest, random):
                 group.append(i)
                 begin.append(at)
                 steps.append(length)
                 rates.append(rate)
                 at += length
-        return Epoch(groups, np.array(group), np.array(begin), np.array(steps), np.array(rates))
+        return Epoch(lanes, groups, np.array(group), np.array(begin), np.array(steps), np.array(rates))
 
-    def _groups(self, random: np.random.Generator) -> list[Ints]:
+    def _groups(self, lanes: Lanes, random: np.random.Generator) -> list[Ints]:
         """Lanes in groups of `batch`: in order, or shuffled with lanes of similar length together."""
-        count, batch = len(self.lanes.start), self.config.batch
+        count, batch = len(lanes.start), self.config.batch
         if not self.shuffled:
             return [np.arange(i, min(i + batch, count)) for i in range(0, count, batch)]
         order = random.permutation(count)
-        length = (self.lanes.end - self.lanes.start)[order]
+        length = (lanes.end - lanes.start)[order]
         pool = np.arange(count) // (64 * batch)  # sort within pools of 64 groups: little padding, still random
         order = order[np.lexsort((length, pool))]
         groups = [order[i : i + batch] for i in range(0, count, batch)]

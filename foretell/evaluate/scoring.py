@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from foretell.kernels.cross_entropy import CHUNK
 from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram
 from foretell.nn.heads import Head
-from foretell.types import IGNORED, Inputs, Scores, State
+from foretell.types import IGNORED, Batch, Inputs, Scores, State
 
 
 class Scorer(Protocol):
@@ -114,7 +114,7 @@ class Totals:
         return self.nats / self.tokens
 
 
-def scored(scorer: Scorer, windows: Windows, device: torch.device) -> Iterator[tuple[int, Tensor, Scores]]:
+def scored(scorer: Scorer, windows: Sequence[Batch], device: torch.device) -> Iterator[tuple[int, Tensor, Scores]]:
     """One pass over a text: each window's number, which of its places have a target [B, T], and their scores."""
     state: State = None
     for k in range(len(windows)):
@@ -126,7 +126,7 @@ def scored(scorer: Scorer, windows: Windows, device: torch.device) -> Iterator[t
         yield k, valid, scores
 
 
-def total(scorer: Scorer, windows: Windows, device: torch.device) -> Totals:
+def total(scorer: Scorer, windows: Sequence[Batch], device: torch.device) -> Totals:
     """One pass over a text: every token counted once, whatever the batch size."""
     begin = time.perf_counter()
     nats, tokens, top1, top5 = 0.0, 0, 0, 0

@@ -25,6 +25,10 @@ class Backbone(nn.Module):
     embedding: TokenEmbedding
     blocks: nn.ModuleList
     """layers from input to output: what FSDP wraps, unfreezing thaws, layer-wise rates scale, layer mixing mixes"""
+    context: int | None = None
+    """how many tokens it sees at most; None: as many as the state remembers"""
+    overlap: int = 0
+    """how many of them it reads again when the context is full"""
 
     @abstractmethod
     def forward(self, inputs: Inputs, state: State) -> Hidden:

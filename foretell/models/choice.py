@@ -7,8 +7,9 @@ from typing import Annotated
 from foretell.config import Tagged
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
+from foretell.models.transformer import TransformerConfig
 
-BackboneChoice = Annotated[RecurrentConfig, Tagged()]
+BackboneChoice = Annotated[RecurrentConfig | TransformerConfig, Tagged()]
 """trained by gradient: see `Backbone`"""
-ModelChoice = Annotated[RecurrentConfig | NGramConfig, Tagged()]
+ModelChoice = Annotated[RecurrentConfig | TransformerConfig | NGramConfig, Tagged()]
 """... or counted"""

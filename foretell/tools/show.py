@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -29,6 +29,7 @@ from foretell.config import (
     Tree,
     configs_in,
     did_you_mean,
+    merge,
     nest,
     write_toml,
 )
@@ -42,6 +43,7 @@ from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.recipe import Recipe, load_recipe, recipe_folder, recipe_names
 from foretell.run import Run
+from foretell.tools.schema import schema
 from foretell.training.checkpoint import pointed
 
 Overrides = Sequence[str] | Mapping[str, Any]
@@ -83,6 +85,8 @@ def describe_word(what: str) -> Tree | None:
         return schema()
     places = sections()
     named = [place for place in places if what in (place.name, place.singular, place.key)]
+    if len(named) > 1 and len({place.key for place in named}) == 1:  # a table that several kinds have, each its own
+        return {"what": "kinds", "kinds": [describe_section(place) for place in named]}
     if named:
         return describe_section(named[0])
     members = [
@@ -213,13 +217,13 @@ def parts_of(objective: Objective) -> list[Tree]:
 
 
 def multiplied(objective: Objective) -> int:
-    """How many weights one token is multiplied by: all matrices but the embedding's table.
+    """How many weights one token is multiplied by: all matrices but tables of words and positions.
 
     A table that the head shares does count, as there it is a matrix product; a learned start state
-    does not, as it is none.
+    does not, as it is none. What attention multiplies are no weights, and not counted.
     """
-    backbone = objective.backbone
-    looked_up = {id(p) for p in backbone.embedding.table.parameters()}
+    tables = [module for module in objective.modules() if isinstance(module, nn.Embedding)]
+    looked_up = {id(p) for table in tables for p in table.parameters()}
     looked_up -= {id(p) for p in objective.head.parameters()}
     return sum(
         p.numel()
@@ -252,6 +256,8 @@ class Section:
     """whether it is a list"""
     default: str | None
     """the kind it is where nothing is said"""
+    within: Tree = field(default_factory=dict)
+    """the kinds that the sections around it have to be of"""
 
     @property
     def name(self) -> str:
@@ -265,18 +271,20 @@ class Section:
         return {"ies": name[:-3] + "y"}.get(name[-3:], name.removesuffix("s")) if self.many else name
 
 
-def sections(owner: type[Config] = Recipe, prefix: str = "") -> list[Section]:
+def sections(owner: type[Config] = Recipe, prefix: str = "", within: Tree | None = None) -> list[Section]:
     """Every section of the recipe, outer ones first, read from the types of the settings."""
     found, inner = [], []
-    for name, field in owner.model_fields.items():
-        if members := configs_in(field.annotation):
+    for name, setting in owner.model_fields.items():
+        if members := configs_in(setting.annotation):
             key = f"{prefix}{name}"
-            given = field.get_default()
+            given = setting.get_default()
             default = given.kind_name() if isinstance(given, Config) else None
-            many = get_origin(field.annotation) is tuple
-            found.append(Section(key, tuple(members), many, default))
-            inner += [place for member in members for place in sections(member, f"{key}.")]
-    return list({place.key: place for place in [*found, *inner]}.values())
+            many = get_origin(setting.annotation) is tuple
+            found.append(Section(key, tuple(members), many, default, within or {}))
+            for member in members:
+                own = nest(f"{key}.kind", member.kind_name()) if "kind" in member.model_fields and not many else {}
+                inner += sections(member, f"{key}.", merge(within or {}, own))
+    return list({(place.key, place.members): place for place in [*found, *inner]}.values())
 
 
 def describe_section(place: Section) -> Tree:
@@ -297,14 +305,14 @@ def describe_kind(place: Section, member: type[Config]) -> Tree:
         "fields": [
             {
                 "name": name,
-                "type": type_words(field.annotation) + limits(field),
-                "default": default_words(field),
-                "text": " ".join((field.description or "").split()),
+                "type": type_words(setting.annotation) + limits(setting),
+                "default": default_words(setting),
+                "text": " ".join((setting.description or "").split()),
             }
-            for name, field in member.model_fields.items()
+            for name, setting in member.model_fields.items()
             if name != "kind"
         ],
-        "toml": write_toml(nest(place.key, [spelled(member)] if place.many else spelled(member))),
+        "toml": write_toml(merge(place.within, nest(place.key, [spelled(member)] if place.many else spelled(member)))),
     }
 
 
@@ -312,9 +320,9 @@ def spelled(member: type[Config]) -> Tree:
     """All settings of a kind at their defaults; those that have none with an example."""
     examples: dict[Any, Any] = {str: "...", Amount: Amount(value=1, unit="epochs")}
     given = {
-        name: examples.get(field.annotation, "...")
-        for name, field in member.model_fields.items()
-        if field.is_required()
+        name: examples.get(setting.annotation, "...")
+        for name, setting in member.model_fields.items()
+        if setting.is_required()
     }
     tree: Tree = member.model_construct(**given).model_dump(mode="json", exclude_none=True)
     return ({"kind": tree.pop("kind")} if "kind" in tree else {}) | tree
@@ -348,63 +356,29 @@ def type_words(annotation: Any) -> str:
     return "table"
 
 
-def limits(field: FieldInfo) -> str:
+def limits(setting: FieldInfo) -> str:
     """What a number may be, as ` >= 3`."""
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     found = [
         f" {sign} {getattr(item, name)}"
-        for item in field.metadata
+        for item in setting.metadata
         for name, sign in signs.items()
         if hasattr(item, name)
     ]
     return ",".join(found)
 
 
-def default_words(field: FieldInfo) -> str:
+def default_words(setting: FieldInfo) -> str:
     """A default as TOML has it; `absent` for none, `required` where it has to be given."""
-    if field.is_required():
+    if setting.is_required():
         return "required"
-    value = field.get_default(call_default_factory=True, validated_data={})
+    value = setting.get_default(call_default_factory=True, validated_data={})
     if value is None:
         return "absent"
     if isinstance(value, Config):
         return value.kind_name() if "kind" in type(value).model_fields else "table below"
     plain = str(value) if isinstance(value, Amount) else value
     return write_toml({"v": plain}).partition("= ")[2].strip() if plain != {} else "{}"
-
-
-def schema() -> Tree:
-    """The JSON schema of recipe files: editors complete and check them by it.
-
-    Beyond what pydantic makes of the types: amounts are text, a kind may be its bare word, a table
-    without `kind` is of the default kind, and `base` names the recipe to begin with.
-    """
-    made = Recipe.model_json_schema()
-    made["$defs"]["Amount"] = {
-        "type": "string",
-        "pattern": r"^\s*[0-9.]+([eE][+-]?[0-9]+)?\s*[a-z]+\s*$",
-        "description": made["$defs"]["Amount"]["description"],
-    }
-    open_unions(made, made["$defs"])
-    base = {"type": "string", "description": "the recipe that everything unsaid comes from"}
-    made["properties"] = {"base": base} | made["properties"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
-
-
-def open_unions(node: Any, definitions: Tree) -> None:
-    """Let every union below a node of a schema be written as short as `Tagged` allows."""
-    if isinstance(node, dict):
-        if members := node.pop("oneOf", None):
-            names = [item["$ref"].rpartition("/")[2] for item in members if "$ref" in item]
-            kinds = [definitions[name]["properties"]["kind"]["const"] for name in names]
-            outside = [item | {"required": ["kind"]} for item in members if "$ref" not in item]
-            inside = [item for item in members if "$ref" in item]
-            node["anyOf"] = [{"type": "string", "enum": kinds}, *inside, *outside]
-        for value in list(node.values()):
-            open_unions(value, definitions)
-    elif isinstance(node, list):
-        for value in node:
-            open_unions(value, definitions)
 
 
 # --- for people -----------------------------------------------------------------------------------
@@ -442,8 +416,8 @@ def render_kind(shown: Mapping[str, Any]) -> RenderableType:
     table.add_column("type", ratio=3)
     table.add_column("default", ratio=2)
     table.add_column("", ratio=5)
-    for field in shown["fields"]:
-        words = (field["name"], field["type"], field["default"], field["text"])
+    for item in shown["fields"]:
+        words = (item["name"], item["type"], item["default"], item["text"])
         table.add_row(*(Text(word) for word in words))
     head = Text.assemble((shown["kind"], "bold"), f"  in [{shown['section']}]\n{shown['text']}\n")
     return Group(head, *([table] if shown["fields"] else []), Text(), toml(shown["toml"]))

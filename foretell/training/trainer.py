@@ -172,7 +172,8 @@ class Trainer:
         counts = stage.objective.counts(batch)
         factor = loss_factor(batch, stage.training.normalise)
         state = None if batch.starts_anew else self.state
-        stage.objective.train()
+        if not stage.objective.training:
+            stage.objective.train()
         mean, after = self.gradients(batch.to(self.device), state, {name: n / factor for name, n in counts.items()})
         loss, tokens = mean / factor, max(counts.values())
         applied = self.apply(loss, stage.schedule(progress) * batch.rate)
@@ -193,7 +194,7 @@ class Trainer:
         The seed is that of the step each time: it is as if the number had been right from the start.
         """
         while True:
-            torch.manual_seed(step_seed(self.seed, self.position.step))
+            seed_generators(step_seed(self.seed, self.position.step), self.device)
             self.stage.optimizer.zero_grad(set_to_none=True)
             try:
                 return self.backward(batch, state, divisors)
@@ -459,3 +460,14 @@ def step_seed(seed: int, step: int) -> int:
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
     z = (z ^ z >> 27) * 0x94D049BB133111EB & (2**64 - 1)
     return (z ^ z >> 31) >> 1
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the host's random numbers and those of the device.
+
+    `torch.manual_seed` draws the same, but queues a call with a stack trace for every kind of accelerator that is not
+    there: milliseconds and memory at each step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)

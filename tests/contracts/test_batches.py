@@ -13,8 +13,10 @@ from builders import BOUNDARY, FakeText, assert_same, fake_text, members, name_o
 from foretell.config import Config, ConfigError
 from foretell.data.streams import (
     BatchesChoice,
+    CropsConfig,
     DocumentsConfig,
     LinesConfig,
+    OverlappingConfig,
     StreamsConfig,
     Windows,
 )
@@ -191,6 +193,54 @@ def test_a_split_without_tokens_is_refused(kind: Config) -> None:
     none = FakeText(np.zeros(0, np.uint16), np.zeros(2, np.int64), np.zeros(2, np.int64))
     with pytest.raises(ConfigError, match="no tokens"):
         build(kind, text=none)
+
+
+# --- windows that know nothing of each other ------------------------------------------------------
+
+
+def test_every_crop_starts_anew() -> None:
+    windows = build(CropsConfig(batch=3, length=4))
+    assert all(windows[k].starts_anew for k in itertools.chain.from_iterable(epochs(windows)))
+
+
+def test_crops_are_cut_elsewhere_in_each_epoch() -> None:
+    windows = build(CropsConfig(batch=4, length=10), text=fake_text(400))
+    offsets = []
+    k = 0
+    for _ in range(20):
+        size = windows.locate(k)[2]
+        places = np.concatenate([windows.target_positions(i)[:, 0] for i in range(k, k + size)])
+        offsets.append(int(np.sort(places)[1]) % 10)
+        k += size
+    assert len(set(offsets)) > 5
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+@pytest.mark.parametrize("tokens", [1, 3, 4, 5, 8, 9, 53])
+@pytest.mark.parametrize(("length", "overlap"), [(8, 4), (8, 0), (8, 7), (5, 3), (1, 0)])
+def test_overlapping_windows_by_hand(tokens: int, length: int, overlap: int, batch: int) -> None:
+    """Token i is scored in the first window that has `overlap` tokens before it, or all there are."""
+    text = fake_text(tokens)
+    windows = OverlappingConfig(batch=batch, length=length, overlap=overlap).build(text, BOUNDARY, 0)
+    scored: dict[int, int] = {}
+    for k in range(len(windows)):
+        data, places = windows[k], windows.target_positions(k)
+        assert data.starts_anew and len(places) <= batch
+        for row, place in zip(range(len(places)), places, strict=True):
+            inputs = data.inputs.tokens[row].tolist()
+            real = len(inputs) if data.inputs.lengths is None else int(data.inputs.lengths[row])
+            assert real <= length
+            start = int(place[place >= 0][0]) - int(np.argmax(place >= 0))
+            assert inputs[:real] == [
+                BOUNDARY if i == 0 else int(text.tokens[i - 1]) for i in range(start, start + real)
+            ]
+            for t in range(len(place)):
+                assert int(data.targets[row, t]) == (-100 if place[t] < 0 else text.tokens[place[t]])
+                if place[t] >= 0:
+                    assert place[t] not in scored
+                    scored[int(place[t])] = int(place[t]) - start
+    expected = {i: i if i < length else overlap + (i - length) % (length - overlap) for i in range(tokens)}
+    assert scored == expected
 
 
 # --- the random windows of AWD-LSTM ---------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import averaging, losses, nothing, outcome, tables, train_dying_at
+from builders import attending, averaging, losses, nothing, outcome, tables, train_dying_at
 
 import foretell
 from foretell.run import Run
@@ -110,6 +110,17 @@ def test_after_a_signal(
     foretell.train(averaging(corpus), out, resume=True, quiet=True)
     assert outcome(out) == outcome(whole)
     assert losses(out) == losses(whole)
+
+
+def test_after_a_signal_on_crops(corpus: dict[str, str], tmp_path: Path, signal_at: Callable[..., None]) -> None:
+    foretell.train(attending(corpus), tmp_path / "whole", quiet=True)
+    for step in (2, 15, 20):  # in the first epoch, whose end is at 16 or 17, and in the second
+        out = tmp_path / f"{step}"
+        signal_at(step)
+        with pytest.raises(foretell.Interrupted):
+            foretell.train(attending(corpus), out, quiet=True)
+        foretell.train(attending(corpus), out, resume=True, quiet=True)
+        assert outcome(out) == outcome(tmp_path / "whole")
 
 
 def test_after_a_signal_in_each_stage(corpus: dict[str, str], tmp_path: Path, signal_at: Callable[..., None]) -> None:

@@ -15,10 +15,17 @@ from foretell.recipe import Recipe, find_recipe, load_recipe, recipe_names
 NAMES = recipe_names()
 every_recipe = pytest.mark.parametrize("name", NAMES)
 # Sizes of vocabularies as published or as set; what is built with them is compared with published sizes.
-VOCABULARIES = {"awd-lstm-ptb": 10_000, "awd-lstm-wikitext2": 33_278, "zaremba-small-ptb": 10_000}
+VOCABULARIES = {
+    "awd-lstm-ptb": 10_000,
+    "awd-lstm-wikitext2": 33_278,
+    "nanogpt-shakespeare": 65,
+    "zaremba-small-ptb": 10_000,
+}
 PUBLISHED = {
     "awd-lstm-ptb": 24e6,  # README of salesforce/awd-lstm-lm: 24M
     "awd-lstm-wikitext2": 33.56e6,  # the same: 33M; its code prints 33,556,078
+    # README: "number of parameters: 0.80M"; without positions 65 x 128, 4 x 12 x 128^2 and 9 x 128
+    "nanogpt-shakespeare": 0.80e6 + 64 * 128,
     "zaremba-small-ptb": 4.65e6,  # 2 x 10,000 x 200, 10,000, and 2 x 4 x 200 x (400 + 2)
 }
 
@@ -62,7 +69,7 @@ def shrunk(recipe: Recipe, corpus: Mapping[str, str]) -> Recipe:
     tree["data"]["corpus"] = dict(corpus)
     tree["stages"] = [stage | {"limit": "2steps"} for stage in tree["stages"]]
     sizes: dict[str, dict[str, Any]] = {
-        "model": {"embedding": 8, "hidden": 8, "output": 8, "layers": 2},
+        "model": {"embedding": 8, "hidden": 8, "output": 8, "layers": 2, "heads": 2},
         "batches": {"batch": 3, "length": 6},
         "tokenizer": {"size": 300},
     }

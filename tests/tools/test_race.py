@@ -125,4 +125,6 @@ def test_what_goes_wrong_in_a_contender_is_told(tmp_path: Path) -> None:
 
 def test_contenders_need_the_same_text(tmp_path: Path, corpus: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="different texts"):
-        run_race(["awd-lstm-tiny", "ngram-5"], [], "1000tokens", seeds=1, split="test", out=tmp_path / "x", resume=False)
+        run_race(
+            ["awd-lstm-tiny", "ngram-5"], [], "1000tokens", seeds=1, split="test", out=tmp_path / "x", resume=False
+        )

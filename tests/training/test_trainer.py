@@ -17,7 +17,7 @@ from foretell.config import Amount, ConfigError
 from foretell.optim.progress import Progress, due
 from foretell.run import Run
 from foretell.training import checkpoint
-from foretell.training.trainer import Trainer
+from foretell.training.trainer import Trainer, seed_generators
 
 Corpus = dict[str, str]
 
@@ -459,3 +459,13 @@ def one_step_from(corpus: Corpus, tmp_path: Path, start: dict[str, torch.Tensor]
     made = objective(batch, None)
     (made.terms["loss"].total / 40).backward()
     return {name: p.detach() - 20.0 * p.grad for name, p in objective.named_parameters()}
+
+
+def test_seeding_a_step_draws_what_torch_would_and_leaves_nothing_behind() -> None:
+    torch.manual_seed(2**62 + 7)
+    expected = torch.rand(3)
+    queued = len(torch.cuda._queued_calls)
+    for _ in range(3):
+        seed_generators(2**62 + 7, torch.device("cpu"))
+        assert torch.equal(torch.rand(3), expected)
+    assert len(torch.cuda._queued_calls) == queued

@@ -1,0 +1,11 @@
+"""The workloads there are."""
+
+from __future__ import annotations
+
+from foretell.tools.workloads.awd_lstm import AWD_LSTM_STEP
+from foretell.tools.workloads.floors import FLOORS
+from foretell.tools.workloads.ngram import NGRAM
+from foretell.tools.workloads.preparing import PREPARE
+from foretell.tools.workloads.shakespeare import SHAKESPEARE
+
+WORKLOADS = {workload.name: workload for workload in (FLOORS, AWD_LSTM_STEP, PREPARE, NGRAM, SHAKESPEARE)}

@@ -1,0 +1,57 @@
+"""What a workload is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+OURS = "ours"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one measuring process is told."""
+
+    threads: int
+    tiny: bool
+    """do next to nothing, to see that it runs"""
+    started: float
+    """when the process was started, by `time.time`"""
+    inputs: dict[str, str]
+    """what `Workload.inputs` made: paths, by name"""
+
+    def elapsed(self) -> float:
+        """Seconds since the process was started, importing and all."""
+        return time.time() - self.started
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way of doing the work."""
+
+    name: str
+    measure: Callable[[Job], dict[str, Any]]
+    """does it once and returns figures; `seconds` among them"""
+    needs: tuple[str, ...] = ()
+    """distributions that have to be installed; the first is the one compared with"""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A fixed piece of work; the first side is ours."""
+
+    name: str
+    text: str
+    """one line for the list"""
+    work: str
+    """what exactly is done, and what `seconds` are of"""
+    sides: tuple[Side, ...]
+    inputs: Callable[[Path, bool], dict[str, str]] = lambda folder, tiny: {}
+    """writes what all sides read into a folder; the second argument: tiny"""
+
+    def side(self, name: str) -> Side | None:
+        """The side of that name."""
+        return next((side for side in self.sides if side.name == name), None)
