@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import torch
 from pydantic.fields import FieldInfo
@@ -340,6 +340,8 @@ def type_words(annotation: Any) -> str:
     simple = {int: "whole number", float: "number", str: "text", bool: "true or false"}
     if annotation in simple:
         return simple[annotation]
+    if get_origin(annotation) is Annotated and not configs_in(annotation):
+        return type_words(get_args(annotation)[0]) + limits(FieldInfo.from_annotation(annotation))
     if members := configs_in(annotation):
         kinds = ", ".join(member.kind_name() for member in members if "kind" in member.model_fields)
         many = "list of " if get_origin(annotation) is tuple else ""

@@ -10,6 +10,7 @@ import torch
 SIGNS = (
     "can't allocate memory",  # torch on a CPU
     "not enough memory",  # the same on Windows
+    "could not create a primitive",  # oneDNN; also where something is not supported, which then says "descriptor"
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
@@ -23,7 +24,8 @@ def out_of_memory(problem: BaseException) -> bool:
     """Whether an exception means that memory ran out, on an accelerator or the host."""
     if isinstance(problem, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(problem, RuntimeError) and any(sign in str(problem) for sign in SIGNS)
+    text = str(problem).replace("primitive descriptor", "")
+    return isinstance(problem, RuntimeError) and any(sign in text for sign in SIGNS)
 
 
 def release(device: torch.device) -> None:

@@ -58,7 +58,11 @@ class WeightsAndBiases(Tracker):
         except ImportError:
             raise missing("wandb") from None
         self.run = wandb.init(
-            project="foretell", name=folder.name, dir=str(folder), mode=os.environ.get("WANDB_MODE", "offline")
+            project="foretell",
+            name=folder.name,
+            dir=str(folder),
+            mode=os.environ.get("WANDB_MODE", "offline"),
+            settings={"console": "off", "silent": True},  # it would print between our own lines
         )
 
     def write(self, record: Mapping[str, Any]) -> None:

@@ -45,7 +45,7 @@ class TrainingConfig(Config):
     """split the rows of a batch into so many parts, one after the other: less memory, the same step; "auto": as few
     as memory allows, found by trying"""
     normalise: Normalisation = "tokens"
-    """the loss whose gradient is taken: its mean over tokens, over sequences, or over as many of the longest one"""
+    """whose mean the loss is: that of tokens, of sequences, or of sequences each divided by the longest one's length"""
     precision: Precision = "fp32"
     """what matrix products are computed in; weights and sums stay fp32"""
     scaling: ScalingConfig = ScalingConfig()
@@ -247,7 +247,10 @@ class Trainer:
         return True
 
     def accepted(self, scaler: LossScaler, loss: Tensor, norm: Tensor) -> bool:
-        """Whether a step is finite; with fp16 one that is not is left out, as long as the scale can fall."""
+        """Whether a step is finite; with fp16 one that is not is left out, as long as the scale can fall.
+
+        note: this waits for the device at every step.
+        """
         finite = bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))
         if not finite and scaler.exhausted:
             raise self.diverged(loss, norm)
@@ -438,7 +441,7 @@ class Trainer:
             load_weights(stage.objective, saved.tensors("model"))
         if "optimizer" in parts:
             load_optimizer(stage.optimizer, saved.tensors("optimizer"))
-            if self.scaler is not None and record["scaler"]:
+            if self.scaler is not None and record.get("scaler"):
                 self.scaler.load_state_dict(record["scaler"])
         if "schedule" in parts:
             stage.schedule.load_state_dict(record["schedule"])

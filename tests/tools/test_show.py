@@ -329,3 +329,10 @@ def test_the_schema_finds_mistakes(wrong: dict[str, Any]) -> None:
     schema = describe("schema")
     assert not allows(schema, wrong, schema)
     assert allows(schema, {"base": "awd-lstm-tiny.toml", "data": {"batches": {"jitter": 1.0}}}, schema)
+
+
+def test_types_with_limits_inside_a_choice() -> None:
+    fields = {field["name"]: field["type"] for field in describe("training")["fields"]}
+    assert fields["micro_batches"] == 'whole number > 0 or "auto"'
+    fields = {field["name"]: field["type"] for field in describe("adamw")["fields"]}
+    assert fields["betas"] == "[number >= 0, < 1, number >= 0, < 1]"

@@ -39,6 +39,11 @@ def test_what_counts_as_out_of_memory(problem: Exception) -> None:
         raise problem
 
 
+def test_onednn_tells_memory_from_what_it_does_not_support() -> None:
+    assert out_of_memory(RuntimeError("could not create a primitive"))
+    assert not out_of_memory(RuntimeError("could not create a primitive descriptor for an LSTM"))
+
+
 @pytest.mark.parametrize("problem", [RuntimeError("shapes do not match"), ValueError("memory"), KeyError("x")])
 def test_what_does_not(problem: Exception) -> None:
     assert not out_of_memory(problem)
