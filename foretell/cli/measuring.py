@@ -1,0 +1,177 @@
+"""The verbs that measure. What a verb needs is imported when it is called, so that help comes at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from foretell.cli.options import Debug, Device, Json, MixWith, RunArgument, Weights, Which, open_model
+from foretell.config import ConfigError
+from foretell.tools.printing import emit, measured, print_rows, properties
+
+
+def evaluate(
+    run: RunArgument,
+    split: Annotated[str, typer.Option(help="train, valid, test, or a text file.")] = "test",
+    batch: Annotated[int | None, typer.Option(help="Units side by side; changes nothing but speed.")] = None,
+    columns: Annotated[
+        int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")
+    ] = 1,
+    mix: MixWith = None,
+    weights: Weights = None,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Loss, perplexity, bits per character and byte, top-1 and top-5, over every token of a text."""
+    model = open_model(run, mix, weights, which, device, columns)
+    result = model.evaluate(split, batch=batch, columns=columns)
+    emit(result, as_json, lambda result: measured(result, f"{result['run']}, {split}"))
+
+
+def score(
+    run: RunArgument,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]", help="Texts; - or none: stdin.")] = None,
+    context: Annotated[
+        Literal["lines", "carried"], typer.Option(help="lines: each from a fresh state; carried: given those before.")
+    ] = "lines",
+    end: Annotated[bool, typer.Option("--end/--no-end", help="Whether a line's newline is predicted too.")] = True,
+    tokens: Annotated[bool, typer.Option("--tokens", help="A row for each token: line, token, surprisal in bits.")] = (
+        False
+    ),
+    header: Annotated[bool, typer.Option("--header", help="Begin with the names of the columns.")] = False,
+    group: Annotated[bool, typer.Option("--group", help="Lines are group<TAB>[scores<TAB>]text: pick the best.")] = (
+        False
+    ),
+    every: Annotated[bool, typer.Option("--all", help="With --group: all hypotheses, best first.")] = False,
+    tune: Annotated[
+        Path | None,
+        typer.Option(metavar="DEV", help="Find weights on group<TAB>errors<TAB>[scores<TAB>]text; implies --group."),
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="For --group: lm=1,words=0.3,score1=0.5; default: the sum.")] = (
+        None
+    ),
+    mix: MixWith = None,
+    mix_weights: Annotated[str | None, typer.Option(help="Of the mixture, as in 0.7,0.3.")] = None,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Log-probabilities of lines, one row for each, in order.
+
+    Columns: logp (natural logarithm), tokens, unknown (tokens outside the vocabulary), bits per byte, bits per
+    character, perplexity. A line counts with its newline; an empty one is its newline. Invalid UTF-8 is read as U+FFFD
+    and told on stderr. An unknown word has the probability of the unknown token, so its line's figures flatter.
+
+    With --group: group, weighted total, logp, words, other scores, text of the best hypothesis of each group. --tune
+    prints weights; it also uses them where a list is named to rescore (- for stdin).
+    """
+    from foretell.tools import rescore as lists
+    from foretell.tools import score as tool
+
+    model = open_model(run, mix, mix_weights, which, device)
+    paths = files or []
+    if tune is not None:
+        if weights is not None:
+            raise ConfigError("--tune finds weights and --weights gives them; leave one out")
+        found = lists.tuned(model, tune)
+        if not paths:
+            emit(found, as_json, lambda found: properties({**found, "weights": lists.as_option(found["weights"])}))
+            return
+        sys.stderr.write(f"--weights {lists.as_option(found['weights'])}\n")
+    if group or tune is not None:
+        given = found["weights"] if tune is not None else lists.parse_weights(weights) if weights else None
+        ranked = lists.rescore(model, paths, given, every=every)
+        if as_json:
+            emit({"hypotheses": [one.record() for one in ranked], "weights": given}, True, properties)
+        else:
+            print_rows(one.row() for one in ranked)
+        return
+    if as_json:
+        emit(tool.all_scores(model, paths, context=context, end=end, tokens=tokens), True, properties)
+    else:
+        print_rows(tool.print_scores(model, paths, context=context, end=end, tokens=tokens, header=header))
+
+
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN RUN ...", help="Run folders, trained in any way; A+B is their mixture.")
+    ],
+    split: Annotated[str, typer.Option(help="train, valid, test, or a text file.")] = "test",
+    columns: Annotated[
+        int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")
+    ] = 1,
+    resamples: Annotated[int, typer.Option(help="Draws of the bootstrap.")] = 4000,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Runs in one table, which of their differences are real, and where they come from; tokenizers may differ."""
+    from foretell.tools.compare import compare, render
+
+    paths = [[Path(name)] if Path(name).exists() else [Path(part) for part in name.split("+")] for name in runs]
+    models = [open_model(first, rest, None, which, device, columns) for first, *rest in paths]
+    emit(compare(models, split, columns=columns, resamples=resamples), as_json, render)
+
+
+def race(
+    recipes: Annotated[
+        list[str], typer.Argument(metavar="RECIPE... [KEY=VALUE]...", help="Recipes; settings for all.")
+    ],
+    budget: Annotated[str, typer.Option(help='What each may use: time ("5m"), "5e6tokens" or "1e15flops".')] = "5m",
+    seeds: Annotated[int, typer.Option(min=1, help="Train each so often, from different random beginnings.")] = 1,
+    split: Annotated[str, typer.Option(help="What all are measured on.")] = "test",
+    out: Annotated[Path, typer.Option(help="The folder for the runs, the results and the picture.")] = Path(
+        "runs/race"
+    ),
+    resume: Annotated[bool, typer.Option(help="Go on with a race that was stopped.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train several recipes on the same text under the same budget, and put them into one table and one picture."""
+    from foretell.tools.race import run_race, table
+
+    names = [item for item in recipes if "=" not in item]
+    overrides = [item for item in recipes if "=" in item]
+    result = run_race(names, overrides, budget, seeds=seeds, split=split, out=out, resume=resume, quiet=as_json)
+    emit(result, as_json, table)
+
+
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Workloads; none: list them.")] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="How often each side runs, in turns.")] = 9,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each process.")] = 2,
+    peer: Annotated[list[str] | None, typer.Option(help="Only this peer; may be given several times.")] = None,
+    equal_settings: Annotated[
+        bool, typer.Option("--equal-settings", help="Run peers also with our allocator and thread settings.")
+    ] = False,
+    python: Annotated[str, typer.Option(help="The interpreter of the environment peers are installed in.")] = (
+        sys.executable
+    ),
+    child: Annotated[
+        str | None, typer.Option(metavar="SIDE", help='Run one side once and print one line of JSON: "ours" or a peer.')
+    ] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="A miniature, to see that it runs; its times mean nothing.")] = (
+        False
+    ),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Speed beside peers and the machine's own limits, in alternating processes."""
+    from foretell.tools import bench as tool
+
+    settings = tool.Settings(pairs, threads, tuple(peer or ()), equal_settings, python, tiny)
+    if not names:
+        emit(tool.list_workloads(), as_json, tool.render_list)
+    elif child is None:
+        emit(tool.bench(names, settings), as_json, tool.render)
+    elif len(names) == 1:
+        emit(tool.measure_child(names[0], child, settings), True, properties)
+    else:
+        raise ConfigError("--child runs one side of one workload; name one")

@@ -1,0 +1,110 @@
+"""The verbs that use a trained model. What a verb needs is imported when it is called, so that help comes at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foretell.cli.options import Debug, Device, Json, MixWith, RunArgument, Weights, Which, open_model
+from foretell.tools.printing import emit, print_rows, properties
+
+
+def generate(
+    run: RunArgument,
+    prompt: Annotated[str | None, typer.Option(help="How the text begins; - reads it from stdin.")] = None,
+    tokens: Annotated[int, typer.Option(help="How many tokens to add.")] = 200,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 bolder with likely words; 0: always the likeliest.")
+    ] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Only among the k likeliest.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Only among the likeliest of this total probability.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
+    mix: MixWith = None,
+    weights: Weights = None,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write on from a prompt, token by token."""
+    beginning = sys.stdin.read() if prompt == "-" else prompt or ""
+    model = open_model(run, mix, weights, which, device)
+    pieces = model.stream(beginning, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    if as_json:
+        emit({"prompt": beginning, "text": "".join(pieces), "tokens": tokens, "seed": seed}, True, properties)
+        return
+    sys.stdout.write(beginning)
+    for piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+def following(
+    run: RunArgument,
+    prompts: Annotated[
+        list[str] | None, typer.Option("--prompt", help="Can be repeated; none: each line of stdin.")
+    ] = None,
+    words: Annotated[int, typer.Option(help="How many words, the likeliest first.")] = 10,
+    complete: Annotated[bool, typer.Option("--complete", help="The prompt's last word is only a beginning.")] = False,
+    floor: Annotated[float, typer.Option(help="Do not look for words less probable than this.")] = 1e-5,
+    mix: MixWith = None,
+    weights: Weights = None,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """The likeliest next words and their probabilities, whole words for every kind of token.
+
+    A row for each: prompt, word, probability. It is the probability among words: given that the line goes on with one.
+    """
+    from foretell.data.reading import Report
+    from foretell.evaluate.completion import next_words
+    from foretell.tools.score import read_lines
+
+    model = open_model(run, mix, weights, which, device)
+    scorer = model.scorer(ranks=False)
+    asked = read_lines([], Report()) if prompts is None else prompts
+    answers = (
+        (prompt, next_words(scorer, model.tokenizer, prompt, words, model.device, complete=complete, floor=floor))
+        for prompt in asked
+    )
+    if as_json:
+        listed = [{"prompt": prompt, "words": [word._asdict() for word in found]} for prompt, found in answers]
+        emit({"prompts": listed}, True, properties)
+    else:
+        rows = ((prompt, *word) for prompt, found in answers for word in found)
+        print_rows(f"{prompt}\t{word}\t{probability:.6f}" for prompt, word, probability in rows)
+
+
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(help="The file to write: .arpa or .arpa.gz for an n-gram model.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a model as a file that other programs read."""
+    from foretell.api import load
+    from foretell.tools.exchange import export_run
+
+    emit(export_run(load(run), out), as_json, properties)
+
+
+def import_(
+    path: Annotated[Path, typer.Argument(help="The file to read: .arpa or .arpa.gz.")],
+    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    corpus: Annotated[str, typer.Option(help="The corpus whose splits the run is measured on.")] = "python-docs",
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="The tokenizer.json of its vocabulary; default: its words, split at blanks.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make a run of a model that another program wrote."""
+    from foretell.tools.exchange import import_file
+
+    emit(import_file(path, out, corpus, tokenizer), as_json, properties)
