@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from builders import assert_same, members, name_of, small_models
+from builders import assert_same, members, name_of, small
 from torch import Tensor
 
 from foretell.config import Config
-from foretell.models.choice import BackboneChoice
+from foretell.models.recurrent import RecurrentConfig
 from foretell.nn.cells import CellChoice
 from foretell.nn.dropout import dropout, keep_mask, weight_drop, word_dropout
 from foretell.nn.embedding import TokenEmbedding
@@ -146,7 +146,7 @@ PLACES = ["embedding", "input", "between", "output", "weight"]
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("locked", [True, False], ids=["locked", "plain"])
 def test_every_place_drops_in_training_and_not_in_evaluation(place: str, locked: bool) -> None:
-    (model, *_) = small_models(BackboneChoice, dropout={place: 0.5, "locked": locked})
+    model = small(RecurrentConfig, dropout={place: 0.5, "locked": locked})
     backbone = model.build(11)
     inputs = Inputs(tokens=torch.randint(11, (3, 8)))
     evaluated = backbone.eval()(inputs, None).dropped
