@@ -130,7 +130,7 @@ def fit(run: Run, recipe: Recipe, config: NGramConfig, store: Store, monitor: Mo
     counted = {"tokens": len(tokens), "seconds": time.monotonic() - begin}
     run.append({"kind": "fit", **place, **counted, "orders": [vars(report) for report in model.reports]})
     windows = evaluation_windows(recipe, None, valid, tokenizer.boundary, recipe.evaluation.columns)
-    measured = metrics(total(NGramScorer(model), windows, torch.device("cpu")), valid)
+    measured = metrics(total(NGramScorer(model, ranks=False), windows, torch.device("cpu")), valid)
     run.append({"kind": "valid", **place, **measured})
     monitor.say(f"validation perplexity {measured['perplexity']:.2f}  {measured['bits_per_byte']:.4f} bits/byte")
     save_counted(run, model)
