@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foretell.allocator import prepare_process
+from foretell.process import prepare_process
 
 
 def main() -> None:

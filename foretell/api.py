@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from foretell.allocator import peak_memory
 from foretell.config import ConfigError
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
@@ -25,6 +24,7 @@ from foretell.evaluate.scoring import NeuralScorer, NGramScorer, Scorer, TokenSc
 from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram, NGramConfig
 from foretell.objectives.objective import Objective
+from foretell.process import peak_memory
 from foretell.recipe import Recipe, StageConfig, load_recipe
 from foretell.run import Record, Run, write_atomic
 from foretell.training import checkpoint

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from foretell.allocator import peak_memory
 from foretell.api import Trained, load
 from foretell.config import ConfigError
 from foretell.data.store import Split
@@ -17,6 +16,7 @@ from foretell.evaluate.generate import Sampling, write_on
 from foretell.evaluate.lines import Scored, score_texts
 from foretell.evaluate.mixture import Fit, Mixture, checked_weights, fit_weights, mixed_logp
 from foretell.evaluate.scoring import TokenScores, metrics
+from foretell.process import peak_memory
 from foretell.run import Record
 
 

@@ -23,8 +23,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 import foretell
-from foretell.allocator import SPIN
 from foretell.config import ConfigError, did_you_mean
+from foretell.process import SPIN
 from foretell.run import Record, processor
 from foretell.tools.workloads.choice import WORKLOADS
 from foretell.tools.workloads.workload import OURS, Side, Workload

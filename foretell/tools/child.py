@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from foretell.allocator import active, peak_memory, prepare_process
+from foretell.process import active, peak_memory, prepare_process
 from foretell.tools.workloads.choice import WORKLOADS
 from foretell.tools.workloads.workload import OURS, Job, Side
 

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 import foretell
-from foretell import allocator
+from foretell import process
 from foretell.api import run_recipe
 from foretell.config import ConfigError, Tree
 from foretell.data.builtin import BUILTIN, open_builtin, topics
@@ -62,7 +62,7 @@ def examine_machine(quick: bool = False) -> Tree:
         "machine": machine(),
         "devices": graphics,
         "settings": {name: os.environ[name] for name in SETTINGS if name in os.environ}
-        | {"allocator keeps memory": allocator.active()},
+        | {"allocator keeps memory": process.active()},
         "data": {name: whereabouts(name) for name in BUILTIN},
         "cache": {
             "folder": str(cache_folder()),
@@ -214,7 +214,7 @@ def machine_findings(found: Mapping[str, Any]) -> list[Tree]:
     """What of an installation needs attention."""
     here, test, there = found["machine"], found["self_test"], list(found["data"].values())
     cores, threads, memory = here["cores"], here["threads"], here["memory_available_bytes"]
-    keeps = allocator.active() or sys.platform != "linux"
+    keeps = process.active() or sys.platform != "linux"
     findings = torch_findings(found["versions"]["torch"], len(found["devices"]))
     rows = [
         (threads <= cores, "threads", f"{threads} on {cores} cores", f"export OMP_NUM_THREADS={cores}"),

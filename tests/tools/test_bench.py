@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from foretell.allocator import SPIN
 from foretell.config import ConfigError
+from foretell.process import SPIN
 from foretell.tools import bench
 from foretell.tools.child import version
 from foretell.tools.workloads.choice import WORKLOADS

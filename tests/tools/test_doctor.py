@@ -13,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from foretell import allocator
+from foretell import process
 from foretell.api import run_recipe
 from foretell.config import ConfigError
 from foretell.recipe import load_recipe
@@ -126,9 +126,9 @@ def test_corpora_that_are_missing_are_told_where_to_put(tmp_path: Path, monkeypa
 
 
 def test_the_allocator_says_whether_it_is_active(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allocator, "_active", False)
+    monkeypatch.setattr(process, "_active", False)
     monkeypatch.setenv("FORETELL_ALLOCATOR", "default")
-    assert allocator.keep_freed_memory() is False and not allocator.active()
+    assert process.keep_freed_memory() is False and not process.active()
 
 
 # A corpus
