@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
@@ -122,7 +123,10 @@ def imports(tree: ast.AST, *, always: bool = True) -> Iterator[tuple[str, bool]]
 def providers(module: str) -> set[str]:
     """The distributions that bring a module; one that is not installed is taken at its name."""
     module = PART_OF.get(module, module)
-    return {normalised(name) for name in packages_distributions().get(module, [module])}
+    return {normalised(name) for name in installed().get(module, [module])}
+
+
+installed = cache(packages_distributions)  # which reads the files of every distribution
 
 
 def distribution_names(requirements: list[str]) -> set[str]:
