@@ -1,6 +1,6 @@
 """A window of one LSTM layer on a CPU, faster than the library's where the recurrent weight is large.
 
-A batch has few rows, so what the recurrent product of a step costs is reading its weight. Here oneDNN lays the weight
+A batch has few rows, so what the recurrent product of a step costs is reading its weight. Here MKL lays the weight
 out once per window for the forward and once for the backward pass. Whatever need not wait for the step before, the
 products with the inputs and all gradients of weights, is one product over the window.
 
@@ -55,7 +55,7 @@ def is_faster(inputs: Tensor, weight_hh: Tensor) -> bool:
     return (
         inputs.device.type == "cpu"
         and inputs.dtype == torch.float32
-        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkl.is_available()
         and torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and weight_hh.numel() >= LARGE
@@ -66,11 +66,12 @@ def is_faster(inputs: Tensor, weight_hh: Tensor) -> bool:
 
 def _product(weight: Tensor, rows: int) -> Callable[[Tensor], Tensor]:
     """x [rows, K] -> x @ weight.T for weight [N, K], laid out for many such calls where that can be done."""
-    if weight.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
+    weight = weight.contiguous()
+    if weight.dtype != torch.float32 or not torch.backends.mkl.is_available():
         return lambda x: F.linear(x, weight)
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
-    multiply = torch.ops.mkldnn._linear_pointwise.default
-    return lambda x: multiply(x, packed, None, "none", [], "")
+    packed = torch.ops.mkl._mkl_reorder_linear_weight(weight, rows)
+    multiply = torch.ops.mkl._mkl_linear.default
+    return lambda x: multiply(x, packed, weight, None, rows)
 
 
 class _LSTM(torch.autograd.Function):
@@ -99,21 +100,28 @@ class _LSTM(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         inputs, h, c, weight_ih, weight_hh, gates, cells, outputs = ctx.saved_tensors
         (steps, rows), width = inputs.shape[:2], weight_hh.shape[1]
-        grad_outputs, grad_h, grad_c = upstream[0], upstream[1].clone(), upstream[2].clone()
-        grad_gates, buffer, tanh = torch.empty_like(gates), torch.empty_like(h), torch.empty_like(h)
+        i, f, g, o = gates.unbind(2)  # each [T, B, H]
+        tanh = cells.tanh()
+        # what an output's gradient is multiplied with on its way to the cell, and those of cell and output on theirs to
+        # the gates: known for all steps before the first one
+        to_cell = _through_tanh(o, tanh, grad_input=torch.empty_like(tanh))
+        grad_gates = torch.empty_like(gates)  # [T, B, 4, H]
+        grad_i, grad_f, grad_g, grad_o = grad_gates.unbind(2)
+        _through_sigmoid(g, i, grad_input=grad_i)
+        _through_sigmoid(c, f[0], grad_input=grad_f[0])
+        _through_sigmoid(cells[:-1], f[1:], grad_input=grad_f[1:])
+        _through_tanh(i, g, grad_input=grad_g)
+        _through_sigmoid(tanh, o, grad_input=grad_o)
         recurrent = _product(weight_hh.t(), rows)
-        for t in reversed(range(steps)):
-            i, f, g, o = gates[t].unbind(1)
-            grad_i, grad_f, grad_g, grad_o = grad_gates[t].unbind(1)
-            grad_h += grad_outputs[t]
-            torch.tanh(cells[t], out=tanh)
-            _through_sigmoid(torch.mul(grad_h, tanh, out=buffer), o, grad_input=grad_o)
-            grad_c += _through_tanh(grad_h.mul_(o), tanh, grad_input=buffer)
-            _through_sigmoid(torch.mul(grad_c, g, out=buffer), i, grad_input=grad_i)
-            _through_sigmoid(torch.mul(grad_c, cells[t - 1] if t else c, out=buffer), f, grad_input=grad_f)
-            _through_tanh(torch.mul(grad_c, i, out=buffer), g, grad_input=grad_g)
-            grad_c *= f
-            grad_h = recurrent(grad_gates[t].view(rows, 4 * width))
+        grad_h, grad_c = upstream[1].clone(), upstream[2].clone()
+        parts = [part.unbind() for part in (grad_gates, upstream[0], to_cell, f)]
+        for gate, grad_output, slope, forget in reversed(list(zip(*parts, strict=True))):
+            grad_h += grad_output
+            grad_c.addcmul_(grad_h, slope)
+            gate[:, 3] *= grad_h
+            gate[:, :3] *= grad_c[:, None]
+            grad_c *= forget
+            grad_h = recurrent(gate.view(rows, 4 * width))
         flat = grad_gates.view(steps * rows, 4 * width)
         wanted = ctx.needs_input_grad
         grad_inputs = (flat @ weight_ih).view_as(inputs) if wanted[0] else None
