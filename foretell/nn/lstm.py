@@ -1,6 +1,6 @@
 """RNN, GRU and LSTM layers over the library's fused kernels (oneDNN on CPU, cuDNN on CUDA).
 
-Large LSTMs are trained by a kernel of our own on a CPU (`kernels.lstm`). A cell of any kind is a layer with one
+Large LSTMs have a kernel of our own on a CPU (`kernels.lstm`). A cell of any kind is a layer with one
 contract, so that `models.recurrent` can stack it:
 
     forward(inputs [B, T, I], state, lengths [B] or None) -> (outputs [B, T, H], state)
@@ -155,7 +155,7 @@ class LSTM(FusedLayer):
     def kernel(
         self, inputs: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """See `FusedLayer.kernel`; large layers are trained by our own kernel on a CPU."""
+        """See `FusedLayer.kernel`; large layers on a CPU take our own."""
         steps_first = inputs.transpose(0, 1)  # [T, B, I]; outputs go to the next layer laid out like this
         if kernels.is_faster(steps_first, weights[1]):
             weight_ih, weight_hh, bias_ih, bias_hh = weights
