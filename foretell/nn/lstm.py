@@ -1,6 +1,7 @@
 """RNN, GRU and LSTM layers over the library's fused kernels (oneDNN on CPU, cuDNN on CUDA).
 
-A cell of any kind is a layer with one contract, so that `models.recurrent` can stack it:
+Large LSTMs have a kernel of our own on a CPU (`kernels.lstm`). A cell of any kind is a layer with one
+contract, so that `models.recurrent` can stack it:
 
     forward(inputs [B, T, I], state, lengths [B] or None) -> (outputs [B, T, H], state)
     initial(rows) -> state          a tuple of [B, H] tensors, the hidden output first
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from foretell.config import Config
+from foretell.kernels import lstm as kernels
 from foretell.nn.dropout import weight_drop
 from foretell.types import map_state
 
@@ -153,7 +155,12 @@ class LSTM(FusedLayer):
     def kernel(
         self, inputs: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """See `FusedLayer.kernel`."""
+        """See `FusedLayer.kernel`; large layers on a CPU take our own."""
+        steps_first = inputs.transpose(0, 1)  # [T, B, I]; outputs go to the next layer laid out like this
+        if kernels.is_faster(steps_first, weights[1]):
+            weight_ih, weight_hh, bias_ih, bias_hh = weights
+            made, h, c = kernels.lstm(steps_first, state[0][0], state[1][0], weight_ih, weight_hh, bias_ih + bias_hh)
+            return made.transpose(0, 1), (h[None], c[None])
         outputs, h, c = torch.lstm(inputs, state, weights, True, 1, 0.0, self.training, False, True)
         return outputs, (h, c)
 

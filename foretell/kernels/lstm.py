@@ -1,0 +1,131 @@
+"""A window of one LSTM layer on a CPU, faster than the library's where the recurrent weight is large.
+
+A batch has few rows, so what the recurrent product of a step costs is reading its weight. Here MKL lays the weight
+out once per window for the forward and once for the backward pass. Whatever need not wait for the step before, the
+products with the inputs and all gradients of weights, is one product over the window.
+
+T time steps, B rows, I inputs, H hidden; gates i, f, g, o in torch's order (Hochreiter and Schmidhuber 1997; Gers et
+al. 2000).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+LARGE = 2**22
+"""How many recurrent weights (4 H H, so H = 1024) make a layer large: from there on this is reliably the faster way."""
+
+# note: the kernels behind torch.sigmoid and torch.tanh under autograd: a gradient times s (1 - s), or times 1 - t^2
+_through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
+_through_tanh = torch.ops.aten.tanh_backward.grad_input
+
+
+def lstm(
+    inputs: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All steps of a layer: inputs [T, B, I], T > 0, state h and c [B, H] -> outputs [T, B, H] and the state after.
+
+    weight_ih [4H, I], weight_hh [4H, H], bias [4H], which is the sum of torch's two. Differentiable once.
+    """
+    outputs, h, c = _LSTM.apply(inputs, h, c, weight_ih, weight_hh, bias)  # type: ignore[no-untyped-call]
+    return outputs, h, c
+
+
+def lstm_reference(
+    inputs: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same as the equations have it, step by step."""
+    outputs = []
+    for x in inputs:
+        i, f, g, o = (F.linear(x, weight_ih, bias) + F.linear(h, weight_hh)).chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        outputs.append(h)
+    return torch.stack(outputs), h, c
+
+
+def is_faster(inputs: Tensor, weight_hh: Tensor) -> bool:
+    """Whether `lstm` beats torch.lstm for inputs [T, B, I]: several rows, a large layer, fp32 on a CPU with MKL."""
+    return (
+        inputs.device.type == "cpu"
+        and inputs.dtype == torch.float32
+        and inputs.shape[1] > 1
+        and weight_hh.numel() >= LARGE
+        and torch.backends.mkl.is_available()
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _product(weight: Tensor, rows: int) -> Callable[[Tensor], Tensor]:
+    """x [rows, K] -> x @ weight.T for weight [N, K], laid out for many such calls where that can be done."""
+    weight = weight.contiguous()
+    if weight.dtype != torch.float32 or not torch.backends.mkl.is_available():
+        return lambda x: F.linear(x, weight)
+    packed = torch.ops.mkl._mkl_reorder_linear_weight(weight, rows)
+    multiply = torch.ops.mkl._mkl_linear.default
+    return lambda x: multiply(x, packed, weight, None, rows)
+
+
+class _LSTM(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, inputs: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        (steps, rows), width = inputs.shape[:2], weight_hh.shape[1]
+        gates = F.linear(inputs.reshape(steps * rows, -1), weight_ih, bias).view(steps, rows, 4, width)
+        outputs, cells = h.new_empty(steps, rows, width), h.new_empty(steps, rows, width)
+        recurrent = _product(weight_hh, rows)
+        before, cell = h.contiguous(), c
+        for gate, output, after in zip(gates.unbind(), outputs.unbind(), cells.unbind(), strict=True):
+            gate += recurrent(before).view_as(gate)  # [B, 4, H]
+            i, f, g, o = gate.unbind(1)  # each [B, H]; what stays in `gates` is activated
+            gate[:, :2].sigmoid_()
+            g.tanh_()
+            o.sigmoid_()
+            cell = torch.mul(f, cell, out=after).addcmul_(i, g)
+            before = torch.tanh(cell, out=output).mul_(o)
+        ctx.save_for_backward(inputs, h, c, weight_ih, weight_hh, gates, cells, outputs)
+        return outputs, before.clone(), cell.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, h, c, weight_ih, weight_hh, gates, cells, outputs = ctx.saved_tensors
+        (steps, rows), width = inputs.shape[:2], weight_hh.shape[1]
+        i, f, g, o = gates.unbind(2)  # each [T, B, H]
+        tanh = cells.tanh()
+        # what an output's gradient is multiplied with on its way to the cell, and those of cell and output on theirs to
+        # the gates: known for all steps before the first one
+        to_cell = _through_tanh(o, tanh, grad_input=torch.empty_like(tanh))
+        grad_gates = torch.empty_like(gates)  # [T, B, 4, H]
+        grad_i, grad_f, grad_g, grad_o = grad_gates.unbind(2)
+        _through_sigmoid(g, i, grad_input=grad_i)
+        _through_sigmoid(c, f[0], grad_input=grad_f[0])
+        _through_sigmoid(cells[:-1], f[1:], grad_input=grad_f[1:])
+        _through_tanh(i, g, grad_input=grad_g)
+        _through_sigmoid(tanh, o, grad_input=grad_o)
+        recurrent = _product(weight_hh.t(), rows)
+        grad_h, grad_c = upstream[1].clone(), upstream[2].clone()
+        parts = [part.unbind() for part in (grad_gates, upstream[0], to_cell, f)]
+        for gate, grad_output, slope, forget in reversed(list(zip(*parts, strict=True))):
+            grad_h += grad_output
+            grad_c.addcmul_(grad_h, slope)
+            gate[:, 3] *= grad_h
+            gate[:, :3] *= grad_c[:, None]
+            grad_c *= forget
+            grad_h = recurrent(gate.view(rows, 4 * width))
+        flat = grad_gates.view(steps * rows, 4 * width)
+        wanted = ctx.needs_input_grad
+        grad_inputs = (flat @ weight_ih).view_as(inputs) if wanted[0] else None
+        grad_ih = flat.t() @ inputs.reshape(steps * rows, -1) if wanted[3] else None
+        grad_hh = None
+        if wanted[4]:
+            grad_hh = flat[:rows].t() @ h
+            grad_hh.addmm_(flat[rows:].t(), outputs[:-1].view(-1, width))
+        return grad_inputs, grad_h, grad_c, grad_ih, grad_hh, flat.sum(0) if wanted[5] else None
