@@ -14,12 +14,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -70,7 +72,7 @@ def save(run: Run, step: int, files: Mapping[str, Tensors], record: Mapping[str,
             if not tensors:
                 continue
             file = temporary / f"{name}.safetensors"
-            save_file({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, file)
+            write_tensors({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, file)
             sync_file(file)
             digests[file.name] = digest(file)
         write_json(temporary / "record.json", {**record, "step": step, "files": digests})
@@ -82,6 +84,17 @@ def save(run: Run, step: int, files: Mapping[str, Tensors], record: Mapping[str,
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return Checkpoint(final)
+
+
+def write_tensors(tensors: dict[str, Tensor], file: Path) -> None:
+    """A safetensors file; what the system refuses is an `OSError`, which the library only tells in its message."""
+    try:
+        save_file(tensors, file)
+    except SafetensorError as problem:
+        told = re.search(r"os error (\d+)", str(problem))
+        if told is None:
+            raise
+        raise OSError(int(told[1]), os.strerror(int(told[1])), str(file)) from problem
 
 
 def point(run: Run, name: str, checkpoint: Checkpoint, **facts: Any) -> None:

@@ -1,0 +1,35 @@
+"""What the system refuses is told as such, and leaves no half a checkpoint."""
+
+import errno
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from foretell.run import Run
+from foretell.training import checkpoint
+
+resource = pytest.importorskip("resource")
+
+
+@pytest.fixture
+def at_most_a_kilobyte(monkeypatch: pytest.MonkeyPatch) -> object:
+    """No file may grow beyond that: the nearest thing to a full disk that needs no disk of one's own."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_disk_that_takes_no_more(tmp_path: Path, at_most_a_kilobyte: object) -> None:
+    run = Run.create(tmp_path / "run", recipe="", resume=False)
+    small = checkpoint.save(run, 1, {"model": {"w": torch.zeros(8)}}, {})
+    with pytest.raises(OSError) as told:
+        checkpoint.save(run, 2, {"model": {"w": torch.zeros(4096)}}, {})
+    assert told.value.errno == errno.EFBIG
+    assert "model.safetensors" in str(told.value.filename)
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000001"]
+    assert small.intact()
