@@ -72,7 +72,7 @@ class Recipe(Config):
     limit: Amount = Amount(value=1, unit="epochs")
     """how long to train: "300steps", "2epochs", "5e6tokens" or time, "10m" """
     init: str = ""
-    """a run to start from instead of random weights; its vocabulary has to be the same"""
+    """a run to start from instead of random weights; of another vocabulary, what is spelled alike is taken over"""
     data: DataConfig = DataConfig()
     model: ModelChoice = RecurrentConfig()
     head: HeadChoice = FullHeadConfig()
@@ -162,5 +162,7 @@ def load_recipe(
         path = find_recipe(str(source))
         tree, where = {"name": path.stem} | read_tree(path), str(path)
     recipe = config.validate(Recipe, config.override(tree, overrides), where)
+    if recipe.init and isinstance(recipe.model, NGramConfig):
+        raise ConfigError(f"{where}: an n-gram model is counted anew for each text and goes on from none; set init=''")
     recipe.resolved_stages()  # a mistake in a later stage is one now, not after hours
     return recipe
