@@ -72,7 +72,10 @@ def demo(
 @app.command(rich_help_panel="Train")
 def prepare(
     corpus: Annotated[
-        str, typer.Argument(help="A built-in name, a path, a folder or a glob of .txt or .jsonl (also .gz, .xz, .zst).")
+        str,
+        typer.Argument(
+            help="A built-in name, a path, a folder or a glob of .txt, .jsonl (also .gz, .xz, .zst), .parquet; hf:OWNER/NAME."
+        ),
     ],
     out: Annotated[
         Path, typer.Option(help="The store to write; a call that was stopped goes on, a finished one is reused.")

@@ -34,7 +34,8 @@ class DataConfig(Config):
     """The text, how it becomes tokens, and how tokens become batches."""
 
     corpus: str | dict[str, str] = "python-docs"
-    """a built-in name, a path, a glob, a prepared store, or {train = ..., valid = ..., test = ...}"""
+    """a built-in name, a path, a glob, a prepared store, {train = ..., valid = ..., test = ...}, or hf:OWNER/NAME;
+    a column of tables that is not `text` goes after it: reviews.parquet#body"""
     tokenizer: TokenizerChoice = BPEConfig()
     """learnt from the training split only"""
     batches: BatchesChoice = StreamsConfig()

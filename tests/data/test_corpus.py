@@ -253,9 +253,9 @@ def test_what_is_missing_or_unusable_is_told_in_one_line(tmp_path: Path) -> None
             open_corpus(spec)
         assert problem in str(caught.value)
         assert "\n" not in str(caught.value)
-    (tmp_path / "table.parquet").write_text("PAR1")
+    (tmp_path / "table.csv").write_text("a,b")
     with pytest.raises(ConfigError, match="not a text file"):
-        open_corpus(str(tmp_path / "table.parquet"))
+        open_corpus(str(tmp_path / "table.csv"))
 
 
 def test_empty_files_are_skipped_but_not_a_whole_corpus_of_them(tmp_path: Path) -> None:
