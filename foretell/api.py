@@ -20,7 +20,16 @@ from foretell.data.store import Split, Store, prepare, prepared
 from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig, Windows
 from foretell.evaluate.generate import Sampling, write_on
 from foretell.evaluate.lines import Scored, score_texts
-from foretell.evaluate.scoring import NeuralScorer, NGramScorer, Scorer, TokenScores, metrics, score_tokens, total
+from foretell.evaluate.scoring import (
+    NeuralScorer,
+    NGramScorer,
+    Scorer,
+    TokenScores,
+    expected_seconds,
+    metrics,
+    score_tokens,
+    total,
+)
 from foretell.models.ngram import NGram, NGramConfig
 from foretell.nn.vocabulary import token_rows
 from foretell.objectives.objective import Objective
@@ -92,14 +101,16 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
     if saved:
         checkpoint.point_to(run, saved)
         monitor.say(f"going on after step {position.step}")
-    for number, (stage_config, settings) in enumerate(recipe.resolved_stages()):
+    stages = recipe.resolved_stages()
+    for number, (stage_config, settings) in enumerate(stages):
         if number < position.stage or (number == position.stage and position.finished):
             continue
         store = load_data(settings, monitor)
         if not run.tokenizer_file.exists():
             write_atomic(run.tokenizer_file, (store.path / "tokenizer.json").read_bytes())
         if number > position.stage or position.finished:
-            position = Position(stage=number, step=position.step)
+            alike = settings.measures_like(stages[position.stage][1])  # or an earlier best is none of this stage
+            position = Position(stage=number, step=position.step, best=position.best if alike else math.inf)
         if isinstance(settings.model, NGramConfig):
             fit(run, settings, settings.model, store, monitor)
             break
@@ -157,7 +168,6 @@ def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) 
         before, _ = checkpoint.pointed(run, stage.start)
         load_weights(trainer.stage.objective, before.result())
         trainer.restore(before, frozenset(stage.keep))
-        position.best = math.inf
     else:
         tokenizer = load_tokenizer(run.tokenizer_file)
         if begun := load_initial(trainer.stage.objective, recipe, tokenizer, trainer.monitor):
@@ -234,6 +244,7 @@ def build_stage(stage: StageConfig, recipe: Recipe, store: Store, tokenizer: Tok
         training=recipe.training,
         saving=recipe.checkpoint,
         validate=lambda: metrics(total(scorer, windows, device), valid),
+        validation_seconds=lambda: expected_seconds(scorer, windows, device),
         validate_every=recipe.evaluation.every,
         bytes_per_token=text.counts.bytes / text.counts.tokens,
     )

@@ -74,7 +74,7 @@ def prepare(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="A built-in name, a path, a folder or a glob of .txt, .jsonl (also .gz, .xz, .zst), .parquet; hf:OWNER/NAME."
+            help="A built-in name, hf:OWNER/NAME, a path, folder or glob of .txt, .jsonl (or .gz, .xz, .zst), .parquet."
         ),
     ],
     out: Annotated[

@@ -57,7 +57,7 @@ class StageConfig(Config):
     name: str
     limit: Amount
     start: Literal["last", "best"] = "last"
-    """which weights of the stage before to begin with"""
+    """which weights to begin with: those that the stage before ended with, or the best so far"""
     keep: tuple[Literal["optimizer", "schedule", "averager"], ...] = ()
     """what goes on instead of starting anew"""
     set: dict[str, Any] = Field(default={})
@@ -104,6 +104,14 @@ class Recipe(Config):
     def text(self) -> str:
         """The recipe as TOML."""
         return config.write_toml(self.tree())
+
+    def measures_like(self, other: Recipe) -> bool:
+        """Whether validation losses under both can be compared: of the same tokens, objective and contexts."""
+        mine, its = (
+            (r.data.corpus, r.data.tokenizer, r.data.batches.kind, type(r.objective), r.evaluation.columns)
+            for r in (self, other)
+        )
+        return mine == its
 
     def resolved_stages(self) -> list[tuple[StageConfig, Recipe]]:
         """Each stage with the whole recipe as it holds in it."""

@@ -267,9 +267,9 @@ def open_corpus(spec: str | Mapping[str, str]) -> Corpus:
 
     A built-in name (which goes before a file of that name: write `./ptb` for that), a path, a glob,
     or a folder of `.txt`, `.jsonl` (plain or packed) and `.parquet` files; or such a path for each
-    split; `hf:NAME` for a data set of the Hugging Face hub (see `hub`). A column of tables other than
-    `text` is named after it: `reviews.parquet#body`. Files named for splits (`train.txt`, `wiki.valid.tokens`, `dev.jsonl.gz`, `test/…`) give those splits;
-    all else is divided by us.
+    split; or `hf:NAME` for a data set of the Hugging Face hub (see `hub`). A column of tables other
+    than `text` is named after the place: `reviews.parquet#body`. Files named for splits (`train.txt`,
+    `wiki.valid.tokens`, `dev.jsonl.gz`, `test/…`) give those splits; all else is divided by us.
     """
     from foretell.data.builtin import BUILTIN, open_builtin  # they stand on this module
     from foretell.data.hub import PREFIX, open_hub

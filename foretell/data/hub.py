@@ -86,7 +86,7 @@ def load(place: str) -> Any:
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as problem:
         first = next(iter(str(problem).splitlines()), type(problem).__name__)
         raise ConfigError(
-            f"{place}: cannot be fetched: {first}; write hf:OWNER/NAME or hf:OWNER/NAME/CONFIG, and look at the connection"
+            f"{place}: cannot be fetched: {first}; write hf:OWNER/NAME or hf:OWNER/NAME/CONFIG, and be online"
         ) from None
 
 
