@@ -72,7 +72,7 @@ def demo(
 @app.command(rich_help_panel="Train")
 def prepare(
     corpus: Annotated[
-        str, typer.Argument(help="A built-in name, hf:OWNER/NAME, a path, folder or glob of .txt, .jsonl or .parquet.")
+        str, typer.Argument(help="A built-in name, a path, a folder or a glob of .txt or .jsonl (also .gz, .xz, .zst).")
     ],
     out: Annotated[
         Path, typer.Option(help="The store to write; a call that was stopped goes on, a finished one is reused.")
