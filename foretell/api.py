@@ -20,18 +20,29 @@ from foretell.data.store import Split, Store, prepare, prepared
 from foretell.data.streams import DocumentsConfig, LinesConfig, OverlappingConfig, StreamsConfig, Windows
 from foretell.evaluate.generate import Sampling, write_on
 from foretell.evaluate.lines import Scored, score_texts
-from foretell.evaluate.scoring import NeuralScorer, NGramScorer, Scorer, TokenScores, metrics, score_tokens, total
+from foretell.evaluate.scoring import (
+    NeuralScorer,
+    NGramScorer,
+    Scorer,
+    TokenScores,
+    expected_seconds,
+    metrics,
+    score_tokens,
+    total,
+)
 from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram, NGramConfig
+from foretell.nn.vocabulary import token_rows
 from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
 from foretell.recipe import Recipe, StageConfig, load_recipe
 from foretell.run import Record, Run, write_atomic
 from foretell.training import checkpoint
 from foretell.training.monitor import Monitor
-from foretell.training.tensors import load_weights
+from foretell.training.tensors import load_weights, weights
 from foretell.training.trackers import open_trackers
 from foretell.training.trainer import Position, Stage, Trainer
+from foretell.training.transfer import carry_over, match
 from foretell.types import Inputs
 
 
@@ -75,6 +86,9 @@ def run_recipe(
     recipe: Recipe, out: str | Path, resume: bool, quiet: bool, device: torch.device | str | None = None
 ) -> Trained:
     """All stages of a resolved recipe, from the beginning or from the newest checkpoint."""
+    first = recipe.resolved_stages()[0][1]
+    if first.init and not resume:
+        open_initial(first)  # before there is a folder with a recipe that cannot be trained
     with Run(out).alone():
         return run_stages(recipe, Run.create(out, recipe=recipe.text(), resume=resume), quiet, device)
 
@@ -85,18 +99,20 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
     monitor = Monitor(quiet=quiet)
     saved = checkpoint.newest(run)
     position = Position(**saved.record()["position"]) if saved else Position()
-    run.rewind(position.step)
+    run.rewind(position.step if saved else -1)
     if saved:
         checkpoint.point_to(run, saved)
         monitor.say(f"going on after step {position.step}")
-    for number, (stage_config, settings) in enumerate(recipe.resolved_stages()):
+    stages = recipe.resolved_stages()
+    for number, (stage_config, settings) in enumerate(stages):
         if number < position.stage or (number == position.stage and position.finished):
             continue
         store = load_data(settings, monitor)
         if not run.tokenizer_file.exists():
             write_atomic(run.tokenizer_file, (store.path / "tokenizer.json").read_bytes())
         if number > position.stage or position.finished:
-            position = Position(stage=number, step=position.step)
+            alike = settings.measures_like(stages[position.stage][1])  # or an earlier best is none of this stage
+            position = Position(stage=number, step=position.step, best=position.best if alike else math.inf)
         if isinstance(settings.model, NGramConfig):
             fit(run, settings, settings.model, store, monitor)
             break
@@ -154,22 +170,47 @@ def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) 
         before, _ = checkpoint.pointed(run, stage.start)
         load_weights(trainer.stage.objective, before.result())
         trainer.restore(before, frozenset(stage.keep))
-        position.best = math.inf
     else:
-        load_initial(trainer.stage.objective, recipe, load_tokenizer(run.tokenizer_file), str(run.path))
+        tokenizer = load_tokenizer(run.tokenizer_file)
+        if begun := load_initial(trainer.stage.objective, recipe, tokenizer, trainer.monitor):
+            trainer.record({"kind": "init", "stage": stage.name, "step": position.step, "epoch": 0.0, **begun})
 
 
-def load_initial(objective: Objective, recipe: Recipe, tokenizer: Tokenizer, where: str) -> None:
-    """The weights of the run that `init` names, if it names one."""
+def load_initial(objective: Objective, recipe: Recipe, tokenizer: Tokenizer, monitor: Monitor) -> Record | None:
+    """The weights of the run that `init` names, if it names one, and what became of its vocabulary."""
     if not recipe.init:
-        return
-    other = load(recipe.init)
-    if other.tokenizer.fingerprint != tokenizer.fingerprint:
+        return None
+    other = open_initial(recipe)
+    matching = match(tokenizer, other.tokenizer)
+    load_weights(objective, carry_over(other.weights, token_rows(other.objective), token_rows(objective), matching))
+    monitor.say(f"from {recipe.init}, step {other.facts['step']}, {other.facts['weights']} weights: {matching}")
+    return {"init": recipe.init, "init_step": other.facts["step"], "weights": other.facts["weights"], **matching.counts}
+
+
+def open_initial(recipe: Recipe) -> Trained:
+    """The run that `init` names; a `ConfigError` when the recipe's model cannot begin as that one ended."""
+    other = load(recipe.init, device="cpu")
+    if isinstance(other.model, NGram):
         raise ConfigError(
-            f"init: {recipe.init} has another vocabulary than {where}; "
-            f'use its own: data.tokenizer = {{ kind = "file", path = "{other.run.tokenizer_file}" }}'
+            f"init: {recipe.init} is an n-gram model, which is counted and cannot be trained further; "
+            "name a run of another model, or leave init out"
         )
-    load_weights(objective, dict(other.weights))
+    if odd := first_difference(recipe, other.settings):
+        raise ConfigError(
+            f"init: {recipe.init} has another architecture: {odd}; "
+            f"take its recipe: foretell train {recipe.init} init={recipe.init} data.corpus=…"
+        )
+    return other
+
+
+def first_difference(here: Recipe, there: Recipe) -> str:
+    """The first tensor that only one of two models has, or each in another shape; the vocabularies do not matter."""
+    with torch.device("meta"):  # which computes shapes and holds no numbers
+        mine, its = ({name: tuple(t.shape) for name, t in weights(r.build(2**20)).items()} for r in (here, there))
+    for name in [*mine, *its]:
+        if mine.get(name) != its.get(name):
+            return f"{name} is {its.get(name, 'absent')} there and {mine.get(name, 'absent')} here"
+    return ""
 
 
 def load_data(recipe: Recipe, monitor: Monitor) -> Store:
@@ -196,6 +237,7 @@ def build_stage(stage: StageConfig, recipe: Recipe, store: Store, tokenizer: Tok
         objective,
         recipe.data.batches.build(text, tokenizer.boundary, recipe.seed),
         lambda: metrics(total(scorer, windows, device), valid),
+        lambda: expected_seconds(scorer, windows, device),
         name=stage.name,
         bytes_per_token=text.counts.bytes / text.counts.tokens,
     )
@@ -206,6 +248,7 @@ def assemble_stage(
     objective: Objective,
     batches: Windows,
     validate: Callable[[], Record],
+    validation_seconds: Callable[[], float] = lambda: 0.0,
     *,
     name: str,
     bytes_per_token: float,
@@ -225,6 +268,7 @@ def assemble_stage(
         training=recipe.training,
         saving=recipe.checkpoint,
         validate=validate,
+        validation_seconds=validation_seconds,
         validate_every=recipe.evaluation.every,
         bytes_per_token=bytes_per_token,
     )

@@ -35,7 +35,8 @@ class DataConfig(Config):
     """The text, how it becomes tokens, and how tokens become batches."""
 
     corpus: str | dict[str, str] = "python-docs"
-    """a built-in name, a path, a glob, a prepared store, or {train = ..., valid = ..., test = ...}"""
+    """a built-in name, a path, a glob, a prepared store, {train = ..., valid = ..., test = ...}, or hf:OWNER/NAME;
+    a column of tables that is not `text` goes after it: reviews.parquet#body"""
     tokenizer: TokenizerChoice = BPEConfig()
     """learnt from the training split only"""
     batches: BatchesChoice = StreamsConfig()
@@ -63,7 +64,7 @@ class StageConfig(Config):
     name: str
     limit: Amount
     start: Literal["last", "best"] = "last"
-    """which weights of the stage before to begin with"""
+    """which weights to begin with: those that the stage before ended with, or the best so far"""
     keep: tuple[Literal["optimizer", "schedule", "averager"], ...] = ()
     """what goes on instead of starting anew"""
     set: dict[str, Any] = Field(default={})
@@ -79,7 +80,7 @@ class Recipe(Config):
     limit: Amount = Amount(value=1, unit="epochs")
     """how long to train: "300steps", "2epochs", "5e6tokens" or time, "10m" """
     init: str = ""
-    """a run to start from instead of random weights; its vocabulary has to be the same"""
+    """a run to start from instead of random weights; of another vocabulary, what is spelled alike is taken over"""
     data: DataConfig = DataConfig()
     model: ModelChoice = RecurrentConfig()
     head: HeadChoice = FullHeadConfig()
@@ -119,6 +120,14 @@ class Recipe(Config):
     def text(self) -> str:
         """The recipe as TOML."""
         return config.write_toml(self.tree())
+
+    def measures_like(self, other: Recipe) -> bool:
+        """Whether validation losses under both can be compared: of the same tokens, objective and contexts."""
+        mine, its = (
+            (r.data.corpus, r.data.tokenizer, r.data.batches.kind, type(r.objective), r.evaluation.columns)
+            for r in (self, other)
+        )
+        return mine == its
 
     def resolved_stages(self) -> list[tuple[StageConfig, Recipe]]:
         """Each stage with the whole recipe as it holds in it."""
@@ -178,5 +187,7 @@ def load_recipe(
         path = find_recipe(str(source))
         tree, where = {"name": path.stem} | read_tree(path), str(path)
     recipe = config.validate(Recipe, config.override(tree, overrides), where)
+    if recipe.init and isinstance(recipe.model, NGramConfig):
+        raise ConfigError(f"{where}: an n-gram model is counted anew for each text and goes on from none; set init=''")
     recipe.resolved_stages()  # a mistake in a later stage is one now, not after hours
     return recipe

@@ -191,6 +191,7 @@ def trainer_of(objective: Objective, run: Run | None = None, **training: Any) ->
         training=TrainingConfig(**training),
         saving=SavingConfig(),
         validate=dict,
+        validation_seconds=lambda: 0.0,
         validate_every=Amount.model_validate("1steps"),
         bytes_per_token=1.0,
     )

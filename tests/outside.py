@@ -60,6 +60,9 @@ class CosineHead(Head):
         cosines = nn.functional.normalize(hidden, dim=-1) @ directions.t()
         return (self.sharpness * cosines).log_softmax(-1)
 
+    def token_rows(self) -> dict[str, range]:
+        return {"weight": range(len(self.weight))}
+
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         return -self.log_probs(hidden).gather(1, targets[:, None])[:, 0]
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import json
 import os
+import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,7 +25,10 @@ from foretell.data.corpus import (
     shuffled,
 )
 from foretell.data.reading import is_text_file
+from foretell.data.store import cache_folder, digest
+from foretell.run import write_atomic
 
+EXTRACTION = 1  # raise it when the same Python would give other documents
 HELD_OUT_BYTES = 100_000
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 SKIPPED_FOLDERS = {
@@ -92,7 +98,7 @@ def python_docs() -> dict[str, Source]:
     split holds text of another), then about 100 kB each of whole documents as valid and test. The
     files are parsed, never run.
     """
-    documents = without_repeats([*topics(), *docstrings()])
+    documents = kept_documents()
     remaining = shuffled(len(documents)).tolist()
     parts: dict[str, list[int]] = {"valid": [], "test": []}
     for chosen in parts.values():
@@ -104,6 +110,19 @@ def python_docs() -> dict[str, Source]:
                 remaining.remove(index)
     parts = {"train": remaining, **parts}
     return {name: Texts([documents[index] for index in sorted(chosen)]) for name, chosen in parts.items()}
+
+
+def kept_documents() -> list[str]:
+    """The documents, from the cache where this very Python's are there: parsing its library takes seconds."""
+    key = digest(f"extraction {EXTRACTION}", sys.version, sysconfig.get_paths()["stdlib"])
+    path = cache_folder() / PYTHON_DOCS / f"{key}.json"
+    with contextlib.suppress(OSError, ValueError):
+        return list(json.loads(path.read_text(encoding="utf-8")))
+    documents = without_repeats([*topics(), *docstrings()])
+    with contextlib.suppress(OSError):  # a cache that cannot be written to costs only time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(documents).encode())
+    return documents
 
 
 def topics() -> Iterator[str]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from foretell.config import ConfigError, did_you_mean
 from foretell.data.reading import (
     BLOCK,
+    COLUMN,
     PACKED_ENDINGS,
     RULES,
     Piece,
@@ -91,16 +92,19 @@ class Corpus:
 class Files:
     """All documents of some files, in their order; `transform` maps the text of each piece."""
 
-    def __init__(self, paths: Sequence[Path], transform: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[Path], transform: Callable[[str], str] | None = None, column: str = COLUMN
+    ) -> None:
         self.paths = tuple(paths)
         self.transform = transform
+        self.column = column
         self.found: dict[str, Report] = {}
 
     def pieces(self) -> Iterator[Piece]:
         """The text, file by file."""
         for path in self.paths:
             report = Report()
-            for piece in read_file(path, report):
+            for piece in read_file(path, report, self.column):
                 if self.transform:
                     piece = Piece(self.transform(piece.text), piece.ends_document)
                 yield piece
@@ -111,9 +115,11 @@ class Files:
         state = hashlib.blake2b(f"rules {RULES}".encode(), digest_size=16)
         if self.transform:
             state.update(self.transform.__name__.encode())
+        if self.column != COLUMN:
+            state.update(f"column {self.column}".encode())
         for path in self.paths:
-            jsonl, packing = content_ending(path) == ".jsonl", path.suffix in PACKED_ENDINGS
-            state.update(f"\0{jsonl} {packing} {path.stat().st_size}\0".encode())
+            table, packing = content_ending(path) in (".jsonl", ".parquet"), path.suffix in PACKED_ENDINGS
+            state.update(f"\0{table} {packing} {path.stat().st_size}\0".encode())
             with path.open("rb") as stream:
                 while block := stream.read(BLOCK):
                     state.update(block)
@@ -151,10 +157,11 @@ class Texts:
 
 @final
 class Whole:
-    """Text that came without splits, to be divided by us: see `Share`."""
+    """Text that came without splits, or without those `held_out`, to be divided by us: see `Share`."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Source, held_out: tuple[str, ...] = ("valid", "test")) -> None:
         self.files = files
+        self.held_out = held_out
 
     @cached_property
     def survey(self) -> tuple[int, int]:
@@ -166,8 +173,8 @@ class Whole:
         return documents, size
 
     def shares(self) -> dict[str, Source]:
-        """The three splits."""
-        return {name: Share(self, name) for name in SPLITS}
+        """The splits: train, and what is held out of it."""
+        return {name: Share(self, name) for name in ("train", *self.held_out)}
 
 
 @final
@@ -186,10 +193,12 @@ class Share:
     def pieces(self) -> Iterator[Piece]:
         """The text of this split."""
         documents, size = self.whole.survey
+        names = ("train", *self.whole.held_out)
         if documents >= FEWEST_TO_SHUFFLE:
-            return self.chosen(assign_documents(documents) == SPLITS.index(self.name))
-        edges = {"train": (0, 90), "valid": (90, 95), "test": (95, 100)}[self.name]
-        return self.between(edges[0] * size / 100, edges[1] * size / 100)
+            return self.chosen(assign_documents(documents, len(self.whole.held_out)) == names.index(self.name))
+        end = 100 - 5 * len(self.whole.held_out)
+        edges = {"train": (0, end)} | {name: (end + 5 * i, end + 5 * i + 5) for i, name in enumerate(names[1:])}
+        return self.between(edges[self.name][0] * size / 100, edges[self.name][1] * size / 100)
 
     def chosen(self, wanted: npt.NDArray[np.bool_]) -> Iterator[Piece]:
         """The pieces of the documents that are `wanted`."""
@@ -214,20 +223,22 @@ class Share:
 
     def digest(self) -> str:
         """The hash of all the text, and of which share this is."""
-        return hashlib.blake2b(f"{self.whole.files.digest()} {self.name}".encode(), digest_size=16).hexdigest()
+        held_out = "" if len(self.whole.held_out) == 2 else f" of {self.whole.held_out}"
+        text = f"{self.whole.files.digest()} {self.name}{held_out}"
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def reports(self) -> dict[str, Report]:
         """What was met in the files, of which this is a share."""
         return self.whole.files.reports()
 
 
-def assign_documents(documents: int) -> npt.NDArray[np.int8]:
-    """For each document the index of its split in `SPLITS`: a pure function of their number."""
+def assign_documents(documents: int, held_out: int = 2) -> npt.NDArray[np.int8]:
+    """For each document 0, or the number (from 1) of its held-out split: a pure function of the two numbers."""
     order = shuffled(documents)
-    held_out = max(1, round(documents / 20))
+    each = max(1, round(documents / 20))
     splits = np.zeros(documents, dtype=np.int8)
-    splits[order[:held_out]] = SPLITS.index("valid")
-    splits[order[held_out : 2 * held_out]] = SPLITS.index("test")
+    for number in range(held_out):
+        splits[order[number * each : (number + 1) * each]] = number + 1
     return splits
 
 
@@ -255,21 +266,35 @@ def open_corpus(spec: str | Mapping[str, str]) -> Corpus:
     """The corpus that `spec` names.
 
     A built-in name (which goes before a file of that name: write `./ptb` for that), a path, a glob,
-    or a folder of `.txt` and `.jsonl` files, plain or packed; or such a path for each split. Files
-    named for splits (`train.txt`, `wiki.valid.tokens`, `dev.jsonl.gz`, `test/…`) give those splits;
-    all else is divided by us.
+    or a folder of `.txt`, `.jsonl` (plain or packed) and `.parquet` files; or such a path for each
+    split; or `hf:NAME` for a data set of the Hugging Face hub (see `hub`). A column of tables other
+    than `text` is named after the place: `reviews.parquet#body`. Files named for splits (`train.txt`,
+    `wiki.valid.tokens`, `dev.jsonl.gz`, `test/…`) give those splits; all else is divided by us.
     """
-    from foretell.data.builtin import BUILTIN, open_builtin  # it stands on this module
+    from foretell.data.builtin import BUILTIN, open_builtin  # they stand on this module
+    from foretell.data.hub import PREFIX, open_hub
 
     if isinstance(spec, Mapping):
         return open_splits(spec)
     if spec in BUILTIN:
         return open_builtin(spec)
-    paths, root = find_files(spec, BUILTIN)
+    place, column = split_column(spec)
+    if spec.startswith(PREFIX):
+        corpus = open_hub(place, column)
+        return checked(corpus, [corpus.source("train")])
+    paths, root = find_files(place, BUILTIN)
     named = by_split(paths, root)
-    whole = Files(paths)
-    sources = {name: Files(found) for name, found in named.items()} if named else Whole(whole).shares()
-    return checked(Corpus(Path(spec).name or spec, sources), [whole])
+    whole = Files(paths, column=column)
+    sources = {name: Files(found, column=column) for name, found in named.items()} if named else Whole(whole).shares()
+    return checked(Corpus(Path(place).name or place, sources), [whole])
+
+
+def split_column(spec: str) -> tuple[str, str]:
+    """The place and the column of `PLACE#COLUMN`; a `#` that is part of an existing file's name is just that."""
+    place, mark, column = spec.rpartition("#")
+    if not mark or not column or Path(spec).expanduser().exists():
+        return spec, COLUMN
+    return place, column
 
 
 def open_splits(spec: Mapping[str, str]) -> Corpus:
@@ -278,7 +303,8 @@ def open_splits(spec: Mapping[str, str]) -> Corpus:
     for key, path in spec.items():
         if key not in ALIASES:
             raise ConfigError(f"corpus.{key}: no such split{did_you_mean(key, SPLITS)} (known: {', '.join(SPLITS)})")
-        sources[ALIASES[key]] = Files(find_files(path, ())[0])
+        place, column = split_column(path)
+        sources[ALIASES[key]] = Files(find_files(place, ())[0], column=column)
     if not sources:
         raise ConfigError("corpus: no split given; write corpus = {train = …, valid = …, test = …}")
     name = Path(spec.get("train", next(iter(spec.values())))).name
@@ -299,7 +325,9 @@ def find_files(spec: str, builtin: Sequence[str] | Mapping[str, object]) -> tupl
     if path.is_dir():
         found = sorted(item for item in path.rglob("*") if item.is_file() and is_text_file(item))
         if not found:
-            raise ConfigError(f"{spec}: no .txt or .jsonl files (plain, .gz, .xz, .zst) in this folder")
+            raise ConfigError(
+                f"{spec}: no .txt or .jsonl files (plain, .gz, .xz, .zst) and no .parquet files in this folder"
+            )
         return found, path
     if path.is_file():
         return [path], path.parent

@@ -100,6 +100,11 @@ class Tokenizer(ABC):
         """How a token is shown to people."""
         return self.library.id_to_token(token) or f"<{token}>"
 
+    @cached_property
+    def spellings(self) -> dict[str, int]:
+        """The id of each token by how it is spelled in the JSON."""
+        return dict(self.library.get_vocab(with_added_tokens=True))
+
     def losses(self, pieces: Sequence[str], ids: Ids, lengths: Lengths) -> Losses:
         """What the encoding `(ids, lengths)` of these pieces did not keep."""
         return Losses(0 if self.unknown is None else int(np.count_nonzero(ids == self.unknown)), 0)

@@ -9,8 +9,8 @@ on them):
 
 - A line ends at a newline character and nowhere else; a carriage return is text.
 - A line `<|endofdoc|>` ends a document and is not text. A `.txt` file is one document unless it has
-  such lines; in a `.jsonl` file every line is a document, under the key `text`. Documents without
-  text do not count.
+  such lines; in a `.jsonl` file every line is a document, in a `.parquet` file every row, under
+  the key or in the column `text`, or another that is asked for. Documents without text do not count.
 - A UTF-8 byte-order mark is dropped; UTF-16 and UTF-32 are refused; invalid UTF-8 becomes U+FFFD
   and is counted; NUL bytes are kept and counted.
 """
@@ -22,7 +22,7 @@ import json
 import logging
 import lzma
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
@@ -33,9 +33,11 @@ RULES = 1
 LONGEST = 1 << 16
 BOUNDARY = "<|endofdoc|>"
 BLOCK = 1 << 20
-TEXT_ENDINGS = (".txt", ".tokens", ".jsonl")
+COLUMN = "text"
+ROWS = 64
+TEXT_ENDINGS = (".txt", ".tokens", ".jsonl", ".parquet")
 PACKED_ENDINGS = (".gz", ".xz", ".zst")
-FOREIGN_ENDINGS = (".parquet", ".arrow", ".json", ".csv", ".tsv", ".zip", ".tar", ".bz2", ".pdf")
+FOREIGN_ENDINGS = (".arrow", ".json", ".csv", ".tsv", ".zip", ".tar", ".bz2", ".pdf")
 
 log = logging.getLogger("foretell")
 
@@ -127,7 +129,7 @@ def mark_documents(pieces: Iterable[str], report: Report) -> Iterator[Piece]:
 
 
 def is_text_file(path: Path) -> bool:
-    """Whether a file found in a folder is read: `.txt`, `.tokens` or `.jsonl`, plain or packed."""
+    """Whether a file found in a folder is read: `.txt`, `.tokens`, `.jsonl` (plain or packed) or `.parquet`."""
     return content_ending(path) in TEXT_ENDINGS
 
 
@@ -137,15 +139,22 @@ def content_ending(path: Path) -> str:
     return Path(path.stem).suffix if packed else path.suffix
 
 
-def read_file(path: Path, report: Report) -> Iterator[Piece]:
+def read_file(path: Path, report: Report, column: str = COLUMN) -> Iterator[Piece]:
     """The pieces of one file; what was met is added to `report`."""
-    if content_ending(path) in FOREIGN_ENDINGS:
-        raise ConfigError(f"{path}: not a text file; write the text as .txt or .jsonl")
-    reader = read_jsonl if content_ending(path) == ".jsonl" else read_text
+    ending = content_ending(path)
+    if ending in FOREIGN_ENDINGS:
+        raise ConfigError(f"{path}: not a text file; write the text as .txt, .jsonl or .parquet")
+    if ending == ".parquet" and path.suffix != ".parquet":
+        raise ConfigError(f"{path}: .parquet files are packed inside; unpack this one")
     before = report.documents
     try:
         with open_stream(path) as stream:
-            yield from reader(stream, path, report)
+            if ending == ".parquet":
+                yield from read_parquet(stream, path, report, column)
+            elif ending == ".jsonl":
+                yield from read_jsonl(stream, path, report, column)
+            else:
+                yield from read_text(stream, path, report)
     except damage_errors() as problem:
         raise ConfigError(f"{path}: damaged or cut short ({problem}); fetch or pack it again") from None
     except OSError as problem:
@@ -165,8 +174,8 @@ def read_text(stream: IO[bytes], path: Path, report: Report) -> Iterator[Piece]:
     return mark_documents(join_blocks(blocks), report)
 
 
-def read_jsonl(stream: IO[bytes], path: Path, report: Report) -> Iterator[Piece]:
-    """The pieces of a stream of JSON objects, one a line, each a document under the key `text`."""
+def read_jsonl(stream: IO[bytes], path: Path, report: Report, column: str) -> Iterator[Piece]:
+    """The pieces of a stream of JSON objects, one a line, each a document under that key."""
     for number, line in enumerate(read_lines(stream, path), 1):
         if not line.strip():
             continue
@@ -175,13 +184,51 @@ def read_jsonl(stream: IO[bytes], path: Path, report: Report) -> Iterator[Piece]
             value = json.loads(line.decode(errors="replace"))
         except json.JSONDecodeError as problem:
             raise ConfigError(f"{where}: not valid JSON: {problem}") from None
-        text = value.get("text") if isinstance(value, dict) else None
+        text = value.get(column) if isinstance(value, dict) else None
         if not isinstance(text, str):
-            raise ConfigError(f'{where}: needs a string under "text", as in {{"text": "…"}}')
+            raise ConfigError(
+                f'{where}: needs a string under "{column}", as in {{"{column}": "…"}}; name another key as {path}#KEY'
+            )
         # JSON can spell lone surrogates (\ud800), which are no characters and cannot be stored
         block = text.encode(errors="surrogatepass")
         report.replaced += count_replaced(line)
         yield from mark_documents(split_pieces(decode(block, report)), report)
+
+
+def read_parquet(stream: IO[bytes], path: Path, report: Report, column: str) -> Iterator[Piece]:
+    """The pieces of a table, each row a document in that column; rows without a value have no text."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ConfigError(f"{path}: to read .parquet files, pip install 'foretell[parquet]'") from None
+    try:
+        table = pyarrow.parquet.ParquetFile(stream, buffer_size=BLOCK)
+        require_column(column, table.schema_arrow.names, str(path))
+        for rows in table.iter_batches(batch_size=ROWS, columns=[column]):
+            yield from read_rows(rows.column(0), str(path), report, column)
+    except pyarrow.ArrowInvalid as problem:
+        first = str(problem).splitlines()[0]
+        raise ConfigError(f"{path}: damaged or cut short ({first}); fetch or write it again") from None
+
+
+def require_column(column: str, names: Sequence[str], where: str) -> None:
+    """A `ConfigError` when a table has no such column."""
+    if column not in names:
+        raise ConfigError(f"{where}: has no column {column!r} (it has {', '.join(names)}); name one as {where}#COLUMN")
+
+
+def read_rows(rows: Any, where: str, report: Report, column: str) -> Iterator[Piece]:
+    """The pieces of an Arrow array of strings, which are bytes here: nobody has checked that they are UTF-8."""
+    import pyarrow
+
+    try:
+        texts = rows.cast(pyarrow.large_binary()).to_pylist()
+    except pyarrow.ArrowNotImplementedError:
+        raise ConfigError(f"{where}: column {column!r} is {rows.type}, not text; name one as {where}#COLUMN") from None
+    for text in texts:
+        if text:
+            yield from mark_documents(split_pieces(decode(text, report)), report)
 
 
 def read_lines(stream: IO[bytes], path: Path) -> Iterator[bytes]:

@@ -190,15 +190,16 @@ class UnigramConfig(TokenizerConfig):
 
 @final
 class FileConfig(TokenizerConfig):
-    """A tokeniser that exists: a JSON file of the `tokenizers` library."""
+    """A tokeniser that exists: a JSON file of the `tokenizers` library, or that of a run."""
 
     kind: Literal["file"] = "file"
     path: str
-    """The file, usually named `tokenizer.json`."""
+    """The file, usually named `tokenizer.json`, or the folder of a run."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """Loads the file; the text is not read."""
-        return load_tokenizer(Path(self.path).expanduser())
+        path = Path(self.path).expanduser()
+        return load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
 
 
 TokenizerChoice = Annotated[

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from foretell.config import Config, ConfigError, Tagged
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.nn.embedding import TokenEmbedding
+from foretell.nn.vocabulary import TokenIndexed
 
 
-class Head(nn.Module):
+class Head(TokenIndexed):
     """From hidden vectors to probabilities; abstract: subclasses are final."""
 
     @abstractmethod
@@ -49,6 +50,11 @@ class FullHead(Head):
         """See `Head.log_probs`."""
         scores = F.linear(hidden, self.weight, self.bias)
         return scores.log_softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+
+    def token_rows(self) -> dict[str, range]:
+        """See `TokenIndexed`."""
+        tokens = range(len(self.weight))
+        return {"weight": tokens} if self.bias is None else {"weight": tokens, "bias": tokens}
 
 
 class FullHeadConfig(Config):

@@ -61,9 +61,10 @@ def examine_corpus(corpus: str, sample_bytes: int = SAMPLE) -> Tree:
 
 
 def files_of(source: object) -> Sequence[Path]:
-    """The files of a split."""
+    """The files of a split, tables apart, whose bytes are no text."""
     files = source.whole.files if isinstance(source, Share) else source
-    return files.paths if isinstance(files, Files) else ()
+    paths = files.paths if isinstance(files, Files) else ()
+    return [path for path in paths if reading.content_ending(path) != ".parquet"]
 
 
 def is_odd(character: str) -> bool:

@@ -117,7 +117,7 @@ def range_test(recipe: Recipe, steps: int, low: float, high: float, device: torc
     tokenizer = load_tokenizer(store.path / "tokenizer.json")
     torch.manual_seed(settings.seed)
     stage = build_stage(config, settings, store, tokenizer, device)
-    load_initial(stage.objective, settings, tokenizer, "the recipe")
+    load_initial(stage.objective, settings, tokenizer, monitor)
     stage = replace(
         stage,
         averager=NoAveragingConfig().build(()),

@@ -156,7 +156,7 @@ def vocabulary_of(recipe: Recipe) -> tuple[int | None, str]:
     if isinstance(config, ByteConfig):
         return config.train(()).size, "bytes and the boundary"
     if isinstance(config, FileConfig):
-        there = Path(config.path).expanduser().is_file()
+        there = Path(config.path).expanduser().exists()
         return (config.train(()).size if there else None), config.path
     if size := getattr(config, "size", None):
         return int(size), "at most, as data.tokenizer.size says"

@@ -85,6 +85,8 @@ class Stage:
     saving: SavingConfig
     validate: Callable[[], Record]
     """measures the objective's present weights on the validation split; the record has `loss`"""
+    validation_seconds: Callable[[], float]
+    """how long that will take, about"""
     validate_every: Amount
     bytes_per_token: float
     """of the training text, for bits per byte on the way"""
@@ -143,7 +145,8 @@ class Trainer:
         self.window = Window()
         self.saved = position.step
         self.begun = time.monotonic() - position.seconds
-        self.pause = 0.0  # seconds the last validation and saving took: a time limit has to leave room for them
+        self.pause = 0.0  # seconds validation and saving took at most: a time limit has to leave room for them
+        self.expected_pause = 0.0  # the same before it is known
 
     # --- the loop ---------------------------------------------------------------------------------
 
@@ -151,6 +154,8 @@ class Trainer:
         """Train until the limit, the end of patience, or a signal; says which."""
         self.monitor.start(self.stage.name)
         self.begun = time.monotonic() - self.position.seconds
+        if self.stage.limit.unit == "seconds":
+            self.expect_pause()
         try:
             with interruptible(self):
                 while not (self.stopped or self.interrupted):
@@ -398,7 +403,17 @@ class Trainer:
         if self.stage.limit.unit != "seconds":
             return progress.fraction >= 1 - 1e-9
         step = progress.seconds / progress.step
-        return progress.seconds + step + self.pause >= self.stage.limit.value
+        return progress.seconds + step + (self.pause or self.expected_pause) >= self.stage.limit.value
+
+    def expect_pause(self) -> None:
+        """Find out what room the first validation needs."""
+        self.stage.objective.eval()
+        self.expected_pause = self.stage.validation_seconds()
+        if self.expected_pause > self.stage.limit.value / 2:
+            self.monitor.say(
+                f"validation takes about {self.expected_pause:.1f} s, of a limit of {self.stage.limit}; "
+                "evaluation.columns=16 is faster"
+            )
 
     def save(self, improved: bool) -> Checkpoint:
         """A checkpoint of everything, and the names `last` and, if it is, `best` on it."""

@@ -3,6 +3,7 @@ import json
 import logging
 import lzma
 import os
+import sys
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foretell.config import ConfigError
-from foretell.data import reading
+from foretell.data import builtin, reading
 from foretell.data.builtin import docstrings_below, paragraphs, without_repeats
 from foretell.data.corpus import Corpus, assign_documents, open_corpus, shuffled
 from foretell.data.reading import LONGEST, Piece, Report, join_blocks, read_blocks, split_pieces
@@ -253,9 +254,9 @@ def test_what_is_missing_or_unusable_is_told_in_one_line(tmp_path: Path) -> None
             open_corpus(spec)
         assert problem in str(caught.value)
         assert "\n" not in str(caught.value)
-    (tmp_path / "table.parquet").write_text("PAR1")
+    (tmp_path / "table.csv").write_text("a,b")
     with pytest.raises(ConfigError, match="not a text file"):
-        open_corpus(str(tmp_path / "table.parquet"))
+        open_corpus(str(tmp_path / "table.csv"))
 
 
 def test_empty_files_are_skipped_but_not_a_whole_corpus_of_them(tmp_path: Path) -> None:
@@ -354,6 +355,24 @@ def test_python_docs_are_there_in_three_disjoint_splits() -> None:
     assert 80_000 < sizes["test"] <= 100_000
     blocks = [set(paragraphs(text)) for text in texts.values()]
     assert not (blocks[0] & blocks[1] or blocks[0] & blocks[2] or blocks[1] & blocks[2])
+
+
+def test_python_docs_are_extracted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORETELL_CACHE", str(tmp_path))
+    monkeypatch.setattr(builtin, "docstrings", lambda: iter(["from the library \ud800"]))
+    first = builtin.kept_documents()
+    monkeypatch.setattr(builtin, "docstrings", lambda: pytest.fail("extracted again"))
+    assert builtin.kept_documents() == first
+    assert first[-1] == "from the library \ud800\n"
+    (file,) = (tmp_path / "python-docs").iterdir()
+    file.write_text(file.read_text()[:-9])
+    monkeypatch.setattr(builtin, "docstrings", lambda: iter(["mended"]))
+    assert builtin.kept_documents()[-1] == "mended\n"
+    monkeypatch.setattr(sys, "version", "another Python")
+    monkeypatch.setattr(builtin, "docstrings", lambda: iter(["of another"]))
+    assert builtin.kept_documents()[-1] == "of another\n"
+    monkeypatch.setenv("FORETELL_CACHE", str(file))  # no folder can be made there
+    assert builtin.kept_documents()[-1] == "of another\n"
 
 
 def test_data_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ import foretell
 from foretell.config import ConfigError
 from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig
 from foretell.data.writing import Counts
-from foretell.evaluate.scoring import NeuralScorer, Totals, metrics, perplexity, total
+from foretell.evaluate import scoring
+from foretell.evaluate.scoring import NeuralScorer, Totals, expected_seconds, metrics, perplexity, total
 from foretell.models.recurrent import RecurrentConfig
 from foretell.nn.heads import FullHeadConfig
 from foretell.types import Inputs
@@ -217,3 +218,22 @@ def test_features_are_means_of_the_last_layer(trained: foretell.Trained) -> None
 def test_a_split_that_is_not_there(trained: foretell.Trained) -> None:
     with pytest.raises(ConfigError, match="nowhere"):
         trained.evaluate("nowhere.txt")
+
+
+@every_kind
+def test_how_long_it_will_take(scorer: NeuralScorer, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Exact where each token takes the same time; the first call, which takes a hundred times that, does not count."""
+    now, calls = 0.0, 0
+
+    class Clocked:
+        def score(self, inputs: Inputs, targets: torch.Tensor, state: Any) -> Any:
+            nonlocal now, calls
+            calls += 1
+            now += 0.01 * int((targets != -100).sum()) * (100 if calls == 1 else 1)
+            return scorer.score(inputs, targets, state)
+
+    monkeypatch.setattr(scoring.time, "perf_counter", lambda: now)
+    text = fake_text(300)
+    windows = KINDS[kind](batch=2, length=7).build(text, BOUNDARY, 0)
+    assert expected_seconds(Clocked(), windows, CPU) == pytest.approx(3.0)
+    assert calls == 5 < len(windows)

@@ -1,0 +1,96 @@
+"""Data sets of the Hugging Face hub as corpora, through the `datasets` library.
+
+    hf:stanfordnlp/imdb                        a data set with one configuration
+    hf:Salesforce/wikitext/wikitext-2-raw-v1   with the configuration named
+    hf:some/reviews#body                       text in another column than `text`
+    hf:./folder                                a folder on this machine that the library understands
+
+The library downloads once and maps Arrow files into memory: reading takes constant memory, and no network later on.
+Every row is a document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+from foretell.config import ConfigError
+from foretell.data.corpus import ALIASES, Corpus, Source, Whole
+from foretell.data.reading import RULES, Piece, Report, read_rows, require_column
+
+PREFIX = "hf:"
+ROWS = 64
+
+
+@final
+class Rows:
+    """The rows of one split of a data set, each a document."""
+
+    def __init__(self, rows: Any, where: str, column: str) -> None:
+        self.rows, self.where, self.column = rows.select_columns([column]).with_format("arrow"), where, column
+        self.found: dict[str, Report] = {}
+
+    def pieces(self) -> Iterator[Piece]:
+        """The text, row by row."""
+        report = Report()
+        for table in self.rows.iter(batch_size=ROWS):
+            for chunk in table.column(0).chunks:
+                yield from read_rows(chunk, self.where, report, self.column)
+        self.found[f"{self.where} {id(self)}"] = report
+
+    @cached_property
+    def _digest(self) -> str:
+        state = hashlib.blake2b(f"rules {RULES} rows".encode(), digest_size=16)
+        for piece in self.pieces():
+            state.update(f"\0{piece.ends_document} {len(piece.text)}\0{piece.text}".encode())
+        return state.hexdigest()
+
+    def digest(self) -> str:
+        """A hash over the documents."""
+        return self._digest
+
+    def reports(self) -> dict[str, Report]:
+        """What was met, once all was read."""
+        return self.found
+
+
+def open_hub(place: str, column: str) -> Corpus:
+    """The corpus of `hf:NAME` or `hf:OWNER/NAME/CONFIG`; validation and test data it lacks are held out of training."""
+    sources: dict[str, Source] = {}
+    given = load(place)
+    for name, rows in given.items():
+        if name in ALIASES:
+            require_column(column, rows.column_names, place)
+            sources[ALIASES[name]] = Rows(rows, place, column)
+    if "train" not in sources:
+        raise ConfigError(f"{place}: has no split named train (it has {', '.join(given)}); name another data set")
+    if missing := tuple(name for name in ("valid", "test") if name not in sources):
+        sources |= Whole(sources["train"], missing).shares()
+    return Corpus(place.removeprefix(PREFIX), sources)
+
+
+def load(place: str) -> Any:
+    """The splits of a data set by name, fetched if need be."""
+    try:
+        import datasets
+    except ImportError:
+        raise ConfigError(f"{place}: to read data sets of the Hugging Face hub, pip install 'foretell[hf]'") from None
+    name = place.removeprefix(PREFIX)
+    here = Path(name).expanduser().exists()
+    path, config = (str(Path(name).expanduser()), None) if here else name_and_config(name)
+    try:
+        return datasets.load_dataset(path, config)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as problem:
+        first = next(iter(str(problem).splitlines()), type(problem).__name__)
+        raise ConfigError(
+            f"{place}: cannot be fetched: {first}; write hf:OWNER/NAME or hf:OWNER/NAME/CONFIG, and be online"
+        ) from None
+
+
+def name_and_config(name: str) -> tuple[str, str | None]:
+    """OWNER/NAME and CONFIG; with one slash or none there is no CONFIG, as the hub's own names have an owner."""
+    owner, *rest = name.split("/", 2)
+    return "/".join([owner, *rest[:1]]), rest[1] if len(rest) > 1 else None

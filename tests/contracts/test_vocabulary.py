@@ -1,0 +1,96 @@
+"""Every model and head says which of its tensors have a row for each token, so that the vocabulary can change."""
+
+import itertools
+
+import pytest
+import torch
+from builders import assert_same, members, name_of, ragged_batch, small, small_models
+from outside import CosineHeadConfig, PairsConfig
+
+from foretell.config import Config
+from foretell.models.choice import BackboneChoice
+from foretell.nn.heads import HeadChoice
+from foretell.nn.vocabulary import token_rows
+from foretell.objectives.causal import CausalConfig
+from foretell.objectives.objective import Objective
+from foretell.training.tensors import load_weights, weights
+from foretell.training.transfer import NEW, Matching, carry_over
+from foretell.types import Inputs
+
+VOCABULARY = 12
+MODELS = [*small_models(BackboneChoice), PairsConfig()]
+TIED = [small(member, tied=True) for member in members(HeadChoice) if "tied" in member.model_fields]
+HEADS = [*map(small, members(HeadChoice)), *TIED, CosineHeadConfig()]
+every_pair = pytest.mark.parametrize(
+    ("model", "head"),
+    list(itertools.product(MODELS, HEADS)),
+    ids=lambda config: name_of(config) + ("-tied" if getattr(config, "tied", False) else ""),
+)
+
+
+def build(model: Config, head: Config, vocabulary: int, seed: int) -> Objective:
+    torch.manual_seed(seed)
+    if getattr(head, "tied", False) and "hidden" in type(model).model_fields:
+        model = model.model_copy(update={"hidden": model.embedding})
+    backbone = model.build(vocabulary)
+    objective = CausalConfig().build(backbone, head.build(backbone.dim, vocabulary, backbone.embedding))
+    with torch.no_grad():
+        for parameter in objective.double().parameters():  # biases start at zero: not here
+            parameter.normal_()
+    return objective.eval()
+
+
+def moved(model: Config, head: Config, origin: list[int], gone: int = 0) -> tuple[Objective, Objective]:
+    """A model, and what becomes of it when each token's origin in its vocabulary is this."""
+    old, new = build(model, head, VOCABULARY, seed=1), build(model, head, len(origin), seed=2)
+    load_weights(new, carry_over(weights(old), token_rows(old), token_rows(new), Matching(torch.tensor(origin), gone)))
+    return old, new
+
+
+@every_pair
+def test_it_names_exactly_the_tensors_that_grow_with_the_vocabulary(model: Config, head: Config) -> None:
+    small, large = (build(model, head, vocabulary, seed=0) for vocabulary in (VOCABULARY, VOCABULARY + 3))
+    shapes = {name: tensor.shape for name, tensor in weights(small).items()}
+    grown = {name for name, tensor in weights(large).items() if tensor.shape != shapes[name]}
+    named = token_rows(small)
+    assert grown <= named.keys()
+    assert grown == named.keys() & shapes.keys()  # a tied weight is known by the embedding's name too
+    for name in grown:
+        assert len(named[name]) <= shapes[name][0]
+    covered = [token for name in grown if name.startswith("backbone.") for token in named[name]]
+    assert sorted(set(covered)) == list(range(VOCABULARY))
+
+
+@every_pair
+def test_tokens_in_another_order_are_predicted_the_same(model: Config, head: Config) -> None:
+    """Neighbours change places: that stays inside any cluster a head may have."""
+    origin = [1, 0, *range(2, VOCABULARY - 2), VOCABULARY - 1, VOCABULARY - 2]
+    old, new = moved(model, head, origin)
+    tokens = ragged_batch(VOCABULARY).inputs.tokens
+    renamed = torch.tensor(origin)[tokens]  # the order is its own inverse
+    expected = old.head.log_probs(old.backbone(Inputs(tokens=tokens), None).last)
+    given = new.head.log_probs(new.backbone(Inputs(tokens=renamed), None).last)
+    assert_same(given[..., origin], expected.detach(), 1e-12)
+
+
+@every_pair
+def test_new_tokens_begin_at_the_mean_and_others_are_gone(model: Config, head: Config) -> None:
+    origin = [NEW, 3, 0, NEW, *range(5, VOCABULARY), NEW]
+    old, new = moved(model, head, origin, gone=3)
+    before, after = old.backbone.embedding.weight.detach(), new.backbone.embedding.weight.detach()
+    for token, its in enumerate(origin):
+        assert_same(after[token], before.mean(0) if its == NEW else before[its], 1e-12)
+    others = weights(old).keys() - token_rows(old).keys()
+    assert_same({name: weights(new)[name] for name in others}, {name: weights(old)[name] for name in others})
+
+
+def test_rows_that_are_no_tokens_stay_and_tokens_change_their_cluster_as_new_ones() -> None:
+    """By hand: an adaptive head whose first tensor has tokens 0 to 2 and a cluster, the second tokens 3 and 4."""
+    first, second = torch.tensor([[0.0], [1.0], [5.0], [99.0]]), torch.tensor([[30.0], [40.0]])
+    had = {"first": range(3), "second": range(3, 5)}
+    has = {"first": range(2), "second": range(2, 6)}
+    matching = Matching(torch.tensor([2, 3, 4, 0, NEW, 3]), gone=1)
+    found = carry_over({"first": first, "second": second, "bias": first}, had, has, matching)
+    assert_same(found["first"], torch.tensor([[5.0], [2.0], [99.0]]))
+    assert_same(found["second"], torch.tensor([[40.0], [35.0], [35.0], [30.0]]))
+    assert_same(found["bias"], first)
