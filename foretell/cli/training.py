@@ -61,7 +61,7 @@ def train(
 
     settings = load_recipe(recipe, overrides or [])
     folder = out or Path("runs") / settings.name
-    trained = run_recipe(settings, folder, resume, as_json, device)
+    trained = run_recipe(settings, folder, resume, quiet=False, device=device)
     emit(trained.summary(), as_json, lambda result: measured(result, f"{folder}, validation split"))
 
 
