@@ -3,10 +3,11 @@
 
     python3 scripts/bootstrap.py           # enough to use foretell
     python3 scripts/bootstrap.py --dev     # and to work on it: tests, linters, type checker
+    python3 scripts/bootstrap.py --docs    # and to build its pages
 
 On Linux the usual build of torch brings gigabytes of CUDA libraries, of no use without an NVIDIA
 GPU. So pip is first asked what it would install, and the answer decides. Once all is done a stamp
-in `.venv` makes every later call return at once.
+in `.venv` makes every later call return at once that asks for no more.
 
 Standard library only, for it runs before anything is installed.
 """
@@ -36,6 +37,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PIP = [str(PYTHON), "-m", "pip", "-qq"]  # of its output only the errors
 STAMP = VENV / "foretell-bootstrap"
+EXTRAS = ("dev", "docs")
 
 CUDA_PACKAGES = ("nvidia-", "cuda-", "triton")
 
@@ -44,7 +46,8 @@ def main() -> None:
     """Set up what is missing, and only that."""
     options = parse_arguments()
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    if not options.cuda and is_set_up(pyproject, dev=options.dev):
+    extras = {name for name in EXTRAS if getattr(options, name)}
+    if not options.cuda and is_set_up(pyproject, extras):
         return
     if not has_pip():
         make_venv()
@@ -52,8 +55,9 @@ def main() -> None:
     pip("install", "--upgrade", "pip")
     install_torch(torch_requirement(pyproject), cuda=options.cuda)
     say("installing foretell and what else it needs")
-    pip("install", "--editable", ".[dev]" if options.dev else ".")
-    STAMP.write_text(fingerprint(pyproject, dev=options.dev), encoding="utf-8")
+    extras |= stamped()[1]  # what an earlier call brought stays, and is brought up to date with the rest
+    pip("install", "--editable", f".[{','.join(sorted(extras))}]" if extras else ".")
+    STAMP.write_text(" ".join([fingerprint(pyproject), *sorted(extras)]), encoding="utf-8")
     say("done")
 
 
@@ -61,6 +65,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--dev", action="store_true", help="also install what tests and linters need")
+    parser.add_argument("--docs", action="store_true", help="also install what builds the pages")
     parser.add_argument(
         "--cuda",
         action="store_true",
@@ -70,19 +75,23 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def fingerprint(pyproject: dict[str, Any], *, dev: bool) -> str:
+def fingerprint(pyproject: dict[str, Any]) -> str:
     """Name everything the installation follows from, so that a change of any of it shows."""
     wanted = {table: pyproject[table] for table in ("build-system", "project")}
-    facts = [wanted, sys.version_info[:2], str(ROOT), dev]
+    facts = [wanted, sys.version_info[:2], str(ROOT)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def is_set_up(pyproject: dict[str, Any], *, dev: bool) -> bool:
-    """Tell whether an earlier call has done it all; one with --dev did more than enough."""
-    if not (STAMP.exists() and PYTHON.exists()):
-        return False
-    enough = {fingerprint(pyproject, dev=dev), fingerprint(pyproject, dev=True)}
-    return STAMP.read_text(encoding="utf-8") in enough
+def stamped() -> tuple[str, set[str]]:
+    """Return what the last call that succeeded installed from, and which extras."""
+    found, *extras = STAMP.read_text(encoding="utf-8").split() if STAMP.exists() else [""]
+    return found, set(extras)
+
+
+def is_set_up(pyproject: dict[str, Any], extras: set[str]) -> bool:
+    """Tell whether earlier calls have done it all; more than enough is enough."""
+    found, there = stamped()
+    return PYTHON.exists() and found == fingerprint(pyproject) and extras <= there
 
 
 def has_pip() -> bool:

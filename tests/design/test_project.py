@@ -229,30 +229,53 @@ def test_bootstrap_takes_the_torch_range_from_pyproject(bootstrap: ModuleType) -
 
 
 def test_bootstrap_notices_changes_that_matter(bootstrap: ModuleType) -> None:
-    before = bootstrap.fingerprint(PYPROJECT, dev=False)
+    before = bootstrap.fingerprint(PYPROJECT)
     changed = PYPROJECT | {"project": PYPROJECT["project"] | {"version": "9"}}
-    assert bootstrap.fingerprint(changed, dev=False) != before
-    assert bootstrap.fingerprint(PYPROJECT, dev=True) != before
-    assert bootstrap.fingerprint(PYPROJECT | {"tool": {}}, dev=False) == before
+    assert bootstrap.fingerprint(changed) != before
+    assert bootstrap.fingerprint(PYPROJECT | {"tool": {}}) == before
 
 
 @pytest.mark.parametrize(
-    ("stamped", "wanted", "is_enough"),
-    [(True, True, True), (True, False, True), (False, False, True), (False, True, False)],
+    ("there", "wanted", "is_enough"),
+    [
+        ("dev", {"dev"}, True),
+        ("dev", set(), True),
+        ("", set(), True),
+        ("", {"dev"}, False),
+        ("dev", {"docs"}, False),
+        ("dev docs", {"docs"}, True),
+    ],
 )
-def test_bootstrap_with_dev_is_enough_without(
+def test_bootstrap_is_content_with_more_than_was_asked(
     bootstrap: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    stamped: bool,
-    wanted: bool,
+    there: str,
+    wanted: set[str],
     is_enough: bool,
 ) -> None:
     monkeypatch.setattr(bootstrap, "STAMP", tmp_path / "stamp")
     monkeypatch.setattr(bootstrap, "PYTHON", Path(sys.executable))
-    assert not bootstrap.is_set_up(PYPROJECT, dev=wanted)
-    bootstrap.STAMP.write_text(bootstrap.fingerprint(PYPROJECT, dev=stamped), encoding="utf-8")
-    assert bootstrap.is_set_up(PYPROJECT, dev=wanted) is is_enough
+    assert not bootstrap.is_set_up(PYPROJECT, wanted)
+    bootstrap.STAMP.write_text(f"{bootstrap.fingerprint(PYPROJECT)} {there}", encoding="utf-8")
+    assert bootstrap.is_set_up(PYPROJECT, wanted) is is_enough
+    bootstrap.STAMP.write_text(f"another {there}", encoding="utf-8")
+    assert not bootstrap.is_set_up(PYPROJECT, wanted)
+
+
+def test_bootstrap_keeps_the_extras_of_earlier_calls(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed: list[tuple[str, ...]] = []
+    monkeypatch.setattr(bootstrap, "STAMP", tmp_path / "stamp")
+    monkeypatch.setattr(bootstrap, "has_pip", lambda: True)
+    monkeypatch.setattr(bootstrap, "install_torch", lambda *_, **__: None)
+    monkeypatch.setattr(bootstrap, "pip", lambda *arguments: installed.append(arguments))
+    for option in ("--dev", "--docs"):
+        monkeypatch.setattr(sys, "argv", ["bootstrap", option])
+        bootstrap.main()
+    assert [arguments[-1] for arguments in installed if "--editable" in arguments] == [".[dev]", ".[dev,docs]"]
+    assert bootstrap.stamped()[1] == {"dev", "docs"}
 
 
 def test_bootstrap_lets_an_old_python_read_its_refusal() -> None:
