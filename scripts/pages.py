@@ -107,7 +107,7 @@ class Parameter:
             return f"`{self.metavar}`"
         dashed = self.name.replace("_", "-")
         flag = self.annotation is bool
-        # note: typer keeps the first name that `Option` is given as its default, for those who write it without Annotated
+        # note: typer keeps the first name `Option` is given as a default, for those who write it without Annotated
         names = [name for name in (self.info.default, *(self.info.param_decls or ())) if isinstance(name, str)]
         names = names or ([f"--{dashed}/--no-{dashed}"] if flag else [f"--{dashed}"])
         return ", ".join(f"`{name}`" for name in names) + ("" if flag else f" {plain(self.taken())}")
@@ -201,7 +201,9 @@ def settings(fields: Iterable[dict[str, str]]) -> str:
 def plain(text: str) -> str:
     """Text that means nothing to Markdown; code between backquotes stays code."""
     pieces = text.split("`")
-    return "`".join(re.sub(r"([\\*_<>\[\]|])", r"\\\1", piece) if i % 2 == 0 else piece for i, piece in enumerate(pieces))
+    return "`".join(
+        re.sub(r"([\\*_<>\[\]|])", r"\\\1", piece) if i % 2 == 0 else piece for i, piece in enumerate(pieces)
+    )
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
