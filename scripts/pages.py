@@ -47,14 +47,16 @@ def recipes() -> str:
         limit = "" if isinstance(recipe.model, NGramConfig) else str(recipe.limit)
         link = f"[{name}](#{name})"
         rows.append((link, recipe.data.corpus, tokens, shape(recipe), layers(recipe), limit))
-        files.append(f"## {name}\n\n{about(name)}\n\n```toml\n{find_recipe(name).read_text(encoding='utf-8')}```")
+        comment, rest = parted(name)
+        files.append(f"## {name}\n\n{comment}\n\n```toml\n{rest}\n```")
     return "\n\n".join([table(("recipe", "corpus", "tokens", "model", "weights in layers", "limit"), rows), *files])
 
 
-def about(name: str) -> str:
-    """The comment a recipe begins with, as a paragraph."""
+def parted(name: str) -> tuple[str, str]:
+    """The comment a recipe begins with, as a paragraph, and the rest of its file."""
     lines = find_recipe(name).read_text(encoding="utf-8").splitlines()
-    return plain(" ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines)))
+    comment = list(takewhile(lambda line: line.startswith("#"), lines))
+    return plain(" ".join(line.lstrip("# ") for line in comment)), "\n".join(lines[len(comment) :]).strip()
 
 
 def shape(recipe: Recipe) -> str:
