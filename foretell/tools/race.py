@@ -33,8 +33,9 @@ from foretell.tools.plot import dress, library, save, thousands
 from foretell.tools.show import cost
 from foretell.training.monitor import Monitor
 
-VALIDATIONS = 4  # in the course of a training: enough for what waits for plateaus, and little of a short budget
-COLUMNS = 20  # of carried text when measuring: one would be exact, but takes longer than the training
+VALIDATIONS = 2  # in the course of a training: little of a short budget
+WAITING = 8  # where something waits for validation to stop improving
+COLUMNS = 50  # of carried text when measuring: one would be exact, but takes longer than the training
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def fitted(recipe: Recipe, budget: Budget, vocabulary: int) -> Recipe:
     limit = budget.limit(recipe, vocabulary)
     tree = scaled(tree, whole, limit)
     tree["limit"] = str(limit)
-    share = Amount.model_validate({"value": limit.value / VALIDATIONS, "unit": limit.unit})
+    waits = recipe.averaging.kind == "nt-asgd" or recipe.schedule.kind == "plateau" or recipe.training.patience
+    share = Amount.model_validate({"value": limit.value / (WAITING if waits else VALIDATIONS), "unit": limit.unit})
     tree["evaluation"] |= {"every": str(share)}
     tree["checkpoint"] |= {"every": str(share)}
     if isinstance(recipe.data.batches, StreamsConfig):
