@@ -358,6 +358,7 @@ class Trained:
             "parameters": self.parameters,
             "trained_tokens": tokens,
             "seconds": seconds,
+            "validation_seconds": valid[-1]["seconds"] if valid else 0.0,
             "tokens_per_second": tokens / max(seconds, 1e-9),
             "peak_memory_bytes": peak_memory(),
         }

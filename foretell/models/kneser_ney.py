@@ -175,43 +175,41 @@ class Level:
 
 def levels(counts: Counts, vocabulary: int) -> list[Level]:
     """The n-grams of every order, from one word up. Words are their own index in the first level, seen or not."""
-    total = np.concatenate([[0], np.cumsum(counts.occurrences)])
-    small = np.int32 if total[-1] < 1 << 31 else np.int64
     rows = len(counts.occurrences)
+    small = np.int32 if counts.occurrences.sum() < 1 << 31 else np.int64  # memory counts here: most of it is these
+    total = np.zeros(rows + 1, dtype=small)
+    np.cumsum(counts.occurrences, out=total[1:])
     new = np.zeros(rows, dtype=bool)
     new[0] = True
     found: list[Level] = []
-    index = np.zeros(rows, dtype=np.int32)  # of each row's n-gram in the level below
-    ends_below = begins_below = np.zeros(0, dtype=small)
+    index = counts.column(0).astype(np.int32) - 1  # of each row's n-gram in the level below
     for number in range(counts.order):
         column = counts.column(number)
         new[1:] |= column[1:] != column[:-1]
         edges = np.append(np.flatnonzero(new), rows).astype(small)
         real = column[edges[:-1]] > 0
         begin, end = edges[:-1][real], edges[1:][real]
-        if found:  # the level below counts different words before it, now that these are known
-            before = np.searchsorted(begin, ends_below) - np.searchsorted(begin, begins_below)
-            below = found[-1].adjusted = found[-1].occurrences.copy()
-            seen = before > 0
-            if number == 1:
-                words = counts.column(0)[begins_below].astype(np.int64) - 1
-                below[words[seen]] = before[seen]
-            else:
-                below[seen] = before[seen]
         first = column[begin].astype(np.int32) - 1
-        occurrences = (total[end] - total[begin]).astype(small)
+        occurrences = total[end] - total[begin]
+        del edges, real, end
         if number == 0:
-            level = _words(first, occurrences, vocabulary)
-            index[:] = counts.column(0).astype(np.int32) - 1
-        else:
-            shorter = index[begin]
-            # the context is found through the shorter n-gram's own context: that one with one more word before it
-            context = found[-1].context[shorter] if number > 1 else None
-            level = Level(first, shorter, _contexts(found, context, first, vocabulary), occurrences, occurrences)
+            found.append(_words(first, occurrences, vocabulary))
+            continue
+        shorter = index[begin]
+        _count_words_before(found[-1], shorter)
+        # the context is found through the shorter n-gram's own context: that one with one more word before it
+        context = found[-1].context[shorter] if number > 1 else None
+        found.append(Level(first, shorter, _contexts(found, context, first, vocabulary), occurrences, occurrences))
+        if number + 1 < counts.order:
             index = (np.cumsum(new & (column > 0)) - 1).astype(np.int32)  # rows without such an n-gram are never asked
-        found.append(level)
-        begins_below, ends_below = begin, end
     return found
+
+
+def _count_words_before(level: Level, shorter: NDArray[np.int32]) -> None:
+    """Adjust a level's counts, now that the n-grams with one more word before them are known."""
+    before = np.bincount(shorter, minlength=len(level))
+    level.adjusted = level.occurrences.copy()
+    np.copyto(level.adjusted, before, where=before > 0, casting="unsafe")
 
 
 def _words(first: NDArray[np.int32], occurrences: Whole, vocabulary: int) -> Level:

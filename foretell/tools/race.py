@@ -71,8 +71,9 @@ class Budget:
 
     def used(self, result: Mapping[str, Any]) -> float:
         """The share of the budget that a training used."""
-        of = {"seconds": "seconds", "tokens": "trained_tokens", "flops": "flops"}[self.unit]
-        return float(result[of]) / self.amount
+        if self.unit == "seconds":  # to the last step, and the validation after it
+            return float(result["seconds"] + result["validation_seconds"]) / self.amount
+        return float(result["trained_tokens" if self.unit == "tokens" else "flops"]) / self.amount
 
 
 # --- recipes that fit the budget ------------------------------------------------------------------
@@ -230,6 +231,7 @@ def one(contender: Contender, seed: int, budget: Budget, split: str, folder: Pat
         },
         "evaluation_tokens_per_second": measured["tokens_per_second"],
         **{key: trained[key] for key in ("parameters", "trained_tokens", "seconds", "tokens_per_second")},
+        "validation_seconds": trained["validation_seconds"],
         "peak_memory_bytes": trained["peak_memory_bytes"],
         "flops": flops,
         "seed": seed,
