@@ -31,7 +31,8 @@ every_pair = pytest.mark.parametrize(
 def build(model: Config, head: Config, vocabulary: int, seed: int) -> Objective:
     torch.manual_seed(seed)
     if getattr(head, "tied", False) and "hidden" in type(model).model_fields:
-        model = model.model_copy(update={"hidden": model.embedding})
+        width = model.model_dump().get("embedding", model.hidden)  # of the table, where it has one of its own
+        model = model.model_copy(update={"hidden": width})
     backbone = model.build(vocabulary)
     objective = CausalConfig().build(backbone, head.build(backbone.dim, vocabulary, backbone.embedding))
     with torch.no_grad():
