@@ -102,9 +102,8 @@ def newest_word(tokens: NDArray[np.unsignedinteger], boundary: int, vocabulary: 
     first = np.full(vocabulary, -1, dtype=np.int64)
     for begin in reversed(range(0, len(tokens), CHUNK)):
         text = tokens[begin : begin + CHUNK]
-        first[text[::-1]] = np.arange(
-            begin + len(text) - 1, begin - 1, -1
-        )  # of equal ones the earliest is written last
+        places = np.arange(begin, begin + len(text))
+        first[text[::-1]] = places[::-1]  # of equal words the earliest is written last
     first[boundary] = -1
     return int(first.argmax())
 

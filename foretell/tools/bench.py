@@ -26,6 +26,7 @@ import foretell
 from foretell.config import ConfigError, did_you_mean
 from foretell.process import SPIN
 from foretell.run import Record, processor
+from foretell.tools.printing import plain
 from foretell.tools.workloads.choice import WORKLOADS
 from foretell.tools.workloads.workload import OURS, Side, Workload
 
@@ -233,7 +234,7 @@ def say(text: str) -> None:
 
 def render_list(result: Mapping[str, Any]) -> RenderableType:
     """The workloads."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = plain()
     for item in result["workloads"]:
         table.add_row(item["name"], item["text"])
     return Group(table, "foretell bench NAME measures one; docs/results.md has what came out.")

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from foretell.api import load
 from foretell.config import ConfigError
 from foretell.data.corpus import open_corpus
 from foretell.mixing import mix
+from foretell.tools.printing import plain
 from foretell.tools.race import COLUMNS, run_race, short
 from foretell.training.monitor import Monitor
 
@@ -60,9 +60,7 @@ def xz_bits_per_byte() -> float:
 
 def rendered(raced: dict[str, Any], result: dict[str, Any], out: Path) -> Group:
     """The demo's result for people."""
-    made = Table(title="held-out text", title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("", "bits/byte", "perplexity", "parameters", "tokens/s", "seconds"):
-        made.add_column(heading, justify="right" if heading else "left")
+    made = plain("", "bits/byte", "perplexity", "parameters", "tokens/s", "seconds", title="held-out text")
     made.add_row("xz -9", f"{result['xz_bits_per_byte']:.3f}", "", "", "", "")
     for row in sorted(raced["table_rows"], key=lambda row: -float(row["bits_per_byte"])):
         made.add_row(

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from foretell.config import Tree
+from foretell.tools.printing import plain
 from foretell.tools.show import readable
 
 
@@ -38,14 +38,14 @@ SIGNS = {"ok": ("ok", "green"), "warning": ("!!", "yellow"), "error": ("XX", "bo
 
 def render(result: Mapping[str, Any]) -> RenderableType:
     """An examination as a person reads it, in 80 columns: facts first, then findings."""
-    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    facts = plain()
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
     for key, value in result.items():
         if key not in ("what", "findings"):
             label = key.removesuffix("_bytes").replace("_", " ")
             facts.add_row(label, described(key, shortened(key, value)))
-    findings = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    findings = plain()
     for finding in result["findings"]:
         sign, style = SIGNS[finding["level"]]
         text = Text(finding["text"])
@@ -68,7 +68,7 @@ def shortened(key: str, value: Any) -> Any:
 def described(key: str, value: Any) -> RenderableType:
     """A value in words: tables within tables, sizes in KiB, shares in per cent."""
     if isinstance(value, Mapping):
-        inner = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        inner = plain()
         inner.add_column(style="dim", no_wrap=True)
         inner.add_column(overflow="fold")
         for name, item in value.items():

@@ -27,6 +27,15 @@ def print_rows(rows: Iterable[str]) -> None:
     sys.stdout.flush()
 
 
+def plain(*headings: str, title: str | None = None) -> Table:
+    """A table without lines; with headings, the first column holds names and the others figures."""
+    table = Table(title=title, title_justify="left", box=None, show_header=bool(headings), header_style="dim")
+    table.padding = (0, 2, 0, 0)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    return table
+
+
 def measured(result: Mapping[str, Any], title: str) -> Table:
     """A measurement as a small table."""
     formats: dict[str, Callable[[Any], str]] = {

@@ -30,12 +30,19 @@ from foretell.models.ngram import NGramConfig
 from foretell.recipe import Recipe, load_recipe
 from foretell.run import Record, write_atomic, write_json
 from foretell.tools.plot import dress, library, save, thousands
+from foretell.tools.printing import plain
 from foretell.tools.show import cost
+from foretell.training.interruption import ending_signals
 from foretell.training.monitor import Monitor
 
 VALIDATIONS = 2  # in the course of a training: little of a short budget
 WAITING = 8  # where something waits for validation to stop improving
 COLUMNS = 50  # of carried text when measuring: one would be exact, but takes longer than the training
+
+# what a result keeps of a measurement and of a training, and what the table averages over seeds
+MEASURED = ("loss", "perplexity", "bits_per_byte", "bits_per_character", "lossy", "context")
+SPENT = ("parameters", "trained_tokens", "seconds", "tokens_per_second", "peak_memory_bytes")
+AVERAGED = ("perplexity", *SPENT, "budget_used")
 
 
 @dataclass(frozen=True)
@@ -166,7 +173,7 @@ def run_race(
         monitor.say(f"\n{name}: {len(results) + 1} of {len(todo)}")
         results[name] = one(contender, seed, limits, split, out / name, quiet)
         write_json(out / "race.json", plan | {"results": results})
-    summary = [summed_up(contender, results, limits) for contender in contenders]
+    summary = [summed_up(contender, results) for contender in contenders]
     summary.sort(key=lambda row: float(row["bits_per_byte"]))
     result = {"race": str(out), **plan, "results": results, "table_rows": summary}
     try:
@@ -225,14 +232,9 @@ def one(contender: Contender, seed: int, budget: Budget, split: str, folder: Pat
     measured = child("evaluate", str(folder), "--split", split, "--columns", str(columns), quiet=quiet)
     flops = contender.flops_per_token * trained["trained_tokens"]
     result = {
-        **{
-            key: measured[key]
-            for key in ("loss", "perplexity", "bits_per_byte", "bits_per_character", "lossy", "context")
-        },
+        **{key: measured[key] for key in MEASURED},
         "evaluation_tokens_per_second": measured["tokens_per_second"],
-        **{key: trained[key] for key in ("parameters", "trained_tokens", "seconds", "tokens_per_second")},
-        "validation_seconds": trained["validation_seconds"],
-        "peak_memory_bytes": trained["peak_memory_bytes"],
+        **{key: trained[key] for key in (*SPENT, "validation_seconds")},
         "flops": flops,
         "seed": seed,
         "run": str(folder),
@@ -265,31 +267,18 @@ def handing_on(process: subprocess.Popen[str]) -> Iterator[None]:
         if number == signal.SIGTERM:  # Ctrl-C has reached it already
             process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with ending_signals(pass_on):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # --- results --------------------------------------------------------------------------------------
 
 
-def summed_up(contender: Contender, results: Mapping[str, Record], budget: Budget) -> Record:
+def summed_up(contender: Contender, results: Mapping[str, Record]) -> Record:
     """One row of the table: means over seeds, and the standard deviation of what matters."""
     own = [result for name, result in results.items() if name.rpartition("-seed")[0] == contender.name]
     bits = [float(result["bits_per_byte"]) for result in own]
-    keys = (
-        "perplexity",
-        "parameters",
-        "trained_tokens",
-        "seconds",
-        "tokens_per_second",
-        "peak_memory_bytes",
-        "budget_used",
-    )
-    means = {key: statistics.fmean(float(result[key]) for result in own) for key in keys}
+    means = {key: statistics.fmean(float(result[key]) for result in own) for key in AVERAGED}
     return {
         "contender": contender.name,
         "seeds": len(own),
@@ -303,10 +292,9 @@ def summed_up(contender: Contender, results: Mapping[str, Record], budget: Budge
 def table(result: Mapping[str, Any]) -> Table:
     """The race for people, best first."""
     title = f"{result['split']} split, {result['budget']} each"
-    made = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="dim")
     headings = ("", "bits/byte", "perplexity", "numbers", "tokens", "seconds", "tokens/s", "memory")
-    for heading in headings:
-        made.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    made = plain(*headings, title=title)
+    made.padding = (0, 1, 0, 0)
     for row in result["table_rows"]:
         spread = "" if row["deviation"] is None else f" ±{row['deviation']:.3f}"
         made.add_row(

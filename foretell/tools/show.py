@@ -43,6 +43,7 @@ from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.recipe import Recipe, load_recipe, recipe_folder, recipe_names
 from foretell.run import Run
+from foretell.tools.printing import plain
 from foretell.tools.schema import schema
 from foretell.training.checkpoint import pointed
 
@@ -413,8 +414,7 @@ def render_section(shown: Mapping[str, Any]) -> RenderableType:
 
 def render_kind(shown: Mapping[str, Any]) -> RenderableType:
     """The settings of a kind, and TOML to copy."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("setting", no_wrap=True)
+    table = plain("setting")
     table.add_column("type", ratio=3)
     table.add_column("default", ratio=2)
     table.add_column("", ratio=5)
@@ -427,7 +427,7 @@ def render_kind(shown: Mapping[str, Any]) -> RenderableType:
 
 def render_recipe(shown: Mapping[str, Any]) -> RenderableType:
     """A recipe's TOML and what it costs; for a run also how far it came."""
-    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    facts = plain()
     facts.add_column(no_wrap=True)
     facts.add_column(justify="right", no_wrap=True)
     facts.add_column()
@@ -463,7 +463,7 @@ def toml(text: str) -> Syntax:
 
 def listing(rows: Iterable[tuple[str, str]]) -> Table:
     """Names and what they are."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = plain()
     table.add_column(style="bold", no_wrap=True)
     for name, text in rows:
         table.add_row(name, Text(text))
