@@ -16,7 +16,8 @@ from foretell.models.backbone import Backbone
 from foretell.nn.cells import CellChoice
 from foretell.nn.dropout import dropout
 from foretell.nn.embedding import TokenEmbedding
-from foretell.nn.lstm import FusedLayer, LSTMConfig
+from foretell.nn.layer import Layer
+from foretell.nn.lstm import LSTMConfig
 from foretell.types import Hidden, Inputs, State, where_rows
 
 
@@ -81,7 +82,7 @@ class Recurrent(Backbone):
 
     def initial_state(self, rows: int) -> State:
         """One tuple of [B, H] tensors a layer."""
-        return tuple(cast(FusedLayer, block).initial(rows) for block in self.blocks)
+        return tuple(cast(Layer, block).initial(rows) for block in self.blocks)
 
     def forward(self, inputs: Inputs, state: State) -> Hidden:
         """See `Backbone.forward`."""

@@ -1,14 +1,8 @@
 """RNN, GRU and LSTM layers over the library's fused kernels (oneDNN on CPU, cuDNN on CUDA).
 
-Large LSTMs have a kernel of our own on a CPU (`kernels.lstm`). A cell of any kind is a layer with one
-contract, so that `models.recurrent` can stack it:
-
-    forward(inputs [B, T, I], state, lengths [B] or None) -> (outputs [B, T, H], state)
-    initial(rows) -> state          a tuple of [B, H] tensors, the hidden output first
-    output -> int                   H
-
-Gate order is PyTorch's and cuDNN's: LSTM i, f, g, o; GRU r, z, n (Hochreiter and Schmidhuber 1997; Gers et al. 2000;
-Cho et al. 2014, arXiv:1406.1078, in the variant of cuDNN that resets after the recurrent product).
+Large LSTMs have a kernel of our own on a CPU (`kernels.lstm`). Gate order is PyTorch's and cuDNN's: LSTM i, f, g, o;
+GRU r, z, n (Hochreiter and Schmidhuber 1997; Gers et al. 2000; Cho et al. 2014, arXiv:1406.1078, in the variant of
+cuDNN that resets after the recurrent product).
 """
 
 from __future__ import annotations
@@ -22,11 +16,11 @@ from torch import Tensor, nn
 from foretell.config import Config
 from foretell.kernels import lstm as kernels
 from foretell.nn.dropout import weight_drop
-from foretell.types import map_state
+from foretell.nn.layer import Layer, LayerState
 
 
-class FusedLayer(nn.Module):
-    """One recurrent layer, one direction. The kernel sees (possibly dropped) weights as plain tensors.
+class FusedLayer(Layer):
+    """A layer around a kernel, which sees (possibly dropped) weights as plain tensors.
 
     Parameters: weight_ih [gates * H, I], weight_hh [gates * H, H], bias_ih and bias_hh [gates * H].
     """
@@ -43,8 +37,7 @@ class FusedLayer(nn.Module):
         init_range: float | None = None,
         learned_state: bool = False,
     ):
-        super().__init__()
-        self.inputs, self.output = inputs, hidden
+        super().__init__(inputs, hidden)
         self.weight_dropout = weight_dropout
         rows = self.gates * hidden
         self.weight_ih = nn.Parameter(torch.empty(rows, inputs))
@@ -56,67 +49,26 @@ class FusedLayer(nn.Module):
         for weight in (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh):
             nn.init.uniform_(weight, -bound, bound)
 
-    def initial(self, rows: int) -> tuple[Tensor, ...]:
+    def initial(self, rows: int) -> LayerState:
         """The state before the first word: zeros, or the learned one; `states` tensors of [B, H]."""
         if self.start is None:
             zeros = self.weight_hh.new_zeros(rows, self.output)
             return (zeros,) * self.states
         return tuple(self.start[i].expand(rows, -1) for i in range(self.states))
 
-    def forward(
-        self, inputs: Tensor, state: tuple[Tensor, ...], lengths: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """inputs [B, T, I], state of [B, H] each, lengths [B] (0 keeps a row's state) -> [B, T, H], state."""
+    def drawn(self) -> list[Tensor]:
+        """See `Layer.drawn`; views of one buffer on CUDA."""
         weight_hh = weight_drop(self.weight_hh, self.weight_dropout, self.training)
-        weights = [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh]
-        if torch.is_autocast_enabled(inputs.device.type):
-            # note: autocast does not know the fused kernels, so their operands are cast here
-            lower = torch.get_autocast_dtype(inputs.device.type)
-            inputs, weights = inputs.to(lower), [weight.to(lower) for weight in weights]
-            state = tuple(part.to(lower) for part in state)
-        if inputs.device.type == "cuda":
-            weights = packed(weights)
-        if lengths is None:
-            return self._whole(inputs, state, weights)
-        return self._padded(inputs, state, weights, lengths)
+        weights = lowered(self.weight_ih, weight_hh, self.bias_ih, self.bias_hh)
+        return packed(weights) if weight_hh.device.type == "cuda" else weights
 
-    def _whole(
-        self, inputs: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        outputs, last = self.kernel(inputs, tuple(part[None] for part in state), weights)
+    def window(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
+        """See `Layer.window`."""
+        inputs, *parts = lowered(inputs, *state)
+        outputs, last = self.kernel(inputs, tuple(part[None] for part in parts), weights)
         return outputs, tuple(part[0] for part in last)
 
-    def _padded(
-        self, inputs: Tensor, state: tuple[Tensor, ...], weights: list[Tensor], lengths: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Rows of different lengths: outputs after a row's end are zero, its state is that at its end.
-
-        Rows sorted by length are a staircase; each tread is a rectangle the fused kernel takes whole. Exactly the real
-        tokens are computed, in as many calls as there are different lengths.
-        """
-        order = torch.argsort(lengths, descending=True, stable=True)
-        steps = lengths[order].tolist()
-        outputs = inputs.new_zeros(*inputs.shape[:2], self.output)
-        current = map_state(lambda part: part[order], state)
-        begin = 0
-        treads, finished = [], []
-        for end in sorted({step for step in steps if step > 0}):
-            alive = sum(step >= end for step in steps)
-            finished.append(map_state(lambda part, n=alive: part[n:], current))  # type: ignore[misc]
-            current = map_state(lambda part, n=alive: part[:n], current)  # type: ignore[misc]
-            tread, current = self._whole(inputs[order[:alive], begin:end], current, weights)
-            treads.append(nn.functional.pad(tread, (0, 0, 0, 0, 0, len(steps) - alive)))
-            begin = end
-        if treads:
-            outputs = torch.cat([*treads, outputs[:, begin:]], dim=1)
-        back = torch.argsort(order)
-        pieces = [current, *reversed(finished)]
-        joined = tuple(torch.cat([piece[i] for piece in pieces]) for i in range(self.states))
-        return outputs[back], tuple(part[back] for part in joined)
-
-    def kernel(
-        self, inputs: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
         """The library call: inputs [B, T, I], state of [1, B, H] -> outputs [B, T, H], state of [1, B, H]."""
         raise NotImplementedError
 
@@ -126,9 +78,7 @@ class RNN(FusedLayer):
 
     gates = 1
 
-    def kernel(
-        self, inputs: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
         """See `FusedLayer.kernel`."""
         outputs, h = torch.rnn_tanh(inputs, state[0], weights, True, 1, 0.0, self.training, False, True)
         return outputs, (h,)
@@ -139,9 +89,7 @@ class GRU(FusedLayer):
 
     gates = 3
 
-    def kernel(
-        self, inputs: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
         """See `FusedLayer.kernel`."""
         outputs, h = torch.gru(inputs, state[0], weights, True, 1, 0.0, self.training, False, True)
         return outputs, (h,)
@@ -152,9 +100,7 @@ class LSTM(FusedLayer):
 
     gates, states = 4, 2
 
-    def kernel(
-        self, inputs: Tensor, state: tuple[Tensor, ...], weights: list[Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
         """See `FusedLayer.kernel`; large layers on a CPU take our own."""
         steps_first = inputs.transpose(0, 1)  # [T, B, I]; outputs go to the next layer laid out like this
         if kernels.is_faster(steps_first, weights[1]):
@@ -170,6 +116,14 @@ class LSTM(FusedLayer):
         with torch.no_grad():
             self.bias_ih[forget] = value
             self.bias_hh[forget] = 0
+
+
+def lowered(*tensors: Tensor) -> list[Tensor]:
+    """The tensors in autocast's precision where it is on: it does not know the fused kernels."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return list(tensors)
+    return [tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors]
 
 
 def packed(weights: list[Tensor]) -> list[Tensor]:

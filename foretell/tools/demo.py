@@ -21,7 +21,7 @@ from foretell.training.monitor import Monitor
 
 COUNTED, TRAINED = "ngram-5", "awd-lstm-tiny"
 SETTINGS = ("data.corpus=python-docs", 'data.tokenizer={kind="bpe", size=2048}')
-BUDGET = "118s"
+BUDGET = "110s"
 
 
 def run_demo(out: Path, *, quiet: bool = False) -> dict[str, Any]:
