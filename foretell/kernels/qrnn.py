@@ -101,7 +101,7 @@ class _QRNN(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, gates, cells = ctx.saved_tensors
-        steps, rows, _, width = gates.shape
+        steps, rows = gates.shape[:2]
         grad_gates = torch.empty_like(gates)  # [T, B, G, H]
         carry = upstream[1]  # [B, H] the gradient of the state that comes from the step after
         for block in reversed(list(step_blocks(steps, gates[0].numel()))):

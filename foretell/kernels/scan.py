@@ -25,8 +25,8 @@ SMALL = 2**10
 """Steps of fewer numbers are scanned in chunks, if there are MANY."""
 MANY = 2**7
 """Fewer steps than that are taken one by one in any case."""
-BLOCK = 2**16
-"""How many numbers work on several steps at once should touch, so that they stay in the cache."""
+BLOCK = 2**20
+"""How many numbers work on several steps at once touches, so that they are still in the cache at the next operation."""
 
 
 def linear_scan(

@@ -15,13 +15,13 @@ from torch import Tensor
 STEPS, COLUMNS = 16, 128
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _compose(a_one, b_one, a_two, b_two):  # type: ignore[no-untyped-def]
     """Two steps as one: h -> a_two (a_one h + b_one) + b_two."""
     return a_one * a_two, a_two * b_one + b_two
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _scan(  # type: ignore[no-untyped-def]
     a,
     b,
