@@ -25,8 +25,8 @@ SMALL = 2**10
 """Steps of fewer numbers are scanned in chunks, if there are MANY."""
 MANY = 2**7
 """Fewer steps than that are taken one by one in any case."""
-BLOCK = 2**20
-"""How many numbers work on several steps at once touches, so that they are still in the cache at the next operation."""
+BLOCK = 2**22
+"""How many numbers work on several steps at once touches: some of it is still in the cache at the next."""
 
 
 def linear_scan(
