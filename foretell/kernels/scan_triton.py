@@ -15,7 +15,7 @@ from torch import Tensor
 STEPS, COLUMNS = 16, 128
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _compose(a_one, b_one, a_two, b_two):  # type: ignore[no-untyped-def]
     """Two steps as one: h -> a_two (a_one h + b_one) + b_two."""
     return a_one * a_two, a_two * b_one + b_two
