@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from foretell.api import assemble_stage
 from foretell.kernels.cross_entropy import linear_cross_entropy
+from foretell.kernels.scan import linear_scan, linear_scan_reference
 from foretell.recipe import Recipe, load_recipe
 from foretell.run import Run, write_json
 from foretell.training.monitor import Monitor
@@ -82,7 +83,7 @@ def error(one: Tensor, other: Tensor) -> float:
 def checks(plan: Plan) -> Iterator[Record]:
     """Every check with its error and whether that is small enough."""
     for precision in ("fp32", "bf16"):
-        for name, found in [*cross_entropy(plan, precision), *steps(plan, precision)]:
+        for name, found in [*cross_entropy(plan, precision), *scan(plan, precision), *steps(plan, precision)]:
             bound = TOLERANCES[precision]
             yield {"check": name, "precision": precision, "error": found, "bound": bound, "right": found < bound}
 
@@ -119,9 +120,40 @@ def cross_entropy(plan: Plan, precision: str) -> Iterator[tuple[str, float]]:
             yield f"cross entropy {name}: {part}", error(mine, theirs)
 
 
+def scan(plan: Plan, precision: str) -> Iterator[tuple[str, float]]:
+    """States and gradients of the linear scan in both directions, over a prime number of steps, ragged rows too."""
+    steps, rows, width = (7, 3, 5) if plan.tiny else (1009, 8, 1000)
+    random = torch.Generator(device=plan.device).manual_seed(0)
+    drawn = [torch.rand(shape, generator=random, device=plan.device) for shape in ((steps, rows, width), (rows, width))]
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    given = [part.to(dtype) for part in (drawn[0], drawn[0].flip(0) - 0.5, drawn[1])]
+    direction = (drawn[0].roll(3, 0) - 0.5).to(dtype)
+    lengths = torch.randint(steps + 1, (rows,), generator=random, device=plan.device)
+
+    def results(function: Callable[..., Tensor], dtype: torch.dtype, **settings: Any) -> list[Tensor]:
+        leaves = [part.to(dtype, copy=True).requires_grad_() for part in given]
+        states = function(*leaves, **settings)
+        states.backward(direction.to(dtype))
+        return [states.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+
+    for name, settings in (("forward", {}), ("reverse", {"reverse": True}), ("padded", {"lengths": lengths})):
+        expected = results(linear_scan_reference, torch.float64, **settings)
+        found = results(linear_scan, dtype, **settings)
+        yield f"scan {name}: states and gradients", max(map(error, found, expected))
+
+
 SMALL = {
     "lstm": {"model": {"kind": "recurrent", "embedding": 64, "hidden": 96, "layers": 2}},
     "gru": {"model": {"kind": "recurrent", "cell": "gru", "embedding": 64, "hidden": 96, "layers": 2}},
+    "qrnn": {
+        "model": {
+            "kind": "recurrent",
+            "cell": {"kind": "qrnn", "window": 2},
+            "embedding": 64,
+            "hidden": 96,
+            "layers": 2,
+        }
+    },
     "transformer": {"model": {"kind": "transformer", "hidden": 64, "heads": 4, "layers": 3, "context": 48}},
 }
 
@@ -246,8 +278,11 @@ class PlainLSTM(nn.Module):
         return scores
 
 
+QRNN_SIZE = {"data.batches.jitter": 0.0, "model.cell": "qrnn", "model.hidden": 1550, "model.layers": 4}
+
 WORK = (
     Work("AWD-LSTM, PTB size", "awd-lstm-ptb", {"data.batches.jitter": 0.0}, 10_000, PlainLSTM),
+    Work("AWD-QRNN, PTB size", "awd-lstm-ptb", QRNN_SIZE, 10_000, PlainLSTM),
     Work("nanoGPT, CPU setting", "nanogpt-shakespeare", {}, 65, PlainGPT),
     Work("GPT 6 x 384", "nanogpt-shakespeare", gpt(64, 256, layers=6, heads=6, hidden=384), 65, PlainGPT),
     Work("GPT-2 124M", "nanogpt-shakespeare", gpt(16, 1024, layers=12, heads=12, hidden=768), 50_304, PlainGPT),
@@ -337,6 +372,44 @@ def bare_step(work: Work, recipe: Recipe, precision: str, plan: Plan) -> tuple[C
     return step, sum(p.numel() for p in model.parameters())
 
 
+SCANS = ((140, 40, 1550), (512, 64, 1024), (4096, 8, 1024), (4096, 16, 4096))
+"""Steps, rows, width."""
+
+
+def scans(plan: Plan) -> Iterator[Record]:
+    """Forward and backward of the linear scan, beside torch.nn.LSTM of that size.
+
+    GB/s counts nine arrays: factors and terms read, states written; factors and the gradient read, that of the terms
+    written; that and the states read, the gradient of the factors written.
+    """
+    for steps, rows, width in ((7, 2, 3),) if plan.tiny else SCANS:
+        for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+            for side in ("scan", "nn.LSTM"):
+                record: Record = {"work": f"scan {steps} x {rows} x {width}", "precision": precision, "side": side}
+                if plan.late:
+                    yield record | {"not_measured": "no time left"}
+                    continue
+                try:
+                    seconds = scan_seconds(side, (steps, rows, width), dtype, plan)
+                except (RuntimeError, torch.cuda.OutOfMemoryError) as problem:
+                    yield record | {"not_measured": str(problem).splitlines()[0][:200]}
+                    continue
+                traffic = 9 * steps * rows * width * dtype.itemsize / seconds / 1e9 if side == "scan" else None
+                speed = {"milliseconds": 1000 * seconds, "tokens_per_second": steps * rows / seconds}
+                yield record | speed | {"gigabytes_per_second": traffic}
+
+
+def scan_seconds(side: str, shape: tuple[int, int, int], dtype: torch.dtype, plan: Plan) -> float:
+    """Seconds of one, forward and backward."""
+    a, b, direction = (torch.rand(shape, device=plan.device, dtype=dtype) for _ in range(3))
+    wanted = [a.requires_grad_(), b.requires_grad_()]
+    if side == "scan":
+        return plan.seconds(lambda: torch.autograd.grad(linear_scan(a, b), wanted, direction), 20)
+    layer = nn.LSTM(shape[2], shape[2], device=plan.device, dtype=dtype)
+    parameters = [b, *layer.parameters()]
+    return plan.seconds(lambda: torch.autograd.grad(layer(b)[0], parameters, direction), 5)
+
+
 def floors(plan: Plan) -> Record:
     """What the device gives at best: GB/s of a copy, TFLOP/s of a product."""
     size = 2**16 if plan.tiny else 2**28
@@ -358,6 +431,7 @@ def measure(plan: Plan) -> Record:
     versions = {"python": sys.version.split()[0], "torch": torch.__version__, "cuda": torch.version.cuda}
     result: Record = {"device": name, "versions": versions, "tiny": plan.tiny, "floors": floors(plan)}
     result["checks"] = list(checks(plan))
+    result["scans"] = list(scans(plan))
     result["speeds"] = list(speeds(plan))
     return result | {"seconds": time.monotonic() - plan.begun}
 
@@ -370,13 +444,16 @@ def render(result: Record) -> Table:
     table = Table("work", "precision", "side", "ms", "tokens/s", "TFLOP/s (6 N)", "memory", title=f"{right}; {best}")
     for check in wrong:
         table.add_row(check["check"], check["precision"], "WRONG", f"error {check['error']:.1e}", "", "", "")
-    for item in result["speeds"]:
+    for item in [*result["scans"], *result["speeds"]]:
         row = [item["work"], item["precision"], item["side"]]
         if "not_measured" in item:
             table.add_row(*row, "not measured", item["not_measured"])
             continue
-        memory = item["peak_memory_bytes"]
-        numbers = (f"{item['milliseconds']:.2f}", f"{item['tokens_per_second']:,.0f}", f"{item['teraflops']:.1f}")
+        memory = item.get("peak_memory_bytes")
+        rate = f"{item['teraflops']:.1f}" if "teraflops" in item else ""
+        if item.get("gigabytes_per_second"):
+            rate = f"{item['gigabytes_per_second']:,.0f} GB/s"
+        numbers = (f"{item['milliseconds']:.2f}", f"{item['tokens_per_second']:,.0f}", rate)
         table.add_row(*row, *numbers, "" if memory is None else f"{memory / 2**30:.2f} GiB")
     return table
 

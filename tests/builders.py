@@ -41,6 +41,12 @@ def small(member: type[Config], **settings: Any) -> Config:
     return config.validate(member, known | settings, "small")
 
 
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "qrnn": [{"window": 3, "pooling": "ifo", "zoneout": 0.2}, {"window": 2, "pooling": "f", "learned_state": True}]
+}
+"""Cells that are something else with other settings."""
+
+
 def small_models(choice: Any, **settings: Any) -> Iterator[Config]:
     """Every kind of model, and where a model has cells, with every kind of cell."""
     for member in members(choice):
@@ -50,6 +56,8 @@ def small_models(choice: Any, **settings: Any) -> Iterator[Config]:
         for cell in members(CellChoice):
             for learned in (False, True):
                 yield small(member, **{"cell": cell(learned_state=learned)} | settings)
+            for variant in VARIANTS.get(cell.kind_name(), []):
+                yield small(member, **{"cell": cell(**variant)} | settings)
 
 
 def name_of(value: Any) -> str:

@@ -33,7 +33,7 @@ class DropoutConfig(Config):
     output: Rate = 0.0
     """what leaves the last layer"""
     weight: Rate = 0.0
-    """hidden-to-hidden weights (DropConnect), drawn once a window"""
+    """hidden-to-hidden weights (DropConnect), drawn once a window; all weights of a QRNN"""
     locked: bool = True
     """one mask for all time steps of a row; false: every element for itself"""
 
@@ -53,7 +53,7 @@ class RecurrentConfig(Config):
     """width of the last layer; absent: `hidden`"""
     dropout: DropoutConfig = DropoutConfig()
     init_range: float | None = None
-    """layers start uniform in +- this; absent: 1 / sqrt(width)"""
+    """layers start uniform in +- this; absent: 1 / sqrt(width), in a QRNN of what its gates read"""
     embedding_range: float = 0.1
     """word vectors start uniform in +- this"""
 

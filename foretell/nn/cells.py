@@ -6,5 +6,6 @@ from typing import Annotated
 
 from foretell.config import Tagged
 from foretell.nn.lstm import GRUConfig, LSTMConfig, RNNConfig
+from foretell.nn.qrnn import QRNNConfig
 
-CellChoice = Annotated[LSTMConfig | GRUConfig | RNNConfig, Tagged()]
+CellChoice = Annotated[LSTMConfig | GRUConfig | RNNConfig | QRNNConfig, Tagged()]

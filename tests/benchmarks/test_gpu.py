@@ -32,9 +32,10 @@ def test_it_runs_in_miniature(
         script.main()
     assert ended.value.code == 0, capsys.readouterr().out
     result = json.loads(out.read_text())
-    assert len(result["checks"]) == 2 * (8 + 6)
+    assert len(result["checks"]) == 2 * (8 + 3 + 8)
     assert {item["work"] for item in result["speeds"]} == {work.name for work in script.WORK}
-    assert all(item["milliseconds"] > 0 for item in result["speeds"])
+    assert all(item["milliseconds"] > 0 for item in [*result["speeds"], *result["scans"]])
+    assert {item["side"] for item in result["scans"]} == {"scan", "nn.LSTM"}
 
 
 def test_a_wrong_kernel_is_noticed(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +49,17 @@ def test_a_wrong_kernel_is_noticed(script: ModuleType, monkeypatch: pytest.Monke
     assert any(error > script.TOLERANCES["fp32"] for _, error in script.cross_entropy(plan, "fp32"))
 
 
+def test_a_wrong_scan_is_noticed(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = script.linear_scan
+
+    def wrong(a: torch.Tensor, *rest: torch.Tensor, **settings: object) -> torch.Tensor:
+        return right(a * 0.99, *rest, **settings)
+
+    monkeypatch.setattr(script, "linear_scan", wrong)
+    plan = script.Plan(torch.device("cpu"), True, time.monotonic())
+    assert all(error > script.TOLERANCES["fp32"] for _, error in script.scan(plan, "fp32"))
+
+
 def test_what_there_is_no_time_for_is_named(script: ModuleType) -> None:
     plan = script.Plan(torch.device("cpu"), True, time.monotonic() - 2 * script.BUDGET)
-    assert all(item["not_measured"] == "no time left" for item in script.speeds(plan))
+    assert all(item["not_measured"] == "no time left" for item in [*script.speeds(plan), *script.scans(plan)])
