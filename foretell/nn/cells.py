@@ -6,5 +6,6 @@ from typing import Annotated
 
 from foretell.config import Tagged
 from foretell.nn.lstm import GRUConfig, LSTMConfig, RNNConfig
+from foretell.nn.mlstm import MLSTMConfig
 
-CellChoice = Annotated[LSTMConfig | GRUConfig | RNNConfig, Tagged()]
+CellChoice = Annotated[LSTMConfig | GRUConfig | RNNConfig | MLSTMConfig, Tagged()]
