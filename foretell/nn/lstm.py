@@ -7,7 +7,6 @@ is that of Ba et al. 2016 (arXiv:1607.06450), the projection that of Sak et al. 
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
@@ -97,6 +96,11 @@ class LSTM(FusedLayer):
         """See `GatedLayer.widths`."""
         return self.output, self.hidden
 
+    @property
+    def stepwise(self) -> bool:
+        """See `GatedLayer.stepwise`; oneDNN knows no projection, and warns each time that it is asked for one."""
+        return super().stepwise or (self.weight_hr is not None and self.weight_hr.device.type != "cuda")
+
     def biases(self) -> list[Tensor]:
         """See `GatedLayer.biases`; the projection goes with them, as the library has it."""
         return super().biases() + ([] if self.weight_hr is None else [self.weight_hr])
@@ -110,9 +114,7 @@ class LSTM(FusedLayer):
             made, h, c = kernels.lstm(steps_first, h, c, weight_ih, weight_hh, bias_ih + bias_hh)
             return made.transpose(0, 1), (h, c)
         given = h[None], c[None]
-        # note: oneDNN knows no projection, and says so at each call that it is asked for one
-        with torch.backends.mkldnn.flags(enabled=False) if self.weight_hr is not None else nullcontext():
-            outputs, h, c = torch.lstm(inputs, given, weights, True, 1, 0.0, self.training, False, True)
+        outputs, h, c = torch.lstm(inputs, given, weights, True, 1, 0.0, self.training, False, True)
         return outputs, (h[0], c[0])
 
     def step(

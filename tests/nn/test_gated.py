@@ -1,4 +1,4 @@
-"""Layer normalisation, projection, reset and dropout inside gated layers, against loops that spell the equations out."""
+"""Normalisation, projection, reset and dropout inside gated layers, against loops that spell the equations out."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -65,10 +65,8 @@ def gru_step(p: Parameters, x: Tensor, state: State, fed: Tensor, write: Tensor 
     gates = normed(p, "norm_ih.0", torch.cat([x @ wr.T, x @ wz.T], 1))
     gates = gates + normed(p, "norm_hh.0", torch.cat([fed @ ur.T, fed @ uz.T], 1))
     r, z = (gates + torch.cat([br + cr, bz + cz])).sigmoid().chunk(2, dim=1)
-    if before:
-        recurrent = normed(p, "norm_hh.1", (r * fed) @ un.T) + cn
-    else:
-        recurrent = r * (normed(p, "norm_hh.1", fed @ un.T) + cn)
+    inner, outer = (r, 1.0) if before else (1.0, r)
+    recurrent = outer * normed(p, "norm_hh.1", (inner * fed) @ un.T) + outer * cn
     n = torch.tanh(normed(p, "norm_ih.1", x @ wn.T) + bn + recurrent)
     return ((1 - z) * (n * write) + z * state[0],)
 
@@ -78,7 +76,8 @@ def mlstm_step(p: Parameters, x: Tensor, state: State, fed: Tensor, write: Tenso
     weights = [p["weight_ih"], p["weight_hh"]]
     if "gain_ih" in p:
         gains = [p["gain_ih"], p["gain_hh"]]
-        weights = [torch.stack([g * v / v.norm() for g, v in zip(*pair, strict=True)]) for pair in zip(gains, weights)]
+        pairs = zip(gains, weights, strict=True)
+        weights = [torch.stack([g * v / v.norm() for g, v in zip(*pair, strict=True)]) for pair in pairs]
     (w_x, w_mx), (w_m, w_mh) = ((w[: 4 * HIDDEN], w[4 * HIDDEN :]) for w in weights)
     m = normed(p, "norm_ih.1", x @ w_mx.T) * normed(p, "norm_hh.1", fed @ w_mh.T)
     z = normed(p, "norm_ih.0", x @ w_x.T) + normed(p, "norm_hh.0", m @ w_m.T) + p["bias"]
@@ -185,14 +184,13 @@ def test_rows_of_different_lengths(name: str) -> None:
     x, state = example(layer)
     outputs, after = layer(x, state, LENGTHS)
     for row, length in enumerate(LENGTHS.tolist()):
-        expected, last = (
-            loop(name, layer, x[row : row + 1, :length], tuple(part[row : row + 1] for part in state))
-            if (length)
-            else (x.new_zeros(1, 0, layer.output), tuple(part[row : row + 1] for part in state))
-        )
-        assert_same(outputs[row : row + 1, :length], expected, 1e-10)
+        one = slice(row, row + 1)
+        last = tuple(part[one] for part in state)
+        if length:
+            expected, last = loop(name, layer, x[one, :length], last)
+            assert_same(outputs[one, :length], expected, 1e-10)
         assert (outputs[row, length:] == 0).all()
-        assert_same(tuple(part[row : row + 1] for part in after), last, 1e-10)
+        assert_same(tuple(part[one] for part in after), last, 1e-10)
 
 
 def test_projection_is_torchs() -> None:
@@ -297,7 +295,7 @@ def test_zoneout(name: str, part: str) -> None:
     rate, rows, place = 0.3, 10_000, int(part == "zoneout_cell")
     layer = with_dropout(name, **{part: rate})
     x, state = example(layer, 1, 1)
-    (plain,) = (loop(name, layer, x, state)[1],)
+    _, plain = loop(name, layer, x, state)
     outputs, after = layer(x.expand(rows, -1, -1), tuple(p.expand(rows, -1) for p in state))
     assert_same(outputs[:, 0], after[0])
     stayed = (after[place] - state[place]).abs() < 1e-12  # [rows, width]
