@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from foretell.tools.workloads.awd_lstm import AWD_LSTM_STEP
 from foretell.tools.workloads.floors import FLOORS
+from foretell.tools.workloads.mlstm import MLSTM_STEPS
 from foretell.tools.workloads.ngram import NGRAM
 from foretell.tools.workloads.preparing import PREPARE
 from foretell.tools.workloads.shakespeare import SHAKESPEARE
 
-WORKLOADS = {workload.name: workload for workload in (FLOORS, AWD_LSTM_STEP, PREPARE, NGRAM, SHAKESPEARE)}
+WORKLOADS = {workload.name: workload for workload in (FLOORS, AWD_LSTM_STEP, *MLSTM_STEPS, PREPARE, NGRAM, SHAKESPEARE)}
