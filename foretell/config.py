@@ -283,7 +283,11 @@ def locate(cls: type[Config], loc: tuple[int | str, ...]) -> tuple[str, type[Con
     owner: type[Config] | None = cls
     members: dict[str, type[Config]] = {}
     parts: list[str] = []
+    untold = False  # whether the next part tells which type of a plain union was tried
     for part in loc:
+        if untold and isinstance(part, str):
+            untold = False
+            continue
         if members and (part in members or part == "outside"):  # the tag of a union, not a key
             owner, members = members.get(str(part)), {}
             continue
@@ -292,6 +296,7 @@ def locate(cls: type[Config], loc: tuple[int | str, ...]) -> tuple[str, type[Con
             continue
         field = owner.model_fields.get(part) if owner else None
         found = configs_in(field.annotation) if field else []
+        untold = field is not None and not found and len(union_members(field.annotation)) > 1
         members = {member.kind_name(): member for member in found}
         if field and len(found) == 1:
             owner, members = found[0], {found[0].kind_name(): found[0]}

@@ -65,8 +65,7 @@ def shape(recipe: Recipe) -> str:
     if isinstance(model, NGramConfig):
         return f"{model.order}-gram"
     if isinstance(model, RecurrentConfig):
-        widths = [model.embedding, *[model.hidden] * (model.layers - 1), model.output or model.hidden]
-        return f"{model.cell.kind_name()} {' - '.join(map(str, widths))}"
+        return f"{model.cell.kind_name()} {' - '.join(map(str, [model.embedding, *model.widths]))}"
     return f"{model.kind_name()} {model.layers} x {model.hidden}, context {model.context}"
 
 

@@ -15,7 +15,10 @@ from torch import Tensor
 import foretell
 from foretell import config
 from foretell.config import Amount, Config, union_members
+from foretell.models.recurrent import RecurrentConfig
 from foretell.nn.cells import CellChoice
+from foretell.nn.lstm import GRUConfig, LSTMConfig
+from foretell.nn.mlstm import MLSTMConfig
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.optim.decays import ConstantConfig
@@ -60,6 +63,26 @@ def small_models(choice: Any, **settings: Any) -> Iterator[Config]:
                 yield small(member, **{"cell": cell(**variant)} | settings)
 
 
+def arrangements() -> Iterator[Config]:
+    """Recurrent models of other stacks, directions and widths, and with what their cells can do beside the plain."""
+    for settings in (
+        {"stack": "residual"},
+        {"stack": "dense", "layers": 3},
+        {"stack": "summed", "layers": 3},
+        {"hidden": (5, 3)},
+        {"direction": "reverse"},
+        {"direction": "both"},
+        {"direction": "both", "stack": "dense"},
+        {"cell": LSTMConfig(layer_norm=True)},
+        {"cell": LSTMConfig(projection=2)},
+        {"cell": LSTMConfig(dropout={"zoneout": 0.1, "zoneout_cell": 0.5, "state": 0.2, "update": 0.2})},
+        {"cell": GRUConfig(reset="before", layer_norm=True)},
+        {"cell": MLSTMConfig(weight_norm=True, dropout={"input_weight": 0.2, "rows": True})},
+        {"cell": MLSTMConfig(layer_norm=True), "stack": "residual"},
+    ):
+        yield small(RecurrentConfig, **settings)
+
+
 def name_of(value: Any) -> str:
     """How a config shows up in the name of a test."""
     if isinstance(value, type) and issubclass(value, Config):
@@ -67,8 +90,12 @@ def name_of(value: Any) -> str:
     if not isinstance(value, Config):
         return str(value)
     cell = getattr(value, "cell", None)
-    learned = "-learned" if cell is not None and cell.learned_state else ""
-    return type(value).kind_name() + (f"-{cell.kind}{learned}" if cell is not None else "")
+    if cell is None:
+        return type(value).kind_name()
+    arranged = [value.stack, value.direction, "widths" * isinstance(value.hidden, tuple)]
+    special = [name for name in cell.model_dump(exclude_defaults=True) if name != "kind"]
+    known = {"plain", "forward", ""}
+    return "-".join([value.kind, cell.kind, *special, *(word for word in arranged if word not in known)])
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -237,7 +264,7 @@ def assert_same(one: Any, other: Any, tolerance: float = 0.0) -> None:
 
 # --- whole trainings ------------------------------------------------------------------------------
 
-TENSOR_FILES = ("model", "averaged", "optimizer", "carried")
+TENSOR_FILES = ("model", "averaged", "optimizer", "carried", "penalties")
 
 
 def outcome(run: Path) -> dict[str, Any]:

@@ -24,6 +24,8 @@ LARGE = 2**22
 # note: the kernels behind torch.sigmoid and torch.tanh under autograd: a gradient times s (1 - s), or times 1 - t^2
 _through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
 _through_tanh = torch.ops.aten.tanh_backward.grad_input
+PACKED_FROM = 4
+"""How many products make laying a weight out worth its while."""
 
 
 def lstm(
@@ -62,14 +64,52 @@ def is_faster(inputs: Tensor, weight_hh: Tensor) -> bool:
     )
 
 
-def _product(weight: Tensor, rows: int) -> Callable[[Tensor], Tensor]:
-    """x [rows, K] -> x @ weight.T for weight [N, K], laid out for many such calls where that can be done."""
+def repeated_product(weight: Tensor, rows: int, times: int) -> Callable[[Tensor], Tensor]:
+    """x [rows, K] -> x @ weight.T for weight [N, K], laid out for so many calls where that can be done."""
     weight = weight.contiguous()
-    if weight.dtype != torch.float32 or not torch.backends.mkl.is_available():
+    on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkl.is_available()
+    if times < PACKED_FROM or not on_cpu:
         return lambda x: F.linear(x, weight)
     packed = torch.ops.mkl._mkl_reorder_linear_weight(weight, rows)
     multiply = torch.ops.mkl._mkl_linear.default
     return lambda x: multiply(x, packed, weight, None, rows)
+
+
+def advance(gate: Tensor, cell: Tensor, after: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+    """A step into `output` and `after`, which are returned; `gate` [B, 4, H] becomes activated."""
+    i, f, g, o = gate.unbind(1)
+    gate[:, :2].sigmoid_()
+    g.tanh_()
+    o.sigmoid_()
+    torch.mul(f, cell, out=after).addcmul_(i, g)
+    return torch.tanh(after, out=output).mul_(o), after
+
+
+def slopes(gates: Tensor, c: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+    """What is known of the way back before its first step, from activated gates [T, B, 4, H], cells and that before.
+
+    What the gradients of cell and output are multiplied with on their way to the gates [T, B, 4, H], and an output's on
+    its way to the cell [T, B, H].
+    """
+    i, f, g, o = gates.unbind(2)
+    tanh = cells.tanh()
+    to_cell = _through_tanh(o, tanh, grad_input=torch.empty_like(tanh))
+    to_gates = torch.empty_like(gates)
+    to_i, to_f, to_g, to_o = to_gates.unbind(2)
+    _through_sigmoid(g, i, grad_input=to_i)
+    _through_sigmoid(c, f[0], grad_input=to_f[0])
+    _through_sigmoid(cells[:-1], f[1:], grad_input=to_f[1:])
+    _through_tanh(i, g, grad_input=to_g)
+    _through_sigmoid(tanh, o, grad_input=to_o)
+    return to_gates, to_cell
+
+
+def retreat(gate: Tensor, slope: Tensor, forget: Tensor, grad_h: Tensor, grad_c: Tensor) -> None:
+    """A step back: `gate` [B, 4, H] from slopes to gradients, `grad_c` to that of the cell before."""
+    grad_c.addcmul_(grad_h, slope)
+    gate[:, 3] *= grad_h
+    gate[:, :3] *= grad_c[:, None]
+    grad_c *= forget
 
 
 class _LSTM(torch.autograd.Function):
@@ -80,16 +120,11 @@ class _LSTM(torch.autograd.Function):
         (steps, rows), width = inputs.shape[:2], weight_hh.shape[1]
         gates = F.linear(inputs.reshape(steps * rows, -1), weight_ih, bias).view(steps, rows, 4, width)
         outputs, cells = h.new_empty(steps, rows, width), h.new_empty(steps, rows, width)
-        recurrent = _product(weight_hh, rows)
+        recurrent = repeated_product(weight_hh, rows, steps)
         before, cell = h.contiguous(), c
         for gate, output, after in zip(gates.unbind(), outputs.unbind(), cells.unbind(), strict=True):
             gate += recurrent(before).view_as(gate)  # [B, 4, H]
-            i, f, g, o = gate.unbind(1)  # each [B, H]; what stays in `gates` is activated
-            gate[:, :2].sigmoid_()
-            g.tanh_()
-            o.sigmoid_()
-            cell = torch.mul(f, cell, out=after).addcmul_(i, g)
-            before = torch.tanh(cell, out=output).mul_(o)
+            before, cell = advance(gate, cell, after, output)
         ctx.save_for_backward(inputs, h, c, weight_ih, weight_hh, gates, cells, outputs)
         return outputs, before.clone(), cell.clone()
 
@@ -98,27 +133,13 @@ class _LSTM(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         inputs, h, c, weight_ih, weight_hh, gates, cells, outputs = ctx.saved_tensors
         (steps, rows), width = inputs.shape[:2], weight_hh.shape[1]
-        i, f, g, o = gates.unbind(2)  # each [T, B, H]
-        tanh = cells.tanh()
-        # what an output's gradient is multiplied with on its way to the cell, and those of cell and output on theirs to
-        # the gates: known for all steps before the first one
-        to_cell = _through_tanh(o, tanh, grad_input=torch.empty_like(tanh))
-        grad_gates = torch.empty_like(gates)  # [T, B, 4, H]
-        grad_i, grad_f, grad_g, grad_o = grad_gates.unbind(2)
-        _through_sigmoid(g, i, grad_input=grad_i)
-        _through_sigmoid(c, f[0], grad_input=grad_f[0])
-        _through_sigmoid(cells[:-1], f[1:], grad_input=grad_f[1:])
-        _through_tanh(i, g, grad_input=grad_g)
-        _through_sigmoid(tanh, o, grad_input=grad_o)
-        recurrent = _product(weight_hh.t(), rows)
+        grad_gates, to_cell = slopes(gates, c, cells)
+        recurrent = repeated_product(weight_hh.t(), rows, steps)
         grad_h, grad_c = upstream[1].clone(), upstream[2].clone()
-        parts = [part.unbind() for part in (grad_gates, upstream[0], to_cell, f)]
+        parts = [part.unbind() for part in (grad_gates, upstream[0], to_cell, gates[:, :, 1])]
         for gate, grad_output, slope, forget in reversed(list(zip(*parts, strict=True))):
             grad_h += grad_output
-            grad_c.addcmul_(grad_h, slope)
-            gate[:, 3] *= grad_h
-            gate[:, :3] *= grad_c[:, None]
-            grad_c *= forget
+            retreat(gate, slope, forget, grad_h, grad_c)
             grad_h = recurrent(gate.view(rows, 4 * width))
         flat = grad_gates.view(steps * rows, 4 * width)
         wanted = ctx.needs_input_grad

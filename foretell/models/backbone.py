@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
 
 from torch import nn
 
@@ -19,7 +18,7 @@ class Backbone(nn.Module):
     "lengths", "segments", "documents", "task", "visible", "query".
     """
 
-    reads: ClassVar[frozenset[str]]
+    reads: frozenset[str]
     dim: int
     """width of `Hidden.last`"""
     embedding: TokenEmbedding

@@ -1,28 +1,37 @@
 """Recurrent language models: an embedding and a stack of recurrent layers, regularised as in AWD-LSTM.
 
 Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM Language Models" (arXiv:1708.02182); Zaremba et al.
-2014 (arXiv:1409.2329). B rows, T steps, E embedding width, H hidden width, D width of the last layer.
+2014 (arXiv:1409.2329). B rows, T steps, E embedding width, H hidden width, D width of the output.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import ClassVar, Literal, cast
+from typing import Literal, Self, cast
 
-from torch import nn
+import torch
+from pydantic import model_validator
+from torch import Tensor, nn
 
-from foretell.config import Config, Rate, Size
+from foretell.config import Config, ConfigError, Rate, Size
 from foretell.models.backbone import Backbone
 from foretell.nn.cells import CellChoice
-from foretell.nn.dropout import dropout
+from foretell.nn.direction import BothWays, Direction, Reverse
+from foretell.nn.dropout import dropout, keep_mask
 from foretell.nn.embedding import TokenEmbedding
 from foretell.nn.layer import Layer
 from foretell.nn.lstm import LSTMConfig
 from foretell.types import Hidden, Inputs, State, where_rows
 
+StackName = Literal["plain", "residual", "dense", "summed"]
+READS: dict[Direction, frozenset[str]] = {
+    "forward": frozenset({"causal", "state", "lengths"}),
+    "reverse": frozenset({"lengths"}),
+    "both": frozenset({"bidirectional", "lengths"}),
+}
+
 
 class DropoutConfig(Config):
-    """How much is dropped, and where."""
+    """How much is dropped, and where; inside the layers, beside recurrent weights, see `cell.dropout`."""
 
     embedding: Rate = 0.0
     """whole words of the embedding"""
@@ -34,6 +43,8 @@ class DropoutConfig(Config):
     """what leaves the last layer"""
     weight: Rate = 0.0
     """hidden-to-hidden weights (DropConnect), drawn once a window; all weights of a QRNN"""
+    layer: Rate = 0.0
+    """what a whole layer adds, for a row and window; in stacks whose layers are added up (arXiv:1603.09382)"""
     locked: bool = True
     """one mask for all time steps of a row; false: every element for itself"""
 
@@ -46,46 +57,86 @@ class RecurrentConfig(Config):
     """which recurrent layer"""
     embedding: Size = 400
     """width of the word vectors"""
-    hidden: Size = 1150
-    """width of the layers"""
+    hidden: Size | tuple[Size, ...] = 1150
+    """width of the layers, in each direction; or a list, one for each"""
     layers: Size = 3
     output: Size | None = None
     """width of the last layer; absent: `hidden`"""
+    stack: StackName = "plain"
+    """plain: a layer reads the one before; residual: and is added to it; dense: reads all before it, and the embedding;
+    summed: as plain, and the output is the sum of all layers"""
+    direction: Direction = "forward"
+    """reverse and both read whole sequences: they carry no state and predict no next token"""
     dropout: DropoutConfig = DropoutConfig()
     init_range: float | None = None
     """layers start uniform in +- this; absent: 1 / sqrt(width), in a QRNN of what its gates read"""
     embedding_range: float = 0.1
     """word vectors start uniform in +- this"""
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if isinstance(self.hidden, tuple) and len(self.hidden) != self.layers:
+            raise ValueError(f"hidden names {len(self.hidden)} widths for {self.layers} layers; name one for each")
+        if isinstance(self.hidden, tuple) and self.output is not None:
+            raise ValueError(f"hidden names all widths; leave output = {self.output} out, or make it the last of them")
+        if self.dropout.layer > 0 and self.stack not in ("residual", "summed"):
+            raise ValueError(f'dropout.layer needs stack = "residual" or "summed": "{self.stack}" cannot skip a layer')
+        return self
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of the layers, first to last."""
+        if isinstance(self.hidden, tuple):
+            return self.hidden
+        return (self.hidden,) * (self.layers - 1) + (self.output or self.hidden,)
+
     def build(self, vocabulary: int) -> Recurrent:
         """The model for a vocabulary of that many tokens."""
         return Recurrent(self, vocabulary)
+
+    def block(self, inputs: int, hidden: int) -> Layer | Reverse | BothWays:
+        """One layer of the stack."""
+        cells = [
+            cast(Layer, self.cell.build(inputs, hidden, self.dropout.weight, self.init_range))
+            for _ in range(2 if self.direction == "both" else 1)
+        ]
+        if self.direction == "forward":
+            return cells[0]
+        return Reverse(cells[0]) if self.direction == "reverse" else BothWays(cells[0], cells[1])
 
 
 class Recurrent(Backbone):
     """Embedding and recurrent layers; the state is one tuple of [B, H] tensors a layer."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({"causal", "state", "lengths"})
-
     def __init__(self, config: RecurrentConfig, vocabulary: int):
         super().__init__()
-        self.dropout = config.dropout
+        self.dropout, self.stack = config.dropout, config.stack
+        self.reads = READS[config.direction]
         self.embedding = TokenEmbedding(
             vocabulary, config.embedding, dropout=config.dropout.embedding, init_range=config.embedding_range
         )
-        self.dim = config.output or config.hidden
-        widths = [config.embedding] + [config.hidden] * (config.layers - 1) + [self.dim]
-        self.blocks = nn.ModuleList(
-            config.cell.build(inputs, hidden, config.dropout.weight, config.init_range)
-            for inputs, hidden in pairwise(widths)
-        )
+        self.blocks = nn.ModuleList()
+        inputs = config.embedding
+        for width in config.widths:
+            block = config.block(inputs, width)
+            self.blocks.append(block)
+            inputs = block.output + (inputs if self.stack == "dense" else 0)
+        outputs = [cast(int, block.output) for block in self.blocks]
+        if self.stack in ("residual", "summed") and len(set(outputs)) > 1:
+            raise ConfigError(
+                f'model.stack = "{self.stack}" adds layers up, so all have to be as wide, but they are '
+                f"{', '.join(map(str, outputs))}; set model.hidden to one width and leave model.output out"
+            )
+        self.dim = outputs[-1]
 
     def initial_state(self, rows: int) -> State:
-        """One tuple of [B, H] tensors a layer."""
+        """One tuple of [B, H] tensors a layer; None where whole sequences are read."""
+        if "state" not in self.reads:
+            return None
         return tuple(cast(Layer, block).initial(rows) for block in self.blocks)
 
     def forward(self, inputs: Inputs, state: State) -> Hidden:
-        """See `Backbone.forward`."""
+        """See `Backbone.forward`. `layers` are what the output would be if the stack ended there."""
         rows = len(inputs.tokens)
         if state is None:
             state = self.initial_state(rows)
@@ -93,12 +144,27 @@ class Recurrent(Backbone):
             state = where_rows(inputs.fresh, self.initial_state(rows), state)
         drop, locked = self.dropout, self.dropout.locked
         x = dropout(self.embedding(inputs.tokens), drop.input, self.training, locked)  # [B, T, E]
-        layers, states = [], []
-        for i, (block, carried) in enumerate(zip(self.blocks, state, strict=True)):
-            if i > 0:
-                x = dropout(x, drop.between, self.training, locked)
-            x, after = block(x, carried, inputs.lengths)  # [B, T, H]
-            layers.append(x)
-            states.append(after)
-        dropped = dropout(x, drop.output, self.training, locked)
-        return Hidden(last=x, dropped=dropped, layers=tuple(layers), state=tuple(states))
+        total, layers, states = x, list[Tensor](), []
+        for i, block in enumerate(self.blocks):
+            if state is None:
+                made = block(x, inputs.lengths)  # [B, T, H]
+            else:
+                made, after = block(x, state[i], inputs.lengths)
+                states.append(after)
+            total = made if i == 0 or self.stack in ("plain", "dense") else total + self.maybe(made)
+            layers.append(total)
+            x = self.onwards(x, made, total) if i + 1 < len(self.blocks) else x
+        dropped = dropout(total, drop.output, self.training, locked)
+        return Hidden(last=total, dropped=dropped, layers=tuple(layers), state=tuple(states) or None)
+
+    def onwards(self, x: Tensor, made: Tensor, total: Tensor) -> Tensor:
+        """What the next layer reads: of a layer's inputs, what it made of them, and that with what was there before."""
+        given = total if self.stack == "residual" else made
+        given = dropout(given, self.dropout.between, self.training, self.dropout.locked)
+        return torch.cat([x, given], dim=-1) if self.stack == "dense" else given
+
+    def maybe(self, made: Tensor) -> Tensor:
+        """What a layer adds [B, T, H]: in training nothing for some rows, and more for the others."""
+        if not self.training or self.dropout.layer == 0:
+            return made
+        return made * keep_mask(made, (len(made), 1, 1), self.dropout.layer)

@@ -11,7 +11,7 @@ side (`data.streams.OverlappingConfig`) agree.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -86,7 +86,7 @@ class Transformer(Backbone):
     state, and leaves none.
     """
 
-    reads: ClassVar[frozenset[str]] = frozenset({"causal", "state", "lengths"})
+    reads = frozenset({"causal", "state", "lengths"})
     context: int
     overlap: int
 

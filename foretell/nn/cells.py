@@ -6,6 +6,7 @@ from typing import Annotated
 
 from foretell.config import Tagged
 from foretell.nn.lstm import GRUConfig, LSTMConfig, RNNConfig
+from foretell.nn.mlstm import MLSTMConfig
 from foretell.nn.qrnn import QRNNConfig
 
-CellChoice = Annotated[LSTMConfig | GRUConfig | RNNConfig | QRNNConfig, Tagged()]
+CellChoice = Annotated[LSTMConfig | GRUConfig | RNNConfig | MLSTMConfig | QRNNConfig, Tagged()]

@@ -37,14 +37,17 @@ def dropout(inputs: Tensor, rate: float, training: bool, locked: bool) -> Tensor
     return inputs * keep_mask(inputs, (rows, 1 if locked else steps, width), rate)
 
 
-def weight_drop(weight: Tensor, rate: float, training: bool) -> Tensor:
-    """DropConnect on a recurrent weight: drawn once a call, so once a window, for all rows and time steps.
+def weight_drop(weight: Tensor, rate: float, training: bool, by_rows: bool = False) -> Tensor:
+    """DropConnect on a weight [N, K]: drawn once a call, so once a window, for all rows and time steps of a batch.
+
+    One by one, or `by_rows`: all K that reach an output together.
 
     The raw weight is not changed and gets the gradient; in evaluation it is returned as it is.
     """
     if not training or rate == 0:
         return weight
-    return weight * keep_mask(weight, tuple(weight.shape), rate)
+    shape = (len(weight), 1) if by_rows else tuple(weight.shape)
+    return weight * keep_mask(weight, shape, rate)
 
 
 def word_dropout(embedded: Tensor, tokens: Tensor, vocabulary: int, rate: float, training: bool) -> Tensor:

@@ -1,129 +1,138 @@
 """RNN, GRU and LSTM layers over the library's fused kernels (oneDNN on CPU, cuDNN on CUDA).
 
 Large LSTMs have a kernel of our own on a CPU (`kernels.lstm`). Gate order is PyTorch's and cuDNN's: LSTM i, f, g, o;
-GRU r, z, n (Hochreiter and Schmidhuber 1997; Gers et al. 2000; Cho et al. 2014, arXiv:1406.1078, in the variant of
-cuDNN that resets after the recurrent product).
+GRU r, z, n (Hochreiter and Schmidhuber 1997; Gers et al. 2000; Cho et al. 2014, arXiv:1406.1078). Layer normalisation
+is that of Ba et al. 2016 (arXiv:1607.06450), the projection that of Sak et al. 2014 (arXiv:1402.1128).
 """
 
 from __future__ import annotations
 
-import math
-from typing import ClassVar, Literal
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foretell.config import Config
+from foretell.config import Size
 from foretell.kernels import lstm as kernels
-from foretell.nn.dropout import weight_drop
-from foretell.nn.layer import Layer, LayerState
+from foretell.nn.gated import CellConfig, GatedLayer, MemoryDropoutConfig, StepDropoutConfig, lowered
+from foretell.nn.layer import LayerState
 
 
-class FusedLayer(Layer):
-    """A layer around a kernel, which sees (possibly dropped) weights as plain tensors.
-
-    Parameters: weight_ih [gates * H, I], weight_hh [gates * H, H], bias_ih and bias_hh [gates * H].
-    """
-
-    gates: ClassVar[int]
-    states: ClassVar[int] = 1
-
-    def __init__(
-        self,
-        inputs: int,
-        hidden: int,
-        *,
-        weight_dropout: float = 0.0,
-        init_range: float | None = None,
-        learned_state: bool = False,
-    ):
-        super().__init__(inputs, hidden)
-        self.weight_dropout = weight_dropout
-        rows = self.gates * hidden
-        self.weight_ih = nn.Parameter(torch.empty(rows, inputs))
-        self.weight_hh = nn.Parameter(torch.empty(rows, hidden))
-        self.bias_ih = nn.Parameter(torch.empty(rows))
-        self.bias_hh = nn.Parameter(torch.empty(rows))
-        self.start = nn.Parameter(torch.zeros(self.states, hidden)) if learned_state else None
-        bound = 1 / math.sqrt(hidden) if init_range is None else init_range
-        for weight in (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh):
-            nn.init.uniform_(weight, -bound, bound)
-
-    def initial(self, rows: int) -> LayerState:
-        """The state before the first word: zeros, or the learned one; `states` tensors of [B, H]."""
-        if self.start is None:
-            zeros = self.weight_hh.new_zeros(rows, self.output)
-            return (zeros,) * self.states
-        return tuple(self.start[i].expand(rows, -1) for i in range(self.states))
+class FusedLayer(GatedLayer):
+    """A layer around a kernel of the library."""
 
     def drawn(self) -> list[Tensor]:
-        """See `Layer.drawn`; views of one buffer on CUDA."""
-        weight_hh = weight_drop(self.weight_hh, self.weight_dropout, self.training)
-        weights = lowered(self.weight_ih, weight_hh, self.bias_ih, self.bias_hh)
-        return packed(weights) if weight_hh.device.type == "cuda" else weights
-
-    def window(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
-        """See `Layer.window`."""
-        inputs, *parts = lowered(inputs, *state)
-        outputs, last = self.kernel(inputs, tuple(part[None] for part in parts), weights)
-        return outputs, tuple(part[0] for part in last)
-
-    def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
-        """The library call: inputs [B, T, I], state of [1, B, H] -> outputs [B, T, H], state of [1, B, H]."""
-        raise NotImplementedError
+        """See `GatedLayer.drawn`; views of one buffer on CUDA."""
+        weights = super().drawn()
+        return packed(weights) if weights[0].device.type == "cuda" and not self.stepwise else weights
 
 
 class RNN(FusedLayer):
     """The simple recurrent network of Elman 1990, with tanh."""
 
-    gates = 1
+    gates, groups = 1, (1,)
 
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
-        """See `FusedLayer.kernel`."""
-        outputs, h = torch.rnn_tanh(inputs, state[0], weights, True, 1, 0.0, self.training, False, True)
-        return outputs, (h,)
+        """See `GatedLayer.kernel`."""
+        inputs, h = lowered(inputs, *state)
+        outputs, h = torch.rnn_tanh(inputs, h[None], weights, True, 1, 0.0, self.training, False, True)
+        return outputs, (h[0],)
 
 
 class GRU(FusedLayer):
-    """Gated recurrent unit."""
+    """Gated recurrent unit; the reset gate acts after the recurrent product, with a bias of its own, or before it."""
 
-    gates = 3
+    gates, groups = 3, (2, 1)
+
+    def __init__(self, inputs: int, hidden: int, *, reset: Literal["after", "before"] = "after", **settings: Any):
+        super().__init__(inputs, hidden, **settings)
+        self.reset = reset
+
+    @property
+    def stepwise(self) -> bool:
+        """See `GatedLayer.stepwise`."""
+        return super().stepwise or self.reset == "before"
 
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
-        """See `FusedLayer.kernel`."""
-        outputs, h = torch.gru(inputs, state[0], weights, True, 1, 0.0, self.training, False, True)
-        return outputs, (h,)
+        """See `GatedLayer.kernel`."""
+        inputs, h = lowered(inputs, *state)
+        outputs, h = torch.gru(inputs, h[None], weights, True, 1, 0.0, self.training, False, True)
+        return outputs, (h[0],)
+
+    def for_steps(self, weights: list[Tensor]) -> list[Tensor]:
+        """Weights and biases of the two gates, then of the candidate."""
+        sizes = [2 * self.hidden, self.hidden]
+        return [*weights[1].split(sizes), *weights[3].split(sizes)]
+
+    def step(
+        self, x: tuple[Tensor, ...], fed: Tensor, state: LayerState, weights: list[Tensor], update: Tensor | float
+    ) -> LayerState:
+        """See `GatedLayer.step`."""
+        of_gates, of_candidate, gates_shift, candidate_shift = weights
+        gates_norm, candidate_norm = self.norm_hh
+        r, z = (x[0] + gates_norm(F.linear(fed, of_gates)) + gates_shift).sigmoid().chunk(2, 1)  # [B, H] each
+        if self.reset == "before":
+            recurrent = candidate_norm(F.linear(r * fed, of_candidate)) + candidate_shift
+        else:
+            recurrent = r * (candidate_norm(F.linear(fed, of_candidate)) + candidate_shift)
+        return ((1 - z) * (update * torch.tanh(x[1] + recurrent)) + z * state[0],)
 
 
 class LSTM(FusedLayer):
-    """Long short-term memory with forget gates."""
+    """Long short-term memory with forget gates; the output may be projected to another width.
 
-    gates, states = 4, 2
+    Further parameters: weight_hr [output, H] with a projection; gain and shift of the cell with layer normalisation.
+    """
+
+    gates, groups = 4, (4,)
+
+    def __init__(self, inputs: int, hidden: int, *, projection: int | None = None, **settings: Any):
+        super().__init__(inputs, hidden, output=projection, **settings)
+        self.weight_hr = self.uniform(projection, hidden) if projection else None
+        self.norm_cell = nn.LayerNorm(hidden) if self.layer_norm else nn.Identity()
+
+    def widths(self) -> tuple[int, ...]:
+        """See `GatedLayer.widths`."""
+        return self.output, self.hidden
+
+    @property
+    def stepwise(self) -> bool:
+        """See `GatedLayer.stepwise`; oneDNN knows no projection, and warns each time that it is asked for one."""
+        return super().stepwise or (self.weight_hr is not None and self.weight_hr.device.type != "cuda")
+
+    def biases(self) -> list[Tensor]:
+        """See `GatedLayer.biases`; the projection goes with them, as the library has it."""
+        return super().biases() + ([] if self.weight_hr is None else [self.weight_hr])
 
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
-        """See `FusedLayer.kernel`; large layers on a CPU take our own."""
+        """See `GatedLayer.kernel`; large layers on a CPU take our own."""
+        inputs, h, c = lowered(inputs, *state)
         steps_first = inputs.transpose(0, 1)  # [T, B, I]; outputs go to the next layer laid out like this
-        if kernels.is_faster(steps_first, weights[1]):
+        if self.weight_hr is None and kernels.is_faster(steps_first, weights[1]):
             weight_ih, weight_hh, bias_ih, bias_hh = weights
-            made, h, c = kernels.lstm(steps_first, state[0][0], state[1][0], weight_ih, weight_hh, bias_ih + bias_hh)
-            return made.transpose(0, 1), (h[None], c[None])
-        outputs, h, c = torch.lstm(inputs, state, weights, True, 1, 0.0, self.training, False, True)
-        return outputs, (h, c)
+            made, h, c = kernels.lstm(steps_first, h, c, weight_ih, weight_hh, bias_ih + bias_hh)
+            return made.transpose(0, 1), (h, c)
+        given = h[None], c[None]
+        outputs, h, c = torch.lstm(inputs, given, weights, True, 1, 0.0, self.training, False, True)
+        return outputs, (h[0], c[0])
+
+    def step(
+        self, x: tuple[Tensor, ...], fed: Tensor, state: LayerState, weights: list[Tensor], update: Tensor | float
+    ) -> LayerState:
+        """See `GatedLayer.step`."""
+        _, weight_hh, _, shift, *projection = weights
+        i, f, g, o = (x[0] + self.norm_hh[0](F.linear(fed, weight_hh)) + shift).chunk(4, 1)  # [B, H] each
+        c = f.sigmoid() * state[1] + i.sigmoid() * (update * g.tanh())
+        h = o.sigmoid() * torch.tanh(self.norm_cell(c))
+        return F.linear(h, projection[0]) if projection else h, c
 
     def set_forget_bias(self, value: float) -> None:
         """Start with gates that remember: of the two biases that are added, one carries it all."""
-        forget = slice(self.output, 2 * self.output)
+        forget = slice(self.hidden, 2 * self.hidden)
         with torch.no_grad():
             self.bias_ih[forget] = value
             self.bias_hh[forget] = 0
-
-
-def lowered(*tensors: Tensor) -> list[Tensor]:
-    """The tensors in autocast's precision where it is on: it does not know the fused kernels."""
-    device = tensors[0].device.type
-    if not torch.is_autocast_enabled(device):
-        return list(tensors)
-    return [tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors]
 
 
 def packed(weights: list[Tensor]) -> list[Tensor]:
@@ -133,59 +142,51 @@ def packed(weights: list[Tensor]) -> list[Tensor]:
     return [piece.view_as(weight) for piece, weight in zip(pieces, weights, strict=True)]
 
 
-class _CellConfig(Config):
-    learned_state: bool = False
-    """learn the state before the first word instead of starting from zeros"""
-
-
-class RNNConfig(_CellConfig):
+class RNNConfig(CellConfig):
     """Simple recurrent network (Elman)."""
 
     kind: Literal["rnn"] = "rnn"
 
     def build(self, inputs: int, hidden: int, weight_dropout: float, init_range: float | None) -> RNN:
         """A layer from width `inputs` to width `hidden`."""
-        return RNN(
-            inputs,
-            hidden,
-            weight_dropout=weight_dropout,
-            init_range=init_range,
-            learned_state=self.learned_state,
-        )
+        return RNN(inputs, hidden, **self.shared(weight_dropout, init_range))
 
 
-class GRUConfig(_CellConfig):
+class GRUConfig(CellConfig):
     """Gated recurrent unit."""
 
     kind: Literal["gru"] = "gru"
+    reset: Literal["after", "before"] = "after"
+    """the reset gate acts on the recurrent product and a bias of its own (cuDNN), or on the state before it (Cho et al.
+    2014), which takes steps written out"""
+    layer_norm: bool = False
+    """normalise what reaches the gates (Ba et al. 2016); takes steps written out, which are slower"""
+    dropout: StepDropoutConfig = StepDropoutConfig()
+    """what is dropped inside the layer"""
 
     def build(self, inputs: int, hidden: int, weight_dropout: float, init_range: float | None) -> GRU:
         """A layer from width `inputs` to width `hidden`."""
-        return GRU(
-            inputs,
-            hidden,
-            weight_dropout=weight_dropout,
-            init_range=init_range,
-            learned_state=self.learned_state,
-        )
+        settings = self.shared(weight_dropout, init_range)
+        return GRU(inputs, hidden, reset=self.reset, layer_norm=self.layer_norm, **settings)
 
 
-class LSTMConfig(_CellConfig):
+class LSTMConfig(CellConfig):
     """Long short-term memory."""
 
     kind: Literal["lstm"] = "lstm"
     forget_bias: float | None = None
     """start value of the forget gate's bias; absent: uniform like the other biases"""
+    projection: Size | None = None
+    """width the output is projected to (Sak et al. 2014); absent: it is not"""
+    layer_norm: bool = False
+    """normalise what reaches the gates, and the cell (Ba et al. 2016); takes steps written out, which are slower"""
+    dropout: MemoryDropoutConfig = MemoryDropoutConfig()
+    """what is dropped inside the layer"""
 
     def build(self, inputs: int, hidden: int, weight_dropout: float, init_range: float | None) -> LSTM:
-        """A layer from width `inputs` to width `hidden`."""
-        layer = LSTM(
-            inputs,
-            hidden,
-            weight_dropout=weight_dropout,
-            init_range=init_range,
-            learned_state=self.learned_state,
-        )
+        """A layer from width `inputs` with `hidden` cells."""
+        settings = self.shared(weight_dropout, init_range)
+        layer = LSTM(inputs, hidden, projection=self.projection, layer_norm=self.layer_norm, **settings)
         if self.forget_bias is not None:
             layer.set_forget_bias(self.forget_bias)
         return layer

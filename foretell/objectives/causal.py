@@ -15,7 +15,7 @@ from foretell.config import Config
 from foretell.models.backbone import Backbone
 from foretell.nn.heads import Head
 from foretell.objectives.objective import Objective
-from foretell.objectives.penalties import Penalty, PenaltyChoice
+from foretell.objectives.penalties import PenaltyChoice
 from foretell.types import IGNORED, Batch, State, Step, Term
 
 
@@ -35,10 +35,6 @@ class Causal(Objective):
     """Sum of -log p(target) over the targets; term "loss"."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"causal"})
-
-    def __init__(self, backbone: Backbone, head: Head, penalties: tuple[Penalty, ...] = ()):
-        super().__init__(backbone, head)
-        self.penalties = penalties
 
     def forward(self, batch: Batch, state: State) -> Step:
         """See `Objective.forward`."""

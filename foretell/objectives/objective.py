@@ -6,11 +6,12 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from foretell.config import ConfigError
 from foretell.models.backbone import Backbone
 from foretell.nn.heads import Head
+from foretell.objectives.penalties import Penalty
 from foretell.types import Batch, State, Step
 
 
@@ -22,7 +23,7 @@ class Objective(nn.Module):
 
     needs: ClassVar[frozenset[str]]
 
-    def __init__(self, backbone: Backbone, head: Head):
+    def __init__(self, backbone: Backbone, head: Head, penalties: tuple[Penalty, ...] = ()):
         super().__init__()
         missing = self.needs - backbone.reads
         if missing:
@@ -30,7 +31,7 @@ class Objective(nn.Module):
                 f"objective {type(self).__name__} needs a model that reads {', '.join(sorted(missing))}; "
                 f"{type(backbone).__name__} reads {', '.join(sorted(backbone.reads))}"
             )
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head, self.penalties = backbone, head, penalties
 
     @abstractmethod
     def forward(self, batch: Batch, state: State) -> Step:
@@ -43,3 +44,15 @@ class Objective(nn.Module):
         Added up over micro-batches and ranks before the backward pass, so that accumulation, ragged windows and data
         parallelism average exactly. Called on the host's copy of the batch: it costs no device synchronisation.
         """
+
+    def penalty_tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint has to keep of the penalties, as `number.name`."""
+        penalties = enumerate(self.penalties)
+        return {f"{number}.{name}": kept for number, penalty in penalties for name, kept in penalty.tensors().items()}
+
+    def load_penalties(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `penalty_tensors`; onto the device of the parameters."""
+        device = next(self.parameters()).device
+        for number, penalty in enumerate(self.penalties):
+            mine = {name: tensor for name, tensor in tensors.items() if name.startswith(f"{number}.")}
+            penalty.load({name.partition(".")[2]: tensor.to(device) for name, tensor in mine.items()})

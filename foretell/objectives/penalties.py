@@ -1,12 +1,13 @@
 """Regularisers on hidden vectors and parameters; they steer training and enter no reported loss.
 
 Activation and temporal regularisation: Merity, McCann and Socher 2017 (arXiv:1708.01009). As in the authors' code,
-both are means of squares (the paper writes norms).
+both are means of squares (the paper writes norms). L2-SP: Li, Grandvalet and Davoine 2018 (arXiv:1802.01483).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -22,6 +23,15 @@ class Penalty(ABC):
     @abstractmethod
     def __call__(self, model: nn.Module, hidden: Hidden) -> Tensor:
         """[] already weighted."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint has to keep of it, by names of its own."""
+        return {}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `tensors`."""
+        if tensors:
+            raise ValueError(f"{type(self).__name__} keeps nothing")
 
 
 class ActivationPenaltyConfig(Config):
@@ -71,4 +81,39 @@ class TemporalPenalty(Penalty):
         return self.weight * change.float().square().mean()
 
 
-PenaltyChoice = Annotated[ActivationPenaltyConfig | TemporalPenaltyConfig, Tagged()]
+class StartPenaltyConfig(Config):
+    """L2 to the start (L2-SP): keeps weights near those that the stage began with; for going on from a run (`init`)."""
+
+    kind: Literal["l2-sp"] = "l2-sp"
+    weight: float = 0.01
+
+    def build(self) -> StartPenalty:
+        """The penalty."""
+        return StartPenalty(self.weight)
+
+
+class StartPenalty(Penalty):
+    """weight / 2 * |w - w_0|^2 over all trained parameters, with w_0 as they were at the first call."""
+
+    def __init__(self, weight: float):
+        self.weight = weight
+        self.start: dict[str, Tensor] = {}
+
+    def __call__(self, model: nn.Module, hidden: Hidden) -> Tensor:
+        """[]"""
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if not self.start:
+            self.start = {name: p.detach().clone() for name, p in trained.items()}
+        distances = [(p - self.start[name]).square().sum() for name, p in trained.items()]
+        return self.weight / 2 * torch.stack(distances).sum()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See `Penalty.tensors`."""
+        return self.start
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """See `Penalty.load`."""
+        self.start = dict(tensors)
+
+
+PenaltyChoice = Annotated[ActivationPenaltyConfig | TemporalPenaltyConfig | StartPenaltyConfig, Tagged()]

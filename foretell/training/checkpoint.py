@@ -2,7 +2,7 @@
 
     checkpoints/step-00000120/    model.safetensors      weights as trained
                                   averaged.safetensors   their mean, once averaging has begun
-                                  optimizer.safetensors  carried.safetensors
+                                  optimizer.safetensors  carried.safetensors  penalties.safetensors
                                   record.json            where training stands, and a SHA-256 of each file above
     checkpoints/best.json, last.json    which of them, and whether its raw or averaged weights are meant
 

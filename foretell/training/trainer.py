@@ -429,6 +429,7 @@ class Trainer:
                 "model": weights(stage.objective),
                 "averaged": dict(zip(names, stage.averager.means, strict=False)),
                 "optimizer": optimizer_tensors(stage.optimizer),
+                "penalties": stage.objective.penalty_tensors(),
                 "carried": checkpoint.flatten(self.state),
             },
             {
@@ -454,6 +455,7 @@ class Trainer:
         stage, record = self.stage, saved.record()
         if "model" in parts:
             load_weights(stage.objective, saved.tensors("model"))
+            stage.objective.load_penalties(saved.tensors("penalties"))
         if "optimizer" in parts:
             load_optimizer(stage.optimizer, saved.tensors("optimizer"))
             if self.scaler is not None and record.get("scaler"):

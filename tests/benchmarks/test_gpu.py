@@ -32,7 +32,7 @@ def test_it_runs_in_miniature(
         script.main()
     assert ended.value.code == 0, capsys.readouterr().out
     result = json.loads(out.read_text())
-    assert len(result["checks"]) == 2 * (8 + 3 + 8)
+    assert len(result["checks"]) == 2 * (9 + 3 + 9)
     assert {item["work"] for item in result["speeds"]} == {work.name for work in script.WORK}
     assert all(item["milliseconds"] > 0 for item in [*result["speeds"], *result["scans"]])
     assert {item["side"] for item in result["scans"]} == {"scan", "nn.LSTM"}

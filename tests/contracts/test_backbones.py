@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders import assert_same, leaves, members, name_of, small_models
+from builders import arrangements, assert_same, leaves, members, name_of, small_models
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from foretell.models.choice import BackboneChoice
 from foretell.types import Hidden, Inputs, select_rows
 
 VOCABULARY, ROWS, STEPS = 11, 5, 7
-MODELS = list(small_models(BackboneChoice))
+MODELS = [*small_models(BackboneChoice), *arrangements()]
 every_model = pytest.mark.parametrize("model", MODELS, ids=name_of)
 
 
@@ -111,7 +111,7 @@ def test_fresh_rows_start_anew(model: Config) -> None:
 @pytest.mark.parametrize("goes_on", [False, True], ids=["anew", "goes-on"])
 def test_a_padded_row_is_as_if_alone(model: Config, lengths: tuple[int, ...], goes_on: bool) -> None:
     backbone = build(model)
-    needs(backbone, "lengths", "state")
+    needs(backbone, "lengths", *(["state"] if goes_on else []))
     state = carried(backbone) if goes_on else backbone.initial_state(ROWS)
     tokens = tokens_of()
     together = backbone(Inputs(tokens=tokens, lengths=torch.tensor(lengths)), state)

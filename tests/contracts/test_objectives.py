@@ -26,7 +26,7 @@ from foretell.nn.heads import FullHeadConfig, HeadChoice
 from foretell.objectives.causal import CausalConfig
 from foretell.objectives.choice import ObjectiveChoice
 from foretell.objectives.objective import Objective
-from foretell.objectives.penalties import PenaltyChoice
+from foretell.objectives.penalties import PenaltyChoice, StartPenaltyConfig
 from foretell.recipe import load_recipe
 from foretell.training.trainer import step_seed
 
@@ -139,6 +139,26 @@ def test_penalties_by_hand() -> None:
     assert float(temporal(module, hidden)) == pytest.approx(3 * (4 + 0 + 0 + 9) / 4)
     one = foretell.types.Hidden(last=last[:, :1], dropped=dropped[:, :1])
     assert float(temporal(module, one)) == 0
+
+
+def test_the_penalty_on_the_way_from_the_start_by_hand() -> None:
+    """weight / 2 * |w - w_0|^2 of what is trained, with gradient weight * (w - w_0); w_0 can be kept and loaded."""
+    model = torch.nn.Linear(2, 1)
+    model.bias.requires_grad_(False)
+    start = model.weight.detach().clone()
+    penalty = StartPenaltyConfig(weight=3.0).build()
+    assert penalty(model, None).item() == 0
+    with torch.no_grad():
+        model.weight += torch.tensor([[1.0, -2.0]])
+        model.bias += 5
+    found = penalty(model, None)
+    assert found.item() == pytest.approx(3 / 2 * (1 + 4))
+    found.backward()
+    assert_same(model.weight.grad, 3 * (model.weight.detach() - start), 1e-6)
+    assert_same(penalty.tensors(), {"weight": start})
+    other = StartPenaltyConfig(weight=3.0).build()
+    other.load(penalty.tensors())
+    assert torch.equal(other(model, None), found)
 
 
 def test_penalties_are_not_part_of_the_loss() -> None:

@@ -144,9 +144,9 @@ def test_the_start_is_zero_or_learned(config: type[Config]) -> None:
     assert all(part.shape == (ROWS, HIDDEN) and not part.any() for part in zeros)
     layer = build(config, learned_state=True)
     torch.nn.init.normal_(layer.start)
-    assert layer.start.shape == (len(zeros), HIDDEN)
+    assert layer.start.shape == (len(zeros) * HIDDEN,)
     for i, part in enumerate(layer.initial(ROWS)):
-        assert_same(part, layer.start[i].expand(ROWS, HIDDEN))
+        assert_same(part, layer.start.view(len(zeros), HIDDEN)[i].expand(ROWS, HIDDEN))
     x, _ = example(layer)
     outputs, _ = layer(x, layer.initial(ROWS))
     expected, _ = loop(layer, config.kind_name(), x, layer.initial(ROWS))

@@ -169,6 +169,28 @@ def test_with_every_optimizer(
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
+def test_with_a_penalty_on_the_way_from_the_start(
+    whole: Path, corpus: dict[str, str], tmp_path: Path, signal_at: Callable[..., None]
+) -> None:
+    """The weights it began with outlive the process: of a run that went on from another, and of its second stage."""
+    changes = {"init": str(whole), "objective__penalties": [{"kind": "temporal"}, {"kind": "l2-sp", "weight": 0.3}]}
+    recipe = averaging(corpus, stages=STAGES, **changes)
+    foretell.train(recipe, tmp_path / "whole", quiet=True)
+    for step in (6, 15, 20):
+        out = tmp_path / f"{step}"
+        signal_at(step)
+        with pytest.raises(foretell.Interrupted):
+            foretell.train(recipe, out, quiet=True)
+        foretell.train(recipe, out, resume=True, quiet=True)
+        assert outcome(out) == outcome(tmp_path / "whole"), step
+    begun = checkpoint.pointed(Run(whole), "best")[0].result()
+    early = foretell.train(averaging(corpus, limit="4steps", **changes), tmp_path / "early", quiet=True)
+    kept = early.checkpoint.tensors("penalties")
+    assert {name.partition(".")[2]: tensor.tolist() for name, tensor in kept.items()} == {
+        name: tensor.tolist() for name, tensor in begun.items()
+    }
+
+
 # --- damage ---------------------------------------------------------------------------------------
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from foretell.tools.workloads.awd_lstm import AWD_LSTM_STEP
 from foretell.tools.workloads.floors import FLOORS
+from foretell.tools.workloads.mlstm import MLSTM_STEPS
 from foretell.tools.workloads.ngram import NGRAM
 from foretell.tools.workloads.preparing import PREPARE
 from foretell.tools.workloads.qrnn import QRNN_LAYERS, SCAN
 from foretell.tools.workloads.shakespeare import SHAKESPEARE
 
 WORKLOADS = {
-    workload.name: workload for workload in (FLOORS, AWD_LSTM_STEP, *QRNN_LAYERS, SCAN, PREPARE, NGRAM, SHAKESPEARE)
+    workload.name: workload
+    for workload in (FLOORS, AWD_LSTM_STEP, *QRNN_LAYERS, SCAN, *MLSTM_STEPS, PREPARE, NGRAM, SHAKESPEARE)
 }
