@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from foretell.nn.embedding import TokenEmbedding
+from foretell.nn.embedding import Embedding
 from foretell.types import Hidden, Inputs, State
 
 
@@ -22,7 +22,7 @@ class Backbone(nn.Module):
     reads: ClassVar[frozenset[str]]
     dim: int
     """width of `Hidden.last`"""
-    embedding: TokenEmbedding
+    embedding: Embedding
     blocks: nn.ModuleList
     """layers from input to output: what FSDP wraps, unfreezing thaws, layer-wise rates scale, layer mixing mixes"""
     context: int | None = None

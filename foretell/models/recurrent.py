@@ -15,9 +15,10 @@ from foretell.config import Config, Rate, Size
 from foretell.models.backbone import Backbone
 from foretell.nn.cells import CellChoice
 from foretell.nn.dropout import dropout
-from foretell.nn.embedding import TokenEmbedding
+from foretell.nn.embedding import EmbeddingChoice, TableConfig
 from foretell.nn.layer import Layer
 from foretell.nn.lstm import LSTMConfig
+from foretell.nn.vocabulary import Counts
 from foretell.types import Hidden, Inputs, State, where_rows
 
 
@@ -46,6 +47,8 @@ class RecurrentConfig(Config):
     """which recurrent layer"""
     embedding: Size = 400
     """width of the word vectors"""
+    words: EmbeddingChoice = TableConfig()
+    """one vector of that width for each token, or narrower ones for rarer tokens"""
     hidden: Size = 1150
     """width of the layers"""
     layers: Size = 3
@@ -57,9 +60,9 @@ class RecurrentConfig(Config):
     embedding_range: float = 0.1
     """word vectors start uniform in +- this"""
 
-    def build(self, vocabulary: int) -> Recurrent:
-        """The model for a vocabulary of that many tokens."""
-        return Recurrent(self, vocabulary)
+    def build(self, vocabulary: int, counts: Counts | None = None) -> Recurrent:
+        """The model for a vocabulary of that many tokens that occur so often."""
+        return Recurrent(self, vocabulary, counts)
 
 
 class Recurrent(Backbone):
@@ -67,11 +70,11 @@ class Recurrent(Backbone):
 
     reads: ClassVar[frozenset[str]] = frozenset({"causal", "state", "lengths"})
 
-    def __init__(self, config: RecurrentConfig, vocabulary: int):
+    def __init__(self, config: RecurrentConfig, vocabulary: int, counts: Counts | None = None):
         super().__init__()
         self.dropout = config.dropout
-        self.embedding = TokenEmbedding(
-            vocabulary, config.embedding, dropout=config.dropout.embedding, init_range=config.embedding_range
+        self.embedding = config.words.build(
+            vocabulary, config.embedding, counts, dropout=config.dropout.embedding, init_range=config.embedding_range
         )
         self.dim = config.output or config.hidden
         widths = [config.embedding] + [config.hidden] * (config.layers - 1) + [self.dim]
