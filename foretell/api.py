@@ -18,6 +18,7 @@ from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.store import Split, Store, load_counts, prepare, prepared, save_counts
 from foretell.data.streams import DocumentsConfig, LinesConfig, OverlappingConfig, StreamsConfig, Windows
+from foretell.evaluate.beam import Beam, Written, search_on
 from foretell.evaluate.generate import Sampling, write_on
 from foretell.evaluate.lines import Scored, score_texts
 from foretell.evaluate.scoring import (
@@ -461,6 +462,10 @@ class Trained:
     def generate(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> str:
         """Text that follows the prompt; see `stream`."""
         return "".join(self.stream(prompt, tokens, **sampling))
+
+    def search(self, prompt: str = "", tokens: int = 200, **beam: Any) -> list[Written]:
+        """The most probable texts that follow, up to a boundary; see `Beam` for width, best, length_penalty."""
+        return search_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, Beam(**beam), self.device)
 
     @torch.no_grad()
     def features(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -16,6 +16,7 @@ import foretell
 from foretell import config
 from foretell.config import Amount, Config, union_members
 from foretell.nn.cells import CellChoice
+from foretell.nn.embedding import AdaptiveEmbeddingConfig
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.optim.decays import ConstantConfig
@@ -42,8 +43,10 @@ def small(member: type[Config], **settings: Any) -> Config:
 
 
 def small_models(choice: Any, **settings: Any) -> Iterator[Config]:
-    """Every kind of model, and where a model has cells, with every kind of cell."""
+    """Every kind of model, also with adaptive word vectors, and where a model has cells, with every kind of cell."""
     for member in members(choice):
+        if "words" in member.model_fields:
+            yield small(member, words=AdaptiveEmbeddingConfig(cutoffs=(4, 9), divide=2), **settings)
         if "cell" not in member.model_fields:
             yield small(member, **settings)
             continue
@@ -59,8 +62,9 @@ def name_of(value: Any) -> str:
     if not isinstance(value, Config):
         return str(value)
     cell = getattr(value, "cell", None)
+    words = "-adaptive words" if isinstance(getattr(value, "words", None), AdaptiveEmbeddingConfig) else ""
     learned = "-learned" if cell is not None and cell.learned_state else ""
-    return type(value).kind_name() + (f"-{cell.kind}{learned}" if cell is not None else "")
+    return type(value).kind_name() + (f"-{cell.kind}{learned}" if cell is not None else "") + words
 
 
 # --- text -----------------------------------------------------------------------------------------

@@ -66,12 +66,11 @@ def _parts(rows: int, at_once: int) -> list[slice]:
     return [slice(start, start + at_once) for start in range(0, rows, at_once)]
 
 
-def _scores(ctx: Any, part: slice) -> Tensor:
-    """[n, S] what stands for the other words of some rows, in fp32 or wider; minus infinity for their own target"""
-    hidden, of_samples, _, offset, _, _, _, at, hit = ctx.saved_tensors
-    scores = (hidden[part] @ of_samples.t()).to(offset.dtype).add_(offset)
-    own = torch.where(hit[part], -torch.inf, 0.0).to(scores.dtype)
-    found: Tensor = scores.scatter_add_(1, at[part, None], own[:, None])
+def _others(hidden: Tensor, of_samples: Tensor, offset: Tensor, at: Tensor, hit: Tensor) -> Tensor:
+    """[n, S] what stands for the other words of some rows, in fp32 or wider; minus infinity for their own target."""
+    scores = (hidden @ of_samples.t()).to(offset.dtype).add_(offset)
+    own = torch.where(hit, -torch.inf, 0.0).to(scores.dtype)
+    found: Tensor = scores.scatter_add_(1, at[:, None], own[:, None])
     return found
 
 
@@ -94,29 +93,32 @@ class _SampledCrossEntropy(torch.autograd.Function):
         offset = offset if hidden.dtype == torch.float64 else offset.float()
         own = (hidden * of_targets).sum(1, dtype=offset.dtype)  # [N]
         own = own if bias is None else own + bias[targets]
-        at = torch.searchsorted(sampled, targets).clamp(max=len(sampled) - 1)  # [N] where a target was drawn, if it was
+        at = torch.searchsorted(sampled, targets.contiguous()).clamp(
+            max=len(sampled) - 1
+        )  # [N] where a target was drawn, if it was
         hit = sampled[at] == targets
-        ctx.save_for_backward(hidden, of_samples, of_targets, offset, own, targets, sampled, at, hit)
-        ctx.log_total = torch.cat(
-            [torch.logaddexp(own[part], _scores(ctx, part).logsumexp(1)) for part in _parts(len(hidden), ctx.rows)]
-            or [own]
-        )
-        nll: Tensor = ctx.log_total - own
-        return nll
+        total = [own[:0]]  # [N] logarithm of the denominator, part by part
+        for part in _parts(len(hidden), ctx.rows):
+            others = _others(hidden[part], of_samples, offset, at[part], hit[part])
+            total.append(torch.logaddexp(own[part], others.logsumexp(1)))
+        log_total = torch.cat(total)
+        ctx.save_for_backward(hidden, of_samples, of_targets, offset, own, log_total, targets, sampled, at, hit)
+        return log_total - own
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, of_samples, of_targets, offset, own, targets, sampled, _, _ = ctx.saved_tensors
+        hidden, of_samples, of_targets, offset, own, log_total, targets, sampled, at, hit = ctx.saved_tensors
         weight, bias = ctx.shapes
         scale = upstream[0]  # [N]
-        through = (own - ctx.log_total).exp() - 1  # [N] gradient of the own score
+        through = (own - log_total).exp() - 1  # [N] gradient of the own score
         grad_hidden = through[:, None].to(hidden.dtype) * of_targets
         scaled = (hidden * scale[:, None]).to(hidden.dtype)  # [N, D]
         grad_samples = torch.zeros_like(of_samples, dtype=offset.dtype)
         grad_offset = torch.zeros_like(offset)
         for part in _parts(len(hidden), ctx.rows):
-            grad = _scores(ctx, part).sub_(ctx.log_total[part, None]).exp_()  # [n, S]
+            others = _others(hidden[part], of_samples, offset, at[part], hit[part])
+            grad = others.sub_(log_total[part, None]).exp_()  # [n, S]
             grad_offset.addmv_(grad.t(), scale[part])
             grad = grad.to(hidden.dtype)
             grad_hidden[part].addmm_(grad, of_samples)

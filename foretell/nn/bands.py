@@ -83,7 +83,7 @@ class Bands(ByFrequency):
 
     def divide(self, places: Tensor) -> tuple[Tensor, ...]:
         """places [N] -> for each band the positions 0..N-1 that fall into it."""
-        band = torch.bucketize(places, self.inner, right=True)  # [N]
+        band = torch.bucketize(places.contiguous(), self.inner, right=True)  # [N]
         # note: waits for the device, to know how many there are in each
         sizes = torch.bincount(band, minlength=len(self)).tolist()
         return tuple(band.argsort(stable=True).split(sizes))

@@ -156,7 +156,7 @@ class ClassesHead(Head):
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """See `Head.nll`."""
         places = self.bands.places(targets)
-        of_class = torch.bucketize(places, self.bands.inner, right=True)
+        of_class = torch.bucketize(places.contiguous(), self.bands.inner, right=True)
         nll = linear_cross_entropy(hidden, self.classes.weight, self.classes.bias, of_class, self.chunk)
         weights, biases = self.weight.split(self.bands.sizes), self.bias.split(self.bands.sizes)
         positions = self.bands.divide(places)
