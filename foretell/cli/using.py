@@ -45,10 +45,8 @@ def generate(
         if as_json:
             emit({"prompt": beginning, "beam": beam, "texts": [vars(one) for one in found]}, True, properties)
         else:
-            print_rows(
-                f"{one.score:.4f}\t{beginning}{one.text.rstrip()}" if best > 1 else beginning + one.text
-                for one in found
-            )
+            scores = [f"{one.score:.4f}\t" if best > 1 else "" for one in found]
+            print_rows(score + beginning + one.text.rstrip() for score, one in zip(scores, found, strict=True))
         return
     pieces = model.stream(beginning, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     if as_json:

@@ -7,5 +7,6 @@ from foretell.tools.workloads.floors import FLOORS
 from foretell.tools.workloads.ngram import NGRAM
 from foretell.tools.workloads.preparing import PREPARE
 from foretell.tools.workloads.shakespeare import SHAKESPEARE
+from foretell.tools.workloads.softmax import SOFTMAX
 
-WORKLOADS = {workload.name: workload for workload in (FLOORS, AWD_LSTM_STEP, PREPARE, NGRAM, SHAKESPEARE)}
+WORKLOADS = {workload.name: workload for workload in (FLOORS, AWD_LSTM_STEP, PREPARE, NGRAM, SHAKESPEARE, SOFTMAX)}
