@@ -99,8 +99,8 @@ SOFTMAX = Workload(
     text="output layers over 267,735 words: adaptive, full and sampled, beside torch's adaptive and a linear layer",
     work=(
         f"vocabulary {VOCABULARY:,}, width {WIDTH}, {POSITIONS:,} positions, targets as often as 1 / rank; adaptive: "
-        f"cutoffs {', '.join(f'{cutoff:,}' for cutoff in CUTOFFS)}, tails narrower by 4 each; sampled: {SAMPLES:,} draws; "
-        "forward and backward with all weights' gradients; seconds of both, median of 3; ours is the adaptive head"
+        f"cutoffs {', '.join(f'{cutoff:,}' for cutoff in CUTOFFS)}, tails narrower by 4 each; sampled: {SAMPLES:,} "
+        "draws; forward and backward with all weights' gradients; seconds of both, median of 3; ours is the adaptive head"
     ),
     sides=(
         Side(OURS, adaptive, ("torch",)),
