@@ -100,7 +100,7 @@ SOFTMAX = Workload(
     work=(
         f"vocabulary {VOCABULARY:,}, width {WIDTH}, {POSITIONS:,} positions, targets as often as 1 / rank; adaptive: "
         f"cutoffs {', '.join(f'{cutoff:,}' for cutoff in CUTOFFS)}, tails narrower by 4 each; sampled: {SAMPLES:,} "
-        "draws; forward and backward with all weights' gradients; seconds of both, median of 3; ours is the adaptive head"
+        "draws; forward and backward with all weights' gradients; seconds of both, median of 3; ours: the adaptive head"
     ),
     sides=(
         Side(OURS, adaptive, ("torch",)),
