@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from foretell.api import assemble_stage
 from foretell.kernels.cross_entropy import linear_cross_entropy
 from foretell.kernels.scan import linear_scan, linear_scan_reference
+from foretell.nn.heads import AdaptiveHeadConfig, FullHeadConfig, Head
 from foretell.recipe import Recipe, load_recipe
 from foretell.run import Run, write_json
 from foretell.training.monitor import Monitor
@@ -350,6 +351,57 @@ def speeds(plan: Plan) -> Iterator[Record]:
                     yield record | {"not_measured": str(problem).splitlines()[0][:200]}
 
 
+def output_layers(plan: Plan) -> Iterator[Record]:
+    """Forward and backward of heads over a large vocabulary, beside torch's own."""
+    vocabulary, width, rows, cutoffs = (300, 8, 12, (20, 90)) if plan.tiny else (267_735, 1024, 4096, (20_000, 60_000))
+    adaptive = AdaptiveHeadConfig(cutoffs=cutoffs, bias=False)
+    sides: dict[str, tuple[str, Callable[[], nn.Module]]] = {
+        "ours": ("adaptive softmax", lambda: adaptive.build(width, vocabulary, None)),
+        "torch.nn.AdaptiveLogSoftmaxWithLoss": (
+            "adaptive softmax",
+            lambda: nn.AdaptiveLogSoftmaxWithLoss(width, vocabulary, list(cutoffs), 4.0),
+        ),
+        "ours, full": ("full softmax", lambda: FullHeadConfig().build(width, vocabulary, None)),
+        "torch.nn.Linear": ("full softmax", lambda: nn.Linear(width, vocabulary)),
+    }
+    often = 1 / torch.arange(1, vocabulary + 1, dtype=torch.float64)
+    targets = torch.multinomial(often, rows, replacement=True).to(plan.device)
+    hidden = torch.randn(rows, width, device=plan.device, requires_grad=True)
+    for side, (work, make) in sides.items():
+        for precision in ("fp32", "bf16"):
+            record: Record = {"work": work, "precision": precision, "side": side}
+            if plan.late:
+                yield record | {"not_measured": "no time left"}
+                continue
+            module = make().to(plan.device)
+            if plan.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+
+            def step(module: nn.Module = module, precision: str = precision) -> None:
+                module.zero_grad(set_to_none=True)
+                with torch.autocast(plan.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    loss = head_loss(module, hidden, targets)
+                loss.backward()
+
+            seconds = plan.seconds(step, 10)
+            yield record | {
+                "milliseconds": 1000 * seconds,
+                "tokens_per_second": rows / seconds,
+                "teraflops": None if work == "adaptive softmax" else 6 * rows * width * vocabulary / seconds / 1e12,
+                "peak_memory_bytes": torch.cuda.max_memory_allocated() if plan.device.type == "cuda" else None,
+            }
+
+
+def head_loss(module: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
+    """The mean loss of a head of ours or of torch's."""
+    if isinstance(module, Head):
+        return module.nll(hidden, targets).mean()
+    if isinstance(module, nn.Linear):
+        return nn.functional.cross_entropy(module(hidden).float(), targets)
+    loss: Tensor = module(hidden, targets).loss
+    return loss
+
+
 def speed(work: Work, precision: str, side: str, plan: Plan) -> Record:
     """One of them."""
     settings = {"training.precision": precision, "training.compile": side == "ours, compiled"}
@@ -468,7 +520,7 @@ def measure(plan: Plan) -> Record:
     result: Record = {"device": name, "versions": versions, "tiny": plan.tiny, "floors": floors(plan)}
     result["checks"] = list(checks(plan))
     result["scans"] = list(scans(plan))
-    result["speeds"] = list(speeds(plan))
+    result["speeds"] = [*output_layers(plan), *speeds(plan)]
     return result | {"seconds": time.monotonic() - plan.begun}
 
 
@@ -486,7 +538,7 @@ def render(result: Record) -> Table:
             table.add_row(*row, "not measured", item["not_measured"])
             continue
         memory = item.get("peak_memory_bytes")
-        rate = f"{item['teraflops']:.1f}" if "teraflops" in item else ""
+        rate = f"{item['teraflops']:.1f}" if item.get("teraflops") else ""
         if item.get("gigabytes_per_second"):
             rate = f"{item['gigabytes_per_second']:,.0f} GB/s"
         numbers = (f"{item['milliseconds']:.2f}", f"{item['tokens_per_second']:,.0f}", rate)

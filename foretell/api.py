@@ -16,8 +16,9 @@ import torch
 from foretell.config import ConfigError
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
-from foretell.data.store import Split, Store, prepare, prepared
+from foretell.data.store import Split, Store, load_counts, prepare, prepared, save_counts
 from foretell.data.streams import DocumentsConfig, LinesConfig, OverlappingConfig, StreamsConfig, Windows
+from foretell.evaluate.beam import Beam, Written, search_on
 from foretell.evaluate.generate import Sampling, write_on
 from foretell.evaluate.lines import Scored, score_texts
 from foretell.evaluate.scoring import (
@@ -32,7 +33,8 @@ from foretell.evaluate.scoring import (
 )
 from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram, NGramConfig
-from foretell.nn.vocabulary import token_rows
+from foretell.nn.bands import ByFrequency
+from foretell.nn.vocabulary import Counts, token_rows
 from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
 from foretell.recipe import Recipe, StageConfig, load_recipe
@@ -110,6 +112,8 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
         store = load_data(settings, monitor)
         if not run.tokenizer_file.exists():
             write_atomic(run.tokenizer_file, (store.path / "tokenizer.json").read_bytes())
+        if not run.counts_file.exists() and not isinstance(settings.model, NGramConfig):
+            save_counts(run.counts_file, initial_counts(settings, store))
         if number > position.stage or position.finished:
             alike = settings.measures_like(stages[position.stage][1])  # or an earlier best is none of this stage
             position = Position(stage=number, step=position.step, best=position.best if alike else math.inf)
@@ -117,7 +121,8 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
             fit(run, settings, settings.model, store, monitor)
             break
         torch.manual_seed(settings.seed)
-        stage = build_stage(stage_config, settings, store, load_tokenizer(run.tokenizer_file), place)
+        tokenizer, counts = load_tokenizer(run.tokenizer_file), load_counts(run.counts_file)
+        stage = build_stage(stage_config, settings, store, tokenizer, place, counts)
         trackers = open_trackers(settings.training.log_to, run.path, position.step)
         trainer = Trainer(run, stage, position, seed=settings.seed, monitor=monitor, trackers=trackers)
         try:
@@ -182,7 +187,9 @@ def load_initial(objective: Objective, recipe: Recipe, tokenizer: Tokenizer, mon
         return None
     other = open_initial(recipe)
     matching = match(tokenizer, other.tokenizer)
-    load_weights(objective, carry_over(other.weights, token_rows(other.objective), token_rows(objective), matching))
+    same = tokenizer.fingerprint == other.tokenizer.fingerprint
+    had, has = ({}, {}) if same else (token_rows(other.objective), token_rows(objective))
+    load_weights(objective, carry_over(other.weights, had, has, matching))
     monitor.say(f"from {recipe.init}, step {other.facts['step']}, {other.facts['weights']} weights: {matching}")
     return {"init": recipe.init, "init_step": other.facts["step"], "weights": other.facts["weights"], **matching.counts}
 
@@ -226,9 +233,29 @@ def load_data(recipe: Recipe, monitor: Monitor) -> Store:
     return prepared(recipe.data.corpus, recipe.data.tokenizer, progress)
 
 
-def build_stage(stage: StageConfig, recipe: Recipe, store: Store, tokenizer: Tokenizer, device: torch.device) -> Stage:
+def initial_counts(recipe: Recipe, store: Store) -> Counts:
+    """How often each token occurs in the training split, or did in that of the run that `init` names.
+
+    What was learnt there is laid out by its counts, and goes on where the vocabulary is the same.
+    """
+    if recipe.init:
+        other = Run.open(recipe.init)
+        counts = load_counts(other.counts_file)
+        if counts is not None and load_tokenizer(other.tokenizer_file).fingerprint == store.tokenizer.fingerprint:
+            return counts
+    return store.split("train").token_counts(store.tokenizer.size)
+
+
+def build_stage(
+    stage: StageConfig,
+    recipe: Recipe,
+    store: Store,
+    tokenizer: Tokenizer,
+    device: torch.device,
+    counts: Counts | None,
+) -> Stage:
     """Everything a stage works with, from prepared text."""
-    objective = recipe.build(tokenizer.size).to(device)
+    objective = recipe.build(tokenizer.size, counts).to(device)
     text, valid = store.split("train"), store.split("valid")
     windows = evaluation_windows(recipe, objective.backbone, valid, tokenizer.boundary, recipe.evaluation.columns)
     scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
@@ -320,8 +347,13 @@ class Trained:
         if isinstance(self.settings.model, NGramConfig):
             self.model = NGram.load(self.weights, self.tokenizer.boundary)
             return
+        counts = load_counts(run.counts_file)
         with torch.device(device):
-            objective = self.settings.build(self.tokenizer.size)
+            objective = self.settings.build(self.tokenizer.size, counts)
+        if counts is None and any(isinstance(module, ByFrequency) for module in objective.modules()):
+            raise ConfigError(
+                f"{run.counts_file} is missing, by which the weights are laid out; bring it back from a copy"
+            )
         load_weights(objective, self.weights)
         self.model = objective.eval().requires_grad_(False)
 
@@ -430,6 +462,10 @@ class Trained:
     def generate(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> str:
         """Text that follows the prompt; see `stream`."""
         return "".join(self.stream(prompt, tokens, **sampling))
+
+    def search(self, prompt: str = "", tokens: int = 200, **beam: Any) -> list[Written]:
+        """The most probable texts that follow, up to a boundary; see `Beam` for width, best, length_penalty."""
+        return search_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, Beam(**beam), self.device)
 
     @torch.no_grad()
     def features(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -12,6 +12,7 @@ import torch
 from foretell.api import Trained, load
 from foretell.config import ConfigError
 from foretell.data.store import Split
+from foretell.evaluate.beam import Beam, Written, search_on
 from foretell.evaluate.generate import Sampling, write_on
 from foretell.evaluate.lines import Scored, score_texts
 from foretell.evaluate.mixture import Fit, Mixture, checked_weights, fit_weights, mixed_logp
@@ -115,3 +116,7 @@ class Mixed:
     def generate(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> str:
         """Text that follows the prompt; see `stream`."""
         return "".join(self.stream(prompt, tokens, **sampling))
+
+    def search(self, prompt: str = "", tokens: int = 200, **beam: Any) -> list[Written]:
+        """The most probable texts that follow, up to a boundary; see `Beam` for width, best, length_penalty."""
+        return search_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, Beam(**beam), self.device)

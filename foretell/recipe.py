@@ -21,6 +21,7 @@ from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig, HeadChoice
+from foretell.nn.vocabulary import Counts
 from foretell.objectives.causal import CausalConfig
 from foretell.objectives.choice import ObjectiveChoice
 from foretell.objectives.objective import Objective
@@ -103,14 +104,14 @@ class Recipe(Config):
             )
         return self
 
-    def build(self, vocabulary: int) -> Objective:
-        """The objective with its model and head, freshly initialised, for so many tokens."""
+    def build(self, vocabulary: int, counts: Counts | None = None) -> Objective:
+        """The objective with its model and head, freshly initialised, for so many tokens that occur so often."""
         if isinstance(self.model, NGramConfig):
             raise ConfigError(
                 "an n-gram model is counted: it has no hidden vectors and no gradient; name another model"
             )
-        backbone = self.model.build(vocabulary)
-        head = self.head.build(backbone.dim, vocabulary, backbone.embedding)
+        backbone = self.model.build(vocabulary, counts)
+        head = self.head.build(backbone.dim, vocabulary, backbone.embedding, counts)
         return self.objective.build(backbone, head)
 
     def tree(self) -> Tree:

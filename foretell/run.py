@@ -2,7 +2,7 @@
 
     recipe.toml        the resolved recipe        environment.json   versions, machine, command
     tokenizer.json     the run's own tokenizer    metrics.jsonl      one record a line, training and validation
-    checkpoints/       see `training.checkpoint`
+    token-counts.npy   of the training split      checkpoints/       see `training.checkpoint`
 
 Everything is written to a temporary name, synced, then renamed: a reader never sees half a file, and a full disk costs
 nothing that was finished.
@@ -167,6 +167,11 @@ class Run:
     def tokenizer_file(self) -> Path:
         """The tokenizer."""
         return self.path / "tokenizer.json"
+
+    @property
+    def counts_file(self) -> Path:
+        """How often each token occurs in the training split; a model that is counted itself has none."""
+        return self.path / "token-counts.npy"
 
     @property
     def checkpoints(self) -> Path:

@@ -17,6 +17,7 @@ from foretell import config
 from foretell.config import Amount, Config, union_members
 from foretell.models.recurrent import RecurrentConfig
 from foretell.nn.cells import CellChoice
+from foretell.nn.embedding import AdaptiveEmbeddingConfig
 from foretell.nn.lstm import GRUConfig, LSTMConfig
 from foretell.nn.mlstm import MLSTMConfig
 from foretell.objectives.objective import Objective
@@ -51,8 +52,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 
 
 def small_models(choice: Any, **settings: Any) -> Iterator[Config]:
-    """Every kind of model, and where a model has cells, with every kind of cell."""
+    """Every kind of model, also with adaptive word vectors, and where a model has cells, with every kind of cell."""
     for member in members(choice):
+        if "words" in member.model_fields:
+            yield small(member, words=AdaptiveEmbeddingConfig(cutoffs=(4, 9), divide=2), **settings)
         if "cell" not in member.model_fields:
             yield small(member, **settings)
             continue
@@ -90,12 +93,13 @@ def name_of(value: Any) -> str:
     if not isinstance(value, Config):
         return str(value)
     cell = getattr(value, "cell", None)
+    words = ["adaptive words"] * isinstance(getattr(value, "words", None), AdaptiveEmbeddingConfig)
     if cell is None:
-        return type(value).kind_name()
+        return "-".join([type(value).kind_name(), *words])
     arranged = [value.stack, value.direction, "widths" * isinstance(value.hidden, tuple)]
     special = [name for name in cell.model_dump(exclude_defaults=True) if name != "kind"]
     known = {"plain", "forward", ""}
-    return "-".join([value.kind, cell.kind, *special, *(word for word in arranged if word not in known)])
+    return "-".join([value.kind, cell.kind, *special, *(word for word in arranged if word not in known), *words])
 
 
 # --- text -----------------------------------------------------------------------------------------

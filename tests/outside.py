@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from foretell.config import Config
 from foretell.models.backbone import Backbone
-from foretell.nn.embedding import TokenEmbedding
+from foretell.nn.embedding import Embedding, TokenEmbedding
 from foretell.nn.heads import Head
+from foretell.nn.vocabulary import Counts
 from foretell.objectives.objective import Objective
 from foretell.types import IGNORED, Batch, Hidden, Inputs, State, Step, Term
 
@@ -18,7 +19,7 @@ class PairsConfig(Config):
     width: int = 8
     reads: tuple[str, ...] = ("causal", "lengths")
 
-    def build(self, vocabulary: int) -> "Pairs":
+    def build(self, vocabulary: int, counts: Counts | None = None) -> "Pairs":
         return Pairs(self, vocabulary)
 
 
@@ -43,7 +44,9 @@ class Pairs(Backbone):
 class CosineHeadConfig(Config):
     sharpness: float = 10.0
 
-    def build(self, width: int, vocabulary: int, embedding: TokenEmbedding | None) -> "CosineHead":
+    def build(
+        self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None
+    ) -> "CosineHead":
         return CosineHead(width, vocabulary, self.sharpness)
 
 

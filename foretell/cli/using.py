@@ -22,6 +22,14 @@ def generate(
     top_k: Annotated[int | None, typer.Option(help="Only among the k likeliest.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Only among the likeliest of this total probability.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
+    beam: Annotated[
+        int | None,
+        typer.Option(help="Search for the likeliest text up to a boundary, following so many; draws nothing."),
+    ] = None,
+    best: Annotated[int, typer.Option(help="With --beam: how many texts, the likeliest first.")] = 1,
+    length_penalty: Annotated[
+        float, typer.Option(help="With --beam: above 0 longer texts lose less (arXiv:1609.08144).")
+    ] = 0.0,
     mix: MixWith = None,
     weights: Weights = None,
     which: Which = "best",
@@ -32,6 +40,14 @@ def generate(
     """Write on from a prompt, token by token."""
     beginning = sys.stdin.read() if prompt == "-" else prompt or ""
     model = open_model(run, mix, weights, which, device)
+    if beam is not None:
+        found = model.search(beginning, tokens, width=beam, best=best, length_penalty=length_penalty)
+        if as_json:
+            emit({"prompt": beginning, "beam": beam, "texts": [vars(one) for one in found]}, True, properties)
+        else:
+            scores = [f"{one.score:.4f}\t" if best > 1 else "" for one in found]
+            print_rows(score + beginning + one.text.rstrip() for score, one in zip(scores, found, strict=True))
+        return
     pieces = model.stream(beginning, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     if as_json:
         emit({"prompt": beginning, "text": "".join(pieces), "tokens": tokens, "seed": seed}, True, properties)

@@ -8,6 +8,7 @@ end, so a reader never sees half of one.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import sys
@@ -25,7 +26,7 @@ from foretell.data.corpus import Corpus, open_corpus
 from foretell.data.encoding import Ids, Tokenizer, load_tokenizer
 from foretell.data.tokenizer import FileConfig, TokenizerConfig
 from foretell.data.writing import META, POINT, TOKENIZER, Counts, build
-from foretell.run import exclusive, sync_folder, write_json
+from foretell.run import exclusive, sync_folder, write_atomic, write_json
 
 FORMAT = 1
 Offsets = npt.NDArray[np.int64]
@@ -98,6 +99,13 @@ class Split:
         """The length of each document's text in characters: [D]."""
         return self.array("document_characters")
 
+    def token_counts(self, size: int, at_once: int = 1 << 24) -> Offsets:
+        """How often each token of a vocabulary of that size occurs: [V]."""
+        counts = np.zeros(size, dtype=np.int64)
+        for begin in range(0, len(self.tokens), at_once):
+            counts += np.bincount(self.tokens[begin : begin + at_once], minlength=size)
+        return counts
+
     def array(self, name: str, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
         """One array, mapped read-only."""
         path = self.folder / f"{name}.bin"
@@ -146,6 +154,18 @@ class Store:
     def tokenizer(self) -> Tokenizer:
         """The tokeniser that made the tokens."""
         return load_tokenizer(self.path / TOKENIZER)
+
+
+def save_counts(path: Path, counts: Offsets) -> None:
+    """Write `Split.token_counts` to a file."""
+    content = io.BytesIO()
+    np.save(content, counts, allow_pickle=False)
+    write_atomic(path, content.getvalue())
+
+
+def load_counts(path: Path) -> Offsets | None:
+    """The counts in that file; None where there is none."""
+    return np.load(path, allow_pickle=False) if path.is_file() else None
 
 
 # --- making ---------------------------------------------------------------------------------------

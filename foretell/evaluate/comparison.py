@@ -123,14 +123,6 @@ def buckets(bucket: Ints, nats: Floats, size: int, ends: Any) -> list[dict[str, 
     ]
 
 
-def token_counts(text: Split, size: int, at_once: int = 1 << 24) -> Ints:
-    """[V] how often each token occurs."""
-    counts = np.zeros(size, dtype=np.int64)
-    for begin in range(0, len(text.tokens), at_once):
-        counts += np.bincount(text.tokens[begin : begin + at_once], minlength=size)
-    return counts
-
-
 # --- by token -------------------------------------------------------------------------------------
 
 

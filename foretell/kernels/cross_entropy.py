@@ -2,7 +2,7 @@
 
 The scores of a vocabulary are the largest tensor of a language model by far. Here they exist for one chunk of rows at
 a time: the forward pass keeps N losses, the backward pass makes a chunk's scores again and turns them into the gradient
-in place. When all rows fit in one chunk its scores are kept instead of made twice.
+in place. When there are no more than `KEPT` chunks their scores are kept instead of made twice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK = 2**24
-"""How many scores (rows x vocabulary) may exist at once; 64 MiB in fp32."""
+"""How many scores (rows x vocabulary) are worked on at once; 64 MiB in fp32."""
+KEPT = 4
+"""How many chunks may be kept between the passes."""
 BLOCK = 2**22
 """How many numbers of a product in lower precision may exist at once; 8 MiB."""
 
@@ -51,12 +53,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = max(1, chunk // weight.shape[0])
         ctx.dtypes = weight.dtype, None if bias is None else bias.dtype
         weight, bias = weight.to(hidden.dtype), None if bias is None else bias.to(hidden.dtype)
-        nll, log_probs = [], None
+        nll: list[Tensor] = []
+        ctx.rows, ctx.kept = rows, []
+        keep = any(ctx.needs_input_grad) and len(hidden) <= KEPT * rows
         for h, y in zip(hidden.split(rows), targets.split(rows), strict=True):
             log_probs = _scores(h, weight, bias).log_softmax(1)  # [n, V]
             nll.append(-log_probs.gather(1, y[:, None])[:, 0])
-        ctx.rows = rows
-        ctx.kept = log_probs if len(nll) == 1 and any(ctx.needs_input_grad) else None
+            if keep:
+                ctx.kept.append(log_probs)
         ctx.save_for_backward(hidden, weight, bias, targets)
         return torch.cat(nll)
 
@@ -69,10 +73,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_bias = scale.new_zeros(len(bias)) if bias is not None and ctx.needs_input_grad[2] else None
         for start in range(0, len(hidden), ctx.rows):
             part = slice(start, start + ctx.rows)
-            if ctx.kept is not None:
-                grad, ctx.kept = ctx.kept.exp_(), None  # used up: the gradient overwrites it
-            else:
-                grad = _scores(hidden[part], weight, bias).log_softmax(1).exp_()
+            # note: what was kept is used up, as the gradient overwrites it
+            log_probs = ctx.kept.pop(0) if ctx.kept else _scores(hidden[part], weight, bias).log_softmax(1)
+            grad = log_probs.exp_()
             rows = torch.arange(len(grad), device=grad.device)
             grad[rows, targets[part]] -= 1
             if grad_bias is not None:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 from torch import nn
 
-from foretell.nn.embedding import TokenEmbedding
+from foretell.nn.embedding import Embedding
 from foretell.types import Hidden, Inputs, State
 
 
@@ -21,7 +21,7 @@ class Backbone(nn.Module):
     reads: frozenset[str]
     dim: int
     """width of `Hidden.last`"""
-    embedding: TokenEmbedding
+    embedding: Embedding
     blocks: nn.ModuleList
     """layers from input to output: what FSDP wraps, unfreezing thaws, layer-wise rates scale, layer mixing mixes"""
     context: int | None = None

@@ -17,9 +17,10 @@ from foretell.models.backbone import Backbone
 from foretell.nn.cells import CellChoice
 from foretell.nn.direction import BothWays, Direction, Reverse
 from foretell.nn.dropout import dropout, keep_mask
-from foretell.nn.embedding import TokenEmbedding
+from foretell.nn.embedding import EmbeddingChoice, TableConfig
 from foretell.nn.layer import Layer
 from foretell.nn.lstm import LSTMConfig
+from foretell.nn.vocabulary import Counts
 from foretell.types import Hidden, Inputs, State, where_rows
 
 StackName = Literal["plain", "residual", "dense", "summed"]
@@ -57,6 +58,8 @@ class RecurrentConfig(Config):
     """which recurrent layer"""
     embedding: Size = 400
     """width of the word vectors"""
+    words: EmbeddingChoice = TableConfig()
+    """one vector of that width for each token, or narrower ones for rarer tokens"""
     hidden: Size | tuple[Size, ...] = 1150
     """width of the layers, in each direction; or a list, one for each"""
     layers: Size = 3
@@ -90,9 +93,9 @@ class RecurrentConfig(Config):
             return self.hidden
         return (self.hidden,) * (self.layers - 1) + (self.output or self.hidden,)
 
-    def build(self, vocabulary: int) -> Recurrent:
-        """The model for a vocabulary of that many tokens."""
-        return Recurrent(self, vocabulary)
+    def build(self, vocabulary: int, counts: Counts | None = None) -> Recurrent:
+        """The model for a vocabulary of that many tokens that occur so often."""
+        return Recurrent(self, vocabulary, counts)
 
     def block(self, inputs: int, hidden: int) -> Layer | Reverse | BothWays:
         """One layer of the stack."""
@@ -108,12 +111,12 @@ class RecurrentConfig(Config):
 class Recurrent(Backbone):
     """Embedding and recurrent layers; the state is one tuple of [B, H] tensors a layer."""
 
-    def __init__(self, config: RecurrentConfig, vocabulary: int):
+    def __init__(self, config: RecurrentConfig, vocabulary: int, counts: Counts | None = None):
         super().__init__()
         self.dropout, self.stack = config.dropout, config.stack
         self.reads = READS[config.direction]
-        self.embedding = TokenEmbedding(
-            vocabulary, config.embedding, dropout=config.dropout.embedding, init_range=config.embedding_range
+        self.embedding = config.words.build(
+            vocabulary, config.embedding, counts, dropout=config.dropout.embedding, init_range=config.embedding_range
         )
         self.blocks = nn.ModuleList()
         inputs = config.embedding

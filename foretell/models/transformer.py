@@ -23,7 +23,8 @@ from foretell.models.backbone import Backbone
 from foretell.nn.attention import Cache, Placement
 from foretell.nn.block import ActivationName, Block, NormPlace
 from foretell.nn.dropout import dropout
-from foretell.nn.embedding import TokenEmbedding
+from foretell.nn.embedding import EmbeddingChoice, TableConfig
+from foretell.nn.vocabulary import Counts
 from foretell.types import Hidden, Inputs, State, where_rows
 
 
@@ -44,6 +45,8 @@ class TransformerConfig(Config):
     kind: Literal["transformer"] = "transformer"
     hidden: Size = 768
     """width of the word vectors and of every layer"""
+    words: EmbeddingChoice = TableConfig()
+    """one vector of that width for each token, or narrower ones for rarer tokens"""
     layers: Size = 12
     heads: Size = 12
     """of attention, each hidden / heads wide"""
@@ -73,9 +76,9 @@ class TransformerConfig(Config):
             raise ValueError(f"overlap = {self.overlap} leaves no room in context = {self.context}; make it smaller")
         return self
 
-    def build(self, vocabulary: int) -> Transformer:
-        """The model for a vocabulary of that many tokens."""
-        return Transformer(self, vocabulary)
+    def build(self, vocabulary: int, counts: Counts | None = None) -> Transformer:
+        """The model for a vocabulary of that many tokens that occur so often."""
+        return Transformer(self, vocabulary, counts)
 
 
 class Transformer(Backbone):
@@ -90,12 +93,12 @@ class Transformer(Backbone):
     context: int
     overlap: int
 
-    def __init__(self, config: TransformerConfig, vocabulary: int):
+    def __init__(self, config: TransformerConfig, vocabulary: int, counts: Counts | None = None):
         super().__init__()
         self.dim, self.heads, self.dropout = config.hidden, config.heads, config.dropout
         self.context = config.context
         self.overlap = config.context // 2 if config.overlap is None else config.overlap
-        self.embedding = TokenEmbedding(vocabulary, config.hidden)
+        self.embedding = config.words.build(vocabulary, config.hidden, counts)
         self.positions = nn.Embedding(config.context, config.hidden)
         self.blocks = nn.ModuleList(
             Block(

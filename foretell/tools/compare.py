@@ -27,7 +27,6 @@ from foretell.evaluate.comparison import (
     RawText,
     by_frequency,
     by_position,
-    token_counts,
     worst_tokens,
 )
 from foretell.evaluate.scoring import TokenScores, metrics
@@ -170,7 +169,7 @@ def plain(interval: Interval) -> Record:
 def frequencies(one: Measured) -> list[Record]:
     """Losses by how often the run's own training text has the token."""
     with one.model.text("train") as train:
-        counts = token_counts(train, one.model.tokenizer.size)
+        counts = train.token_counts(one.model.tokenizer.size)
     return by_frequency(np.asarray(one.text.tokens, np.int64), one.nats, counts, one.text.counts.bytes)
 
 

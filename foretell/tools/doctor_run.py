@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from foretell.config import ConfigError, Tree
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import load_tokenizer
+from foretell.data.store import load_counts
 from foretell.data.writing import META
 from foretell.models.ngram import NGramConfig
 from foretell.recipe import Recipe, load_recipe
@@ -88,7 +89,7 @@ def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | No
         vocabulary = load_tokenizer(run.tokenizer_file).size
         if not isinstance(recipe.model, NGramConfig):  # whose sizes follow from the text
             with torch.device("meta"):
-                objective = recipe.build(vocabulary)
+                objective = recipe.build(vocabulary, load_counts(run.counts_file))
             shapes = {name: list(tensor.shape) for name, tensor in weights(objective).items()}
     except ConfigError as problem:
         do = "bring it back from a copy: nothing can be used without it"

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from foretell.api import build_stage, default_device, load_data, load_initial
+from foretell.api import build_stage, default_device, initial_counts, load_data, load_initial
 from foretell.config import Amount, ConfigError
 from foretell.data.encoding import load_tokenizer
 from foretell.optim.averaging import NoAveragingConfig
@@ -116,7 +116,7 @@ def range_test(recipe: Recipe, steps: int, low: float, high: float, device: torc
     store = load_data(settings, monitor)
     tokenizer = load_tokenizer(store.path / "tokenizer.json")
     torch.manual_seed(settings.seed)
-    stage = build_stage(config, settings, store, tokenizer, device)
+    stage = build_stage(config, settings, store, tokenizer, device, initial_counts(settings, store))
     load_initial(stage.objective, settings, tokenizer, monitor)
     stage = replace(
         stage,

@@ -17,8 +17,10 @@ def trained_names(objective: Objective) -> list[str]:
 
 
 def weights(objective: Objective) -> dict[str, Tensor]:
-    """Every parameter and buffer once, shared ones under their first name."""
-    return {**dict(objective.named_parameters()), **dict(objective.named_buffers())}
+    """Every parameter and saved buffer once, shared ones under their first name."""
+    saved = objective.state_dict(keep_vars=True).keys()
+    buffers = {name: buffer for name, buffer in objective.named_buffers() if name in saved}
+    return {**dict(objective.named_parameters()), **buffers}
 
 
 def load_weights(objective: Objective, tensors: Mapping[str, Tensor]) -> None:

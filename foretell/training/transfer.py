@@ -6,7 +6,7 @@ arXiv:1801.06146); what is not indexed by tokens is taken as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +49,10 @@ def match(mine: Tokenizer, other: Tokenizer) -> Matching:
 
 
 def carry_over(
-    tensors: Mapping[str, Tensor], had: Mapping[str, range], has: Mapping[str, range], matching: Matching
+    tensors: Mapping[str, Tensor],
+    had: Mapping[str, Sequence[int]],
+    has: Mapping[str, Sequence[int]],
+    matching: Matching,
 ) -> dict[str, Tensor]:
     """The tensors of a model for another vocabulary; `had` and `has` are the `token_rows` of the two models."""
     return {
@@ -58,11 +61,13 @@ def carry_over(
     }
 
 
-def move_rows(tensor: Tensor, had: range, has: range, origin: Tensor) -> Tensor:
+def move_rows(tensor: Tensor, had: Sequence[int], has: Sequence[int], origin: Tensor) -> Tensor:
     """[rows, ...] with a row for each token of `has` in place of those for `had`; rows after these stay."""
     old, rest = tensor[: len(had)], tensor[len(had) :]
-    source = origin[has.start : has.stop] - had.start  # [len(has)]
-    kept = (origin[has.start : has.stop] != NEW) & (source >= 0) & (source < len(had))
+    row_of = torch.full((max([*had, int(origin.max())], default=NEW) + 2,), NEW)  # the last is that of `NEW`
+    row_of[torch.tensor(had, dtype=torch.int64)] = torch.arange(len(had))
+    source = row_of[origin[torch.tensor(has, dtype=torch.int64)]]  # [len(has)]
+    kept = source != NEW
     rows = old.double().mean(0).to(old.dtype).repeat(len(has), *[1] * (old.dim() - 1))
     rows[kept] = old[source[kept]]
     return torch.cat([rows, rest])

@@ -32,8 +32,9 @@ def test_it_runs_in_miniature(
         script.main()
     assert ended.value.code == 0, capsys.readouterr().out
     result = json.loads(out.read_text())
-    assert len(result["checks"]) == 2 * (9 + 3 + 9)
-    assert {item["work"] for item in result["speeds"]} == {work.name for work in script.WORK}
+    assert len(result["checks"]) == 2 * (8 + 3 + 10)
+    layers = {"adaptive softmax", "full softmax"}
+    assert {item["work"] for item in result["speeds"]} == layers | {work.name for work in script.WORK}
     assert all(item["milliseconds"] > 0 for item in [*result["speeds"], *result["scans"]])
     assert {item["side"] for item in result["scans"]} == {"scan", "nn.LSTM"}
 
@@ -62,4 +63,5 @@ def test_a_wrong_scan_is_noticed(script: ModuleType, monkeypatch: pytest.MonkeyP
 
 def test_what_there_is_no_time_for_is_named(script: ModuleType) -> None:
     plan = script.Plan(torch.device("cpu"), True, time.monotonic() - 2 * script.BUDGET)
-    assert all(item["not_measured"] == "no time left" for item in [*script.speeds(plan), *script.scans(plan)])
+    left_out = [*script.speeds(plan), *script.scans(plan), *script.output_layers(plan)]
+    assert all(item["not_measured"] == "no time left" for item in left_out)

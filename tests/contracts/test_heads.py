@@ -2,20 +2,28 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from builders import assert_same, members, name_of, small
 from torch import Tensor
 
 from foretell.config import Config, ConfigError
-from foretell.nn.embedding import TokenEmbedding
+from foretell.nn.bands import Bands
+from foretell.nn.embedding import AdaptiveEmbedding, TokenEmbedding
 from foretell.nn.heads import Head, HeadChoice
+from foretell.nn.heads.adaptive import AdaptiveHeadConfig
+from foretell.nn.heads.full import FullHeadConfig
+from foretell.nn.heads.hierarchical import HierarchicalHeadConfig
+from foretell.nn.heads.mixture import MixtureHeadConfig
 
 VOCABULARY, WIDTH, POSITIONS = 13, 6, 29
+COUNTS = np.array([7, 0, 90, 3, 3, 1, 250, 12, 3, 40, 0, 5, 30])
+"""of tokens whose ids say nothing about their frequency"""
 
 
 def variants() -> Iterator[Config]:
-    """Every kind of head with each of its switches both ways, and chunks smaller than the work."""
+    """Every kind of head with each of its switches both ways, chunks smaller than the work, and settings of its own."""
     for member in members(HeadChoice):
         switches = [name for name, field in member.model_fields.items() if field.annotation is bool]
         chunk = {"chunk": 40} if "chunk" in member.model_fields else {}
@@ -23,6 +31,11 @@ def variants() -> Iterator[Config]:
         for name in switches:
             for value in (True, False):
                 yield small(member, **{name: value}, **chunk)
+    for cutoffs in [(), (1,), (12,), (4, 5), (1, 2, 3, 12), (3, 6, 9), tuple(range(1, VOCABULARY))]:
+        yield AdaptiveHeadConfig(cutoffs=cutoffs)
+        yield AdaptiveHeadConfig(cutoffs=cutoffs, tied=True, divide=2, chunk=40)
+    yield from (HierarchicalHeadConfig(tree="classes", classes=classes) for classes in (None, 1, 2, VOCABULARY, 99))
+    yield from (MixtureHeadConfig(components=components, latent=5) for components in (1, 3))
 
 
 def variant_name(head: Config) -> str:
@@ -34,8 +47,8 @@ every_head = pytest.mark.parametrize("config", list(variants()), ids=variant_nam
 
 def build(config: Config) -> Head:
     torch.manual_seed(0)
-    head: Head = config.build(WIDTH, VOCABULARY, TokenEmbedding(VOCABULARY, WIDTH))
-    head.double()
+    head: Head = config.build(WIDTH, VOCABULARY, TokenEmbedding(VOCABULARY, WIDTH), COUNTS)
+    head.double().eval()  # a loss that is drawn by chance in training is not then
     with torch.no_grad():
         for parameter in head.parameters():  # biases start at zero: not here
             parameter.normal_()
@@ -90,6 +103,48 @@ def test_no_positions_are_no_problem(config: Config) -> None:
     nll.sum().backward()
 
 
+@every_head
+def test_second_derivatives_apart_the_gradient_is_right(config: Config) -> None:
+    head = build(config)
+    hidden, targets = positions()
+    part = slice(0, 5)
+
+    def loss(given: Tensor) -> Tensor:
+        return head.nll(given, targets[part])
+
+    assert torch.autograd.gradcheck(loss, hidden[part].detach().requires_grad_())
+
+
+@every_head
+def test_gradients_come_under_autocast_too(config: Config) -> None:
+    head = build(config).float()
+    hidden, targets = positions()
+    expected = head.nll(hidden.float(), targets).detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        given = hidden.detach().float().requires_grad_()
+        nll = head.nll(given, targets)
+        log_probs = head.log_probs(given)
+    assert nll.dtype == log_probs.dtype == torch.float32
+    assert_same(nll, expected, 0.3)
+    nll.sum().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in head.parameters() if p.numel())
+
+
+BIASED = [member for member in members(HeadChoice) if "bias_start" in member.model_fields]
+
+
+@pytest.mark.parametrize("member", BIASED, ids=name_of)
+def test_a_bias_from_frequencies_begins_as_the_unigram_model(member: type[Config]) -> None:
+    given = {"cutoffs": (2, 5, 6)} if "cutoffs" in member.model_fields else {}
+    head = small(member, bias_start="unigram", **given).build(WIDTH, VOCABULARY, None, COUNTS).eval()
+    with torch.no_grad():
+        for parameter in head.parameters():  # nothing but the bias has a say
+            parameter.mul_(parameter.dim() == 1)
+    shares = (COUNTS + 1) / (COUNTS + 1).sum()
+    found = head.log_probs(torch.randn(WIDTH)).exp()
+    assert_same(found.double(), torch.from_numpy(shares), 1e-6)
+
+
 TIED = [member for member in members(HeadChoice) if "tied" in member.model_fields]
 
 
@@ -102,16 +157,38 @@ def test_a_tied_head_shares_the_embedding(member: type[Config]) -> None:
     assert all(parameter is not embedding.weight for parameter in apart.parameters())
 
 
+def adaptive_embedding(width: int = WIDTH) -> AdaptiveEmbedding:
+    return AdaptiveEmbedding(Bands(VOCABULARY, COUNTS, (3, 7)), width)
+
+
 @pytest.mark.parametrize("member", TIED, ids=name_of)
-@pytest.mark.parametrize(
-    ("embedding", "said"),
-    [(TokenEmbedding(VOCABULARY, 4), "output, 6, but it is 4"), (None, "it does not exist")],
-    ids=["narrow", "none"],
-)
-def test_a_head_that_cannot_be_tied_says_what_to_set(
-    member: type[Config], embedding: TokenEmbedding | None, said: str
-) -> None:
-    with pytest.raises(ConfigError, match=said) as caught:
-        member(tied=True).build(WIDTH, VOCABULARY, embedding)
-    assert "model.output" in str(caught.value)
+@pytest.mark.parametrize("embedding", [TokenEmbedding(VOCABULARY, 4), None], ids=["narrow", "none"])
+def test_a_head_that_cannot_be_tied_says_what_to_set(member: type[Config], embedding: TokenEmbedding | None) -> None:
+    mixture = member is MixtureHeadConfig
+    wide = {"latent": WIDTH} if mixture else {}  # absent it is the embedding's width
+    with pytest.raises(ConfigError, match="but it is 4" if embedding else "it does not exist") as caught:
+        member(tied=True, **wide).build(WIDTH, VOCABULARY, embedding)
+    assert ("head.latent" if mixture else "model.output") in str(caught.value)
     assert "head.tied = false" in str(caught.value)
+
+
+@pytest.mark.parametrize("member", [member for member in TIED if member is not AdaptiveHeadConfig], ids=name_of)
+def test_only_an_adaptive_head_shares_adaptive_word_vectors(member: type[Config]) -> None:
+    with pytest.raises(ConfigError, match=r'head\.kind = "adaptive"'):
+        member(tied=True).build(WIDTH, VOCABULARY, adaptive_embedding())
+
+
+def test_an_adaptive_head_takes_the_bands_of_the_word_vectors_it_shares() -> None:
+    embedding = adaptive_embedding()
+    head = AdaptiveHeadConfig(tied=True).build(WIDTH, VOCABULARY, embedding)
+    assert head.bands is embedding.words.bands
+    assert {id(p) for p in embedding.parameters()} < {id(p) for p in head.parameters()}
+    with pytest.raises(ConfigError, match=r"not those of the embedding it shares, \[3, 7\]"):
+        AdaptiveHeadConfig(tied=True, cutoffs=(3, 8)).build(WIDTH, VOCABULARY, embedding)
+    with pytest.raises(ConfigError, match=r"model\.output"):
+        AdaptiveHeadConfig(tied=True).build(WIDTH, VOCABULARY, adaptive_embedding(8))
+
+
+def test_no_chunk_is_empty() -> None:
+    with pytest.raises(ValueError, match="chunk"):
+        FullHeadConfig(chunk=0)

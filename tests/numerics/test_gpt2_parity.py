@@ -48,7 +48,7 @@ def test_it_is_gpt2() -> None:
     theirs.double().eval()
     theirs.transformer.load_state_dict(renamed(model))
     tokens = torch.randint(VOCABULARY, (3, CONTEXT))
-    head = FullHead(model.embedding.weight, bias=False, chunk=1 << 20)
+    head = FullHead(model.embedding.weight, chunk=1 << 20)
     with torch.no_grad():
         ours = head.log_probs(model(Inputs(tokens=tokens), None).last)
         expected = theirs(input_ids=tokens).logits.log_softmax(-1)

@@ -9,8 +9,19 @@ from foretell.tools.workloads.ngram import NGRAM
 from foretell.tools.workloads.preparing import PREPARE
 from foretell.tools.workloads.qrnn import QRNN_LAYERS, SCAN
 from foretell.tools.workloads.shakespeare import SHAKESPEARE
+from foretell.tools.workloads.softmax import SOFTMAX
 
 WORKLOADS = {
     workload.name: workload
-    for workload in (FLOORS, AWD_LSTM_STEP, *QRNN_LAYERS, SCAN, *MLSTM_STEPS, PREPARE, NGRAM, SHAKESPEARE)
+    for workload in (
+        FLOORS,
+        AWD_LSTM_STEP,
+        *QRNN_LAYERS,
+        SCAN,
+        *MLSTM_STEPS,
+        PREPARE,
+        NGRAM,
+        SHAKESPEARE,
+        SOFTMAX,
+    )
 }

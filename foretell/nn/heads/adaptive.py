@@ -1,0 +1,145 @@
+"""Adaptive softmax: frequent words at once, rare ones by way of their cluster.
+
+Grave et al. 2017 (arXiv:1609.04309). The words of the first band and one entry for each later band, a *tail*, are a
+softmax of their own; p(word in a tail) = p(tail) p(word | tail), a softmax over that tail alone, computed only where a
+target is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from foretell.config import Config, ConfigError, Size
+from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
+from foretell.nn.bands import Bands, BandTables, SharedTable, make_bands
+from foretell.nn.embedding import AdaptiveEmbedding, Embedding
+from foretell.nn.heads.head import BiasStart, Head, shared_weight, wide
+from foretell.nn.vocabulary import Counts
+
+
+class AdaptiveHead(Head):
+    """Softmax over the first band and the tails, then over the words of one tail.
+
+    `words` are the vectors of each band's words: the head's own tables, a table or the bands of an embedding. `tails`
+    [tails, D] are the vectors of the tails, zero at the start; biases are in the order of places.
+    """
+
+    def __init__(
+        self, words: BandTables | SharedTable, width: int, *, bias: bool, bias_start: BiasStart, chunk: int = CHUNK
+    ):
+        super().__init__()
+        self.words, self.bands, self.chunk = words, words.bands, chunk
+        self.tails = nn.Parameter(torch.zeros(len(self.bands) - 1, width))
+        self.bias = self.tail_bias = None
+        if bias:
+            found = (
+                unigram(self.bands) if bias_start == "unigram" else np.zeros(len(self.bands.shares) + len(self.tails))
+            )
+            both = torch.as_tensor(found.astype(np.float32))
+            self.bias = nn.Parameter(both[: len(self.bands.shares)].clone())
+            self.tail_bias = nn.Parameter(both[len(self.bands.shares) :].clone())
+
+    def biases(self) -> tuple[Tensor | None, ...]:
+        """That of each band's words; in the first the tails' come behind them."""
+        if self.bias is None or self.tail_bias is None:
+            return (None,) * len(self.bands)
+        first, *others = self.bias.split(self.bands.sizes)
+        return (torch.cat([first, self.tail_bias]), *others)
+
+    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """See `Head.nll`."""
+        places, bounds = self.bands.places(targets), self.bands.bounds
+        rows, biases = self.words.rows(), self.biases()
+        positions = self.bands.divide(places) if len(self.tails) else ()
+        entry = places.clone()  # [N] the place of a frequent word, or behind these that of a tail
+        for tail, where in enumerate(positions[1:]):
+            entry[where] = bounds[1] + tail
+        first = torch.cat([rows[0], self.tails])
+        nll = linear_cross_entropy(self.words.project(hidden, 0), first, biases[0], entry, self.chunk)
+        for band, where in enumerate(positions[1:], 1):
+            within = self.words.project(hidden[where], band)  # [n, d]
+            found = linear_cross_entropy(within, rows[band], biases[band], places[where] - bounds[band], self.chunk)
+            nll = nll.index_add(0, where, found)
+        return nll
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """See `Head.log_probs`."""
+        scores, biases = self.words.scores(hidden), self.biases()
+        scores[0] = torch.cat([scores[0], self.words.project(hidden, 0) @ self.tails.t()], -1)
+        parts = [
+            (score if bias is None else score + bias).log_softmax(-1, dtype=wide(score))
+            for score, bias in zip(scores, biases, strict=True)
+        ]
+        size = self.bands.sizes[0]
+        first, tails = parts[0][..., :size], parts[0][..., size:]
+        within = [part + tails[..., tail, None] for tail, part in enumerate(parts[1:])]
+        return self.bands.by_token(torch.cat([first, *within], -1))
+
+    def token_rows(self) -> dict[str, Sequence[int]]:
+        """See `TokenIndexed`."""
+        return {} if self.bias is None else {"bias": self.bands.tokens.tolist()}
+
+
+def unigram(bands: Bands) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """[V + tails] biases that give each word its share in the training split when all else is zero."""
+    of_bands = bands.probabilities()
+    within = np.log(bands.shares) - np.log(np.repeat(of_bands, bands.sizes))
+    within[: bands.sizes[0]] = np.log(bands.shares[: bands.sizes[0]])
+    return np.concatenate([within, np.log(of_bands[1:])])
+
+
+class AdaptiveHeadConfig(Config):
+    """Adaptive softmax: rare words in tails of narrower vectors (arXiv:1609.04309)."""
+
+    kind: Literal["adaptive"] = "adaptive"
+    cutoffs: tuple[Size, ...] | None = None
+    """how many of the most frequent tokens come before each tail; absent: chosen for the least work, from how often
+    tokens occur in the training split, or the embedding's when it is adaptive and shared"""
+    divide: Size = 4
+    """by how much the vectors of each tail are narrower than those of the band before; a shared table's are not"""
+    tied: bool = False
+    """use the embedding's weights: a table as wide as the model's output, or adaptive word vectors with their bands"""
+    bias: bool = True
+    bias_start: BiasStart = "zero"
+    """"unigram": so that training begins with each token's share in the training split"""
+    init_range: float | None = None
+    """vectors of the first band start uniform in +- this; absent: 1 / sqrt(width)"""
+    chunk: Size = CHUNK
+    """how many scores (positions x words) are worked on at once in training; four times as many may be kept"""
+
+    def build(
+        self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None
+    ) -> AdaptiveHead:
+        """A head on hidden vectors of `width` for `vocabulary` words that occur so often."""
+        words = self._words(width, vocabulary, embedding, counts)
+        return AdaptiveHead(words, width, bias=self.bias, bias_start=self.bias_start, chunk=self.chunk)
+
+    def _words(
+        self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None
+    ) -> BandTables | SharedTable:
+        if not self.tied:
+            bands = make_bands(vocabulary, counts, self.cutoffs, width, self.divide)
+            own = BandTables(bands, width, self.divide, project_first=False)
+            bound = self.init_range or width**-0.5
+            nn.init.uniform_(own.tables[0], -bound, bound)
+            return own
+        if not isinstance(embedding, AdaptiveEmbedding):
+            weight = shared_weight(embedding, width, "model.output", "the model's output")
+            return SharedTable(make_bands(vocabulary, counts, self.cutoffs, width, 1), weight)
+        if embedding.width != width:
+            raise ConfigError(
+                f"head.tied = true needs an embedding as wide as the model's output, {width}, but it is "
+                f"{embedding.width}; set model.output to the embedding's width, or head.tied = false"
+            )
+        theirs = embedding.words.bands.bounds[1:-1]
+        if self.cutoffs is not None and self.cutoffs != theirs:
+            raise ConfigError(
+                f"head.cutoffs = {list(self.cutoffs)} are not those of the embedding it shares, {list(theirs)}; "
+                "leave them out, or set head.tied = false"
+            )
+        return embedding.words

@@ -1,0 +1,61 @@
+"""The softmax over the whole vocabulary, its loss exact or, in training, estimated from samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foretell.config import Config, Size
+from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
+from foretell.nn.embedding import Embedding
+from foretell.nn.heads.head import BiasStart, Head, shared_weight, token_bias, uniform, wide
+from foretell.nn.vocabulary import Counts
+
+
+class FullHead(Head):
+    """Softmax over the whole vocabulary; with `tied` weights those of the embedding (arXiv:1608.05859)."""
+
+    def __init__(self, weight: Tensor, bias: nn.Parameter | None = None, *, chunk: int = CHUNK):
+        super().__init__()
+        self.weight, self.bias, self.chunk = weight, bias, chunk
+
+    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """See `Head.nll`."""
+        return linear_cross_entropy(hidden, self.weight, self.bias, targets, self.chunk)
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """See `Head.log_probs`."""
+        scores = F.linear(hidden, self.weight, self.bias)
+        return scores.log_softmax(-1, dtype=wide(scores))
+
+    def token_rows(self) -> dict[str, Sequence[int]]:
+        """See `TokenIndexed`."""
+        tokens = range(len(self.weight))
+        return {"weight": tokens} if self.bias is None else {"weight": tokens, "bias": tokens}
+
+
+class FullHeadConfig(Config):
+    """Softmax over the whole vocabulary."""
+
+    kind: Literal["full"] = "full"
+    tied: bool = False
+    """use the embedding's weights; the model's output must then be as wide as its embedding"""
+    bias: bool = True
+    bias_start: BiasStart = "zero"
+    """"unigram": at the logarithm of each token's share in the training split, which then need not be learnt"""
+    init_range: float | None = None
+    """weights start uniform in +- this; absent: 1 / sqrt(width)"""
+    chunk: Size = CHUNK
+    """how many scores (positions x vocabulary) are worked on at once in training; four times as many may be kept"""
+
+    def build(self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None) -> FullHead:
+        """A head on hidden vectors of `width` for `vocabulary` words that occur so often."""
+        if self.tied:
+            weight = shared_weight(embedding, width, "model.output", "the model's output")
+        else:
+            weight = uniform(vocabulary, width, bound=self.init_range or width**-0.5)
+        bias = token_bias(vocabulary, self.bias_start, counts) if self.bias else None
+        return FullHead(weight, bias, chunk=self.chunk)

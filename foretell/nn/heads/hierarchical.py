@@ -1,0 +1,219 @@
+"""Hierarchical softmax: a word is reached by decisions, so that a loss costs their number and not the vocabulary.
+
+Either a binary Huffman tree (Morin and Bengio 2005; Mikolov et al. 2013, arXiv:1310.4546, section 2.1), or two levels
+of classes by frequency (Goodman 2001, arXiv:cs/0108006). D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from foretell.config import Config, ConfigError, Size
+from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
+from foretell.kernels.path_cross_entropy import path_cross_entropy
+from foretell.nn.bands import Bands
+from foretell.nn.embedding import Embedding
+from foretell.nn.heads.head import Head, uniform, wide
+from foretell.nn.vocabulary import Counts, shares
+
+
+def huffman(weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The binary tree in which the sum of weight x depth over leaves is least: [2V - 2] parents.
+
+    Leaves are 0..V-1, inner nodes V..2V-2 in the order they are made, the last the root, which has no parent. Two
+    queues, one of leaves by rising weight and one of inner nodes, whose weights rise by themselves (van Leeuwen 1976).
+    """
+    leaves = np.argsort(weights, kind="stable").tolist()
+    values, parents = weights.tolist(), [0] * (2 * len(weights) - 2)
+    leaf, inner = 0, len(weights)
+    for made in range(len(weights), 2 * len(weights) - 1):
+        total = 0.0
+        for _ in range(2):
+            if inner >= made or (leaf < len(leaves) and values[leaves[leaf]] <= values[inner]):
+                lightest, leaf = leaves[leaf], leaf + 1
+            else:
+                lightest, inner = inner, inner + 1
+            parents[lightest] = made
+            total += values[lightest]
+        values.append(total)
+    return np.array(parents, np.int64)
+
+
+class HuffmanHead(Head):
+    """A decision at each inner node on the way from the root to a word: left with sigmoid(w h + b), or right."""
+
+    def __init__(self, width: int, vocabulary: int, counts: Counts | None, init_range: float):
+        super().__init__()
+        if vocabulary < 2:
+            raise ConfigError(f"head.kind = 'hierarchical' needs two tokens or more, not {vocabulary}")
+        self.vocabulary = vocabulary
+        self.weight = uniform(vocabulary - 1, width, bound=init_range)
+        self.bias = nn.Parameter(torch.zeros(vocabulary - 1))
+        parents = huffman(shares(counts, vocabulary))
+        self.levels = by_depth(parents)
+        """for each depth but the root's the nodes there, root first"""
+        signs = np.ones(2 * vocabulary - 2)
+        last = np.unique(parents, return_index=True)[1]  # of two children the one of lower number goes left
+        signs[last] = -1
+        starts, nodes, steps = paths(parents, self.levels, vocabulary)
+        for name, array in {
+            "parents": parents - vocabulary,  # as rows of `weight`
+            "signs": signs.astype(np.int8),
+            "starts": starts,
+            "nodes": nodes - vocabulary,
+            "steps": steps,
+        }.items():
+            self.register_buffer(name, torch.as_tensor(array), persistent=False)
+
+    parents: Tensor
+    """[2V - 2] the row of `weight` that decides for each node"""
+    signs: Tensor
+    """[2V - 2] int8: +1 where that decision has to be left"""
+    starts: Tensor
+    """[V + 1] where in `nodes` and `steps` the path of each word begins"""
+    nodes: Tensor
+    """[sum of depths] the rows of `weight` on the path"""
+    steps: Tensor
+    """[sum of depths] the node each decision leads to"""
+
+    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """See `Head.nll`."""
+        begin, lengths = self.starts[targets], self.starts[targets + 1] - self.starts[targets]  # [N]
+        rows = torch.repeat_interleave(lengths)  # [P]
+        within = torch.arange(len(rows), device=rows.device) - (lengths.cumsum(0) - lengths)[rows]
+        pairs = begin[rows] + within
+        signs = self.signs[self.steps[pairs]].to(self.weight.dtype)
+        return path_cross_entropy(hidden, self.weight, self.bias, rows, self.nodes[pairs], signs)
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """See `Head.log_probs`; from the root to the leaves, depth by depth."""
+        scores = F.linear(hidden, self.weight, self.bias)  # [..., V - 1]
+        scores = scores.to(wide(scores))
+        logp = scores.new_zeros(*scores.shape[:-1], 2 * self.vocabulary - 1)  # of being at each node
+        for level in self.levels:
+            nodes = torch.as_tensor(level, device=scores.device)
+            above = self.parents[nodes]
+            taken = F.logsigmoid(scores[..., above] * self.signs[nodes].to(scores.dtype))
+            logp = logp.index_copy(-1, nodes, logp[..., above + self.vocabulary] + taken)
+        return logp[..., : self.vocabulary]
+
+    def token_rows(self) -> dict[str, Sequence[int]]:
+        """See `TokenIndexed`: decisions belong to a tree, and no other vocabulary has the same."""
+        raise no_other_vocabulary()
+
+
+def by_depth(parents: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The nodes at depth 1, 2, and so on."""
+    depth = np.zeros(len(parents) + 1, np.int64)
+    for node in range(len(parents) - 1, -1, -1):  # a parent has the higher number
+        depth[node] = depth[parents[node]] + 1
+    order = np.argsort(depth[:-1], kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(depth[:-1][order])) + 1)
+
+
+def paths(
+    parents: NDArray[np.int64], levels: list[NDArray[np.int64]], leaves: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """For all leaves, one behind the other: where a path starts [V + 1], who decides and where to [sum of depths]."""
+    depth = np.zeros(len(parents) + 1, np.int64)
+    for number, level in enumerate(levels, 1):
+        depth[level] = number
+    starts = np.concatenate([[0], np.cumsum(depth[:leaves])])
+    nodes, steps = np.zeros(starts[-1], np.int64), np.zeros(starts[-1], np.int64)
+    at = np.arange(leaves)  # where each path has come to, upwards
+    going = np.arange(leaves)
+    for up in range(len(levels)):
+        going = going[depth[going] > up]
+        steps[starts[going] + up] = at[going]
+        at[going] = parents[at[going]]
+        nodes[starts[going] + up] = at[going]
+    return starts, nodes, steps
+
+
+class ClassesHead(Head):
+    """p(word) = p(class) p(word | class); classes are ranges of places with equal sums of sqrt(frequency).
+
+    About sqrt(V) of them (Goodman 2001). Words are in the order of places.
+    """
+
+    def __init__(self, width: int, bands: Bands, init_range: float, chunk: int):
+        super().__init__()
+        self.bands, self.chunk = bands, chunk
+        self.weight, self.bias = (
+            uniform(bands.bounds[-1], width, bound=init_range),
+            nn.Parameter(torch.zeros(bands.bounds[-1])),
+        )
+        self.classes = nn.Linear(width, len(bands))
+
+    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """See `Head.nll`."""
+        places = self.bands.places(targets)
+        of_class = torch.bucketize(places.contiguous(), self.bands.inner, right=True)
+        nll = linear_cross_entropy(hidden, self.classes.weight, self.classes.bias, of_class, self.chunk)
+        weights, biases = self.weight.split(self.bands.sizes), self.bias.split(self.bands.sizes)
+        positions = self.bands.divide(places)
+        found = [nll.new_zeros(0)]
+        for i, where in enumerate(positions):
+            if len(where):
+                within = places[where] - self.bands.bounds[i]
+                found.append(linear_cross_entropy(hidden[where], weights[i], biases[i], within, self.chunk))
+        return nll.index_add(0, torch.cat(positions), torch.cat(found))
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """See `Head.log_probs`."""
+        classes, scores = self.classes(hidden), F.linear(hidden, self.weight, self.bias)
+        classes = classes.log_softmax(-1, dtype=wide(classes))  # [..., C]
+        parts = [part.log_softmax(-1, dtype=wide(part)) for part in scores.split(self.bands.sizes, -1)]
+        within = [part + classes[..., i, None] for i, part in enumerate(parts)]
+        return self.bands.by_token(torch.cat(within, -1))
+
+    def token_rows(self) -> dict[str, Sequence[int]]:
+        """See `TokenIndexed`: classes are made for one vocabulary."""
+        raise no_other_vocabulary()
+
+
+def class_cutoffs(by_place: NDArray[np.float64], number: int) -> tuple[int, ...]:
+    """Where to cut shares [V], falling, so that so many classes have about equal sums of their roots, none empty."""
+    reached = np.sqrt(by_place).cumsum()
+    cuts = np.searchsorted(reached, reached[-1] * np.arange(1, number) / number) + 1
+    cuts = np.maximum.accumulate(np.maximum(cuts, np.arange(1, number)) - np.arange(number - 1)) + np.arange(number - 1)
+    return tuple(int(cut) for cut in np.minimum(cuts, len(by_place) - np.arange(number - 1, 0, -1)))
+
+
+def no_other_vocabulary() -> ConfigError:
+    """Why a hierarchical head cannot begin with what one of another vocabulary learnt."""
+    return ConfigError(
+        'init: head.kind = "hierarchical" has a tree or classes made for its vocabulary, so it cannot go on with '
+        'another; keep the old one with data.tokenizer = { kind = "file", path = "RUN" }'
+    )
+
+
+class HierarchicalHeadConfig(Config):
+    """Hierarchical softmax: decisions in a Huffman tree, or two levels of classes; fast, and less exact a model."""
+
+    kind: Literal["hierarchical"] = "hierarchical"
+    tree: Literal["huffman", "classes"] = "huffman"
+    """binary decisions, few for frequent words (arXiv:1310.4546), or classes by frequency and words in them"""
+    classes: Size | None = None
+    """how many classes; absent: the root of the vocabulary"""
+    init_range: float | None = None
+    """weights start uniform in +- this; absent: 1 / sqrt(width)"""
+    chunk: Size = CHUNK
+    """how many scores of classes are worked on at once in training"""
+
+    def build(self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None) -> Head:
+        """A head on hidden vectors of `width` for `vocabulary` words that occur so often."""
+        init_range = self.init_range or width**-0.5
+        if self.tree == "huffman":
+            return HuffmanHead(width, vocabulary, counts, init_range)
+        number = min(vocabulary, self.classes or math.ceil(math.sqrt(vocabulary)))
+        by_place = np.sort(shares(counts, vocabulary))[::-1]
+        return ClassesHead(width, Bands(vocabulary, counts, class_cutoffs(by_place, number)), init_range, self.chunk)
