@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import shutil
 import tempfile
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from foretell.config import ConfigError
+from foretell.config import ConfigError, validate
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.store import Split, Store, prepare, prepared
 from foretell.data.streams import DocumentsConfig, LinesConfig, OverlappingConfig, StreamsConfig, Windows
+from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt, segment_of
 from foretell.evaluate.generate import Sampling, write_on
 from foretell.evaluate.lines import Scored, score_texts
 from foretell.evaluate.scoring import (
@@ -25,10 +27,12 @@ from foretell.evaluate.scoring import (
     NGramScorer,
     Scorer,
     TokenScores,
+    Watch,
     expected_seconds,
     metrics,
     score_tokens,
     total,
+    unwatched,
 )
 from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram, NGramConfig
@@ -38,7 +42,7 @@ from foretell.process import peak_memory
 from foretell.recipe import Recipe, StageConfig, load_recipe
 from foretell.run import Record, Run, write_atomic
 from foretell.training import checkpoint
-from foretell.training.monitor import Monitor
+from foretell.training.monitor import Monitor, reporting
 from foretell.training.tensors import load_weights, weights
 from foretell.training.trackers import open_trackers
 from foretell.training.trainer import Position, Stage, Trainer
@@ -296,6 +300,18 @@ def evaluation_windows(
     return StreamsConfig(batch=columns, length=length).build(text, boundary, seed=0)
 
 
+def adapting_windows(
+    recipe: Recipe, settings: AdaptationConfig, text: Split, boundary: int, columns: int, batch: int | None = None
+) -> Windows:
+    """The same for a model that adapts to the text: in order, one by one where rows would learn from each other."""
+    kind, segment = recipe.data.batches, segment_of(settings)
+    length = max(recipe.evaluation.length // segment, 1) * segment
+    if isinstance(kind, DocumentsConfig | LinesConfig):
+        rows = 1 if settings.dynamic is not None else batch or kind.batch
+        return kind.model_copy(update={"length": length, "batch": rows}).build(text, boundary, seed=0)
+    return StreamsConfig(batch=columns, length=length).build(text, boundary, seed=0)
+
+
 # --- using a run ----------------------------------------------------------------------------------
 
 
@@ -306,6 +322,9 @@ def load(path: str | Path, *, which: str = "best", device: torch.device | str | 
 
 class Trained:
     """A trained language model: evaluate, score, generate, features."""
+
+    adaptation: Adaptation | None = None
+    """how it adapts to the text it is measured on; see `adapted`"""
 
     def __init__(self, run: Run, which: str, device: torch.device):
         self.run, self.device = run, device
@@ -364,29 +383,74 @@ class Trained:
         }
 
     def scorer(self, *, ranks: bool = True) -> Scorer:
-        """The model as a scorer."""
+        """The model as a scorer, with its adaptation; that tells no ranks."""
         if isinstance(self.model, NGram):
             return NGramScorer(self.model, ranks=ranks)
-        return NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
+        neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
+        return neural if self.adaptation is None else self.adaptation.scorer(neural)
 
-    def evaluate(self, split: str = "test", *, batch: int | None = None, columns: int = 1) -> Record:
+    def adapted(
+        self,
+        *,
+        dynamic: bool | Mapping[str, Any] = False,
+        cache: bool | Mapping[str, Any] = False,
+        quiet: bool = False,
+    ) -> Trained:
+        """The model as one that adapts to the text it reads: by dynamic evaluation, a neural cache, or both.
+
+        Each is `True` or settings of it (see `DynamicConfig` and `CacheConfig`); what is not given is found on the
+        beginning of the validation split, now. `self` stays as it is. `quiet` says nothing on stderr.
+        """
+        given = {"dynamic": dynamic, "cache": cache}
+        chosen = {name: {} if part is True else part for name, part in given.items() if part is not False}
+        settings = validate(AdaptationConfig, chosen, "adaptation")
+        neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=False)
+        boundary, say = self.tokenizer.boundary, Monitor(quiet=quiet).say
+        other = copy.copy(self)
+        with self.text("train") as train, self.text("valid") as valid:
+            windows = adapting_windows(self.settings, settings, valid, boundary, columns=1)
+            other.adaptation = adapt(settings, neural, train, windows, boundary, self.device, say)
+        return other
+
+    def watch(self) -> Watch:
+        """What is told how far a pass is; only adaptation makes passes long."""
+        return unwatched if self.adaptation is None else reporting(self.adaptation.say, str(self.run.path))
+
+    def windows(self, text: Split, columns: int, batch: int | None) -> Windows:
+        """One pass over a text; see `evaluation_windows`."""
+        boundary = self.tokenizer.boundary
+        if self.adaptation is None:
+            return evaluation_windows(self.settings, self.backbone, text, boundary, columns, batch)
+        return adapting_windows(self.settings, self.adaptation.settings, text, boundary, columns, batch)
+
+    def evaluate(
+        self,
+        split: str = "test",
+        *,
+        batch: int | None = None,
+        columns: int = 1,
+        dynamic: bool | Mapping[str, Any] = False,
+        cache: bool | Mapping[str, Any] = False,
+    ) -> Record:
         """Measure a split of the run's corpus, or any text file.
 
         The state is carried over the whole text (or starts anew at each document or line, if training did so); with
         `columns` above 1 the text is cut into that many parts, which is faster and a little worse for the model
         (one with a bounded context needs none: its windows are computed side by side anyway).
-        `batch` is how much is computed side by side and changes nothing but speed.
+        `batch` is how much is computed side by side and changes nothing but speed. `dynamic` and `cache` are those of
+        `adapted`; columns then learn from each other.
         """
+        if dynamic is not False or cache is not False:
+            return self.adapted(dynamic=dynamic, cache=cache).evaluate(split, batch=batch, columns=columns)
         with self.text(split) as text:
-            boundary = self.tokenizer.boundary
-            windows = evaluation_windows(self.settings, self.backbone, text, boundary, columns, batch)
-            totals = total(self.scorer(), windows, self.device)
+            totals = total(self.scorer(), self.windows(text, columns, batch), self.device, self.watch())
             measured = metrics(totals, text)
         return {
             "run": str(self.run.path),
             "split": split,
             **measured,
             "context": self.context(columns),
+            **({"adaptation": self.adaptation.record} if self.adaptation else {}),
             "weights": self.facts["weights"],
             "step": self.facts["step"],
             "parameters": self.parameters,
@@ -395,6 +459,10 @@ class Trained:
 
     def context(self, columns: int) -> str:
         """What a token was predicted from, in words."""
+        plain = self._plain_context(columns)
+        return plain if self.adaptation is None else f"{plain}, {self.adaptation}"
+
+    def _plain_context(self, columns: int) -> str:
         kind, model = self.settings.data.batches.kind, self.backbone
         reset = f"state reset at {kind}" if kind in ("documents", "lines") else ""
         if model is not None and model.context is not None:
@@ -412,8 +480,8 @@ class Trained:
         self, text: Split, *, batch: int | None = None, columns: int = 1, ranks: bool = True
     ) -> TokenScores:
         """What `evaluate` sums up, token by token; `text` holds tokens of this run's vocabulary."""
-        windows = evaluation_windows(self.settings, self.backbone, text, self.tokenizer.boundary, columns, batch)
-        return score_tokens(self.scorer(ranks=ranks), windows, self.device)
+        windows = self.windows(text, columns, batch)
+        return score_tokens(self.scorer(ranks=ranks), windows, self.device, self.watch())
 
     def score(self, texts: Sequence[str]) -> list[Scored]:
         """Each text's log-probability, from a fresh state; many are computed side by side."""

@@ -69,7 +69,10 @@ class FusedLayer(Layer):
         return outputs, tuple(part[0] for part in last)
 
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
-        """The library call: inputs [B, T, I], state of [1, B, H] -> outputs [B, T, H], state of [1, B, H]."""
+        """The library call: inputs [B, T, I], state of [1, B, H] -> outputs [B, T, H], state of [1, B, H].
+
+        Its `train` only says whether a backward pass may follow, as there is no dropout in it; cuDNN refuses one else.
+        """
         raise NotImplementedError
 
 
@@ -80,7 +83,7 @@ class RNN(FusedLayer):
 
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
         """See `FusedLayer.kernel`."""
-        outputs, h = torch.rnn_tanh(inputs, state[0], weights, True, 1, 0.0, self.training, False, True)
+        outputs, h = torch.rnn_tanh(inputs, state[0], weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
         return outputs, (h,)
 
 
@@ -91,7 +94,7 @@ class GRU(FusedLayer):
 
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
         """See `FusedLayer.kernel`."""
-        outputs, h = torch.gru(inputs, state[0], weights, True, 1, 0.0, self.training, False, True)
+        outputs, h = torch.gru(inputs, state[0], weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
         return outputs, (h,)
 
 
@@ -107,7 +110,7 @@ class LSTM(FusedLayer):
             weight_ih, weight_hh, bias_ih, bias_hh = weights
             made, h, c = kernels.lstm(steps_first, state[0][0], state[1][0], weight_ih, weight_hh, bias_ih + bias_hh)
             return made.transpose(0, 1), (h[None], c[None])
-        outputs, h, c = torch.lstm(inputs, state, weights, True, 1, 0.0, self.training, False, True)
+        outputs, h, c = torch.lstm(inputs, state, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
         return outputs, (h, c)
 
     def set_forget_bias(self, value: float) -> None:
