@@ -49,7 +49,7 @@ class DynamicConfig(Config):
     epsilon: Annotated[float, Field(gt=0)] = 2e-5
     """added to the root mean squares of the gradients (rms)"""
     segment: Size = 5
-    """tokens that are scored together, then learnt from; 20 is nearly four times as fast and hardly worse"""
+    """tokens that are scored together, then learnt from; the larger, the faster and the later it learns"""
     mean: Literal["tensors", "elements"] = "tensors"
     """of the root mean squares, in the decay (rms): over the means of all tensors as in the paper's code, or over all
     elements; decays for one are none for the other"""

@@ -1,4 +1,4 @@
-"""Adaptation of a trained run: that it helps where words come in bursts, that tuning sees validation only, the verbs."""
+"""Adaptation of a trained run: it helps where words come in bursts, tuning sees validation only, the verbs."""
 
 import json
 import random
