@@ -125,8 +125,8 @@ def test_lines_are_scored_as_if_alone_however_much_is_learnt(run: foretell.Train
 
 
 @pytest.mark.parametrize("kind", ["lines", "transformer", "transformer-lines"])
-def test_runs_that_read_otherwise(kind: str, bursty: dict[str, str], tmp_path: Path) -> None:
-    recipe = tables(bursty, limit="1epochs") if kind == "lines" else attending(bursty, limit="1epochs")
+def test_runs_that_read_otherwise(kind: str, corpus: dict[str, str], tmp_path: Path) -> None:
+    recipe = tables(corpus, limit="1epochs") if kind == "lines" else attending(corpus, limit="1epochs")
     if kind.endswith("lines"):
         recipe["data"]["batches"] = {"kind": "lines", "batch": 4, "length": 5}
     model = foretell.train(recipe, tmp_path / "run", quiet=True)

@@ -9,6 +9,7 @@ import torch
 from builders import BOUNDARY, assert_same, fake_text, name_of, small_models
 from torch import Tensor
 
+from foretell import config
 from foretell.data.streams import StreamsConfig, Windows
 from foretell.evaluate.dynamic import DynamicConfig, DynamicScorer, root_mean_squares, tune_dynamic, weights_of
 from foretell.evaluate.scoring import NeuralScorer, score_tokens, total
@@ -24,15 +25,15 @@ VOCABULARY = BOUNDARY + 1
 TEXT = fake_text(53)
 
 
-def build(config: Any = None, *, tied: bool = True) -> tuple[Backbone, Head]:
+def build(model: Any = None, *, tied: bool = True) -> tuple[Backbone, Head]:
     torch.manual_seed(1)
-    config = config or RecurrentConfig(embedding=6, hidden=6, layers=2, dropout={"weight": 0.5, "output": 0.5})
-    backbone = config.build(VOCABULARY)
+    model = model or RecurrentConfig(embedding=6, hidden=6, layers=2, dropout={"weight": 0.5, "output": 0.5})
+    backbone = model.build(VOCABULARY)
     head = FullHeadConfig(tied=tied and backbone.dim == backbone.embedding.width).build(
         backbone.dim, VOCABULARY, backbone.embedding
     )
-    model = torch.nn.ModuleList([backbone, head]).double().eval().requires_grad_(False)
-    for weight in model.parameters():  # large enough for probabilities that differ
+    both = torch.nn.ModuleList([backbone, head]).double().eval().requires_grad_(False)
+    for weight in both.parameters():  # large enough for probabilities that differ
         weight.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(weight.numel()))
     return backbone, head
 
@@ -201,6 +202,23 @@ def test_columns_share_the_mean_of_their_gradients() -> None:
     together, _ = DynamicScorer(backbone, head, dynamic(), squares).score(inputs, batch.targets.repeat(3, 1), None)
     for row in together.logp:
         assert_same(row, alone.logp[0], 1e-10)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_the_library_keeps_what_the_backward_pass_needs(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuDNN computes no gradients of a call that was not told to train, in evaluation mode too."""
+    told: list[bool] = []
+    name = {"rnn": "rnn_tanh"}.get(cell, cell)
+    original = getattr(torch, name)
+    monkeypatch.setattr(torch, name, lambda *given: told.append(given[6]) or original(*given))
+    backbone, head = build(config.validate(RecurrentConfig, {"cell": cell, "embedding": 6, "hidden": 6}, "test"))
+    scorer = DynamicScorer(backbone, head, dynamic(rule="sgd"))
+    batch = windows(5)[0]
+    scorer.score(batch.inputs, batch.targets, None)
+    assert told and all(told)
+    told.clear()
+    NeuralScorer(backbone, head).score(batch.inputs, batch.targets, None)
+    assert told and not any(told)
 
 
 def test_ignored_targets_are_not_learnt_from() -> None:
