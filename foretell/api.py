@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -407,9 +408,18 @@ class Trained:
         neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=False)
         boundary, say = self.tokenizer.boundary, Monitor(quiet=quiet).say
         other = copy.copy(self)
-        with self.text("train") as train, self.text("valid") as valid:
-            windows = adapting_windows(self.settings, settings, valid, boundary, columns=1)
-            other.adaptation = adapt(settings, neural, train, windows, boundary, self.device, say)
+        with ExitStack() as opened:
+            other.adaptation = adapt(
+                settings,
+                neural,
+                lambda: opened.enter_context(self.text("train")),
+                lambda: adapting_windows(
+                    self.settings, settings, opened.enter_context(self.text("valid")), boundary, 1
+                ),
+                boundary,
+                self.device,
+                say,
+            )
         return other
 
     def watch(self) -> Watch:

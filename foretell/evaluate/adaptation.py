@@ -78,20 +78,23 @@ def segment_of(settings: AdaptationConfig) -> int:
 def adapt(
     settings: AdaptationConfig,
     neural: NeuralScorer,
-    train: Text,
-    valid: Windows,
+    train: Callable[[], Text],
+    valid: Callable[[], Windows],
     boundary: int,
     device: torch.device,
     say: Say,
 ) -> Adaptation:
-    """The adaptation with what is absent found on the beginning of the validation split, in the order of use."""
+    """The adaptation with what is absent found on the beginning of the validation split, in the order of use.
+
+    Texts are opened where they are needed only.
+    """
     squares: list[Tensor] | None = None
     found: dict[str, dict[str, Any]] = {}
     dynamic, cache = settings.dynamic, settings.cache
     if dynamic is not None:
         seen = 0
         if dynamic.rule == "rms":
-            batches = StreamsConfig(batch=STATISTICS_ROWS, length=dynamic.segment).build(train, boundary, seed=0)
+            batches = StreamsConfig(batch=STATISTICS_ROWS, length=dynamic.segment).build(train(), boundary, seed=0)
             some = beginning(batches, dynamic.statistics)
             squares, seen = root_mean_squares(neural.backbone, neural.head, some, device)
             say(f"dynamic evaluation: gradients of {seen:,} tokens of the training split")
@@ -108,14 +111,14 @@ def _tuned_dynamic(
     config: DynamicConfig,
     neural: NeuralScorer,
     squares: list[Tensor] | None,
-    valid: Windows,
+    valid: Callable[[], Windows],
     device: torch.device,
     say: Say,
 ) -> tuple[DynamicConfig, dict[str, Any]]:
     absent = absent_of(config, "learning_rate", "decay")
     if not absent:
         return config, facts_of(absent, [], None)
-    batches = beginning(valid, config.tuning)
+    batches = beginning(valid(), config.tuning)
     losses: dict[DynamicConfig, float] = {}
 
     def loss(trial: DynamicConfig) -> float:
@@ -133,12 +136,12 @@ def _tuned_dynamic(
 
 
 def _tuned_cache(
-    config: CacheConfig, inner: NeuralScorer, valid: Windows, device: torch.device, say: Say
+    config: CacheConfig, inner: NeuralScorer, valid: Callable[[], Windows], device: torch.device, say: Say
 ) -> tuple[CacheConfig, dict[str, Any]]:
     absent = absent_of(config, "window", "sharpness", "weight")
     if not absent:
         return config, facts_of(absent, [], None)
-    batches = beginning(valid, config.tuning)
+    batches = beginning(valid(), config.tuning)
     heard = Heard.listen(inner, batches, device)
 
     def tell(trial: CacheConfig, loss: float) -> None:
