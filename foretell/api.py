@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,11 +14,10 @@ import numpy as np
 import torch
 
 from foretell.config import ConfigError, validate
-from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
-from foretell.data.store import Split, Store, prepare, prepared
-from foretell.data.streams import DocumentsConfig, LinesConfig, OverlappingConfig, StreamsConfig, Windows
-from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt, segment_of
+from foretell.data.store import Split, Store, prepared
+from foretell.data.streams import Windows
+from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
 from foretell.evaluate.generate import Sampling, write_on
 from foretell.evaluate.lines import Scored, score_texts
 from foretell.evaluate.scoring import (
@@ -42,6 +39,7 @@ from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
 from foretell.recipe import Recipe, StageConfig, load_recipe
 from foretell.run import Record, Run, write_atomic
+from foretell.texts import OpenedText, adapting_windows, evaluation_windows
 from foretell.training import checkpoint
 from foretell.training.monitor import Monitor, reporting
 from foretell.training.tensors import load_weights, weights
@@ -279,40 +277,6 @@ def assemble_stage(
     )
 
 
-SIDE_BY_SIDE = 2**14
-"""tokens of windows that know nothing of each other, measured at once where nothing is said"""
-
-
-def evaluation_windows(
-    recipe: Recipe, model: Backbone | None, text: Split, boundary: int, columns: int, batch: int | None = None
-) -> Windows:
-    """One pass over a text for measuring it, with the same contexts as in training.
-
-    The result is the same for every `batch`: it only says how many units are computed side by side. A model with a
-    bounded context reads running text in overlapping windows, which is what its state would do, but side by side.
-    """
-    kind, length = recipe.data.batches, recipe.evaluation.length
-    if isinstance(kind, DocumentsConfig | LinesConfig):
-        same = kind.model_copy(update={"length": length, "batch": batch or kind.batch})
-        return same.build(text, boundary, seed=0)
-    if model is not None and model.context is not None:
-        rows = batch or max(1, SIDE_BY_SIDE // model.context)
-        return OverlappingConfig(batch=rows, length=model.context, overlap=model.overlap).build(text, boundary, seed=0)
-    return StreamsConfig(batch=columns, length=length).build(text, boundary, seed=0)
-
-
-def adapting_windows(
-    recipe: Recipe, settings: AdaptationConfig, text: Split, boundary: int, columns: int, batch: int | None = None
-) -> Windows:
-    """The same for a model that adapts to the text: in order, one by one where rows would learn from each other."""
-    kind, segment = recipe.data.batches, segment_of(settings)
-    length = max(recipe.evaluation.length // segment, 1) * segment
-    if isinstance(kind, DocumentsConfig | LinesConfig):
-        rows = 1 if settings.dynamic is not None else batch or kind.batch
-        return kind.model_copy(update={"length": length, "batch": rows}).build(text, boundary, seed=0)
-    return StreamsConfig(batch=columns, length=length).build(text, boundary, seed=0)
-
-
 # --- using a run ----------------------------------------------------------------------------------
 
 
@@ -482,9 +446,9 @@ class Trained:
             return reset
         return "carried state" if columns == 1 else f"carried state in {columns} columns"
 
-    def text(self, split: str) -> _OpenedText:
+    def text(self, split: str) -> OpenedText:
         """A split of the run's corpus, or of a file, as tokens of this run's vocabulary."""
-        return _OpenedText(self, split)
+        return OpenedText(self.recipe.data, self.tokenizer, split)
 
     def token_scores(
         self, text: Split, *, batch: int | None = None, columns: int = 1, ranks: bool = True
@@ -518,23 +482,3 @@ class Trained:
             hidden = self.objective.backbone(Inputs(tokens=ids), None)
             rows.append(hidden.last[0].float().mean(0).cpu().numpy())
         return np.stack(rows) if rows else np.zeros((0, self.objective.backbone.dim), np.float32)
-
-
-class _OpenedText:
-    """A split of a run's corpus, or a file as a split of its own in a temporary store."""
-
-    def __init__(self, trained: Trained, split: str):
-        self.trained, self.name = trained, split
-        self.folder: Path | None = None
-
-    def __enter__(self) -> Split:
-        data, tokenizer = self.trained.recipe.data, self.trained.tokenizer
-        if self.name in ("train", "valid", "test"):
-            return prepared(data.corpus, data.tokenizer, None).split(self.name)
-        self.folder = Path(tempfile.mkdtemp(prefix="foretell-"))
-        corpus = open_corpus({"test": self.name})
-        return prepare(corpus, tokenizer, self.folder / "store").split("test")
-
-    def __exit__(self, *_: object) -> None:
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)

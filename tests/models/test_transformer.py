@@ -201,7 +201,9 @@ def test_a_recipe_whose_windows_do_not_fit_is_refused() -> None:
 
 
 def test_a_run_from_training_to_text(corpus: dict[str, str], tmp_path: Path) -> None:
-    trained = foretell.train(attending(corpus, limit="30epochs", checkpoint__every="15epochs"), tmp_path / "run", quiet=True)
+    trained = foretell.train(
+        attending(corpus, limit="30epochs", checkpoint__every="15epochs"), tmp_path / "run", quiet=True
+    )
     result = trained.evaluate("valid")
     assert result["perplexity"] < 8  # of 15 words
     assert result["context"] == "windows of 10 tokens that overlap by 5"
