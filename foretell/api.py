@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import math
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from foretell.config import ConfigError
-from foretell.data.corpus import open_corpus
+from foretell.config import ConfigError, validate
 from foretell.data.encoding import Tokenizer, load_tokenizer
-from foretell.data.store import Split, Store, load_counts, prepare, prepared, save_counts
-from foretell.data.streams import DocumentsConfig, LinesConfig, OverlappingConfig, StreamsConfig, Windows
+from foretell.data.store import Split, Store, load_counts, prepared, save_counts
+from foretell.data.streams import Windows
+from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
 from foretell.evaluate.beam import Beam, Written, search_on
 from foretell.evaluate.generate import Sampling, write_on
 from foretell.evaluate.lines import Scored, score_texts
@@ -26,10 +26,12 @@ from foretell.evaluate.scoring import (
     NGramScorer,
     Scorer,
     TokenScores,
+    Watch,
     expected_seconds,
     metrics,
     score_tokens,
     total,
+    unwatched,
 )
 from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram, NGramConfig
@@ -39,8 +41,9 @@ from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
 from foretell.recipe import Recipe, StageConfig, load_recipe
 from foretell.run import Record, Run, write_atomic
+from foretell.texts import OpenedText, adapting_windows, evaluation_windows
 from foretell.training import checkpoint
-from foretell.training.monitor import Monitor
+from foretell.training.monitor import Monitor, reporting
 from foretell.training.tensors import load_weights, weights
 from foretell.training.trackers import open_trackers
 from foretell.training.trainer import Position, Stage, Trainer
@@ -301,28 +304,6 @@ def assemble_stage(
     )
 
 
-SIDE_BY_SIDE = 2**14
-"""tokens of windows that know nothing of each other, measured at once where nothing is said"""
-
-
-def evaluation_windows(
-    recipe: Recipe, model: Backbone | None, text: Split, boundary: int, columns: int, batch: int | None = None
-) -> Windows:
-    """One pass over a text for measuring it, with the same contexts as in training.
-
-    The result is the same for every `batch`: it only says how many units are computed side by side. A model with a
-    bounded context reads running text in overlapping windows, which is what its state would do, but side by side.
-    """
-    kind, length = recipe.data.batches, recipe.evaluation.length
-    if isinstance(kind, DocumentsConfig | LinesConfig):
-        same = kind.model_copy(update={"length": length, "batch": batch or kind.batch})
-        return same.build(text, boundary, seed=0)
-    if model is not None and model.context is not None:
-        rows = batch or max(1, SIDE_BY_SIDE // model.context)
-        return OverlappingConfig(batch=rows, length=model.context, overlap=model.overlap).build(text, boundary, seed=0)
-    return StreamsConfig(batch=columns, length=length).build(text, boundary, seed=0)
-
-
 # --- using a run ----------------------------------------------------------------------------------
 
 
@@ -333,6 +314,9 @@ def load(path: str | Path, *, which: str = "best", device: torch.device | str | 
 
 class Trained:
     """A trained language model: evaluate, score, generate, features."""
+
+    adaptation: Adaptation | None = None
+    """how it adapts to the text it is measured on; see `adapted`"""
 
     def __init__(self, run: Run, which: str, device: torch.device):
         self.run, self.device = run, device
@@ -396,29 +380,83 @@ class Trained:
         }
 
     def scorer(self, *, ranks: bool = True) -> Scorer:
-        """The model as a scorer."""
+        """The model as a scorer, with its adaptation; that tells no ranks."""
         if isinstance(self.model, NGram):
             return NGramScorer(self.model, ranks=ranks)
-        return NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
+        neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
+        return neural if self.adaptation is None else self.adaptation.scorer(neural)
 
-    def evaluate(self, split: str = "test", *, batch: int | None = None, columns: int = 1) -> Record:
+    def adapted(
+        self,
+        *,
+        dynamic: bool | Mapping[str, Any] = False,
+        cache: bool | Mapping[str, Any] = False,
+        quiet: bool = False,
+    ) -> Trained:
+        """The model as one that adapts to the text it reads: by dynamic evaluation, a neural cache, or both.
+
+        Each is `True` or settings of it (see `DynamicConfig` and `CacheConfig`); what is not given is found on the
+        beginning of the validation split, now. `self` stays as it is. `quiet` says nothing on stderr.
+        """
+        given = {"dynamic": dynamic, "cache": cache}
+        chosen = {name: {} if part is True else part for name, part in given.items() if part is not False}
+        settings = validate(AdaptationConfig, chosen, "adaptation")
+        neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=False)
+        boundary, say = self.tokenizer.boundary, Monitor(quiet=quiet).say
+        other = copy.copy(self)
+        with ExitStack() as opened:
+            other.adaptation = adapt(
+                settings,
+                neural,
+                lambda: opened.enter_context(self.text("train")),
+                lambda: adapting_windows(
+                    self.settings, settings, opened.enter_context(self.text("valid")), boundary, 1
+                ),
+                boundary,
+                self.device,
+                say,
+            )
+        return other
+
+    def watch(self) -> Watch:
+        """What is told how far a pass is; only adaptation makes passes long."""
+        return unwatched if self.adaptation is None else reporting(self.adaptation.say, str(self.run.path))
+
+    def windows(self, text: Split, columns: int, batch: int | None) -> Windows:
+        """One pass over a text; see `evaluation_windows`."""
+        boundary = self.tokenizer.boundary
+        if self.adaptation is None:
+            return evaluation_windows(self.settings, self.backbone, text, boundary, columns, batch)
+        return adapting_windows(self.settings, self.adaptation.settings, text, boundary, columns, batch)
+
+    def evaluate(
+        self,
+        split: str = "test",
+        *,
+        batch: int | None = None,
+        columns: int = 1,
+        dynamic: bool | Mapping[str, Any] = False,
+        cache: bool | Mapping[str, Any] = False,
+    ) -> Record:
         """Measure a split of the run's corpus, or any text file.
 
         The state is carried over the whole text (or starts anew at each document or line, if training did so); with
         `columns` above 1 the text is cut into that many parts, which is faster and a little worse for the model
         (one with a bounded context needs none: its windows are computed side by side anyway).
-        `batch` is how much is computed side by side and changes nothing but speed.
+        `batch` is how much is computed side by side and changes nothing but speed. `dynamic` and `cache` are those of
+        `adapted`; columns then learn from each other.
         """
+        if dynamic is not False or cache is not False:
+            return self.adapted(dynamic=dynamic, cache=cache).evaluate(split, batch=batch, columns=columns)
         with self.text(split) as text:
-            boundary = self.tokenizer.boundary
-            windows = evaluation_windows(self.settings, self.backbone, text, boundary, columns, batch)
-            totals = total(self.scorer(), windows, self.device)
+            totals = total(self.scorer(), self.windows(text, columns, batch), self.device, self.watch())
             measured = metrics(totals, text)
         return {
             "run": str(self.run.path),
             "split": split,
             **measured,
             "context": self.context(columns),
+            **({"adaptation": self.adaptation.record} if self.adaptation else {}),
             "weights": self.facts["weights"],
             "step": self.facts["step"],
             "parameters": self.parameters,
@@ -427,6 +465,10 @@ class Trained:
 
     def context(self, columns: int) -> str:
         """What a token was predicted from, in words."""
+        plain = self._plain_context(columns)
+        return plain if self.adaptation is None else f"{plain}, {self.adaptation}"
+
+    def _plain_context(self, columns: int) -> str:
         kind, model = self.settings.data.batches.kind, self.backbone
         reset = f"state reset at {kind}" if kind in ("documents", "lines") else ""
         if model is not None and model.context is not None:
@@ -436,16 +478,16 @@ class Trained:
             return reset
         return "carried state" if columns == 1 else f"carried state in {columns} columns"
 
-    def text(self, split: str) -> _OpenedText:
+    def text(self, split: str) -> OpenedText:
         """A split of the run's corpus, or of a file, as tokens of this run's vocabulary."""
-        return _OpenedText(self, split)
+        return OpenedText(self.recipe.data, self.tokenizer, split)
 
     def token_scores(
         self, text: Split, *, batch: int | None = None, columns: int = 1, ranks: bool = True
     ) -> TokenScores:
         """What `evaluate` sums up, token by token; `text` holds tokens of this run's vocabulary."""
-        windows = evaluation_windows(self.settings, self.backbone, text, self.tokenizer.boundary, columns, batch)
-        return score_tokens(self.scorer(ranks=ranks), windows, self.device)
+        windows = self.windows(text, columns, batch)
+        return score_tokens(self.scorer(ranks=ranks), windows, self.device, self.watch())
 
     def score(self, texts: Sequence[str]) -> list[Scored]:
         """Each text's log-probability, from a fresh state; many are computed side by side."""
@@ -476,23 +518,3 @@ class Trained:
             hidden = self.objective.backbone(Inputs(tokens=ids), None)
             rows.append(hidden.last[0].float().mean(0).cpu().numpy())
         return np.stack(rows) if rows else np.zeros((0, self.objective.backbone.dim), np.float32)
-
-
-class _OpenedText:
-    """A split of a run's corpus, or a file as a split of its own in a temporary store."""
-
-    def __init__(self, trained: Trained, split: str):
-        self.trained, self.name = trained, split
-        self.folder: Path | None = None
-
-    def __enter__(self) -> Split:
-        data, tokenizer = self.trained.recipe.data, self.trained.tokenizer
-        if self.name in ("train", "valid", "test"):
-            return prepared(data.corpus, data.tokenizer, None).split(self.name)
-        self.folder = Path(tempfile.mkdtemp(prefix="foretell-"))
-        corpus = open_corpus({"test": self.name})
-        return prepare(corpus, tokenizer, self.folder / "store").split("test")
-
-    def __exit__(self, *_: object) -> None:
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)

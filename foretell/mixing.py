@@ -97,9 +97,12 @@ class Mixed:
         }
 
     def described(self) -> list[Record]:
-        """Each member and its weight."""
-        pairs = zip(self.members, self.weights, strict=True)
-        return [{"run": str(member.run.path), "weight": weight} for member, weight in pairs]
+        """Each member and its weight, and how it adapts if it does."""
+        return [
+            {"run": str(member.run.path), "weight": weight}
+            | ({"adaptation": member.adaptation.record} if member.adaptation else {})
+            for member, weight in zip(self.members, self.weights, strict=True)
+        ]
 
     def context(self, columns: int = 1) -> str:
         """What a token was predicted from, in words."""

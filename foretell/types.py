@@ -162,3 +162,5 @@ class Scores:
     """[B, T] natural logarithm of the target's probability"""
     rank: Tensor | None = None
     """[B, T] int64: how many words were held more probable than the target (0: the first guess); exact below 5"""
+    vectors: Tensor | None = None
+    """[B, T, D] the last layer's output without dropout, where there is such a thing"""

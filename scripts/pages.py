@@ -20,6 +20,7 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from foretell.cli import VERBS
 from foretell.config import configs_in
+from foretell.evaluate.adaptation import AdaptationConfig
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.recipe import Recipe, find_recipe, load_recipe, recipe_names
@@ -181,6 +182,16 @@ def configuration() -> str:
     return "\n\n".join(piece for piece in pieces if piece)
 
 
+def adaptation() -> str:
+    """The settings of `--adapt`."""
+    pieces = []
+    for name, field in AdaptationConfig.model_fields.items():
+        (member,) = configs_in(field.annotation)
+        shown = describe_kind(Section("", (member,), False, None), member)["fields"]
+        pieces.append(settings({**field, "name": f"{name}.{field['name']}"} for field in shown))
+    return "\n\n".join(pieces)
+
+
 def flat(tree: dict[str, Any], prefix: str = "") -> Iterable[str]:
     """Nested tables as `model.kind = "recurrent"`."""
     for key, value in tree.items():
@@ -213,4 +224,4 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("\n", " ") for cell in line) + " |" for line in lines)
 
 
-MADE = {"recipes": recipes, "commands": commands, "configuration": configuration}
+MADE = {"recipes": recipes, "commands": commands, "configuration": configuration, "adaptation": adaptation}

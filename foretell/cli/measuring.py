@@ -8,7 +8,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from foretell.cli.options import Debug, Device, Json, MixWith, RunArgument, Weights, Which, open_model
+from foretell.cli.options import (
+    Adapt,
+    Cache,
+    Debug,
+    Device,
+    Dynamic,
+    Json,
+    MixWith,
+    RunArgument,
+    Weights,
+    Which,
+    adaptation_of,
+    open_model,
+)
 from foretell.config import ConfigError
 from foretell.tools.printing import emit, measured, print_rows, properties
 
@@ -22,13 +35,17 @@ def evaluate(
     ] = 1,
     mix: MixWith = None,
     weights: Weights = None,
+    dynamic: Dynamic = False,
+    cache: Cache = False,
+    adapt: Adapt = None,
     which: Which = "best",
     device: Device = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Loss, perplexity, bits per character and byte, top-1 and top-5, over every token of a text."""
-    model = open_model(run, mix, weights, which, device, columns)
+    adaptation = adaptation_of(dynamic, cache, adapt)
+    model = open_model(run, mix, weights, which, device, columns, adaptation=adaptation)
     result = model.evaluate(split, batch=batch, columns=columns)
     emit(result, as_json, lambda result: measured(result, f"{result['run']}, {split}"))
 
@@ -57,6 +74,9 @@ def score(
     ),
     mix: MixWith = None,
     mix_weights: Annotated[str | None, typer.Option(help="Of the mixture, as in 0.7,0.3.")] = None,
+    dynamic: Dynamic = False,
+    cache: Cache = False,
+    adapt: Adapt = None,
     which: Which = "best",
     device: Device = None,
     as_json: Json = False,
@@ -68,13 +88,15 @@ def score(
     character, perplexity. A line counts with its newline; an empty one is its newline. Invalid UTF-8 is read as U+FFFD
     and told on stderr. An unknown word has the probability of the unknown token, so its line's figures flatter.
 
+    Lines are scored as if each were alone, so --dynamic and --cache reach beyond a line only with --context carried.
+
     With --group: group, weighted total, logp, words, other scores, text of the best hypothesis of each group. --tune
     prints weights; it also uses them where a list is named to rescore (- for stdin).
     """
     from foretell.tools import rescore as lists
     from foretell.tools import score as tool
 
-    model = open_model(run, mix, mix_weights, which, device)
+    model = open_model(run, mix, mix_weights, which, device, adaptation=adaptation_of(dynamic, cache, adapt))
     paths = files or []
     if tune is not None:
         if weights is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +29,18 @@ Weights = Annotated[
         help="Of the mixture, in the order of the runs: 0.7,0.3; default: what is best for the valid split.",
     ),
 ]
+Dynamic = Annotated[
+    bool, typer.Option("--dynamic", help="Go on learning from the text that has been read: dynamic evaluation.")
+]
+Cache = Annotated[bool, typer.Option("--cache", help="Let words that came lately come again: a neural cache.")]
+Adapt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapt",
+        metavar="KEY=VALUE",
+        help="A setting of these, as in dynamic.segment=20 or cache.window=500; what is not given is found on valid.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]", help="Settings that differ, by dotted name: model.layers=2"),
@@ -35,17 +48,41 @@ Overrides = Annotated[
 
 
 def open_model(
-    run: Path, mix: list[Path] | None, weights: str | None, which: str, device: str | None, columns: int = 1
+    run: Path,
+    mix: list[Path] | None,
+    weights: str | None,
+    which: str,
+    device: str | None,
+    columns: int = 1,
+    *,
+    adaptation: Mapping[str, Any] | None = None,
 ) -> Trained | Mixed:
-    """A run, or several as a mixture."""
+    """A run, or several as a mixture; each that was trained by gradient with its adaptation."""
     from foretell import load
     from foretell import mix as mixed
+    from foretell.config import validate
+    from foretell.evaluate.adaptation import AdaptationConfig
 
-    if not mix:
-        if weights is not None:
-            raise ConfigError("--weights is for mixtures; name the other runs with --mix")
-        return load(run, which=which, device=device)
-    return mixed([run, *mix], numbers(weights), which=which, device=device, columns=columns)
+    if adaptation:
+        validate(AdaptationConfig, adaptation, "--adapt")
+    if not mix and weights is not None:
+        raise ConfigError("--weights is for mixtures; name the other runs with --mix")
+    members = [load(path, which=which, device=device) for path in [run, *(mix or [])]]
+    if adaptation:
+        neural = [member.backbone is not None for member in members]
+        if not any(neural):
+            raise ConfigError(
+                f"{run} is an n-gram model, and only a trained one can adapt; leave --dynamic, --cache out"
+            )
+        members = [m.adapted(**adaptation) if can else m for m, can in zip(members, neural, strict=True)]
+    return members[0] if not mix else mixed(members, numbers(weights), columns=columns)
+
+
+def adaptation_of(dynamic: bool, cache: bool, settings: list[str] | None) -> Mapping[str, Any]:
+    """`--dynamic --cache --adapt dynamic.segment=20` as tables; a setting of one of them asks for it too."""
+    from foretell.config import override
+
+    return override({}, [*["dynamic={}"] * dynamic, *["cache={}"] * cache, *(settings or [])])
 
 
 def numbers(text: str | None) -> list[float] | None:

@@ -59,6 +59,8 @@ FOLDERS = {
     "ptb": Folder("ptb", "ptb.train.txt, ptb.valid.txt, ptb.test.txt"),
     "ptb-char": Folder("ptb_char", "ptb.char.{train,valid,test}.txt", spell_out),
     "wikitext-2": Folder("wikitext-2", "wiki.{train,valid,test}.tokens"),
+    "wikitext-103": Folder("wikitext-103", "wiki.{train,valid,test}.tokens"),
+    "enwik8": Folder("enwik8", "enwik8.txt", splits=False),  # 90/5/5 in order, as is usual
     # divided 90/5/5 in order, where nanoGPT has 90/10: its validation set is our valid and test
     "tinyshakespeare": Folder("tinyshakespeare", "input.txt", splits=False),
     "wiki-en": Folder("wiki_en", "train.txt, valid.txt, test.txt"),

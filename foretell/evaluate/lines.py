@@ -99,11 +99,12 @@ def unknown(text: str, ids: Ids, tokenizer: Tokenizer) -> int:
 
 
 def score_texts(scorer: Scorer, tokenizer: Tokenizer, texts: Sequence[str], device: torch.device) -> list[Scored]:
-    """Each text from a fresh state, texts of similar length side by side."""
+    """Each text from a fresh state, texts of similar length side by side if the scorer's rows are independent."""
     lines = Lines.encode(texts, tokenizer)
     if len(lines.tokens) == 0:
         return lines.with_scores(np.zeros(0), tokenizer)
-    windows = SIDE_BY_SIDE.build(lines, tokenizer.boundary, seed=0)
+    kind = SIDE_BY_SIDE if scorer.independent else SIDE_BY_SIDE.model_copy(update={"batch": 1})
+    windows = kind.build(lines, tokenizer.boundary, seed=0)
     return lines.with_scores(score_tokens(scorer, windows, device).logp, tokenizer)
 
 

@@ -28,6 +28,11 @@ class Mixture:
         self.scorers, self.weights = tuple(scorers), checked_weights(weights, len(scorers))
         self.log_weights = torch.tensor(self.weights, dtype=torch.float64).log()  # [M]
 
+    @property
+    def independent(self) -> bool:
+        """See `Scorer.independent`."""
+        return all(scorer.independent for scorer in self.scorers)
+
     def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
         """See `Scorer.score`."""
         parts = [s.score(inputs, targets, part) for s, part in zip(self.scorers, self._states(state), strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,10 @@ from foretell.types import IGNORED, Batch, Inputs, Scores, State
 class Scorer(Protocol):
     """Gives text a probability. n-gram and neural models are scorers; mixtures and adaptation wrap scorers."""
 
+    @property
+    def independent(self) -> bool:
+        """Whether rows side by side know nothing of each other, so that many texts can be scored at once."""
+
     def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
         """Log-probabilities of targets [B, T] given inputs [B, T], and the state after them."""
 
@@ -34,6 +38,8 @@ class Scorer(Protocol):
 
 class NeuralScorer:
     """A backbone and a head as a scorer, in evaluation mode and without gradients."""
+
+    independent = True
 
     def __init__(self, backbone: Backbone, head: Head, *, ranks: bool = True, chunk: int = CHUNK):
         self.backbone, self.head, self.ranks, self.chunk = backbone, head, ranks, chunk
@@ -57,17 +63,24 @@ class NeuralScorer:
             logp[part] = own[:, 0].double()
             rank[part] = (every > own).sum(1)
         shape = targets.shape
-        return Scores(logp.view(shape), None if rank is None else rank.view(shape)), hidden.state
+        return Scores(logp.view(shape), None if rank is None else rank.view(shape), hidden.last), hidden.state
 
-    @torch.no_grad()
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Scorer.next`."""
+        log_probs, _, state = self.read(tokens, state)
+        return log_probs, state
+
+    @torch.no_grad()
+    def read(self, tokens: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """What `next` says [B, V], the hidden vectors of all the tokens [B, T, D], and the state after them."""
         hidden = self.backbone(Inputs(tokens=tokens), state)
-        return self.head.log_probs(hidden.last[:, -1]), hidden.state
+        return self.head.log_probs(hidden.last[:, -1]), hidden.last, hidden.state
 
 
 class NGramScorer:
     """An n-gram model as a scorer. The state is the last words, int64 [B, order - 1]; ranks are told below 5."""
+
+    independent = True
 
     def __init__(self, model: NGram, *, ranks: bool = True):
         self.model, self.ranks = model, ranks
@@ -114,10 +127,21 @@ class Totals:
         return self.nats / self.tokens
 
 
-def scored(scorer: Scorer, windows: Sequence[Batch], device: torch.device) -> Iterator[tuple[int, Tensor, Scores]]:
+Watch = Callable[[float], None]
+"""told how much of a pass is done, from 0 to 1"""
+
+
+def unwatched(_: float) -> None:
+    """Where nobody wants to know."""
+
+
+def scored(
+    scorer: Scorer, windows: Sequence[Batch], device: torch.device, watch: Watch = unwatched
+) -> Iterator[tuple[int, Tensor, Scores]]:
     """One pass over a text: each window's number, which of its places have a target [B, T], and their scores."""
     state: State = None
     for k in range(len(windows)):
+        watch(k / len(windows))
         batch = windows[k]
         state = None if batch.starts_anew else state
         valid = batch.targets != IGNORED
@@ -126,12 +150,12 @@ def scored(scorer: Scorer, windows: Sequence[Batch], device: torch.device) -> It
         yield k, valid, scores
 
 
-def total(scorer: Scorer, windows: Sequence[Batch], device: torch.device) -> Totals:
+def total(scorer: Scorer, windows: Sequence[Batch], device: torch.device, watch: Watch = unwatched) -> Totals:
     """One pass over a text: every token counted once, whatever the batch size."""
     begin = time.perf_counter()
     nats, tokens, top1, top5 = 0.0, 0, 0, 0
     ranked = True
-    for _, valid, scores in scored(scorer, windows, device):
+    for _, valid, scores in scored(scorer, windows, device, watch):
         tokens += int(valid.sum())
         nats -= float(scores.logp.sum())
         if scores.rank is None:
@@ -176,12 +200,12 @@ class TokenScores:
         return Totals(-float(self.logp.sum()), len(self.logp), top1, top5, self.seconds)
 
 
-def score_tokens(scorer: Scorer, windows: Windows, device: torch.device) -> TokenScores:
+def score_tokens(scorer: Scorer, windows: Windows, device: torch.device, watch: Watch = unwatched) -> TokenScores:
     """One pass over a text: what the scorer says of every token."""
     begin = time.perf_counter()
     logp = np.full(len(windows.text.tokens), np.nan)
     ranks: NDArray[np.int64] | None = np.zeros(len(logp), np.int64)
-    for k, valid, scores in scored(scorer, windows, device):
+    for k, valid, scores in scored(scorer, windows, device, watch):
         places = windows.target_positions(k)[valid.numpy()]
         logp[places] = scores.logp.cpu().numpy()[valid.numpy()]
         if ranks is None or scores.rank is None:

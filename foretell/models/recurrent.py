@@ -56,6 +56,8 @@ class RecurrentConfig(Config):
     kind: Literal["recurrent"] = "recurrent"
     cell: CellChoice = LSTMConfig()
     """which recurrent layer"""
+    first_cell: CellChoice | None = None
+    """that of the first layer, where it differs"""
     embedding: Size = 400
     """width of the word vectors"""
     words: EmbeddingChoice = TableConfig()
@@ -97,10 +99,11 @@ class RecurrentConfig(Config):
         """The model for a vocabulary of that many tokens that occur so often."""
         return Recurrent(self, vocabulary, counts)
 
-    def block(self, inputs: int, hidden: int) -> Layer | Reverse | BothWays:
-        """One layer of the stack."""
+    def block(self, number: int, inputs: int) -> Layer | Reverse | BothWays:
+        """Layer `number` of the stack, on vectors of width `inputs`."""
+        cell, hidden = (number == 0 and self.first_cell) or self.cell, self.widths[number]
         cells = [
-            cast(Layer, self.cell.build(inputs, hidden, self.dropout.weight, self.init_range))
+            cast(Layer, cell.build(inputs, hidden, self.dropout.weight, self.init_range))
             for _ in range(2 if self.direction == "both" else 1)
         ]
         if self.direction == "forward":
@@ -120,8 +123,8 @@ class Recurrent(Backbone):
         )
         self.blocks = nn.ModuleList()
         inputs = config.embedding
-        for width in config.widths:
-            block = config.block(inputs, width)
+        for number in range(config.layers):
+            block = config.block(number, inputs)
             self.blocks.append(block)
             inputs = block.output + (inputs if self.stack == "dense" else 0)
         outputs = [cast(int, block.output) for block in self.blocks]

@@ -20,7 +20,10 @@ from foretell.nn.layer import LayerState
 
 
 class FusedLayer(GatedLayer):
-    """A layer around a kernel of the library."""
+    """A layer around a kernel of the library.
+
+    The kernel's `train` only says whether a backward pass may follow: no dropout is in it, and cuDNN refuses one else.
+    """
 
     def drawn(self) -> list[Tensor]:
         """See `GatedLayer.drawn`; views of one buffer on CUDA."""
@@ -36,7 +39,7 @@ class RNN(FusedLayer):
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
         """See `GatedLayer.kernel`."""
         inputs, h = lowered(inputs, *state)
-        outputs, h = torch.rnn_tanh(inputs, h[None], weights, True, 1, 0.0, self.training, False, True)
+        outputs, h = torch.rnn_tanh(inputs, h[None], weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
         return outputs, (h[0],)
 
 
@@ -57,7 +60,7 @@ class GRU(FusedLayer):
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
         """See `GatedLayer.kernel`."""
         inputs, h = lowered(inputs, *state)
-        outputs, h = torch.gru(inputs, h[None], weights, True, 1, 0.0, self.training, False, True)
+        outputs, h = torch.gru(inputs, h[None], weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
         return outputs, (h[0],)
 
     def for_steps(self, weights: list[Tensor]) -> list[Tensor]:
@@ -114,7 +117,7 @@ class LSTM(FusedLayer):
             made, h, c = kernels.lstm(steps_first, h, c, weight_ih, weight_hh, bias_ih + bias_hh)
             return made.transpose(0, 1), (h, c)
         given = h[None], c[None]
-        outputs, h, c = torch.lstm(inputs, given, weights, True, 1, 0.0, self.training, False, True)
+        outputs, h, c = torch.lstm(inputs, given, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
         return outputs, (h[0], c[0])
 
     def step(

@@ -49,6 +49,7 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         "unknown_rate": lambda value: f"{value:.3%}",
         "lossy": lambda value: "yes: tokens hold less than the text" if value else "no",
         "context": str,
+        "adaptation": lambda value: "\n".join(f"{name}: {found(part)}" for name, part in value.items()),
         "mixture": lambda value: "\n".join(f"{member['weight']:.4f}  {member['run']}" for member in value),
         "weights_fitted_to": str,
         "fitted_loss": lambda value: f"{value:.4f} nats per token",
@@ -63,6 +64,14 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         if result.get(key) is not None:
             table.add_row(key.replace("_", " "), form(result[key]))
     return table
+
+
+def found(adaptation: Mapping[str, Any]) -> str:
+    """Where the settings of an adaptation are from."""
+    if not adaptation["tuned"]:
+        return "as given"
+    names = ", ".join(adaptation["tuned"]).replace("_", " ")
+    return f"{names} found on {adaptation['tuning_tokens']:,} tokens of {adaptation['tuned_on']}"
 
 
 def properties(result: Mapping[str, Any]) -> Table:

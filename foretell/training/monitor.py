@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -50,6 +50,20 @@ class Monitor:
             self.bar.stop()
             self.bar = None
         sys.stderr.flush()
+
+
+def reporting(say: Callable[[str], None], name: str, seconds: float = 10.0) -> Callable[[float], None]:
+    """Says now and then how much of a long pass is done; to be told the fraction."""
+    begun = said = time.monotonic()
+
+    def watch(fraction: float) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said > seconds and fraction > 0:
+            said = now
+            say(f"{name}: {fraction:.0%}, {clock((now - begun) / fraction * (1 - fraction))} left")
+
+    return watch
 
 
 def describe(record: Mapping[str, Any], fraction: float) -> str:

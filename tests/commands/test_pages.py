@@ -221,6 +221,12 @@ def test_the_page_of_settings_has_every_kind(pages: ModuleType) -> None:
     assert 'Only with `model.kind = "recurrent"`' in made
 
 
+def test_the_settings_of_adaptation_are_all_there(pages: ModuleType) -> None:
+    made = pages.on_page_markdown("<!-- made: adaptation -->")
+    assert "| `dynamic.segment` | whole number \\> 0 | `5` |" in made
+    assert "`cache.window`" in made and "`cache.weight`" in made
+
+
 def test_the_page_of_python_has_every_public_name() -> None:
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     named = re.findall(r"^::: foretell\.(\w+)$", text, re.MULTILINE)

@@ -1,0 +1,67 @@
+"""The text that a run is measured on, and the windows it is read in."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from foretell.data.corpus import open_corpus
+from foretell.data.encoding import Tokenizer
+from foretell.data.store import Split, prepare, prepared
+from foretell.data.streams import DocumentsConfig, LinesConfig, OverlappingConfig, StreamsConfig, Windows
+from foretell.evaluate.adaptation import AdaptationConfig, segment_of
+from foretell.models.backbone import Backbone
+from foretell.recipe import DataConfig, Recipe
+
+SIDE_BY_SIDE = 2**14
+"""tokens of windows that know nothing of each other, measured at once where nothing is said"""
+
+
+def evaluation_windows(
+    recipe: Recipe, model: Backbone | None, text: Split, boundary: int, columns: int, batch: int | None = None
+) -> Windows:
+    """One pass over a text for measuring it, with the same contexts as in training.
+
+    The result is the same for every `batch`: it only says how many units are computed side by side. A model with a
+    bounded context reads running text in overlapping windows, which is what its state would do, but side by side.
+    """
+    kind, length = recipe.data.batches, recipe.evaluation.length
+    if isinstance(kind, DocumentsConfig | LinesConfig):
+        same = kind.model_copy(update={"length": length, "batch": batch or kind.batch})
+        return same.build(text, boundary, seed=0)
+    if model is not None and model.context is not None:
+        rows = batch or max(1, SIDE_BY_SIDE // model.context)
+        return OverlappingConfig(batch=rows, length=model.context, overlap=model.overlap).build(text, boundary, seed=0)
+    return StreamsConfig(batch=columns, length=length).build(text, boundary, seed=0)
+
+
+def adapting_windows(
+    recipe: Recipe, settings: AdaptationConfig, text: Split, boundary: int, columns: int, batch: int | None = None
+) -> Windows:
+    """The same for a model that adapts to the text: in order, one by one where rows would learn from each other."""
+    kind, segment = recipe.data.batches, segment_of(settings)
+    length = max(recipe.evaluation.length // segment, 1) * segment
+    if isinstance(kind, DocumentsConfig | LinesConfig):
+        rows = 1 if settings.dynamic is not None else batch or kind.batch
+        return kind.model_copy(update={"length": length, "batch": rows}).build(text, boundary, seed=0)
+    return StreamsConfig(batch=columns, length=length).build(text, boundary, seed=0)
+
+
+class OpenedText:
+    """A split of a run's corpus, or a file as a split of its own in a temporary store."""
+
+    def __init__(self, data: DataConfig, tokenizer: Tokenizer, split: str):
+        self.data, self.tokenizer, self.name = data, tokenizer, split
+        self.folder: Path | None = None
+
+    def __enter__(self) -> Split:
+        if self.name in ("train", "valid", "test"):
+            return prepared(self.data.corpus, self.data.tokenizer, None).split(self.name)
+        self.folder = Path(tempfile.mkdtemp(prefix="foretell-"))
+        corpus = open_corpus({"test": self.name})
+        return prepare(corpus, self.tokenizer, self.folder / "store").split("test")
+
+    def __exit__(self, *_: object) -> None:
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
