@@ -1,14 +1,19 @@
 """What all tests stand on: a cache of their own, and a tiny corpus. Small builders are in `builders.py`."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `builders` and `outside`
 
 from builders import write_corpus
+
+if not torch.cuda.is_available():  # Triton reads it once, when it is imported
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")

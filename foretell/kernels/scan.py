@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+_TRITON = find_spec("triton") is not None
 
 SMALL = 2**10
 """Steps of fewer numbers are scanned in chunks, if there are MANY."""
@@ -92,12 +93,7 @@ def step_blocks(steps: int, size: int) -> Iterator[slice]:
 
 def takes_triton(tensor: Tensor) -> bool:
     """Whether scans of such tensors are Triton kernels."""
-    return tensor.device.type == "cuda" and _has_triton()
-
-
-@cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+    return tensor.device.type == "cuda" and _TRITON
 
 
 class _Scan(torch.autograd.Function):

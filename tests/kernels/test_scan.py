@@ -1,6 +1,5 @@
 """Linear recurrences: one operation a step, chunks and the Triton kernel against the plain loop."""
 
-import os
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -28,10 +27,11 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def interpret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the Triton kernel wherever tensors are."""
+    """Take the Triton kernel wherever tensors are; conftest.py has turned the interpreter on."""
     if find_spec("triton") is None:
         pytest.skip("triton is not installed")
-    monkeypatch.setitem(os.environ, "TRITON_INTERPRET", "1")  # read when the kernel's module is imported
+    if torch.cuda.is_available():
+        pytest.skip("compiled for the GPU there is, see the tests marked gpu")
     from foretell.kernels import scan_triton
 
     monkeypatch.setattr(scan_triton, "COLUMNS", 8)
