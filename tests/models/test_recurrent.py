@@ -1,19 +1,23 @@
 """Stacks of recurrent layers: what each layer reads, what the output is, which way it is read, what is left out."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from builders import assert_same, small
+from builders import assert_same, losses, ragged_batch, small, tables, trainer_of
 from torch import Tensor, nn
 
+import foretell
 from foretell import config
 from foretell.config import ConfigError
 from foretell.models.recurrent import Recurrent, RecurrentConfig
 from foretell.nn.cells import CellChoice
 from foretell.nn.direction import turned
+from foretell.nn.heads import FullHeadConfig
 from foretell.nn.lstm import LSTMConfig
+from foretell.nn.mlstm import MLSTMConfig
 from foretell.objectives.causal import CausalConfig
 from foretell.recipe import load_recipe
 from foretell.types import Inputs
@@ -169,3 +173,41 @@ def test_every_cell_goes_into_every_stack() -> None:
                 hidden = model.train()(Inputs(tokens=tokens(), lengths=LENGTHS), None)
                 assert hidden.dropped.shape == (ROWS, STEPS, model.dim)
                 hidden.dropped.sum().backward()
+
+
+# --- what went wrong elsewhere --------------------------------------------------------------------
+
+
+def test_the_loss_of_padded_rows_is_the_mean_over_real_tokens() -> None:
+    """sentiment-discovery multiplies by the share that is not padding instead of dividing by it."""
+    torch.manual_seed(0)
+    backbone = build(cell=MLSTMConfig(weight_norm=True))
+    objective = CausalConfig().build(backbone, FullHeadConfig().build(backbone.dim, VOCABULARY, None).double())
+    batch = ragged_batch(VOCABULARY, (6, 2, 0, 5))
+    loss, _ = trainer_of(objective).backward(batch, None, objective.counts(batch))
+    alone = []
+    for row, length in enumerate((6, 2, 0, 5)):
+        if length:
+            hidden = backbone(Inputs(tokens=batch.inputs.tokens[row : row + 1, :length]), None)
+            log_probs = objective.head.log_probs(hidden.last[0])
+            alone += (-log_probs.gather(1, batch.targets[row, :length, None])[:, 0]).tolist()
+    assert loss.item() == pytest.approx(sum(alone) / 13, abs=1e-12)
+
+
+def test_a_run_knows_what_it_is(corpus: dict[str, str], tmp_path: Path) -> None:
+    """sentiment-discovery's checkpoints need the flags again, and miss weight norm's tensors under other ones."""
+    cell = {"kind": "mlstm", "weight_norm": True, "learned_state": True}
+    changes: dict[str, Any] = {
+        "model__cell": cell,
+        "model__hidden": [8, 12],
+        "model__layers": 2,
+        "model__dropout": {"weight": 0.2},
+    }
+    changes |= {"limit": "60steps", "optimizer": {"kind": "adam", "learning_rate": 0.02}}
+    trained = foretell.train(tables(corpus, **changes), tmp_path / "run", quiet=True)
+    assert trained.recipe.model.cell == MLSTMConfig(weight_norm=True, learned_state=True)
+    again = foretell.load(tmp_path / "run")
+    assert {"gain_ih", "gain_hh", "weight_hh", "start"} <= {name.split(".")[-1] for name in again.weights}
+    assert again.objective.backbone.dim == 12
+    assert again.evaluate("valid")["loss"] == trained.evaluate("valid")["loss"]
+    assert losses(tmp_path / "run")[-1][1] < 2.48  # log 12: there are twelve words
