@@ -15,7 +15,7 @@ CUTOFFS = (20_000, 40_000, 200_000)
 
 def sizes(job: Job) -> tuple[int, int, int, tuple[int, ...], int]:
     """Vocabulary, width, positions, cutoffs of the adaptive sides, samples."""
-    return (500, 8, 12, (20, 60, 200), 32) if job.tiny else (VOCABULARY, WIDTH, POSITIONS, CUTOFFS, SAMPLES)
+    return (500, 64, 12, (20, 60, 200), 32) if job.tiny else (VOCABULARY, WIDTH, POSITIONS, CUTOFFS, SAMPLES)
 
 
 def measure(job: Job, make: Callable[..., Any]) -> dict[str, Any]:
