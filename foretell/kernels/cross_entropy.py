@@ -2,7 +2,8 @@
 
 The scores of a vocabulary are the largest tensor of a language model by far. Here they exist for one chunk of rows at
 a time: the forward pass keeps N losses, the backward pass makes a chunk's scores again and turns them into the gradient
-in place. When there are no more than `KEPT` chunks their scores are kept instead of made twice.
+in place. When there are no more than `KEPT` chunks their scores are kept instead of made twice; and on a CPU the
+gradients of more are made in the forward pass.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHUNK = 2**24
-"""How many scores (rows x vocabulary) are worked on at once; 64 MiB in fp32."""
-KEPT = 4
+CHUNK = 2**25
+"""How many scores (rows x vocabulary) are worked on at once; 128 MiB in fp32."""
+KEPT = 2
 """How many chunks may be kept between the passes."""
 BLOCK = 2**22
 """How many numbers of a product in lower precision may exist at once; 8 MiB."""
@@ -32,7 +33,9 @@ def linear_cross_entropy(
     """
     if torch.is_autocast_enabled(hidden.device.type):
         hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
-    result: Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, chunk)  # type: ignore[no-untyped-call]
+    result: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, bias, targets, chunk, torch.is_grad_enabled()
+    )
     return result
 
 
@@ -47,20 +50,62 @@ def _scores(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return scores if scores.dtype == torch.float64 else scores.float()
 
 
+class _Gradients:
+    """Those of a loss that is a weighted sum over rows, added up part by part; only what is wanted is made."""
+
+    def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, wanted: Any):
+        self.hidden = torch.empty_like(hidden) if wanted[0] else None  # [N, D] of each row's own loss
+        self.weight = torch.zeros_like(weight, dtype=dtype) if wanted[1] else None  # [V, D]
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        self.bias = hidden.new_zeros(len(weight), dtype=wide) if bias is not None and wanted[2] else None  # [V]
+
+    def add(
+        self, part: Any, hidden: Tensor, targets: Tensor, weight: Tensor, log_probs: Tensor, factor: Tensor
+    ) -> None:
+        """Rows `part` with their `factor` [n]; log_probs [n, V] are used up."""
+        grad = log_probs.exp_()
+        grad[torch.arange(len(grad), device=grad.device), targets] -= 1
+        if self.bias is not None:
+            self.bias.addmv_(grad.t(), factor)
+        grad = grad.to(hidden.dtype)  # [n, V] gradient of each row's own loss
+        # note: scaling rows of width D instead of V saves a pass over the largest tensor
+        if self.hidden is not None:
+            self.hidden[part] = grad @ weight
+        if self.weight is not None:
+            _add_product(self.weight, grad.t(), (hidden * factor[:, None]).to(hidden.dtype))
+
+    def multiply(self, factor: Tensor) -> None:
+        """The sums, as if each row had come with that factor."""
+        for total in (self.weight, self.bias):
+            if total is not None:
+                total *= factor
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk: int) -> Tensor:
-        rows = max(1, chunk // weight.shape[0])
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk: int, training: bool
+    ) -> Tensor:
+        ctx.rows = max(1, chunk // weight.shape[0])
         ctx.dtypes = weight.dtype, None if bias is None else bias.dtype
         weight, bias = weight.to(hidden.dtype), None if bias is None else bias.to(hidden.dtype)
+        training = training and any(ctx.needs_input_grad)
+        keep = training and len(hidden) <= KEPT * ctx.rows
+        # note: on a CPU making scores again is what costs; as losses are summed up with one factor for nearly all rows,
+        # their gradients are made at once, and rows with another factor set right in the backward pass
+        at_once = training and not keep and hidden.device.type == "cpu"
+        ctx.kept, ctx.made = [], None
+        if at_once:
+            ctx.made = _Gradients(hidden, weight, bias, ctx.dtypes[0], ctx.needs_input_grad)
         nll: list[Tensor] = []
-        ctx.rows, ctx.kept = rows, []
-        keep = any(ctx.needs_input_grad) and len(hidden) <= KEPT * rows
-        for h, y in zip(hidden.split(rows), targets.split(rows), strict=True):
-            log_probs = _scores(h, weight, bias).log_softmax(1)  # [n, V]
-            nll.append(-log_probs.gather(1, y[:, None])[:, 0])
+        for start in range(0, max(1, len(hidden)), ctx.rows):
+            part = slice(start, start + ctx.rows)
+            log_probs = _scores(hidden[part], weight, bias).log_softmax(1)  # [n, V]
+            nll.append(-log_probs.gather(1, targets[part, None])[:, 0])
             if keep:
                 ctx.kept.append(log_probs)
+            if at_once:
+                ctx.made.add(part, hidden[part], targets[part], weight, log_probs, torch.ones_like(nll[-1]))
         ctx.save_for_backward(hidden, weight, bias, targets)
         return torch.cat(nll)
 
@@ -68,29 +113,25 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets = ctx.saved_tensors
         scale = upstream[0]  # [N] not rounded to hidden's dtype: it is a factor on all gradients
-        grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight, dtype=ctx.dtypes[0]) if ctx.needs_input_grad[1] else None
-        grad_bias = scale.new_zeros(len(bias)) if bias is not None and ctx.needs_input_grad[2] else None
-        for start in range(0, len(hidden), ctx.rows):
-            part = slice(start, start + ctx.rows)
-            # note: what was kept is used up, as the gradient overwrites it
+        gradients, ctx.made = ctx.made, None  # used up, as what was kept is
+        parts: Any = [slice(start, start + ctx.rows) for start in range(0, len(hidden), ctx.rows)]
+        factor = scale
+        if gradients is None:
+            gradients = _Gradients(hidden, weight, bias, ctx.dtypes[0], ctx.needs_input_grad)
+        else:
+            common = scale.median()
+            gradients.multiply(common)
+            factor = scale - common
+            others = factor.nonzero()[:, 0]
+            parts = others.split(ctx.rows) if len(others) else ()
+        for part in parts:
             log_probs = ctx.kept.pop(0) if ctx.kept else _scores(hidden[part], weight, bias).log_softmax(1)
-            grad = log_probs.exp_()
-            rows = torch.arange(len(grad), device=grad.device)
-            grad[rows, targets[part]] -= 1
-            if grad_bias is not None:
-                grad_bias.addmv_(grad.t(), scale[part])
-            grad = grad.to(hidden.dtype)  # [n, V] gradient of each row's own loss
-            # note: scaling rows of width D instead of V saves a pass over the largest tensor
-            if grad_hidden is not None:
-                torch.mm(grad, weight, out=grad_hidden[part])
-            if grad_weight is not None:
-                _add_product(grad_weight, grad.t(), (hidden[part] * scale[part, None]).to(hidden.dtype))
-        if grad_hidden is not None:
-            grad_hidden *= scale[:, None]
-        if grad_bias is not None:
-            grad_bias = grad_bias.to(ctx.dtypes[1])
-        return grad_hidden, grad_weight, grad_bias, None, None
+            gradients.add(part, hidden[part], targets[part], weight, log_probs, factor[part])
+        if gradients.hidden is not None:
+            gradients.hidden *= scale[:, None]
+        if gradients.bias is not None:
+            gradients.bias = gradients.bias.to(ctx.dtypes[1])
+        return gradients.hidden, gradients.weight, gradients.bias, None, None, None
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

@@ -163,11 +163,26 @@ class Made(TorchDispatchMode):
 def test_one_gradient_of_the_weights_is_all_that_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("foretell.kernels.cross_entropy.BLOCK", 4 * WIDTH)
     *given, targets = example(vocabulary=600, dtype=torch.float32)
-    with torch.autocast("cpu", torch.bfloat16):
-        total = linear_cross_entropy(*given, targets, 3 * 600).sum()
     with Made(600 * WIDTH) as made:
+        with torch.autocast("cpu", torch.bfloat16):
+            total = linear_cross_entropy(*given, targets, 3 * 600).sum()
         torch.autograd.grad(total, given)
-    assert made.dtypes == [torch.float32]
+    assert made.dtypes == [torch.bfloat16, torch.float32]  # the weights as they are multiplied, and their gradient
+
+
+@pytest.mark.parametrize("ignored", [0, 1, 9])
+def test_gradients_made_at_once_are_set_right_for_rows_with_another_factor(ignored: int) -> None:
+    """As where padding has no part in a loss; without gradients nothing of the kind is made."""
+    *given, targets = example()
+    factor = torch.full((POSITIONS,), 0.3, dtype=torch.float64)
+    factor[:ignored] = 0
+    nll = linear_cross_entropy(*given, targets, VOCABULARY)
+    gradients = torch.autograd.grad(nll @ factor, given)
+    expected = torch.autograd.grad(linear_cross_entropy_reference(*given, targets) @ factor, given)
+    assert_same(gradients, expected, 1e-12)
+    with Made(VOCABULARY * WIDTH) as made, torch.no_grad():
+        linear_cross_entropy(*given, targets, VOCABULARY)
+    assert not made.dtypes
 
 
 class Largest(TorchDispatchMode):

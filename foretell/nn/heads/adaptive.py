@@ -110,7 +110,7 @@ class AdaptiveHeadConfig(Config):
     init_range: float | None = None
     """vectors of the first band start uniform in +- this; absent: 1 / sqrt(width)"""
     chunk: Size = CHUNK
-    """how many scores (positions x words) are worked on at once in training; four times as many may be kept"""
+    """how many scores (positions x words) are worked on at once in training; twice as many may be kept"""
 
     def build(
         self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None

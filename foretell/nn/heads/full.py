@@ -49,7 +49,7 @@ class FullHeadConfig(Config):
     init_range: float | None = None
     """weights start uniform in +- this; absent: 1 / sqrt(width)"""
     chunk: Size = CHUNK
-    """how many scores (positions x vocabulary) are worked on at once in training; four times as many may be kept"""
+    """how many scores (positions x vocabulary) are worked on at once in training; twice as many may be kept"""
 
     def build(self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None) -> FullHead:
         """A head on hidden vectors of `width` for `vocabulary` words that occur so often."""

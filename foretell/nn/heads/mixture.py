@@ -87,7 +87,7 @@ class MixtureHeadConfig(Config):
     init_range: float | None = None
     """weights start uniform in +- this; absent: 1 / sqrt(latent)"""
     chunk: Size = CHUNK
-    """how many scores (positions x components x vocabulary) are worked on at once in training; four times as many may
+    """how many scores (positions x components x vocabulary) are worked on at once in training; twice as many may
     be kept"""
 
     def build(
