@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foretell.api import Interrupted, Trained, load, train
+    from foretell.api import Interrupted, train
     from foretell.config import ConfigError
     from foretell.evaluate.lines import Scored
     from foretell.mixing import Mixed, mix
     from foretell.recipe import Recipe, load_recipe
+    from foretell.trained import Trained, load
     from foretell.training.trainer import Diverged
 
 __all__ = [
@@ -35,8 +36,8 @@ _HOMES = {
     "Mixed": "mixing",
     "Recipe": "recipe",
     "Scored": "evaluate.lines",
-    "Trained": "api",
-    "load": "api",
+    "Trained": "trained",
+    "load": "trained",
     "load_recipe": "recipe",
     "mix": "mixing",
     "train": "api",

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from foretell.api import Trained, load
 from foretell.config import ConfigError
 from foretell.data.store import Split
 from foretell.evaluate.beam import Beam, Written, search_on
@@ -19,6 +18,7 @@ from foretell.evaluate.mixture import Fit, Mixture, checked_weights, fit_weights
 from foretell.evaluate.scoring import TokenScores, metrics
 from foretell.process import peak_memory
 from foretell.run import Record
+from foretell.trained import Trained, load
 
 
 def mix(

@@ -104,8 +104,8 @@ def export(
     debug: Debug = False,
 ) -> None:
     """Write a model as a file that other programs read."""
-    from foretell.api import load
     from foretell.tools.exchange import export_run
+    from foretell.trained import load
 
     emit(export_run(load(run), out), as_json, properties)
 

@@ -15,7 +15,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from foretell.api import Trained
 from foretell.config import ConfigError
 from foretell.data.corpus import SPLITS, open_corpus
 from foretell.data.store import Split
@@ -32,6 +31,7 @@ from foretell.evaluate.comparison import (
 from foretell.evaluate.scoring import TokenScores, metrics
 from foretell.mixing import Mixed
 from foretell.run import Record
+from foretell.trained import Trained
 
 Model = Trained | Mixed
 SHOWN_TOKENS = 5

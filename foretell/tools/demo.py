@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from foretell.api import load
 from foretell.config import ConfigError
 from foretell.data.corpus import open_corpus
 from foretell.mixing import mix
 from foretell.tools.printing import plain
 from foretell.tools.race import COLUMNS, run_race, short
+from foretell.trained import load
 from foretell.training.monitor import Monitor
 
 COUNTED, TRAINED = "ngram-5", "awd-lstm-tiny"

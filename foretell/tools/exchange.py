@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from foretell.api import Trained, save_counted
+from foretell.api import save_counted
 from foretell.config import ConfigError
 from foretell.data.encoding import END_OF_LINE, UNKNOWN, Tokenizer, load_tokenizer
 from foretell.data.tokenizer import word_level
@@ -13,6 +13,7 @@ from foretell.interop import arpa
 from foretell.models.ngram import NGram
 from foretell.recipe import load_recipe
 from foretell.run import Run
+from foretell.trained import Trained
 
 ENDINGS = (".arpa", ".arpa.gz")
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from foretell.api import build_stage, default_device, initial_counts, load_data, load_initial
+from foretell.api import build_stage, initial_counts, load_data, load_initial
 from foretell.config import Amount, ConfigError
 from foretell.data.encoding import load_tokenizer
 from foretell.optim.averaging import NoAveragingConfig
@@ -25,6 +25,7 @@ from foretell.optim.progress import Progress
 from foretell.optim.schedule import Schedule
 from foretell.recipe import Recipe
 from foretell.run import Run
+from foretell.trained import default_device
 from foretell.training.monitor import Monitor
 from foretell.training.trainer import Diverged, Position, Trainer
 

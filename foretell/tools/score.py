@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from foretell.api import Trained
 from foretell.config import ConfigError
 from foretell.data.reading import Report, open_stream, without_mark
 from foretell.evaluate.lines import Reader, Scored, score_texts
 from foretell.mixing import Mixed
 from foretell.run import Record
+from foretell.trained import Trained
 
 Model = Trained | Mixed
 Context = Literal["lines", "carried"]

@@ -90,14 +90,13 @@ def describe_word(what: str) -> Tree | None:
         return {"what": "kinds", "kinds": [describe_section(place) for place in named]}
     if named:
         return describe_section(named[0])
-    members = [
-        (place, member)
-        for place in places
-        for member in place.members
-        if what in (kind := member.kind_name(), f"{place.name}.{kind}", f"{place.key}.{kind}")
-    ]
+    members: dict[type[Config], Section] = {}  # what several sections take is described where it comes first
+    for place in places:
+        for member in place.members:
+            if what in (kind := member.kind_name(), f"{place.name}.{kind}", f"{place.key}.{kind}"):
+                members.setdefault(member, place)
     if members:
-        kinds = [describe_kind(place, member) for place, member in members]
+        kinds = [describe_kind(place, member) for member, place in members.items()]
         return kinds[0] if len(kinds) == 1 else {"what": "kinds", "kinds": kinds}
     return None
 

@@ -109,7 +109,7 @@ def test_the_toml_shown_is_the_resolved_recipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_shipped_recipe_is_described(name: str) -> None:
-    result = describe(name, vocabulary=5000)
+    result = describe(name, vocabulary=100_000)
     if load_recipe(name).model.kind == "ngram":
         assert "parameters" not in result  # they follow from the text
         return

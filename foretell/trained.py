@@ -1,0 +1,265 @@
+"""A run that has been trained, opened for use."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from foretell.config import ConfigError, validate
+from foretell.data.encoding import load_tokenizer
+from foretell.data.store import Split, load_counts
+from foretell.data.streams import Windows
+from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
+from foretell.evaluate.beam import Beam, Written, search_on
+from foretell.evaluate.generate import Sampling, write_on
+from foretell.evaluate.lines import Scored, score_texts
+from foretell.evaluate.scoring import (
+    NeuralScorer,
+    NGramScorer,
+    Scorer,
+    TokenScores,
+    Watch,
+    metrics,
+    score_tokens,
+    total,
+    unwatched,
+)
+from foretell.models.backbone import Backbone
+from foretell.models.ngram import NGram, NGramConfig
+from foretell.nn.bands import ByFrequency
+from foretell.objectives.objective import Objective
+from foretell.process import peak_memory
+from foretell.recipe import load_recipe
+from foretell.run import Record, Run
+from foretell.texts import OpenedText, adapting_windows, evaluation_windows
+from foretell.training import checkpoint
+from foretell.training.monitor import Monitor, reporting
+from foretell.training.tensors import load_weights
+from foretell.types import Inputs
+
+
+def default_device() -> torch.device:
+    """The accelerator if there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def load(path: str | Path, *, which: str = "best", device: torch.device | str | None = None) -> Trained:
+    """A run folder, opened for use with the weights of its `best` (or `last`) checkpoint."""
+    return Trained(Run.open(path), which, torch.device(device) if device else default_device())
+
+
+class Trained:
+    """A trained language model: evaluate, score, generate, features."""
+
+    adaptation: Adaptation | None = None
+    """how it adapts to the text it is measured on; see `adapted`"""
+
+    def __init__(self, run: Run, which: str, device: torch.device):
+        self.run, self.device = run, device
+        self.recipe = load_recipe(run.recipe_file)
+        self.tokenizer = load_tokenizer(run.tokenizer_file)
+        self.checkpoint, self.facts = checkpoint.pointed(run, which)
+        if not self.checkpoint.intact():
+            raise ConfigError(f"{self.checkpoint.path} is damaged; use another checkpoint with --which last")
+        self.weights = self.checkpoint.result()
+        _, self.settings = self.recipe.resolved_stages()[self.checkpoint.record()["position"]["stage"]]
+        self.model: Objective | NGram
+        if isinstance(self.settings.model, NGramConfig):
+            self.model = NGram.load(self.weights, self.tokenizer.boundary)
+            return
+        counts = load_counts(run.counts_file)
+        with torch.device(device):
+            objective = self.settings.build(self.tokenizer.size, counts)
+        if counts is None and any(isinstance(module, ByFrequency) for module in objective.modules()):
+            raise ConfigError(
+                f"{run.counts_file} is missing, by which the weights are laid out; bring it back from a copy"
+            )
+        load_weights(objective, self.weights)
+        self.model = objective.eval().requires_grad_(False)
+
+    @property
+    def objective(self) -> Objective:
+        """What was trained by gradient; a `ConfigError` for a model that was counted."""
+        if isinstance(self.model, NGram):
+            raise ConfigError(f"{self.run.path} is an n-gram model: it has no hidden vectors; name another run")
+        return self.model
+
+    @property
+    def backbone(self) -> Backbone | None:
+        """What reads tokens; None where nothing was trained by gradient."""
+        return None if isinstance(self.model, NGram) else self.model.backbone
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were trained or counted; shared ones count once."""
+        if isinstance(self.model, NGram):
+            return self.model.parameters
+        return sum(p.numel() for p in self.model.parameters())
+
+    def summary(self) -> Record:
+        """The validation record of this checkpoint, with what it cost."""
+        records = list(self.run.metrics())
+        valid = [r for r in records if r["kind"] == "valid" and r["step"] == self.facts["step"]]
+        trained = [r for r in records if r["kind"] in ("train", "fit")]
+        seconds = sum({r["stage"]: r["seconds"] for r in trained}.values())
+        tokens = sum({r["stage"]: r["tokens"] for r in trained}.values())
+        return {
+            "run": str(self.run.path),
+            **(valid[-1] if valid else {}),
+            "weights": self.facts["weights"],
+            "parameters": self.parameters,
+            "trained_tokens": tokens,
+            "seconds": seconds,
+            "validation_seconds": valid[-1]["seconds"] if valid else 0.0,
+            "tokens_per_second": tokens / max(seconds, 1e-9),
+            "peak_memory_bytes": peak_memory(),
+        }
+
+    def scorer(self, *, ranks: bool = True) -> Scorer:
+        """The model as a scorer, with its adaptation; that tells no ranks."""
+        if isinstance(self.model, NGram):
+            return NGramScorer(self.model, ranks=ranks)
+        neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
+        return neural if self.adaptation is None else self.adaptation.scorer(neural)
+
+    def adapted(
+        self,
+        *,
+        dynamic: bool | Mapping[str, Any] = False,
+        cache: bool | Mapping[str, Any] = False,
+        quiet: bool = False,
+    ) -> Trained:
+        """The model as one that adapts to the text it reads: by dynamic evaluation, a neural cache, or both.
+
+        Each is `True` or settings of it (see `DynamicConfig` and `CacheConfig`); what is not given is found on the
+        beginning of the validation split, now. `self` stays as it is. `quiet` says nothing on stderr.
+        """
+        given = {"dynamic": dynamic, "cache": cache}
+        chosen = {name: {} if part is True else part for name, part in given.items() if part is not False}
+        settings = validate(AdaptationConfig, chosen, "adaptation")
+        neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=False)
+        boundary, say = self.tokenizer.boundary, Monitor(quiet=quiet).say
+        other = copy.copy(self)
+        with ExitStack() as opened:
+            other.adaptation = adapt(
+                settings,
+                neural,
+                lambda: opened.enter_context(self.text("train")),
+                lambda: adapting_windows(
+                    self.settings, settings, opened.enter_context(self.text("valid")), boundary, 1
+                ),
+                boundary,
+                self.device,
+                say,
+            )
+        return other
+
+    def watch(self) -> Watch:
+        """What is told how far a pass is; only adaptation makes passes long."""
+        return unwatched if self.adaptation is None else reporting(self.adaptation.say, str(self.run.path))
+
+    def windows(self, text: Split, columns: int, batch: int | None) -> Windows:
+        """One pass over a text; see `evaluation_windows`."""
+        boundary = self.tokenizer.boundary
+        if self.adaptation is None:
+            return evaluation_windows(self.settings, self.backbone, text, boundary, columns, batch)
+        return adapting_windows(self.settings, self.adaptation.settings, text, boundary, columns, batch)
+
+    def evaluate(
+        self,
+        split: str = "test",
+        *,
+        batch: int | None = None,
+        columns: int = 1,
+        dynamic: bool | Mapping[str, Any] = False,
+        cache: bool | Mapping[str, Any] = False,
+    ) -> Record:
+        """Measure a split of the run's corpus, or any text file.
+
+        The state is carried over the whole text (or starts anew at each document or line, if training did so); with
+        `columns` above 1 the text is cut into that many parts, which is faster and a little worse for the model
+        (one with a bounded context needs none: its windows are computed side by side anyway).
+        `batch` is how much is computed side by side and changes nothing but speed. `dynamic` and `cache` are those of
+        `adapted`; columns then learn from each other.
+        """
+        if dynamic is not False or cache is not False:
+            return self.adapted(dynamic=dynamic, cache=cache).evaluate(split, batch=batch, columns=columns)
+        with self.text(split) as text:
+            totals = total(self.scorer(), self.windows(text, columns, batch), self.device, self.watch())
+            measured = metrics(totals, text)
+        return {
+            "run": str(self.run.path),
+            "split": split,
+            **measured,
+            "context": self.context(columns),
+            **({"adaptation": self.adaptation.record} if self.adaptation else {}),
+            "weights": self.facts["weights"],
+            "step": self.facts["step"],
+            "parameters": self.parameters,
+            "peak_memory_bytes": peak_memory(),
+        }
+
+    def context(self, columns: int) -> str:
+        """What a token was predicted from, in words."""
+        plain = self._plain_context(columns)
+        return plain if self.adaptation is None else f"{plain}, {self.adaptation}"
+
+    def _plain_context(self, columns: int) -> str:
+        kind, model = self.settings.data.batches.kind, self.backbone
+        reset = f"state reset at {kind}" if kind in ("documents", "lines") else ""
+        if model is not None and model.context is not None:
+            windows = f"windows of {model.context} tokens that overlap by {model.overlap}"
+            return f"{reset}, {windows}" if reset else windows
+        if reset:
+            return reset
+        return "carried state" if columns == 1 else f"carried state in {columns} columns"
+
+    def text(self, split: str) -> OpenedText:
+        """A split of the run's corpus, or of a file, as tokens of this run's vocabulary."""
+        return OpenedText(self.recipe.data, self.tokenizer, split)
+
+    def token_scores(
+        self, text: Split, *, batch: int | None = None, columns: int = 1, ranks: bool = True
+    ) -> TokenScores:
+        """What `evaluate` sums up, token by token; `text` holds tokens of this run's vocabulary."""
+        windows = self.windows(text, columns, batch)
+        return score_tokens(self.scorer(ranks=ranks), windows, self.device, self.watch())
+
+    def score(self, texts: Sequence[str]) -> list[Scored]:
+        """Each text's log-probability, from a fresh state; many are computed side by side."""
+        return score_texts(self.scorer(ranks=False), self.tokenizer, texts, self.device)
+
+    def stream(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> Iterator[str]:
+        """Text that follows the prompt, piece by piece; see `Sampling` for temperature, top_k, top_p, seed."""
+        return write_on(self.scorer(), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device)
+
+    def prompt(self, text: str) -> list[int]:
+        """The ids of a beginning: a boundary, then the text."""
+        return [self.tokenizer.boundary, *self.tokenizer.encode(text)]
+
+    def generate(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> str:
+        """Text that follows the prompt; see `stream`."""
+        return "".join(self.stream(prompt, tokens, **sampling))
+
+    def search(self, prompt: str = "", tokens: int = 200, **beam: Any) -> list[Written]:
+        """The most probable texts that follow, up to a boundary; see `Beam` for width, best, length_penalty."""
+        return search_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, Beam(**beam), self.device)
+
+    @torch.no_grad()
+    def features(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """[number of texts, D] the mean of the last layer over each text's tokens, fp32."""
+        rows = []
+        for text in texts:
+            ids = torch.tensor([self.prompt(text)], device=self.device)
+            hidden = self.objective.backbone(Inputs(tokens=ids), None)
+            rows.append(hidden.last[0].float().mean(0).cpu().numpy())
+        return np.stack(rows) if rows else np.zeros((0, self.objective.backbone.dim), np.float32)
