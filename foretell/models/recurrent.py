@@ -150,7 +150,9 @@ class Recurrent(Backbone):
             state = where_rows(inputs.fresh, self.initial_state(rows), state)
         drop, locked = self.dropout, self.dropout.locked
         x = dropout(self.embedding(inputs.tokens), drop.input, self.training, locked)  # [B, T, E]
-        total, layers, states = x, list[Tensor](), []
+        total = x
+        layers: list[Tensor] = []
+        states = []
         for i, block in enumerate(self.blocks):
             if state is None:
                 made = block(x, inputs.lengths)  # [B, T, H]
