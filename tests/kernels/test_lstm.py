@@ -1,6 +1,8 @@
-"""A window of an LSTM layer: the fast kernel against the plain loop and against torch's."""
+"""A window of an LSTM or multiplicative LSTM layer: each kernel against its plain loop, and against torch's."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import exp, tanh
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from foretell.kernels import lstm as kernels
 from foretell.kernels.lstm import is_faster, lstm, lstm_reference
+from foretell.kernels.mlstm import mlstm, mlstm_reference
 from foretell.nn.lstm import LSTM
 
 Layer = Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -17,14 +20,27 @@ SHAPES = [(5, 3, 4, 6), (1, 3, 4, 6), (4, 1, 1, 1), (7, 2, 8, 3)]  # steps, rows
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
-def example(shape: tuple[int, int, int, int] = SHAPES[0], dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    """Inputs, a state that is not zero, weights and the bias."""
-    torch.manual_seed(0)
-    steps, rows, inputs, hidden = shape
-    sizes = [(steps, rows, inputs), (rows, hidden), (rows, hidden), (4 * hidden, inputs), (4 * hidden, hidden)]
-    bound = hidden**-0.5
-    given = [torch.randn(size) * bound if i > 2 else torch.randn(size) for i, size in enumerate(sizes)]
-    return [tensor.to(dtype).requires_grad_() for tensor in (*given, torch.randn(4 * hidden))]
+@dataclass(frozen=True)
+class Kernel:
+    """One of them, its plain loop, and how many blocks of hidden size its weights have."""
+
+    fast: Layer
+    reference: Layer
+    blocks: int
+
+    def example(self, shape: tuple[int, int, int, int] = SHAPES[0], dtype: torch.dtype = torch.float64) -> list[Tensor]:
+        """Inputs, a state that is not zero, weights and the bias."""
+        torch.manual_seed(0)
+        steps, rows, inputs, hidden = shape
+        height = self.blocks * hidden
+        sizes = [(steps, rows, inputs), (rows, hidden), (rows, hidden), (height, inputs), (height, hidden)]
+        bound = hidden**-0.5
+        given = [torch.randn(size) * bound if i > 2 else torch.randn(size) for i, size in enumerate(sizes)]
+        return [tensor.to(dtype).requires_grad_() for tensor in (*given, torch.randn(4 * hidden))]
+
+
+LSTM_KERNEL, MLSTM_KERNEL = Kernel(lstm, lstm_reference, 4), Kernel(mlstm, mlstm_reference, 5)
+every_kernel = pytest.mark.parametrize("kernel", [LSTM_KERNEL, MLSTM_KERNEL], ids=["lstm", "mlstm"])
 
 
 def gradients(layer: Layer, given: list[Tensor]) -> tuple[Tensor, ...]:
@@ -44,54 +60,59 @@ def torchs(
     return outputs, h[0], c[0]
 
 
+@every_kernel
 @every_shape
-@pytest.mark.parametrize("other", [lstm_reference, torchs])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 def test_equal_with_gradients(
-    shape: tuple[int, int, int, int], other: Layer, dtype: torch.dtype, tolerance: float
+    kernel: Kernel, shape: tuple[int, int, int, int], dtype: torch.dtype, tolerance: float
 ) -> None:
-    given = example(shape, dtype)
-    assert_same(lstm(*given), other(*given), tolerance)
-    assert_same(gradients(lstm, given), gradients(other, given), tolerance)
+    given = kernel.example(shape, dtype)
+    assert_same(kernel.fast(*given), kernel.reference(*given), tolerance)
+    assert_same(gradients(kernel.fast, given), gradients(kernel.reference, given), tolerance)
 
 
-def test_exact_at_a_size_it_is_made_for() -> None:
+@every_kernel
+def test_exact_at_a_size_it_is_made_for(kernel: Kernel) -> None:
     """fp32 with packed weights over many steps, against the plain loop in float64."""
-    given = example((40, 5, 30, 200), torch.float32)
+    given = kernel.example((40, 5, 30, 200), torch.float32)
     exact = [tensor.detach().double().requires_grad_() for tensor in given]
-    assert_same(tuple(result.double() for result in lstm(*given)), lstm_reference(*exact), 1e-5)
-    for mine, theirs in zip(gradients(lstm, given), gradients(lstm_reference, exact), strict=True):
+    assert_same(tuple(result.double() for result in kernel.fast(*given)), kernel.reference(*exact), 1e-5)
+    for mine, theirs in zip(gradients(kernel.fast, given), gradients(kernel.reference, exact), strict=True):
         assert (mine - theirs).norm() < 1e-5 * theirs.norm()
 
 
+@every_kernel
 @every_shape
-def test_gradcheck(shape: tuple[int, int, int, int]) -> None:
-    assert torch.autograd.gradcheck(lstm, example(shape))
+def test_gradcheck(kernel: Kernel, shape: tuple[int, int, int, int]) -> None:
+    assert torch.autograd.gradcheck(kernel.fast, kernel.example(shape))
 
 
+@every_kernel
 @pytest.mark.parametrize("wanted", range(len(NAMES)), ids=NAMES)
-def test_only_the_gradient_asked_for(wanted: int) -> None:
-    given = example()
-    expected = torch.autograd.grad(sum(part.sum() for part in lstm_reference(*given)), given[wanted])
+def test_only_the_gradient_asked_for(kernel: Kernel, wanted: int) -> None:
+    given = kernel.example()
+    expected = torch.autograd.grad(sum(part.sum() for part in kernel.reference(*given)), given[wanted])
     for i, tensor in enumerate(given):
         tensor.requires_grad_(i == wanted)
-    sum(part.sum() for part in lstm(*given)).backward()
+    sum(part.sum() for part in kernel.fast(*given)).backward()
     assert_same(given[wanted].grad, expected[0], 1e-10)
     assert all(tensor.grad is None for i, tensor in enumerate(given) if i != wanted)
 
 
+@every_kernel
 @pytest.mark.parametrize("used", range(3), ids=["outputs", "h", "c"])
-def test_a_loss_of_one_result_only(used: int) -> None:
-    given = example()
-    expected = torch.autograd.grad(lstm_reference(*given)[used].square().sum(), given)
-    assert_same(torch.autograd.grad(lstm(*given)[used].square().sum(), given), expected, 1e-10)
+def test_a_loss_of_one_result_only(kernel: Kernel, used: int) -> None:
+    given = kernel.example()
+    expected = torch.autograd.grad(kernel.reference(*given)[used].square().sum(), given, allow_unused=True)
+    assert_same(torch.autograd.grad(kernel.fast(*given)[used].square().sum(), given), expected, 1e-10)
 
 
-def test_one_window_is_two_with_the_state_carried() -> None:
-    inputs, h, c, *weights = example((8, 3, 4, 6))
-    whole = lstm(inputs, h, c, *weights)
-    first, *state = lstm(inputs[:3], h, c, *weights)
-    second, *state = lstm(inputs[3:], *state, *weights)
+@every_kernel
+def test_one_window_is_two_with_the_state_carried(kernel: Kernel) -> None:
+    inputs, h, c, *weights = kernel.example((8, 3, 4, 6))
+    whole = kernel.fast(inputs, h, c, *weights)
+    first, *state = kernel.fast(inputs[:3], h, c, *weights)
+    second, *state = kernel.fast(inputs[3:], *state, *weights)
     assert_same((torch.cat([first, second]), *state), whole, 1e-12)
     parts = [inputs, h, c, *weights]
     expected = torch.autograd.grad(sum(part.square().sum() for part in whole), parts)
@@ -99,20 +120,43 @@ def test_one_window_is_two_with_the_state_carried() -> None:
     assert_same(torch.autograd.grad(sum(part.square().sum() for part in joined), parts), expected, 1e-12)
 
 
+@every_kernel
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_any_layout_will_do(dtype: torch.dtype) -> None:
+def test_any_layout_will_do(kernel: Kernel, dtype: torch.dtype) -> None:
     """Batch-first inputs seen from the side, one state for all rows, weights that are transposed views."""
-    inputs, h, c, weight_ih, weight_hh, bias = example(SHAPES[0], dtype)
+    inputs, h, c, weight_ih, weight_hh, bias = kernel.example(SHAPES[0], dtype)
     sideways = inputs.transpose(0, 1).contiguous().transpose(0, 1)
     turned = [weight.t().contiguous().t() for weight in (weight_ih, weight_hh)]
     odd = [sideways, h[:1].expand_as(h), c[:1].expand_as(c), *turned, bias]
     even = [tensor.contiguous() for tensor in odd]
-    assert_same(lstm(*odd), lstm_reference(*even), 1e-6)
-    assert_same(gradients(lstm, odd), gradients(lstm_reference, even), 1e-5)
+    assert_same(kernel.fast(*odd), kernel.reference(*even), 1e-6)
+    assert_same(gradients(kernel.fast, odd), gradients(kernel.reference, even), 1e-5)
+
+
+@every_kernel
+def test_going_backward_twice(kernel: Kernel) -> None:
+    given = kernel.example()
+    total = kernel.fast(*given)[0].square().sum()
+    first = torch.autograd.grad(total, given, retain_graph=True)
+    assert_same(torch.autograd.grad(total, given), first)
+
+
+@every_kernel
+def test_equal_to_the_last_bit_when_repeated(kernel: Kernel) -> None:
+    given = kernel.example((20, 5, 30, 300), torch.float32)
+    assert_same(kernel.fast(*given), kernel.fast(*given))
+    assert_same(gradients(kernel.fast, given), gradients(kernel.fast, given))
+
+
+@every_shape
+def test_lstm_as_torchs(shape: tuple[int, int, int, int]) -> None:
+    given = LSTM_KERNEL.example(shape)
+    assert_same(lstm(*given), torchs(*given), 1e-10)
+    assert_same(gradients(lstm, given), gradients(torchs, given), 1e-10)
 
 
 def test_the_gradient_reaches_a_weight_behind_a_mask_and_one_used_twice() -> None:
-    inputs, h, c, weight_ih, weight_hh, bias = example((5, 3, 6, 6))
+    inputs, h, c, weight_ih, weight_hh, bias = LSTM_KERNEL.example((5, 3, 6, 6))
     mask = (torch.rand_like(weight_hh) < 0.5).double() * 2
 
     def stack(layer: Layer) -> Tensor:
@@ -125,17 +169,42 @@ def test_the_gradient_reaches_a_weight_behind_a_mask_and_one_used_twice() -> Non
     assert (expected[2][mask == 0] == 0).all()
 
 
-def test_going_backward_twice() -> None:
-    given = example()
-    total = lstm(*given)[0].square().sum()
-    first = torch.autograd.grad(total, given, retain_graph=True)
-    assert_same(torch.autograd.grad(total, given), first)
+def by_hand(x: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> list[float]:
+    """One unit, one row, in plain numbers: Krause et al. 2016, equations 18 to 22."""
+
+    def sigmoid(value: float) -> float:
+        return 1 / (1 + exp(-value))
+
+    one, memory, outputs = float(h), float(c), []
+    (*into, mx), (*onto, mh) = weight_ih[:, 0].tolist(), weight_hh[:, 0].tolist()
+    for now in x.flatten().tolist():
+        m = mx * now * mh * one
+        i, f, g, o = (a * now + b * m + s for a, b, s in zip(into, onto, bias.tolist(), strict=True))
+        memory = sigmoid(f) * memory + sigmoid(i) * tanh(g)
+        one = sigmoid(o) * tanh(memory)
+        outputs.append(one)
+    return [*outputs, memory]
 
 
-def test_equal_to_the_last_bit_when_repeated() -> None:
-    given = example((20, 5, 30, 300), torch.float32)
-    assert_same(lstm(*given), lstm(*given))
-    assert_same(gradients(lstm, given), gradients(lstm, given))
+@pytest.mark.parametrize("layer", [mlstm, mlstm_reference])
+def test_one_multiplicative_unit_by_hand(layer: Layer) -> None:
+    given = [tensor.detach() for tensor in MLSTM_KERNEL.example((4, 1, 1, 1))]
+    outputs, h, c = layer(*given)
+    expected = by_hand(*given)
+    assert [*outputs.flatten().tolist(), float(c)] == pytest.approx(expected, abs=1e-12)
+    assert float(h) == float(outputs[-1])
+
+
+def test_a_cell_more_precise_than_the_rest() -> None:
+    """bf16 loses increments below a 256th of a cell; kept in fp32 it stays as near as its inputs allow."""
+    inputs, h, c, weight_ih, weight_hh, bias = (tensor.detach() for tensor in MLSTM_KERNEL.example((60, 4, 8, 16)))
+    bias[16:32] = 6.0  # forget gates nearly open: the cell is a long sum
+    given = [inputs, h, c, weight_ih, weight_hh, bias]
+    low = [tensor.bfloat16() for tensor in given]
+    exact = mlstm_reference(*(tensor.double() for tensor in low))[2]
+    precise, rounded = mlstm(*low[:2], low[2].float(), *low[3:])[2], mlstm(*low)[2]
+    assert precise.dtype == torch.float32
+    assert (precise - exact).norm() < 0.5 * (rounded - exact).norm()
 
 
 # --- which one a layer takes ----------------------------------------------------------------------
