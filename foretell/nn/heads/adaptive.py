@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foretell.config import Config, ConfigError, Size
+from foretell.config import ConfigError, Size
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.nn.bands import Bands, BandTables, SharedTable, make_bands
 from foretell.nn.embedding import AdaptiveEmbedding, Embedding
+from foretell.nn.heads.full import SoftmaxConfig
 from foretell.nn.heads.head import BiasStart, Head, shared_weight, wide
 from foretell.nn.vocabulary import Counts
 
@@ -93,7 +94,7 @@ def unigram(bands: Bands) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.concatenate([within, np.log(of_bands[1:])])
 
 
-class AdaptiveHeadConfig(Config):
+class AdaptiveHeadConfig(SoftmaxConfig):
     """Adaptive softmax: rare words in tails of narrower vectors (arXiv:1609.04309)."""
 
     kind: Literal["adaptive"] = "adaptive"
@@ -104,13 +105,8 @@ class AdaptiveHeadConfig(Config):
     """by how much the vectors of each tail are narrower than those of the band before; a shared table's are not"""
     tied: bool = False
     """use the embedding's weights: a table as wide as the model's output, or adaptive word vectors with their bands"""
-    bias: bool = True
-    bias_start: BiasStart = "zero"
-    """"unigram": so that training begins with each token's share in the training split"""
     init_range: float | None = None
     """vectors of the first band start uniform in +- this; absent: 1 / sqrt(width)"""
-    chunk: Size = CHUNK
-    """how many scores (positions x words) are worked on at once in training; twice as many may be kept"""
 
     def build(
         self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None

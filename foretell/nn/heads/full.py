@@ -37,10 +37,9 @@ class FullHead(Head):
         return {"weight": tokens} if self.bias is None else {"weight": tokens, "bias": tokens}
 
 
-class FullHeadConfig(Config):
-    """Softmax over the whole vocabulary."""
+class SoftmaxConfig(Config):
+    """What the heads have in common whose weights are one vector for each token."""
 
-    kind: Literal["full"] = "full"
     tied: bool = False
     """use the embedding's weights; the model's output must then be as wide as its embedding"""
     bias: bool = True
@@ -51,11 +50,21 @@ class FullHeadConfig(Config):
     chunk: Size = CHUNK
     """how many scores (positions x vocabulary) are worked on at once in training; twice as many may be kept"""
 
-    def build(self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None) -> FullHead:
-        """A head on hidden vectors of `width` for `vocabulary` words that occur so often."""
+    def full(self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None) -> FullHead:
+        """A full softmax on hidden vectors of `width` for `vocabulary` words that occur so often."""
         if self.tied:
             weight = shared_weight(embedding, width, "model.output", "the model's output")
         else:
             weight = uniform(vocabulary, width, bound=self.init_range or width**-0.5)
         bias = token_bias(vocabulary, self.bias_start, counts) if self.bias else None
         return FullHead(weight, bias, chunk=self.chunk)
+
+
+class FullHeadConfig(SoftmaxConfig):
+    """Softmax over the whole vocabulary."""
+
+    kind: Literal["full"] = "full"
+
+    def build(self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None) -> FullHead:
+        """A head on hidden vectors of `width` for `vocabulary` words that occur so often."""
+        return self.full(width, vocabulary, embedding, counts)

@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foretell.config import Config, Rate, Size
+from foretell.config import Rate, Size
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.nn.dropout import keep_mask
 from foretell.nn.embedding import Embedding
-from foretell.nn.heads.head import BiasStart, Head, shared_weight, token_bias, uniform, wide
+from foretell.nn.heads.full import SoftmaxConfig
+from foretell.nn.heads.head import Head, shared_weight, token_bias, uniform, wide
 from foretell.nn.vocabulary import Counts
 
 
@@ -69,7 +70,7 @@ class MixtureHead(Head):
         return {"weight": tokens} if self.bias is None else {"weight": tokens, "bias": tokens}
 
 
-class MixtureHeadConfig(Config):
+class MixtureHeadConfig(SoftmaxConfig):
     """A mixture of softmaxes (arXiv:1711.03953)."""
 
     kind: Literal["mixture"] = "mixture"
@@ -81,9 +82,6 @@ class MixtureHeadConfig(Config):
     """of these vectors, every element for itself"""
     tied: bool = False
     """use the embedding's weights; `latent` must then be its width"""
-    bias: bool = True
-    bias_start: BiasStart = "zero"
-    """"unigram": at the logarithm of each token's share in the training split"""
     init_range: float | None = None
     """weights start uniform in +- this; absent: 1 / sqrt(latent)"""
     chunk: Size = CHUNK

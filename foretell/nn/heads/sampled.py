@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from foretell.config import Config, Size
-from foretell.kernels.cross_entropy import CHUNK
+from foretell.config import Size
 from foretell.kernels.sampled_cross_entropy import sampled_cross_entropy
 from foretell.nn.bands import ByFrequency
 from foretell.nn.embedding import Embedding
-from foretell.nn.heads.full import FullHead
-from foretell.nn.heads.head import BiasStart, Head, shared_weight, token_bias, uniform
+from foretell.nn.heads.full import FullHead, SoftmaxConfig
+from foretell.nn.heads.head import Head
 from foretell.nn.vocabulary import Counts
 
 ProposalName = Literal["log-uniform", "unigram"]
@@ -72,7 +71,7 @@ class SampledHead(Head):
         return {}
 
 
-class SampledHeadConfig(Config):
+class SampledHeadConfig(SoftmaxConfig):
     """Softmax over the whole vocabulary, its training loss estimated from sampled words (arXiv:1412.2007)."""
 
     kind: Literal["sampled"] = "sampled"
@@ -80,24 +79,10 @@ class SampledHeadConfig(Config):
     """words drawn at each step, for all positions together"""
     proposal: ProposalName = "log-uniform"
     """how they are drawn: by rank, as Zipf's law has it, or as often as they occur in the training split"""
-    tied: bool = False
-    """use the embedding's weights; the model's output must then be as wide as its embedding"""
-    bias: bool = True
-    bias_start: BiasStart = "zero"
-    """"unigram": at the logarithm of each token's share in the training split"""
-    init_range: float | None = None
-    """weights start uniform in +- this; absent: 1 / sqrt(width)"""
-    chunk: Size = CHUNK
-    """how many scores are worked on at once"""
 
     def build(
         self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None
     ) -> SampledHead:
         """A head on hidden vectors of `width` for `vocabulary` words that occur so often."""
-        if self.tied:
-            weight = shared_weight(embedding, width, "model.output", "the model's output")
-        else:
-            weight = uniform(vocabulary, width, bound=self.init_range or width**-0.5)
-        bias: nn.Parameter | None = token_bias(vocabulary, self.bias_start, counts) if self.bias else None
-        full = FullHead(weight, bias, chunk=self.chunk)
+        full = self.full(width, vocabulary, embedding, counts)
         return SampledHead(full, Proposal(vocabulary, counts, self.proposal), samples=self.samples)
