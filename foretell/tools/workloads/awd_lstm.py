@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from typing import Any
 
-from foretell.tools.workloads.workload import OURS, Job, Side, Workload
+from foretell.tools.workloads.workload import OURS, Job, Side, Workload, timed
 
 VOCABULARY, EMBEDDING, HIDDEN, LAYERS = 10_000, 400, 1150, 3
 ROWS, STEPS, WINDOWS = 20, 70, 8
@@ -19,24 +17,13 @@ def sizes(job: Job) -> tuple[int, int, int]:
     return (50, 8, 12) if job.tiny else (VOCABULARY, EMBEDDING, HIDDEN)
 
 
-def timed(step: Callable[[], Any], job: Job, tokens: int = ROWS * STEPS) -> dict[str, Any]:
-    """Seconds of a step: the median of five behind one that does not count."""
-    times = []
-    for _ in range(2 if job.tiny else 6):
-        begin = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - begin)
-    seconds = statistics.median(times[1:])
-    return {"seconds": seconds, "tokens_per_second": tokens / seconds, "first_step_seconds": times[0]}
-
-
 def ours(job: Job) -> dict[str, Any]:
     """foretell's own trainer on the shipped recipe."""
     import torch
 
     torch.set_num_threads(job.threads)
     trainer = make_trainer(job)
-    return timed(lambda: trainer.step(trainer.progress()), job)
+    return timed(lambda: trainer.step(trainer.progress()), job, ROWS * STEPS)
 
 
 def make_trainer(job: Job, device: str = "cpu", precision: str = "fp32") -> Any:
@@ -96,7 +83,7 @@ def fastai(job: Job) -> dict[str, Any]:
         "embed_p": 0.1,
         "weight_p": 0.5,
     }
-    return timed(regularised_step(get_language_model(AWD_LSTM, vocabulary, config), vocabulary), job)
+    return timed(regularised_step(get_language_model(AWD_LSTM, vocabulary, config), vocabulary), job, ROWS * STEPS)
 
 
 def plain(job: Job) -> dict[str, Any]:
@@ -125,7 +112,7 @@ def plain(job: Job) -> dict[str, Any]:
 
     torch.set_num_threads(job.threads)
     torch.manual_seed(0)
-    return timed(regularised_step(Stack(*sizes(job)), sizes(job)[0]), job)
+    return timed(regularised_step(Stack(*sizes(job)), sizes(job)[0]), job, ROWS * STEPS)
 
 
 def regularised_step(model: Any, vocabulary: int) -> Callable[[], Any]:
@@ -160,7 +147,7 @@ AWD_LSTM_STEP = Workload(
     work=(
         "vocabulary 10,000, embedding 400, LSTMs 400 to 1150 to 1150 to 400, tied head with bias, 20 rows x 70 random "
         "tokens with carried state; forward, backward, AR and TAR, clipping at 0.25, SGD with weight decay; seconds of "
-        "a step, median of 5"
+        "a step"
     ),
     sides=(Side(OURS, ours, ("torch",)), Side("fastai", fastai, ("fastai", "torch")), Side("torch", plain, ("torch",))),
 )

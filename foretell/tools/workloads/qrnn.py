@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from foretell.tools.workloads.workload import OURS, Job, Side, Workload
+from foretell.tools.workloads.workload import OURS, Job, Side, Workload, timed
 
 STEPS, ROWS, WIDTH = 140, 40, 1550
 
@@ -18,24 +16,22 @@ def shape(job: Job) -> tuple[int, int, int]:
     return (7, 2, 3) if job.tiny else (STEPS, ROWS, WIDTH)
 
 
-def timed(forward: Callable[..., Any], wanted: list[Any], outputs: int, job: Job) -> dict[str, Any]:
-    """Seconds of forward and backward: the median of seven behind two that do not count.
+def both_ways(forward: Callable[..., Any], wanted: list[Any], outputs: int, job: Job) -> dict[str, Any]:
+    """Seconds of forward and backward.
 
     forward takes `wanted`, the first of which is [T, B, D], and gives [T, B, outputs], whose gradient is random.
     """
     import torch
 
-    direction = torch.randn(*wanted[0].shape[:2], outputs)
-    times = []
-    for _ in range(3 if job.tiny else 9):
+    steps, rows, _ = wanted[0].shape
+    direction = torch.randn(steps, rows, outputs)
+
+    def step() -> None:
         for tensor in wanted:
             tensor.grad = None
-        begin = time.perf_counter()
         forward(*wanted).backward(direction)
-        times.append(time.perf_counter() - begin)
-    seconds = statistics.median(times[2:])
-    steps, rows, _ = shape(job)
-    return {"seconds": seconds, "tokens_per_second": steps * rows / seconds, "first_step_seconds": times[0]}
+
+    return timed(step, job, steps * rows)
 
 
 def draw(job: Job) -> Any:
@@ -60,7 +56,7 @@ def our_layer(window: int, job: Job) -> dict[str, Any]:
         outputs, _ = layer(x.transpose(0, 1), layer.initial(x.shape[1]))
         return outputs.transpose(0, 1)
 
-    return timed(with_parameters(forward, layer), [inputs, *layer.parameters()], layer.output, job)
+    return both_ways(with_parameters(forward, layer), [inputs, *layer.parameters()], layer.output, job)
 
 
 def bare_products(window: int, job: Job) -> dict[str, Any]:
@@ -73,7 +69,7 @@ def bare_products(window: int, job: Job) -> dict[str, Any]:
     wide = torch.randn(*inputs.shape[:2], window * width, requires_grad=True)
     weight = torch.randn(3 * width, window * width, requires_grad=True)
     bias = torch.randn(3 * width, requires_grad=True)
-    return timed(F.linear, [wide, weight, bias], 3 * width, job)
+    return both_ways(F.linear, [wide, weight, bias], 3 * width, job)
 
 
 def lstm_layer(job: Job) -> dict[str, Any]:
@@ -82,7 +78,7 @@ def lstm_layer(job: Job) -> dict[str, Any]:
 
     inputs = draw(job)
     layer = torch.nn.LSTM(inputs.shape[2], inputs.shape[2])
-    return timed(with_parameters(lambda x: layer(x)[0], layer), [inputs, *layer.parameters()], inputs.shape[2], job)
+    return both_ways(with_parameters(lambda x: layer(x)[0], layer), [inputs, *layer.parameters()], inputs.shape[2], job)
 
 
 def with_parameters(forward: Callable[[Any], Any], layer: Any) -> Callable[..., Any]:
@@ -97,8 +93,7 @@ def qrnn_layer(window: int) -> Workload:
         text=f"a QRNN layer of window {window}, beside torch.nn.LSTM and its own products alone",
         work=(
             f"140 steps x 40 rows, 1550 inputs and units, window {window}, fo-pooling from zero states; forward and "
-            "backward with gradients of inputs and weights; products: F.linear of the same shapes and nothing else; "
-            "median of 7"
+            "backward with gradients of inputs and weights; products: F.linear of the same shapes and nothing else"
         ),
         sides=(
             Side(OURS, partial(our_layer, window), ("torch",)),
@@ -144,7 +139,7 @@ def timed_pool(pool: Callable[..., Any], job: Job) -> dict[str, Any]:
     import torch
 
     candidates = draw(job)
-    return timed(pool, [torch.rand(*shape(job), requires_grad=True), candidates], shape(job)[2], job)
+    return both_ways(pool, [torch.rand(*shape(job), requires_grad=True), candidates], shape(job)[2], job)
 
 
 def numba_loop(job: Job) -> dict[str, Any]:
@@ -206,7 +201,7 @@ SCAN = Workload(
     text="the QRNN's pooling alone, beside loops of numba and torch",
     work=(
         "h = f h + (1 - f) z over 140 steps x 40 rows x 1550 columns from zeros; forward and backward with the "
-        "gradients of f and z; linear-scan: foretell's scan of f and (1 - f) z; median of 7"
+        "gradients of f and z; linear-scan: foretell's scan of f and (1 - f) z"
     ),
     sides=(
         Side(OURS, our_pool, ("torch",)),

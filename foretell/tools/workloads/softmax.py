@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
-from foretell.tools.workloads.workload import OURS, Job, Side, Workload
+from foretell.tools.workloads.workload import OURS, Job, Side, Workload, timed
 
 VOCABULARY, WIDTH, POSITIONS, SAMPLES = 267_735, 400, 2800, 8192
 CUTOFFS = (20_000, 40_000, 200_000)
@@ -19,7 +17,7 @@ def sizes(job: Job) -> tuple[int, int, int, tuple[int, ...], int]:
 
 
 def measure(job: Job, make: Callable[..., Any]) -> dict[str, Any]:
-    """Seconds of forward and backward, the median of three behind one that does not count."""
+    """Seconds of forward and backward."""
     import torch
 
     torch.set_num_threads(job.threads)
@@ -30,15 +28,13 @@ def measure(job: Job, make: Callable[..., Any]) -> dict[str, Any]:
     targets = torch.multinomial(often, positions, replacement=True, generator=random)
     hidden = torch.randn(positions, width, generator=random, requires_grad=True)
     module, loss = make(job)
-    times = []
-    for _ in range(2 if job.tiny else 4):
+
+    def step() -> None:
         hidden.grad = None
         module.zero_grad(set_to_none=True)
-        begin = time.perf_counter()
         loss(hidden, targets).backward()
-        times.append(time.perf_counter() - begin)
-    seconds = statistics.median(times[1:])
-    return {"seconds": seconds, "tokens_per_second": positions / seconds}
+
+    return timed(step, job, positions)
 
 
 def head(job: Job, config: Any) -> tuple[Any, Callable[..., Any]]:
@@ -100,7 +96,7 @@ SOFTMAX = Workload(
     work=(
         f"vocabulary {VOCABULARY:,}, width {WIDTH}, {POSITIONS:,} positions, targets as often as 1 / rank; adaptive: "
         f"cutoffs {', '.join(f'{cutoff:,}' for cutoff in CUTOFFS)}, tails narrower by 4 each; sampled: {SAMPLES:,} "
-        "draws; forward and backward with all weights' gradients; seconds of both, median of 3; ours: the adaptive head"
+        "draws; forward and backward with all weights' gradients; seconds of both; ours: the adaptive head"
     ),
     sides=(
         Side(OURS, adaptive, ("torch",)),
