@@ -4,9 +4,10 @@ import copy
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from builders import BOUNDARY, assert_same, fake_text, name_of, small_models
+from builders import BOUNDARY, assert_same, fake_text, members, name_of, small, small_models
 from torch import Tensor
 
 from foretell import config
@@ -17,7 +18,7 @@ from foretell.models.backbone import Backbone
 from foretell.models.choice import ModelChoice
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
-from foretell.nn.heads import FullHeadConfig, Head
+from foretell.nn.heads import FullHeadConfig, Head, HeadChoice
 from foretell.types import Inputs, detach
 
 CPU = torch.device("cpu")
@@ -25,13 +26,13 @@ VOCABULARY = BOUNDARY + 1
 TEXT = fake_text(53)
 
 
-def build(model: Any = None, *, tied: bool = True) -> tuple[Backbone, Head]:
+def build(model: Any = None, *, tied: bool = True, head: Any = None) -> tuple[Backbone, Head]:
     torch.manual_seed(1)
     model = model or RecurrentConfig(embedding=6, hidden=6, layers=2, dropout={"weight": 0.5, "output": 0.5})
-    backbone = model.build(VOCABULARY)
-    head = FullHeadConfig(tied=tied and backbone.dim == backbone.embedding.width).build(
-        backbone.dim, VOCABULARY, backbone.embedding
-    )
+    counts = np.bincount(TEXT.tokens, minlength=VOCABULARY)
+    backbone = model.build(VOCABULARY, counts)
+    head = head or FullHeadConfig(tied=tied and backbone.dim == backbone.embedding.width)
+    head = head.build(backbone.dim, VOCABULARY, backbone.embedding, counts)
     both = torch.nn.ModuleList([backbone, head]).double().eval().requires_grad_(False)
     for weight in both.parameters():  # large enough for probabilities that differ
         weight.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(weight.numel()))
@@ -120,7 +121,15 @@ def test_equal_to_a_plain_loop(settings: dict[str, Any]) -> None:
 def test_every_model_learns_as_a_plain_loop_does(model: Any, tied: bool) -> None:
     if tied and model.words.kind == "adaptive":
         pytest.skip("only an adaptive head can share its weights")
-    backbone, head = build(model, tied=tied)
+    assert_learns_as_a_plain_loop_does(*build(model, tied=tied))
+
+
+@pytest.mark.parametrize("head", [small(member) for member in members(HeadChoice)], ids=name_of)
+def test_every_head_learns_as_a_plain_loop_does(head: Any) -> None:
+    assert_learns_as_a_plain_loop_does(*build(head=head))
+
+
+def assert_learns_as_a_plain_loop_does(backbone: Backbone, head: Head) -> None:
     config = dynamic(segment=5)
     squares = squares_of(backbone, head)
     named = dict(zip(fresh_copy(backbone, head)[2], squares, strict=True))
