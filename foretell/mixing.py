@@ -12,7 +12,7 @@ import torch
 from foretell.config import ConfigError
 from foretell.data.store import Split
 from foretell.evaluate.beam import Beam, Written, search_on
-from foretell.evaluate.generate import Sampling, write_on
+from foretell.evaluate.generate import Sampling, write_on, write_texts
 from foretell.evaluate.lines import Scored, score_texts
 from foretell.evaluate.mixture import Fit, Mixture, checked_weights, fit_weights, mixed_logp
 from foretell.evaluate.scoring import TokenScores, metrics
@@ -119,6 +119,12 @@ class Mixed:
     def generate(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> str:
         """Text that follows the prompt; see `stream`."""
         return "".join(self.stream(prompt, tokens, **sampling))
+
+    def texts(self, count: int, prompt: str = "", tokens: int = 200, **sampling: Any) -> list[str]:
+        """So many texts that follow the prompt, drawn side by side; see `stream`."""
+        return write_texts(
+            self.scorer(ranks=False), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device, count
+        )
 
     def search(self, prompt: str = "", tokens: int = 200, **beam: Any) -> list[Written]:
         """The most probable texts that follow, up to a boundary; see `Beam` for width, best, length_penalty."""

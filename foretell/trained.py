@@ -17,7 +17,7 @@ from foretell.data.store import Split, load_counts
 from foretell.data.streams import Windows
 from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
 from foretell.evaluate.beam import Beam, Written, search_on
-from foretell.evaluate.generate import Sampling, write_on
+from foretell.evaluate.generate import Sampling, write_on, write_texts
 from foretell.evaluate.lines import Scored, score_texts
 from foretell.evaluate.scoring import (
     NeuralScorer,
@@ -249,6 +249,12 @@ class Trained:
     def generate(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> str:
         """Text that follows the prompt; see `stream`."""
         return "".join(self.stream(prompt, tokens, **sampling))
+
+    def texts(self, count: int, prompt: str = "", tokens: int = 200, **sampling: Any) -> list[str]:
+        """So many texts that follow the prompt, drawn side by side; see `stream`."""
+        return write_texts(
+            self.scorer(ranks=False), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device, count
+        )
 
     def search(self, prompt: str = "", tokens: int = 200, **beam: Any) -> list[Written]:
         """The most probable texts that follow, up to a boundary; see `Beam` for width, best, length_penalty."""

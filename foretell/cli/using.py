@@ -22,6 +22,7 @@ def generate(
     top_k: Annotated[int | None, typer.Option(help="Only among the k likeliest.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Only among the likeliest of this total probability.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="How many texts, drawn side by side.")] = 1,
     beam: Annotated[
         int | None,
         typer.Option(help="Search for the likeliest text up to a boundary, following so many; draws nothing."),
@@ -47,6 +48,13 @@ def generate(
         else:
             scores = [f"{one.score:.4f}\t" if best > 1 else "" for one in found]
             print_rows(score + beginning + one.text.rstrip() for score, one in zip(scores, found, strict=True))
+        return
+    if count > 1:
+        texts = model.texts(count, beginning, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        if as_json:
+            emit({"prompt": beginning, "texts": texts, "tokens": tokens, "seed": seed}, True, properties)
+        else:
+            print_rows(beginning + text for text in texts)
         return
     pieces = model.stream(beginning, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     if as_json:

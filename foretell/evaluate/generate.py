@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,40 +51,79 @@ class Sampling:
             probs = probs / probs.sum(-1, keepdim=True)
         return probs
 
+    def draw(self, log_probs: Tensor, random: torch.Generator) -> Tensor:
+        """log_probs [B, V] -> one token for each row [B]."""
+        if self.temperature == 0:
+            return log_probs.argmax(-1)
+        return torch.multinomial(self.distribution(log_probs), 1, generator=random)[:, 0]
+
 
 def generate(
     scorer: Scorer,
-    prompt: Sequence[int],
+    prompts: Tensor,
     tokens: int,
     sampling: Sampling,
     *,
-    device: torch.device,
     banned: Sequence[int] = (),
     state: State = None,
-) -> Iterator[int]:
-    """Up to `tokens` ids that follow the prompt, one at a time; `prompt` must not be empty, `banned` never come."""
+) -> Iterator[list[int]]:
+    """`tokens` times what comes next in each of B texts; they begin with `prompts` [B, T > 0], `banned` never comes."""
     random = torch.Generator(device="cpu").manual_seed(sampling.seed)
-    given = torch.tensor([list(prompt)], dtype=torch.int64, device=device)  # [1, T]
+    given = prompts
     for _ in range(tokens):
         log_probs, state = scorer.next(given, state)
         log_probs = log_probs.cpu()
         if banned:
             log_probs[:, list(banned)] = -torch.inf
-        given = torch.multinomial(sampling.distribution(log_probs), 1, generator=random).to(device)
-        yield int(given)
+        drawn = sampling.draw(log_probs, random)  # [B]
+        given = drawn[:, None].to(prompts.device)
+        yield drawn.tolist()
+
+
+def write(
+    scorer: Scorer,
+    tokenizer: Tokenizer,
+    prompt: str,
+    tokens: int,
+    sampling: Sampling,
+    device: torch.device,
+    count: int = 1,
+) -> Iterator[list[int]]:
+    """The same behind a text, `count` times side by side; what is not in the vocabulary never comes."""
+    prompts = torch.tensor([[tokenizer.boundary, *tokenizer.encode(prompt)]] * count, device=device)
+    banned = [] if tokenizer.unknown is None else [tokenizer.unknown]
+    return generate(scorer, prompts, tokens, sampling, banned=banned)
+
+
+def spelled(tokenizer: Tokenizer, prompt: str, tokens: Iterable[int]) -> Iterator[str]:
+    """Tokens that follow a text, as text, piece by piece."""
+    decoder = tokenizer.stream()
+    for token in tokenizer.encode(prompt):
+        decoder.feed(token)  # what came before decides about spaces
+    for token in tokens:
+        if piece := decoder.feed(token):
+            yield piece
+    if rest := decoder.finish():
+        yield rest
 
 
 def write_on(
     scorer: Scorer, tokenizer: Tokenizer, prompt: str, tokens: int, sampling: Sampling, device: torch.device
 ) -> Iterator[str]:
-    """Text that follows the prompt, piece by piece; what is not in the vocabulary never comes."""
-    decoder = tokenizer.stream()
-    ids = [tokenizer.boundary, *tokenizer.encode(prompt)]
-    for token in ids[1:]:
-        decoder.feed(token)  # what came before decides about spaces
-    banned = [] if tokenizer.unknown is None else [tokenizer.unknown]
-    for token in generate(scorer, ids, tokens, sampling, device=device, banned=banned):
-        if piece := decoder.feed(token):
-            yield piece
-    if rest := decoder.finish():
-        yield rest
+    """Text that follows the prompt, piece by piece."""
+    written = write(scorer, tokenizer, prompt, tokens, sampling, device)
+    return spelled(tokenizer, prompt, (row[0] for row in written))
+
+
+def write_texts(
+    scorer: Scorer,
+    tokenizer: Tokenizer,
+    prompt: str,
+    tokens: int,
+    sampling: Sampling,
+    device: torch.device,
+    count: int,
+) -> list[str]:
+    """`count` texts that follow the prompt, written side by side."""
+    columns = zip(*write(scorer, tokenizer, prompt, tokens, sampling, device, count), strict=True)
+    return ["".join(spelled(tokenizer, prompt, column)) for column in columns]

@@ -10,7 +10,6 @@ al. 2000).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from foretell.kernels.product import repeated_product
+
 LARGE = 2**22
 """How many recurrent weights (4 H H, so H = 1024) make a layer large: from there on this is reliably the faster way."""
 
 # note: the kernels behind torch.sigmoid and torch.tanh under autograd: a gradient times s (1 - s), or times 1 - t^2
 _through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
 _through_tanh = torch.ops.aten.tanh_backward.grad_input
-PACKED_FROM = 4
-"""How many products make laying a weight out worth its while."""
 
 
 def lstm(
@@ -62,17 +61,6 @@ def is_faster(inputs: Tensor, weight_hh: Tensor) -> bool:
         and torch.backends.mkl.is_available()
         and not torch.compiler.is_compiling()
     )
-
-
-def repeated_product(weight: Tensor, rows: int, times: int) -> Callable[[Tensor], Tensor]:
-    """x [rows, K] -> x @ weight.T for weight [N, K], laid out for so many calls where that can be done."""
-    weight = weight.contiguous()
-    on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkl.is_available()
-    if times < PACKED_FROM or not on_cpu:
-        return lambda x: F.linear(x, weight)
-    packed = torch.ops.mkl._mkl_reorder_linear_weight(weight, rows)
-    multiply = torch.ops.mkl._mkl_linear.default
-    return lambda x: multiply(x, packed, weight, None, rows)
 
 
 def advance(gate: Tensor, cell: Tensor, after: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from foretell.kernels.lstm import advance, repeated_product, retreat, slopes
+from foretell.kernels.lstm import advance, retreat, slopes
+from foretell.kernels.product import repeated_product
 
 
 def mlstm(

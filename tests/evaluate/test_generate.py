@@ -13,7 +13,6 @@ from foretell.config import ConfigError
 from foretell.evaluate.generate import Sampling, generate
 from foretell.types import State
 
-CPU = torch.device("cpu")
 PROBS = torch.tensor([[0.1, 0.4, 0.05, 0.3, 0.15]])
 
 
@@ -29,7 +28,7 @@ class Fixed:
 
 
 def drawn(sampling: Sampling, tokens: int = 1, banned: tuple[int, ...] = ()) -> list[int]:
-    return list(generate(Fixed(), [0], tokens, sampling, device=CPU, banned=banned))
+    return [row[0] for row in generate(Fixed(), torch.tensor([[0]]), tokens, sampling, banned=banned)]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +74,7 @@ def test_banned_tokens_never_come() -> None:
 def test_each_token_is_read_once() -> None:
     """The state is the cache: after the prompt only the new token is given."""
     scorer = Fixed()
-    tokens = list(generate(scorer, [4, 2, 0], 3, Sampling(), device=CPU))
+    tokens = [row[0] for row in generate(scorer, torch.tensor([[4, 2, 0]]), 3, Sampling())]
     assert scorer.asked == [([4, 2, 0], None), ([tokens[0]], 1), ([tokens[1]], 2)]
 
 
@@ -101,7 +100,7 @@ def trained(corpus: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.mark.parametrize("sampling", [Sampling(temperature=0), Sampling(seed=7)], ids=["greedy", "drawn"])
 def test_the_cache_is_reading_everything_again(trained: foretell.Trained, sampling: Sampling) -> None:
     prompt, scorer = trained.prompt("the cat"), trained.scorer()
-    cached = list(generate(scorer, prompt, 12, sampling, device=CPU))
+    cached = [row[0] for row in generate(scorer, torch.tensor([prompt]), 12, sampling)]
     random = torch.Generator().manual_seed(sampling.seed)
     text = list(prompt)
     for _ in range(12):
@@ -112,10 +111,24 @@ def test_the_cache_is_reading_everything_again(trained: foretell.Trained, sampli
 
 def test_greedy_is_the_likeliest_word(trained: foretell.Trained) -> None:
     scorer, text = trained.scorer(), trained.prompt("a dog")
-    for token in generate(scorer, text, 8, Sampling(temperature=0), device=CPU):
+    for (token,) in generate(scorer, torch.tensor([text]), 8, Sampling(temperature=0)):
         log_probs, _ = scorer.next(torch.tensor([text]), None)
         assert token == int(log_probs.argmax())
         text.append(token)
+
+
+def test_rows_know_nothing_of_each_other(trained: foretell.Trained) -> None:
+    prompts = torch.tensor([[0, 3, 1], [2, 2, 2], [1, 0, 3]])
+    together = list(generate(trained.scorer(), prompts, 6, Sampling(temperature=0)))
+    for number, prompt in enumerate(prompts):
+        alone = generate(trained.scorer(), prompt[None], 6, Sampling(temperature=0))
+        assert [row[number] for row in together] == [row[0] for row in alone]
+
+
+def test_several_texts(trained: foretell.Trained) -> None:
+    texts = trained.texts(40, "the", tokens=5, seed=2)
+    assert len(set(texts)) > 10, "they are drawn apart"
+    assert trained.texts(2, "the", tokens=5, temperature=0) == [trained.generate("the", tokens=5, temperature=0)] * 2
 
 
 @pytest.mark.parametrize("text", ["the cat", "the cat ", "the cat\n", "the", ""])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from foretell.tools.workloads.workload import OURS, Job, Side, Workload, timed
+from foretell.tools.workloads.workload import OURS, Job, Side, Workload, random_tokens, timed, trainer_of
 
 VOCABULARY, EMBEDDING, HIDDEN, LAYERS = 10_000, 400, 1150, 3
 ROWS, STEPS, WINDOWS = 20, 70, 8
@@ -28,36 +27,13 @@ def ours(job: Job) -> dict[str, Any]:
 
 def make_trainer(job: Job, device: str = "cpu", precision: str = "fp32") -> Any:
     """A trainer of the shipped recipe on random tokens, with windows of one length."""
-    import numpy as np
-
-    from foretell.api import assemble_stage
     from foretell.recipe import load_recipe
-    from foretell.run import Run
-    from foretell.training.monitor import Monitor
-    from foretell.training.trainer import Position, Trainer
 
     vocabulary, embedding, hidden = sizes(job)
     settings = {"embedding": embedding, "hidden": hidden, "output": embedding}
     overrides = {f"model.{key}": value for key, value in settings.items()}
     recipe = load_recipe("awd-lstm-ptb", {"data.batches.jitter": 0.0, "training.precision": precision} | overrides)
-    tokens = np.random.default_rng(1).integers(0, vocabulary, ROWS * STEPS * WINDOWS, dtype=np.uint16)
-    stage = assemble_stage(
-        recipe,
-        recipe.build(vocabulary).to(device),
-        recipe.data.batches.build(_Tokens(tokens), 0, recipe.seed),
-        dict,
-        name="bench",
-        bytes_per_token=1.0,
-    )
-    return Trainer(Run(tempfile.mkdtemp()), stage, Position(), seed=0, monitor=Monitor(quiet=True))
-
-
-class _Tokens:
-    """As much of a split of a store as streams read."""
-
-    def __init__(self, tokens: Any):
-        self.tokens = tokens
-        self.documents = self.lines = tokens[:0]
+    return trainer_of(recipe, vocabulary, random_tokens(vocabulary, ROWS * STEPS * WINDOWS), device)
 
 
 def fastai(job: Job) -> dict[str, Any]:

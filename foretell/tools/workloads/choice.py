@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from foretell.tools.workloads.awd_lstm import AWD_LSTM_STEP
 from foretell.tools.workloads.floors import FLOORS
+from foretell.tools.workloads.generating import GENERATING
+from foretell.tools.workloads.gpt import GPT_STEPS
 from foretell.tools.workloads.mlstm import MLSTM_STEPS
 from foretell.tools.workloads.ngram import NGRAM
 from foretell.tools.workloads.preparing import PREPARE
@@ -23,5 +25,7 @@ WORKLOADS = {
         NGRAM,
         SHAKESPEARE,
         SOFTMAX,
+        *GPT_STEPS,
+        *GENERATING,
     )
 }

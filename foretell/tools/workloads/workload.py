@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,3 +72,36 @@ def timed(step: Callable[[], Any], job: Job, tokens: int) -> dict[str, Any]:
         times.append(time.perf_counter() - begin)
     seconds = statistics.median(times[2:])
     return {"seconds": seconds, "tokens_per_second": tokens / seconds, "first_step_seconds": times[0]}
+
+
+def random_tokens(vocabulary: int, count: int) -> Any:
+    """[N] uint16, the same each time."""
+    import numpy as np
+
+    return np.random.default_rng(1).integers(0, vocabulary, count, dtype=np.uint16)
+
+
+def trainer_of(recipe: Any, vocabulary: int, tokens: Any, device: str = "cpu") -> Any:
+    """foretell's own trainer of a recipe on some tokens; it saves nothing."""
+    from foretell.api import assemble_stage
+    from foretell.run import Run
+    from foretell.training.monitor import Monitor
+    from foretell.training.trainer import Position, Trainer
+
+    stage = assemble_stage(
+        recipe,
+        recipe.build(vocabulary).to(device),
+        recipe.data.batches.build(_Tokens(tokens), 0, recipe.seed),
+        dict,
+        name="bench",
+        bytes_per_token=1.0,
+    )
+    return Trainer(Run(tempfile.mkdtemp()), stage, Position(), seed=0, monitor=Monitor(quiet=True))
+
+
+class _Tokens:
+    """As much of a split of a store as batches of running text read."""
+
+    def __init__(self, tokens: Any):
+        self.tokens = tokens
+        self.documents = self.lines = tokens[:0]
