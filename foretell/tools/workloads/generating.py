@@ -37,8 +37,8 @@ def ours(job: Job, rows: int) -> dict[str, Any]:
     torch.manual_seed(0)
     size, new = sizes(job)
     model = {"kind": "transformer", "activation": "gelu_tanh"} | size
-    objective = load_recipe({"model": model, "head": {"tied": True, "bias": False}}).build(VOCABULARY)
-    objective.eval().requires_grad_(False)
+    recipe = {"model": model, "head": {"tied": True, "bias": False}, "data": {"batches": {"length": PROMPT}}}
+    objective = load_recipe(recipe).build(VOCABULARY).eval().requires_grad_(False)
     scorer, given = NeuralScorer(objective.backbone, objective.head, ranks=False), prompts(rows)
     begin = time.perf_counter()
     written = list(generate(scorer, given, new, Sampling(temperature=0)))
