@@ -71,8 +71,9 @@ def generate(
     random = torch.Generator(device="cpu").manual_seed(sampling.seed)
     given = prompts
     for _ in range(tokens):
-        log_probs, state = scorer.next(given, state)
-        log_probs = log_probs.cpu()
+        with torch.inference_mode():
+            log_probs, state = scorer.next(given, state)
+            log_probs = log_probs.cpu()
         if banned:
             log_probs[:, list(banned)] = -torch.inf
         drawn = sampling.draw(log_probs, random)  # [B]

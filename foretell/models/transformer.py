@@ -31,6 +31,7 @@ from foretell.nn.block import Block, NormChoice, PreNormConfig
 from foretell.nn.dropout import dropout, table_dropout
 from foretell.nn.embedding import EmbeddingChoice, TableConfig
 from foretell.nn.initial import NormalConfig
+from foretell.nn.linear import Linear
 from foretell.nn.positions import LearnedConfig, PositionsChoice
 from foretell.nn.ragged import Ragged, places_in_texts, real_tokens, visible
 from foretell.nn.vocabulary import Counts
@@ -129,8 +130,10 @@ class TransformerConfig(Config):
 class Transformer(Backbone):
     """Word vectors, positions, segments and attention blocks.
 
-    The state of a causal one is (filled [B], tokens [B, C], a pair of keys and values [B, C, H, d] a layer): the
-    tokens of the present context, how many they are, and what the layers made of them. In training every window
+    The state of a causal one is (filled [B], written [B], tokens [B, C], a pair of keys and values [B, C, H, d] a
+    layer): the tokens of the present context, how many they are, and what the layers made of them. States that follow
+    each other share these tensors, as what is written behind `filled` changes nothing before it. `written` tells how
+    far: who goes on from a state that somebody else has gone on from makes a copy. In training every window
     starts anew, whatever the state, and leaves none; so do windows with `documents` or `positions`.
     """
 
@@ -155,7 +158,7 @@ class Transformer(Backbone):
             return nn.LayerNorm(width, config.norm.epsilon, bias=config.biases) if wanted else nn.Identity()
 
         self.embedding_norm = norm(config.norm.embedding, width)
-        self.projection = nn.Linear(width, hidden, bias=config.biases) if config.embedding else nn.Identity()
+        self.projection = Linear(width, hidden, bias=config.biases) if config.embedding else nn.Identity()
         self.blocks = nn.ModuleList(
             Block(
                 hidden,
@@ -192,7 +195,8 @@ class Transformer(Backbone):
         weight = next(self.blocks.parameters())
         filled = torch.zeros(rows, dtype=torch.int64, device=weight.device)
         empty = weight.new_zeros(rows, self.context, self.heads, self.dim // self.heads)
-        return filled, filled.new_zeros(rows, self.context), ((empty, empty),) * self.layers
+        caches = tuple((empty.clone(), empty.clone()) for _ in range(self.layers))
+        return filled, filled.clone(), filled.new_zeros(rows, self.context), caches
 
     def forward(self, inputs: Inputs, state: State) -> Hidden:
         """See `Backbone.forward`."""
@@ -280,7 +284,8 @@ class Transformer(Backbone):
             new = new if lengths is None else new * real.view(rows, steps, *[1] * (new.dim() - 2))
             return F.pad(new, (*[0] * (2 * new.dim() - 3), self.context - steps))  # [B, C, ...]
 
-        return layers, (filled, kept(tokens), tuple((kept(keys), kept(values)) for keys, values in caches))
+        caches = tuple((kept(keys), kept(values)) for keys, values in caches)
+        return layers, (filled, filled.clone(), kept(tokens), caches)
 
     def _go_on(self, tokens: Tensor, lengths: Tensor | None, state: State) -> tuple[list[Tensor], State]:
         """A window [B, T] of any length behind a state: as many pieces as there are contexts to fill."""
@@ -301,20 +306,23 @@ class Transformer(Backbone):
 
     def _piece(self, tokens: Tensor, lengths: Tensor, state: State) -> tuple[list[Tensor], State]:
         """A window [B, T] that fits behind what is filled."""
-        filled, before, caches = state
+        filled, written, before, caches = state
         if not filled.any() and tokens.shape[1] <= self.context:
             return self._begin(tokens, None if (lengths == tokens.shape[1]).all() else lengths)
-        where = Placement.after(filled, lengths, tokens.shape[1], self.context)
+        alone = not torch.is_grad_enabled() and bool((written == filled).all())
+        where = Placement.after(filled, lengths, tokens.shape[1], alone=alone)
         places = filled[:, None] + torch.arange(tokens.shape[1], device=tokens.device)
         inputs = Inputs(tokens, positions=places.clamp(max=self.context - 1))  # padding may lie outside
         layers, caches = self._through(inputs, View(causal=True, placement=where), caches, keep=True)
-        return layers, (filled + lengths, where.write(before, tokens), caches)
+        after = filled + lengths
+        written = written.copy_(after) if alone else after.clone()
+        return layers, (after, written, where.write(before, tokens), caches)
 
     def _again(self, state: State) -> State:
         """Full rows with room: their last `overlap` tokens read anew from place 0."""
         if self.overlap == 0:
             return self.initial_state(len(state[0]))
-        return self._begin(state[1][:, self.context - self.overlap :], None)[1]
+        return self._begin(state[2][:, self.context - self.overlap :], None)[1]
 
 
 class Each(Sequence[Tensor]):

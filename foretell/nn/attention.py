@@ -12,37 +12,48 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from foretell.nn.linear import Linear
 from foretell.nn.positions import Turning, turned
 
 Cache = tuple[Tensor, Tensor]
-"""keys and values of one layer, [B, C, H, d] each; places not yet filled hold zeros"""
+"""keys and values of one layer, [B, C, H, d] each"""
 
 
 @dataclass(frozen=True)
 class Placement:
     """Where the tokens of a window go in a cache, and what they see there; the same for all layers."""
 
-    source: Tensor
-    """[B, C] int64: which of the T new tokens a place takes"""
-    taken: Tensor
-    """[B, C] bool: whether it takes one; the others stay"""
-    visible: Tensor
-    """[B, 1, T, C] bool: who may look at whom"""
+    there: tuple[slice | Tensor, slice | Tensor]
+    """rows and places of the cache that take something"""
+    here: tuple[slice | Tensor, slice | Tensor]
+    """rows and steps of the window that go there"""
+    alone: bool
+    """nobody has written behind what the window follows: it may be written there, without a copy of all before"""
+    places: int
+    """how many places of the cache are filled afterwards, at most"""
+    visible: Tensor | None
+    """[B or 1, 1, T, places] bool: who may look at whom; None: everybody at everything"""
 
     @classmethod
-    def after(cls, filled: Tensor, lengths: Tensor, steps: int, places: int) -> Self:
-        """`lengths` [B] real tokens of T = `steps` each, behind the first `filled` [B] of C = `places`."""
-        place = torch.arange(places, device=filled.device)
-        source = place - filled[:, None]  # [B, C]
-        taken = (source >= 0) & (source < lengths[:, None])
-        own = filled[:, None] + torch.arange(steps, device=filled.device)  # [B, T]
-        return cls(source.clamp(0, steps - 1), taken, (place <= own[..., None])[:, None])
+    def after(cls, filled: Tensor, lengths: Tensor, steps: int, *, alone: bool) -> Self:
+        """`lengths` [B] real tokens of T = `steps` each, behind the first `filled` [B] of a cache; reads the host."""
+        step = torch.arange(steps, device=filled.device)
+        begin, places = int(filled[0]), int((filled + lengths).max())
+        if (filled == begin).all() and (lengths == steps).all():
+            every, taken = (slice(None), slice(None)), slice(begin, begin + steps)
+            visible = torch.arange(places, device=filled.device) <= (begin + step)[:, None]
+            return cls((slice(None), taken), every, alone, places, None if steps == 1 else visible[None, None])
+        row, real = (step < lengths[:, None]).nonzero(as_tuple=True)  # [N] each
+        own = filled[:, None] + step  # [B, T]
+        seen = torch.arange(places, device=filled.device) <= own[..., None]
+        return cls((row, own[row, real]), (row, real), alone, places, seen[:, None])
 
     def write(self, cache: Tensor, new: Tensor) -> Tensor:
         """cache [B, C, ...] with new [B, T, ...] in its places."""
-        rows = torch.arange(len(new), device=new.device)[:, None]
-        taken = self.taken.view(*self.taken.shape, *[1] * (new.dim() - 2))
-        return torch.where(taken, new[rows, self.source], cache.to(new.dtype))
+        if cache.dtype != new.dtype or not self.alone:
+            cache = cache.to(new.dtype, copy=True)
+        cache[self.there] = new[self.here]
+        return cache
 
 
 @dataclass(frozen=True)
@@ -71,8 +82,8 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, heads: int, *, dropout: float = 0.0, biases: bool = True):
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.inward = nn.Linear(width, 3 * width, bias=biases)
-        self.outward = nn.Linear(width, width, bias=biases)
+        self.inward = Linear(width, 3 * width, bias=biases)
+        self.outward = Linear(width, width, bias=biases)
 
     def forward(self, inputs: Tensor, view: View, cache: Cache | None = None) -> tuple[Tensor, Cache]:
         """inputs [B, T, D] -> [B, T, D] and the cache with the new keys and values in it.
@@ -87,8 +98,9 @@ class SelfAttention(nn.Module):
         if view.rectangles is not None:
             mixed = self.look_by_text(split[0], view)
         elif cache is not None and view.placement is not None:
-            key, value = view.placement.write(cache[0], key), view.placement.write(cache[1], value)  # [B, C, H, d]
-            mixed = self.look(query, key, value, view.placement.visible, causal=False)
+            where = view.placement
+            key, value = where.write(cache[0], key), where.write(cache[1], value)  # [B, C, H, d]
+            mixed = self.look(query, key[:, : where.places], value[:, : where.places], where.visible, causal=False)
         else:
             mixed = self.look(query, key, value, view.visible, causal=view.causal and view.visible is None)
         return self.outward(mixed.reshape(rows, steps, width)), (key, value)

@@ -10,6 +10,7 @@ from foretell.config import Config, Tagged
 from foretell.nn.activation import ActivationName, GatedName, function_of
 from foretell.nn.attention import Cache, SelfAttention, View
 from foretell.nn.dropout import dropout
+from foretell.nn.linear import Linear
 
 
 class PreNormConfig(Config):
@@ -46,8 +47,8 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, inner: int, *, activation: ActivationName | GatedName, biases: bool):
         super().__init__()
         self.activate, self.gated = function_of(activation)
-        self.inward = nn.Linear(width, 2 * inner if self.gated else inner, bias=biases)
-        self.outward = nn.Linear(inner, width, bias=biases)
+        self.inward = Linear(width, 2 * inner if self.gated else inner, bias=biases)
+        self.outward = Linear(inner, width, bias=biases)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """inputs [B, T, D] -> [B, T, D]"""

@@ -383,6 +383,33 @@ def test_rows_at_different_places_do_not_mix() -> None:
         assert_same(select_rows(together.state, slice(i, i + 1)), alone.state, 1e-12)
 
 
+@pytest.mark.parametrize("lengths", [None, [2, 0, 1]], ids=["even", "uneven"])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_states_that_share_tensors_do_not_disturb_each_other(lengths: list[int] | None, gradients: bool) -> None:
+    model, tokens = build(), tokens_of(3, 9)
+    ends = None if lengths is None else torch.tensor(lengths)
+    with torch.set_grad_enabled(gradients):
+        begun = model(Inputs(tokens[:, :3]), None).state
+        first = model(Inputs(tokens[:, 3:5], lengths=ends), begun).state
+        second = model(Inputs(tokens[:, 5:7], lengths=ends), begun).state  # which writes where the first has written
+        for way, state in ((tokens[:, 3:5], first), (tokens[:, 5:7], second), (tokens[:, :0], begun)):
+            found = model(Inputs(tokens[:, 7:8]), state).last
+            for row in range(3):
+                read = way.shape[1] if lengths is None else min(lengths[row], way.shape[1])
+                text = torch.cat([tokens[row, :3], way[row, :read], tokens[row, 7:8]])
+                assert_same(found[row, -1], model(Inputs(text[None]), None).last[0, -1], 1e-10)
+
+
+def test_writing_on_moves_nothing() -> None:
+    model, tokens = build(), tokens_of(3, 6)
+    with torch.no_grad():
+        state = model(Inputs(tokens[:, :3]), None).state
+        caches = [part.data_ptr() for layer in state[3] for part in layer]
+        for step in range(3, 6):
+            state = model(Inputs(tokens[:, step : step + 1]), state).state
+        assert [part.data_ptr() for layer in state[3] for part in layer] == caches
+
+
 @pytest.mark.parametrize("overlap", [0, 3, 4])
 def test_windows_side_by_side_are_the_stream(overlap: int) -> None:
     """Evaluation in independent windows gives the very figure of reading the text with carried state."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foretell.config import Config, Size
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
+from foretell.kernels.product import linear
 from foretell.nn.activation import ACTIVATIONS, ActivationName
 from foretell.nn.embedding import Embedding
 from foretell.nn.heads.head import BiasStart, Head, shared_weight, token_bias, uniform, wide
@@ -63,7 +63,7 @@ class FullHead(Head):
 
     def log_probs(self, hidden: Tensor) -> Tensor:
         """See `Head.log_probs`."""
-        scores = F.linear(self.transformed(hidden), self.weight, self.bias)
+        scores = linear(self.transformed(hidden), self.weight, self.bias)
         return scores.log_softmax(-1, dtype=wide(scores))
 
     def transformed(self, hidden: Tensor) -> Tensor:
