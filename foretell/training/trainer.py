@@ -90,6 +90,8 @@ class Stage:
     validate_every: Amount
     bytes_per_token: float
     """of the training text, for bits per byte on the way"""
+    rate_of_rows: Callable[[int], float] = lambda _: 1.0
+    """factor on the learning rate for a batch of so many rows"""
 
 
 @dataclass
@@ -137,6 +139,7 @@ class Trainer:
         self.run, self.stage, self.position = run, stage, position
         self.seed, self.monitor, self.trackers = seed, monitor, trackers
         self.device = next(stage.objective.parameters()).device
+        self.rate = stage.optimizer.defaults["lr"]
         self.rates = [group["lr"] for group in stage.optimizer.param_groups]
         self.scaler = LossScaler(stage.training.scaling) if stage.training.precision == "fp16" else None
         self.state: State = None
@@ -181,7 +184,7 @@ class Trainer:
             stage.objective.train()
         mean, after = self.gradients(batch.to(self.device), state, {name: n / factor for name, n in counts.items()})
         loss, tokens = mean / factor, max(counts.values())
-        applied = self.apply(loss, stage.schedule(progress) * batch.rate)
+        applied = self.apply(loss, stage.schedule(progress) * batch.rate * stage.rate_of_rows(len(batch.targets)))
         self.position.step += 1
         self.position.stage_step += 1
         self.position.tokens += tokens
@@ -248,7 +251,7 @@ class Trainer:
             group["lr"] = rate * factor
         with advising("for the optimiser's state; take a smaller model, or optimizer.kind=sgd"):
             stage.optimizer.step()
-        self.last = {"gradient_norm": norm, "learning_rate": self.rates[0] * factor}
+        self.last = {"gradient_norm": norm, "learning_rate": self.rate * factor}
         return True
 
     def accepted(self, scaler: LossScaler, loss: Tensor, norm: Tensor) -> bool:
