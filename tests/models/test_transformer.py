@@ -69,7 +69,7 @@ def plain(model: Transformer, config: TransformerConfig, tokens: list[int]) -> n
     ]
     for layer in range(config.layers):
         at = f"blocks.{layer}."
-        read = [norm(x, at + "attention_norm") if config.norm == "pre" else x for x in stream]
+        read = [norm(x, at + "attention_norm") if config.norm.kind == "pre" else x for x in stream]
         queries, keys, values = np.split(np.array([affine(x, at + "attention.inward") for x in read]), 3, axis=1)
         mixed = np.zeros_like(queries)
         for head in range(config.heads):
@@ -80,12 +80,12 @@ def plain(model: Transformer, config: TransformerConfig, tokens: list[int]) -> n
                 mixed[t, own] = sum(looks[s] * values[s, own] for s in range(t + 1))
         for t, x in enumerate(stream):
             x = x + affine(mixed[t], at + "attention.outward")
-            if config.norm == "post":
+            if config.norm.kind == "post":
                 x = norm(x, at + "attention_norm")
-            inner = norm(x, at + "feed_forward_norm") if config.norm == "pre" else x
+            inner = norm(x, at + "feed_forward_norm") if config.norm.kind == "pre" else x
             x = x + affine(activation(affine(inner, at + "feed_forward.inward")), at + "feed_forward.outward")
-            stream[t] = norm(x, at + "feed_forward_norm") if config.norm == "post" else x
-    return np.array([norm(x, "norm") if config.norm == "pre" else x for x in stream])
+            stream[t] = norm(x, at + "feed_forward_norm") if config.norm.kind == "post" else x
+    return np.array([norm(x, "norm") if config.norm.kind == "pre" else x for x in stream])
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
