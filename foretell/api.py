@@ -33,6 +33,7 @@ from foretell.texts import evaluation_rows, evaluation_windows
 from foretell.trained import Trained, default_device, load
 from foretell.training import checkpoint
 from foretell.training.monitor import Monitor
+from foretell.training.recompute import recompute_blocks
 from foretell.training.tensors import load_weights, weights
 from foretell.training.trackers import open_trackers
 from foretell.training.trainer import Position, Stage, Trainer
@@ -275,6 +276,8 @@ def assemble_stage(
     bytes_per_token: float,
 ) -> Stage:
     """A stage around an objective, whatever its batches and its validation are made of."""
+    if recipe.training.recompute:
+        recompute_blocks(objective)
     if recipe.training.compile:
         objective.backbone.compile()
     parameters = [p for p in objective.parameters() if p.requires_grad]

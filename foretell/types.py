@@ -8,7 +8,7 @@ rows on dimension 0, so that one set of functions selects rows, splits micro-bat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -135,7 +135,7 @@ class Hidden:
     """[B, T, D] the last layer's output"""
     dropped: Tensor
     """[B, T, D] the same after output dropout: what heads read"""
-    layers: tuple[Tensor, ...] = ()
+    layers: Sequence[Tensor] = ()
     """[B, T, D_l] every layer's output, first to last"""
     query: Tensor | None = None
     """[B, T, D] the query stream (XLNet)"""

@@ -17,6 +17,7 @@ from foretell import config
 from foretell.config import Amount, Config, union_members
 from foretell.data.encoding import Specials
 from foretell.models.recurrent import RecurrentConfig
+from foretell.models.transformer import TransformerConfig
 from foretell.nn.cells import CellChoice
 from foretell.nn.embedding import AdaptiveEmbeddingConfig
 from foretell.nn.lstm import GRUConfig, LSTMConfig
@@ -85,6 +86,23 @@ def arrangements() -> Iterator[Config]:
         {"cell": MLSTMConfig(layer_norm=True), "stack": "residual"},
     ):
         yield small(RecurrentConfig, **settings)
+    for settings in ATTENDING.values():
+        yield small(TransformerConfig, **{"embedding": None} | settings)
+
+
+ATTENDING: dict[str, dict[str, Any]] = {
+    "bert": {"direction": "both", "norm": {"kind": "post", "embedding": True}, "segments": 2},
+    "albert": {"direction": "both", "embedding": 6, "layers": 3, "groups": 1, "norm": "post", "segments": 2},
+    "megatron": {"direction": "both", "norm": "pre", "activation": "gelu_tanh"},
+    "cramming": {"direction": "both", "positions": "sinusoid", "activation": "geglu", "biases": False},
+    "gpt": {"norm": "post", "activation": "gelu_tanh"},
+    "rotary": {"positions": "rotary", "groups": 2, "layers": 5},
+    "rotary both": {"positions": "rotary", "direction": "both"},
+    "sinusoid": {"positions": "sinusoid", "embedding": 6},
+    "no positions": {"positions": "none", "activation": "relu"},
+    "offset": {"positions": {"kind": "learned", "offset": 2}},
+}
+"""Transformers of other directions, norms, positions and sharing, by what has them."""
 
 
 def name_of(value: Any) -> str:
@@ -96,11 +114,17 @@ def name_of(value: Any) -> str:
     cell = getattr(value, "cell", None)
     words = ["adaptive words"] * isinstance(getattr(value, "words", None), AdaptiveEmbeddingConfig)
     if cell is None:
-        return "-".join([type(value).kind_name(), *words])
+        special = [name for name, made in ATTENDING.items() if same_settings(value, made)]
+        return "-".join([type(value).kind_name(), *special, *words])
     arranged = [value.stack, value.direction, "widths" * isinstance(value.hidden, tuple)]
     special = [name for name in cell.model_dump(exclude_defaults=True) if name != "kind"]
     known = {"plain", "forward", ""}
     return "-".join([value.kind, cell.kind, *special, *(word for word in arranged if word not in known), *words])
+
+
+def same_settings(value: Config, settings: Mapping[str, Any]) -> bool:
+    """Whether it is the Transformer of `arrangements` with those settings."""
+    return isinstance(value, TransformerConfig) and value == small(TransformerConfig, **{"embedding": None} | settings)
 
 
 # --- text -----------------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ class Backbone(nn.Module):
     """width of `Hidden.last`"""
     embedding: Embedding
     blocks: nn.ModuleList
-    """layers from input to output: what FSDP wraps, unfreezing thaws, layer-wise rates scale, layer mixing mixes"""
+    """layers from input to output, each once where several share it: what FSDP wraps, unfreezing thaws, layer-wise
+    rates scale, recomputing recomputes; `Hidden.layers` has one tensor a layer, so more where layers share blocks"""
     context: int | None = None
     """how many tokens it sees at most; None: as many as the state remembers"""
     overlap: int = 0

@@ -1,17 +1,22 @@
-"""Transformer language models: embeddings, positions and a stack of attention blocks.
+"""Transformers: word vectors, positions and a stack of attention blocks, causal or seeing both sides.
 
-Radford et al. 2018 and 2019 (GPT, GPT-2). B rows, T steps, C the context, D width.
+Radford et al. 2018 and 2019 (GPT, GPT-2), Devlin et al. 2019 (BERT, arXiv:1810.04805), Lan et al. 2020 (ALBERT,
+arXiv:1909.11942). B rows, T steps, C the context, E width of the word vectors, D width.
 
-Learned positions end with the context, and cannot slide: a token's keys and values belong to the place it was read
-at. So there is one rule for texts of any length: when the context is full, the last `overlap` tokens are read again
+A causal one reads texts of any length. Its context ends, and cannot slide: a token's keys and values belong to the
+place it was read at. So there is one rule: when the context is full, the last `overlap` tokens are read again
 from place 0, and reading goes on behind them. What a token is predicted from then depends on its place in the text
 alone, not on how the text is cut into windows; streaming, scoring, generation and evaluation in windows side by
 side (`data.streams.OverlappingConfig`) agree.
+
+One that sees both sides takes whole windows, and so does a causal one whose rows are packed with documents.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Annotated, Literal, Self, cast, overload
 
 import torch
 import torch.nn.functional as F
@@ -20,51 +25,73 @@ from torch import Tensor, nn
 
 from foretell.config import Config, ConfigError, Rate, Size
 from foretell.models.backbone import Backbone
-from foretell.nn.attention import Cache, Placement
-from foretell.nn.block import ActivationName, Block, NormPlace
-from foretell.nn.dropout import dropout
+from foretell.nn.activation import ActivationName, GatedName
+from foretell.nn.attention import Cache, Placement, View
+from foretell.nn.block import Block, NormChoice, PreNormConfig
+from foretell.nn.dropout import dropout, table_dropout
 from foretell.nn.embedding import EmbeddingChoice, TableConfig
+from foretell.nn.initial import NormalConfig
+from foretell.nn.positions import LearnedConfig, PositionsChoice
+from foretell.nn.ragged import Ragged, places_in_texts, real_tokens, visible
 from foretell.nn.vocabulary import Counts
 from foretell.types import Hidden, Inputs, State, where_rows
 
 
 class TransformerDropoutConfig(Config):
-    """How much is dropped, and where; every element for itself."""
+    """How much is dropped, and where; every element for itself but for `layer`."""
 
+    table: Rate = 0.0
+    """the tables of words and positions: all occurrences of a word lose the same numbers (GPT)"""
     input: Rate = 0.0
-    """what enters the first layer: the sum of word and position"""
+    """what enters the first layer: the sum of word, position and segment, after its norm"""
     attention: Rate = 0.0
     """whom a token looks at"""
     residual: Rate = 0.0
     """what attention and feed-forward network add to the residual stream"""
+    layer: Rate = 0.0
+    """whole layers, which a training step then goes without (LayerDrop, arXiv:1909.11556)"""
+
+
+class InitialConfig(NormalConfig):
+    """Weights begin normally distributed around zero, biases at zero, gains at one."""
+
+    residual_scaling: bool = True
+    """those that write to the residual stream are smaller by the root of 2 x layers, as their outputs add up (GPT-2)"""
 
 
 class TransformerConfig(Config):
-    """A stack of attention blocks over learned positions, each token seeing those before it."""
+    """A stack of attention blocks, in which each token sees those before it, or all."""
 
     kind: Literal["transformer"] = "transformer"
+    direction: Literal["forward", "both"] = "forward"
+    """both: every token sees all of its window, which predicts no next token but hidden ones"""
     hidden: Size = 768
-    """width of the word vectors and of every layer"""
+    """width of every layer"""
+    embedding: Size | None = None
+    """width of the word vectors; absent: `hidden`, else they are projected to it (ALBERT)"""
     words: EmbeddingChoice = TableConfig()
     """one vector of that width for each token, or narrower ones for rarer tokens"""
     layers: Size = 12
+    groups: Size | None = None
+    """layers that follow each other share their weights in so many groups (ALBERT: 1); absent: none do"""
     heads: Size = 12
     """of attention, each hidden / heads wide"""
     feed_forward: Size | None = None
     """inner width of the feed-forward networks; absent: 4 x hidden"""
+    activation: ActivationName | GatedName = "gelu"
+    """geglu: half of the inner values gate the other half, which makes twice as many inner weights"""
     context: Size = 1024
-    """how many tokens it sees at most, and how many positions are learnt"""
+    """how many tokens it sees at most"""
     overlap: Annotated[int, Field(ge=0)] | None = None
     """tokens read again when the context is full, outside training; absent: half of it"""
-    activation: ActivationName = "gelu"
-    norm: NormPlace = "pre"
-    """layer norm before each sublayer and a last one behind all, or after each sum"""
-    norm_epsilon: float = 1e-5
+    positions: PositionsChoice = LearnedConfig()
+    norm: NormChoice = PreNormConfig()
+    segments: Annotated[int, Field(ge=0)] = 0
+    """kinds of segments, such as the two texts of a pair, with a learned vector each"""
     biases: bool = True
     """of linear layers and layer norms"""
     dropout: TransformerDropoutConfig = TransformerDropoutConfig()
-    init_deviation: float = 0.02
-    """standard deviation of the weights at the start; biases start at zero"""
+    initial: InitialConfig = InitialConfig()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -74,7 +101,25 @@ class TransformerConfig(Config):
             )
         if self.overlap is not None and self.overlap >= self.context:
             raise ValueError(f"overlap = {self.overlap} leaves no room in context = {self.context}; make it smaller")
+        if self.groups is not None and self.groups > self.layers:
+            raise ValueError(f"groups = {self.groups} is more than layers = {self.layers}; make it at most that")
+        if self.segments and self.direction == "forward":
+            raise ValueError(
+                f'segments = {self.segments} needs direction = "both": text that goes on has none; leave them out'
+            )
+        if self.positions.kind == "rotary" and self.hidden // self.heads % 2:
+            raise ValueError(
+                f"heads {self.hidden // self.heads} wide cannot be turned in pairs, as rotary positions do; "
+                "make hidden / heads even"
+            )
+        if self.positions.kind == "sinusoid" and self.embedding_width % 2:
+            raise ValueError(f"sinusoid positions need word vectors of even width, not {self.embedding_width}")
         return self
+
+    @property
+    def embedding_width(self) -> int:
+        """Of the word vectors."""
+        return self.embedding or self.hidden
 
     def build(self, vocabulary: int, counts: Counts | None = None) -> Transformer:
         """The model for a vocabulary of that many tokens that occur so often."""
@@ -82,103 +127,154 @@ class TransformerConfig(Config):
 
 
 class Transformer(Backbone):
-    """Embedding, learned positions and attention blocks.
+    """Word vectors, positions, segments and attention blocks.
 
-    The state is (filled [B], tokens [B, C], a pair of keys and values [B, C, H, d] a layer): the tokens of the present
-    context, how many they are, and what the layers made of them. In training every window starts anew, whatever the
-    state, and leaves none.
+    The state of a causal one is (filled [B], tokens [B, C], a pair of keys and values [B, C, H, d] a layer): the
+    tokens of the present context, how many they are, and what the layers made of them. In training every window
+    starts anew, whatever the state, and leaves none; so do windows with `documents` or `positions`.
     """
 
-    reads = frozenset({"causal", "state", "lengths"})
     context: int
     overlap: int
 
     def __init__(self, config: TransformerConfig, vocabulary: int, counts: Counts | None = None):
         super().__init__()
-        self.dim, self.heads, self.dropout = config.hidden, config.heads, config.dropout
+        hidden, width = config.hidden, config.embedding_width
+        self.dim, self.heads, self.dropout, self.layers = hidden, config.heads, config.dropout, config.layers
+        self.causal = config.direction == "forward"
+        self.reads = frozenset({"lengths", "documents", "positions"})
+        self.reads |= {"causal", "state"} if self.causal else {"bidirectional"}
+        self.reads |= {"segments"} if config.segments else set()
         self.context = config.context
         self.overlap = config.context // 2 if config.overlap is None else config.overlap
-        self.embedding = config.words.build(vocabulary, config.hidden, counts)
-        self.positions = nn.Embedding(config.context, config.hidden)
+        self.embedding = config.words.build(vocabulary, width, counts)
+        self.positions = config.positions.build(config.context, width, hidden // config.heads, config.initial)
+        self.segments = nn.Embedding(config.segments, width) if config.segments else None
+
+        def norm(wanted: bool, width: int) -> nn.Module:
+            return nn.LayerNorm(width, config.norm.epsilon, bias=config.biases) if wanted else nn.Identity()
+
+        self.embedding_norm = norm(config.norm.embedding, width)
+        self.projection = nn.Linear(width, hidden, bias=config.biases) if config.embedding else nn.Identity()
         self.blocks = nn.ModuleList(
             Block(
-                config.hidden,
+                hidden,
                 heads=config.heads,
-                inner=config.feed_forward or 4 * config.hidden,
+                inner=config.feed_forward or 4 * hidden,
                 activation=config.activation,
                 norm=config.norm,
-                norm_epsilon=config.norm_epsilon,
                 biases=config.biases,
                 attention_dropout=config.dropout.attention,
                 residual_dropout=config.dropout.residual,
             )
-            for _ in range(config.layers)
+            for _ in range(config.groups or config.layers)
         )
-        ends = nn.LayerNorm(config.hidden, config.norm_epsilon, bias=config.biases)
-        self.norm = ends if config.norm == "pre" else nn.Identity()
-        self._initialise(config.init_deviation)
+        self.norm = norm(config.norm.final, hidden)
+        self._initialise(config.initial)
 
-    def _initialise(self, deviation: float) -> None:
-        """Normal weights; those that write to the residual stream smaller, as their 2 x layers outputs add up.
-
-        GPT-2 (Radford et al. 2019, section 2.3) with the deviations of its public re-implementations.
-        """
+    def _initialise(self, initial: InitialConfig) -> None:
+        """The scaled deviation is that of GPT-2 (Radford et al. 2019, section 2.3)."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear | nn.Embedding):
-                scale = (2 * len(self.blocks)) ** -0.5 if name.endswith("outward") else 1.0
-                nn.init.normal_(module.weight, std=deviation * scale)
+                writes = initial.residual_scaling and name.endswith("outward")
+                initial.fill(module.weight, scale=(2 * self.layers) ** -0.5 if writes else 1.0)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
+    def block(self, layer: int) -> Block:
+        """The one that is layer number `layer`."""
+        return cast(Block, self.blocks[layer * len(self.blocks) // self.layers])
+
     def initial_state(self, rows: int) -> State:
-        """Nothing filled; see the class."""
-        weight = self.positions.weight
+        """Nothing filled, see the class; None for one that sees both sides."""
+        if not self.causal:
+            return None
+        weight = next(self.blocks.parameters())
         filled = torch.zeros(rows, dtype=torch.int64, device=weight.device)
         empty = weight.new_zeros(rows, self.context, self.heads, self.dim // self.heads)
-        return filled, filled.new_zeros(rows, self.context), ((empty, empty),) * len(self.blocks)
+        return filled, filled.new_zeros(rows, self.context), ((empty, empty),) * self.layers
 
     def forward(self, inputs: Inputs, state: State) -> Hidden:
         """See `Backbone.forward`."""
         tokens, lengths = inputs.tokens, inputs.lengths
-        if self.training:
-            if tokens.shape[1] > self.context:
-                raise ConfigError(
-                    f"a window of {tokens.shape[1]} tokens does not fit model.context = {self.context}; "
-                    f"make data.batches.length (with what may come on top) at most that"
-                )
-            layers, _ = self._read(tokens)
-            return hidden_of(layers, lengths, None)
+        if self.training or not self.causal or inputs.documents is not None or inputs.positions is not None:
+            return self._whole(inputs)
         if state is not None and inputs.fresh is not None:
             state = where_rows(inputs.fresh, self.initial_state(len(tokens)), state)
         if state is None and tokens.shape[1] <= self.context:
             layers, state = self._begin(tokens, lengths)
         else:
             layers, state = self._go_on(tokens, lengths, self.initial_state(len(tokens)) if state is None else state)
-        return hidden_of(layers, lengths, state)
+        return hidden_of(real_part(layers, lengths), state)
 
-    def _read(
-        self, tokens: Tensor, filled: Tensor | int = 0, caches: tuple[Cache, ...] = (), where: Placement | None = None
+    # --- windows that start anew ------------------------------------------------------------------
+
+    def _whole(self, inputs: Inputs) -> Hidden:
+        """A window that knows nothing of others and leaves no state."""
+        tokens, lengths, documents = inputs.tokens, inputs.lengths, inputs.documents
+        if tokens.shape[1] > self.context:
+            raise ConfigError(
+                f"a window of {tokens.shape[1]} tokens does not fit model.context = {self.context}; "
+                f"make data.batches.length (with what may come on top) at most that"
+            )
+        if documents is None and (lengths is None or self.causal):  # what a causal row ends with, nobody sees
+            layers, _ = self._through(inputs, View(self.causal))
+        elif on_host(tokens):
+            ragged = Ragged.of(tokens, lengths, documents)
+            layers, _ = self._through(ragged.pick(inputs), View(self.causal, rectangles=ragged.rectangles))
+            return hidden_of(Each(layers, ragged.spread))
+        else:
+            if documents is not None and inputs.positions is None:
+                inputs = replace(inputs, positions=places_in_texts(tokens, documents))
+            view = View(self.causal, visible=visible(tokens, lengths, documents, self.causal))
+            layers, _ = self._through(inputs, view)
+        return hidden_of(real_part(layers, lengths))
+
+    def _through(
+        self, inputs: Inputs, view: View, caches: tuple[Cache, ...] = (), *, keep: bool = False
     ) -> tuple[list[Tensor], tuple[Cache, ...]]:
-        """tokens [B, T] behind `filled` others -> every layer's output [B, T, D], and the caches with them in."""
-        steps = torch.arange(tokens.shape[1], device=tokens.device)
-        places = steps + filled if isinstance(filled, int) else steps + filled[:, None]
-        x = self.embedding(tokens) + self.positions(places.clamp(max=self.context - 1))  # padding may lie outside
-        x = dropout(x, self.dropout.input, self.training, locked=False)  # [B, T, D]
+        """tokens [B, T] at their places -> every layer's output [B, T, D]; if wanted, the caches with them in."""
+        steps = torch.arange(inputs.tokens.shape[1], device=inputs.tokens.device)
+        places = steps if inputs.positions is None else inputs.positions
+        x = self._embed(inputs, places)
+        view = replace(view, turning=self.positions.turning(places))
         layers: list[Tensor] = []
         after: list[Cache] = []
-        for i, block in enumerate(self.blocks):
-            x, cache = block(x, caches[i] if caches else None, where)
+        for layer in range(self.layers):
+            if not self._left_out():
+                x, cache = self.block(layer)(x, view, caches[layer] if caches else None)
+                if keep:  # or the keys and values of all layers would stay until the end
+                    after.append(cache)
             layers.append(x)
-            after.append(cache)
         layers[-1] = self.norm(x)
         return layers, tuple(after)
+
+    def _embed(self, inputs: Inputs, places: Tensor) -> Tensor:
+        """What enters the first layer [B, T, D]."""
+        vocabulary, rate = self.embedding.vocabulary, self.dropout.table
+        x = table_dropout(self.embedding(inputs.tokens), inputs.tokens, vocabulary, rate, self.training)  # [B, T, E]
+        vectors = self.positions.vectors(places)
+        if vectors is not None:
+            x = x + table_dropout(vectors, places, self.context, rate, self.training)
+        if self.segments is not None:
+            x = x + (self.segments.weight[0] if inputs.segments is None else self.segments(inputs.segments))
+        x = dropout(self.embedding_norm(x), self.dropout.input, self.training, locked=False)
+        entering: Tensor = self.projection(x)
+        return entering
+
+    def _left_out(self) -> bool:
+        """Whether a training step goes without a layer; drawn on the host."""
+        rate = self.dropout.layer
+        return self.training and rate > 0 and float(torch.rand((), device="cpu")) < rate
+
+    # --- windows that go on -----------------------------------------------------------------------
 
     def _begin(self, tokens: Tensor, lengths: Tensor | None) -> tuple[list[Tensor], State]:
         """A window [B, T <= C] from place 0, which needs no cache; its state."""
         rows, steps = tokens.shape
-        layers, caches = self._read(tokens)
+        layers, caches = self._through(Inputs(tokens), View(causal=True), keep=True)
         filled = torch.full((rows,), steps, device=tokens.device) if lengths is None else lengths
-        real = torch.arange(steps, device=tokens.device) < filled[:, None]  # [B, T]
+        real = real_tokens(steps, filled)  # [B, T]
 
         def kept(new: Tensor) -> Tensor:
             new = new if lengths is None else new * real.view(rows, steps, *[1] * (new.dim() - 2))
@@ -209,7 +305,9 @@ class Transformer(Backbone):
         if not filled.any() and tokens.shape[1] <= self.context:
             return self._begin(tokens, None if (lengths == tokens.shape[1]).all() else lengths)
         where = Placement.after(filled, lengths, tokens.shape[1], self.context)
-        layers, caches = self._read(tokens, filled, caches, where)
+        places = filled[:, None] + torch.arange(tokens.shape[1], device=tokens.device)
+        inputs = Inputs(tokens, positions=places.clamp(max=self.context - 1))  # padding may lie outside
+        layers, caches = self._through(inputs, View(causal=True, placement=where), caches, keep=True)
         return layers, (filled + lengths, where.write(before, tokens), caches)
 
     def _again(self, state: State) -> State:
@@ -219,9 +317,37 @@ class Transformer(Backbone):
         return self._begin(state[1][:, self.context - self.overlap :], None)[1]
 
 
-def hidden_of(layers: list[Tensor], lengths: Tensor | None, state: State) -> Hidden:
+class Each(Sequence[Tensor]):
+    """Layers' outputs that are brought into shape when they are asked for, as most of them never are."""
+
+    def __init__(self, made: list[Tensor], finish: Callable[[Tensor], Tensor]):
+        self.made, self.finish = made, finish
+
+    def __len__(self) -> int:
+        return len(self.made)
+
+    @overload
+    def __getitem__(self, which: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, which: slice) -> Sequence[Tensor]: ...
+    def __getitem__(self, which: int | slice) -> Tensor | Sequence[Tensor]:
+        return Each(self.made[which], self.finish) if isinstance(which, slice) else self.finish(self.made[which])
+
+
+def real_part(layers: list[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
     """The layers' outputs [B, T, D], zero behind the end of a row."""
-    if lengths is not None:
-        real = torch.arange(layers[0].shape[1], device=lengths.device) < lengths[:, None]
-        layers = [layer * real[..., None] for layer in layers]
-    return Hidden(last=layers[-1], dropped=layers[-1], layers=tuple(layers), state=state)
+    if lengths is None:
+        return layers
+    real = real_tokens(layers[0].shape[1], lengths)[..., None]
+    return Each(layers, lambda layer: layer * real)
+
+
+def hidden_of(layers: Sequence[Tensor], state: State = None) -> Hidden:
+    """A model's outputs, the last of which heads read."""
+    last = layers[-1]
+    return Hidden(last=last, dropped=last, layers=layers, state=state)
+
+
+def on_host(tokens: Tensor) -> bool:
+    """Whether numbers in it can be read without waiting for a device."""
+    return tokens.device.type == "cpu"

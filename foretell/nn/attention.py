@@ -1,6 +1,6 @@
 """Multi-head scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762), with a cache of keys and values.
 
-B rows, T new tokens, C places of the cache, D width, H heads of d = D / H each.
+B rows, T new tokens, C places of the cache, D width, H heads of d = D / H each, N real tokens.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from foretell.nn.positions import Turning, turned
 
 Cache = tuple[Tensor, Tensor]
 """keys and values of one layer, [B, C, H, d] each; places not yet filled hold zeros"""
@@ -43,8 +45,25 @@ class Placement:
         return torch.where(taken, new[rows, self.source], cache.to(new.dtype))
 
 
+@dataclass(frozen=True)
+class View:
+    """Who looks at whom in a window, and how its tokens tell their places; the same for all layers.
+
+    At most one of `visible`, `rectangles` and `placement` is given.
+    """
+
+    causal: bool
+    """nobody looks ahead"""
+    turning: Turning | None = None
+    visible: Tensor | None = None
+    """[B, 1, 1 or T, T] bool: who may look at whom, in place of `causal`"""
+    rectangles: tuple[tuple[int, int], ...] | None = None
+    """(n, t): the window is one row of N tokens, first n texts of t tokens each, and so on; none looks into another"""
+    placement: Placement | None = None
+
+
 class SelfAttention(nn.Module):
-    """Every token looks at itself and those before it.
+    """Tokens look at each other.
 
     Parameters: `inward` [3 D, D] for queries, keys and values in this order, `outward` [D, D], biases beside both.
     """
@@ -55,24 +74,46 @@ class SelfAttention(nn.Module):
         self.inward = nn.Linear(width, 3 * width, bias=biases)
         self.outward = nn.Linear(width, width, bias=biases)
 
-    def forward(
-        self, inputs: Tensor, cache: Cache | None = None, placement: Placement | None = None
-    ) -> tuple[Tensor, Cache]:
+    def forward(self, inputs: Tensor, view: View, cache: Cache | None = None) -> tuple[Tensor, Cache]:
         """inputs [B, T, D] -> [B, T, D] and the cache with the new keys and values in it.
 
         Without a cache the window sees nothing before itself, and its keys and values are returned as they are.
         """
         rows, steps, width = inputs.shape
         split = self.inward(inputs).view(rows, steps, 3, self.heads, width // self.heads)
+        if view.turning is not None:
+            split = torch.cat([turned(split[:, :, :2], view.turning), split[:, :, 2:]], 2)
         query, key, value = split.unbind(2)  # [B, T, H, d] each
-        if cache is not None and placement is not None:
-            key, value = placement.write(cache[0], key), placement.write(cache[1], value)  # [B, C, H, d]
+        if view.rectangles is not None:
+            mixed = self.look_by_text(split[0], view)
+        elif cache is not None and view.placement is not None:
+            key, value = view.placement.write(cache[0], key), view.placement.write(cache[1], value)  # [B, C, H, d]
+            mixed = self.look(query, key, value, view.placement.visible, causal=False)
+        else:
+            mixed = self.look(query, key, value, view.visible, causal=view.causal and view.visible is None)
+        return self.outward(mixed.reshape(rows, steps, width)), (key, value)
+
+    def look(self, query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, *, causal: bool) -> Tensor:
+        """query [B, T, H, d], key and value [B, C, H, d] -> [B, T, H, d]"""
         mixed = F.scaled_dot_product_attention(
             query.transpose(1, 2),
             key.transpose(1, 2),
             value.transpose(1, 2),
-            attn_mask=None if placement is None else placement.visible,
+            attn_mask=visible,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=placement is None,
+            is_causal=causal,
         )  # [B, H, T, d]
-        return self.outward(mixed.transpose(1, 2).reshape(rows, steps, width)), (key, value)
+        return mixed.transpose(1, 2)
+
+    def look_by_text(self, split: Tensor, view: View) -> Tensor:
+        """Queries, keys and values [N, 3, H, d] of texts in order of their lengths -> [N, D].
+
+        As many calls as there are different lengths: no padding, no mask. Splitting at once, not slicing, spares the
+        backward pass a tensor of zeros for each part.
+        """
+        rectangles = view.rectangles or ()
+        mixed = []
+        for part, (texts, steps) in zip(split.split([n * t for n, t in rectangles]), rectangles, strict=True):
+            query, key, value = part.unflatten(0, (texts, steps)).unbind(2)
+            mixed.append(self.look(query, key, value, None, causal=view.causal).reshape(texts * steps, -1))
+        return torch.cat(mixed) if mixed else split[:, 0].flatten(1)

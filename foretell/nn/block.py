@@ -2,46 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foretell.nn.attention import Cache, Placement, SelfAttention
+from foretell.config import Config, Tagged
+from foretell.nn.activation import ActivationName, GatedName, function_of
+from foretell.nn.attention import Cache, SelfAttention, View
 from foretell.nn.dropout import dropout
 
-ActivationName = Literal["gelu", "gelu_tanh", "relu"]
-ACTIVATIONS: dict[ActivationName, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,  # arXiv:1606.08415, exact
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),  # as in GPT, GPT-2 and BERT
-    "relu": F.relu,
-}
-NormPlace = Literal["pre", "post"]
+
+class PreNormConfig(Config):
+    """Layer norm before each sublayer, which leaves the residual stream alone: GPT-2, Megatron."""
+
+    kind: Literal["pre"] = "pre"
+    epsilon: float = 1e-5
+    embedding: bool = False
+    """one more on the sum of word, position and segment"""
+    final: bool = True
+    """one more on the last layer's output"""
+
+
+class PostNormConfig(Config):
+    """Layer norm after each sum: the original Transformer, GPT, BERT."""
+
+    kind: Literal["post"] = "post"
+    epsilon: float = 1e-5
+    embedding: bool = False
+    """one more on the sum of word, position and segment"""
+    final: bool = False
+    """one more on the last layer's output"""
+
+
+NormChoice = Annotated[PreNormConfig | PostNormConfig, Tagged()]
 
 
 class FeedForward(nn.Module):
-    """outward(activation(inward(x))), each token for itself."""
+    """outward(activation(inward(x))), each token for itself.
 
-    def __init__(self, width: int, inner: int, *, activation: ActivationName, biases: bool):
+    A gated one has twice as many inner values; the first half, after the activation, multiplies the second.
+    """
+
+    def __init__(self, width: int, inner: int, *, activation: ActivationName | GatedName, biases: bool):
         super().__init__()
-        self.inward = nn.Linear(width, inner, bias=biases)
+        self.activate, self.gated = function_of(activation)
+        self.inward = nn.Linear(width, 2 * inner if self.gated else inner, bias=biases)
         self.outward = nn.Linear(inner, width, bias=biases)
-        self.activation = activation
 
     def forward(self, inputs: Tensor) -> Tensor:
         """inputs [B, T, D] -> [B, T, D]"""
-        outputs: Tensor = self.outward(ACTIVATIONS[self.activation](self.inward(inputs)))
+        inner = self.inward(inputs)
+        if self.gated:
+            gate, value = inner.chunk(2, -1)
+            inner = self.activate(gate) * value
+        else:
+            inner = self.activate(inner)
+        outputs: Tensor = self.outward(inner)
         return outputs
 
 
 class Block(nn.Module):
-    """Attention and feed-forward network.
-
-    Layer norm stands before each of the two and leaves the residual stream alone ("pre": GPT-2), or after each sum
-    ("post": the original Transformer, GPT, BERT).
-    """
+    """Attention and feed-forward network."""
 
     def __init__(
         self,
@@ -49,29 +70,26 @@ class Block(nn.Module):
         *,
         heads: int,
         inner: int,
-        activation: ActivationName,
-        norm: NormPlace,
-        norm_epsilon: float,
+        activation: ActivationName | GatedName,
+        norm: PreNormConfig | PostNormConfig,
         biases: bool,
         attention_dropout: float,
         residual_dropout: float,
     ):
         super().__init__()
-        self.norm, self.residual_dropout = norm, residual_dropout
-        self.attention_norm = nn.LayerNorm(width, norm_epsilon, bias=biases)
+        self.norm, self.residual_dropout = norm.kind, residual_dropout
+        self.attention_norm = nn.LayerNorm(width, norm.epsilon, bias=biases)
         self.attention = SelfAttention(width, heads, dropout=attention_dropout, biases=biases)
-        self.feed_forward_norm = nn.LayerNorm(width, norm_epsilon, bias=biases)
+        self.feed_forward_norm = nn.LayerNorm(width, norm.epsilon, bias=biases)
         self.feed_forward = FeedForward(width, inner, activation=activation, biases=biases)
 
-    def forward(
-        self, x: Tensor, cache: Cache | None = None, placement: Placement | None = None
-    ) -> tuple[Tensor, Cache]:
+    def forward(self, x: Tensor, view: View, cache: Cache | None = None) -> tuple[Tensor, Cache]:
         """x [B, T, D] -> [B, T, D] and the cache of `SelfAttention.forward`."""
         if self.norm == "pre":
-            mixed, cache = self.attention(self.attention_norm(x), cache, placement)
+            mixed, cache = self.attention(self.attention_norm(x), view, cache)
             x = x + self.drop(mixed)
             return x + self.drop(self.feed_forward(self.feed_forward_norm(x))), cache
-        mixed, cache = self.attention(x, cache, placement)
+        mixed, cache = self.attention(x, view, cache)
         x = self.attention_norm(x + self.drop(mixed))
         return self.feed_forward_norm(x + self.drop(self.feed_forward(x))), cache
 

@@ -59,3 +59,10 @@ def word_dropout(embedded: Tensor, tokens: Tensor, vocabulary: int, rate: float,
     if not training or rate == 0:
         return embedded
     return embedded * keep_mask(embedded, (vocabulary, 1), rate)[tokens]
+
+
+def table_dropout(vectors: Tensor, rows: Tensor, size: int, rate: float, training: bool) -> Tensor:
+    """Dropout of single numbers of a table of `size` rows: vectors [..., D] are its `rows` [...]."""
+    if not training or rate == 0:
+        return vectors
+    return vectors * keep_mask(vectors, (size, vectors.shape[-1]), rate)[rows]

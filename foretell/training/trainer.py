@@ -49,6 +49,9 @@ class TrainingConfig(Config):
     precision: Precision = "fp32"
     """what matrix products are computed in; weights and sums stay fp32"""
     scaling: ScalingConfig = ScalingConfig()
+    recompute: bool = False
+    """keep of each block of the model its inputs alone and compute the rest again in the backward pass: less memory,
+    more time, the same gradients"""
     compile: bool = False
     """let torch.compile make the model faster, after a minute or more of compiling"""
     patience: int | None = None

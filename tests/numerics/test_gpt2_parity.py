@@ -36,9 +36,7 @@ def renamed(model: Transformer) -> dict[str, Tensor]:
 def test_it_is_gpt2() -> None:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    config = TransformerConfig(
-        hidden=WIDTH, layers=LAYERS, heads=4, context=CONTEXT, activation="gelu_tanh", init_deviation=0.3
-    )
+    config = TransformerConfig(hidden=WIDTH, layers=LAYERS, heads=4, context=CONTEXT, activation="gelu_tanh")
     model = config.build(VOCABULARY).double().eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)

@@ -10,26 +10,65 @@ from torch import Tensor, nn
 
 from foretell.config import Config, Size
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
+from foretell.nn.activation import ACTIVATIONS, ActivationName
 from foretell.nn.embedding import Embedding
 from foretell.nn.heads.head import BiasStart, Head, shared_weight, token_bias, uniform, wide
+from foretell.nn.initial import NormalConfig
 from foretell.nn.vocabulary import Counts
+
+
+class Transform(nn.Module):
+    """norm(activation(dense(hidden))), as BERT has it before its output weights (arXiv:1810.04805, their code)."""
+
+    def __init__(self, width: int, output: int, config: TransformConfig):
+        super().__init__()
+        self.dense = nn.Linear(width, output)
+        self.norm = nn.LayerNorm(output, config.epsilon)
+        self.activate = ACTIVATIONS[config.activation]
+        config.initial.fill(self.dense.weight)
+        nn.init.zeros_(self.dense.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """hidden [..., D] -> [..., E]"""
+        transformed: Tensor = self.norm(self.activate(self.dense(hidden)))
+        return transformed
+
+
+class TransformConfig(Config):
+    """A dense layer to the width of the word vectors, an activation and a layer norm (BERT, RoBERTa, ALBERT)."""
+
+    activation: ActivationName = "gelu"
+    epsilon: float = 1e-5
+    """of the layer norm"""
+    initial: NormalConfig = NormalConfig()
 
 
 class FullHead(Head):
     """Softmax over the whole vocabulary; with `tied` weights those of the embedding (arXiv:1608.05859)."""
 
-    def __init__(self, weight: Tensor, bias: nn.Parameter | None = None, *, chunk: int = CHUNK):
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: nn.Parameter | None = None,
+        *,
+        chunk: int = CHUNK,
+        transform: Transform | None = None,
+    ):
         super().__init__()
-        self.weight, self.bias, self.chunk = weight, bias, chunk
+        self.weight, self.bias, self.chunk, self.transform = weight, bias, chunk, transform
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """See `Head.nll`."""
-        return linear_cross_entropy(hidden, self.weight, self.bias, targets, self.chunk)
+        return linear_cross_entropy(self.transformed(hidden), self.weight, self.bias, targets, self.chunk)
 
     def log_probs(self, hidden: Tensor) -> Tensor:
         """See `Head.log_probs`."""
-        scores = F.linear(hidden, self.weight, self.bias)
+        scores = F.linear(self.transformed(hidden), self.weight, self.bias)
         return scores.log_softmax(-1, dtype=wide(scores))
+
+    def transformed(self, hidden: Tensor) -> Tensor:
+        """hidden [..., D] -> what the word vectors are multiplied by [..., E]"""
+        return hidden if self.transform is None else self.transform(hidden)
 
     def token_rows(self) -> dict[str, Sequence[int]]:
         """See `TokenIndexed`."""
@@ -64,7 +103,14 @@ class FullHeadConfig(SoftmaxConfig):
     """Softmax over the whole vocabulary."""
 
     kind: Literal["full"] = "full"
+    transform: TransformConfig | None = None
+    """what is done to hidden vectors first, absent: nothing; `{}` for all its defaults"""
 
     def build(self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None) -> FullHead:
         """A head on hidden vectors of `width` for `vocabulary` words that occur so often."""
-        return self.full(width, vocabulary, embedding, counts)
+        if self.transform is None:
+            return self.full(width, vocabulary, embedding, counts)
+        output = embedding.width if embedding else width
+        head = self.full(output, vocabulary, embedding, counts)
+        head.transform = Transform(width, output, self.transform)
+        return head

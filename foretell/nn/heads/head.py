@@ -62,6 +62,6 @@ def shared_weight(embedding: Embedding | None, width: int, setting: str, what: s
         there = f"is {embedding.width}" if embedding else "does not exist"
         raise ConfigError(
             f"head.tied = true needs an embedding as wide as {what}, {width}, but it {there}; "
-            f"set {setting} to the embedding's width, or head.tied = false"
+            f"set {setting} to the embedding's width, a head.transform, or head.tied = false"
         )
     return embedding.weight
