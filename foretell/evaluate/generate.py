@@ -74,10 +74,10 @@ def generate(
         with torch.inference_mode():
             log_probs, state = scorer.next(given, state)
             log_probs = log_probs.cpu()
-        if banned:
-            log_probs[:, list(banned)] = -torch.inf
-        drawn = sampling.draw(log_probs, random)  # [B]
-        given = drawn[:, None].to(prompts.device)
+            if banned:
+                log_probs[:, list(banned)] = -torch.inf
+            drawn = sampling.draw(log_probs, random)  # [B]
+            given = drawn[:, None].to(prompts.device)
         yield drawn.tolist()
 
 

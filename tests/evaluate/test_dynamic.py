@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from builders import BOUNDARY, assert_same, fake_text, members, name_of, small, small_models
+from builders import BOUNDARY, SPECIALS, assert_same, fake_text, members, name_of, small, small_models
 from torch import Tensor
 
 from foretell import config
@@ -40,7 +40,7 @@ def build(model: Any = None, *, tied: bool = True, head: Any = None) -> tuple[Ba
 
 
 def windows(length: int = 1000, columns: int = 1) -> Windows:
-    return StreamsConfig(batch=columns, length=length).build(TEXT, BOUNDARY, seed=0)
+    return StreamsConfig(batch=columns, length=length).build(TEXT, SPECIALS, seed=0)
 
 
 def dynamic(**settings: Any) -> DynamicConfig:

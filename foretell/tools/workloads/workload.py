@@ -84,6 +84,7 @@ def random_tokens(vocabulary: int, count: int) -> Any:
 def trainer_of(recipe: Any, vocabulary: int, tokens: Any, device: str = "cpu") -> Any:
     """foretell's own trainer of a recipe on some tokens; it saves nothing."""
     from foretell.api import assemble_stage
+    from foretell.data.encoding import Specials
     from foretell.run import Run
     from foretell.training.monitor import Monitor
     from foretell.training.trainer import Position, Trainer
@@ -91,7 +92,7 @@ def trainer_of(recipe: Any, vocabulary: int, tokens: Any, device: str = "cpu") -
     stage = assemble_stage(
         recipe,
         recipe.build(vocabulary).to(device),
-        recipe.data.batches.build(_Tokens(tokens), 0, recipe.seed),
+        recipe.data.batches.build(_Tokens(tokens), Specials(boundary=0), recipe.seed),
         dict,
         name="bench",
         bytes_per_token=1.0,
