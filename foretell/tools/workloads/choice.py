@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from foretell.tools.workloads.awd_lstm import AWD_LSTM_STEP
+from foretell.tools.workloads.bert import BERT_STEP
 from foretell.tools.workloads.floors import FLOORS
 from foretell.tools.workloads.generating import GENERATING
 from foretell.tools.workloads.gpt import GPT_STEPS
@@ -26,6 +27,7 @@ WORKLOADS = {
         SHAKESPEARE,
         SOFTMAX,
         *GPT_STEPS,
+        BERT_STEP,
         *GENERATING,
     )
 }

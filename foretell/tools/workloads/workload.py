@@ -81,18 +81,20 @@ def random_tokens(vocabulary: int, count: int) -> Any:
     return np.random.default_rng(1).integers(0, vocabulary, count, dtype=np.uint16)
 
 
-def trainer_of(recipe: Any, vocabulary: int, tokens: Any, device: str = "cpu") -> Any:
-    """foretell's own trainer of a recipe on some tokens; it saves nothing."""
+def trainer_of(recipe: Any, vocabulary: int, tokens: Any, device: str = "cpu", tokenizer: Any = None) -> Any:
+    """foretell's own trainer of a recipe on some tokens; it saves nothing. Masking wants to know the tokenizer."""
     from foretell.api import assemble_stage
     from foretell.data.encoding import Specials
     from foretell.run import Run
     from foretell.training.monitor import Monitor
     from foretell.training.trainer import Position, Trainer
 
+    specials = Specials(boundary=0) if tokenizer is None else tokenizer.specials
+    source = recipe.data.batches.build(_Tokens(tokens), specials, recipe.seed)
     stage = assemble_stage(
         recipe,
         recipe.build(vocabulary).to(device),
-        recipe.data.batches.build(_Tokens(tokens), Specials(boundary=0), recipe.seed),
+        recipe.objective.batches(source, tokenizer, recipe.seed),
         dict,
         name="bench",
         bytes_per_token=1.0,

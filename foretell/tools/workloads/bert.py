@@ -1,0 +1,129 @@
+"""Training steps of a small BERT (Devlin et al. 2019): masking, masked language modelling, nothing else."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from foretell.tools.workloads.workload import OURS, Job, Side, Workload, random_tokens, timed, trainer_of
+
+VOCABULARY, LENGTH, ROWS, LAYERS, WIDTH, HEADS, INNER = 30_522, 128, 32, 4, 256, 4, 1024
+MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def sizes(job: Job) -> tuple[int, int, int, int, int]:
+    """Vocabulary, length and number of rows, width and inner width."""
+    return (50, 16, 2, 8, 16) if job.tiny else (VOCABULARY, LENGTH, ROWS, WIDTH, INNER)
+
+
+def words(vocabulary: int) -> list[str]:
+    """BERT's special tokens, and made up words."""
+    return [*MARKS, *(f"w{number}" for number in range(vocabulary - len(MARKS)))]
+
+
+def ours(job: Job) -> dict[str, Any]:
+    """foretell's own trainer."""
+    import torch
+
+    torch.set_num_threads(job.threads)
+    _, length, rows, _, _ = sizes(job)
+    trainer = make_trainer(job)
+    return timed(lambda: trainer.step(trainer.progress()), job, rows * length)
+
+
+def make_trainer(job: Job, device: str = "cpu", precision: str = "fp32") -> Any:
+    """A trainer on random tokens."""
+    import tokenizers
+
+    from foretell.data.encoding import wrap
+    from foretell.recipe import load_recipe
+
+    vocabulary, length, rows, width, inner = sizes(job)
+    recipe = load_recipe(
+        {
+            "data": {
+                "tokenizer": {"kind": "wordpiece", "specials": "bert"},
+                "batches": {"kind": "full", "ends": "anywhere", "batch": rows, "length": length},
+            },
+            "model": {
+                "kind": "transformer",
+                "direction": "both",
+                "layers": LAYERS,
+                "hidden": width,
+                "heads": HEADS,
+                "feed_forward": inner,
+                "context": 512,
+                "norm": {"kind": "post", "embedding": True, "epsilon": 1e-12},
+                "segments": 2,
+                "dropout": {"input": 0.1, "attention": 0.1, "residual": 0.1},
+            },
+            "head": {"kind": "full", "tied": True, "transform": {"epsilon": 1e-12}},
+            "objective": {"kind": "masked"},
+            "optimizer": {"kind": "adamw", "learning_rate": 1e-4},
+            "training": {"gradient_clip": 1.0, "precision": precision},
+        }
+    )
+    library = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({word: i for i, word in enumerate(words(vocabulary))}, unk_token="[UNK]")
+    )
+    library.add_special_tokens(list(MARKS))
+    tokens = random_tokens(vocabulary - len(MARKS), 16 * rows * length) + len(MARKS)
+    return trainer_of(recipe, vocabulary, tokens, device, wrap(library))
+
+
+def transformers(job: Job, sparse: bool) -> dict[str, Any]:
+    """transformers' BertForMaskedLM and its collator in a bare loop; `sparse`: its head on masked places alone."""
+    import torch
+    import torch.nn.functional as F
+    from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, DataCollatorForLanguageModeling
+
+    torch.set_num_threads(job.threads)
+    torch.manual_seed(0)
+    vocabulary, length, rows, width, inner = sizes(job)
+    tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(words(vocabulary))})
+    collate = DataCollatorForLanguageModeling(tokenizer, mlm=True, mlm_probability=0.15)
+    config = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=inner,
+        max_position_embeddings=512,
+    )
+    model = BertForMaskedLM(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
+    text = torch.from_numpy(random_tokens(vocabulary - len(MARKS), rows * length).astype("int64")) + len(MARKS)
+    text = text.view(rows, length)
+    text[:, 0], text[:, -1] = MARKS.index("[CLS]"), MARKS.index("[SEP]")
+    examples = [{"input_ids": row.tolist(), "attention_mask": [1] * length} for row in text]
+
+    def loss_of(batch: Any) -> Any:
+        if not sparse:
+            return model(**batch).loss
+        vectors = model.bert(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])[0]
+        chosen = batch["labels"] != -100
+        return F.cross_entropy(model.cls(vectors[chosen]), batch["labels"][chosen])
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss_of(collate(examples)).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return timed(step, job, rows * length)
+
+
+BERT_STEP = Workload(
+    name="bert-step",
+    text="a training step of a small BERT, masking included, beside transformers",
+    work=(
+        f"BERT of {LAYERS} layers, {WIDTH} wide, {HEADS} heads, vocabulary {VOCABULARY:,}, dropout 0.1, {ROWS} rows x "
+        f"{LENGTH} random tokens, 15 % masked anew at each step; forward, backward, clipping at 1, AdamW; seconds of a "
+        "step; masked-only: transformers' model with its head on the masked places alone"
+    ),
+    sides=(
+        Side(OURS, ours, ("torch",)),
+        Side("transformers", partial(transformers, sparse=False), ("transformers", "torch")),
+        Side("masked-only", partial(transformers, sparse=True), ("transformers", "torch")),
+    ),
+)
