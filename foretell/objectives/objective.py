@@ -8,11 +8,29 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from foretell.config import ConfigError
+from foretell.config import Config, ConfigError
+from foretell.data.batches import Batches, Gives
+from foretell.data.encoding import Tokenizer
 from foretell.models.backbone import Backbone
+from foretell.models.blueprint import Blueprint
 from foretell.nn.heads import Head
 from foretell.objectives.penalties import Penalty
 from foretell.types import Batch, State, Step
+
+
+class ObjectiveConfig(Config):
+    """What all objectives' settings have in common; abstract."""
+
+    wants: ClassVar[Gives] = "next tokens"
+    """which batches it learns from"""
+
+    @abstractmethod
+    def build(self, blueprint: Blueprint) -> Objective:
+        """The objective with what it builds of its model."""
+
+    def batches(self, source: Batches, tokenizer: Tokenizer, seed: int) -> Batches:
+        """The batches it learns from and is measured on, made of those that `data.batches` gives."""
+        return source
 
 
 class Objective(nn.Module):
@@ -33,6 +51,11 @@ class Objective(nn.Module):
             )
         self.backbone, self.head, self.penalties = backbone, head, penalties
 
+    @property
+    def predicts_next(self) -> bool:
+        """Whether it gives the next token a probability, and so any text; others are measured by their own terms."""
+        return "causal" in self.needs
+
     @abstractmethod
     def forward(self, batch: Batch, state: State) -> Step:
         """The sums of the losses of one batch [B, T], and the state after it."""
@@ -44,6 +67,20 @@ class Objective(nn.Module):
         Added up over micro-batches and ranks before the backward pass, so that accumulation, ragged windows and data
         parallelism average exactly. Called on the host's copy of the batch: it costs no device synchronisation.
         """
+
+    def heights(self) -> dict[nn.Parameter, int]:
+        """How far below the output each parameter lies, for layer-wise learning rates.
+
+        With L blocks, as ELECTRA counts (arXiv:2003.10555, the authors' code): L + 2 for what the backbone has ahead of
+        its blocks, L + 1 - i for block i from 0, and 0 for everything behind them.
+        """
+        block_of = {p: i for i, block in enumerate(self.backbone.blocks) for p in block.parameters()}
+        top, ahead = len(self.backbone.blocks) + 1, True
+        heights = dict.fromkeys(self.parameters(), 0)
+        for parameter in self.backbone.parameters():
+            ahead = ahead and parameter not in block_of
+            heights[parameter] = top + 1 if ahead else top - block_of.get(parameter, top)
+        return heights
 
     def penalty_tensors(self) -> dict[str, Tensor]:
         """What a checkpoint has to keep of the penalties, as `number.name`."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import foretell
 from foretell.config import ConfigError
+from foretell.data.encoding import Specials
 from foretell.data.streams import OverlappingConfig, StreamsConfig
 from foretell.evaluate.scoring import NeuralScorer, total
 from foretell.models import transformer
@@ -391,8 +392,8 @@ def test_windows_side_by_side_are_the_stream(overlap: int) -> None:
     tokens = tokens_of(1, 101)[0].numpy().astype(np.uint16)
     text = FakeText(tokens, np.array([0, 101]), np.array([0, 101]))
     scorer = NeuralScorer(model, head)
-    beside = OverlappingConfig(batch=4, length=8, overlap=overlap).build(text, BOUNDARY % VOCABULARY, 0)
-    stream = StreamsConfig(batch=1, length=13).build(text, BOUNDARY % VOCABULARY, 0)
+    beside = OverlappingConfig(batch=4, length=8, overlap=overlap).build(text, Specials(BOUNDARY % VOCABULARY), 0)
+    stream = StreamsConfig(batch=1, length=13).build(text, Specials(BOUNDARY % VOCABULARY), 0)
     one, other = (total(scorer, windows, torch.device("cpu")) for windows in (beside, stream))
     assert (one.tokens, one.top1, one.top5) == (other.tokens, other.top1, other.top5)
     assert one.tokens == 101
