@@ -17,44 +17,47 @@ from foretell.nn.linear import Linear
 from foretell.nn.positions import Turning, turned
 
 Cache = tuple[Tensor, Tensor]
-"""keys and values of one layer, [B, C, H, d] each"""
+"""keys and values of one layer, [B, at most C, H, d] each; what places hold that are not yet filled, nobody sees"""
 
 
 @dataclass(frozen=True)
 class Placement:
     """Where the tokens of a window go in a cache, and what they see there; the same for all layers."""
 
-    there: tuple[slice | Tensor, slice | Tensor]
-    """rows and places of the cache that take something"""
-    here: tuple[slice | Tensor, slice | Tensor]
-    """rows and steps of the window that go there"""
-    alone: bool
-    """nobody has written behind what the window follows: it may be written there, without a copy of all before"""
     places: int
-    """how many places of the cache are filled afterwards, at most"""
+    """P: how many places are filled afterwards, in the fullest row"""
+    begin: int | None
+    """the place of each row's first token, where that is the same for all and all tokens are real; None: see below"""
+    rows: Tensor
+    """[N] int64: the row of each real token"""
+    sources: Tensor
+    """[N] int64: its place in the window"""
+    targets: Tensor
+    """[N] int64: its place in the cache"""
     visible: Tensor | None
-    """[B or 1, 1, T, places] bool: who may look at whom; None: everybody at everything"""
+    """[B or 1, 1, T, P] bool: who may look at whom; None: everybody at everybody"""
 
     @classmethod
-    def after(cls, filled: Tensor, lengths: Tensor, steps: int, *, alone: bool) -> Self:
-        """`lengths` [B] real tokens of T = `steps` each, behind the first `filled` [B] of a cache; reads the host."""
+    def after(cls, filled: Tensor, lengths: Tensor, steps: int) -> Self:
+        """`lengths` [B] real tokens of T = `steps` each, behind the first `filled` [B]; read on the host."""
+        places = int((filled + lengths).max())
+        begin = places - steps
         step = torch.arange(steps, device=filled.device)
-        begin, places = int(filled[0]), int((filled + lengths).max())
-        if (filled == begin).all() and (lengths == steps).all():
-            every, taken = (slice(None), slice(None)), slice(begin, begin + steps)
-            visible = torch.arange(places, device=filled.device) <= (begin + step)[:, None]
-            return cls((slice(None), taken), every, alone, places, None if steps == 1 else visible[None, None])
-        row, real = (step < lengths[:, None]).nonzero(as_tuple=True)  # [N] each
+        rows, sources = (step < lengths[:, None]).nonzero(as_tuple=True)
+        targets = filled[rows] + sources
+        if bool((filled == begin).all()) and bool((lengths == steps).all()):
+            seen = None if steps == 1 else torch.arange(places, device=filled.device) <= begin + step[:, None]  # [T, P]
+            return cls(places, begin, rows, sources, targets, None if seen is None else seen[None, None])
         own = filled[:, None] + step  # [B, T]
-        seen = torch.arange(places, device=filled.device) <= own[..., None]
-        return cls((row, own[row, real]), (row, real), alone, places, seen[:, None])
+        seen = torch.arange(places, device=filled.device) <= own[..., None]  # [B, T, P]
+        return cls(places, None, rows, sources, targets, seen[:, None])
 
-    def write(self, cache: Tensor, new: Tensor) -> Tensor:
-        """cache [B, C, ...] with new [B, T, ...] in its places."""
-        if cache.dtype != new.dtype or not self.alone:
-            cache = cache.to(new.dtype, copy=True)
-        cache[self.there] = new[self.here]
-        return cache
+    def write(self, cache: Tensor, new: Tensor) -> None:
+        """New [B, T, ...] into its places of a cache [B, at least P, ...]."""
+        if self.begin is not None:
+            cache[:, self.begin : self.places] = new
+        else:
+            cache[self.rows, self.targets] = new[self.rows, self.sources].to(cache.dtype)
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,9 @@ class SelfAttention(nn.Module):
         self.outward = Linear(width, width, bias=biases)
 
     def forward(self, inputs: Tensor, view: View, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """inputs [B, T, D] -> [B, T, D] and the cache with the new keys and values in it.
+        """inputs [B, T, D] -> [B, T, D] and the keys and values [B, T or P, H, d] that were looked at.
 
-        Without a cache the window sees nothing before itself, and its keys and values are returned as they are.
+        A cache gets those of the window written into it; without one the window sees nothing before itself.
         """
         rows, steps, width = inputs.shape
         split = self.inward(inputs).view(rows, steps, 3, self.heads, width // self.heads)
@@ -99,9 +102,10 @@ class SelfAttention(nn.Module):
         if view.rectangles is not None:
             mixed = self.look_by_text(split[0], view)
         elif cache is not None and view.placement is not None:
-            where = view.placement
-            key, value = where.write(cache[0], key), where.write(cache[1], value)  # [B, C, H, d]
-            mixed = self.look(query, key[:, : where.places], value[:, : where.places], where.visible, causal=False)
+            view.placement.write(cache[0], key)
+            view.placement.write(cache[1], value)
+            key, value = (part[:, : view.placement.places].to(query.dtype) for part in cache)  # [B, P, H, d]
+            mixed = self.look(query, key, value, view.placement.visible, causal=False)
         else:
             mixed = self.look(query, key, value, view.visible, causal=view.causal and view.visible is None)
         return self.outward(mixed.reshape(rows, steps, width)), (key, value)
