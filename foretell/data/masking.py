@@ -102,7 +102,7 @@ MaskingChoice = Annotated[TokenMaskingConfig, Tagged()]
 # --- random numbers -------------------------------------------------------------------------------
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-PURPOSES = ("budget", "choice", "kind", "token", "length")
+PURPOSES = ("budget", "choice", "kind", "token", "length", "sample")
 
 
 class Draws:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
@@ -67,6 +68,10 @@ class Objective(nn.Module):
         Added up over micro-batches and ranks before the backward pass, so that accumulation, ragged windows and data
         parallelism average exactly. Called on the host's copy of the batch: it costs no device synchronisation.
         """
+
+    def blind_loss(self) -> float:
+        """What guessing blindly costs, in nats: a training whose loss is far above that is lost."""
+        return math.log(self.backbone.embedding.vocabulary)
 
     def heights(self) -> dict[nn.Parameter, int]:
         """How far below the output each parameter lies, for layer-wise learning rates.
