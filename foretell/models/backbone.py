@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from foretell.nn.arithmetic import multiplied
 from foretell.nn.embedding import Embedding
 from foretell.types import Hidden, Inputs, State
 
@@ -36,6 +37,10 @@ class Backbone(nn.Module):
     @abstractmethod
     def forward(self, inputs: Inputs, state: State) -> Hidden:
         """inputs of [B, T], state from the previous window or None -> Hidden, with the state for the next window."""
+
+    def multiplied(self, length: int) -> float:
+        """Multiplications that one token takes, of rows of `length` tokens; those of matrix products only."""
+        return multiplied(self)
 
     @abstractmethod
     def initial_state(self, rows: int) -> State:

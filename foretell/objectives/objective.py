@@ -14,6 +14,7 @@ from foretell.data.batches import Batches, Gives
 from foretell.data.encoding import Tokenizer
 from foretell.models.backbone import Backbone
 from foretell.models.blueprint import Blueprint
+from foretell.nn.arithmetic import multiplied
 from foretell.nn.heads import Head
 from foretell.objectives.penalties import Penalty
 from foretell.types import Batch, State, Step
@@ -72,6 +73,10 @@ class Objective(nn.Module):
     def blind_loss(self) -> float:
         """What guessing blindly costs, in nats: a training whose loss is far above that is lost."""
         return math.log(self.backbone.embedding.vocabulary)
+
+    def multiplied(self, length: int) -> float:
+        """Multiplications that one token takes, of rows of `length` tokens; those of matrix products only."""
+        return self.backbone.multiplied(length) + multiplied(self.head)
 
     def heights(self) -> dict[nn.Parameter, int]:
         """How far below the output each parameter lies, for layer-wise learning rates.
