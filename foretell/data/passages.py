@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from foretell.config import Config, ConfigError, Share, Size
-from foretell.data.batches import Batches, Gives, Ints, Text
+from foretell.data.batches import Accounting, Batches, Gives, Ints, Text
 from foretell.data.encoding import Specials
 from foretell.types import IGNORED, Batch, Inputs
 
@@ -340,39 +340,6 @@ class Epoch:
     """the rows of each batch"""
 
 
-@dataclass(frozen=True)
-class Accounting:
-    """What becomes of a text in one epoch, in tokens."""
-
-    text: int
-    """all there are, boundaries included"""
-    kept: int
-    """those in a row, counted once"""
-    boundaries: int
-    """those that only end a document, in whose place a row ends"""
-    dropped: int
-    """those that are in no row"""
-    repeated: int
-    """how often tokens are in a further row"""
-    special: int
-    """tokens around the texts of rows"""
-    padded: int
-    """places behind the ends of rows"""
-    rows: int
-
-    @property
-    def padding(self) -> float:
-        """The share of all places that is padded."""
-        return self.padded / (self.kept + self.repeated + self.special + self.padded)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.rows:,} rows: {self.kept:,} of {self.text:,} tokens kept, {self.dropped:,} dropped, "
-            f"{self.repeated:,} repeated, {self.boundaries:,} ends of documents; "
-            f"{self.special:,} special, {self.padded:,} padded ({self.padding:.1%})"
-        )
-
-
 class Passages(Batches):
     """Batches of rows without targets."""
 
@@ -397,12 +364,17 @@ class Passages(Batches):
         number, place, _ = self.locate(k)
         return self.copy(number), self.epoch(number).groups[place]
 
+    def pick(self, rows: Ints) -> Batch:
+        """Rows of the first epoch, by their numbers."""
+        epoch = self.epoch(0)
+        return self._batch(epoch.layout, rows, epoch.lengths[rows])
+
     def copy(self, epoch: int) -> int:
         """The number of an epoch's layout."""
         return epoch if self.config.copies is None else epoch % self.config.copies
 
     def accounting(self, epoch: int = 0) -> Accounting:
-        """What becomes of the text in an epoch."""
+        """See `Batches.accounting`."""
         found = self.epoch(epoch)
         layout, lengths = found.layout, found.lengths
         own = int(np.diff(layout.first).sum() + np.diff(layout.second).sum())
