@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,10 @@ def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) 
         trainer.restore(before, frozenset(stage.keep))
     else:
         tokenizer = load_tokenizer(run.tokenizer_file)
+        if account := trainer.stage.batches.accounting():
+            trainer.monitor.say(str(account))
+            place = {"stage": stage.name, "step": position.step, "epoch": 0.0}
+            trainer.record({"kind": "rows", **place, **asdict(account), "padding": account.padding})
         if begun := load_initial(trainer.stage.objective, recipe, tokenizer, trainer.monitor):
             trainer.record({"kind": "init", "stage": stage.name, "step": position.step, "epoch": 0.0, **begun})
 
@@ -252,17 +257,23 @@ def build_stage(
     if not objective.predicts_next:
         rows = evaluation_rows(recipe, tokenizer, valid)
         return assemble(
-            recipe.objective.batches(batches, tokenizer, recipe.seed),
+            grown(recipe, recipe.objective.batches(batches, tokenizer, recipe.seed)),
             lambda: terms.measure(objective, rows, device),
             lambda: terms.expected_seconds(objective, rows, device),
         )
     windows = evaluation_windows(recipe, objective.backbone, valid, tokenizer.specials, recipe.evaluation.columns)
     scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
     return assemble(
-        batches,
+        grown(recipe, batches),
         lambda: metrics(total(scorer, windows, device), valid),
         lambda: expected_seconds(scorer, windows, device),
     )
+
+
+def grown(recipe: Recipe, batches: Batches) -> Batches:
+    """The batches of a recipe, or growing ones made of them."""
+    ramp, kind = recipe.data.ramp, recipe.data.batches
+    return batches if ramp is None else ramp.build(batches, kind.batch * kind.length)
 
 
 def assemble_stage(

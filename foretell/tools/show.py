@@ -42,7 +42,7 @@ from foretell.models.ngram import NGramConfig
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.recipe import Recipe, load_recipe, recipe_folder, recipe_names
-from foretell.run import Run
+from foretell.run import Run, judged
 from foretell.tools.printing import plain
 from foretell.tools.schema import schema
 from foretell.training.checkpoint import pointed
@@ -141,7 +141,7 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
     validated = [record for record in records if record.get("kind") == "valid"]
     shown |= {
         "vocabulary_source": source if vocabulary else shown["vocabulary_source"],
-        "best": min(validated, key=lambda record: float(record["loss"]), default=None),
+        "best": min(validated, key=judged, default=None),
         "last": records[-1] if records else None,
     }
     names = [name for name in ("best", "last") if (run.checkpoints / f"{name}.json").is_file()]
@@ -203,7 +203,9 @@ def parts_of(objective: Objective) -> list[Tree]:
     backbone, seen = objective.backbone, set[int]()
     named: list[tuple[str, nn.Module]] = [("embedding", backbone.embedding)]
     named += [(f"layer {number} ({type(block).__name__})", block) for number, block in enumerate(backbone.blocks, 1)]
-    named += [("other layers", backbone), ("head", objective.head), ("objective", objective)]
+    named += [("other layers", backbone), ("head", objective.head)]
+    named += [(name, part) for name, part in objective.named_children() if name not in ("backbone", "head")]
+    named += [("objective", objective)]
     parts = []
     for name, module in named:
         mine = list(module.parameters())

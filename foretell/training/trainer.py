@@ -31,6 +31,7 @@ from foretell.training.memory import OutOfMemory, advising, out_of_memory, relea
 from foretell.training.monitor import Monitor, validated
 from foretell.training.normalisation import Normalisation, loss_factor
 from foretell.training.precision import LossScaler, Precision, ScalingConfig, autocast
+from foretell.training.seeds import seed_generators, step_seed
 from foretell.training.tensors import load_optimizer, load_weights, optimizer_tensors, trained_names, weights
 from foretell.training.trackers import Tracker, TrackerName
 from foretell.types import Batch, State, detach, join_rows, map_state, select_rows
@@ -124,6 +125,8 @@ class Window:
     loss: Tensor | float = 0.0
     tokens: int = 0
     seconds: float = 0.0
+    terms: dict[str, Tensor | float] = field(default_factory=dict)
+    """the loss of each term, where there are several"""
 
 
 class Trainer:
@@ -198,6 +201,8 @@ class Trainer:
         if applied:
             self.window.loss += loss * tokens
             self.window.tokens += tokens
+            for name, term in self.terms.items() if len(self.terms) > 1 else ():
+                self.window.terms[name] = self.window.terms.get(name, 0.0) + term * (tokens / factor)
             stage.averager.update(progress, self.progress())
         self.window.seconds += time.monotonic() - begin
 
@@ -222,6 +227,7 @@ class Trainer:
         rows = len(batch.targets)
         height = -(-rows // self.parts)
         losses, states = [], []
+        self.terms: dict[str, Tensor] = {}
         for begin in range(0, rows, height):
             part = slice(begin, min(begin + height, rows))
             whole = height >= rows
@@ -230,8 +236,10 @@ class Trainer:
             with autocast(self.device, self.stage.training.precision):
                 step = self.stage.objective(micro, carried)
             # note: sums divided by the counts of the whole batch, so that the parts add up to exactly its mean
-            terms = [term.total / divisors[name] * term.weight for name, term in step.terms.items()]
-            loss = torch.stack(terms).sum()
+            means = {name: term.total / divisors[name] for name, term in step.terms.items()}
+            loss = torch.stack([mean * step.terms[name].weight for name, mean in means.items()]).sum()
+            for name, mean in means.items():
+                self.terms[name] = mean.detach() + self.terms.get(name, 0.0)
             share = (part.stop - part.start) / rows
             aim = loss if step.penalty is None else loss + step.penalty * share
             (aim if self.scaler is None else aim * self.scaler.scale).backward()
@@ -321,6 +329,7 @@ class Trainer:
             "tokens": self.position.tokens,
             "loss": loss,
             "bits_per_byte": loss / math.log(2) / self.stage.bytes_per_token if self.predicts_next else None,
+            **{f"{name}_loss": float(term) / window.tokens for name, term in window.terms.items()},
             "gradient_norm": float(self.last["gradient_norm"]),
             "learning_rate": self.last["learning_rate"],
             "tokens_per_second": window.tokens / max(window.seconds, 1e-9),
@@ -382,8 +391,8 @@ class Trainer:
         )
 
     def hopeless(self) -> float:
-        """A loss per token that no model in its senses has: three times that of guessing blindly."""
-        return 3 * math.log(self.stage.objective.backbone.embedding.vocabulary) + 10
+        """A loss that no model in its senses has: three times that of guessing blindly."""
+        return 3 * self.stage.objective.blind_loss() + 10
 
     def largest_gradient(self) -> tuple[str, float]:
         """The parameter with the largest gradient; one that is not finite is larger than any."""
@@ -447,6 +456,7 @@ class Trainer:
                     "loss": float(self.window.loss),
                     "tokens": self.window.tokens,
                     "seconds": self.window.seconds,
+                    "terms": {name: float(term) for name, term in self.window.terms.items()},
                 },
             },
         )
@@ -477,22 +487,3 @@ class Trainer:
             tensors = saved.tensors("carried")
             self.state = checkpoint.unflatten(tensors, stage.objective.backbone.initial_state(1)) if tensors else None
             self.state = map_state(lambda tensor: tensor.to(self.device), self.state)
-
-
-def step_seed(seed: int, step: int) -> int:
-    """A 63-bit seed for one step, well mixed (SplitMix64): dropout is a pure function of (seed, step)."""
-    z = (seed * 0x9E3779B97F4A7C15 + step + 1) * 0x9E3779B97F4A7C15 & (2**64 - 1)
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
-    z = (z ^ z >> 27) * 0x94D049BB133111EB & (2**64 - 1)
-    return (z ^ z >> 31) >> 1
-
-
-def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed the host's random numbers and those of the device.
-
-    `torch.manual_seed` draws the same, but queues a call with a stack trace for every kind of accelerator that is not
-    there: milliseconds and memory at each step.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)

@@ -29,7 +29,7 @@ from foretell.objectives.choice import ObjectiveChoice
 from foretell.objectives.objective import Objective
 from foretell.objectives.penalties import PenaltyChoice, StartPenaltyConfig
 from foretell.recipe import load_recipe
-from foretell.training.trainer import step_seed
+from foretell.training.seeds import step_seed
 
 VOCABULARY = 11
 OUTSIDE_MODEL, OUTSIDE_HEAD, OUTSIDE_OBJECTIVE = PairsConfig(), CosineHeadConfig(), TwofoldConfig()
