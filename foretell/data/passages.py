@@ -167,13 +167,14 @@ def units(text: Text, cuts: Ints, longest: int, boundary: int) -> Units:
     if longest < 1:
         raise ConfigError(f"data.batches.length leaves room for {longest} tokens beside special ones; make it larger")
     edges = np.unique(cuts).astype(np.int64)
-    start, end = edges[:-1], edges[1:].copy()
-    ends_document = np.isin(end, text.documents)
-    end[ends_document & (text.tokens[end - 1] == boundary)] -= 1
-    parts = -(-(end - start) // longest)  # none where nothing is left
+    start, end = edges[:-1], edges[1:]
+    parts = -(-(end - start) // longest)
     first = np.repeat(np.cumsum(parts) - parts, parts)
     start = np.repeat(start, parts) + (np.arange(len(first)) - first) * longest
     end = np.minimum(start + longest, np.repeat(end, parts))
+    start = start + (np.isin(start + 1, text.documents) & (text.tokens[start] == boundary))
+    end = end - (np.isin(end, text.documents) & (text.tokens[end - 1] == boundary) & (end > start))
+    start, end = start[end > start], end[end > start]
     if len(start) == 0:
         raise ConfigError("this split has no tokens but boundaries; give it some text")
     document = np.searchsorted(text.documents, start, side="right")
@@ -346,6 +347,7 @@ class Passages(Batches):
     def __init__(self, text: Text, specials: Specials, config: RowsConfig, plan: Plan, seed: int) -> None:
         super().__init__()
         self.text, self.specials, self.config, self.plan, self.seed = text, specials, config, plan, seed
+        self.paired = isinstance(config, PairsConfig)
         self.layout = lru_cache(maxsize=2)(self._layout)
         self.epoch = lru_cache(maxsize=2)(self._epoch)
 
@@ -430,7 +432,7 @@ class Passages(Batches):
             tokens=torch.from_numpy(tokens),
             lengths=None if real.all() else torch.from_numpy(lengths),
             fresh=torch.ones(len(rows), dtype=torch.bool),
-            segments=torch.from_numpy(((t >= behind) & real).astype(np.int64)) if (stop > other).any() else None,
+            segments=torch.from_numpy(((t >= behind) & real).astype(np.int64)) if self.paired else None,
         )
         return Batch(
             inputs=inputs,

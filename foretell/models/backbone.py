@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from torch import nn
 
@@ -26,6 +27,8 @@ class Backbone(nn.Module):
     blocks: nn.ModuleList
     """layers from input to output, each once where several share it: what FSDP wraps, unfreezing thaws, layer-wise
     rates scale, recomputing recomputes; `Hidden.layers` has one tensor a layer, so more where layers share blocks"""
+    embeds: ClassVar[tuple[str, ...]] = ("embedding",)
+    """the modules that make vectors of tokens, which a model of another width may share"""
     context: int | None = None
     """how many tokens it sees at most; None: as many as the state remembers"""
     overlap: int = 0

@@ -137,6 +137,7 @@ class Transformer(Backbone):
     starts anew, whatever the state, and leaves none; so do windows with `documents` or `positions`.
     """
 
+    embeds = ("embedding", "positions", "segments", "embedding_norm")
     context: int
     overlap: int
 

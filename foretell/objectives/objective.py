@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
@@ -68,6 +69,10 @@ class Objective(nn.Module):
         Added up over micro-batches and ranks before the backward pass, so that accumulation, ragged windows and data
         parallelism average exactly. Called on the host's copy of the batch: it costs no device synchronisation.
         """
+
+    def blind_loss(self) -> float:
+        """What guessing blindly costs, in nats: a training whose loss is far above that is lost."""
+        return math.log(self.backbone.embedding.vocabulary)
 
     def multiplied(self, length: int) -> float:
         """Multiplications that one token takes, of rows of `length` tokens; those of matrix products only."""
