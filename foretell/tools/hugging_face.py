@@ -1,0 +1,210 @@
+"""Runs to and from folders of the Hugging Face world."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from foretell.api import save_finished
+from foretell.config import ConfigError, override
+from foretell.data.encoding import Tokenizer, load_tokenizer
+from foretell.interop.hugging_face.card import model_card
+from foretell.interop.hugging_face.correspondence import Reading, Theirs, read_tensors, write_tensors
+from foretell.interop.hugging_face.families import Family, family_named, family_of
+from foretell.interop.hugging_face.folder import (
+    SHARD_BYTES,
+    Weights,
+    read_config,
+    read_json,
+    write_json,
+    write_weights,
+)
+from foretell.interop.hugging_face.vocabulary import filled, is_numbers, numbers, read_tokenizer, roles, write_tokenizer
+from foretell.objectives.objective import Objective
+from foretell.recipe import Recipe, load_recipe
+from foretell.run import Run, sync_folder
+from foretell.trained import Trained
+from foretell.training.checkpoint import sync_file
+from foretell.training.monitor import Monitor
+from foretell.training.tensors import load_weights, weights
+
+# --- import ---------------------------------------------------------------------------------------
+
+
+def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | None) -> dict[str, Any]:
+    """A checkpoint folder as a run; what of the model is not in it begins as in training, and is told."""
+    theirs = read_config(folder)
+    family = family_named(theirs.get("model_type"))
+    tensors = family.named(Weights.open(folder))
+    vocabulary = int(theirs["vocab_size"]) if "vocab_size" in theirs else rows_of_words(family, tensors)
+    given = read_vocabulary(folder, theirs, vocabulary, tokenizer_file)
+    tokenizer = given or numbers(vocabulary, theirs)
+    recipe = recipe_of(family, theirs, tensors, out, corpus, folder.resolve().name)
+    objective, reading = read_model(family, recipe, tensors, vocabulary)
+    told = {"missing": reading.missing, "surplus": reading.surplus, "tokenizer": given is not None}
+    for warning in warnings_of(folder, told):
+        Monitor().say(f"warning: {warning}")
+    run = Run.create(out, recipe=recipe.text(), resume=False)
+    tokenizer.save(run.tokenizer_file)
+    record = {"kind": "import", "stage": "import", "step": 0, "epoch": 0.0, "source": str(folder)}
+    run.append({**record, "model_type": family.kind, **told})
+    save_finished(run, weights(objective))
+    parameters = sum(p.numel() for p in objective.parameters())
+    facts = {"model_type": family.kind, "vocabulary": vocabulary, "parameters": parameters}
+    return {"run": str(run.path), **facts, **told}
+
+
+def rows_of_words(family: Family, tensors: Weights) -> int:
+    """The size of the vocabulary, from the first tensor there is: that of the words."""
+    return len(tensors[family.links[0].theirs[0]])
+
+
+def read_vocabulary(folder: Path, theirs: Theirs, vocabulary: int, file: Path | None) -> Tokenizer | None:
+    """The tokenizer of a folder, or the one in a file; None where there is none."""
+    if file is not None:
+        return filled(load_tokenizer(file).library, vocabulary, file)
+    return read_tokenizer(folder, theirs, vocabulary)
+
+
+def recipe_of(family: Family, theirs: Theirs, tensors: Weights, out: Path, corpus: str, name: str) -> Recipe:
+    """The recipe of an imported run: what the checkpoint says, and how to go on from it."""
+    tree = family.recipe(theirs, tensors)
+    length = min(tree["model"]["context"], 512)
+    settings = {
+        "data.corpus": corpus,
+        "data.tokenizer": {"kind": "file", "path": str(out / "tokenizer.json")},
+        "data.batches": {"kind": "crops", "batch": 8, "length": length},
+        "optimizer": {"kind": "adamw", "learning_rate": 5e-5},  # where fine-tuning begins (Devlin et al. 2019, A.3)
+        "training.gradient_clip": 1.0,
+    }
+    return load_recipe({"name": name} | override(tree, settings))
+
+
+def read_model(family: Family, recipe: Recipe, tensors: Weights, vocabulary: int) -> tuple[Objective, Reading]:
+    """The model with the checkpoint's weights; a `ConfigError` where its body is not whole."""
+    torch.manual_seed(recipe.seed)  # for what the checkpoint lacks
+    objective = recipe.build(vocabulary)
+    mine = weights(objective)
+    reading = read_tensors(family.links, tensors, mine)
+    if gone := [name for name in reading.missing if name.startswith("backbone.")]:
+        raise ConfigError(
+            f"{tensors.folder}: not a whole {family.kind}: nothing for {', '.join(gone[:3])}; "
+            f"it has {', '.join(sorted(reading.surplus)[:3]) or 'nothing else'}"
+        )
+    load_weights(objective, {name: tensor.detach() for name, tensor in mine.items()} | reading.tensors)
+    for other, name in family.tied.items():
+        if other in reading.surplus:
+            reading.surplus.remove(other)
+            if not torch.equal(tensors[other], tensors[name]):
+                raise ConfigError(
+                    f"{tensors.folder}: {other} is not {name}, though config.json says that they are tied; "
+                    "set tie_word_embeddings to false there"
+                )
+    return objective, reading
+
+
+def warnings_of(folder: Path, told: dict[str, Any]) -> Iterator[str]:
+    """What to tell of an import."""
+    if told["missing"]:
+        yield f"not in the checkpoint, and begun as for training: {', '.join(told['missing'])}"
+    if told["surplus"]:
+        yield f"left out, as nothing here is like it: {', '.join(told['surplus'])}"
+    if not told["tokenizer"]:
+        piece = (folder / "spiece.model").is_file()
+        had = " (spiece.model is none yet: AutoTokenizer's save_pretrained makes tokenizer.json of it)" if piece else ""
+        yield f"no tokenizer{had}: the run reads ids, as in '17 4 99', for text; --tokenizer FILE gives it one"
+
+
+# --- export ---------------------------------------------------------------------------------------
+
+
+def export_folder(trained: Trained, out: Path, shard_bytes: int = SHARD_BYTES) -> dict[str, Any]:
+    """A run as a folder that `AutoModel` and `AutoTokenizer` of transformers load."""
+    objective, tokenizer = trained.objective, trained.tokenizer
+    came = next((record for record in trained.run.metrics() if record["kind"] == "import"), {})
+    recipe = trained.settings
+    family, form, theirs = family_of(recipe.tree(), came.get("model_type"))
+    theirs |= {"vocab_size": tokenizer.size}
+    has_tokenizer = not is_numbers(tokenizer)
+    if has_tokenizer:
+        theirs |= token_ids(family, tokenizer)
+    with new_folder(out) as draft:
+        write_json(draft / "config.json", theirs)
+        write_weights(draft, write_tensors(family.links, weights(objective)), shard_bytes)
+        if has_tokenizer:
+            context = recipe.tree()["model"]["context"]
+            write_tokenizer(draft, tokenizer, context=context, segments=theirs.get("type_vocab_size", 0) > 1)
+        card = card_of(trained, family, form.task, has_tokenizer)
+        (draft / "README.md").write_text(card, encoding="utf-8")
+    facts = {"model_type": family.kind, "architecture": form.architecture, "tokenizer": has_tokenizer}
+    return {"run": str(trained.run.path), "folder": str(out), **facts, "files": sorted(f.name for f in out.iterdir())}
+
+
+def token_ids(family: Family, tokenizer: Tokenizer) -> dict[str, int | None]:
+    """The ids of special tokens that a config.json names; a `ConfigError` where the family counts on others."""
+    found = {f"{role}_token_id": roles(tokenizer).get(role) for role in ("bos", "eos", "pad")}
+    for key, needed in family.theirs.items():
+        if found.get(key, needed) != needed:
+            raise ConfigError(
+                f"{family.kind} counts places from {key} = {needed}, but it is {found[key]} in this vocabulary; "
+                'train with a tokenizer of specials = "roberta", or model.positions.offset = 0'
+            )
+    return found
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder that is there when it is whole, and else not at all."""
+    if out.exists():
+        raise ConfigError(f"{out} exists; choose another --out")
+    draft = out.with_name(f".{out.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        for file in draft.iterdir():
+            sync_file(file)
+        sync_folder(draft)
+        draft.rename(out)
+        sync_folder(out.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def card_of(trained: Trained, family: Family, task: str, has_tokenizer: bool) -> str:
+    """The README.md of an exported run."""
+    run, model = trained.run, trained.recipe.tree()["model"]
+    machine = read_json(run.path / "environment.json")
+    record = trained.summary()
+    came = next((record for record in run.metrics() if record["kind"] == "import"), None)
+    facts = {
+        "foretell": machine["foretell"],
+        "parameters": f"{trained.parameters:,}",
+        "layers, width, heads": f"{model['layers']}, {model['hidden']}, {model['heads']}",
+        "vocabulary": f"{trained.tokenizer.size:,} ({trained.tokenizer.kind})",
+        "context": f"{model['context']:,} tokens",
+        "weights": f"{trained.facts['weights']}, after step {trained.facts['step']:,}",
+    }
+    if record["trained_tokens"]:
+        facts["trained on"] = f"{record['trained_tokens']:,} tokens in {record['seconds']:,.0f} s ({machine['device']})"
+    notes = []
+    if came is not None:
+        notes.append(
+            f"Imported from the checkpoint `{Path(came['source']).name}`; how that was trained is not known here."
+        )
+        if came["missing"]:
+            notes.append(f"Not in that checkpoint, and begun at random on import: {', '.join(came['missing'])}.")
+    if trained.recipe.init:
+        notes.append(f"Training began with the weights of another run, `{Path(trained.recipe.init).name}`.")
+    if not has_tokenizer:
+        notes.append("It has no tokenizer: its inputs are ids.")
+    name = trained.recipe.name or run.path.name
+    return model_card(
+        name=name, kind=family.kind, task=task, facts=facts, measured=record, notes=notes, recipe=trained.recipe.text()
+    )
