@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from foretell.api import save_finished
-from foretell.config import ConfigError, override
+from foretell.config import ConfigError, override, write_toml
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.interop.hugging_face.card import model_card
 from foretell.interop.hugging_face.correspondence import Reading, Theirs, read_tensors, write_tensors
@@ -132,8 +132,7 @@ def export_folder(trained: Trained, out: Path, shard_bytes: int = SHARD_BYTES) -
     family, form, theirs = family_of(recipe.tree(), came.get("model_type"))
     theirs |= {"vocab_size": tokenizer.size}
     has_tokenizer = not is_numbers(tokenizer)
-    if has_tokenizer:
-        theirs |= token_ids(family, tokenizer)
+    theirs |= token_ids(family, tokenizer, has_tokenizer)
     with new_folder(out) as draft:
         write_json(draft / "config.json", theirs)
         write_weights(draft, write_tensors(family.links, weights(objective)), shard_bytes)
@@ -146,11 +145,13 @@ def export_folder(trained: Trained, out: Path, shard_bytes: int = SHARD_BYTES) -
     return {"run": str(trained.run.path), "folder": str(out), **facts, "files": sorted(f.name for f in out.iterdir())}
 
 
-def token_ids(family: Family, tokenizer: Tokenizer) -> dict[str, int | None]:
+def token_ids(family: Family, tokenizer: Tokenizer, has_tokenizer: bool) -> dict[str, int | None]:
     """The ids of special tokens that a config.json names; a `ConfigError` where the family counts on others."""
     found = {f"{role}_token_id": roles(tokenizer).get(role) for role in ("bos", "eos", "pad")}
     for key, needed in family.theirs.items():
-        if found.get(key, needed) != needed:
+        if not has_tokenizer and key in found:
+            found[key] = needed
+        elif found.get(key, needed) != needed:
             raise ConfigError(
                 f"{family.kind} counts places from {key} = {needed}, but it is {found[key]} in this vocabulary; "
                 'train with a tokenizer of specials = "roberta", or model.positions.offset = 0'
@@ -204,7 +205,22 @@ def card_of(trained: Trained, family: Family, task: str, has_tokenizer: bool) ->
         notes.append(f"Training began with the weights of another run, `{Path(trained.recipe.init).name}`.")
     if not has_tokenizer:
         notes.append("It has no tokenizer: its inputs are ids.")
-    name = trained.recipe.name or run.path.name
     return model_card(
-        name=name, kind=family.kind, task=task, facts=facts, measured=record, notes=notes, recipe=trained.recipe.text()
+        name=trained.recipe.name or run.path.name,
+        kind=family.kind,
+        task=task,
+        facts=facts,
+        measured=record,
+        notes=notes,
+        recipe=recipe_on_card(trained.recipe, came is None),
+        trained=came is None,
     )
+
+
+def recipe_on_card(recipe: Recipe, trained: bool) -> str:
+    """The recipe as TOML, without the folders of this machine; of a model trained elsewhere only what it is made of."""
+    tree = recipe.tree()
+    tokenizer = tree["data"]["tokenizer"]
+    if tokenizer["kind"] == "file":
+        tokenizer["path"] = "tokenizer.json"
+    return write_toml(tree if trained else {key: tree[key] for key in ("model", "head", "objective")})

@@ -28,8 +28,12 @@ def model_card(
     measured: Mapping[str, Any],
     notes: list[str],
     recipe: str,
+    trained: bool,
 ) -> str:
-    """README.md: `facts` of the model, figures `measured` on its validation text, `notes`, and its recipe as TOML."""
+    """README.md: `facts` of the model, figures `measured` on its validation text, `notes`, and its recipe as TOML.
+
+    The recipe is the whole of it where the model was `trained` by it, else only what the model is made of.
+    """
     figures = [(text, measured[key]) for key, text in FIGURES.items() if measured.get(key) is not None]
     rows = [f"| {text} | {figure:.4f} |" for text, figure in figures]
     if measured.get("lossy"):
@@ -58,7 +62,7 @@ def model_card(
         *([*(f"* {note}" for note in notes), ""] if notes else []),
         "## Recipe",
         "",
-        "Everything the training was made of, as `foretell train` takes it:",
+        "All that the training was made of:" if trained else "What the model is made of:",
         "",
         "```toml",
         recipe.rstrip(),

@@ -160,7 +160,8 @@ class Reading:
 def read_tensors(links: Sequence[Link], theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> Reading:
     """The tensors of a checkpoint for a model with those of `ours`, which give the shapes."""
     found: dict[str, Tensor] = {}
-    missing, used = [], set()
+    missing: list[str] = []
+    used: set[str] = set()
     for name, like in ours.items():
         one, names = place(links, name)
         if not all(n in theirs for n in names):

@@ -29,7 +29,7 @@ class Form:
     """what the hub calls its use"""
     sign: str = ""
     """a tensor that only checkpoints of this form have; none: what is left when no other fits"""
-    ours: Mapping[str, Any] = field(default_factory=dict)
+    ours: Tree = field(default_factory=dict)
     """settings of a recipe by dotted name that make this form"""
 
 
@@ -42,15 +42,15 @@ class Family:
     stem: str
     """what the body's names begin with in checkpoints that have more than a body"""
     forms: tuple[Form, ...]
-    ours: Mapping[str, Any]
+    ours: Tree
     """settings of a recipe by dotted name that this family has no choice in; None: absent"""
-    theirs: Mapping[str, Any]
+    theirs: Theirs
     """keys of a config.json that foretell knows only one value of"""
     settings: tuple[Setting, ...]
     links: tuple[Link, ...]
     tied: Mapping[str, str]
     """tensors that a checkpoint may hold twice, and the names they are read by"""
-    begin: Mapping[str, Any] = field(default_factory=dict)
+    begin: Tree = field(default_factory=dict)
     """further settings of an imported recipe, which an exported one is free in"""
     ignored: str = r"(?!)"
     """names of tensors that say nothing, as a pattern"""
@@ -58,6 +58,8 @@ class Family:
     def recipe(self, theirs: Theirs, weights: Weights) -> Tree:
         """The tables of a recipe that a config.json and the heads of a checkpoint say."""
         theirs = {setting.theirs: setting.default for setting in self.settings} | theirs
+        if "quantization_config" in theirs:
+            raise ConfigError("config.json: quantised weights are not supported; take the checkpoint they were made of")
         for key, value in self.theirs.items():
             if theirs.get(key, value) != value:
                 raise ConfigError(
@@ -205,7 +207,7 @@ GPT = gpt(
 
 # --- BERT and what comes from it ------------------------------------------------------------------
 
-BOTH_SIDES = {
+BOTH_SIDES: Tree = {
     "model.kind": "transformer",
     "model.direction": "both",
     "model.words.kind": "table",
@@ -214,7 +216,7 @@ BOTH_SIDES = {
     "head.tied": True,
     "head.bias": True,
 }
-ONLY_ENCODERS = {
+ONLY_ENCODERS: Theirs = {
     "is_decoder": False,
     "add_cross_attention": False,
     "position_embedding_type": "absolute",
@@ -298,7 +300,7 @@ def albert_layers() -> tuple[Link, ...]:
     )
 
 
-MASKED = {"objective.kind": "masked"}
+MASKED: Tree = {"objective.kind": "masked"}
 
 BERT = Family(
     kind="bert",

@@ -171,7 +171,7 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, *, context: int, segment
 
 def spelled_specials(tokenizer: Tokenizer) -> dict[str, str]:
     """How transformers' roles of special tokens are spelled, as far as the vocabulary has them."""
-    return {f"{role}_token": tokenizer.library.id_to_token(token) for role, token in roles(tokenizer).items()}
+    return {f"{role}_token": str(tokenizer.library.id_to_token(token)) for role, token in roles(tokenizer).items()}
 
 
 def roles(tokenizer: Tokenizer) -> dict[str, int]:
