@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import torch
 from torch import Tensor
 
 from foretell.config import ConfigError
+from foretell.data.batches import Batches
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.store import Store, load_counts, prepared, save_counts
-from foretell.data.streams import Windows
+from foretell.evaluate import terms
 from foretell.evaluate.scoring import (
     NeuralScorer,
     NGramScorer,
@@ -28,10 +30,11 @@ from foretell.nn.vocabulary import Counts, token_rows
 from foretell.objectives.objective import Objective
 from foretell.recipe import Recipe, StageConfig, load_recipe
 from foretell.run import Record, Run, write_atomic
-from foretell.texts import evaluation_windows
+from foretell.texts import evaluation_rows, evaluation_windows
 from foretell.trained import Trained, default_device, load
 from foretell.training import checkpoint
 from foretell.training.monitor import Monitor
+from foretell.training.recompute import recompute_blocks
 from foretell.training.tensors import load_weights, weights
 from foretell.training.trackers import open_trackers
 from foretell.training.trainer import Position, Stage, Trainer
@@ -132,7 +135,7 @@ def fit(run: Run, recipe: Recipe, config: NGramConfig, store: Store, monitor: Mo
     place = {"stage": "counting", "step": 0, "epoch": 1.0}
     counted = {"tokens": len(tokens), "seconds": time.monotonic() - begin}
     run.append({"kind": "fit", **place, **counted, "orders": [vars(report) for report in model.reports]})
-    windows = evaluation_windows(recipe, None, valid, tokenizer.boundary, recipe.evaluation.columns)
+    windows = evaluation_windows(recipe, None, valid, tokenizer.specials, recipe.evaluation.columns)
     measured = metrics(total(NGramScorer(model, ranks=False), windows, torch.device("cpu")), valid)
     run.append({"kind": "valid", **place, **measured})
     monitor.say(f"validation perplexity {measured['perplexity']:.2f}  {measured['bits_per_byte']:.4f} bits/byte")
@@ -239,23 +242,34 @@ def build_stage(
     """Everything a stage works with, from prepared text."""
     objective = recipe.build(tokenizer.size, counts).to(device)
     text, valid = store.split("train"), store.split("valid")
-    windows = evaluation_windows(recipe, objective.backbone, valid, tokenizer.boundary, recipe.evaluation.columns)
-    scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
-    return assemble_stage(
+    batches = recipe.data.batches.build(text, tokenizer.specials, recipe.seed)
+    assemble = partial(
+        assemble_stage,
         recipe,
         objective,
-        recipe.data.batches.build(text, tokenizer.boundary, recipe.seed),
-        lambda: metrics(total(scorer, windows, device), valid),
-        lambda: expected_seconds(scorer, windows, device),
         name=stage.name,
         bytes_per_token=text.counts.bytes / text.counts.tokens,
+    )
+    if not objective.predicts_next:
+        rows = evaluation_rows(recipe, tokenizer, valid)
+        return assemble(
+            recipe.objective.batches(batches, tokenizer, recipe.seed),
+            lambda: terms.measure(objective, rows, device),
+            lambda: terms.expected_seconds(objective, rows, device),
+        )
+    windows = evaluation_windows(recipe, objective.backbone, valid, tokenizer.specials, recipe.evaluation.columns)
+    scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
+    return assemble(
+        batches,
+        lambda: metrics(total(scorer, windows, device), valid),
+        lambda: expected_seconds(scorer, windows, device),
     )
 
 
 def assemble_stage(
     recipe: Recipe,
     objective: Objective,
-    batches: Windows,
+    batches: Batches,
     validate: Callable[[], Record],
     validation_seconds: Callable[[], float] = lambda: 0.0,
     *,
@@ -263,6 +277,8 @@ def assemble_stage(
     bytes_per_token: float,
 ) -> Stage:
     """A stage around an objective, whatever its batches and its validation are made of."""
+    if recipe.training.recompute:
+        recompute_blocks(objective)
     if recipe.training.compile:
         objective.backbone.compile()
     parameters = [p for p in objective.parameters() if p.requires_grad]

@@ -14,8 +14,11 @@ from pydantic import Field, field_validator, model_validator
 
 from foretell import config
 from foretell.config import Amount, Config, ConfigError, Tree
-from foretell.data.streams import BatchesChoice, StreamsConfig
+from foretell.data.batches import Gives
+from foretell.data.choice import BatchesChoice
+from foretell.data.streams import StreamsConfig
 from foretell.data.tokenizer import BPEConfig, TokenizerChoice
+from foretell.models.blueprint import Blueprint
 from foretell.models.choice import ModelChoice
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
@@ -30,6 +33,9 @@ from foretell.optim.decays import ConstantConfig
 from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
 from foretell.optim.schedules import ScheduleChoice
 from foretell.training.trainer import SavingConfig, TrainingConfig
+
+TOKENS: Gives = "next tokens"
+"""what classes from outside give and want that do not say"""
 
 
 class DataConfig(Config):
@@ -104,15 +110,37 @@ class Recipe(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _batches_fit(self) -> Self:
+        gives, wants = getattr(self.data.batches, "gives", TOKENS), getattr(self.objective, "wants", TOKENS)
+        if isinstance(self.model, NGramConfig) or wants == TOKENS:
+            if gives == "rows":
+                kind = self.data.batches.kind
+                raise ValueError(
+                    f'data.batches.kind = "{kind}" gives rows for masked models; for this one take "streams" or "crops"'
+                )
+            return self
+        if gives != wants:
+            raise ValueError(
+                f'objective.kind = "{self.objective.kind}" reads rows of text; set data.batches.kind to "full", "doc", '
+                '"segment-pair" or "sentence-pair"'
+            )
+        if getattr(self.data.tokenizer, "specials", "") == "none":
+            raise ValueError(
+                f'objective.kind = "{self.objective.kind}" needs a mask token; set data.tokenizer.specials = "bert"'
+            )
+        if getattr(self.model, "direction", "both") != "both":
+            raise ValueError(f'objective.kind = "{self.objective.kind}" reads both sides; set model.direction = "both"')
+        return self
+
     def build(self, vocabulary: int, counts: Counts | None = None) -> Objective:
         """The objective with its model and head, freshly initialised, for so many tokens that occur so often."""
         if isinstance(self.model, NGramConfig):
             raise ConfigError(
                 "an n-gram model is counted: it has no hidden vectors and no gradient; name another model"
             )
-        backbone = self.model.build(vocabulary, counts)
-        head = self.head.build(backbone.dim, vocabulary, backbone.embedding, counts)
-        return self.objective.build(backbone, head)
+        labels = getattr(self.data.batches, "labels", 0)  # classes from outside need not know of pairs
+        return self.objective.build(Blueprint(self.model, self.head, vocabulary, counts, labels))
 
     def tree(self) -> Tree:
         """The recipe as nested tables, defaults included."""

@@ -204,6 +204,12 @@ class Run:
         write_atomic(self.metrics_file, "".join(kept).encode())
 
 
+def judged(measured: Mapping[str, Any]) -> float:
+    """The loss that a validation is judged by: per token of text, or, of models that give text no probability, that of
+    their objective."""
+    return float(measured["objective_loss"] if measured["loss"] is None else measured["loss"])
+
+
 def difference(before: str, after: str) -> str:
     """The first line two recipes do not share, shortened: enough to see which setting it is."""
     old = set(before.splitlines())

@@ -6,8 +6,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from foretell.data.batches import Batches
 from foretell.data.corpus import open_corpus
-from foretell.data.encoding import Tokenizer
+from foretell.data.encoding import Specials, Tokenizer
 from foretell.data.store import Split, prepare, prepared
 from foretell.data.streams import DocumentsConfig, LinesConfig, OverlappingConfig, StreamsConfig, Windows
 from foretell.evaluate.adaptation import AdaptationConfig, segment_of
@@ -19,7 +20,7 @@ SIDE_BY_SIDE = 2**14
 
 
 def evaluation_windows(
-    recipe: Recipe, model: Backbone | None, text: Split, boundary: int, columns: int, batch: int | None = None
+    recipe: Recipe, model: Backbone | None, text: Split, specials: Specials, columns: int, batch: int | None = None
 ) -> Windows:
     """One pass over a text for measuring it, with the same contexts as in training.
 
@@ -29,23 +30,31 @@ def evaluation_windows(
     kind, length = recipe.data.batches, recipe.evaluation.length
     if isinstance(kind, DocumentsConfig | LinesConfig):
         same = kind.model_copy(update={"length": length, "batch": batch or kind.batch})
-        return same.build(text, boundary, seed=0)
+        return same.build(text, specials, seed=0)
     if model is not None and model.context is not None:
         rows = batch or max(1, SIDE_BY_SIDE // model.context)
-        return OverlappingConfig(batch=rows, length=model.context, overlap=model.overlap).build(text, boundary, seed=0)
-    return StreamsConfig(batch=columns, length=length).build(text, boundary, seed=0)
+        return OverlappingConfig(batch=rows, length=model.context, overlap=model.overlap).build(text, specials, seed=0)
+    return StreamsConfig(batch=columns, length=length).build(text, specials, seed=0)
+
+
+def evaluation_rows(recipe: Recipe, tokenizer: Tokenizer, text: Split, batch: int | None = None) -> Batches:
+    """One pass over a text for a model that is measured by the terms of its objective: the same rows, masks and pairs
+    each time, as in training."""
+    kind = recipe.data.batches
+    rows = kind.model_copy(update={"batch": batch or kind.batch, "copies": 1})
+    return recipe.objective.batches(rows.build(text, tokenizer.specials, seed=0), tokenizer, seed=0)
 
 
 def adapting_windows(
-    recipe: Recipe, settings: AdaptationConfig, text: Split, boundary: int, columns: int, batch: int | None = None
+    recipe: Recipe, settings: AdaptationConfig, text: Split, specials: Specials, columns: int, batch: int | None = None
 ) -> Windows:
     """The same for a model that adapts to the text: in order, one by one where rows would learn from each other."""
     kind, segment = recipe.data.batches, segment_of(settings)
     length = max(recipe.evaluation.length // segment, 1) * segment
     if isinstance(kind, DocumentsConfig | LinesConfig):
         rows = 1 if settings.dynamic is not None else batch or kind.batch
-        return kind.model_copy(update={"length": length, "batch": rows}).build(text, boundary, seed=0)
-    return StreamsConfig(batch=columns, length=length).build(text, boundary, seed=0)
+        return kind.model_copy(update={"length": length, "batch": rows}).build(text, specials, seed=0)
+    return StreamsConfig(batch=columns, length=length).build(text, specials, seed=0)
 
 
 class OpenedText:

@@ -15,6 +15,7 @@ from foretell.config import ConfigError, validate
 from foretell.data.encoding import load_tokenizer
 from foretell.data.store import Split, load_counts
 from foretell.data.streams import Windows
+from foretell.evaluate import terms
 from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
 from foretell.evaluate.beam import Beam, Written, search_on
 from foretell.evaluate.generate import Sampling, write_on
@@ -37,7 +38,7 @@ from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
 from foretell.recipe import load_recipe
 from foretell.run import Record, Run
-from foretell.texts import OpenedText, adapting_windows, evaluation_windows
+from foretell.texts import OpenedText, adapting_windows, evaluation_rows, evaluation_windows
 from foretell.training import checkpoint
 from foretell.training.monitor import Monitor, reporting
 from foretell.training.tensors import load_weights
@@ -128,6 +129,11 @@ class Trained:
         """The model as a scorer, with its adaptation; that tells no ranks."""
         if isinstance(self.model, NGram):
             return NGramScorer(self.model, ranks=ranks)
+        if not self.model.predicts_next:
+            raise ConfigError(
+                f"{self.run.path} guesses masked tokens: it gives no probability to the next one, nor to a text; "
+                "name another run, or measure it with foretell evaluate"
+            )
         neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
         return neural if self.adaptation is None else self.adaptation.scorer(neural)
 
@@ -147,7 +153,7 @@ class Trained:
         chosen = {name: {} if part is True else part for name, part in given.items() if part is not False}
         settings = validate(AdaptationConfig, chosen, "adaptation")
         neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=False)
-        boundary, say = self.tokenizer.boundary, Monitor(quiet=quiet).say
+        specials, say = self.tokenizer.specials, Monitor(quiet=quiet).say
         other = copy.copy(self)
         with ExitStack() as opened:
             other.adaptation = adapt(
@@ -155,9 +161,9 @@ class Trained:
                 neural,
                 lambda: opened.enter_context(self.text("train")),
                 lambda: adapting_windows(
-                    self.settings, settings, opened.enter_context(self.text("valid")), boundary, 1
+                    self.settings, settings, opened.enter_context(self.text("valid")), specials, 1
                 ),
-                boundary,
+                specials,
                 self.device,
                 say,
             )
@@ -169,10 +175,10 @@ class Trained:
 
     def windows(self, text: Split, columns: int, batch: int | None) -> Windows:
         """One pass over a text; see `evaluation_windows`."""
-        boundary = self.tokenizer.boundary
+        specials = self.tokenizer.specials
         if self.adaptation is None:
-            return evaluation_windows(self.settings, self.backbone, text, boundary, columns, batch)
-        return adapting_windows(self.settings, self.adaptation.settings, text, boundary, columns, batch)
+            return evaluation_windows(self.settings, self.backbone, text, specials, columns, batch)
+        return adapting_windows(self.settings, self.adaptation.settings, text, specials, columns, batch)
 
     def evaluate(
         self,
@@ -191,6 +197,8 @@ class Trained:
         `batch` is how much is computed side by side and changes nothing but speed. `dynamic` and `cache` are those of
         `adapted`; columns then learn from each other.
         """
+        if isinstance(self.model, Objective) and not self.model.predicts_next:
+            return self.measured(split, batch=batch)
         if dynamic is not False or cache is not False:
             return self.adapted(dynamic=dynamic, cache=cache).evaluate(split, batch=batch, columns=columns)
         with self.text(split) as text:
@@ -202,6 +210,26 @@ class Trained:
             **measured,
             "context": self.context(columns),
             **({"adaptation": self.adaptation.record} if self.adaptation else {}),
+            "weights": self.facts["weights"],
+            "step": self.facts["step"],
+            "parameters": self.parameters,
+            "peak_memory_bytes": peak_memory(),
+        }
+
+    def measured(self, split: str = "test", *, batch: int | None = None) -> Record:
+        """What `evaluate` says of a model that guesses masked tokens: by the terms of its objective, on fixed masks."""
+        with self.text(split) as text:
+            rows = evaluation_rows(self.settings, self.tokenizer, text, batch)
+            found = terms.measure(self.objective, rows, self.device, self.watch())
+            kept = {"lossy": text.lossy, "unknown_rate": text.counts.unknown / len(text.tokens)}
+        return {
+            "run": str(self.run.path),
+            "split": split,
+            **found,
+            **kept,
+            "tokens": len(text.tokens),
+            "tokens_per_second": len(text.tokens) / found["seconds"],
+            "context": f"rows of {self.settings.data.batches.length} tokens, {self.settings.data.batches.kind}",
             "weights": self.facts["weights"],
             "step": self.facts["step"],
             "parameters": self.parameters,

@@ -110,8 +110,16 @@ class Batch(_Rows):
     """[B, T] int64, -100 where nothing is to be predicted"""
     labels: Tensor | None = None
     """what a task predicts: [B] or [B, T]"""
+    places: Tensor | None = None
+    """[B, P] int64: where in its row the targets are, -1 behind the last of them; absent: they may be anywhere"""
     rate: float = 1.0
     """factor on the learning rate: a shorter random window takes a smaller step"""
+
+    @property
+    def tokens(self) -> int:
+        """How many of its places are no padding; asked on the host's copy, it costs no synchronisation."""
+        lengths = self.inputs.lengths
+        return self.inputs.tokens.numel() if lengths is None else int(lengths.sum())
 
     @property
     def starts_anew(self) -> bool:

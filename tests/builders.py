@@ -15,6 +15,7 @@ from torch import Tensor
 import foretell
 from foretell import config
 from foretell.config import Amount, Config, union_members
+from foretell.data.encoding import Specials
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.cells import CellChoice
@@ -129,6 +130,7 @@ def same_settings(value: Config, settings: Mapping[str, Any]) -> bool:
 # --- text -----------------------------------------------------------------------------------------
 
 BOUNDARY = 99
+SPECIALS = Specials(boundary=BOUNDARY)
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,22 @@ def attending(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
         "head": {"tied": True, "bias": False},
         "optimizer": {"kind": "adamw", "learning_rate": 0.01},
         "training": {"gradient_clip": 1.0, "log_every": "3steps"},
+        "checkpoint.every": "4steps",
+    }
+    return config.override(config.override(tables(corpus), everything), dotted(changes))
+
+
+def masking(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
+    """A masked model in miniature that reads both ways, with dropout."""
+    everything = {
+        "limit": "2epochs",
+        "data.tokenizer": {"kind": "word", "specials": "bert"},
+        "data.batches": dict(kind="full", batch=4, length=12),
+        "model": {"kind": "recurrent", "direction": "both", "embedding": 8, "hidden": 8, "layers": 1},
+        "model.dropout": dict(output=0.1),
+        "objective": {"kind": "masked"},
+        "optimizer": {"kind": "adamw", "learning_rate": 0.02},
+        "training": {"log_every": "3steps"},
         "checkpoint.every": "4steps",
     }
     return config.override(config.override(tables(corpus), everything), dotted(changes))

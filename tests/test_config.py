@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from foretell import config
 from foretell.config import Amount, Config, ConfigError, Tagged, merge, override, parse_override, validate
-from foretell.data.streams import BatchesChoice
+from foretell.data.choice import BatchesChoice
 from foretell.data.tokenizer import TokenizerChoice
 from foretell.models.choice import ModelChoice
 from foretell.nn.cells import CellChoice

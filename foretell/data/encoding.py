@@ -13,6 +13,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
@@ -31,9 +32,48 @@ UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
 BOUNDARY_NAMES = (BOUNDARY, "<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]", END_OF_LINE, UNKNOWN)
 REPLACEMENT = "\ufffd"
+LOWERING = {
+    "type": "Sequence",
+    "normalizers": [{"type": "NFD"}, {"type": "Lowercase"}, {"type": "StripAccents"}],
+}
+
+ROLES = {
+    "mask": ("[MASK]", "<mask>"),
+    "begin": ("[CLS]", "<s>"),
+    "separator": ("[SEP]", "</s>"),
+    "padding": ("[PAD]", "<pad>"),
+    "unknown": ("[UNK]", UNKNOWN),
+}
+"""how special tokens are called that tokenisers come with, by what they are for"""
 
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 Lengths = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Specials:
+    """The ids of a vocabulary's special tokens by what they are for; None for what it lacks."""
+
+    boundary: int
+    """stands between documents"""
+    mask: int | None = None
+    """stands for a token that is to be guessed"""
+    begin: int | None = None
+    """stands before a row: [CLS], <s>"""
+    separator: int | None = None
+    """stands behind each text of a row: [SEP], </s>"""
+    padding: int | None = None
+    unknown: int | None = None
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """All there are, in rising order."""
+        return tuple(sorted({token for token in astuple(self) if token is not None}))
+
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """Those that never stand for text: all but the unknown one."""
+        return tuple(token for token in self.ids if token != self.unknown)
 
 
 class Losses(NamedTuple):
@@ -101,6 +141,13 @@ class Tokenizer(ABC):
     def token(self, token: int) -> str:
         """How a token is shown to people."""
         return self.library.id_to_token(token) or f"<{token}>"
+
+    @cached_property
+    def specials(self) -> Specials:
+        """Special tokens by their conventional names; a word of the text that is spelled like one is none."""
+        added = {token.content: i for i, token in self.library.get_added_tokens_decoder().items() if token.special}
+        found = {role: next((added[name] for name in names if name in added), None) for role, names in ROLES.items()}
+        return replace(Specials(self.boundary, **found), unknown=self.unknown)
 
     @cached_property
     def spellings(self) -> dict[str, int]:
@@ -185,11 +232,11 @@ class ByteTokenizer(Tokenizer):
 
     def stream(self) -> Stream:
         """Gives a character with its last byte."""
-        return Spelling(lambda token, before: bytes([token - 1]) if token else b"")
+        return Spelling(lambda token, before: bytes([token - 1]) if 0 < token <= 256 else b"")
 
     def token(self, token: int) -> str:
         """The byte as ASCII, or as `\\xe9`."""
-        return bytes([token - 1]).decode("ascii", "backslashreplace") if token else BOUNDARY
+        return bytes([token - 1]).decode("ascii", "backslashreplace") if 0 < token <= 256 else super().token(token)
 
 
 @final
@@ -203,6 +250,7 @@ class CharacterTokenizer(Tokenizer):
         for character, index in library.get_vocab(with_added_tokens=True).items():
             if len(character) == 1:
                 self.table[ord(character)] = index
+        self.marks = set(self.specials.marks)
 
     def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
         """One id a character."""
@@ -215,8 +263,9 @@ class CharacterTokenizer(Tokenizer):
 
     def spell(self, token: int, before: int | None) -> bytes:
         """The character."""
-        known = self.library.id_to_token(token) if token > 1 else REPLACEMENT * token
-        return (known or "").encode()
+        if token in self.marks:
+            return b""
+        return (REPLACEMENT if token == self.unknown else self.library.id_to_token(token) or "").encode()
 
 
 @final
@@ -233,6 +282,9 @@ class WordTokenizer(Tokenizer):
         super().__init__(library, "word", self.ids[END_OF_LINE], self.ids[UNKNOWN])
         self.ends_lines = True
         self.words = sorted(self.ids, key=self.ids.__getitem__)
+        self.marks = {token for token in self.specials.marks if token != self.boundary}
+        for token in self.marks:  # a word of the text that is spelled like one is unknown
+            del self.ids[self.words[token]]
 
     def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
         """One id a word, and one a newline."""
@@ -261,6 +313,8 @@ class WordTokenizer(Tokenizer):
         """The word, after a blank unless it starts its line."""
         if token == self.boundary:
             return b"\n"
+        if token in self.marks:
+            return b""
         blank = "" if before is None or before == self.boundary else " "
         return (blank + self.words[token]).encode()
 
@@ -400,6 +454,7 @@ def kind_of(description: dict[str, Any]) -> str:
         whole = byte_alphabet().keys() <= vocabulary.keys()
         if whole and '"add_prefix_space": true' not in json.dumps(splitter):
             return "bpe" if model["merges"] or len(vocabulary) != 257 else "byte"
+    plain = plain or description["normalizer"] == LOWERING  # which loses text, but spells tokens as ever
     if model["type"] == "WordPiece" and splitter.get("type") == "BertPreTokenizer" and plain:
         return "wordpiece" if BOUNDARY in vocabulary else "file"
     if model["type"] == "Unigram" and decoder == "Metaspace" and plain:

@@ -12,38 +12,30 @@ the boundary token where the state is meant to know nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Annotated, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.config import Config, ConfigError, Size, Tagged
+from foretell.config import Config, ConfigError, Size
+from foretell.data.batches import Batches, Gives, Ints, Text
+from foretell.data.encoding import Specials
 from foretell.types import IGNORED, Batch, Inputs
 
-Ints = NDArray[np.int64]
+
+class WindowsConfig(Config):
+    """What all ways to cut running text have in common."""
+
+    gives: ClassVar[Gives] = "next tokens"
+    labels: ClassVar[int] = 0
+    """nothing is said of a row as a whole"""
 
 
-class Text(Protocol):
-    """What batches need of a split of a store."""
-
-    @property
-    def tokens(self) -> NDArray[np.unsignedinteger]:
-        """[N] the token ids, memory-mapped"""
-
-    @property
-    def documents(self) -> Ints:
-        """[number of documents + 1] where each document starts, and the end"""
-
-    @property
-    def lines(self) -> Ints:
-        """[number of lines + 1] where each line starts, and the end"""
-
-
-class StreamsConfig(Config):
+class StreamsConfig(WindowsConfig):
     """The text as parallel columns with carried state: truncated back-propagation through time."""
 
     kind: Literal["streams"] = "streams"
@@ -60,9 +52,9 @@ class StreamsConfig(Config):
     beyond: int = 20
     """no random window is longer than `length` + this"""
 
-    def build(self, text: Text, boundary: int, seed: int) -> Windows:
+    def build(self, text: Text, specials: Specials, seed: int) -> Windows:
         """The batches of one split."""
-        lanes = columns(len(text.tokens), self.batch, text, boundary)
+        lanes = columns(len(text.tokens), self.batch, text, specials.boundary)
         return Windows(text, lanes, self, seed)
 
     def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
@@ -83,7 +75,7 @@ class StreamsConfig(Config):
         return result
 
 
-class _UnitsConfig(Config):
+class _UnitsConfig(WindowsConfig):
     batch: Size = 32
     """units side by side"""
     length: Size = 128
@@ -99,9 +91,9 @@ class DocumentsConfig(_UnitsConfig):
 
     kind: Literal["documents"] = "documents"
 
-    def build(self, text: Text, boundary: int, seed: int) -> Windows:
+    def build(self, text: Text, specials: Specials, seed: int) -> Windows:
         """The batches of one split."""
-        return Windows(text, units(text.documents, boundary), self, seed, shuffled=True)
+        return Windows(text, units(text.documents, specials.boundary), self, seed, shuffled=True)
 
 
 class LinesConfig(_UnitsConfig):
@@ -109,12 +101,12 @@ class LinesConfig(_UnitsConfig):
 
     kind: Literal["lines"] = "lines"
 
-    def build(self, text: Text, boundary: int, seed: int) -> Windows:
+    def build(self, text: Text, specials: Specials, seed: int) -> Windows:
         """The batches of one split."""
-        return Windows(text, units(text.lines, boundary), self, seed, shuffled=True)
+        return Windows(text, units(text.lines, specials.boundary), self, seed, shuffled=True)
 
 
-class CropsConfig(Config):
+class CropsConfig(WindowsConfig):
     """Windows from all over the text, each from a fresh state: how models with a bounded context are trained.
 
     An epoch cuts the text behind a random offset and reads the windows in random order, so that every token is a
@@ -127,23 +119,20 @@ class CropsConfig(Config):
     length: Size = 128
     """tokens of a window"""
 
-    def build(self, text: Text, boundary: int, seed: int) -> Windows:
+    def build(self, text: Text, specials: Specials, seed: int) -> Windows:
         """The batches of one split."""
         size = len(text.tokens)
 
         def cut(random: np.random.Generator) -> Lanes:
             offset = int(random.integers(self.length))
             cuts = np.arange(offset, size, self.length)
-            return stretches(np.unique(np.concatenate([[0], cuts, [size]])), text, boundary)
+            return stretches(np.unique(np.concatenate([[0], cuts, [size]])), text, specials.boundary)
 
         return Windows(text, cut, self, seed, shuffled=True)
 
     def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
         """One window."""
         return [(steps, 1.0)]
-
-
-BatchesChoice = Annotated[StreamsConfig | DocumentsConfig | LinesConfig | CropsConfig, Tagged()]
 
 
 class OverlappingConfig(Config):
@@ -157,11 +146,11 @@ class OverlappingConfig(Config):
     length: Size
     overlap: int
 
-    def build(self, text: Text, boundary: int, seed: int) -> Windows:
+    def build(self, text: Text, specials: Specials, seed: int) -> Windows:
         """The windows of one split."""
         size, fresh = len(text.tokens), self.length - self.overlap
         begin = np.arange(0, max(size - self.overlap, 1), fresh, dtype=np.int64)
-        lanes = stretches(np.append(begin, size), text, boundary)
+        lanes = stretches(np.append(begin, size), text, specials.boundary)
         scored = np.where(begin > 0, begin + self.overlap, 0)
         return Windows(text, replace(lanes, end=np.minimum(begin + self.length, size), scored=scored), self, seed)
 
@@ -238,8 +227,8 @@ class Cutter(Protocol):
         """window lengths and rate factors that cover so many time steps"""
 
 
-class Windows(Sequence[Batch]):
-    """Batch k of endless epochs, for any k at any time; `len` is the number of the first epoch.
+class Windows(Batches):
+    """Batches of running text, each token with the one before it.
 
     `lanes` are the same in every epoch, or cut anew by a function of its random generator.
     """
@@ -255,21 +244,13 @@ class Windows(Sequence[Batch]):
     ) -> None:
         if len(text.tokens) == 0:
             raise ConfigError("this split has no tokens; give it some text")
+        super().__init__()
         self.text, self.lanes, self.config, self.seed, self.shuffled = text, lanes, config, seed, shuffled
-        self._ends: list[int] = []  # one past the last window of each epoch looked at so far
         self.epoch = lru_cache(maxsize=2)(self._epoch)
 
-    def __len__(self) -> int:
-        return len(self.epoch(0).steps)
-
-    def locate(self, k: int) -> tuple[int, int, int]:
-        """Where window k is: its epoch, its place there, and how many windows that epoch has."""
-        while not self._ends or self._ends[-1] <= k:
-            begin = self._ends[-1] if self._ends else 0
-            self._ends.append(begin + len(self.epoch(len(self._ends)).steps))
-        epoch = int(np.searchsorted(self._ends, k, side="right"))
-        begin = self._ends[epoch - 1] if epoch else 0
-        return epoch, k - begin, self._ends[epoch] - begin
+    def size(self, epoch: int) -> int:
+        """See `Batches.size`."""
+        return len(self.epoch(epoch).steps)
 
     def __getitem__(self, k: int) -> Batch:  # type: ignore[override]
         number, place, _ = self.locate(k)

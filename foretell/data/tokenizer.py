@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal, final
@@ -43,6 +43,14 @@ __all__ = [
 ]
 
 
+SpecialsName = Literal["none", "bert", "roberta"]
+NAMES: dict[SpecialsName, list[str]] = {
+    "none": [],
+    "bert": ["[PAD]", "[CLS]", "[SEP]", "[MASK]"],
+    "roberta": ["<pad>", "<s>", "</s>", "<mask>"],
+}
+
+
 class TokenizerConfig(Config):
     """What all kinds have in common: they make a tokeniser from text."""
 
@@ -51,8 +59,35 @@ class TokenizerConfig(Config):
         """The tokeniser for this text, which is read once."""
 
 
+class TrainedConfig(TokenizerConfig):
+    """Those that come from the text alone."""
+
+    specials: SpecialsName = "none"
+    """Tokens for masks, for the beginning and the end of rows and for padding, by whose names they go; models that
+    guess masked tokens need them. They are among `size`."""
+
+    @property
+    def names(self) -> list[str]:
+        """How these are spelled."""
+        return NAMES[self.specials]
+
+
+class LoweringConfig(TrainedConfig):
+    """Those that can read text in small letters."""
+
+    lowercase: bool = False
+    """Capitals become small and accents are dropped, as in the uncased BERT and in ALBERT; that much is lost."""
+
+    @property
+    def normalizer(self) -> normalizers.Normalizer | None:
+        """What does that."""
+        if not self.lowercase:
+            return None
+        return normalizers.Sequence([normalizers.NFD(), normalizers.Lowercase(), normalizers.StripAccents()])
+
+
 @final
-class BPEConfig(TokenizerConfig):
+class BPEConfig(TrainedConfig):
     """Byte-level byte-pair encoding, as in GPT-2 (Radford et al. 2019): text comes back exactly."""
 
     kind: Literal["bpe"] = "bpe"
@@ -65,7 +100,7 @@ class BPEConfig(TokenizerConfig):
         trainer = trainers.BpeTrainer(
             vocab_size=self.size,
             min_frequency=2,
-            special_tokens=[BOUNDARY],
+            special_tokens=[BOUNDARY, *self.names],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
@@ -74,7 +109,7 @@ class BPEConfig(TokenizerConfig):
 
 
 @final
-class ByteConfig(TokenizerConfig):
+class ByteConfig(TrainedConfig):
     """The bytes of UTF-8: 256 and the boundary."""
 
     kind: Literal["byte"] = "byte"
@@ -84,12 +119,12 @@ class ByteConfig(TokenizerConfig):
         spelled = sorted(byte_alphabet().items(), key=lambda item: item[1])
         vocabulary = {BOUNDARY: 0} | {character: byte + 1 for character, byte in spelled}
         library = byte_level(models.BPE(vocab=vocabulary, merges=[]))
-        library.add_special_tokens([BOUNDARY])
+        library.add_special_tokens([BOUNDARY, *self.names])
         return wrap(library)
 
 
 @final
-class CharacterConfig(TokenizerConfig):
+class CharacterConfig(TrainedConfig):
     """Unicode characters, the frequent first."""
 
     kind: Literal["character"] = "character"
@@ -106,12 +141,12 @@ class CharacterConfig(TokenizerConfig):
         library = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
         library.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
         library.decoder = decoders.Fuse()
-        library.add_special_tokens([BOUNDARY, UNKNOWN])
+        library.add_special_tokens([BOUNDARY, UNKNOWN, *self.names])
         return wrap(library)
 
 
 @final
-class WordConfig(TokenizerConfig):
+class WordConfig(TrainedConfig):
     """Words between whitespace and an `<eos>` for every line: how PTB and WikiText are counted."""
 
     kind: Literal["word"] = "word"
@@ -126,20 +161,22 @@ class WordConfig(TokenizerConfig):
         for piece in pieces:
             counts.update(piece.split())
             counts[END_OF_LINE] += piece.endswith("\n")
+        for name in self.names:  # spelled like a special token, it would become one
+            counts.pop(name, 0)
         unknown, ends = counts.pop(UNKNOWN, 0), counts.pop(END_OF_LINE, 0)
         enough = [word for word in by_frequency(counts) if counts[word] >= self.min_count]
-        kept = list(islice(enough, self.size and self.size - 2))
+        kept = list(islice(enough, self.size and max(self.size - 2 - len(self.names), 1)))
         dropped = counts.total() - sum(counts[word] for word in kept)
         frequencies = {word: counts[word] for word in kept} | {
             UNKNOWN: unknown + dropped,
             END_OF_LINE: ends,
         }
-        return word_level(by_frequency(frequencies))
+        return word_level(by_frequency(frequencies), self.names)
 
 
 @final
-class WordPieceConfig(TokenizerConfig):
-    """WordPiece, as in BERT (Devlin et al. 2019), case kept; whitespace is lost."""
+class WordPieceConfig(LoweringConfig):
+    """WordPiece, as in BERT (Devlin et al. 2019); whitespace is lost."""
 
     kind: Literal["wordpiece"] = "wordpiece"
     size: int = Field(default=16384, ge=3)
@@ -148,17 +185,19 @@ class WordPieceConfig(TokenizerConfig):
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """Trained by the library, which breaks ties by chance: two runs may differ in rare tokens."""
         library = tokenizers.Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+        if self.normalizer is not None:
+            library.normalizer = self.normalizer
         library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         library.decoder = decoders.WordPiece(prefix="##", cleanup=False)
         trainer = trainers.WordPieceTrainer(
-            vocab_size=self.size, special_tokens=[BOUNDARY, UNKNOWN], show_progress=False
+            vocab_size=self.size, special_tokens=[BOUNDARY, UNKNOWN, *self.names], show_progress=False
         )
         library.train_from_iterator(pieces, trainer)
         return wrap(library)
 
 
 @final
-class UnigramConfig(TokenizerConfig):
+class UnigramConfig(LoweringConfig):
     """The unigram model of Kudo (2018), newlines as tokens; characters not seen are lost."""
 
     kind: Literal["unigram"] = "unigram"
@@ -168,7 +207,10 @@ class UnigramConfig(TokenizerConfig):
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """Trained by the library, which breaks ties by chance: two runs may differ in rare tokens."""
         library = tokenizers.Tokenizer(models.Unigram())
-        apart = tokenizers.Regex("[\n<]")  # `<` too, or special tokens would be found in the text
+        if self.normalizer is not None:
+            library.normalizer = self.normalizer
+        brackets = r"\[" if self.specials == "bert" else ""
+        apart = tokenizers.Regex(f"[\n<{brackets}]")  # `<` too, or special tokens would be found in the text
         library.pre_tokenizer = pre_tokenizers.Sequence(
             [
                 pre_tokenizers.Split(apart, "isolated"),
@@ -178,7 +220,7 @@ class UnigramConfig(TokenizerConfig):
         library.decoder = decoders.Metaspace(prepend_scheme="never")
         trainer = trainers.UnigramTrainer(
             vocab_size=self.size,
-            special_tokens=[BOUNDARY, UNKNOWN],
+            special_tokens=[BOUNDARY, UNKNOWN, *self.names],
             unk_token=UNKNOWN,
             show_progress=False,
         )
@@ -208,7 +250,7 @@ TokenizerChoice = Annotated[
 ]
 
 
-def word_level(words: Iterable[str]) -> Tokenizer:
+def word_level(words: Iterable[str], specials: Sequence[str] = ()) -> Tokenizer:
     """Words between whitespace, with their place in the list as id; `<unk>` and `<eos>` have to be among them."""
     library = tokenizers.Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN))
     library.normalizer = normalizers.Sequence(
@@ -218,6 +260,7 @@ def word_level(words: Iterable[str]) -> Tokenizer:
         ]
     )
     library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    library.add_special_tokens(list(specials))
     return wrap(library)
 
 

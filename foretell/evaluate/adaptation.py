@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from foretell.config import Config
-from foretell.data.streams import StreamsConfig, Text, Windows
+from foretell.data.batches import Text
+from foretell.data.encoding import Specials
+from foretell.data.streams import StreamsConfig, Windows
 from foretell.evaluate.cache import CacheConfig, CacheScorer, Heard, NeuralCache, tune_cache
 from foretell.evaluate.dynamic import STATISTICS_ROWS, DynamicConfig, DynamicScorer, root_mean_squares, tune_dynamic
 from foretell.evaluate.scoring import NeuralScorer, total
@@ -80,7 +82,7 @@ def adapt(
     neural: NeuralScorer,
     train: Callable[[], Text],
     valid: Callable[[], Windows],
-    boundary: int,
+    specials: Specials,
     device: torch.device,
     say: Say,
 ) -> Adaptation:
@@ -94,7 +96,7 @@ def adapt(
     if dynamic is not None:
         seen = 0
         if dynamic.rule == "rms":
-            batches = StreamsConfig(batch=STATISTICS_ROWS, length=dynamic.segment).build(train(), boundary, seed=0)
+            batches = StreamsConfig(batch=STATISTICS_ROWS, length=dynamic.segment).build(train(), specials, seed=0)
             some = beginning(batches, dynamic.statistics)
             squares, seen = root_mean_squares(neural.backbone, neural.head, some, device)
             say(f"dynamic evaluation: gradients of {seen:,} tokens of the training split")

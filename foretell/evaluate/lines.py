@@ -104,7 +104,7 @@ def score_texts(scorer: Scorer, tokenizer: Tokenizer, texts: Sequence[str], devi
     if len(lines.tokens) == 0:
         return lines.with_scores(np.zeros(0), tokenizer)
     kind = SIDE_BY_SIDE if scorer.independent else SIDE_BY_SIDE.model_copy(update={"batch": 1})
-    windows = kind.build(lines, tokenizer.boundary, seed=0)
+    windows = kind.build(lines, tokenizer.specials, seed=0)
     return lines.with_scores(score_tokens(scorer, windows, device).logp, tokenizer)
 
 

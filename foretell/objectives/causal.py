@@ -11,24 +11,22 @@ from typing import ClassVar, Literal
 
 import torch
 
-from foretell.config import Config
-from foretell.models.backbone import Backbone
-from foretell.nn.heads import Head
-from foretell.objectives.objective import Objective
+from foretell.models.blueprint import Blueprint
+from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.objectives.penalties import PenaltyChoice
 from foretell.types import IGNORED, Batch, State, Step, Term
 
 
-class CausalConfig(Config):
+class CausalConfig(ObjectiveConfig):
     """Predict the next token."""
 
     kind: Literal["causal"] = "causal"
     penalties: tuple[PenaltyChoice, ...] = ()
     """regularisers on top of the loss"""
 
-    def build(self, backbone: Backbone, head: Head) -> Causal:
-        """The objective over a backbone and a head."""
-        return Causal(backbone, head, tuple(penalty.build() for penalty in self.penalties))
+    def build(self, blueprint: Blueprint) -> Causal:
+        """The objective with its model."""
+        return Causal(*blueprint.build(), tuple(penalty.build() for penalty in self.penalties))
 
 
 class Causal(Objective):

@@ -6,5 +6,6 @@ from typing import Annotated
 
 from foretell.config import Tagged
 from foretell.objectives.causal import CausalConfig
+from foretell.objectives.masked import MaskedConfig
 
-ObjectiveChoice = Annotated[CausalConfig, Tagged()]
+ObjectiveChoice = Annotated[CausalConfig | MaskedConfig, Tagged()]

@@ -8,11 +8,29 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from foretell.config import ConfigError
+from foretell.config import Config, ConfigError
+from foretell.data.batches import Batches, Gives
+from foretell.data.encoding import Tokenizer
 from foretell.models.backbone import Backbone
+from foretell.models.blueprint import Blueprint
 from foretell.nn.heads import Head
 from foretell.objectives.penalties import Penalty
 from foretell.types import Batch, State, Step
+
+
+class ObjectiveConfig(Config):
+    """What all objectives' settings have in common; abstract."""
+
+    wants: ClassVar[Gives] = "next tokens"
+    """which batches it learns from"""
+
+    @abstractmethod
+    def build(self, blueprint: Blueprint) -> Objective:
+        """The objective with what it builds of its model."""
+
+    def batches(self, source: Batches, tokenizer: Tokenizer, seed: int) -> Batches:
+        """The batches it learns from and is measured on, made of those that `data.batches` gives."""
+        return source
 
 
 class Objective(nn.Module):
@@ -32,6 +50,11 @@ class Objective(nn.Module):
                 f"{type(backbone).__name__} reads {', '.join(sorted(backbone.reads))}"
             )
         self.backbone, self.head, self.penalties = backbone, head, penalties
+
+    @property
+    def predicts_next(self) -> bool:
+        """Whether it gives the next token a probability, and so any text; others are measured by their own terms."""
+        return "causal" in self.needs
 
     @abstractmethod
     def forward(self, batch: Batch, state: State) -> Step:

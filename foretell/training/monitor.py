@@ -74,12 +74,25 @@ def describe(record: Mapping[str, Any], fraction: float) -> str:
         f"step {record['step']}",
         f"epoch {record['epoch']:.2f}",
         f"loss {record['loss']:.3f}",
-        f"{record['bits_per_byte']:.3f} bits/byte",
+        *([] if record["bits_per_byte"] is None else [f"{record['bits_per_byte']:.3f} bits/byte"]),
         f"{record['tokens_per_second']:,.0f} tokens/s",
     ]
     if not math.isnan(left):
         parts.append(f"{clock(left)} left")
     return "  ".join(parts)
+
+
+def validated(measured: Mapping[str, Any]) -> str:
+    """What a validation found, in a few words."""
+    if measured["loss"] is None:
+        losses = [name for name in measured if name.endswith("_loss") and name != "objective_loss"]
+        said = [f"{name.replace('_', ' ')} {measured[name]:.4f}" for name in losses]
+        right = [f"{measured[name.replace('_loss', '_accuracy')]:.1%} right" for name in losses]
+        return "validation " + "  ".join(f"{one}  {other}" for one, other in zip(said, right, strict=True))
+    return (
+        f"validation loss {measured['loss']:.4f}  perplexity {measured['perplexity']:.2f}"
+        f"  {measured['bits_per_byte']:.4f} bits/byte"
+    )
 
 
 def clock(seconds: float) -> str:

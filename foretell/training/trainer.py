@@ -17,18 +17,18 @@ import torch
 from torch import Tensor
 
 from foretell.config import Amount, Config, Size
-from foretell.data.streams import Windows
+from foretell.data.batches import Batches
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import Averager
 from foretell.optim.progress import Progress, due
 from foretell.optim.schedule import Schedule
 from foretell.optim.trigger import non_monotone
-from foretell.run import Record, Run
+from foretell.run import Record, Run, judged
 from foretell.training import checkpoint
 from foretell.training.checkpoint import Checkpoint
 from foretell.training.interruption import interruptible
 from foretell.training.memory import OutOfMemory, advising, out_of_memory, release
-from foretell.training.monitor import Monitor
+from foretell.training.monitor import Monitor, validated
 from foretell.training.normalisation import Normalisation, loss_factor
 from foretell.training.precision import LossScaler, Precision, ScalingConfig, autocast
 from foretell.training.tensors import load_optimizer, load_weights, optimizer_tensors, trained_names, weights
@@ -49,6 +49,9 @@ class TrainingConfig(Config):
     precision: Precision = "fp32"
     """what matrix products are computed in; weights and sums stay fp32"""
     scaling: ScalingConfig = ScalingConfig()
+    recompute: bool = False
+    """keep of each block of the model its inputs alone and compute the rest again in the backward pass: less memory,
+    more time, the same gradients"""
     compile: bool = False
     """let torch.compile make the model faster, after a minute or more of compiling"""
     patience: int | None = None
@@ -76,7 +79,7 @@ class Stage:
 
     name: str
     objective: Objective
-    batches: Windows
+    batches: Batches
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     averager: Averager
@@ -84,7 +87,7 @@ class Stage:
     training: TrainingConfig
     saving: SavingConfig
     validate: Callable[[], Record]
-    """measures the objective's present weights on the validation split; the record has `loss`"""
+    """measures the objective's present weights on the validation split; see `judged`"""
     validation_seconds: Callable[[], float]
     """how long that will take, about"""
     validate_every: Amount
@@ -101,7 +104,7 @@ class Position:
     """optimiser steps over all stages"""
     stage_step: int = 0
     tokens: int = 0
-    """targets trained on in this stage"""
+    """tokens trained on in this stage, padding left out"""
     seconds: float = 0.0
     """of this stage, over all interruptions"""
     history: list[float] = field(default_factory=list)
@@ -144,6 +147,7 @@ class Trainer:
         self.interrupted = False  # apart from `stopped`: a signal in a stage's last step does not make it unfinished
         self.window = Window()
         self.saved = position.step
+        self.predicts_next = stage.objective.predicts_next
         self.begun = time.monotonic() - position.seconds
         self.pause = 0.0  # seconds validation and saving took at most: a time limit has to leave room for them
         self.expected_pause = 0.0  # the same before it is known
@@ -179,8 +183,9 @@ class Trainer:
         state = None if batch.starts_anew else self.state
         if not stage.objective.training:
             stage.objective.train()
-        mean, after = self.gradients(batch.to(self.device), state, {name: n / factor for name, n in counts.items()})
-        loss, tokens = mean / factor, max(counts.values())
+        divisors = {name: max(count, 1) / factor for name, count in counts.items()}  # a batch may have none of a kind
+        mean, after = self.gradients(batch.to(self.device), state, divisors)
+        loss, tokens = mean / factor, batch.tokens
         applied = self.apply(loss, stage.schedule(progress) * batch.rate)
         self.position.step += 1
         self.position.stage_step += 1
@@ -312,7 +317,7 @@ class Trainer:
             "epoch": progress.epoch,
             "tokens": self.position.tokens,
             "loss": loss,
-            "bits_per_byte": loss / math.log(2) / self.stage.bytes_per_token,
+            "bits_per_byte": loss / math.log(2) / self.stage.bytes_per_token if self.predicts_next else None,
             "gradient_norm": float(self.last["gradient_norm"]),
             "learning_rate": self.last["learning_rate"],
             "tokens_per_second": window.tokens / max(window.seconds, 1e-9),
@@ -335,7 +340,7 @@ class Trainer:
         stage.objective.eval()
         with stage.averager.swapped(), advising("while validating; set a smaller evaluation.length"):
             measured = stage.validate()
-        loss = measured["loss"]
+        loss = judged(measured)
         record = {"kind": "valid", "stage": stage.name, "step": position.step, "epoch": progress.epoch}
         self.record(record | measured)
         stage.schedule.observe(loss)
@@ -347,10 +352,7 @@ class Trainer:
         position.history.append(loss)
         improved = bool(loss < position.best)
         position.best = min(position.best, loss)
-        self.monitor.say(
-            f"epoch {progress.epoch:.2f}  validation loss {loss:.4f}  perplexity {measured['perplexity']:.2f}"
-            f"  {measured['bits_per_byte']:.4f} bits/byte{'  (best)' if improved else ''}"
-        )
+        self.monitor.say(f"epoch {progress.epoch:.2f}  {validated(measured)}{'  (best)' if improved else ''}")
         return improved
 
     def check(self, loss: Tensor, norm: Tensor) -> None:

@@ -13,7 +13,7 @@ from foretell.nn.bands import Bands
 from foretell.nn.embedding import AdaptiveEmbedding, TokenEmbedding
 from foretell.nn.heads import Head, HeadChoice
 from foretell.nn.heads.adaptive import AdaptiveHeadConfig
-from foretell.nn.heads.full import FullHeadConfig
+from foretell.nn.heads.full import FullHeadConfig, TransformConfig
 from foretell.nn.heads.hierarchical import HierarchicalHeadConfig
 from foretell.nn.heads.mixture import MixtureHeadConfig
 
@@ -35,6 +35,8 @@ def variants() -> Iterator[Config]:
         yield AdaptiveHeadConfig(cutoffs=cutoffs)
         yield AdaptiveHeadConfig(cutoffs=cutoffs, tied=True, divide=2, chunk=40)
     yield from (HierarchicalHeadConfig(tree="classes", classes=classes) for classes in (None, 1, 2, VOCABULARY, 99))
+    for activation in ("gelu", "gelu_tanh", "relu"):
+        yield FullHeadConfig(tied=activation != "relu", transform=TransformConfig(activation=activation), chunk=40)
     yield from (MixtureHeadConfig(components=components, latent=5) for components in (1, 3))
 
 

@@ -9,6 +9,7 @@ from builders import assert_same, members, name_of, ragged_batch, small, small_m
 from outside import CosineHeadConfig, PairsConfig
 
 from foretell.config import Config, ConfigError
+from foretell.models.blueprint import Blueprint
 from foretell.models.choice import BackboneChoice
 from foretell.nn.embedding import AdaptiveEmbeddingConfig, TokenEmbedding
 from foretell.nn.heads import AdaptiveHeadConfig, HeadChoice, HierarchicalHeadConfig
@@ -55,8 +56,7 @@ def build(model: Config, head: Config, vocabulary: int, seed: int) -> Objective:
     if getattr(head, "tied", False) and "hidden" in type(model).model_fields:
         width = model.model_dump().get("embedding", model.hidden)  # of the table, where it has one of its own
         model = model.model_copy(update={"hidden": width})
-    backbone = model.build(vocabulary)
-    objective = CausalConfig().build(backbone, head.build(backbone.dim, vocabulary, backbone.embedding))
+    objective = CausalConfig().build(Blueprint(model, head, vocabulary))
     with torch.no_grad():
         for parameter in objective.double().parameters():  # biases start at zero: not here
             parameter.normal_()

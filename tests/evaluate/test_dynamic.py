@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import BOUNDARY, assert_same, fake_text, name_of, small_models
+from builders import BOUNDARY, SPECIALS, assert_same, fake_text, name_of, small_models
 from torch import Tensor
 
 from foretell import config
@@ -39,7 +39,7 @@ def build(model: Any = None, *, tied: bool = True) -> tuple[Backbone, Head]:
 
 
 def windows(length: int = 1000, columns: int = 1) -> Windows:
-    return StreamsConfig(batch=columns, length=length).build(TEXT, BOUNDARY, seed=0)
+    return StreamsConfig(batch=columns, length=length).build(TEXT, SPECIALS, seed=0)
 
 
 def dynamic(**settings: Any) -> DynamicConfig:

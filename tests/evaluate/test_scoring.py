@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from builders import BOUNDARY, FakeText, assert_same, fake_text, tables
+from builders import BOUNDARY, SPECIALS, FakeText, assert_same, fake_text, tables
 
 import foretell
 from foretell.config import ConfigError
@@ -77,7 +77,7 @@ def plain(scorer: NeuralScorer, kind: str, text: FakeText, count: int) -> tuple[
 @pytest.mark.parametrize("count", [1, 3])
 def test_equal_to_a_plain_loop(scorer: NeuralScorer, kind: str, count: int) -> None:
     text = fake_text(101)
-    windows = KINDS[kind](batch=count, length=9).build(text, BOUNDARY, 0)
+    windows = KINDS[kind](batch=count, length=9).build(text, SPECIALS, 0)
     with torch.no_grad():
         expected = plain(scorer, kind, text, count)
     measured = total(scorer, windows, CPU)
@@ -91,15 +91,15 @@ def test_equal_to_a_plain_loop(scorer: NeuralScorer, kind: str, count: int) -> N
 def test_the_batch_does_not_matter(scorer: NeuralScorer, kind: str, length: int) -> None:
     """Rows side by side (columns of a stream apart, which are another question) and window lengths."""
     text = fake_text(300)
-    one = total(scorer, KINDS[kind](batch=1, length=64).build(text, BOUNDARY, 0), CPU)
+    one = total(scorer, KINDS[kind](batch=1, length=64).build(text, SPECIALS, 0), CPU)
     rows = 1 if kind == "streams" else 32
-    many = total(scorer, KINDS[kind](batch=rows, length=length).build(text, BOUNDARY, 0), CPU)
+    many = total(scorer, KINDS[kind](batch=rows, length=length).build(text, SPECIALS, 0), CPU)
     assert many.nats == pytest.approx(one.nats, rel=1e-12)
     assert (many.tokens, many.top1, many.top5) == (one.tokens, one.top1, one.top5) == (300, one.top1, one.top5)
 
 
 def test_with_and_without_ranks(scorer: NeuralScorer) -> None:
-    windows = LinesConfig(batch=4, length=5).build(fake_text(), BOUNDARY, 0)
+    windows = LinesConfig(batch=4, length=5).build(fake_text(), SPECIALS, 0)
     without = NeuralScorer(scorer.backbone, scorer.head, ranks=False, chunk=300)
     plainly = total(without, windows, CPU)
     assert plainly.nats == pytest.approx(total(scorer, windows, CPU).nats, rel=1e-12)
@@ -234,6 +234,6 @@ def test_how_long_it_will_take(scorer: NeuralScorer, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(scoring.time, "perf_counter", lambda: now)
     text = fake_text(300)
-    windows = KINDS[kind](batch=2, length=7).build(text, BOUNDARY, 0)
+    windows = KINDS[kind](batch=2, length=7).build(text, SPECIALS, 0)
     assert expected_seconds(Clocked(), windows, CPU) == pytest.approx(3.0)
     assert calls == 5 < len(windows)

@@ -18,7 +18,7 @@ from foretell.nn.direction import turned
 from foretell.nn.heads import FullHeadConfig
 from foretell.nn.lstm import LSTMConfig
 from foretell.nn.mlstm import MLSTMConfig
-from foretell.objectives.causal import CausalConfig
+from foretell.objectives.causal import Causal, CausalConfig
 from foretell.recipe import load_recipe
 from foretell.types import Inputs
 
@@ -182,7 +182,7 @@ def test_the_loss_of_padded_rows_is_the_mean_over_real_tokens() -> None:
     """sentiment-discovery multiplies by the share that is not padding instead of dividing by it."""
     torch.manual_seed(0)
     backbone = build(cell=MLSTMConfig(weight_norm=True))
-    objective = CausalConfig().build(backbone, FullHeadConfig().build(backbone.dim, VOCABULARY, None).double())
+    objective = Causal(backbone, FullHeadConfig().build(backbone.dim, VOCABULARY, None).double())
     batch = ragged_batch(VOCABULARY, (6, 2, 0, 5))
     loss, _ = trainer_of(objective).backward(batch, None, objective.counts(batch))
     alone = []

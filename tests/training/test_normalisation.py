@@ -12,7 +12,7 @@ from outside import PairsConfig
 
 import foretell
 from foretell.nn.heads import FullHeadConfig
-from foretell.objectives.causal import CausalConfig
+from foretell.objectives.causal import Causal
 from foretell.objectives.objective import Objective
 from foretell.optim.progress import Progress
 from foretell.run import Run
@@ -27,7 +27,7 @@ every_way = pytest.mark.parametrize("normalise", DIVISORS)
 def objective() -> Objective:
     torch.manual_seed(0)
     backbone = PairsConfig().build(11)
-    return CausalConfig().build(backbone, FullHeadConfig().build(backbone.dim, 11, backbone.embedding)).double()
+    return Causal(backbone, FullHeadConfig().build(backbone.dim, 11, backbone.embedding)).double()
 
 
 def by_hand(model: Objective, batch: Batch, divisor: float) -> dict[str, torch.Tensor]:

@@ -506,7 +506,7 @@ def one_step_from(corpus: Corpus, tmp_path: Path, start: dict[str, torch.Tensor]
     objective = recipe.build(trained.tokenizer.size)
     load_weights(objective, start)
     text = prepared(recipe.data.corpus, recipe.data.tokenizer).split("train")
-    batch = recipe.data.batches.build(text, trained.tokenizer.boundary, 1)[0]
+    batch = recipe.data.batches.build(text, trained.tokenizer.specials, 1)[0]
     made = objective(batch, None)
     (made.terms["loss"].total / 40).backward()
     return {name: p.detach() - 20.0 * p.grad for name, p in objective.named_parameters()}

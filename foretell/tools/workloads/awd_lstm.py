@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+from foretell.data.encoding import Specials
 from foretell.tools.workloads.workload import OURS, Job, Side, Workload, timed
 
 VOCABULARY, EMBEDDING, HIDDEN, LAYERS = 10_000, 400, 1150, 3
@@ -44,7 +45,7 @@ def make_trainer(job: Job, device: str = "cpu", precision: str = "fp32") -> Any:
     stage = assemble_stage(
         recipe,
         recipe.build(vocabulary).to(device),
-        recipe.data.batches.build(_Tokens(tokens), 0, recipe.seed),
+        recipe.data.batches.build(_Tokens(tokens), Specials(boundary=0), recipe.seed),
         dict,
         name="bench",
         bytes_per_token=1.0,

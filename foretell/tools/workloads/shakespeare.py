@@ -91,9 +91,9 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
     )
     torch.manual_seed(recipe.seed)
     store = load_data(recipe, monitor)
-    boundary, valid = store.tokenizer.boundary, store.split("valid")
+    specials, valid = store.tokenizer.specials, store.split("valid")
     objective = recipe.build(store.tokenizer.size)
-    crops = CropsConfig(batch=ROWS, length=CONTEXT).build(valid, boundary, seed=0)
+    crops = CropsConfig(batch=ROWS, length=CONTEXT).build(valid, specials, seed=0)
     sample = [crops[k] for k in range(min(VALIDATION_BATCHES, len(crops)))]
     scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
     losses: list[float] = []
@@ -105,7 +105,7 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
     stage = assemble_stage(
         recipe,
         objective,
-        recipe.data.batches.build(store.split("train"), boundary, recipe.seed),
+        recipe.data.batches.build(store.split("train"), specials, recipe.seed),
         validate,
         name="bench",
         bytes_per_token=1.0,

@@ -1,0 +1,56 @@
+"""What every way to cut a text into batches has in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretell.types import Batch
+
+Ints = NDArray[np.int64]
+Gives = Literal["next tokens", "rows"]
+"""what batches are made for: the inputs with the tokens that follow them, or rows of text without targets, of which an
+objective makes its own"""
+
+
+class Text(Protocol):
+    """What batches need of a split of a store."""
+
+    @property
+    def tokens(self) -> NDArray[np.unsignedinteger]:
+        """[N] the token ids, memory-mapped"""
+
+    @property
+    def documents(self) -> Ints:
+        """[number of documents + 1] where each document starts, and the end"""
+
+    @property
+    def lines(self) -> Ints:
+        """[number of lines + 1] where each line starts, and the end"""
+
+
+class Batches(Sequence[Batch]):
+    """Batch k of endless epochs, for any k at any time; `len` is the number of the first epoch; abstract."""
+
+    def __init__(self) -> None:
+        self._ends: list[int] = []  # one past the last batch of each epoch looked at so far
+
+    @abstractmethod
+    def size(self, epoch: int) -> int:
+        """How many batches an epoch has."""
+
+    def __len__(self) -> int:
+        return self.size(0)
+
+    def locate(self, k: int) -> tuple[int, int, int]:
+        """Where batch k is: its epoch, its place there, and how many batches that epoch has."""
+        while not self._ends or self._ends[-1] <= k:
+            begin = self._ends[-1] if self._ends else 0
+            self._ends.append(begin + self.size(len(self._ends)))
+        epoch = int(np.searchsorted(self._ends, k, side="right"))
+        begin = self._ends[epoch - 1] if epoch else 0
+        return epoch, k - begin, self._ends[epoch] - begin

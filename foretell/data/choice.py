@@ -1,0 +1,13 @@
+"""The ways there are to cut a text into batches."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from foretell.config import Tagged
+from foretell.data.passages import DocConfig, FullConfig
+from foretell.data.streams import CropsConfig, DocumentsConfig, LinesConfig, StreamsConfig
+
+BatchesChoice = Annotated[
+    StreamsConfig | DocumentsConfig | LinesConfig | CropsConfig | FullConfig | DocConfig, Tagged()
+]

@@ -1,0 +1,213 @@
+"""What is hidden from a model that has to guess it.
+
+Masking wraps batches of rows: it hides some tokens of each row and makes them the targets. The masks of a row are a
+function of (seed, copy, row), whatever batch the row is in and whatever is beside it; the copy is the epoch, or
+repeats where `data.batches.copies` says so. Random numbers are a hash of these and of the place, so that a whole batch
+is masked at once.
+
+Devlin et al. 2019 (BERT, arXiv:1810.04805, appendix A); its whole words (google-research/bert, 2019); Lan et al. 2020
+(ALBERT, arXiv:1909.11942, n-grams); Clark et al. 2020 (ELECTRA, arXiv:2003.10555).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from foretell.config import Config, ConfigError, Size, Tagged
+from foretell.data.batches import Batches, Ints
+from foretell.data.encoding import Tokenizer
+from foretell.data.passages import Passages
+from foretell.data.words import Words, word_table
+from foretell.types import IGNORED, Batch
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Bools = NDArray[np.bool_]
+Uniform = NDArray[np.float64]
+
+
+class MaskingConfig(Config):
+    """What all ways to choose tokens have in common."""
+
+    rate: Annotated[float, Field(gt=0, le=1)] = 0.15
+    """the share of the tokens that are to be guessed"""
+    mask: Share = 0.8
+    """how many of these the mask token stands for"""
+    random: Share = 0.1
+    """how many of these another token stands for, drawn from the vocabulary; the rest are left as they are, and are to
+    be guessed all the same (ELECTRA: mask = 0.85, random = 0)"""
+    rounding: Literal["random", "nearest"] = "random"
+    """a row's share is a whole number of tokens: up or down by chance, so that the rate holds in the mean (RoBERTa); or
+    the nearest, and one at least (BERT, ALBERT, ELECTRA)"""
+    of: Literal["text", "row"] = "text"
+    """what the rate is a share of: the tokens that may be chosen, or the row with its special tokens, as published"""
+    most: Size | None = None
+    """tokens of a row to be guessed at most (BERT: 20 of 128)"""
+    replacements: Literal["text", "all"] = "text"
+    """what random tokens are drawn from: those that stand for text; or all, special ones included, as published for
+    BERT and ALBERT"""
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        if self.mask + self.random > 1 + 1e-9:
+            raise ValueError(f"mask = {self.mask} and random = {self.random} are more than all; their sum may be 1")
+        return self
+
+    def budget(self, candidates: Ints, lengths: Ints, uniform: Uniform) -> Ints:
+        """How many tokens of each row to choose: candidates, lengths, uniform [B] -> [B]"""
+        wanted = self.rate * (candidates if self.of == "text" else lengths)
+        whole = np.floor(wanted + uniform) if self.rounding == "random" else np.maximum(np.rint(wanted), 1)
+        limit = candidates if self.most is None else candidates.clip(max=self.most)
+        return np.minimum(whole.astype(np.int64), limit)
+
+    @abstractmethod
+    def choose(self, tokens: Ints, candidates: Bools, budget: Ints, words: Words, draws: Draws) -> Bools:
+        """Which tokens [B, T] are to be guessed, of the candidates [B, T] at most `budget` [B] of each row."""
+
+
+class TokenMaskingConfig(MaskingConfig):
+    """Tokens one by one, each as likely as any other."""
+
+    kind: Literal["token"] = "token"
+    repeats: bool = False
+    """draw places with replacement, as published for ELECTRA: a place drawn twice is guessed once, so the rate is a
+    little lower"""
+
+    def choose(self, tokens: Ints, candidates: Bools, budget: Ints, words: Words, draws: Draws) -> Bools:
+        """See `MaskingConfig.choose`."""
+        if not self.repeats:
+            order = np.where(candidates, draws.places("choice"), 2.0).argsort(1)  # candidates first, shuffled
+            chosen = np.zeros_like(candidates)
+            np.put_along_axis(chosen, order, np.arange(tokens.shape[1]) < budget[:, None], 1)
+            return chosen
+        found = np.zeros_like(candidates)
+        available, at = candidates.sum(1), np.argsort(~candidates, axis=1, kind="stable")  # candidates in order
+        drawn = (draws.places("choice") * available[:, None]).astype(np.int64)  # [B, T]
+        wanted = np.arange(tokens.shape[1]) < budget[:, None]
+        rows = np.broadcast_to(np.arange(len(tokens))[:, None], drawn.shape)
+        found[rows[wanted], np.take_along_axis(at, drawn, 1)[wanted]] = True
+        return found
+
+
+MaskingChoice = Annotated[TokenMaskingConfig, Tagged()]
+
+
+# --- random numbers -------------------------------------------------------------------------------
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+PURPOSES = ("budget", "choice", "kind", "token", "length")
+
+
+class Draws:
+    """Uniform numbers for the rows of a batch: functions of (seed, copy, row, place, purpose) alone.
+
+    SplitMix64 (Steele, Lea and Flood 2014): each row has a stream of its own, begun at a hash of seed, copy and row.
+    """
+
+    def __init__(self, seed: int, copy: int, rows: Ints, steps: int):
+        key = mix(mix(np.array([seed + 1], np.uint64) * GOLDEN) + np.array([copy + 1], np.uint64) * GOLDEN)
+        self.start = mix(key + (rows.astype(np.uint64) + np.uint64(1)) * GOLDEN)  # [B]
+        self.steps = steps
+
+    def places(self, purpose: str) -> Uniform:
+        """[B, T] one for each place."""
+        counter = np.arange(self.steps, dtype=np.uint64) * np.uint64(len(PURPOSES)) + np.uint64(PURPOSES.index(purpose))
+        bits = mix(self.start[:, None] + (counter + np.uint64(1)) * GOLDEN)
+        return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+    def rows(self, purpose: str) -> Uniform:
+        """[B] one for each row: the first of its places."""
+        return self.places(purpose)[:, 0]
+
+
+def mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finishing function of SplitMix64."""
+    z = (z ^ z >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)  # arrays of integers wrap around
+    z = (z ^ z >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return z ^ z >> np.uint64(31)
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+class Masked(Batches):
+    """Batches of rows with some tokens hidden: the tokens are what a model sees, the targets what was there."""
+
+    def __init__(self, rows: Passages, config: MaskingConfig, tokenizer: Tokenizer, seed: int) -> None:
+        super().__init__()
+        self.source, self.config, self.tokenizer, self.seed = rows, config, tokenizer, seed
+        if tokenizer.specials.mask is None:
+            raise ConfigError(
+                "the tokenizer has no mask token, which a model that guesses masked tokens needs; "
+                'set data.tokenizer.specials = "bert"'
+            )
+        self.mask = tokenizer.specials.mask
+
+    def size(self, epoch: int) -> int:
+        """See `Batches.size`."""
+        return self.source.size(epoch)
+
+    @cached_property
+    def words(self) -> Words:
+        """Where words begin."""
+        return word_table(self.tokenizer)
+
+    @cached_property
+    def plain(self) -> Ints:
+        """[n] the tokens that may be chosen: those that stand for text."""
+        return np.setdiff1d(np.arange(self.tokenizer.size), self.tokenizer.specials.marks)
+
+    @cached_property
+    def replacements(self) -> Ints:
+        """[n] what random tokens are drawn from."""
+        if self.config.replacements == "all":
+            return np.arange(self.tokenizer.size)
+        return np.setdiff1d(self.plain, [-1 if self.tokenizer.unknown is None else self.tokenizer.unknown])
+
+    def __getitem__(self, k: int) -> Batch:  # type: ignore[override]
+        batch = self.source[k]
+        copy, rows = self.source.rows(k)
+        tokens = batch.inputs.tokens.numpy()  # [B, T]
+        draws = Draws(self.seed, copy, rows, tokens.shape[1])
+        chosen = self.choose(batch, draws)
+        targets = np.where(chosen, tokens, IGNORED)
+        inputs = replace(batch.inputs, tokens=torch.from_numpy(self.hidden(tokens, chosen, draws)))
+        places = torch.from_numpy(places_of(chosen))
+        return replace(batch, inputs=inputs, targets=torch.from_numpy(targets), places=places)
+
+    def choose(self, batch: Batch, draws: Draws) -> Bools:
+        """Which tokens [B, T] are to be guessed."""
+        tokens, steps = batch.inputs.tokens.numpy(), batch.inputs.tokens.shape[1]
+        lengths = np.full(len(tokens), steps) if batch.inputs.lengths is None else batch.inputs.lengths.numpy()
+        candidates = self.eligible[tokens] & (np.arange(steps) < lengths[:, None])
+        budget = self.config.budget(candidates.sum(1), lengths, draws.rows("budget"))
+        return self.config.choose(tokens, candidates, budget, self.words, draws)
+
+    @cached_property
+    def eligible(self) -> Bools:
+        """[V] whether a token may be chosen."""
+        eligible = np.zeros(self.tokenizer.size, dtype=np.bool_)
+        eligible[self.plain] = True
+        return eligible
+
+    def hidden(self, tokens: Ints, chosen: Bools, draws: Draws) -> Ints:
+        """The tokens [B, T] with what is chosen hidden, replaced or left."""
+        kind = draws.places("kind")
+        drawn = self.replacements[(draws.places("token") * len(self.replacements)).astype(np.int64)]
+        masked, replaced = kind < self.config.mask, kind < self.config.mask + self.config.random
+        return np.where(chosen, np.where(masked, self.mask, np.where(replaced, drawn, tokens)), tokens)
+
+
+def places_of(chosen: Bools) -> Ints:
+    """[B, T] -> [B, P] the places of what is chosen in each row, in order; -1 behind them."""
+    counts = chosen.sum(1)
+    places = np.full((len(chosen), int(counts.max(initial=0))), -1)
+    places[np.arange(places.shape[1]) < counts[:, None]] = chosen.nonzero()[1]
+    return places

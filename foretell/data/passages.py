@@ -1,0 +1,338 @@
+"""Rows of text for models that read from both sides: BERT, RoBERTa, ALBERT, ELECTRA.
+
+A *row* is one or two passages with special tokens around them, `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]`.
+How text is packed into rows goes by the names of RoBERTa (Liu et al. 2019, arXiv:1907.11692, section 4.2). The lines of
+a corpus are its sentences: whoever wants sentences writes one a line.
+
+A *layout* says which tokens each row of an epoch holds; it is a pure function of (seed, copy), where the copy is the
+epoch, or repeats after some of them. Rows of similar length share a batch, and all batches hold about as many tokens,
+not as many rows, so that little is padded. All is counted: see `Accounting`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foretell.config import Config, ConfigError, Size
+from foretell.data.batches import Batches, Gives, Ints, Text
+from foretell.data.encoding import Specials
+from foretell.types import IGNORED, Batch, Inputs
+
+POOL = 64
+"""batches whose rows are sorted by length together: little padding, still random"""
+
+
+# --- what a recipe says ---------------------------------------------------------------------------
+
+
+class RowsConfig(Config):
+    """What all ways to pack rows have in common."""
+
+    gives: ClassVar[Gives] = "rows"
+    labels: ClassVar[int] = 0
+    """how many kinds of pairs its rows are labelled with"""
+    batch: Size = 32
+    """rows of full length in a batch; where they are shorter it holds more: about `batch` x `length` tokens"""
+    length: Size = 128
+    """tokens of a row at most, special ones included"""
+    copies: Size | None = None
+    """so many epochs with layouts and masks of their own, which are then repeated (static masks, as BERT's ten copies
+    of its text); absent: every epoch has its own"""
+
+
+class FullConfig(RowsConfig):
+    """Whole lines one after the other until a row is full, across documents, between which their boundary stays."""
+
+    kind: Literal["full"] = "full"
+    ends: Literal["line", "anywhere"] = "line"
+    """where rows end; a line that is longer than a row is cut in any case"""
+
+    def build(self, text: Text, specials: Specials, seed: int) -> Passages:
+        """The batches of one split."""
+        room = self.length - surroundings(specials)
+        cuts = text.lines if self.ends == "line" else np.array([0, len(text.tokens)])
+        return Passages(text, specials, self, Running(units(text, cuts, room, specials.boundary), room), seed)
+
+
+class DocConfig(RowsConfig):
+    """The same within documents: rows end with their document, so that there are shorter ones."""
+
+    kind: Literal["doc"] = "doc"
+    ends: Literal["line", "anywhere"] = "line"
+    """where rows end; a line that is longer than a row is cut in any case"""
+
+    def build(self, text: Text, specials: Specials, seed: int) -> Passages:
+        """The batches of one split."""
+        room = self.length - surroundings(specials)
+        cuts = np.union1d(text.documents, text.lines if self.ends == "line" else [])
+        return Passages(
+            text, specials, self, Running(units(text, cuts, room, specials.boundary), room, apart=True), seed
+        )
+
+
+def surroundings(specials: Specials, texts: int = 1) -> int:
+    """How many special tokens there are in a row."""
+    return (specials.begin is not None) + texts * (specials.separator is not None)
+
+
+# --- where text is cut ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Units:
+    """Stretches of text that rows are made of, in order, none of them empty."""
+
+    start: Ints
+    """[U] index of each unit's first token"""
+    end: Ints
+    """[U] one past its last token"""
+    last: Ints
+    """[U] one past the last unit of its document"""
+
+
+def units(text: Text, cuts: Ints, longest: int, boundary: int) -> Units:
+    """The text between neighbouring cuts, in parts of `longest` tokens where it is longer.
+
+    The boundary at the end of a document is in no unit: whoever joins the units of two documents has it between them.
+    """
+    if len(text.tokens) == 0:
+        raise ConfigError("this split has no tokens; give it some text")
+    if longest < 1:
+        raise ConfigError(f"data.batches.length leaves room for {longest} tokens beside special ones; make it larger")
+    edges = np.unique(cuts).astype(np.int64)
+    start, end = edges[:-1], edges[1:].copy()
+    ends_document = np.isin(end, text.documents)
+    end[ends_document & (text.tokens[end - 1] == boundary)] -= 1
+    parts = -(-(end - start) // longest)  # none where nothing is left
+    first = np.repeat(np.cumsum(parts) - parts, parts)
+    start = np.repeat(start, parts) + (np.arange(len(first)) - first) * longest
+    end = np.minimum(start + longest, np.repeat(end, parts))
+    if len(start) == 0:
+        raise ConfigError("this split has no tokens but boundaries; give it some text")
+    document = np.searchsorted(text.documents, start, side="right")
+    return Units(start, end, np.searchsorted(document, document, side="right"))
+
+
+# --- which tokens a row holds ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The rows of an epoch; a row without second text has an empty one."""
+
+    first: Ints
+    """[R, 2] begin and end of the first text"""
+    second: Ints
+    """[R, 2] the same of the second"""
+    label: Ints
+    """[R] which kind of pair it is, -100 for none"""
+
+    def lengths(self, specials: Specials) -> Ints:
+        """[R] tokens of each row, special ones included."""
+        first, second = np.diff(self.first)[:, 0], np.diff(self.second)[:, 0]
+        around = np.where(second > 0, surroundings(specials, 2), surroundings(specials))
+        length: Ints = first + second + around
+        return length
+
+
+class Plan(Protocol):
+    """Makes layouts."""
+
+    def layout(self, random: np.random.Generator) -> Layout:
+        """The rows of one epoch."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """Units one after the other as long as they fit into a row."""
+
+    units: Units
+    room: int
+    apart: bool = False
+    """whether a row ends with its document"""
+
+    def layout(self, random: np.random.Generator) -> Layout:
+        """The same every time."""
+        start, end = self.units.start, self.units.end
+        reach = np.searchsorted(end, start + self.room, side="right")  # the first unit that does not fit
+        if self.apart:
+            reach = np.minimum(reach, self.units.last)
+        following = reach.tolist()
+        begins, unit = [], 0
+        while unit < len(following):
+            begins.append(unit)
+            unit = following[unit]
+        rows = np.stack([start[begins], end[reach[begins] - 1]], axis=1)
+        return Layout(rows, np.zeros_like(rows), np.full(len(rows), IGNORED))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The batches of one epoch."""
+
+    layout: Layout
+    lengths: Ints
+    """[R] of the rows, special tokens included"""
+    groups: list[Ints]
+    """the rows of each batch"""
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """What becomes of a text in one epoch, in tokens."""
+
+    text: int
+    """all there are, boundaries included"""
+    kept: int
+    """those in a row, counted once"""
+    boundaries: int
+    """those that only end a document, in whose place a row ends"""
+    dropped: int
+    """those that are in no row"""
+    repeated: int
+    """how often tokens are in a further row"""
+    special: int
+    """tokens around the texts of rows"""
+    padded: int
+    """places behind the ends of rows"""
+    rows: int
+
+    @property
+    def padding(self) -> float:
+        """The share of all places that is padded."""
+        return self.padded / (self.kept + self.repeated + self.special + self.padded)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows:,} rows: {self.kept:,} of {self.text:,} tokens kept, {self.dropped:,} dropped, "
+            f"{self.repeated:,} repeated, {self.boundaries:,} ends of documents; "
+            f"{self.special:,} special, {self.padded:,} padded ({self.padding:.1%})"
+        )
+
+
+class Passages(Batches):
+    """Batches of rows without targets."""
+
+    def __init__(self, text: Text, specials: Specials, config: RowsConfig, plan: Plan, seed: int) -> None:
+        super().__init__()
+        self.text, self.specials, self.config, self.plan, self.seed = text, specials, config, plan, seed
+        self.layout = lru_cache(maxsize=2)(self._layout)
+        self.epoch = lru_cache(maxsize=2)(self._epoch)
+
+    def size(self, epoch: int) -> int:
+        """See `Batches.size`."""
+        return len(self.epoch(epoch).groups)
+
+    def __getitem__(self, k: int) -> Batch:  # type: ignore[override]
+        number, place, _ = self.locate(k)
+        epoch = self.epoch(number)
+        rows = epoch.groups[place]
+        return self._batch(epoch.layout, rows, epoch.lengths[rows])
+
+    def rows(self, k: int) -> tuple[int, Ints]:
+        """Which copy of the text batch k is of, and the numbers of its rows there [B]: what masks are seeded by."""
+        number, place, _ = self.locate(k)
+        return self.copy(number), self.epoch(number).groups[place]
+
+    def copy(self, epoch: int) -> int:
+        """The number of an epoch's layout."""
+        return epoch if self.config.copies is None else epoch % self.config.copies
+
+    def accounting(self, epoch: int = 0) -> Accounting:
+        """What becomes of the text in an epoch."""
+        found = self.epoch(epoch)
+        layout, lengths = found.layout, found.lengths
+        own = int(np.diff(layout.first).sum() + np.diff(layout.second).sum())
+        kept, boundaries = covered(np.concatenate([layout.first, layout.second])), self._bare_boundaries(layout)
+        return Accounting(
+            text=len(self.text.tokens),
+            kept=kept,
+            boundaries=boundaries,
+            dropped=len(self.text.tokens) - kept - boundaries,
+            repeated=own - kept,
+            special=int(lengths.sum()) - own,
+            padded=sum(int(lengths[rows].max()) * len(rows) for rows in found.groups) - int(lengths.sum()),
+            rows=len(lengths),
+        )
+
+    def _bare_boundaries(self, layout: Layout) -> int:
+        """How many documents end with a boundary that is in no row."""
+        ends = np.unique(self.text.documents[1:])
+        ends = ends[ends > 0]
+        ends = ends[self.text.tokens[ends - 1] == self.specials.boundary] - 1
+        spans = np.concatenate([layout.first, layout.second])
+        begins, stops = np.sort(spans[:, 0]), np.sort(spans[:, 1])
+        inside = np.searchsorted(begins, ends, side="right") > np.searchsorted(stops, ends, side="right")
+        return int((~inside).sum())
+
+    def _layout(self, copy: int) -> Layout:
+        return self.plan.layout(generator(self.seed, copy, 0))
+
+    def _epoch(self, number: int) -> Epoch:
+        layout = self.layout(self.copy(number))
+        lengths = layout.lengths(self.specials)
+        budget = self.config.batch * self.config.length
+        return Epoch(layout, lengths, grouped(lengths, budget, generator(self.seed, number, 1)))
+
+    def _batch(self, layout: Layout, rows: Ints, lengths: Ints) -> Batch:
+        specials = self.specials
+        (begin, end), (other, stop) = layout.first[rows].T[..., None], layout.second[rows].T[..., None]  # each [B, 1]
+        t = np.arange(int(lengths.max()))  # [T]
+        opening = int(specials.begin is not None)
+        between = opening + end - begin  # [B, 1] the place behind the first text
+        behind = between + (specials.separator is not None)
+        in_first, in_second = (t >= opening) & (t < between), (t >= behind) & (t < behind + stop - other)  # [B, T]
+        at = np.where(in_first, begin + t - opening, np.where(in_second, other + t - behind, 0))
+        tokens = self.text.tokens[at].astype(np.int64)
+        real = t < lengths[:, None]
+        if specials.separator is not None:
+            tokens[real & ~in_first & ~in_second] = specials.separator
+        if specials.begin is not None:
+            tokens[:, 0] = specials.begin
+        tokens[~real] = specials.padding or 0
+        labelled = self.config.labels > 0
+        inputs = Inputs(
+            tokens=torch.from_numpy(tokens),
+            lengths=None if real.all() else torch.from_numpy(lengths),
+            fresh=torch.ones(len(rows), dtype=torch.bool),
+            segments=torch.from_numpy(((t >= behind) & real).astype(np.int64)) if (stop > other).any() else None,
+        )
+        return Batch(
+            inputs=inputs,
+            targets=torch.full(tokens.shape, IGNORED),
+            labels=torch.from_numpy(layout.label[rows]) if labelled else None,
+        )
+
+
+def generator(seed: int, number: int, purpose: int) -> np.random.Generator:
+    """Random numbers for a layout (purpose 0) or the order of an epoch (1)."""
+    return np.random.Generator(np.random.Philox(key=[seed, 2 * number + purpose]))
+
+
+def grouped(lengths: Ints, budget: int, random: np.random.Generator) -> list[Ints]:
+    """Rows in batches of at most `budget` places, those of similar length together, in random order."""
+    order = random.permutation(len(lengths))
+    pool = np.cumsum(lengths[order]) // (POOL * budget)
+    order = order[np.lexsort((-lengths[order], pool))]
+    longest_first, pools = lengths[order].tolist(), np.sort(pool)
+    groups, begin = [], 0
+    while begin < len(order):
+        stop = int(np.searchsorted(pools, pools[begin], side="right"))
+        end = min(begin + max(1, budget // longest_first[begin]), stop)
+        groups.append(order[begin:end])
+        begin = end
+    return [groups[i] for i in random.permutation(len(groups))]
+
+
+def covered(spans: Ints) -> int:
+    """How many places are in one of the spans [R, 2] at least."""
+    begin, end = spans[np.argsort(spans[:, 0], kind="stable")].T
+    before = np.maximum.accumulate(np.concatenate([[0], end[:-1]]))
+    fresh: NDArray[np.int64] = np.maximum(end - np.maximum(begin, before), 0)
+    return int(fresh.sum())

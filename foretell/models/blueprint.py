@@ -1,0 +1,52 @@
+"""What objectives build their models from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from foretell import config
+from foretell.config import Config
+from foretell.models.backbone import Backbone
+from foretell.models.choice import BackboneChoice
+from foretell.nn.heads import Head, HeadChoice
+from foretell.nn.vocabulary import Counts
+
+
+class Parts(Config):
+    """The sections of a recipe that a blueprint holds."""
+
+    model: BackboneChoice
+    head: HeadChoice
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A backbone with its head as settings, and what else there is to know before they are built."""
+
+    model: Any
+    """a member of `BackboneChoice`, or one from outside"""
+    head: Any
+    """a member of `HeadChoice`, or one from outside"""
+    vocabulary: int
+    counts: Counts | None = None
+    """how often each token occurs in the training split"""
+    labels: int = 0
+    """how many kinds of pairs rows are labelled with; 0: they are not"""
+
+    def build(self) -> tuple[Backbone, Head]:
+        """A backbone and the head on it, freshly initialised."""
+        backbone = self.model.build(self.vocabulary, self.counts)
+        return backbone, self.head.build(backbone.dim, self.vocabulary, backbone.embedding, self.counts)
+
+    def override(self, tables: Mapping[str, Any], where: str = "override") -> Blueprint:
+        """The same with other settings, as a recipe has them: `{"model": {"hidden": 64}}`; a `ConfigError` if wrong."""
+        tree = {name: part.model_dump(mode="json", exclude_none=True) for name, part in self._named()}
+        for name, part in self._named():
+            tree[name]["kind"] = type(part).kind_name()
+        parts = config.validate(Parts, config.merge(tree, tables), where)
+        return replace(self, model=parts.model, head=parts.head)
+
+    def _named(self) -> tuple[tuple[str, Config], ...]:
+        return ("model", self.model), ("head", self.head)

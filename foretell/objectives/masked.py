@@ -1,0 +1,109 @@
+"""Guess hidden tokens from those on both sides, and what a pair of texts is to each other.
+
+Devlin et al. 2019 (BERT, arXiv:1810.04805), with what RoBERTa (arXiv:1907.11692), ALBERT (arXiv:1909.11942) and
+others made of it: the masks are a matter of `masking`, rows and pairs one of `data.batches`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foretell.data.batches import Batches, Gives
+from foretell.data.encoding import Tokenizer
+from foretell.data.masking import Masked, MaskingChoice, TokenMaskingConfig
+from foretell.data.passages import Passages
+from foretell.models.backbone import Backbone
+from foretell.models.blueprint import Blueprint
+from foretell.nn.heads import Head
+from foretell.objectives.objective import Objective, ObjectiveConfig
+from foretell.types import IGNORED, Batch, State, Step, Term
+
+
+class MaskedConfig(ObjectiveConfig):
+    """Guess hidden tokens from those on both sides; where rows are labelled pairs, also what kind of pair each is."""
+
+    kind: Literal["masked"] = "masked"
+    wants: ClassVar[Gives] = "rows"
+    masking: MaskingChoice = TokenMaskingConfig()
+    """which tokens are hidden, and how"""
+    pair_weight: float = 1.0
+    """of the loss of pairs beside that of tokens"""
+    initial_deviation: float = 0.02
+    """standard deviation of the weights that judge pairs at the start"""
+
+    def build(self, blueprint: Blueprint) -> MaskedLM:
+        """The objective with its model."""
+        return MaskedLM(self, *blueprint.build(), labels=blueprint.labels)
+
+    def batches(self, source: Batches, tokenizer: Tokenizer, seed: int) -> Batches:
+        """The rows with tokens hidden."""
+        assert isinstance(source, Passages)  # as the recipe has made sure
+        return Masked(source, self.masking, tokenizer, seed)
+
+
+class MaskedLM(Objective):
+    """Sum of -log p(hidden token); term "masked". With labelled pairs also -log p(label); term "pair".
+
+    In evaluation `metrics` holds how many of each were guessed right.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"bidirectional"})
+
+    def __init__(self, config: MaskedConfig, backbone: Backbone, head: Head, *, labels: int = 0):
+        super().__init__(backbone, head)
+        self.pair_weight = config.pair_weight
+        self.pooler = self.pair = None
+        if labels:
+            self.pooler = nn.Linear(backbone.dim, backbone.dim)
+            self.pair = nn.Linear(backbone.dim, labels)
+            for layer in (self.pooler, self.pair):
+                nn.init.normal_(layer.weight, std=config.initial_deviation)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, batch: Batch, state: State) -> Step:
+        """See `Objective.forward`."""
+        hidden = self.backbone(batch.inputs, None)
+        vectors, targets = picked(hidden.dropped, batch)  # [N, D], [N]
+        valid = targets != IGNORED
+        nll = self.head.nll(vectors, targets.masked_fill(~valid, 0))  # [N]
+        terms = {"masked": Term((nll * valid).sum())}
+        metrics: dict[str, Tensor] = {}
+        if not self.training:
+            metrics["masked"] = ((self.head.log_probs(vectors).argmax(-1) == targets) & valid).sum()
+        if self.pair is not None and self.pooler is not None and batch.labels is not None:
+            scores = self.pair(self.pooler(hidden.dropped[:, 0]).tanh())  # [B, kinds of pairs]
+            loss = F.cross_entropy(scores, batch.labels, ignore_index=IGNORED, reduction="sum")
+            terms["pair"] = Term(loss, self.pair_weight)
+            if not self.training:
+                metrics["pair"] = (scores.argmax(-1) == batch.labels).sum()
+        return Step(terms=terms, metrics=metrics)
+
+    def counts(self, batch: Batch) -> Mapping[str, int]:
+        """See `Objective.counts`."""
+        counts = {"masked": int((batch.targets != IGNORED).sum())}
+        if self.pair is not None and batch.labels is not None:
+            counts["pair"] = int((batch.labels != IGNORED).sum())
+        return counts
+
+
+def picked(vectors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Vectors [B, T, D] -> those at the places of targets [N, D], and the targets [N], -100 where there is none.
+
+    On a processor N is the number of targets. Elsewhere asking for that would wait for the device, so a few places
+    of rows with fewer targets than others are taken along; without `Batch.places` all are.
+    """
+    targets = batch.targets
+    if targets.device.type == "cpu":
+        chosen = targets != IGNORED  # [B, T]
+        return vectors[chosen], targets[chosen]
+    if batch.places is None:
+        return vectors.flatten(0, 1), targets.flatten()
+    places = batch.places.clamp(min=0)  # [B, P]
+    found = targets.gather(1, places).masked_fill(batch.places < 0, IGNORED)
+    rows = torch.arange(len(places), device=places.device)[:, None] * targets.shape[1]
+    return vectors.flatten(0, 1).index_select(0, (places + rows).flatten()), found.flatten()
