@@ -79,7 +79,8 @@ def recipe_of(family: Family, theirs: Theirs, tensors: Weights, out: Path, corpu
     settings = {
         "data.corpus": corpus,
         "data.tokenizer": {"kind": "file", "path": str(out / "tokenizer.json")},
-        "data.batches": {"kind": "crops", "batch": 8, "length": length},
+        "data.batches.batch": 8,
+        "data.batches.length": length,
         "optimizer": {"kind": "adamw", "learning_rate": 5e-5},  # where fine-tuning begins (Devlin et al. 2019, A.3)
         "training.gradient_clip": 1.0,
     }

@@ -22,7 +22,12 @@ Theirs = dict[str, Any]
 
 
 class Misfit(ConfigError):
-    """A model that a family has no place for; the text says what is in the way."""
+    """A model that a family has no place for."""
+
+    def __init__(self, *problems: str):
+        super().__init__(", ".join(problems))
+        self.problems = problems
+        """what is in the way"""
 
 
 # --- settings -------------------------------------------------------------------------------------
@@ -44,6 +49,8 @@ class Setting:
     """what theirs is where ours is absent"""
     less: Callable[[Theirs], int] | None = None
     """ours is smaller than theirs by this"""
+    least: int | None = None
+    """theirs is no smaller"""
     loose: bool = False
     """of no consequence to a trained model: where two of ours are one of theirs, the first is taken"""
 
@@ -74,10 +81,12 @@ class Setting:
             value = self.spelled[value]
         elif self.less is not None:
             value = value + self.less(theirs)
+        elif self.least is not None:
+            value = max(value, self.least)
         if self.loose:
             theirs.setdefault(self.theirs, value)
         elif theirs.setdefault(self.theirs, value) != value:
-            raise Misfit(f"{self.ours} = {value!r} beside {self.theirs} = {theirs[self.theirs]!r}, which is one there")
+            raise Misfit(f"{self.ours} = {value!r} beside {self.theirs} = {theirs[self.theirs]!r}, where both are one")
 
 
 def at(tree: Mapping[str, Any], dotted: str) -> Any:

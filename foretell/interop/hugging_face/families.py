@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from foretell.config import ConfigError, Tree, did_you_mean, override
 from foretell.interop.hugging_face.correspondence import Link, Misfit, Setting, Theirs, at, link
@@ -31,6 +30,8 @@ class Form:
     """a tensor that only checkpoints of this form have; none: what is left when no other fits"""
     ours: Tree = field(default_factory=dict)
     """settings of a recipe by dotted name that make this form"""
+    begin: Tree = field(default_factory=dict)
+    """further settings of an imported recipe, which an exported one is free in"""
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,11 @@ class Family:
                 raise ConfigError(
                     f"config.json: {key} = {theirs[key]!r} is not supported for {self.kind}, only {value!r}"
                 )
-        found = {key: value for key, value in {**self.ours, **self.begin}.items() if value is not None}
+        form = self.form_of(weights)
+        found = self.begin | form.begin | self.ours | form.ours
         for setting in self.settings:
             found |= setting.read(theirs)
-        return override(override({}, found), self.form_of(weights).ours)
+        return override({}, {key: value for key, value in found.items() if value is not None})
 
     def form_of(self, weights: Iterable[str]) -> Form:
         """The form of a checkpoint with tensors of these names."""
@@ -77,22 +79,23 @@ class Family:
 
     def config(self, recipe: Tree) -> tuple[Form, Theirs]:
         """The form and the config.json for the tables of a recipe; a `Misfit` where the family cannot be that."""
-        misfit: Misfit | None = None
-        recipe = plain(recipe)
+        recipe, misfits = plain(recipe), []
         for form in self.forms:
-            try:
-                theirs: Theirs = {"architectures": [form.architecture], "model_type": self.kind, "dtype": "float32"}
-                for key, value in {**self.ours, **form.ours}.items():
-                    if at(recipe, key) != value:
-                        raise Misfit(f"{key} = {at(recipe, key)!r}, where it has {value!r}")
-                for setting in self.settings:
+            theirs: Theirs = {"architectures": [form.architecture], "model_type": self.kind, "dtype": "float32"}
+            problems = [
+                f"{key} = {at(recipe, key)!r} instead of {value!r}"
+                for key, value in (self.ours | form.ours).items()
+                if at(recipe, key) != value
+            ]
+            for setting in self.settings:
+                try:
                     setting.write(recipe, theirs)
-            except Misfit as problem:
-                misfit = misfit or problem
-            else:
+                except Misfit as problem:
+                    problems += problem.problems
+            if not problems:
                 return form, theirs | self.theirs
-        assert misfit is not None
-        raise misfit
+            misfits.append(problems)
+        raise Misfit(*min(misfits, key=len))
 
     def named(self, weights: Weights) -> Weights:
         """The tensors under the names of transformers 5, with the stem that bare bodies are saved without."""
@@ -111,7 +114,10 @@ def plain(recipe: Tree) -> Tree:
         del model["feed_forward"]
     if model.get("groups") is not None and model["groups"] == model.get("layers"):
         del model["groups"]
-    return recipe | {"model": model}
+    data = dict(recipe["data"])
+    if at(data, "batches.pairs") == "none":
+        data["batches"] = {key: value for key, value in data["batches"].items() if key != "pairs"}
+    return recipe | {"model": model, "data": data}
 
 
 # --- GPT and GPT-2 --------------------------------------------------------------------------------
@@ -132,7 +138,13 @@ def gpt(
     return Family(
         kind=kind,
         stem="transformer",
-        forms=(Form("GPT2LMHeadModel" if kind == "gpt2" else "OpenAIGPTLMHeadModel", "text-generation"),),
+        forms=(
+            Form(
+                "GPT2LMHeadModel" if kind == "gpt2" else "OpenAIGPTLMHeadModel",
+                "text-generation",
+                begin={"data.batches.kind": "crops"},
+            ),
+        ),
         ours={
             "model.kind": "transformer",
             "model.direction": "forward",
@@ -232,7 +244,7 @@ def sizes(epsilon: float = 1e-12, segments: int = 2, dropout: float = 0.1, less:
         Setting("model.heads", "num_attention_heads", 12),
         Setting("model.feed_forward", "intermediate_size", 3072, absent=lambda theirs: 4 * theirs["hidden_size"]),
         Setting("model.context", "max_position_embeddings", 512, less=lambda _: less),
-        Setting("model.segments", "type_vocab_size", segments),
+        Setting("model.segments", "type_vocab_size", segments, least=1),
         Setting("model.norm.epsilon", "layer_norm_eps", epsilon),
         Setting("head.transform.epsilon", "layer_norm_eps", epsilon),
         Setting("model.initial.deviation", "initializer_range", 0.02, loose=True),
@@ -300,12 +312,29 @@ def albert_layers() -> tuple[Link, ...]:
     )
 
 
-MASKED: Tree = {"objective.kind": "masked"}
+def forms(name: str, words: str, pair: str = "", pairs: str = "") -> tuple[Form, ...]:
+    """Both heads where there is one for pairs, then that for words alone; after their first tensors."""
+    masked, rows = {"objective.kind": "masked"}, "data.batches.kind"
+    alone = Form(f"{name}ForMaskedLM", "fill-mask", words, masked | {"data.batches.pairs": None}, {rows: "full"})
+    if not pair:
+        return (alone,)
+    both = masked | {"data.batches.pairs": pairs}
+    return Form(f"{name}ForPreTraining", "fill-mask", pair, both, {rows: "segment-pair"}), alone
 
+
+def pair_head(pooler: str, pair: str) -> tuple[Link, ...]:
+    """What tells how two texts belong together; the first kind is the text that goes on, here and there."""
+    return link("pooler", pooler), link("pair", pair)
+
+
+BERT_HEADS = (
+    *words_head("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"),
+    *pair_head("bert.pooler.dense", "cls.seq_relationship"),
+)
 BERT = Family(
     kind="bert",
     stem="bert",
-    forms=(Form("BertForMaskedLM", "fill-mask", "cls.predictions.transform.dense.weight", MASKED),),
+    forms=forms("Bert", "cls.predictions.transform.dense.weight", "cls.seq_relationship.weight", "nsp"),
     ours=BOTH_SIDES
     | {
         "model.embedding": None,
@@ -320,7 +349,7 @@ BERT = Family(
     links=(
         *embeddings("bert"),
         *layers("bert"),
-        *words_head("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"),
+        *BERT_HEADS,
     ),
     tied={
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
@@ -332,13 +361,13 @@ BERT = Family(
 MEGATRON_BERT = replace(
     BERT,
     kind="megatron-bert",
-    forms=(Form("MegatronBertForMaskedLM", "fill-mask", "cls.predictions.transform.dense.weight", MASKED),),
+    forms=forms("MegatronBert", "cls.predictions.transform.dense.weight", "cls.seq_relationship.weight", "nsp"),
     ours=BERT.ours | {"model.norm.kind": "pre", "model.norm.embedding": False, "model.norm.final": True},
     links=(
         *embeddings("bert", norm=False),
         *layers("bert", attention_norm="attention.ln", norm="ln"),
         link("backbone.norm", "bert.encoder.ln"),
-        *BERT.links[-3:],
+        *BERT_HEADS,
     ),
     begin={},
 )
@@ -346,7 +375,7 @@ ROBERTA = replace(
     BERT,
     kind="roberta",
     stem="roberta",
-    forms=(Form("RobertaForMaskedLM", "fill-mask", "lm_head.dense.weight", MASKED),),
+    forms=forms("Roberta", "lm_head.dense.weight"),
     # places are counted from the padding token's id on, which is 1, and rows 0 and 1 stand for none
     ours=BERT.ours | {"model.positions.offset": 2, "head.transform.activation": "gelu"},
     theirs=ONLY_ENCODERS | {"pad_token_id": 1},
@@ -365,20 +394,21 @@ ALBERT = replace(
     BERT,
     kind="albert",
     stem="albert",
-    forms=(Form("AlbertForMaskedLM", "fill-mask", "predictions.dense.weight", MASKED),),
+    forms=forms("Albert", "predictions.dense.weight", "sop_classifier.classifier.weight", "sop"),
     ours={key: value for key, value in BERT.ours.items() if key not in ("model.embedding", "model.groups")},
     theirs=ONLY_ENCODERS | {"inner_group_num": 1},
     settings=(
         *sizes(dropout=0.0),
         *activations(None, "gelu_new"),
         Setting("model.embedding", "embedding_size", 128),
-        Setting("model.groups", "num_hidden_groups", 1),
+        Setting("model.groups", "num_hidden_groups", 1, absent=lambda theirs: theirs["num_hidden_layers"]),
     ),
     links=(
         *embeddings("albert"),
         link("backbone.projection", "albert.encoder.embedding_hidden_mapping_in"),
         *albert_layers(),
         *words_head("predictions.dense", "predictions.LayerNorm", "predictions.bias"),
+        *pair_head("albert.pooler", "sop_classifier.classifier"),
     ),
     tied={
         "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
@@ -389,7 +419,7 @@ ELECTRA = replace(
     BERT,
     kind="electra",
     stem="electra",
-    forms=(Form("ElectraForMaskedLM", "fill-mask", "generator_predictions.dense.weight", MASKED),),
+    forms=forms("Electra", "generator_predictions.dense.weight"),
     ours={key: value for key, value in BERT.ours.items() if key != "model.embedding"}
     | {"head.transform.activation": "gelu"},
     settings=(
@@ -406,7 +436,7 @@ ELECTRA = replace(
     tied={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
 )
 
-FAMILIES = (GPT2, GPT, BERT, ROBERTA, ALBERT, ELECTRA, MEGATRON_BERT)
+FAMILIES = (GPT2, GPT, BERT, ROBERTA, ELECTRA, ALBERT, MEGATRON_BERT)
 
 
 def family_named(kind: object) -> Family:
@@ -420,10 +450,13 @@ def family_named(kind: object) -> Family:
 
 def family_of(recipe: Tree, first: str | None = None) -> tuple[Family, Form, Theirs]:
     """The first family that a recipe fits, with form and config.json; `first` is tried before the others."""
-    misfits = []
+    misfits = {}
     for family in sorted(FAMILIES, key=lambda family: family.kind != first):
         try:
             return family, *family.config(recipe)
         except Misfit as problem:
-            misfits.append(f"{family.kind}: {problem}")
-    raise ConfigError(f"no family of the Hugging Face world is that model ({'; '.join(misfits)})")
+            misfits[family.kind] = problem
+    nearest = min(misfits, key=lambda kind: len(misfits[kind].problems))
+    raise ConfigError(
+        f"no family of the Hugging Face world is that model; nearest is {nearest}, but for {misfits[nearest]}"
+    )
