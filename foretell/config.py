@@ -36,6 +36,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 Tree = dict[str, Any]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 """a probability of dropping something: dropping all of it is no setting"""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""a part of the whole"""
 Size = Annotated[int, Field(gt=0)]
 """how many of something there has to be at least one of"""
 C = TypeVar("C", bound="Config")

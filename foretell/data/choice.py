@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from foretell.config import Tagged
-from foretell.data.passages import DocConfig, FullConfig
+from foretell.data.passages import DocConfig, FullConfig, SegmentPairConfig, SentencePairConfig
 from foretell.data.streams import CropsConfig, DocumentsConfig, LinesConfig, StreamsConfig
 
 BatchesChoice = Annotated[
-    StreamsConfig | DocumentsConfig | LinesConfig | CropsConfig | FullConfig | DocConfig, Tagged()
+    StreamsConfig
+    | DocumentsConfig
+    | LinesConfig
+    | CropsConfig
+    | FullConfig
+    | DocConfig
+    | SegmentPairConfig
+    | SentencePairConfig,
+    Tagged(),
 ]

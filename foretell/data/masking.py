@@ -21,14 +21,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from foretell.config import Config, ConfigError, Size, Tagged
+from foretell.config import Config, ConfigError, Share, Size, Tagged
 from foretell.data.batches import Batches, Ints
 from foretell.data.encoding import Tokenizer
 from foretell.data.passages import Passages
 from foretell.data.words import Words, word_table
 from foretell.types import IGNORED, Batch
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Bools = NDArray[np.bool_]
 Uniform = NDArray[np.float64]
 
@@ -96,7 +95,89 @@ class TokenMaskingConfig(MaskingConfig):
         return found
 
 
-MaskingChoice = Annotated[TokenMaskingConfig, Tagged()]
+class WholeWordMaskingConfig(MaskingConfig):
+    """Whole words, in random order, as long as they fit into a row's budget."""
+
+    kind: Literal["whole-word"] = "whole-word"
+
+    def choose(self, tokens: Ints, candidates: Bools, budget: Ints, words: Words, draws: Draws) -> Bools:
+        """See `MaskingConfig.choose`."""
+        return choose_words(tokens, candidates, budget, words, draws, 1)
+
+
+class NGramMaskingConfig(MaskingConfig):
+    """Runs of n whole words, n with a probability proportional to 1 / n, shorter where the budget ends."""
+
+    kind: Literal["n-gram"] = "n-gram"
+    longest: Size = 3
+    """words of a run at most"""
+
+    def choose(self, tokens: Ints, candidates: Bools, budget: Ints, words: Words, draws: Draws) -> Bools:
+        """See `MaskingConfig.choose`."""
+        return choose_words(tokens, candidates, budget, words, draws, self.longest)
+
+
+MaskingChoice = Annotated[TokenMaskingConfig | WholeWordMaskingConfig | NGramMaskingConfig, Tagged()]
+
+
+def choose_words(tokens: Ints, candidates: Bools, budget: Ints, words: Words, draws: Draws, longest: int) -> Bools:
+    """Runs of 1 to `longest` whole words, begun at places in random order; W words in a row at most.
+
+    A run's length is drawn before its place, and a place where it would touch another run, or the end of a text, is
+    passed over: so lengths are distributed as drawn, which they are not where a run that does not fit is given up. One
+    that exceeds the budget loses words, and is passed over if not one fits.
+    """
+    rows = np.arange(len(tokens))
+    word, sizes, together = word_places(tokens, candidates, words)  # [B, T], [B, W], [B, W]
+    count = sizes.shape[1]
+    ends = np.pad(sizes, ((0, 0), (1, longest))).cumsum(1)  # [B, W + 1 + longest] tokens before each word
+    order = np.where(sizes > 0, draws.places("choice")[:, :count], 2.0).argsort(1)
+    lengths = run_lengths(draws.places("length")[:, : count + 1], longest)
+    free = np.pad(sizes > 0, ((0, 0), (0, longest)))
+    joined = np.pad(together, ((0, 0), (0, longest)))  # whether a word goes on the text of the one before
+    left, drawn = budget.copy(), np.zeros(len(tokens), np.int64)
+    for place in range(count):
+        if not left.any():
+            break
+        begin = order[:, place]
+        wanted = lengths[rows, drawn]
+        fits = free[rows, begin]
+        for further in range(1, longest):
+            fits &= (further >= wanted) | (free[rows, begin + further] & joined[rows, begin + further])
+        size = np.zeros_like(wanted)  # the most words, of those wanted, that the budget has room for
+        for n in range(1, longest + 1):
+            size[(n <= wanted) & (ends[rows, begin + n] - ends[rows, begin] <= left)] = n
+        size[~fits] = 0
+        for further in range(longest):
+            taken = size > further
+            free[rows[taken], begin[taken] + further] = False
+        left -= ends[rows, begin + size] - ends[rows, begin]
+        drawn += size > 0
+    hidden = ~free[:, :count] & (sizes > 0)  # [B, W]
+    return candidates & np.take_along_axis(hidden, word, 1)
+
+
+def word_places(tokens: Ints, candidates: Bools, words: Words) -> tuple[Ints, Ints, Bools]:
+    """Which word each token is part of [B, T], the number of tokens of each [B, W], whether it follows the one before.
+
+    What may not be chosen is a word of size 0; what is right behind it follows nothing.
+    """
+    starts = words.starts(tokens)
+    word = starts.cumsum(1) - 1  # [B, T]
+    shape = (len(tokens), int(word.max()) + 1)
+    rows = np.broadcast_to(np.arange(len(tokens))[:, None], tokens.shape)
+    sizes, follows = np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
+    np.add.at(sizes, (rows[candidates], word[candidates]), 1)
+    follows[:, 1:] = sizes[:, :-1] > 0
+    return word, sizes, follows
+
+
+def run_lengths(uniform: Uniform, longest: int) -> Ints:
+    """Uniform numbers -> 1 to `longest`, n with a probability proportional to 1 / n."""
+    share = 1 / np.arange(1, longest + 1)
+    bounds = np.cumsum(share / share.sum())[:-1]
+    lengths: Ints = np.searchsorted(bounds, uniform, side="right") + 1
+    return lengths
 
 
 # --- random numbers -------------------------------------------------------------------------------

@@ -11,15 +11,17 @@ not as many rows, so that little is padded. All is counted: see `Accounting`.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import ClassVar, Literal, Protocol
+from functools import cached_property, lru_cache
+from random import Random
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.config import Config, ConfigError, Size
+from foretell.config import Config, ConfigError, Share, Size
 from foretell.data.batches import Batches, Gives, Ints, Text
 from foretell.data.encoding import Specials
 from foretell.types import IGNORED, Batch, Inputs
@@ -74,6 +76,65 @@ class DocConfig(RowsConfig):
         return Passages(
             text, specials, self, Running(units(text, cuts, room, specials.boundary), room, apart=True), seed
         )
+
+
+class PairsConfig(RowsConfig):
+    """What rows of two texts have in common."""
+
+    pairs: Literal["none", "nsp", "sop"] = "nsp"
+    """what a row is labelled with. nsp: whether the second text follows the first (0) or is from another document (1);
+    sop: whether the two, which follow each other, are in order (0) or swapped (1); each as often as the other"""
+    alone: Literal["unlabelled", "random"] = "unlabelled"
+    """a passage of one line cannot be divided. unlabelled: it is a row of one text without a label; random: the second
+    text is from another document, with label 1, as published for nsp and sop"""
+
+    @property
+    def labels(self) -> int:  # type: ignore[override]
+        """How many kinds of pairs there are."""
+        return 0 if self.pairs == "none" else 2
+
+    def plan(self, text: Text, specials: Specials, **settings: Any) -> Pairs:
+        """How rows are made; a `ConfigError` where a text has no other documents, or the vocabulary no separator."""
+        if specials.separator is None or specials.begin is None:
+            raise ConfigError(
+                f'data.batches.kind = "{type(self).kind_name()}" needs tokens around two texts; '
+                'set data.tokenizer.specials = "bert"'
+            )
+        room = self.length - surroundings(specials, 2)
+        cut = units(text, np.union1d(text.documents, text.lines), max(room // 2, 1), specials.boundary)
+        if (self.pairs == "nsp" or self.alone == "random") and cut.last[0] == len(cut.start):
+            raise ConfigError(
+                "second texts are drawn from other documents, and this split has only one; "
+                'set data.batches.pairs = "sop" or "none"'
+            )
+        alone = self.alone == "random" and self.pairs != "none"
+        return Pairs(cut, room, self.pairs, alone, **settings)
+
+
+class SegmentPairConfig(PairsConfig):
+    """Two texts of one line or more, which fill a row together (BERT)."""
+
+    kind: Literal["segment-pair"] = "segment-pair"
+    short: Share = 0.1
+    """how many passages are made for a shorter row, of random length"""
+    fill: Literal["within", "beyond"] = "within"
+    """within: lines are taken as long as they fit; beyond: until a row is full, and what is too much is dropped, as
+    published"""
+
+    def build(self, text: Text, specials: Specials, seed: int) -> Passages:
+        """The batches of one split."""
+        plan = self.plan(text, specials, short=self.short, beyond=self.fill == "beyond")
+        return Passages(text, specials, self, plan, seed)
+
+
+class SentencePairConfig(PairsConfig):
+    """Two lines, so that rows are short and a batch has many."""
+
+    kind: Literal["sentence-pair"] = "sentence-pair"
+
+    def build(self, text: Text, specials: Specials, seed: int) -> Passages:
+        """The batches of one split."""
+        return Passages(text, specials, self, self.plan(text, specials, lines=2), seed)
 
 
 def surroundings(specials: Specials, texts: int = 1) -> int:
@@ -170,6 +231,102 @@ class Running:
             unit = following[unit]
         rows = np.stack([start[begins], end[reach[begins] - 1]], axis=1)
         return Layout(rows, np.zeros_like(rows), np.full(len(rows), IGNORED))
+
+
+NOTHING = (0, 0, IGNORED)
+"""no second text, no label"""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Passages of a document, each divided into two texts, or its first part with one from another document.
+
+    Devlin et al. 2019, with the code they published: what a random second text takes the place of comes again.
+    """
+
+    units: Units
+    room: int
+    pairs: str
+    alone: bool
+    """whether a passage of one unit gets a random second text"""
+    short: float = 0.0
+    beyond: bool = False
+    lines: int | None = None
+    """units of a passage at most"""
+
+    def layout(self, random: np.random.Generator) -> Layout:
+        """One pass over the text."""
+        draw = Random(int(random.integers(1 << 62)))  # much faster for single numbers
+        rows, unit = [], 0
+        while unit < len(self.units.start):
+            row, unit = self.row(unit, draw)
+            rows.append(row)
+        parts = np.array(rows, dtype=np.int64)  # [R, 5]
+        return self.trimmed(self.spans(parts[:, :2]), self.spans(parts[:, 2:4]), parts[:, 4], random)
+
+    def row(self, unit: int, draw: Random) -> tuple[tuple[int, int, int, int, int], int]:
+        """The row that begins with a unit: begin and end of its texts, in units, and its label; and the next unit."""
+        target = 2 + int(draw.random() * (self.room - 1)) if draw.random() < self.short else self.room
+        stop = self.passage(unit, target)
+        if stop - unit == 1:
+            return (unit, stop, *(self.elsewhere(unit, stop, target, draw) if self.alone else NOTHING)), stop
+        middle = unit + 1 + int(draw.random() * (stop - unit - 1))  # each text has a unit at least
+        if self.pairs == "nsp" and draw.random() < 0.5:
+            return (unit, middle, *self.elsewhere(unit, middle, target, draw)), middle
+        if self.pairs == "sop" and draw.random() < 0.5:
+            return (middle, stop, unit, middle, 1), stop
+        return (unit, middle, middle, stop, IGNORED if self.pairs == "none" else 0), stop
+
+    def passage(self, unit: int, target: int) -> int:
+        """One past the last unit of a passage that begins with a unit: as many as fit, and one at least."""
+        last, start, ends = int(self.units.last[unit]), int(self.units.start[unit]), self.units.end.data
+        if self.lines is not None:
+            return min(unit + self.lines, last)
+        stop = bisect_right(ends, start + target, unit, last)
+        if self.beyond and stop < last and (stop == unit or ends[stop - 1] < start + target):
+            stop += 1
+        return max(stop, unit + 1)
+
+    def elsewhere(self, unit: int, stop: int, target: int, draw: Random) -> tuple[int, int, int]:
+        """Units of another document for a row whose first text is known, from a random one of them on; the label."""
+        begins = self.documents
+        other = int(draw.random() * (len(begins) - 1))
+        begin = begins[other + (other >= bisect_right(begins, unit) - 1)]
+        start = begin + int(draw.random() * (int(self.units.last[begin]) - begin))
+        left = target - int(self.units.end[stop - 1] - self.units.start[unit])
+        return start, self.passage(start, left) if self.lines is None else start + 1, 1
+
+    @cached_property
+    def documents(self) -> list[int]:
+        """The first unit of each document."""
+        found: list[int] = np.concatenate([[0], np.unique(self.units.last)[:-1]]).tolist()
+        return found
+
+    def spans(self, parts: Ints) -> Ints:
+        """Units [R, 2] -> tokens [R, 2]"""
+        begin, stop = parts.T
+        spans = np.stack([self.units.start[begin], self.units.end[stop - 1]], axis=1)
+        spans[stop == begin] = 0
+        return spans
+
+    def trimmed(self, first: Ints, second: Ints, label: Ints, random: np.random.Generator) -> Layout:
+        """The rows without what does not fit, token by token at the front or the back by chance.
+
+        As published it is always the longer text that loses one. Where passages fit, only random second texts can be
+        too long, and these alone are trimmed, as the first ones occur nowhere else.
+        """
+        one, other = np.diff(first)[:, 0], np.diff(second)[:, 0]
+        excess = np.maximum(one + other - self.room, 0)
+        off_first = np.zeros_like(excess)
+        if self.beyond:
+            level = np.minimum(excess, abs(one - other))  # until both are as long
+            off_first = np.where(one > other, level, 0) + (excess - level) // 2
+        off_second = excess - off_first
+        for spans, off in ((first, off_first), (second, off_second)):
+            front = random.binomial(off, 0.5)
+            spans[:, 0] += front
+            spans[:, 1] -= off - front
+        return Layout(first, second, label)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """Masked models from text to measurement: they learn, their training can be stopped, and their figures are the same."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from builders import masking
