@@ -286,7 +286,7 @@ def assemble_stage(
         name=name,
         objective=objective,
         batches=batches,
-        optimizer=recipe.optimizer.build(parameters),
+        optimizer=recipe.optimizer.build(parameters, objective.heights()),
         schedule=recipe.schedule.build(),
         averager=recipe.averaging.build(parameters),
         limit=recipe.limit,
@@ -296,4 +296,5 @@ def assemble_stage(
         validation_seconds=validation_seconds,
         validate_every=recipe.evaluation.every,
         bytes_per_token=bytes_per_token,
+        rate_of_rows=recipe.optimizer.batch_scaling.factor,
     )

@@ -68,6 +68,20 @@ class Objective(nn.Module):
         parallelism average exactly. Called on the host's copy of the batch: it costs no device synchronisation.
         """
 
+    def heights(self) -> dict[nn.Parameter, int]:
+        """How far below the output each parameter lies, for layer-wise learning rates.
+
+        With L blocks, as ELECTRA counts (arXiv:2003.10555, the authors' code): L + 2 for what the backbone has ahead of
+        its blocks, L + 1 - i for block i from 0, and 0 for everything behind them.
+        """
+        block_of = {p: i for i, block in enumerate(self.backbone.blocks) for p in block.parameters()}
+        top, ahead = len(self.backbone.blocks) + 1, True
+        heights = dict.fromkeys(self.parameters(), 0)
+        for parameter in self.backbone.parameters():
+            ahead = ahead and parameter not in block_of
+            heights[parameter] = top + 1 if ahead else top - block_of.get(parameter, top)
+        return heights
+
     def penalty_tensors(self) -> dict[str, Tensor]:
         """What a checkpoint has to keep of the penalties, as `number.name`."""
         penalties = enumerate(self.penalties)

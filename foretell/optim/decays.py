@@ -39,7 +39,13 @@ class _DecayConfig(WarmConfig):
     """end at whichever of these comes first, such as ["100000steps", "3epochs"]; absent: the stage's limit"""
 
 
-class LinearConfig(_DecayConfig):
+class _FallConfig(_DecayConfig):
+    falls_from: Literal["warmup", "start"] = "warmup"
+    """what the fall is counted from: the end of the warm-up; or the start, as Google's BERT and NVIDIA's LAMB have it,
+    where the rate drops at once when the warm-up is over"""
+
+
+class LinearConfig(_FallConfig):
     """Linear from 1 to `floor` at the end."""
 
     kind: Literal["linear"] = "linear"
@@ -49,7 +55,7 @@ class LinearConfig(_DecayConfig):
         return Polynomial(self, power=1.0)
 
 
-class PolynomialConfig(_DecayConfig):
+class PolynomialConfig(_FallConfig):
     """(1 - share used up) to a power, from 1 to `floor` at the end."""
 
     kind: Literal["polynomial"] = "polynomial"
@@ -64,8 +70,8 @@ class PolynomialConfig(_DecayConfig):
 class Polynomial(Schedule):
     """floor + (1 - floor) * (1 - left) ** power."""
 
-    def __init__(self, config: _DecayConfig, power: float):
-        super().__init__(config.warmup, config.over)
+    def __init__(self, config: _FallConfig, power: float):
+        super().__init__(config.warmup, config.over, from_start=config.falls_from == "start")
         self.floor, self.power = config.floor, power
 
     def factor(self, progress: Progress, left: float) -> float:
@@ -73,7 +79,7 @@ class Polynomial(Schedule):
         return float(self.floor + (1 - self.floor) * (1 - left) ** self.power)
 
 
-class CosineConfig(_DecayConfig):
+class CosineConfig(_FallConfig):
     """Half a cosine from 1 to `floor` at the end (arXiv:1608.03983, without restarts)."""
 
     kind: Literal["cosine"] = "cosine"
@@ -87,7 +93,7 @@ class Cosine(Schedule):
     """floor + (1 - floor) * (1 + cos(pi * left)) / 2."""
 
     def __init__(self, config: CosineConfig):
-        super().__init__(config.warmup, config.over)
+        super().__init__(config.warmup, config.over, from_start=config.falls_from == "start")
         self.floor = config.floor
 
     def factor(self, progress: Progress, left: float) -> float:

@@ -1,29 +1,25 @@
-"""Optimisers: torch's own, built from typed settings.
+"""Optimisers: torch's own and LAMB, built from typed settings.
 
 Averages of the weights are apart from them (`optim.averaging`): averaged SGD is `sgd` with `averaging = "asgd"`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from foretell.config import Config, Rate, Tagged
+from foretell.config import Config, Rate, Size, Tagged
+from foretell.optim.groups import Decayed, exempt, groups
+from foretell.optim.lamb import LAMB, Variant
 
+Heights = Mapping[nn.Parameter, int]
+"""how far below the output parameters lie: see `Objective.heights`"""
 Positive = Annotated[float, Field(gt=0)]
-
-
-def groups(parameters: Iterable[nn.Parameter], weight_decay: float, decayed: str) -> list[dict[str, Any]]:
-    """Parameter groups with and without weight decay; `decayed` is "all" or "matrices" (no biases, no norms)."""
-    parameters = list(parameters)
-    with_decay = [p for p in parameters if decayed == "all" or p.dim() > 1]
-    without = [p for p in parameters if not (decayed == "all" or p.dim() > 1)]
-    made = [{"params": with_decay, "weight_decay": weight_decay}, {"params": without, "weight_decay": 0.0}]
-    return [group for group in made if group["params"]]
 
 
 def fusible(parameters: Iterable[nn.Parameter]) -> bool:
@@ -31,14 +27,38 @@ def fusible(parameters: Iterable[nn.Parameter]) -> bool:
     return all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
 
 
+class BatchScalingConfig(Config):
+    """How the learning rate follows the size of the batch, whether that differs by recipe, by stage or by step."""
+
+    rule: Literal["flat", "square-root", "linear"] = "flat"
+    """"linear": the usual one for SGD (arXiv:1706.02677); "square-root": LAMB's (arXiv:1904.00962); "flat": the
+    rate stays"""
+    rows: Size = 256
+    """the batch that `learning_rate` is for"""
+
+    def factor(self, rows: int) -> float:
+        """What the rate of a batch of so many rows is multiplied by."""
+        return float((rows / self.rows) ** {"flat": 0.0, "square-root": 0.5, "linear": 1.0}[self.rule])
+
+
 class _OptimizerConfig(Config):
     learning_rate: Positive
+    batch_scaling: BatchScalingConfig = BatchScalingConfig()
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """a layer's rate is so many times that of the one above, as in ELECTRA's fine-tuning; 1: all rates are alike"""
     weight_decay: float = Field(default=0.0, ge=0)
-    decayed: Literal["all", "matrices"] = "all"
+    decayed: Decayed = "all"
     """what weight decay applies to; "matrices" leaves out biases and norms"""
 
-    def _groups(self, parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
-        return groups(parameters, self.weight_decay, self.decayed)
+    def _groups(self, parameters: Iterable[nn.Parameter], heights: Heights | None) -> list[dict[str, Any]]:
+        return groups(
+            parameters,
+            rate=self.learning_rate,
+            decay=self.weight_decay,
+            decayed=self.decayed,
+            layer_decay=self.layer_decay,
+            heights=heights,
+        )
 
 
 class SGDConfig(_OptimizerConfig):
@@ -56,11 +76,11 @@ class SGDConfig(_OptimizerConfig):
             raise ValueError("nesterov = true needs a momentum above 0, such as momentum = 0.9")
         return self
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
         parameters = list(parameters)
         return torch.optim.SGD(
-            self._groups(parameters),
+            self._groups(parameters, heights),
             lr=self.learning_rate,
             momentum=self.momentum,
             nesterov=self.nesterov,
@@ -85,10 +105,10 @@ class AdamConfig(_AdamConfig):
 
     kind: Literal["adam"] = "adam"
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
         parameters = list(parameters)
-        return torch.optim.Adam(self._groups(parameters), **self._options(parameters))
+        return torch.optim.Adam(self._groups(parameters, heights), **self._options(parameters))
 
 
 class AdamWConfig(_AdamConfig):
@@ -96,13 +116,34 @@ class AdamWConfig(_AdamConfig):
 
     kind: Literal["adamw"] = "adamw"
     weight_decay: float = Field(default=0.01, ge=0)
-    decayed: Literal["all", "matrices"] = "matrices"
+    decayed: Decayed = "matrices"
     """what weight decay applies to; "matrices" leaves out biases and norms"""
+    bias_correction: bool = True
+    """divide both means by what they lack at the start; BERT and ELECTRA did not"""
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
         parameters = list(parameters)
-        return torch.optim.AdamW(self._groups(parameters), **self._options(parameters))
+        optimizer = torch.optim.AdamW(self._groups(parameters, heights), **self._options(parameters))
+        if not self.bias_correction:
+            optimizer.register_step_pre_hook(count_from_infinity)
+        return optimizer
+
+
+def count_from_infinity(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Give parameters without a state one after infinitely many steps: 1 - beta ** inf = 1 corrects nothing.
+
+    All else is torch's, its fastest kernels included.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and not optimizer.state[parameter]:
+                place = parameter.device if group["fused"] else None
+                means = ["exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * group["amsgrad"]]
+                optimizer.state[parameter] = {
+                    "step": torch.full((), math.inf, device=place),
+                    **{name: torch.zeros_like(parameter, memory_format=torch.preserve_format) for name in means},
+                }
 
 
 class AdagradConfig(_OptimizerConfig):
@@ -114,10 +155,13 @@ class AdagradConfig(_OptimizerConfig):
     """what the sums of squares start from; above 0 it tames the first steps"""
     epsilon: float = Field(default=1e-10, ge=0)
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
         return torch.optim.Adagrad(
-            self._groups(parameters), lr=self.learning_rate, initial_accumulator_value=self.initial, eps=self.epsilon
+            self._groups(parameters, heights),
+            lr=self.learning_rate,
+            initial_accumulator_value=self.initial,
+            eps=self.epsilon,
         )
 
 
@@ -130,9 +174,11 @@ class AdadeltaConfig(_OptimizerConfig):
     """how much of the running squares stays from step to step"""
     epsilon: float = Field(default=1e-6, ge=0)
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
-        return torch.optim.Adadelta(self._groups(parameters), lr=self.learning_rate, rho=self.rho, eps=self.epsilon)
+        return torch.optim.Adadelta(
+            self._groups(parameters, heights), lr=self.learning_rate, rho=self.rho, eps=self.epsilon
+        )
 
 
 class RMSpropConfig(_OptimizerConfig):
@@ -147,10 +193,10 @@ class RMSpropConfig(_OptimizerConfig):
     """divide by the standard deviation of the gradients instead (arXiv:1308.0850, equation 38)"""
     epsilon: float = Field(default=1e-8, ge=0)
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
         return torch.optim.RMSprop(
-            self._groups(parameters),
+            self._groups(parameters, heights),
             lr=self.learning_rate,
             alpha=self.alpha,
             momentum=self.momentum,
@@ -159,6 +205,31 @@ class RMSpropConfig(_OptimizerConfig):
         )
 
 
+class LAMBConfig(_OptimizerConfig):
+    """LAMB (arXiv:1904.00962): Adam with each tensor's step as long as the tensor, for batches of thousands of rows."""
+
+    kind: Literal["lamb"] = "lamb"
+    variant: Variant = "paper"
+    """whose: they differ in what is done to gradients, in bias correction and epsilon, and in what is left unscaled;
+    "apex" and "nvlamb" scale gradients themselves and need no `training.gradient_clip`"""
+    learning_rate: Positive = 5e-3
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
+    epsilon: float | None = Field(default=None, ge=0)
+    """absent: 1e-6, or its square where it stands inside the root ("nvlamb")"""
+    weight_decay: float = Field(default=0.01, ge=0)
+    decayed: Decayed = "matrices"
+    """what weight decay applies to; "matrices" leaves out biases and norms"""
+
+    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
+        """The optimiser over those parameters."""
+        epsilon = (1e-12 if self.variant == "nvlamb" else 1e-6) if self.epsilon is None else self.epsilon
+        made = self._groups(parameters, heights)
+        for group in made:
+            kept = {"google": exempt(group["params"][0], self.decayed), "apex": group["weight_decay"] == 0}
+            group["scaled"] = not kept.get(self.variant, False)
+        return LAMB(made, self.learning_rate, self.betas, epsilon, self.weight_decay, variant=self.variant)
+
+
 OptimizerChoice = Annotated[
-    AdamWConfig | AdamConfig | SGDConfig | AdagradConfig | AdadeltaConfig | RMSpropConfig, Tagged()
+    AdamWConfig | AdamConfig | LAMBConfig | SGDConfig | AdagradConfig | AdadeltaConfig | RMSpropConfig, Tagged()
 ]

@@ -15,9 +15,10 @@ class Schedule(ABC):
     The end is the stage's limit, or whichever of the amounts `over` comes first.
     """
 
-    def __init__(self, warmup: Amount | None = None, over: tuple[Amount, ...] = ()):
+    def __init__(self, warmup: Amount | None = None, over: tuple[Amount, ...] = (), *, from_start: bool = False):
         self.warmup, self.over = warmup, over
-        self.warm_at = 0.0 if warmup is None else None  # the share of the whole when the warm-up ended
+        # the share of the whole that is used up where `left` begins: when the warm-up ends, or at the start
+        self.warm_at = 0.0 if warmup is None or from_start else None
 
     def __call__(self, progress: Progress) -> float:
         """The factor for the step that is about to be taken."""

@@ -126,7 +126,7 @@ def range_test(recipe: Recipe, steps: int, low: float, high: float, device: torc
         training=settings.training.model_copy(update={"log_every": Amount(value=1, unit="steps")}),
     )
     trainer = Trainer(Run(Path()), stage, Position(), seed=settings.seed, monitor=monitor)
-    stage.schedule = Rising(low / trainer.rates[0], high / trainer.rates[0], steps)
+    stage.schedule = Rising(low / trainer.rate, high / trainer.rate, steps)
     monitor.say(f"trying rates from {low:g} to {high:g} in {steps} steps")
     return rise(trainer, steps)
 
@@ -137,14 +137,15 @@ def rise(trainer: Trainer, steps: int) -> Trial:
     losses: list[float] = []
     for _ in range(steps):
         before = float(trainer.window.loss), trainer.window.tokens
+        progress = trainer.progress()
         try:
-            trainer.step(trainer.progress())
+            trainer.step(progress)
         except Diverged:
             return Trial(rates, losses, f"diverged after {len(losses)} steps")
         tokens = trainer.window.tokens - before[1]
         if tokens == 0:  # left out for its fp16 gradients
             continue
-        rates.append(trainer.last["learning_rate"])
+        rates.append(trainer.rate * trainer.stage.schedule(progress))  # what the setting would be
         losses.append((float(trainer.window.loss) - before[0]) / tokens)
         trial = Trial(rates, losses, f"the loss rose above its beginning after {len(losses)} steps")
         smoothed = trial.smoothed

@@ -186,7 +186,7 @@ def cost(recipe: Recipe, vocabulary: int) -> Tree:
     memory = {
         "weights": weights,
         "gradients": weights,
-        "optimizer": optimizer_bytes(recipe, parameters),
+        "optimizer": optimizer_bytes(recipe, objective),
         "averages": averages,
     }
     forward = 2 * multiplied(objective)
@@ -232,9 +232,10 @@ def multiplied(objective: Objective) -> int:
     )
 
 
-def optimizer_bytes(recipe: Recipe, parameters: Sequence[nn.Parameter]) -> int:
+def optimizer_bytes(recipe: Recipe, objective: Objective) -> int:
     """What the optimiser keeps beside the weights, seen after a step on the meta device."""
-    optimizer = recipe.optimizer.build(parameters)
+    parameters = list(objective.parameters())
+    optimizer = recipe.optimizer.build(parameters, objective.heights())
     for parameter in parameters:
         parameter.grad = torch.empty_like(parameter)
     optimizer.step()

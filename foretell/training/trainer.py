@@ -93,6 +93,8 @@ class Stage:
     validate_every: Amount
     bytes_per_token: float
     """of the training text, for bits per byte on the way"""
+    rate_of_rows: Callable[[int], float] = lambda _: 1.0
+    """factor on the learning rate for a batch of so many rows"""
 
 
 @dataclass
@@ -140,6 +142,7 @@ class Trainer:
         self.run, self.stage, self.position = run, stage, position
         self.seed, self.monitor, self.trackers = seed, monitor, trackers
         self.device = next(stage.objective.parameters()).device
+        self.rate = stage.optimizer.defaults["lr"]
         self.rates = [group["lr"] for group in stage.optimizer.param_groups]
         self.scaler = LossScaler(stage.training.scaling) if stage.training.precision == "fp16" else None
         self.state: State = None
@@ -186,7 +189,7 @@ class Trainer:
         divisors = {name: max(count, 1) / factor for name, count in counts.items()}  # a batch may have none of a kind
         mean, after = self.gradients(batch.to(self.device), state, divisors)
         loss, tokens = mean / factor, batch.tokens
-        applied = self.apply(loss, stage.schedule(progress) * batch.rate)
+        applied = self.apply(loss, stage.schedule(progress) * batch.rate * stage.rate_of_rows(len(batch.targets)))
         self.position.step += 1
         self.position.stage_step += 1
         self.position.tokens += tokens
@@ -253,7 +256,7 @@ class Trainer:
             group["lr"] = rate * factor
         with advising("for the optimiser's state; take a smaller model, or optimizer.kind=sgd"):
             stage.optimizer.step()
-        self.last = {"gradient_norm": norm, "learning_rate": self.rates[0] * factor}
+        self.last = {"gradient_norm": norm, "learning_rate": self.rate * factor}
         return True
 
     def accepted(self, scaler: LossScaler, loss: Tensor, norm: Tensor) -> bool:

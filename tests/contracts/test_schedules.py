@@ -76,6 +76,14 @@ TABLE: dict[str, tuple[Config, dict[int, float]]] = {
         make("polynomial", power=0.5, floor=0.2, warmup="4steps"),
         {0: 0.25, 4: 1, 16: 0.2 + 0.8 * 0.5, 20: 0.2},
     ),
+    "linear-from-start": (  # as Google's BERT: 1 - n / 20, but for the warm-up
+        make("linear", warmup="4steps", falls_from="start"),
+        {0: 0.25, 3: 1, 4: 0.8, 10: 0.5, 20: 0},
+    ),
+    "polynomial-from-start": (
+        make("polynomial", power=0.5, warmup="3steps", falls_from="start"),
+        {3: 0.85**0.5, 15: 0.5},
+    ),
     "hold": (make("hold", until=0.5), {0: 1, 9: 1, 10: 1, 11: 0.9, 15: 0.5, 20: 0}),
     "hold-warm": (  # the share is that of the whole, whatever the warm-up
         make("hold", until=0.75, floor=0.1, warmup="4steps"),
@@ -280,3 +288,33 @@ def test_state_is_json() -> None:
     copy.load_state_dict(json.loads(json.dumps(schedule.state_dict())))
     assert copy.state_dict() == schedule.state_dict()
     assert StepsConfig().build().state_dict() == {"warm_at": 0.0}
+
+
+# --- BERT in two phases with LAMB (NVIDIA's settings, run_pretraining_lamb of DeepLearningExamples) ---
+
+
+def nvidia(step: int, steps: int, warmup: float) -> float:
+    """PolyWarmUpScheduler: x / warmup, then (1 - x)^0.5, with x = step / steps."""
+    x = step / steps
+    return x / warmup if x < warmup else (1 - x) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup", "rises", "table"),
+    [  # factors on 6e-3 and 4e-3 at a few steps
+        (
+            7038,
+            0.2843,
+            2001,
+            {1000: 0.49977, 2000: 0.99955, 2001: 0.84598, 3519: 0.70711, 6334: 0.31627, 7037: 0.01192},
+        ),
+        (1563, 0.128, 200, {100: 0.49984, 200: 0.99968, 201: 0.93349, 782: 0.70688, 1407: 0.31592, 1562: 0.02529}),
+    ],
+)
+def test_two_phases_of_bert_with_lamb(steps: int, warmup: float, rises: int, table: dict[int, float]) -> None:
+    theirs = [nvidia(step, steps, warmup) for step in range(steps)]
+    assert {step: theirs[step] for step in table} == pytest.approx(table, abs=6e-6)
+    # ours takes a step with the rate that theirs has at its end, and a whole number of them: 2000.9 and 200.06 there
+    ours = run(make("polynomial", power=0.5, warmup=f"{rises}steps", falls_from="start").build(), steps)
+    assert ours[: rises - 1] == pytest.approx(theirs[1:rises], rel=1e-3)
+    assert ours[rises + 1 : steps] == pytest.approx(theirs[rises + 1 :], rel=1e-12)

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from foretell.config import Config, ConfigError
-from foretell.optim.optimizers import OptimizerChoice, groups
+from foretell.optim.groups import groups
+from foretell.optim.lamb import Variant
+from foretell.optim.optimizers import OptimizerChoice, SGDConfig
 from foretell.training.tensors import load_optimizer, optimizer_tensors
 
 Maker = Callable[..., torch.optim.Optimizer]
@@ -50,6 +52,7 @@ TWINS: dict[str, tuple[dict[str, Any], Maker, dict[str, Any]]] = {
         {"lr": 0.03, "alpha": 0.8, "momentum": 0.5, "centered": True, "eps": 1e-4},
     ),
 }
+MEMBERS = {member.kind_name(): member for member in members(OptimizerChoice)}
 every_optimizer = pytest.mark.parametrize("member", members(OptimizerChoice), ids=name_of)
 
 
@@ -67,14 +70,15 @@ def train(module: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 7) -
 
 
 def test_every_optimizer_has_a_twin() -> None:
-    assert set(TWINS) == {member.kind_name() for member in members(OptimizerChoice)}
+    """But LAMB, which torch does not have: see test_lamb.py."""
+    assert {*TWINS, "lamb"} == {member.kind_name() for member in members(OptimizerChoice)}
 
 
-@every_optimizer
+@pytest.mark.parametrize("kind", TWINS)
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_the_steps_are_torchs(member: type[Config], decay: float) -> None:
-    settings, twin, theirs = TWINS[member.kind_name()]
-    config = small(member, **settings, weight_decay=decay, decayed="all")
+def test_the_steps_are_torchs(kind: str, decay: float) -> None:
+    settings, twin, theirs = TWINS[kind]
+    config = small(MEMBERS[kind], **settings, weight_decay=decay, decayed="all")
     ours, other = network(), network()
     train(ours, config.build(ours.parameters()))
     train(other, twin(other.parameters(), **theirs, weight_decay=decay))
@@ -100,14 +104,31 @@ def test_matrices_alone_decay(member: type[Config]) -> None:
         assert not torch.equal(after["all"][name], after["none"][name]) or not network().state_dict()[name].any()
 
 
-def test_groups() -> None:
+# --- groups ---------------------------------------------------------------------------------------
+
+
+def test_groups_by_weight_decay() -> None:
     matrix, bias, norm = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     given = [bias, matrix, norm]
-    assert groups(given, 0.1, "all") == [{"params": given, "weight_decay": 0.1}]
-    apart = groups(iter(given), 0.1, "matrices")
+    assert groups(given, rate=0.5, decay=0.1, decayed="all") == [{"params": given, "lr": 0.5, "weight_decay": 0.1}]
+    apart = groups(iter(given), rate=0.5, decay=0.1, decayed="matrices")
     assert [(len(group["params"]), group["weight_decay"]) for group in apart] == [(1, 0.1), (2, 0.0)]
     assert apart[0]["params"][0] is matrix
-    assert groups([bias], 0.1, "matrices") == [{"params": [bias], "weight_decay": 0.0}]
+    alone = groups([bias], rate=0.5, decay=0.1, decayed="matrices")
+    assert alone == [{"params": [bias], "lr": 0.5, "weight_decay": 0.0}]
+
+
+@every_optimizer
+def test_rates_by_layer(member: type[Config]) -> None:
+    low, high, bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
+    settings = {"learning_rate": 0.8, "layer_decay": 0.5, "weight_decay": 0.1, "decayed": "matrices"}
+    built = small(member, **settings).build([low, high, bias], {low: 3, high: 0, bias: 3})
+    found = [(group["params"][0], group["lr"], group["weight_decay"]) for group in built.param_groups]
+    assert [(rate, decay) for _, rate, decay in found] == [(0.8, 0.1), (0.1, 0.1), (0.1, 0.0)]
+    assert [parameter is wanted for (parameter, *_), wanted in zip(found, [high, low, bias], strict=True)] == [True] * 3
+    assert built.defaults["lr"] == 0.8
+    with pytest.raises(ValueError, match="how far below"):
+        small(member, **settings).build([low])
 
 
 # --- the update rules, written out ----------------------------------------------------------------
@@ -169,6 +190,31 @@ def amsgrad_decoupled(gradient: Callable[[float], float], x: float) -> Iterator[
         yield x
 
 
+BERT = {"learning_rate": 0.1, "betas": (0.8, 0.9), "epsilon": 1e-3, "weight_decay": 0.2, "decayed": "all"}
+
+
+@rule("adamw", bias_correction=False, **BERT)
+def bert(gradient: Callable[[float], float], x: float) -> Iterator[float]:
+    """Google's AdamWeightDecayOptimizer: no correction, and the decay of the weight before the step."""
+    first = second = 0.0
+    while True:
+        g = gradient(x)
+        first, second = 0.8 * first + 0.2 * g, 0.9 * second + 0.1 * g * g
+        x -= 0.1 * (first / (math.sqrt(second) + 1e-3) + 0.2 * x)
+        yield x
+
+
+@rule("adamw", bias_correction=False, amsgrad=True, **BERT)
+def bert_amsgrad(gradient: Callable[[float], float], x: float) -> Iterator[float]:
+    first = second = largest = 0.0
+    while True:
+        g = gradient(x)
+        first, second = 0.8 * first + 0.2 * g, 0.9 * second + 0.1 * g * g
+        largest = max(largest, second)
+        x -= 0.1 * (first / (math.sqrt(largest) + 1e-3) + 0.2 * x)
+        yield x
+
+
 @rule("adagrad", learning_rate=0.1, initial=0.5, epsilon=1e-3)
 def duchi(gradient: Callable[[float], float], x: float) -> Iterator[float]:
     squares = 0.5
@@ -220,7 +266,7 @@ def slope(x: float) -> float:
 @pytest.mark.parametrize("name", RULES)
 def test_traces_of_plain_loops(name: str) -> None:
     settings, function = RULES[name]
-    member = {member.kind_name(): member for member in members(OptimizerChoice)}[settings["kind"]]
+    member = MEMBERS[settings["kind"]]
     weight = nn.Parameter(torch.tensor([1.5], dtype=torch.float64))
     optimizer = small(member, **settings).build([weight])
     trace = []
@@ -234,14 +280,17 @@ def test_traces_of_plain_loops(name: str) -> None:
 
 # --- state ----------------------------------------------------------------------------------------
 
-VARIANTS = [settings for settings, _ in RULES.values()] + [{"kind": kind} | ours for kind, (ours, *_) in TWINS.items()]
+LAMBS = [{"kind": "lamb", "variant": variant, "learning_rate": 0.1} for variant in get_args(Variant)]
+VARIANTS = (
+    LAMBS + [settings for settings, _ in RULES.values()] + [{"kind": kind} | ours for kind, (ours, *_) in TWINS.items()]
+)
 
 
 @pytest.mark.parametrize("settings", VARIANTS, ids=lambda settings: settings["kind"])
 @pytest.mark.parametrize("before", [0, 1, 4])
 def test_state_goes_on_to_the_last_bit(settings: dict[str, Any], before: int, tmp_path: Path) -> None:
     """As in a checkpoint: tensors in a file, settings from the recipe; also before the first step."""
-    member = {member.kind_name(): member for member in members(OptimizerChoice)}[settings["kind"]]
+    member = MEMBERS[settings["kind"]]
     config = small(member, **settings)
     whole = network().float()
     optimizer = config.build(whole.parameters())
@@ -260,4 +309,4 @@ def test_state_goes_on_to_the_last_bit(settings: dict[str, Any], before: int, tm
 
 def test_nesterov_without_momentum_is_refused() -> None:
     with pytest.raises(ConfigError, match="momentum above 0"):
-        small(members(OptimizerChoice)[2], nesterov=True)
+        small(SGDConfig, nesterov=True)

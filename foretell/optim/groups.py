@@ -1,0 +1,41 @@
+"""Which parameters are trained alike: with weight decay or without, near the output or far below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from torch import nn
+
+Decayed = Literal["all", "matrices"]
+
+
+def exempt(parameter: nn.Parameter, decayed: Decayed) -> bool:
+    """Whether weight decay leaves a parameter alone: biases and norms have one dimension, all else has more."""
+    return decayed == "matrices" and parameter.dim() <= 1
+
+
+def groups(
+    parameters: Iterable[nn.Parameter],
+    *,
+    rate: float,
+    decay: float,
+    decayed: Decayed,
+    layer_decay: float = 1.0,
+    heights: Mapping[nn.Parameter, int] | None = None,
+) -> list[dict[str, Any]]:
+    """Parameter groups as torch's optimisers take them, those nearest to the output first.
+
+    Each group has a learning rate of `rate * layer_decay ** height` (see `Objective.heights`), and a weight decay of
+    `decay`, or of zero if it is exempt.
+    """
+    if layer_decay < 1 and heights is None:
+        raise ValueError(f"layer_decay = {layer_decay} has to know how far below the output each parameter lies")
+    apart = heights if heights is not None and layer_decay < 1 else {}
+    alike: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for parameter in parameters:
+        alike.setdefault((apart.get(parameter, 0), exempt(parameter, decayed)), []).append(parameter)
+    return [
+        {"params": alike[key], "lr": rate * layer_decay ** key[0], "weight_decay": 0.0 if key[1] else decay}
+        for key in sorted(alike)
+    ]
