@@ -427,3 +427,5 @@ def test_real_weights_on_real_sentences(transformers: ModuleType, tmp_path: Path
             ours = backbone(Inputs(tokens=torch.tensor([ids])), None).last
             last = theirs(**expected).last_hidden_state
         torch.testing.assert_close(ours, last, rtol=0, atol=1e-5)
+        mean = torch.from_numpy(run.features([sentence])[0])  # as the package's own pooling has it
+        torch.testing.assert_close(mean, last[0].mean(0), rtol=0, atol=1e-5)
