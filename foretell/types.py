@@ -112,6 +112,8 @@ class Batch(_Rows):
     """what a task predicts: [B] or [B, T]"""
     places: Tensor | None = None
     """[B, P] int64: where in its row the targets are, -1 behind the last of them; absent: they may be anywhere"""
+    noise: Tensor | None = None
+    """[B, T] uniform numbers from [0, 1), for objectives that draw"""
     rate: float = 1.0
     """factor on the learning rate: a shorter random window takes a smaller step"""
 

@@ -239,6 +239,20 @@ def masking(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
     return config.override(config.override(tables(corpus), everything), dotted(changes))
 
 
+def replacing(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
+    """An ELECTRA in miniature, with dropout."""
+    everything = {
+        "limit": "2epochs",
+        "model": {"kind": "transformer", "direction": "both", "hidden": 8, "layers": 1, "heads": 2, "context": 12},
+        "model.dropout": dict(residual=0.1),
+        "head": {"tied": True, "transform": {}},
+        "objective": {"kind": "replaced", "generator": {"hidden_share": 0.5}},
+        "optimizer": {"kind": "adamw", "learning_rate": 0.01, "bias_correction": False},
+        "checkpoint.every": "7steps",
+    }
+    return config.override(masking(corpus, **everything), dotted(changes))
+
+
 def dotted(changes: Mapping[str, Any]) -> dict[str, Any]:
     """`a__b` as `a.b`."""
     return {key.replace("__", "."): value for key, value in changes.items()}

@@ -183,7 +183,7 @@ def run_lengths(uniform: Uniform, longest: int) -> Ints:
 # --- random numbers -------------------------------------------------------------------------------
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-PURPOSES = ("budget", "choice", "kind", "token", "length")
+PURPOSES = ("budget", "choice", "kind", "token", "length", "sample")
 
 
 class Draws:

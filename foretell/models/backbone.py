@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from torch import nn
 
+from foretell.nn.arithmetic import multiplied
 from foretell.nn.embedding import Embedding
 from foretell.types import Hidden, Inputs, State
 
@@ -25,6 +27,8 @@ class Backbone(nn.Module):
     blocks: nn.ModuleList
     """layers from input to output, each once where several share it: what FSDP wraps, unfreezing thaws, layer-wise
     rates scale, recomputing recomputes; `Hidden.layers` has one tensor a layer, so more where layers share blocks"""
+    embeds: ClassVar[tuple[str, ...]] = ("embedding",)
+    """the modules that make vectors of tokens, which a model of another width may share"""
     context: int | None = None
     """how many tokens it sees at most; None: as many as the state remembers"""
     overlap: int = 0
@@ -33,6 +37,10 @@ class Backbone(nn.Module):
     @abstractmethod
     def forward(self, inputs: Inputs, state: State) -> Hidden:
         """inputs of [B, T], state from the previous window or None -> Hidden, with the state for the next window."""
+
+    def multiplied(self, length: int) -> float:
+        """Multiplications that one token takes, of rows of `length` tokens; those of matrix products only."""
+        return multiplied(self)
 
     @abstractmethod
     def initial_state(self, rows: int) -> State:

@@ -37,8 +37,18 @@ class Blueprint:
 
     def build(self) -> tuple[Backbone, Head]:
         """A backbone and the head on it, freshly initialised."""
-        backbone = self.model.build(self.vocabulary, self.counts)
-        return backbone, self.head.build(backbone.dim, self.vocabulary, backbone.embedding, self.counts)
+        backbone = self.backbone()
+        return backbone, self.head_on(backbone)
+
+    def backbone(self) -> Backbone:
+        """A backbone, freshly initialised."""
+        built: Backbone = self.model.build(self.vocabulary, self.counts)
+        return built
+
+    def head_on(self, backbone: Backbone) -> Head:
+        """A head, freshly initialised, on a backbone that there is already."""
+        built: Head = self.head.build(backbone.dim, self.vocabulary, backbone.embedding, self.counts)
+        return built
 
     def override(self, tables: Mapping[str, Any], where: str = "override") -> Blueprint:
         """The same with other settings, as a recipe has them: `{"model": {"hidden": 64}}`; a `ConfigError` if wrong."""

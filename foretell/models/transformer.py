@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from foretell.config import Config, ConfigError, Rate, Size
 from foretell.models.backbone import Backbone
 from foretell.nn.activation import ActivationName, GatedName
+from foretell.nn.arithmetic import multiplied
 from foretell.nn.attention import Cache, Placement, View
 from foretell.nn.block import Block, NormChoice, PreNormConfig
 from foretell.nn.dropout import dropout, table_dropout
@@ -134,6 +135,7 @@ class Transformer(Backbone):
     starts anew, whatever the state, and leaves none; so do windows with `documents` or `positions`.
     """
 
+    embeds = ("embedding", "positions", "segments", "embedding_norm")
     context: int
     overlap: int
 
@@ -184,6 +186,14 @@ class Transformer(Backbone):
     def block(self, layer: int) -> Block:
         """The one that is layer number `layer`."""
         return cast(Block, self.blocks[layer * len(self.blocks) // self.layers])
+
+    def multiplied(self, length: int) -> float:
+        """See `Backbone.multiplied`: blocks as often as they are used, and attention as if all looked at all.
+
+        So it is usually counted (Chowdhery et al. 2022, arXiv:2204.02311, appendix B), also where half is spared.
+        """
+        again = sum(multiplied(self.block(layer)) for layer in range(self.layers)) - multiplied(self.blocks)
+        return multiplied(self) + again + 2 * self.layers * self.dim * length
 
     def initial_state(self, rows: int) -> State:
         """Nothing filled, see the class; None for one that sees both sides."""

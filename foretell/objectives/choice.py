@@ -7,5 +7,6 @@ from typing import Annotated
 from foretell.config import Tagged
 from foretell.objectives.causal import CausalConfig
 from foretell.objectives.masked import MaskedConfig
+from foretell.objectives.replaced import ReplacedConfig
 
-ObjectiveChoice = Annotated[CausalConfig | MaskedConfig, Tagged()]
+ObjectiveChoice = Annotated[CausalConfig | MaskedConfig | ReplacedConfig, Tagged()]

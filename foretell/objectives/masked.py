@@ -19,6 +19,7 @@ from foretell.data.masking import Masked, MaskingChoice, TokenMaskingConfig
 from foretell.data.passages import Passages
 from foretell.models.backbone import Backbone
 from foretell.models.blueprint import Blueprint
+from foretell.nn.arithmetic import multiplied
 from foretell.nn.heads import Head
 from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.types import IGNORED, Batch, State, Step, Term
@@ -56,7 +57,7 @@ class MaskedLM(Objective):
 
     def __init__(self, config: MaskedConfig, backbone: Backbone, head: Head, *, labels: int = 0):
         super().__init__(backbone, head)
-        self.pair_weight = config.pair_weight
+        self.pair_weight, self.rate = config.pair_weight, config.masking.rate
         self.pooler = self.pair = None
         if labels:
             self.pooler = nn.Linear(backbone.dim, backbone.dim)
@@ -64,6 +65,11 @@ class MaskedLM(Objective):
             for layer in (self.pooler, self.pair):
                 nn.init.normal_(layer.weight, std=config.initial_deviation)
                 nn.init.zeros_(layer.bias)
+
+    def multiplied(self, length: int) -> float:
+        """See `Objective.multiplied`: the head is asked for hidden tokens, pairs are judged once a row."""
+        once = multiplied(self.pooler) + multiplied(self.pair)
+        return self.backbone.multiplied(length) + self.rate * multiplied(self.head) + once / length
 
     def forward(self, batch: Batch, state: State) -> Step:
         """See `Objective.forward`."""

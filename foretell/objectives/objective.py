@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,6 +14,7 @@ from foretell.data.batches import Batches, Gives
 from foretell.data.encoding import Tokenizer
 from foretell.models.backbone import Backbone
 from foretell.models.blueprint import Blueprint
+from foretell.nn.arithmetic import multiplied
 from foretell.nn.heads import Head
 from foretell.objectives.penalties import Penalty
 from foretell.types import Batch, State, Step
@@ -67,6 +69,14 @@ class Objective(nn.Module):
         Added up over micro-batches and ranks before the backward pass, so that accumulation, ragged windows and data
         parallelism average exactly. Called on the host's copy of the batch: it costs no device synchronisation.
         """
+
+    def blind_loss(self) -> float:
+        """What guessing blindly costs, in nats: a training whose loss is far above that is lost."""
+        return math.log(self.backbone.embedding.vocabulary)
+
+    def multiplied(self, length: int) -> float:
+        """Multiplications that one token takes, of rows of `length` tokens; those of matrix products only."""
+        return self.backbone.multiplied(length) + multiplied(self.head)
 
     def heights(self) -> dict[nn.Parameter, int]:
         """How far below the output each parameter lies, for layer-wise learning rates.

@@ -189,7 +189,7 @@ def cost(recipe: Recipe, vocabulary: int) -> Tree:
         "optimizer": optimizer_bytes(recipe, objective),
         "averages": averages,
     }
-    forward = 2 * multiplied(objective)
+    forward = round(2 * objective.multiplied(recipe.data.batches.length))
     return {
         "parameters": sum(p.numel() for p in parameters),
         "parts": parts,
@@ -214,22 +214,6 @@ def parts_of(objective: Objective) -> list[Tree]:
             part = {"part": name, "parameters": sum(p.numel() for p in fresh)}
             parts.append(part | ({"shared": shared} if name == "head" and shared else {}))
     return parts
-
-
-def multiplied(objective: Objective) -> int:
-    """How many weights one token is multiplied by: all matrices but tables of words and positions.
-
-    A table that the head shares does count, as there it is a matrix product; a learned start state
-    does not, as it is none. What attention multiplies are no weights, and not counted.
-    """
-    tables = [module for module in objective.modules() if isinstance(module, nn.Embedding)]
-    looked_up = {id(p) for table in tables for p in table.parameters()}
-    looked_up -= {id(p) for p in objective.head.parameters()}
-    return sum(
-        p.numel()
-        for name, p in objective.named_parameters()
-        if p.dim() > 1 and id(p) not in looked_up and not name.endswith(".start")
-    )
 
 
 def optimizer_bytes(recipe: Recipe, objective: Objective) -> int:

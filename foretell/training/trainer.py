@@ -382,8 +382,8 @@ class Trainer:
         )
 
     def hopeless(self) -> float:
-        """A loss per token that no model in its senses has: three times that of guessing blindly."""
-        return 3 * math.log(self.stage.objective.backbone.embedding.vocabulary) + 10
+        """A loss that no model in its senses has: three times that of guessing blindly."""
+        return 3 * self.stage.objective.blind_loss() + 10
 
     def largest_gradient(self) -> tuple[str, float]:
         """The parameter with the largest gradient; one that is not finite is larger than any."""

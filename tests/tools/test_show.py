@@ -72,6 +72,38 @@ def test_a_learned_start_state_is_a_parameter_but_no_matrix_product(tmp_path: Pa
     assert learned["flops_per_token"] == plain["flops_per_token"]
 
 
+TRANSFORMER: dict[str, Any] = {"kind": "transformer", "hidden": 8, "heads": 2, "layers": 3, "context": 32}
+
+
+def test_attention_and_shared_layers_count_as_often_as_they_are_used(tmp_path: Path) -> None:
+    """Each layer 12 x 8^2 weights, and twice 8 x 10 for a token's look at ten; positions are looked up."""
+    crops = {"kind": "crops", "length": 10}
+    for groups in (3, 1):
+        given = recipe_file(tmp_path, model={**TRANSFORMER, "groups": groups}, data={"batches": crops})
+        result = describe(given, vocabulary=50)
+        assert result["flops_per_token"]["forward"] == 2 * (3 * (12 * 8 * 8 + 2 * 8 * 10) + 50 * 8)
+        block = 12 * 8 * 8 + (3 + 1 + 4 + 1) * 8 + 4 * 8  # weights, biases, two norms
+        assert result["parameters"] == (50 + 32) * 8 + groups * block + 2 * 8 + 50 * 8 + 50
+
+
+def test_gpt2_takes_as_many_operations_as_is_known() -> None:
+    """6 x 123.65M weights and 12 x 12 x 768 x 1,024: .855 GFLOP."""
+    flops = describe("gpt2-124m", vocabulary=50_257)["flops_per_token"]["training"]
+    assert flops == 6 * (12 * 12 * 768**2 + 50_257 * 768) + 12 * 12 * 768 * 1024
+    assert flops == pytest.approx(0.855e9, rel=1e-3)
+
+
+def test_hidden_tokens_alone_go_through_the_head(tmp_path: Path) -> None:
+    given = recipe_file(
+        tmp_path,
+        model={**TRANSFORMER, "direction": "both"},
+        data={"batches": {"kind": "full", "length": 10}, "tokenizer": {"kind": "wordpiece", "specials": "bert"}},
+        objective={"kind": "masked", "masking": {"kind": "token", "rate": 0.25}},
+    )
+    forward = describe(given, vocabulary=50)["flops_per_token"]["forward"]
+    assert forward == 2 * (3 * (12 * 8 * 8 + 2 * 8 * 10) + 0.25 * 50 * 8)
+
+
 @pytest.mark.parametrize(
     ("optimizer", "copies"),
     [({"kind": "sgd"}, 0), ({"kind": "sgd", "momentum": 0.9}, 1), ({"kind": "adamw"}, 2)],

@@ -7,7 +7,7 @@ from typing import Annotated
 from foretell.config import Tagged
 from foretell.nn.heads.adaptive import AdaptiveHead, AdaptiveHeadConfig
 from foretell.nn.heads.full import FullHead, FullHeadConfig
-from foretell.nn.heads.head import Head
+from foretell.nn.heads.head import Head, NoHead
 from foretell.nn.heads.hierarchical import HierarchicalHeadConfig
 from foretell.nn.heads.mixture import MixtureHead, MixtureHeadConfig
 from foretell.nn.heads.sampled import SampledHead, SampledHeadConfig
@@ -22,6 +22,7 @@ __all__ = [
     "HierarchicalHeadConfig",
     "MixtureHead",
     "MixtureHeadConfig",
+    "NoHead",
     "SampledHead",
     "SampledHeadConfig",
 ]

@@ -9,6 +9,7 @@ A head has two faces that agree with each other, and no third ("logits" would sh
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,22 @@ class Head(TokenIndexed):
     @abstractmethod
     def log_probs(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] -> log-probabilities of all words [..., V], in fp32 at least."""
+
+
+class NoHead(Head):
+    """Where a model gives no token a probability."""
+
+    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """See `Head.nll`."""
+        return self.log_probs(hidden)
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """See `Head.log_probs`."""
+        raise ConfigError("this model gives no token a probability; name another run")
+
+    def token_rows(self) -> dict[str, Sequence[int]]:
+        """See `TokenIndexed`."""
+        return {}
 
 
 def wide(scores: Tensor) -> torch.dtype:

@@ -1,0 +1,265 @@
+"""Tell which tokens a small model has put in the place of others: ELECTRA.
+
+Clark et al. 2020 (arXiv:2003.10555, and the authors' code): a generator guesses hidden tokens as a masked model does;
+a sample of its guesses is put in their place, through which no gradient flows; the main model says of every token
+whether it is the original one. Both are trained at once. The ablations of section 3.4 are two choices: what the main
+model tells, and where:
+
+                      at = "all"             at = "chosen"
+    tell = "replaced"    ELECTRA             ELECTRA 15%
+    tell = "original"    all-tokens MLM      replace MLM
+
+B rows, T places, N chosen places, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from foretell.data.batches import Batches, Gives
+from foretell.data.encoding import Tokenizer
+from foretell.data.masking import Masked, MaskingChoice, TokenMaskingConfig
+from foretell.data.noise import Noisy
+from foretell.data.passages import Passages
+from foretell.kernels.cross_entropy import CHUNK
+from foretell.models.blueprint import Blueprint
+from foretell.nn.activation import ACTIVATIONS, ActivationName
+from foretell.nn.heads import Head, NoHead
+from foretell.nn.initial import NormalConfig
+from foretell.nn.ragged import real_tokens
+from foretell.objectives.generator import Generator, GeneratorChoice, SmallerGeneratorConfig
+from foretell.objectives.masked import picked
+from foretell.objectives.objective import Objective, ObjectiveConfig
+from foretell.types import IGNORED, Batch, Hidden, State, Step, Term
+
+
+class ReplacedConfig(ObjectiveConfig):
+    """Tell which tokens a small model, trained beside, has put in the place of hidden ones (ELECTRA)."""
+
+    kind: Literal["replaced"] = "replaced"
+    wants: ClassVar[Gives] = "rows"
+    masking: MaskingChoice = TokenMaskingConfig(mask=0.85, random=0.0)
+    """which tokens the generator has to guess"""
+    generator: GeneratorChoice = SmallerGeneratorConfig()
+    temperature: float = Field(default=1.0, gt=0)
+    """of its samples: below 1 they are more probable ones"""
+    allow_correct: bool = True
+    """whether a sample may happen to be the hidden token, which then counts as original"""
+    tell: Literal["replaced", "original"] = "replaced"
+    """what the main model tells of a token: whether it was replaced, or what it was"""
+    at: Literal["all", "chosen"] = "all"
+    """of which tokens: all there are, special ones included, or those the generator had to guess"""
+    masked_weight: float = 1.0
+    """of the generator's loss"""
+    weight: float | None = None
+    """of the main model's loss; absent: 50, or 1 where it tells the original"""
+    activation: ActivationName = "gelu"
+    """between the two layers that tell whether a token was replaced"""
+    initial: NormalConfig = NormalConfig()
+    """how these begin"""
+
+    def build(self, blueprint: Blueprint) -> Replaced:
+        """The objective with both models."""
+        return Replaced(self, blueprint)
+
+    def batches(self, source: Batches, tokenizer: Tokenizer, seed: int) -> Batches:
+        """The rows with tokens hidden, and what samples are drawn by."""
+        assert isinstance(source, Passages)  # as the recipe has made sure
+        return Noisy(Masked(source, self.masking, tokenizer, seed), seed)
+
+
+class Discriminator(nn.Module):
+    """dense, activation, and one number: above zero, a token was replaced."""
+
+    def __init__(self, width: int, config: ReplacedConfig):
+        super().__init__()
+        self.dense, self.prediction = nn.Linear(width, width), nn.Linear(width, 1)
+        self.activate = ACTIVATIONS[config.activation]
+        for layer in (self.dense, self.prediction):
+            config.initial.fill(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """hidden [..., D] -> [...] fp32 at least"""
+        score: Tensor = self.prediction(self.activate(self.dense(hidden)))[..., 0]
+        return wide(score)
+
+
+class Replaced(Objective):
+    """Terms: the generator's "masked", as of a masked model; the main model's "replaced", or "original".
+
+    "replaced" is the binary cross-entropy of all tokens that are no padding. The main model is the `backbone`: what
+    features and fine-tuning read. In evaluation `metrics` holds how many of each were told right.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"bidirectional"})
+
+    def __init__(self, config: ReplacedConfig, blueprint: Blueprint):
+        backbone = blueprint.backbone()
+        super().__init__(backbone, blueprint.head_on(backbone) if config.tell == "original" else NoHead())
+        self.config, self.vocabulary = config, blueprint.vocabulary
+        self.weight = config.weight if config.weight is not None else 50.0 if config.tell == "replaced" else 1.0
+        self.generator: Generator | None = config.generator.build(blueprint, backbone)
+        self.discriminator = Discriminator(backbone.dim, config) if config.tell == "replaced" else None
+        self.copies = nn.Linear(backbone.dim, 1) if (config.tell, config.at) == ("original", "all") else None
+
+    def forward(self, batch: Batch, state: State) -> Step:
+        """See `Objective.forward`."""
+        terms, metrics, samples = self._generate(batch)
+        seen = with_tokens(batch, samples)
+        hidden = self.backbone(seen.inputs, None)
+        if self.discriminator is not None:
+            name, (loss, right) = "replaced", self._discriminate(self.discriminator, hidden, batch, seen)
+        else:
+            name, (loss, right) = "original", self._restore(hidden, batch, seen)
+        terms[name] = Term(loss, self.weight)
+        if not self.training:
+            metrics[name] = right
+        return Step(terms=terms, metrics=metrics)
+
+    def counts(self, batch: Batch) -> Mapping[str, int]:
+        """See `Objective.counts`."""
+        chosen = int((batch.targets != IGNORED).sum())
+        counts = {} if self.generator is None else {"masked": chosen}
+        told = "original" if self.discriminator is None else "replaced"
+        return counts | {told: batch.tokens if self.config.at == "all" else chosen}
+
+    def blind_loss(self) -> float:
+        """See `Objective.blind_loss`."""
+        choices = 2 if self.discriminator is not None else self.vocabulary
+        return self.config.masked_weight * math.log(self.vocabulary) + self.weight * math.log(choices)
+
+    # --- the generator ----------------------------------------------------------------------------
+
+    def _generate(self, batch: Batch) -> tuple[dict[str, Term], dict[str, Tensor], Tensor]:
+        """Its term, what it guessed right, and a sample [N] for each chosen place."""
+        assert batch.noise is not None  # as `ReplacedConfig.batches` makes them
+        noise = picked(batch.noise[..., None], batch)[0][:, 0]  # [N]
+        if self.generator is None:
+            return {}, {}, (noise * self.vocabulary).long().clamp(max=self.vocabulary - 1)
+        vectors, targets = picked(self.generator.backbone(batch.inputs, None).dropped, batch)  # [N, D], [N]
+        valid = targets != IGNORED
+        targets = targets.masked_fill(~valid, 0)
+        nll = self.generator.head.nll(vectors, targets)  # [N]
+        guesses, samples = self._sample(self.generator.head, vectors.detach(), targets, noise)
+        metrics = {} if self.training else {"masked": ((guesses == targets) & valid).sum()}
+        return {"masked": Term((nll * valid).sum(), self.config.masked_weight)}, metrics, samples
+
+    @torch.no_grad()
+    def _sample(self, head: Head, vectors: Tensor, targets: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """vectors [N, D] -> the most probable tokens [N], and samples [N], as `noise` [N] from [0, 1) has it."""
+        guesses, samples = [], []
+        height = max(CHUNK // self.vocabulary, 1)  # rows of scores that are held at once
+        for part, target, uniform in zip(
+            vectors.split(height), targets.split(height), noise.split(height), strict=True
+        ):
+            scores = head.log_probs(part)  # [n, V]
+            guesses.append(scores.argmax(-1) if not self.training else target)
+            if not self.config.allow_correct:
+                scores = scores.scatter(1, target[:, None], -math.inf)
+            samples.append(sample(scores / self.config.temperature, uniform))
+        return torch.cat(guesses), torch.cat(samples)
+
+    # --- the main model ---------------------------------------------------------------------------
+
+    def _discriminate(
+        self, discriminator: Discriminator, hidden: Hidden, batch: Batch, seen: Batch
+    ) -> tuple[Tensor, Tensor]:
+        """The loss [] of telling which tokens were replaced, and how often that was right."""
+        scores = discriminator(hidden.dropped)  # [B, T]
+        replaced = seen.inputs.tokens != originals(batch)
+        told = self._told(batch)
+        losses = F.binary_cross_entropy_with_logits(scores, replaced.to(scores.dtype), reduction="none")
+        return (losses * told).sum(), (((scores > 0) == replaced) & told).sum()
+
+    def _restore(self, hidden: Hidden, batch: Batch, seen: Batch) -> tuple[Tensor, Tensor]:
+        """The loss [] of telling what the tokens were, and how often that was right."""
+        if self.copies is None:
+            vectors, targets = picked(hidden.dropped, batch)
+            valid, copied = targets != IGNORED, None
+            targets = targets.masked_fill(~valid, 0)
+        else:  # D * [the token itself] + (1 - D) * p, which tells tokens that were never hidden at little cost
+            vectors, targets, valid = (
+                hidden.dropped.flatten(0, 1),
+                originals(batch).flatten(),
+                self._told(batch).flatten(),
+            )
+            copied = wide(self.copies(vectors)[:, 0]), seen.inputs.tokens.flatten()
+        losses = self.head.nll(vectors, targets)
+        if copied is not None:
+            score, shown = copied
+            others = F.logsigmoid(-score) - losses
+            losses = -torch.where(shown == targets, torch.logaddexp(F.logsigmoid(score), others), others)
+        right = losses.new_zeros(()) if self.training else self._guessed(vectors, targets, valid, copied)
+        return (losses * valid).sum(), right
+
+    @torch.no_grad()
+    def _guessed(self, vectors: Tensor, targets: Tensor, valid: Tensor, copied: tuple[Tensor, Tensor] | None) -> Tensor:
+        """How many of the targets [N] are the most probable tokens."""
+        right = torch.zeros((), dtype=torch.int64, device=targets.device)
+        height = max(CHUNK // self.vocabulary, 1)
+        for begin in range(0, len(targets), height):
+            part = slice(begin, begin + height)
+            probabilities = self.head.log_probs(vectors[part]).exp()  # [n, V]
+            if copied is not None:
+                copying = copied[0][part].sigmoid()[:, None]
+                probabilities = (1 - copying) * probabilities
+                probabilities = probabilities.scatter_add(1, copied[1][part, None], copying.to(probabilities.dtype))
+            right += ((probabilities.argmax(-1) == targets[part]) & valid[part]).sum()
+        return right
+
+    def _told(self, batch: Batch) -> Tensor:
+        """[B, T] bool: the places that the main model tells of."""
+        if self.config.at == "chosen":
+            return batch.targets != IGNORED
+        lengths = batch.inputs.lengths
+        return (
+            torch.ones_like(batch.targets, dtype=torch.bool)
+            if lengths is None
+            else real_tokens(batch.targets.shape[1], lengths)
+        )
+
+
+def wide(scores: Tensor) -> Tensor:
+    """Scores in fp32 at least."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def sample(scores: Tensor, uniform: Tensor) -> Tensor:
+    """scores [N, V], uniform [N] -> one token each [N], drawn with probabilities softmax(scores).
+
+    By the inverse of the distribution function: one random number a token, where Gumbel noise takes V.
+    """
+    reached = scores.softmax(-1).cumsum(-1)  # [N, V]
+    whole = reached[:, -1:]
+    below = torch.nextafter(
+        whole, torch.zeros_like(whole)
+    )  # what is rounded up to the whole would be behind all tokens
+    wanted = torch.minimum((uniform[:, None] * whole).to(reached.dtype), below)
+    return torch.searchsorted(reached, wanted, right=True)[:, 0]
+
+
+def originals(batch: Batch) -> Tensor:
+    """[B, T] the tokens before any were hidden."""
+    return torch.where(batch.targets != IGNORED, batch.targets, batch.inputs.tokens)
+
+
+def with_tokens(batch: Batch, chosen: Tensor) -> Batch:
+    """The batch with other tokens [N] at the places of targets, in the order of `picked`."""
+    targets, tokens = batch.targets, batch.inputs.tokens
+    if targets.device.type == "cpu":
+        tokens = tokens.masked_scatter(targets != IGNORED, chosen)
+    elif batch.places is None:
+        tokens = torch.where(targets != IGNORED, chosen.view_as(targets), tokens)
+    else:  # what is no place is written behind the row, and cut off
+        places = batch.places.masked_fill(batch.places < 0, targets.shape[1])
+        tokens = F.pad(tokens, (0, 1)).scatter(1, places, chosen.view_as(places))[:, :-1]
+    return replace(batch, inputs=replace(batch.inputs, tokens=tokens))
