@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import foretell
+from foretell.objectives.replaced import Replaced
 from foretell.types import Inputs
 
 VOCABULARY = 60
@@ -47,6 +48,8 @@ MINI: dict[str, tuple[str, str, dict[str, Any]]] = {
     "albert-sop": ("AlbertConfig", "AlbertForPreTraining", {**BERT_SIZES, "embedding_size": 12}),
     "electra-generator": ("ElectraConfig", "ElectraForMaskedLM", {**BERT_SIZES, "embedding_size": 12}),
     "electra-generator-wide": ("ElectraConfig", "ElectraForMaskedLM", {**BERT_SIZES, "embedding_size": 24}),
+    "electra": ("ElectraConfig", "ElectraForPreTraining", {**BERT_SIZES, "embedding_size": 12, "hidden_act": "relu"}),
+    "electra-wide": ("ElectraConfig", "ElectraForPreTraining", {**BERT_SIZES, "embedding_size": 24}),
     "megatron-bert": ("MegatronBertConfig", "MegatronBertForMaskedLM", BERT_SIZES),
     "megatron-bert-nsp": ("MegatronBertConfig", "MegatronBertForPreTraining", BERT_SIZES),
 }
@@ -65,7 +68,7 @@ BASE: dict[str, tuple[str, str, dict[str, Any]]] = {
         "AlbertForPreTraining",
         {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
     ),
-    "electra": ("ElectraConfig", "ElectraForMaskedLM", {}),
+    "electra": ("ElectraConfig", "ElectraForPreTraining", {}),
     "megatron-bert": ("MegatronBertConfig", "MegatronBertForMaskedLM", {"num_hidden_layers": 4}),
 }
 """the published sizes; of Megatron-BERT fewer layers, as it has no small one"""
@@ -117,9 +120,12 @@ def rows(config: Any, *, padded: bool, steps: int = 16) -> tuple[Inputs, dict[st
 
 @torch.no_grad()
 def ours_of(run: foretell.Trained, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
-    """Log-probabilities of words [B, T, V], and of kinds of pairs [B, 2] where there is such a head."""
+    """Log-probabilities of words [B, T, V], or scores of having been replaced [B, T], and log-probabilities of kinds of
+    pairs [B, 2] where there is such a head."""
     objective = run.objective
     last = objective.backbone(inputs, None).last
+    if isinstance(objective, Replaced):
+        return objective.discriminator(last), None
     pair = getattr(objective, "pair", None)
     judged = None if pair is None else pair(objective.pooler(last[:, 0]).tanh()).log_softmax(-1)
     return objective.head.log_probs(last), judged
@@ -131,4 +137,6 @@ def theirs_of(model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor | N
     found = model(**inputs)
     pair = found.get("seq_relationship_logits", found.get("sop_logits"))
     words = found.get("logits", found.get("prediction_logits"))
+    if type(model).__name__ == "ElectraForPreTraining":
+        return words, None
     return words.log_softmax(-1), None if pair is None else pair.log_softmax(-1)

@@ -296,6 +296,56 @@ def test_our_own_models_and_tokenizers_go_there_and_back(
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("embedding", [4, 8], ids=["narrow", "as wide as the generator"])
+def test_electra_goes_in_two_folders(
+    embedding: int, corpus: dict[str, str], transformers: ModuleType, tmp_path: Path
+) -> None:
+    run = foretell.train(
+        {
+            "data": {
+                "corpus": corpus,
+                "tokenizer": {"kind": "wordpiece", "size": 200, "specials": "bert"},
+                "batches": {"kind": "full", "batch": 4, "length": 16},
+            },
+            "model": {
+                **{"kind": "transformer", "direction": "both", "layers": 2, "context": 16},
+                **{"hidden": 16, "heads": 4, "embedding": embedding, "norm": {"kind": "post", "embedding": True}},
+            },
+            "head": {"tied": True, "bias": True, "transform": {}},
+            "objective": {"kind": "replaced", "generator": {"kind": "smaller", "hidden_share": 0.5}},
+        },
+        tmp_path / "run",
+        limit="2steps",
+        quiet=True,
+    )
+    told = export_run(run, tmp_path / "theirs", "hf")
+    assert told["architecture"] == "ElectraForPreTraining" and "generator/config.json" in told["files"]
+    tokens = torch.tensor([[run.tokenizer.specials.begin, *range(6, 20)]])
+    found = transformers.AutoModelForPreTraining.from_pretrained(tmp_path / "theirs").eval()
+    guesses = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "theirs" / "generator").eval()
+    objective = run.objective
+    with torch.no_grad():
+        hidden = objective.backbone(Inputs(tokens=tokens), None).last
+        torch.testing.assert_close(objective.discriminator(hidden), found(tokens).logits, rtol=0, atol=1e-5)
+        mine = objective.generator.head.log_probs(objective.generator.backbone(Inputs(tokens=tokens), None).last)
+        torch.testing.assert_close(mine, guesses(tokens).logits.log_softmax(-1), rtol=0, atol=1e-5)
+    again, told = imported(tmp_path / "theirs", tmp_path / "second")
+    assert told["missing"] == told["surplus"] == []
+    shared = {name: tensor for name, tensor in again.weights.items() if not name.endswith("segments.weight")}
+    assert shared.keys() == run.weights.keys() - {"backbone.segments.weight"}
+    assert all(torch.equal(run.weights[name], tensor) for name, tensor in shared.items())
+
+    alone, _ = imported(tmp_path / "theirs" / "generator", tmp_path / "alone")
+    assert torch.equal(ours_of(alone, Inputs(tokens=tokens))[0], mine)
+    file = tmp_path / "theirs" / "generator" / "model.safetensors"
+    tensors = load_file(file)
+    tensors["electra.embeddings.word_embeddings.weight"] += 1
+    save_file(tensors, file)
+    with pytest.raises(ConfigError, match=r"its backbone\.embedding\.table\.weight is not that of the main model"):
+        imported(tmp_path / "theirs", tmp_path / "third")
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_word_pieces_from_a_list_of_them(transformers: ModuleType, tmp_path: Path) -> None:
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cafe", "##s", "un", "##do", "##ne", ",", "日"]
     config = {**BERT_SIZES, "vocab_size": len(pieces) + 3}

@@ -32,6 +32,10 @@ class Form:
     """settings of a recipe by dotted name that make this form"""
     begin: Tree = field(default_factory=dict)
     """further settings of an imported recipe, which an exported one is free in"""
+    settings: tuple[Setting, ...] = ()
+    """those that only this form has"""
+    without_words: bool = False
+    """whether it predicts no words, so that the head's settings do not matter"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Family:
                 )
         form = self.form_of(weights)
         found = self.begin | form.begin | self.ours | form.ours
-        for setting in self.settings:
+        for setting in (*self.settings, *form.settings):
             found |= setting.read(theirs)
         return override({}, {key: value for key, value in found.items() if value is not None})
 
@@ -85,9 +89,11 @@ class Family:
             problems = [
                 f"{key} = {at(recipe, key)!r} instead of {value!r}"
                 for key, value in (self.ours | form.ours).items()
-                if at(recipe, key) != value
+                if at(recipe, key) != value and not (form.without_words and key.startswith("head."))
             ]
-            for setting in self.settings:
+            for setting in (*self.settings, *form.settings):
+                if form.without_words and setting.ours.startswith("head."):
+                    continue
                 try:
                     setting.write(recipe, theirs)
                 except Misfit as problem:
@@ -419,7 +425,18 @@ ELECTRA = replace(
     BERT,
     kind="electra",
     stem="electra",
-    forms=forms("Electra", "generator_predictions.dense.weight"),
+    forms=(
+        Form(
+            "ElectraForPreTraining",
+            "feature-extraction",
+            "discriminator_predictions.dense.weight",
+            {"objective.kind": "replaced", "objective.tell": "replaced"},
+            {"data.batches.kind": "full", "objective.generator.kind": "uniform"},
+            settings=(Setting("objective.activation", "hidden_act", "gelu", ACTIVATIONS, SAME_ACTIVATIONS),),
+            without_words=True,
+        ),
+        *forms("Electra", "generator_predictions.dense.weight"),
+    ),
     ours={key: value for key, value in BERT.ours.items() if key != "model.embedding"}
     | {"head.transform.activation": "gelu"},
     settings=(
@@ -432,6 +449,8 @@ ELECTRA = replace(
         link("backbone.projection", "electra.embeddings_project"),
         *layers("electra"),
         *words_head("generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head.bias"),
+        link("discriminator.dense", "discriminator_predictions.dense"),
+        link("discriminator.prediction", "discriminator_predictions.dense_prediction"),
     ),
     tied={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
 )
