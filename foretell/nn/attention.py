@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from foretell.nn.dropout import keep_mask
 from foretell.nn.positions import Turning, turned
 
 Cache = tuple[Tensor, Tensor]
@@ -95,6 +96,8 @@ class SelfAttention(nn.Module):
 
     def look(self, query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, *, causal: bool) -> Tensor:
         """query [B, T, H, d], key and value [B, C, H, d] -> [B, T, H, d]"""
+        if self.training and self.dropout > 0 and query.device.type == "cpu":
+            return look_with_dropout(query, key, value, visible, self.dropout, causal=causal)
         mixed = F.scaled_dot_product_attention(
             query.transpose(1, 2),
             key.transpose(1, 2),
@@ -117,3 +120,18 @@ class SelfAttention(nn.Module):
             query, key, value = part.unflatten(0, (texts, steps)).unbind(2)
             mixed.append(self.look(query, key, value, None, causal=view.causal).reshape(texts * steps, -1))
         return torch.cat(mixed) if mixed else split[:, 0].flatten(1)
+
+
+def look_with_dropout(
+    query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, rate: float, *, causal: bool
+) -> Tensor:
+    """`SelfAttention.look` written out: with dropout torch has no fused kernel on a CPU, and is slow to draw masks."""
+    scores = (query * query.shape[-1] ** -0.5).transpose(1, 2) @ key.permute(0, 2, 3, 1)  # [B, H, T, C]
+    if causal:
+        visible = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if visible is not None:
+        scores = scores.masked_fill_(~visible, -torch.inf)
+    looks = scores.softmax(-1)
+    looks = looks * keep_mask(looks, tuple(looks.shape), rate)
+    mixed: Tensor = (looks @ value.transpose(1, 2)).transpose(1, 2)
+    return mixed

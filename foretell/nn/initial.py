@@ -17,6 +17,8 @@ class NormalConfig(Config):
 
     def fill(self, weight: Tensor, *, scale: float = 1.0) -> None:
         """Draws a weight in place, its deviation times `scale`."""
+        if weight.is_meta:  # holds no numbers; asking for truncated ones would load half of torch first
+            return
         deviation = self.deviation * scale
         if self.truncated:
             nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)

@@ -99,6 +99,15 @@ def shrunk(recipe: Recipe, corpus: Mapping[str, str]) -> Recipe:
     return load_recipe(tree)
 
 
+def in_documents(corpus: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The same text as documents of three lines, as pairs of texts need more than one."""
+    for split, path in corpus.items():
+        lines = Path(path).read_text().splitlines()
+        parts = ["\n".join(lines[i : i + 3]) for i in range(0, len(lines), 3)]
+        (folder / f"{split}.txt").write_text("\n<|endofdoc|>\n".join(parts) + "\n")
+    return {split: str(folder / f"{split}.txt") for split in corpus}
+
+
 def first_of_its_size() -> list[str]:
     """Of recipes that differ in sizes and rates alone, one."""
     seen: dict[str, str] = {}
@@ -112,7 +121,7 @@ def first_of_its_size() -> list[str]:
 
 @pytest.mark.parametrize("name", first_of_its_size())
 def test_it_trains(name: str, corpus: dict[str, str], tmp_path: Path) -> None:
-    small = shrunk(load_recipe(name), corpus)
+    small = shrunk(load_recipe(name), in_documents(corpus, tmp_path))
     trained = foretell.train(small, tmp_path / "run", quiet=True)
     record = trained.evaluate("valid")
     assert 0 < record["masked_loss" if small.objective.kind == "masked" else "loss"] < 10

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from foretell.recipe import load_recipe, recipe_names
+from foretell.recipe import load_recipe
 
 # Vocabulary, and parameters as its checkpoint in the Hugging Face hub has them: those of the class that pre-trains.
 SIZES = {
@@ -43,14 +43,14 @@ def parameters(name: str, vocabulary: int) -> int:
     return sum(parameter.numel() for parameter in objective.parameters())
 
 
-@pytest.mark.parametrize("name", [name for name in SIZES if name in recipe_names()])
+@pytest.mark.parametrize("name", SIZES)
 def test_as_published(name: str) -> None:
     vocabulary, expected = SIZES[name]
     assert parameters(name, vocabulary) == expected
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", [name for name in CLASSES if name in recipe_names()])
+@pytest.mark.parametrize("name", CLASSES)
 def test_as_in_transformers(name: str) -> None:
     transformers = pytest.importorskip("transformers")
     family, vocabulary, layers, heads, width = CLASSES[name]
