@@ -242,17 +242,19 @@ ONLY_ENCODERS: Theirs = {
 }
 
 
-def sizes(epsilon: float = 1e-12, segments: int = 2, dropout: float = 0.1, less: int = 0) -> tuple[Setting, ...]:
-    """The settings that go by the same keys in all of them."""
+def sizes(
+    hidden: int = 768, layers: int = 12, heads: int = 12, inner: int = 3072, dropout: float = 0.1, less: int = 0
+) -> tuple[Setting, ...]:
+    """The settings that go by the same keys in all of them, with what transformers takes where a key is missing."""
     return (
-        Setting("model.hidden", "hidden_size", 768),
-        Setting("model.layers", "num_hidden_layers", 12),
-        Setting("model.heads", "num_attention_heads", 12),
-        Setting("model.feed_forward", "intermediate_size", 3072, absent=lambda theirs: 4 * theirs["hidden_size"]),
+        Setting("model.hidden", "hidden_size", hidden),
+        Setting("model.layers", "num_hidden_layers", layers),
+        Setting("model.heads", "num_attention_heads", heads),
+        Setting("model.feed_forward", "intermediate_size", inner, absent=lambda theirs: 4 * theirs["hidden_size"]),
         Setting("model.context", "max_position_embeddings", 512, less=lambda _: less),
-        Setting("model.segments", "type_vocab_size", segments, least=1),
-        Setting("model.norm.epsilon", "layer_norm_eps", epsilon),
-        Setting("head.transform.epsilon", "layer_norm_eps", epsilon),
+        Setting("model.segments", "type_vocab_size", 2, least=1),
+        Setting("model.norm.epsilon", "layer_norm_eps", 1e-12),
+        Setting("head.transform.epsilon", "layer_norm_eps", 1e-12),
         Setting("model.initial.deviation", "initializer_range", 0.02, loose=True),
         Setting("model.dropout.residual", "hidden_dropout_prob", dropout, loose=True),
         Setting("model.dropout.input", "hidden_dropout_prob", dropout, loose=True),
@@ -369,6 +371,7 @@ MEGATRON_BERT = replace(
     kind="megatron-bert",
     forms=forms("MegatronBert", "cls.predictions.transform.dense.weight", "cls.seq_relationship.weight", "nsp"),
     ours=BERT.ours | {"model.norm.kind": "pre", "model.norm.embedding": False, "model.norm.final": True},
+    settings=sizes(hidden=1024, layers=24, heads=16, inner=4096) + activations(None),
     links=(
         *embeddings("bert", norm=False),
         *layers("bert", attention_norm="attention.ln", norm="ln"),
@@ -404,7 +407,7 @@ ALBERT = replace(
     ours={key: value for key, value in BERT.ours.items() if key not in ("model.embedding", "model.groups")},
     theirs=ONLY_ENCODERS | {"inner_group_num": 1},
     settings=(
-        *sizes(dropout=0.0),
+        *sizes(hidden=4096, heads=64, inner=16384, dropout=0.0),
         *activations(None, "gelu_new"),
         Setting("model.embedding", "embedding_size", 128),
         Setting("model.groups", "num_hidden_groups", 1, absent=lambda theirs: theirs["num_hidden_layers"]),
@@ -440,7 +443,7 @@ ELECTRA = replace(
     ours={key: value for key, value in BERT.ours.items() if key != "model.embedding"}
     | {"head.transform.activation": "gelu"},
     settings=(
-        *sizes(),
+        *sizes(hidden=256, heads=4, inner=1024),
         *activations("gelu"),
         Setting("model.embedding", "embedding_size", 128, absent=lambda theirs: theirs["hidden_size"]),
     ),
