@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,10 @@ def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) 
         trainer.restore(before, frozenset(stage.keep))
     else:
         tokenizer = load_tokenizer(run.tokenizer_file)
+        if account := trainer.stage.batches.accounting():
+            trainer.monitor.say(str(account))
+            place = {"stage": stage.name, "step": position.step, "epoch": 0.0}
+            trainer.record({"kind": "rows", **place, **asdict(account), "padding": account.padding})
         if begun := load_initial(trainer.stage.objective, recipe, tokenizer, trainer.monitor):
             trainer.record({"kind": "init", "stage": stage.name, "step": position.step, "epoch": 0.0, **begun})
 

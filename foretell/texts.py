@@ -9,6 +9,7 @@ from pathlib import Path
 from foretell.data.batches import Batches
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Specials, Tokenizer
+from foretell.data.passages import DocConfig, FullConfig, RowsConfig
 from foretell.data.store import Split, prepare, prepared
 from foretell.data.streams import DocumentsConfig, LinesConfig, OverlappingConfig, StreamsConfig, Windows
 from foretell.evaluate.adaptation import AdaptationConfig, segment_of
@@ -43,6 +44,11 @@ def evaluation_rows(recipe: Recipe, tokenizer: Tokenizer, text: Split, batch: in
     kind = recipe.data.batches
     rows = kind.model_copy(update={"batch": batch or kind.batch, "copies": 1})
     return recipe.objective.batches(rows.build(text, tokenizer.specials, seed=0), tokenizer, seed=0)
+
+
+def rows_of_one_text(kind: RowsConfig) -> FullConfig | DocConfig:
+    """How a text is packed where each row is to have one: as it is, pairs within documents."""
+    return kind if isinstance(kind, FullConfig | DocConfig) else DocConfig(batch=kind.batch, length=kind.length)
 
 
 def adapting_windows(

@@ -20,6 +20,7 @@ from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
 from foretell.evaluate.beam import Beam, Written, search_on
 from foretell.evaluate.generate import Sampling, write_on
 from foretell.evaluate.lines import Scored, score_texts
+from foretell.evaluate.pseudo import pseudo_likelihood
 from foretell.evaluate.scoring import (
     NeuralScorer,
     NGramScorer,
@@ -38,7 +39,7 @@ from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
 from foretell.recipe import load_recipe
 from foretell.run import Record, Run
-from foretell.texts import OpenedText, adapting_windows, evaluation_rows, evaluation_windows
+from foretell.texts import OpenedText, adapting_windows, evaluation_rows, evaluation_windows, rows_of_one_text
 from foretell.training import checkpoint
 from foretell.training.monitor import Monitor, reporting
 from foretell.training.tensors import load_weights
@@ -149,6 +150,7 @@ class Trained:
         Each is `True` or settings of it (see `DynamicConfig` and `CacheConfig`); what is not given is found on the
         beginning of the validation split, now. `self` stays as it is. `quiet` says nothing on stderr.
         """
+        self.scorer()  # refuses models that have no next token
         given = {"dynamic": dynamic, "cache": cache}
         chosen = {name: {} if part is True else part for name, part in given.items() if part is not False}
         settings = validate(AdaptationConfig, chosen, "adaptation")
@@ -235,6 +237,17 @@ class Trained:
             "parameters": self.parameters,
             "peak_memory_bytes": peak_memory(),
         }
+
+    def pseudo_likelihood(self, split: str = "test", tokens: int = 1000) -> Record:
+        """The pseudo-perplexity of a masked model, over so many tokens; see `evaluate.pseudo`."""
+        if not isinstance(self.model, Objective) or "bidirectional" not in self.model.needs:
+            raise ConfigError(f"{self.run.path} predicts the next token: it has a perplexity, and no pseudo-perplexity")
+        if tokens < 1:
+            raise ConfigError(f"a pseudo-perplexity of {tokens} tokens is none; name 1 or more")
+        specials = self.tokenizer.specials
+        with self.text(split) as text:
+            rows = rows_of_one_text(self.settings.data.batches).build(text, specials, seed=0)
+            return pseudo_likelihood(self.model, rows, specials, tokens, self.device, self.watch())
 
     def context(self, columns: int) -> str:
         """What a token was predicted from, in words."""

@@ -33,6 +33,10 @@ def evaluate(
     columns: Annotated[
         int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")
     ] = 1,
+    pseudo: Annotated[
+        int | None,
+        typer.Option(metavar="TOKENS", help="Of a masked model also the pseudo-perplexity, of so many tokens."),
+    ] = None,
     mix: MixWith = None,
     weights: Weights = None,
     dynamic: Dynamic = False,
@@ -43,10 +47,19 @@ def evaluate(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Loss, perplexity, bits per character and byte, top-1 and top-5, over every token of a text."""
+    """Loss, perplexity, bits per character and byte, top-1 and top-5, over every token of a text.
+
+    A masked model has none of these: it gets the loss and accuracy of masked tokens, and of pairs, on fixed masks.
+    """
+    from foretell.trained import Trained
+
     adaptation = adaptation_of(dynamic, cache, adapt)
     model = open_model(run, mix, weights, which, device, columns, adaptation=adaptation)
     result = model.evaluate(split, batch=batch, columns=columns)
+    if pseudo is not None:
+        if not isinstance(model, Trained):
+            raise ConfigError("a mixture has no pseudo-perplexity; leave out --mix or --pseudo")
+        result |= model.pseudo_likelihood(split, pseudo)
     emit(result, as_json, lambda result: measured(result, f"{result['run']}, {split}"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -33,6 +34,39 @@ class Text(Protocol):
         """[number of lines + 1] where each line starts, and the end"""
 
 
+@dataclass(frozen=True)
+class Accounting:
+    """What becomes of a text in one epoch, in tokens."""
+
+    text: int
+    """all there are, boundaries included"""
+    kept: int
+    """those in a row, counted once"""
+    boundaries: int
+    """those that only end a document, in whose place a row ends"""
+    dropped: int
+    """those that are in no row"""
+    repeated: int
+    """how often tokens are in a further row"""
+    special: int
+    """tokens around the texts of rows"""
+    padded: int
+    """places behind the ends of rows"""
+    rows: int
+
+    @property
+    def padding(self) -> float:
+        """The share of all places that is padded."""
+        return self.padded / (self.kept + self.repeated + self.special + self.padded)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows:,} rows: {self.kept:,} of {self.text:,} tokens kept, {self.dropped:,} dropped, "
+            f"{self.repeated:,} repeated, {self.boundaries:,} ends of documents; "
+            f"{self.special:,} special, {self.padded:,} padded ({self.padding:.1%})"
+        )
+
+
 class Batches(Sequence[Batch]):
     """Batch k of endless epochs, for any k at any time; `len` is the number of the first epoch; abstract."""
 
@@ -45,6 +79,10 @@ class Batches(Sequence[Batch]):
 
     def __len__(self) -> int:
         return self.size(0)
+
+    def accounting(self, epoch: int = 0) -> Accounting | None:
+        """What becomes of the text in an epoch, where that is not simply all of it."""
+        return None
 
     def locate(self, k: int) -> tuple[int, int, int]:
         """Where batch k is: its epoch, its place there, and how many batches that epoch has."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from foretell.config import Config, ConfigError, Share, Size, Tagged
-from foretell.data.batches import Batches, Ints
+from foretell.data.batches import Accounting, Batches, Ints
 from foretell.data.encoding import Tokenizer
 from foretell.data.passages import Passages
 from foretell.data.words import Words, word_table
@@ -123,9 +123,9 @@ MaskingChoice = Annotated[TokenMaskingConfig | WholeWordMaskingConfig | NGramMas
 def choose_words(tokens: Ints, candidates: Bools, budget: Ints, words: Words, draws: Draws, longest: int) -> Bools:
     """Runs of 1 to `longest` whole words, begun at places in random order; W words in a row at most.
 
-    A run's length is drawn before its place, and a place where it would touch another run, or the end of a text, is
-    passed over: so lengths are distributed as drawn, which they are not where a run that does not fit is given up. One
-    that exceeds the budget loses words, and is passed over if not one fits.
+    A run's length is drawn before its place, and a place where it would overlap another run, or go beyond a text's end,
+    is passed over: so lengths are distributed as drawn, which they are not where a run that does not fit is given up.
+    One that exceeds the budget loses words, and is passed over if not one fits.
     """
     rows = np.arange(len(tokens))
     word, sizes, together = word_places(tokens, candidates, words)  # [B, T], [B, W], [B, W]
@@ -234,6 +234,10 @@ class Masked(Batches):
     def size(self, epoch: int) -> int:
         """See `Batches.size`."""
         return self.source.size(epoch)
+
+    def accounting(self, epoch: int = 0) -> Accounting | None:
+        """See `Batches.accounting`: hiding tokens changes nothing of it."""
+        return self.source.accounting(epoch)
 
     @cached_property
     def words(self) -> Words:

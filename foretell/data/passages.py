@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from foretell.config import Config, ConfigError, Share, Size
-from foretell.data.batches import Batches, Gives, Ints, Text
+from foretell.data.batches import Accounting, Batches, Gives, Ints, Text
 from foretell.data.encoding import Specials
 from foretell.types import IGNORED, Batch, Inputs
 
@@ -167,13 +167,14 @@ def units(text: Text, cuts: Ints, longest: int, boundary: int) -> Units:
     if longest < 1:
         raise ConfigError(f"data.batches.length leaves room for {longest} tokens beside special ones; make it larger")
     edges = np.unique(cuts).astype(np.int64)
-    start, end = edges[:-1], edges[1:].copy()
-    ends_document = np.isin(end, text.documents)
-    end[ends_document & (text.tokens[end - 1] == boundary)] -= 1
-    parts = -(-(end - start) // longest)  # none where nothing is left
+    start, end = edges[:-1], edges[1:]
+    parts = -(-(end - start) // longest)
     first = np.repeat(np.cumsum(parts) - parts, parts)
     start = np.repeat(start, parts) + (np.arange(len(first)) - first) * longest
     end = np.minimum(start + longest, np.repeat(end, parts))
+    start = start + (np.isin(start + 1, text.documents) & (text.tokens[start] == boundary))
+    end = end - (np.isin(end, text.documents) & (text.tokens[end - 1] == boundary) & (end > start))
+    start, end = start[end > start], end[end > start]
     if len(start) == 0:
         raise ConfigError("this split has no tokens but boundaries; give it some text")
     document = np.searchsorted(text.documents, start, side="right")
@@ -340,45 +341,13 @@ class Epoch:
     """the rows of each batch"""
 
 
-@dataclass(frozen=True)
-class Accounting:
-    """What becomes of a text in one epoch, in tokens."""
-
-    text: int
-    """all there are, boundaries included"""
-    kept: int
-    """those in a row, counted once"""
-    boundaries: int
-    """those that only end a document, in whose place a row ends"""
-    dropped: int
-    """those that are in no row"""
-    repeated: int
-    """how often tokens are in a further row"""
-    special: int
-    """tokens around the texts of rows"""
-    padded: int
-    """places behind the ends of rows"""
-    rows: int
-
-    @property
-    def padding(self) -> float:
-        """The share of all places that is padded."""
-        return self.padded / (self.kept + self.repeated + self.special + self.padded)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.rows:,} rows: {self.kept:,} of {self.text:,} tokens kept, {self.dropped:,} dropped, "
-            f"{self.repeated:,} repeated, {self.boundaries:,} ends of documents; "
-            f"{self.special:,} special, {self.padded:,} padded ({self.padding:.1%})"
-        )
-
-
 class Passages(Batches):
     """Batches of rows without targets."""
 
     def __init__(self, text: Text, specials: Specials, config: RowsConfig, plan: Plan, seed: int) -> None:
         super().__init__()
         self.text, self.specials, self.config, self.plan, self.seed = text, specials, config, plan, seed
+        self.paired = isinstance(config, PairsConfig)
         self.layout = lru_cache(maxsize=2)(self._layout)
         self.epoch = lru_cache(maxsize=2)(self._epoch)
 
@@ -397,12 +366,17 @@ class Passages(Batches):
         number, place, _ = self.locate(k)
         return self.copy(number), self.epoch(number).groups[place]
 
+    def pick(self, rows: Ints) -> Batch:
+        """Rows of the first epoch, by their numbers."""
+        epoch = self.epoch(0)
+        return self._batch(epoch.layout, rows, epoch.lengths[rows])
+
     def copy(self, epoch: int) -> int:
         """The number of an epoch's layout."""
         return epoch if self.config.copies is None else epoch % self.config.copies
 
     def accounting(self, epoch: int = 0) -> Accounting:
-        """What becomes of the text in an epoch."""
+        """See `Batches.accounting`."""
         found = self.epoch(epoch)
         layout, lengths = found.layout, found.lengths
         own = int(np.diff(layout.first).sum() + np.diff(layout.second).sum())
@@ -458,7 +432,7 @@ class Passages(Batches):
             tokens=torch.from_numpy(tokens),
             lengths=None if real.all() else torch.from_numpy(lengths),
             fresh=torch.ones(len(rows), dtype=torch.bool),
-            segments=torch.from_numpy(((t >= behind) & real).astype(np.int64)) if (stop > other).any() else None,
+            segments=torch.from_numpy(((t >= behind) & real).astype(np.int64)) if self.paired else None,
         )
         return Batch(
             inputs=inputs,

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
 from foretell.config import ConfigError, Tree
 from foretell.data.corpus import open_corpus
-from foretell.data.encoding import load_tokenizer
+from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.store import load_counts
 from foretell.data.writing import META
 from foretell.models.ngram import NGramConfig
+from foretell.nn.vocabulary import Counts
+from foretell.objectives.masked import MaskedConfig
 from foretell.recipe import Recipe, load_recipe
-from foretell.run import Run, free_space
+from foretell.run import Run, free_space, judged
 from foretell.tools.findings import check, read
 from foretell.tools.show import readable
 from foretell.training.checkpoint import Checkpoint, digest
 from foretell.training.tensors import weights
+
+EARLY = 500
+"""steps after which a masked model knows the frequencies of tokens, and should know more"""
+PLATEAU = 0.97
+"""the share of the loss by frequencies alone above which it does not"""
 
 
 def examine_run(path: Path | str) -> Tree:
@@ -40,12 +48,15 @@ def examine_run(path: Path | str) -> Tree:
         **{name: read_json(run.checkpoints / f"{name}.json") for name in ("best", "last")},
         "half_written": [p.name for p in run.checkpoints.glob(".step-*")],
         "last_record": records[-1] if records else None,
-        "best_validation": min(valid, key=lambda record: float(record["loss"]), default=None),
+        "best_validation": min(valid, key=judged, default=None),
         "finished": bool(position.get("finished")),
         "resumable": bool(recipe and shapes and intact and not position.get("finished")),
         "disk_free_bytes": free_space(run.path),
     }
-    return result | {"findings": findings + run_findings(run, result)}
+    findings += run_findings(run, result)
+    if recipe and isinstance(recipe.objective, MaskedConfig):
+        findings += plateau_findings(run, valid)
+    return result | {"findings": findings}
 
 
 def run_findings(run: Run, found: Mapping[str, Any]) -> list[Tree]:
@@ -67,6 +78,27 @@ def run_findings(run: Run, found: Mapping[str, Any]) -> list[Tree]:
     text = f"{whole} in metrics.jsonl" + (f", {written - whole} unreadable" if written > whole else "")
     do = "a line is damaged or cut off; --resume writes what it needs again"
     return [*findings, check(whole == written, "records", text, do)]
+
+
+def plateau_findings(run: Run, valid: Sequence[Tree]) -> list[Tree]:
+    """Whether a masked model has learnt more than how often each token occurs: where such trainings get stuck."""
+    counts = load_counts(run.counts_file)
+    if counts is None or not valid or valid[-1]["step"] < EARLY:
+        return []
+    by_frequency, loss = unigram_entropy(counts, load_tokenizer(run.tokenizer_file)), float(valid[-1]["masked_loss"])
+    text = f"masked loss {loss:.3f} at step {valid[-1]['step']:,}; by frequency alone it would be {by_frequency:.3f}"
+    do = (
+        "it has learnt how often tokens occur and little else: train longer, raise optimizer.learning_rate behind a "
+        'longer schedule.warmup, or set model.norm.kind = "pre"; a smaller data.batches.batch makes more steps'
+    )
+    return [check(loss < PLATEAU * by_frequency, "masked loss", text, do)]
+
+
+def unigram_entropy(counts: Counts, tokenizer: Tokenizer) -> float:
+    """The loss in nats of guessing tokens of text by how often they occur, those left out that are never masked."""
+    of_text = np.delete(counts, tokenizer.specials.marks)
+    share = of_text[of_text > 0] / of_text.sum()
+    return float(-(share * np.log(share)).sum())
 
 
 def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | None, list[Tree]]:

@@ -61,7 +61,18 @@ def shortened(key: str, value: Any) -> Any:
     """What of a record of a run a person wants to see."""
     if key not in ("last_record", "best_validation") or value is None:
         return value
-    kept = ("kind", "step", "epoch", "loss", "perplexity", "bits_per_byte", "tokens_per_second")
+    kept = (
+        "kind",
+        "step",
+        "epoch",
+        "loss",
+        "perplexity",
+        "bits_per_byte",
+        "masked_loss",
+        "masked_accuracy",
+        "pair_accuracy",
+        "tokens_per_second",
+    )
     return {name: value[name] for name in kept if value.get(name) is not None}
 
 

@@ -59,6 +59,8 @@ def read_curves(run: Run) -> Curves:
     columns["perplexity"] = np.exp(np.minimum(columns["loss"], 700))
     valid = [record for record in records if record["kind"] == "valid"]
     measured = {name: column(valid, name) for name in ("loss", "bits_per_byte", "perplexity")}
+    if valid and valid[0]["loss"] is None:  # measured by the terms of its objective
+        measured["loss"] = column(valid, "objective_loss")
     measured["steps"] = column(valid, "step")
     for name in ("epochs", "tokens", "seconds"):  # where training was at that step
         measured[name] = np.interp(measured["steps"], columns["steps"], columns[name])
@@ -86,6 +88,9 @@ def plot_runs(paths: Sequence[Path], out: Path | None, axis: Axis, measure: Meas
     pyplot = library()
     curves = [read_curves(Run.open(path)) for path in paths]
     figure, ((top, rate), (norm, histogram)) = pyplot.subplots(2, 2, figsize=(WIDTH, HEIGHT), layout="constrained")
+    for path, curve in zip(paths, curves, strict=True):
+        if measure != "loss" and np.isnan(curve.train["bits_per_byte"]).all():
+            raise ConfigError(f"{path} gives text no probability, so there is no {LABELS[measure]}; draw its loss")
     names = distinct([Path(path) for path in paths])
     for i, (curve, name) in enumerate(zip(curves, names, strict=True)):
         draw_losses(top, curve, name, f"C{i}", axis, measure, alone=len(curves) == 1)

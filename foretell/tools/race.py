@@ -27,6 +27,7 @@ from foretell.config import Amount, ConfigError, Tree
 from foretell.data.store import prepared
 from foretell.data.streams import StreamsConfig
 from foretell.models.ngram import NGramConfig
+from foretell.objectives.masked import MaskedConfig
 from foretell.recipe import Recipe, load_recipe
 from foretell.run import Record, write_atomic, write_json
 from foretell.tools.plot import dress, library, save, thousands
@@ -193,6 +194,9 @@ def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, mo
         raise ConfigError(
             f"contenders on different texts cannot be compared ({', '.join(sorted(texts))}); add data.corpus=..."
         )
+    for recipe in loaded:
+        if isinstance(recipe.objective, MaskedConfig):
+            raise ConfigError(f"{recipe.name} guesses masked tokens: it has no bits per byte to race for; leave it out")
     contenders = []
     for recipe in loaded:
         monitor.say(f"preparing the text for {recipe.name}")

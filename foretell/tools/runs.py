@@ -17,7 +17,7 @@ from rich.table import Table
 from safetensors import SafetensorError, safe_open
 
 from foretell.config import ConfigError, did_you_mean, read_toml
-from foretell.run import Record, Run
+from foretell.run import Record, Run, judged
 from foretell.training.checkpoint import Checkpoint, pointed
 
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -74,7 +74,7 @@ def describe(run: Run, folder: Path) -> Record:
         recipe = {}
     records = [record for record in run.metrics() if "loss" in record]
     valid = [record for record in records if record.get("kind") == "valid"]
-    best = min(valid, key=lambda record: float(record["loss"]), default={})
+    best = min(valid, key=judged, default={})
     name = run.path.relative_to(folder).as_posix()
     return {
         "name": name if name != "." else str(run.path),

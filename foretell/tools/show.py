@@ -42,7 +42,7 @@ from foretell.models.ngram import NGramConfig
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.recipe import Recipe, load_recipe, recipe_folder, recipe_names
-from foretell.run import Run
+from foretell.run import Run, judged
 from foretell.tools.printing import plain
 from foretell.tools.schema import schema
 from foretell.training.checkpoint import pointed
@@ -141,7 +141,7 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
     validated = [record for record in records if record.get("kind") == "valid"]
     shown |= {
         "vocabulary_source": source if vocabulary else shown["vocabulary_source"],
-        "best": min(validated, key=lambda record: float(record["loss"]), default=None),
+        "best": min(validated, key=judged, default=None),
         "last": records[-1] if records else None,
     }
     names = [name for name in ("best", "last") if (run.checkpoints / f"{name}.json").is_file()]

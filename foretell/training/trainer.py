@@ -124,6 +124,8 @@ class Window:
     loss: Tensor | float = 0.0
     tokens: int = 0
     seconds: float = 0.0
+    terms: dict[str, Tensor | float] = field(default_factory=dict)
+    """the loss of each term, where there are several"""
 
 
 class Trainer:
@@ -198,6 +200,8 @@ class Trainer:
         if applied:
             self.window.loss += loss * tokens
             self.window.tokens += tokens
+            for name, term in self.terms.items() if len(self.terms) > 1 else ():
+                self.window.terms[name] = self.window.terms.get(name, 0.0) + term * (tokens / factor)
             stage.averager.update(progress, self.progress())
         self.window.seconds += time.monotonic() - begin
 
@@ -222,6 +226,7 @@ class Trainer:
         rows = len(batch.targets)
         height = -(-rows // self.parts)
         losses, states = [], []
+        self.terms: dict[str, Tensor] = {}
         for begin in range(0, rows, height):
             part = slice(begin, min(begin + height, rows))
             whole = height >= rows
@@ -230,8 +235,10 @@ class Trainer:
             with autocast(self.device, self.stage.training.precision):
                 step = self.stage.objective(micro, carried)
             # note: sums divided by the counts of the whole batch, so that the parts add up to exactly its mean
-            terms = [term.total / divisors[name] * term.weight for name, term in step.terms.items()]
-            loss = torch.stack(terms).sum()
+            means = {name: term.total / divisors[name] for name, term in step.terms.items()}
+            loss = torch.stack([mean * step.terms[name].weight for name, mean in means.items()]).sum()
+            for name, mean in means.items():
+                self.terms[name] = mean.detach() + self.terms.get(name, 0.0)
             share = (part.stop - part.start) / rows
             aim = loss if step.penalty is None else loss + step.penalty * share
             (aim if self.scaler is None else aim * self.scaler.scale).backward()
@@ -321,6 +328,7 @@ class Trainer:
             "tokens": self.position.tokens,
             "loss": loss,
             "bits_per_byte": loss / math.log(2) / self.stage.bytes_per_token if self.predicts_next else None,
+            **{f"{name}_loss": float(term) / window.tokens for name, term in window.terms.items()},
             "gradient_norm": float(self.last["gradient_norm"]),
             "learning_rate": self.last["learning_rate"],
             "tokens_per_second": window.tokens / max(window.seconds, 1e-9),
@@ -447,6 +455,7 @@ class Trainer:
                     "loss": float(self.window.loss),
                     "tokens": self.window.tokens,
                     "seconds": self.window.seconds,
+                    "terms": {name: float(term) for name, term in self.window.terms.items()},
                 },
             },
         )
