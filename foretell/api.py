@@ -258,17 +258,23 @@ def build_stage(
     if not objective.predicts_next:
         rows = evaluation_rows(recipe, tokenizer, valid)
         return assemble(
-            recipe.objective.batches(batches, tokenizer, recipe.seed),
+            grown(recipe, recipe.objective.batches(batches, tokenizer, recipe.seed)),
             lambda: terms.measure(objective, rows, device),
             lambda: terms.expected_seconds(objective, rows, device),
         )
     windows = evaluation_windows(recipe, objective.backbone, valid, tokenizer.specials, recipe.evaluation.columns)
     scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
     return assemble(
-        batches,
+        grown(recipe, batches),
         lambda: metrics(total(scorer, windows, device), valid),
         lambda: expected_seconds(scorer, windows, device),
     )
+
+
+def grown(recipe: Recipe, batches: Batches) -> Batches:
+    """The batches of a recipe, or growing ones made of them."""
+    ramp, kind = recipe.data.ramp, recipe.data.batches
+    return batches if ramp is None else ramp.build(batches, kind.batch * kind.length)
 
 
 def assemble_stage(

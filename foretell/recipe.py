@@ -16,7 +16,8 @@ from foretell import config
 from foretell.config import Amount, Config, ConfigError, Tree
 from foretell.data.batches import Gives
 from foretell.data.choice import BatchesChoice
-from foretell.data.streams import StreamsConfig
+from foretell.data.ramp import RampConfig
+from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig
 from foretell.data.tokenizer import BPEConfig, TokenizerChoice
 from foretell.models.blueprint import Blueprint
 from foretell.models.choice import ModelChoice
@@ -47,6 +48,8 @@ class DataConfig(Config):
     tokenizer: TokenizerChoice = BPEConfig()
     """learnt from the training split only"""
     batches: BatchesChoice = StreamsConfig()
+    ramp: RampConfig | None = None
+    """lets batches grow, from those above; absent: they stay"""
 
     @field_validator("corpus", mode="before")
     @classmethod
@@ -111,6 +114,26 @@ class Recipe(Config):
         return self
 
     @model_validator(mode="after")
+    def _batches_can_grow(self) -> Self:
+        batches = self.data.batches
+        if self.data.ramp is not None and isinstance(batches, StreamsConfig | DocumentsConfig | LinesConfig):
+            raise ValueError(
+                f'data.ramp joins batches, and those of data.batches.kind = "{batches.kind}" go on from each other; '
+                'take "crops" or rows such as "full", or leave it out'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _layers_differ(self) -> Self:
+        model, decay = self.model, self.optimizer.layer_decay
+        if isinstance(model, TransformerConfig) and (model.groups or model.layers) < model.layers and decay < 1:
+            raise ValueError(
+                f"optimizer.layer_decay = {decay} gives each layer a rate of its own, but with "
+                f"model.groups = {model.groups} {model.layers} layers share weights; leave layer_decay out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _batches_fit(self) -> Self:
         gives, wants = getattr(self.data.batches, "gives", TOKENS), getattr(self.objective, "wants", TOKENS)
         if isinstance(self.model, NGramConfig) or wants == TOKENS:
@@ -153,10 +176,17 @@ class Recipe(Config):
     def measures_like(self, other: Recipe) -> bool:
         """Whether validation losses under both can be compared: of the same tokens, objective and contexts."""
         mine, its = (
-            (r.data.corpus, r.data.tokenizer, r.data.batches.kind, type(r.objective), r.evaluation.columns)
+            (r.data.corpus, r.data.tokenizer, r._measured_rows(), type(r.objective), r.evaluation.columns)
             for r in (self, other)
         )
         return mine == its
+
+    def _measured_rows(self) -> object:
+        """What a validation depends on of batches; a masked model is measured on rows as it is trained on."""
+        batches = self.data.batches
+        if getattr(batches, "gives", TOKENS) == TOKENS:
+            return batches.kind
+        return batches.model_copy(update={"batch": 1}), getattr(self.objective, "masking", None)
 
     def resolved_stages(self) -> list[tuple[StageConfig, Recipe]]:
         """Each stage with the whole recipe as it holds in it."""

@@ -32,6 +32,7 @@ from foretell.data.passages import Passages
 from foretell.kernels.cross_entropy import CHUNK
 from foretell.models.blueprint import Blueprint
 from foretell.nn.activation import ACTIVATIONS, ActivationName
+from foretell.nn.arithmetic import multiplied
 from foretell.nn.heads import Head, NoHead
 from foretell.nn.initial import NormalConfig
 from foretell.nn.ragged import real_tokens
@@ -136,6 +137,15 @@ class Replaced(Objective):
         """See `Objective.blind_loss`."""
         choices = 2 if self.discriminator is not None else self.vocabulary
         return self.config.masked_weight * math.log(self.vocabulary) + self.weight * math.log(choices)
+
+    def multiplied(self, length: int) -> float:
+        """See `Objective.multiplied`: the generator's head is asked for hidden tokens."""
+        told = self.config.masking.rate if self.config.at == "chosen" else 1.0
+        main = self.backbone.multiplied(length) + told * (multiplied(self.head) + multiplied(self.discriminator))
+        if self.generator is None:
+            return main
+        head = self.config.masking.rate * multiplied(self.generator.head)
+        return main + self.generator.backbone.multiplied(length) + head
 
     # --- the generator ----------------------------------------------------------------------------
 

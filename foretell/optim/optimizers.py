@@ -6,6 +6,7 @@ Averages of the weights are apart from them (`optim.averaging`): averaged SGD is
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -41,7 +42,9 @@ class BatchScalingConfig(Config):
         return float((rows / self.rows) ** {"flat": 0.0, "square-root": 0.5, "linear": 1.0}[self.rule])
 
 
-class _OptimizerConfig(Config):
+class OptimizerConfig(Config):
+    """What all optimisers' settings have in common; abstract."""
+
     learning_rate: Positive
     batch_scaling: BatchScalingConfig = BatchScalingConfig()
     layer_decay: float = Field(default=1.0, gt=0, le=1)
@@ -49,6 +52,10 @@ class _OptimizerConfig(Config):
     weight_decay: float = Field(default=0.0, ge=0)
     decayed: Decayed = "all"
     """what weight decay applies to; "matrices" leaves out biases and norms"""
+
+    @abstractmethod
+    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
+        """The optimiser over those parameters."""
 
     def _groups(self, parameters: Iterable[nn.Parameter], heights: Heights | None) -> list[dict[str, Any]]:
         return groups(
@@ -61,7 +68,7 @@ class _OptimizerConfig(Config):
         )
 
 
-class SGDConfig(_OptimizerConfig):
+class SGDConfig(OptimizerConfig):
     """Stochastic gradient descent, with momentum if wanted."""
 
     kind: Literal["sgd"] = "sgd"
@@ -88,7 +95,7 @@ class SGDConfig(_OptimizerConfig):
         )
 
 
-class _AdamConfig(_OptimizerConfig):
+class _AdamConfig(OptimizerConfig):
     learning_rate: Positive = 1e-3
     betas: tuple[Rate, Rate] = (0.9, 0.999)
     epsilon: float = Field(default=1e-8, ge=0)
@@ -146,7 +153,7 @@ def count_from_infinity(optimizer: torch.optim.Optimizer, *_: Any) -> None:
                 }
 
 
-class AdagradConfig(_OptimizerConfig):
+class AdagradConfig(OptimizerConfig):
     """Adagrad (Duchi, Hazan and Singer 2011): each step divided by the root of all squared gradients so far."""
 
     kind: Literal["adagrad"] = "adagrad"
@@ -165,7 +172,7 @@ class AdagradConfig(_OptimizerConfig):
         )
 
 
-class AdadeltaConfig(_OptimizerConfig):
+class AdadeltaConfig(OptimizerConfig):
     """Adadelta (arXiv:1212.5701): steps as large as recent steps were, so that a rate of 1 is right for most."""
 
     kind: Literal["adadelta"] = "adadelta"
@@ -181,7 +188,7 @@ class AdadeltaConfig(_OptimizerConfig):
         )
 
 
-class RMSpropConfig(_OptimizerConfig):
+class RMSpropConfig(OptimizerConfig):
     """RMSprop (Tieleman and Hinton 2012): each step divided by the root of a running mean of squared gradients."""
 
     kind: Literal["rmsprop"] = "rmsprop"
@@ -205,7 +212,7 @@ class RMSpropConfig(_OptimizerConfig):
         )
 
 
-class LAMBConfig(_OptimizerConfig):
+class LAMBConfig(OptimizerConfig):
     """LAMB (arXiv:1904.00962): Adam with each tensor's step as long as the tensor, for batches of thousands of rows."""
 
     kind: Literal["lamb"] = "lamb"
