@@ -29,7 +29,7 @@ class Form:
     sign: str = ""
     """a tensor that only checkpoints of this form have; none: what is left when no other fits"""
     ours: Tree = field(default_factory=dict)
-    """settings of a recipe by dotted name that make this form"""
+    """settings of a recipe by dotted name that make this form; of several values the first is imported"""
     begin: Tree = field(default_factory=dict)
     """further settings of an imported recipe, which an exported one is free in"""
     settings: tuple[Setting, ...] = ()
@@ -72,6 +72,7 @@ class Family:
                 )
         form = self.form_of(weights)
         found = self.begin | form.begin | self.ours | form.ours
+        found = {key: value[0] if isinstance(value, tuple) else value for key, value in found.items()}
         for setting in (*self.settings, *form.settings):
             found |= setting.read(theirs)
         return override({}, {key: value for key, value in found.items() if value is not None})
@@ -89,7 +90,8 @@ class Family:
             problems = [
                 f"{key} = {at(recipe, key)!r} instead of {value!r}"
                 for key, value in (self.ours | form.ours).items()
-                if at(recipe, key) != value and not (form.without_words and key.startswith("head."))
+                if at(recipe, key) not in (value if isinstance(value, tuple) else (value,))
+                and not (form.without_words and key.startswith("head."))
             ]
             for setting in (*self.settings, *form.settings):
                 if form.without_words and setting.ours.startswith("head."):
@@ -326,7 +328,8 @@ def forms(name: str, words: str, pair: str = "", pairs: str = "") -> tuple[Form,
     alone = Form(f"{name}ForMaskedLM", "fill-mask", words, masked | {"data.batches.pairs": None}, {rows: "full"})
     if not pair:
         return (alone,)
-    both = masked | {"data.batches.pairs": pairs}
+    other = "sop" if pairs == "nsp" else "nsp"  # the head is the same
+    both = masked | {"data.batches.pairs": (pairs, other)}
     return Form(f"{name}ForPreTraining", "fill-mask", pair, both, {rows: "segment-pair"}), alone
 
 
