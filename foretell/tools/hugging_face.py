@@ -272,7 +272,7 @@ def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokeniz
             f"Imported from the checkpoint `{Path(came['source']).name}`; how that was trained is not known here."
         )
         if came["missing"]:
-            notes.append(f"Not in that checkpoint, and begun at random on import: {', '.join(came['missing'])}.")
+            notes.append(f"Not in that checkpoint, and begun as for training: {', '.join(came['missing'])}.")
     if trained.recipe.init:
         notes.append(f"Training began with the weights of another run, `{Path(trained.recipe.init).name}`.")
     if not has_tokenizer:
@@ -292,6 +292,7 @@ def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokeniz
 def recipe_on_card(recipe: Recipe, trained: bool) -> str:
     """The recipe as TOML, without the folders of this machine; of a model trained elsewhere only what it is made of."""
     tree = recipe.tree()
+    tree["init"] = Path(recipe.init).name
     tokenizer = tree["data"]["tokenizer"]
     if tokenizer["kind"] == "file":
         tokenizer["path"] = "tokenizer.json"

@@ -104,7 +104,7 @@ def test_a_body_alone(transformers: ModuleType, tmp_path: Path, capsys: pytest.C
     with torch.no_grad():
         ours, expected = run.objective.backbone(inputs, None).last, theirs(**same).last_hidden_state
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
-    assert "Not in that checkpoint, and begun at random on import: head.bias" in card(run, tmp_path / "back")
+    assert "Not in that checkpoint, and begun as for training: head.bias" in card(run, tmp_path / "back")
 
 
 HEAD = [f"{part}.{which}" for part in ("dense", "norm") for which in ("weight", "bias")]
