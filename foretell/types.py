@@ -39,13 +39,25 @@ def select_rows(state: State, rows: slice | Tensor) -> State:
 
 
 def join_rows(states: list[State]) -> State:
-    """The inverse of splitting by rows: states of one structure, concatenated on dimension 0."""
+    """The inverse of splitting by rows: states of one structure, concatenated on dimension 0.
+
+    Where some have room for more places than others, on dimension 1, these get zeros.
+    """
     first = states[0]
     if first is None:
         return None
     if isinstance(first, Tensor):
-        return torch.cat(states)
+        places = max(state.shape[1] for state in states) if first.dim() > 1 else 0
+        return torch.cat([with_room(state, places) for state in states])
     return tuple(join_rows([state[i] for state in states]) for i in range(len(first)))
+
+
+def with_room(tensor: Tensor, places: int) -> Tensor:
+    """[B, P, ...] with zeros behind, so that there are `places` at least."""
+    missing = places - tensor.shape[1] if tensor.dim() > 1 else 0
+    if missing <= 0:
+        return tensor
+    return torch.cat([tensor, tensor.new_zeros(len(tensor), missing, *tensor.shape[2:])], 1)
 
 
 def where_rows(fresh: Tensor, new: State, old: State) -> State:

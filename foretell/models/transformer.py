@@ -130,8 +130,9 @@ class TransformerConfig(Config):
 class Transformer(Backbone):
     """Word vectors, positions, segments and attention blocks.
 
-    The state of a causal one is (filled [B], tokens [B, C], a pair of keys and values [B, C, H, d] a layer): the
-    tokens of the present context, how many they are, and what the layers made of them. In training every window
+    The state of a causal one is (filled [B], written [B], tokens [B, C], keys and values [B, P, H, d] of each layer):
+    how many tokens of the present context there are, how many are written by whoever shares its memory (see
+    `_writable`), which they are, and what the layers made of them, with room for P <= C. In training every window
     starts anew, whatever the state, and leaves none; so do windows with `documents` or `positions`.
     """
 
@@ -197,12 +198,19 @@ class Transformer(Backbone):
 
     def initial_state(self, rows: int) -> State:
         """Nothing filled, see the class; None for one that sees both sides."""
-        if not self.causal:
-            return None
+        return self._empty(rows, self._room(0)) if self.causal else None
+
+    def _empty(self, rows: int, places: int) -> State:
+        """Nothing filled, with room for so many."""
         weight = next(self.blocks.parameters())
         filled = torch.zeros(rows, dtype=torch.int64, device=weight.device)
-        empty = weight.new_zeros(rows, self.context, self.heads, self.dim // self.heads)
-        return filled, filled.new_zeros(rows, self.context), ((empty, empty),) * self.layers
+        shape = (rows, places, self.heads, self.dim // self.heads)
+        caches = tuple((weight.new_zeros(shape), weight.new_zeros(shape)) for _ in range(self.layers))
+        return filled, filled.clone(), filled.new_zeros(rows, self.context), caches
+
+    def _room(self, filled: int) -> int:
+        """For how many places there is room where so many are filled: powers of two, so that it seldom grows."""
+        return min(self.context, max(LEAST_ROOM, 1 << (filled - 1).bit_length()))
 
     def forward(self, inputs: Inputs, state: State) -> Hidden:
         """See `Backbone.forward`."""
@@ -210,7 +218,7 @@ class Transformer(Backbone):
         if self.training or not self.causal or inputs.documents is not None or inputs.positions is not None:
             return self._whole(inputs)
         if state is not None and inputs.fresh is not None:
-            state = where_rows(inputs.fresh, self.initial_state(len(tokens)), state)
+            state = where_rows(inputs.fresh, self._empty(len(tokens), room_of(state)), state)
         if state is None and tokens.shape[1] <= self.context:
             layers, state = self._begin(tokens, lengths)
         else:
@@ -279,18 +287,20 @@ class Transformer(Backbone):
 
     # --- windows that go on -----------------------------------------------------------------------
 
-    def _begin(self, tokens: Tensor, lengths: Tensor | None) -> tuple[list[Tensor], State]:
-        """A window [B, T <= C] from place 0, which needs no cache; its state."""
+    def _begin(self, tokens: Tensor, lengths: Tensor | None, room: int = 0) -> tuple[list[Tensor], State]:
+        """A window [B, T <= C] from place 0, which needs no cache; its state, with some room at least."""
         rows, steps = tokens.shape
         layers, caches = self._through(Inputs(tokens), View(causal=True), keep=True)
         filled = torch.full((rows,), steps, device=tokens.device) if lengths is None else lengths
         real = real_tokens(steps, filled)  # [B, T]
+        room = max(room, self._room(steps))
 
-        def kept(new: Tensor) -> Tensor:
+        def kept(new: Tensor, places: int) -> Tensor:
             new = new if lengths is None else new * real.view(rows, steps, *[1] * (new.dim() - 2))
-            return F.pad(new, (*[0] * (2 * new.dim() - 3), self.context - steps))  # [B, C, ...]
+            return F.pad(new, (*[0] * (2 * new.dim() - 3), places - steps))  # [B, places, ...]
 
-        return layers, (filled, kept(tokens), tuple((kept(keys), kept(values)) for keys, values in caches))
+        after = tuple((kept(keys, room), kept(values, room)) for keys, values in caches)
+        return layers, (filled, filled.clone(), kept(tokens, self.context), after)
 
     def _go_on(self, tokens: Tensor, lengths: Tensor | None, state: State) -> tuple[list[Tensor], State]:
         """A window [B, T] of any length behind a state: as many pieces as there are contexts to fill."""
@@ -301,7 +311,7 @@ class Transformer(Backbone):
             waiting = lengths > begin
             full = waiting & (state[0] == self.context)
             if full.any():
-                state = where_rows(full, self._again(state), state)
+                state = where_rows(full, self._again(state), state)  # a full row has room for the whole context
             room = (self.context - state[0])[waiting]
             end = min(begin + int(room.min()), steps) if len(room) else steps
             layers, state = self._piece(tokens[:, begin:end], (lengths - begin).clamp(0, end - begin), state)
@@ -311,20 +321,54 @@ class Transformer(Backbone):
 
     def _piece(self, tokens: Tensor, lengths: Tensor, state: State) -> tuple[list[Tensor], State]:
         """A window [B, T] that fits behind what is filled."""
-        filled, before, caches = state
-        if not filled.any() and tokens.shape[1] <= self.context:
-            return self._begin(tokens, None if (lengths == tokens.shape[1]).all() else lengths)
-        where = Placement.after(filled, lengths, tokens.shape[1], self.context)
-        places = filled[:, None] + torch.arange(tokens.shape[1], device=tokens.device)
+        steps = tokens.shape[1]
+        if not state[0].any() and steps <= self.context:
+            return self._begin(tokens, None if (lengths == steps).all() else lengths, room_of(state))
+        where = Placement.after(state[0], lengths, steps)
+        filled, written, before, caches = self._writable(state, where.places)
+        places = filled[:, None] + torch.arange(steps, device=tokens.device)
         inputs = Inputs(tokens, positions=places.clamp(max=self.context - 1))  # padding may lie outside
-        layers, caches = self._through(inputs, View(causal=True, placement=where), caches, keep=True)
-        return layers, (filled + lengths, where.write(before, tokens), caches)
+        layers, _ = self._through(inputs, View(causal=True, placement=where), caches)
+        where.write(before, tokens)
+        after = filled + lengths
+        written.copy_(after)
+        return layers, (after, written, before, caches)
+
+    def _writable(self, state: State, places: int) -> State:
+        """The same state, or a copy if it has no room for so many places, or what lies behind it is another's.
+
+        A state and those that go on from it share memory: each sees what was filled when it was made. Whoever goes on
+        from it first writes behind that, and `written`, which they share, tells all others.
+        """
+        filled, written, before, caches = state
+        ours = not torch.is_grad_enabled() and bool((written == filled).all())
+        if ours and room_of(state) >= places:
+            return state
+        room, most = max(room_of(state), self._room(places)), int(filled.max())
+        real = real_tokens(most, filled)  # [B, most]
+
+        def copied(old: Tensor, places: int) -> Tensor:
+            new = old.new_zeros(len(old), places, *old.shape[2:])
+            new[:, :most] = old[:, :most] * real.view(len(old), most, *[1] * (old.dim() - 2))
+            return new
+
+        grown = tuple((copied(keys, room), copied(values, room)) for keys, values in caches)
+        return filled, filled.clone(), copied(before, self.context), grown
 
     def _again(self, state: State) -> State:
         """Full rows with room: their last `overlap` tokens read anew from place 0."""
         if self.overlap == 0:
-            return self.initial_state(len(state[0]))
-        return self._begin(state[1][:, self.context - self.overlap :], None)[1]
+            return self._empty(len(state[0]), self.context)
+        return self._begin(state[2][:, self.context - self.overlap :], None, self.context)[1]
+
+
+LEAST_ROOM = 64
+"""places of a cache at the beginning"""
+
+
+def room_of(state: State) -> int:
+    """How many places its caches have."""
+    return int(state[3][0][0].shape[1])
 
 
 class Each(Sequence[Tensor]):

@@ -16,34 +16,47 @@ from foretell.nn.dropout import keep_mask
 from foretell.nn.positions import Turning, turned
 
 Cache = tuple[Tensor, Tensor]
-"""keys and values of one layer, [B, C, H, d] each; places not yet filled hold zeros"""
+"""keys and values of one layer, [B, at most C, H, d] each; what places hold that are not yet filled, nobody sees"""
 
 
 @dataclass(frozen=True)
 class Placement:
     """Where the tokens of a window go in a cache, and what they see there; the same for all layers."""
 
-    source: Tensor
-    """[B, C] int64: which of the T new tokens a place takes"""
-    taken: Tensor
-    """[B, C] bool: whether it takes one; the others stay"""
-    visible: Tensor
-    """[B, 1, T, C] bool: who may look at whom"""
+    places: int
+    """P: how many places are filled afterwards, in the fullest row"""
+    begin: int | None
+    """the place of each row's first token, where that is the same for all and all tokens are real; None: see below"""
+    rows: Tensor
+    """[N] int64: the row of each real token"""
+    sources: Tensor
+    """[N] int64: its place in the window"""
+    targets: Tensor
+    """[N] int64: its place in the cache"""
+    visible: Tensor | None
+    """[B or 1, 1, T, P] bool: who may look at whom; None: everybody at everybody"""
 
     @classmethod
-    def after(cls, filled: Tensor, lengths: Tensor, steps: int, places: int) -> Self:
-        """`lengths` [B] real tokens of T = `steps` each, behind the first `filled` [B] of C = `places`."""
-        place = torch.arange(places, device=filled.device)
-        source = place - filled[:, None]  # [B, C]
-        taken = (source >= 0) & (source < lengths[:, None])
-        own = filled[:, None] + torch.arange(steps, device=filled.device)  # [B, T]
-        return cls(source.clamp(0, steps - 1), taken, (place <= own[..., None])[:, None])
+    def after(cls, filled: Tensor, lengths: Tensor, steps: int) -> Self:
+        """`lengths` [B] real tokens of T = `steps` each, behind the first `filled` [B]; read on the host."""
+        places = int((filled + lengths).max())
+        begin = places - steps
+        step = torch.arange(steps, device=filled.device)
+        rows, sources = (step < lengths[:, None]).nonzero(as_tuple=True)
+        targets = filled[rows] + sources
+        if bool((filled == begin).all()) and bool((lengths == steps).all()):
+            seen = None if steps == 1 else torch.arange(places, device=filled.device) <= begin + step[:, None]  # [T, P]
+            return cls(places, begin, rows, sources, targets, None if seen is None else seen[None, None])
+        own = filled[:, None] + step  # [B, T]
+        seen = torch.arange(places, device=filled.device) <= own[..., None]  # [B, T, P]
+        return cls(places, None, rows, sources, targets, seen[:, None])
 
-    def write(self, cache: Tensor, new: Tensor) -> Tensor:
-        """cache [B, C, ...] with new [B, T, ...] in its places."""
-        rows = torch.arange(len(new), device=new.device)[:, None]
-        taken = self.taken.view(*self.taken.shape, *[1] * (new.dim() - 2))
-        return torch.where(taken, new[rows, self.source], cache.to(new.dtype))
+    def write(self, cache: Tensor, new: Tensor) -> None:
+        """New [B, T, ...] into its places of a cache [B, at least P, ...]."""
+        if self.begin is not None:
+            cache[:, self.begin : self.places] = new
+        else:
+            cache[self.rows, self.targets] = new[self.rows, self.sources].to(cache.dtype)
 
 
 @dataclass(frozen=True)
@@ -76,9 +89,9 @@ class SelfAttention(nn.Module):
         self.outward = nn.Linear(width, width, bias=biases)
 
     def forward(self, inputs: Tensor, view: View, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """inputs [B, T, D] -> [B, T, D] and the cache with the new keys and values in it.
+        """inputs [B, T, D] -> [B, T, D] and the keys and values [B, T or P, H, d] that were looked at.
 
-        Without a cache the window sees nothing before itself, and its keys and values are returned as they are.
+        A cache gets those of the window written into it; without one the window sees nothing before itself.
         """
         rows, steps, width = inputs.shape
         split = self.inward(inputs).view(rows, steps, 3, self.heads, width // self.heads)
@@ -88,7 +101,9 @@ class SelfAttention(nn.Module):
         if view.rectangles is not None:
             mixed = self.look_by_text(split[0], view)
         elif cache is not None and view.placement is not None:
-            key, value = view.placement.write(cache[0], key), view.placement.write(cache[1], value)  # [B, C, H, d]
+            view.placement.write(cache[0], key)
+            view.placement.write(cache[1], value)
+            key, value = (part[:, : view.placement.places].to(query.dtype) for part in cache)  # [B, P, H, d]
             mixed = self.look(query, key, value, view.placement.visible, causal=False)
         else:
             mixed = self.look(query, key, value, view.visible, causal=view.causal and view.visible is None)

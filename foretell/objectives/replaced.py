@@ -269,7 +269,12 @@ def with_tokens(batch: Batch, chosen: Tensor) -> Batch:
         tokens = tokens.masked_scatter(targets != IGNORED, chosen)
     elif batch.places is None:
         tokens = torch.where(targets != IGNORED, chosen.view_as(targets), tokens)
-    else:  # what is no place is written behind the row, and cut off
-        places = batch.places.masked_fill(batch.places < 0, targets.shape[1])
-        tokens = F.pad(tokens, (0, 1)).scatter(1, places, chosen.view_as(places))[:, :-1]
+    else:
+        tokens = written(tokens, batch.places, chosen.view_as(batch.places))
     return replace(batch, inputs=replace(batch.inputs, tokens=tokens))
+
+
+def written(tokens: Tensor, places: Tensor, values: Tensor) -> Tensor:
+    """tokens [B, T] with values [B, P] at places [B, P]; those of no place, -1, are written behind the row and cut."""
+    behind = places.masked_fill(places < 0, tokens.shape[1])
+    return F.pad(tokens, (0, 1)).scatter(1, behind, values)[:, :-1]

@@ -203,7 +203,9 @@ def parts_of(objective: Objective) -> list[Tree]:
     backbone, seen = objective.backbone, set[int]()
     named: list[tuple[str, nn.Module]] = [("embedding", backbone.embedding)]
     named += [(f"layer {number} ({type(block).__name__})", block) for number, block in enumerate(backbone.blocks, 1)]
-    named += [("other layers", backbone), ("head", objective.head), ("objective", objective)]
+    named += [("other layers", backbone), ("head", objective.head)]
+    named += [(name, part) for name, part in objective.named_children() if name not in ("backbone", "head")]
+    named += [("objective", objective)]
     parts = []
     for name, module in named:
         mine = list(module.parameters())

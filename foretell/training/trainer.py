@@ -31,6 +31,7 @@ from foretell.training.memory import OutOfMemory, advising, out_of_memory, relea
 from foretell.training.monitor import Monitor, validated
 from foretell.training.normalisation import Normalisation, loss_factor
 from foretell.training.precision import LossScaler, Precision, ScalingConfig, autocast
+from foretell.training.seeds import seed_generators, step_seed
 from foretell.training.tensors import load_optimizer, load_weights, optimizer_tensors, trained_names, weights
 from foretell.training.trackers import Tracker, TrackerName
 from foretell.types import Batch, State, detach, join_rows, map_state, select_rows
@@ -486,22 +487,3 @@ class Trainer:
             tensors = saved.tensors("carried")
             self.state = checkpoint.unflatten(tensors, stage.objective.backbone.initial_state(1)) if tensors else None
             self.state = map_state(lambda tensor: tensor.to(self.device), self.state)
-
-
-def step_seed(seed: int, step: int) -> int:
-    """A 63-bit seed for one step, well mixed (SplitMix64): dropout is a pure function of (seed, step)."""
-    z = (seed * 0x9E3779B97F4A7C15 + step + 1) * 0x9E3779B97F4A7C15 & (2**64 - 1)
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
-    z = (z ^ z >> 27) * 0x94D049BB133111EB & (2**64 - 1)
-    return (z ^ z >> 31) >> 1
-
-
-def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed the host's random numbers and those of the device.
-
-    `torch.manual_seed` draws the same, but queues a call with a stack trace for every kind of accelerator that is not
-    there: milliseconds and memory at each step.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)

@@ -1,6 +1,8 @@
 """Every objective with every model: it learns, counts its targets, and adds up exactly over micro-batches."""
 
 import itertools
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +31,45 @@ from foretell.objectives.choice import ObjectiveChoice
 from foretell.objectives.objective import Objective
 from foretell.objectives.penalties import PenaltyChoice, StartPenaltyConfig
 from foretell.recipe import load_recipe
-from foretell.training.trainer import step_seed
+from foretell.training.seeds import step_seed
+from foretell.types import Batch, Inputs, detach
 
 VOCABULARY = 11
 OUTSIDE_MODEL, OUTSIDE_HEAD, OUTSIDE_OBJECTIVE = PairsConfig(), CosineHeadConfig(), TwofoldConfig()
 MODELS = [*small_models(BackboneChoice), OUTSIDE_MODEL]
+BOTH_SIDES = [*small_models(BackboneChoice, direction="both"), PairsConfig(reads=("bidirectional", "lengths"))]
 HEADS = [*map(small, members(HeadChoice)), OUTSIDE_HEAD]
-OBJECTIVES = [*[small(o) for o in members(ObjectiveChoice) if o.wants == "next tokens"], OUTSIDE_OBJECTIVE]
+OBJECTIVES = [*map(small, members(ObjectiveChoice)), OUTSIDE_OBJECTIVE]
+LABELS = 2
+"""kinds of pairs that rows are labelled with, for objectives that read rows"""
 
 
 def compose(model: Config, head: Config, objective: Config) -> Objective:
     torch.manual_seed(0)
-    return objective.build(Blueprint(model, head, VOCABULARY))
+    return objective.build(Blueprint(model, head, VOCABULARY, labels=LABELS if reads_rows(objective) else 0))
+
+
+def reads_rows(objective: Config) -> bool:
+    """Whether it hides tokens of rows, or predicts next ones."""
+    return getattr(objective, "wants", "next tokens") == "rows"
+
+
+def models_for(objective: Config) -> list[Config]:
+    """Those that read what it needs."""
+    return BOTH_SIDES if reads_rows(objective) else MODELS
+
+
+def batch_for(objective: Config, lengths: Iterable[int] = (6, 2, 0, 5)) -> Batch:
+    """Random rows, labelled where that is of use."""
+    batch = ragged_batch(VOCABULARY, lengths)
+    labels = torch.arange(len(batch.targets)) % LABELS
+    return replace(batch, labels=labels) if reads_rows(objective) else batch
 
 
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=name_of)
 every_combination = pytest.mark.parametrize(
     "parts",
-    list(itertools.product(MODELS, HEADS, OBJECTIVES)),
+    [parts for objective in OBJECTIVES for parts in itertools.product(models_for(objective), HEADS, [objective])],
     ids=lambda parts: "+".join(map(name_of, parts)),
 )
 
@@ -55,7 +78,7 @@ every_combination = pytest.mark.parametrize(
 def test_ten_steps_lower_the_loss(parts: tuple[Config, Config, Config]) -> None:
     objective = compose(*parts)
     trainer = trainer_of(objective)
-    batch = ragged_batch(VOCABULARY)
+    batch = batch_for(parts[2])
     optimizer = torch.optim.Adam(objective.parameters(), lr=0.05)
     losses = []
     for _ in range(10):
@@ -68,17 +91,21 @@ def test_ten_steps_lower_the_loss(parts: tuple[Config, Config, Config]) -> None:
 
 @every_objective
 def test_counts_are_the_targets_there_are(objective: Config) -> None:
-    built = compose(MODELS[0], HEADS[0], objective)
-    assert set(built.counts(ragged_batch(VOCABULARY, (6, 2, 0, 5))).values()) == {13}
+    built = compose(models_for(objective)[0], HEADS[0], objective)
+    counts = dict(built.counts(batch_for(objective, (6, 2, 0, 5))))
+    if reads_rows(objective):
+        assert counts.pop("pair") == 4
+    assert set(counts.values()) == {13}
 
 
 @every_objective
 def test_terms_are_sums_over_targets(objective: Config) -> None:
     """A row twice is twice the total, whatever the padding beside it."""
-    built = compose(MODELS[0], HEADS[0], objective).double()
-    once, twice = ragged_batch(VOCABULARY, (6, 2)), ragged_batch(VOCABULARY, (6, 2))
-    both = [torch.cat([one, other]) for one, other in zip(rows(once), rows(twice), strict=True)]
-    doubled = type(once)(type(once.inputs)(both[0], lengths=both[2]), both[1])
+    built = compose(models_for(objective)[0], HEADS[0], objective).double()
+    once = batch_for(objective, (6, 2))
+    tokens, targets, lengths = (torch.cat([part, part]) for part in rows(once))
+    labels = None if once.labels is None else once.labels.repeat(2)
+    doubled = Batch(Inputs(tokens, lengths=lengths), targets, labels)
     single, double = built(once, None), built(doubled, None)
     assert single.terms.keys() == double.terms.keys() == built.counts(once).keys()
     for name, term in single.terms.items():
@@ -102,10 +129,9 @@ def with_penalties(objective: Config) -> Config:
 def test_micro_batches_are_one_batch(objective: Config, lengths: tuple[int, ...], parts: int) -> None:
     results = []
     for micro in (1, parts):
-        built = compose(MODELS[0], HEADS[0], with_penalties(objective)).train()
-        batch = ragged_batch(VOCABULARY, lengths)
-        state = built.backbone(ragged_batch(VOCABULARY, lengths).inputs, None).state
-        state = tuple(tuple(part.detach() for part in layer) for layer in state)
+        built = compose(models_for(objective)[0], HEADS[0], with_penalties(objective)).train()
+        batch = batch_for(objective, lengths)
+        state = None if reads_rows(objective) else detach(built.backbone(batch.inputs, None).state)
         trainer = trainer_of(built, micro_batches=micro)
         loss, after = trainer.backward(batch, state, built.counts(batch))
         assert all(len(part) == len(lengths) for part in leaves(after))
@@ -176,7 +202,7 @@ def test_penalties_are_not_part_of_the_loss() -> None:
 
 @every_objective
 def test_a_model_that_does_not_read_what_is_needed_is_refused(objective: Config) -> None:
-    with pytest.raises(ConfigError, match=r"needs a model that reads causal; Pairs reads lengths"):
+    with pytest.raises(ConfigError, match=r"needs a model that reads (causal|bidirectional); Pairs reads lengths"):
         compose(PairsConfig(reads=("lengths",)), FullHeadConfig(), objective)
 
 

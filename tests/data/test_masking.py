@@ -161,11 +161,12 @@ def test_words_are_hidden_whole(kind: str, masking: MaskingConfig) -> None:
 def test_lengths_of_runs() -> None:
     """n words with a probability proportional to 1 / n: 6/11, 3/11 and 2/11 of 1, 2 and 3.
 
-    Runs are told apart where they do not touch; few do at a small rate.
+    Runs are told apart where they do not touch, as few do at a small rate, and the last of a row is cut to the budget,
+    so rows are long.
     """
     prose = Prose(WordConfig(specials="bert"), 3 * ENOUGH)
-    rows = FullConfig(batch=32, length=512, ends="anywhere").build(prose, prose.tokenizer.specials, 1)
-    hidden = Masked(rows, NGramMaskingConfig(rate=0.02), prose.tokenizer, 1)
+    rows = FullConfig(batch=32, length=2048, ends="anywhere").build(prose, prose.tokenizer.specials, 1)
+    hidden = Masked(rows, NGramMaskingConfig(rate=0.03), prose.tokenizer, 1)
     runs = np.zeros(10)
     for before, _, targets in rows_of(rows, hidden):
         text = ~np.isin(before, prose.tokenizer.specials.marks)
@@ -174,7 +175,7 @@ def test_lengths_of_runs() -> None:
                 runs[len(list(run))] += 1
     shares = runs / runs.sum()
     assert runs.sum() > 2000
-    assert shares[1:4] == pytest.approx(np.array([6, 3, 2]) / 11, abs=0.03)
+    assert shares[1:4] == pytest.approx(np.array([6, 3, 2]) / 11, abs=0.025)
 
 
 def test_every_place_is_as_likely() -> None:

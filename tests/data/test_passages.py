@@ -5,7 +5,7 @@ from itertools import chain, pairwise
 
 import numpy as np
 import pytest
-from builders import FakeText, fake_text
+from builders import FakeText, assert_same, fake_text
 
 from foretell.config import ConfigError
 from foretell.data.encoding import Specials

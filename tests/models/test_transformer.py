@@ -25,7 +25,7 @@ from foretell.nn.heads.full import TransformConfig
 from foretell.nn.initial import NormalConfig
 from foretell.nn.positions import LearnedConfig
 from foretell.recipe import load_recipe
-from foretell.types import Inputs, select_rows
+from foretell.types import Inputs, join_rows, select_rows
 
 VOCABULARY = 11
 
@@ -367,6 +367,52 @@ def test_pieces_do_not_matter(pieces: list[int], positions: str) -> None:
         state = hidden.state
     assert_same(torch.cat(outputs, 1), whole.last, 1e-12)
     assert_same(state, whole.state, 1e-12)
+
+
+@torch.no_grad()
+def test_a_state_can_be_gone_on_from_more_than_once() -> None:
+    """Those that go on share its memory, but not what they write there."""
+    model, tokens = build(context=16), tokens_of(2, 16)
+    beginning, states = tokens[:, :5], {}
+    states[()] = model(Inputs(tokens=beginning), None).state
+    branches: list[tuple[int, ...]] = [(1,), (2,), (1, 3), (1, 4), (2, 5), (1, 3, 6), (), (1, 3, 7), (2, 5, 8)]
+    for branch in branches:
+        before = states[branch[:-1]] if branch else states[()]
+        given = torch.tensor([branch[-1:] or (9,)] * 2)
+        hidden = model(Inputs(tokens=given), before)
+        states.setdefault(branch, hidden.state)
+        text = torch.cat([beginning, torch.tensor([branch or (9,)] * 2)], 1)
+        assert_same(hidden.last[:, -1], model(Inputs(tokens=text), None).last[:, -1], 1e-12)
+    caches = [states[branch][3][0][0].data_ptr() for branch in [(), (1,), (1, 3), (1, 3, 6)]]
+    assert len(set(caches)) == 1, "the first to go on copies nothing"
+    one = select_rows(states[(1, 3, 6)], slice(0, 1))  # a view of one row
+    for token in (2, 3):
+        text = torch.cat([beginning[:1], torch.tensor([[1, 3, 6, token]])], 1)
+        expected = model(Inputs(tokens=text), None).last[:, -1:]
+        assert_same(model(Inputs(tokens=torch.tensor([[token]])), one).last, expected, 1e-12)
+
+
+@torch.no_grad()
+def test_caches_grow() -> None:
+    model, tokens = build(context=300, layers=1), tokens_of(2, 290)
+    whole, state, rooms, outputs = model(Inputs(tokens=tokens), None), None, [], []
+    for piece in tokens.split([1] * 40 + [20] * 10 + [1] * 50, dim=1):
+        hidden = model(Inputs(tokens=piece), state)
+        state = hidden.state
+        outputs.append(hidden.last)
+        rooms.append(transformer.room_of(state))
+    assert sorted(set(rooms)) == [64, 128, 256, 300]
+    assert_same(torch.cat(outputs, 1), whole.last, 1e-12)
+
+
+@torch.no_grad()
+def test_states_with_different_room_are_joined() -> None:
+    model, tokens = build(context=300, layers=1), tokens_of(2, 101)
+    states = [model(Inputs(tokens=tokens[row : row + 1, :length]), None).state for row, length in ((0, 100), (1, 3))]
+    hidden = model(Inputs(tokens=torch.tensor([[4], [5]])), join_rows(states))
+    for row, length in ((0, 100), (1, 3)):
+        text = torch.cat([tokens[row, :length], torch.tensor([4 + row])])[None]
+        assert_same(hidden.last[row, -1], model(Inputs(tokens=text), None).last[0, -1], 1e-12)
 
 
 def test_rows_at_different_places_do_not_mix() -> None:

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 import foretell
 from foretell import config
 from foretell.config import ConfigError
+from foretell.data.masking import Draws, places_of
 from foretell.models.blueprint import Blueprint
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig
-from foretell.objectives.replaced import Replaced, ReplacedConfig, originals, sample
+from foretell.objectives.replaced import Replaced, ReplacedConfig, originals, sample, written
 from foretell.run import Run
 from foretell.training import checkpoint
 from foretell.types import Batch, Inputs
@@ -135,17 +136,26 @@ def samples_of(built: Replaced, batch: Batch) -> Tensor:
 
 
 def test_the_hidden_token_may_be_ruled_out() -> None:
-    batch = masked_batch((8,) * 4)
-    batch = Batch(*[torch.cat([x] * 50) if isinstance(x, Tensor) else x for x in (batch.inputs, batch.targets)])
+    one, random = masked_batch((8,) * 4), torch.Generator().manual_seed(0)
     batch = Batch(
-        inputs=Inputs(tokens=masked_batch((8,) * 4).inputs.tokens.repeat(50, 1)),
-        targets=batch.targets,
-        noise=torch.rand(batch.targets.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)),
+        inputs=Inputs(tokens=one.inputs.tokens.repeat(50, 1)),
+        targets=one.targets.repeat(50, 1),
+        noise=torch.rand(200, 8, dtype=torch.float64, generator=random),
     )
-    right = batch.targets[batch.targets != -100]
-    share = (samples_of(compose(), batch) == right).float().mean().item()
+    hidden = batch.targets[batch.targets != -100]
+    share = (samples_of(compose(), batch) == hidden).float().mean().item()
     assert share == pytest.approx(1 / VOCABULARY, abs=0.05)  # a fresh generator knows nothing
-    assert not (samples_of(compose(allow_correct=False), batch) == right).any()
+    assert not (samples_of(compose(allow_correct=False), batch) == hidden).any()
+
+
+def test_writing_by_places_is_writing_by_targets() -> None:
+    """As on an accelerator, which is not asked how many targets there are."""
+    batch = masked_batch()
+    chosen = batch.targets != -100
+    places = torch.from_numpy(places_of(chosen.numpy()))
+    values = torch.arange(100, 100 + places.numel()).view_as(places)
+    picked = values[places >= 0]  # rows one after the other
+    assert_same(written(batch.inputs.tokens, places, values), batch.inputs.tokens.masked_scatter(chosen, picked))
 
 
 def test_uniform_samples() -> None:
@@ -317,8 +327,6 @@ def test_going_on_is_as_if_never_stopped(whole: Path, corpus: dict[str, str], tm
 
 def test_draws_are_those_of_epoch_and_row(corpus: dict[str, str]) -> None:
     """Uniform over many rows, anew in each epoch, and the same wherever a row is."""
-    from foretell.data.masking import Draws
-
     rows = np.arange(2000)
     one, other = (Draws(1, epoch, rows, 50).places("sample") for epoch in (0, 1))
     assert one.mean() == pytest.approx(0.5, abs=5e-3)

@@ -20,7 +20,8 @@ from foretell.optim.progress import Progress, due
 from foretell.run import Run
 from foretell.training import checkpoint
 from foretell.training import trainer as trainer_module
-from foretell.training.trainer import Trainer, seed_generators
+from foretell.training.seeds import seed_generators
+from foretell.training.trainer import Trainer
 
 Corpus = dict[str, str]
 
