@@ -22,7 +22,7 @@ from typing import ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from foretell.data.batches import Batches, Gives
 from foretell.data.encoding import Tokenizer
@@ -31,15 +31,15 @@ from foretell.data.noise import Noisy
 from foretell.data.passages import Passages
 from foretell.kernels.cross_entropy import CHUNK
 from foretell.models.blueprint import Blueprint
-from foretell.nn.activation import ACTIVATIONS, ActivationName
+from foretell.nn.activation import ActivationName
 from foretell.nn.arithmetic import multiplied
 from foretell.nn.heads import Head, NoHead
 from foretell.nn.initial import NormalConfig
-from foretell.nn.ragged import real_tokens
 from foretell.objectives.generator import Generator, GeneratorChoice, SmallerGeneratorConfig
 from foretell.objectives.masked import picked
 from foretell.objectives.objective import Objective, ObjectiveConfig
-from foretell.types import IGNORED, Batch, Hidden, State, Step, Term
+from foretell.objectives.telling import CopyingRestorer, Discriminator, Restorer, Teller
+from foretell.types import IGNORED, Batch, State, Step, Term
 
 
 class ReplacedConfig(ObjectiveConfig):
@@ -71,27 +71,17 @@ class ReplacedConfig(ObjectiveConfig):
         """The objective with both models."""
         return Replaced(self, blueprint)
 
+    def teller(self, width: int, head: Head) -> Teller:
+        """What stands on a main model of that width, whose head is used if it tells words."""
+        everywhere = self.at == "all"
+        if self.tell == "replaced":
+            return Discriminator(width, everywhere=everywhere, activation=self.activation, initial=self.initial)
+        return CopyingRestorer(head, width, self.initial) if everywhere else Restorer(head)
+
     def batches(self, source: Batches, tokenizer: Tokenizer, seed: int) -> Batches:
         """The rows with tokens hidden, and what samples are drawn by."""
         assert isinstance(source, Passages)  # as the recipe has made sure
         return Noisy(Masked(source, self.masking, tokenizer, seed), seed)
-
-
-class Discriminator(nn.Module):
-    """dense, activation, and one number: above zero, a token was replaced."""
-
-    def __init__(self, width: int, config: ReplacedConfig):
-        super().__init__()
-        self.dense, self.prediction = nn.Linear(width, width), nn.Linear(width, 1)
-        self.activate = ACTIVATIONS[config.activation]
-        for layer in (self.dense, self.prediction):
-            config.initial.fill(layer.weight)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """hidden [..., D] -> [...] fp32 at least"""
-        score: Tensor = self.prediction(self.activate(self.dense(hidden)))[..., 0]
-        return wide(score)
 
 
 class Replaced(Objective):
@@ -109,43 +99,41 @@ class Replaced(Objective):
         self.config, self.vocabulary = config, blueprint.vocabulary
         self.weight = config.weight if config.weight is not None else 50.0 if config.tell == "replaced" else 1.0
         self.generator: Generator | None = config.generator.build(blueprint, backbone)
-        self.discriminator = Discriminator(backbone.dim, config) if config.tell == "replaced" else None
-        self.copies = nn.Linear(backbone.dim, 1) if (config.tell, config.at) == ("original", "all") else None
+        self.discriminator = config.teller(backbone.dim, self.head)
 
     def forward(self, batch: Batch, state: State) -> Step:
         """See `Objective.forward`."""
         terms, metrics, samples = self._generate(batch)
         seen = with_tokens(batch, samples)
         hidden = self.backbone(seen.inputs, None)
-        if self.discriminator is not None:
-            name, (loss, right) = "replaced", self._discriminate(self.discriminator, hidden, batch, seen)
-        else:
-            name, (loss, right) = "original", self._restore(hidden, batch, seen)
-        terms[name] = Term(loss, self.weight)
+        loss, right = self.discriminator(hidden.dropped, batch, seen.inputs.tokens)
+        terms[self.discriminator.term] = Term(loss, self.weight)
         if not self.training:
-            metrics[name] = right
+            metrics[self.discriminator.term] = right
         return Step(terms=terms, metrics=metrics)
 
     def counts(self, batch: Batch) -> Mapping[str, int]:
         """See `Objective.counts`."""
         chosen = int((batch.targets != IGNORED).sum())
-        counts = {} if self.generator is None else {"masked": chosen}
-        told = "original" if self.discriminator is None else "replaced"
-        return counts | {told: batch.tokens if self.config.at == "all" else chosen}
+        told = {self.discriminator.term: batch.tokens if self.discriminator.everywhere else chosen}
+        return told if self.generator is None else {"masked": chosen} | told
 
     def blind_loss(self) -> float:
         """See `Objective.blind_loss`."""
-        choices = 2 if self.discriminator is not None else self.vocabulary
+        choices = 2 if self.config.tell == "replaced" else self.vocabulary
         return self.config.masked_weight * math.log(self.vocabulary) + self.weight * math.log(choices)
 
     def multiplied(self, length: int) -> float:
         """See `Objective.multiplied`: the generator's head is asked for hidden tokens."""
-        told = self.config.masking.rate if self.config.at == "chosen" else 1.0
-        main = self.backbone.multiplied(length) + told * (multiplied(self.head) + multiplied(self.discriminator))
+        told = 1.0 if self.discriminator.everywhere else self.config.masking.rate
+        main = self.backbone.multiplied(length) + told * multiplied(self.discriminator)
         if self.generator is None:
             return main
-        head = self.config.masking.rate * multiplied(self.generator.head)
-        return main + self.generator.backbone.multiplied(length) + head
+        return (
+            main
+            + self.generator.backbone.multiplied(length)
+            + self.config.masking.rate * multiplied(self.generator.head)
+        )
 
     # --- the generator ----------------------------------------------------------------------------
 
@@ -178,70 +166,6 @@ class Replaced(Objective):
             samples.append(sample(scores / self.config.temperature, uniform))
         return torch.cat(guesses), torch.cat(samples)
 
-    # --- the main model ---------------------------------------------------------------------------
-
-    def _discriminate(
-        self, discriminator: Discriminator, hidden: Hidden, batch: Batch, seen: Batch
-    ) -> tuple[Tensor, Tensor]:
-        """The loss [] of telling which tokens were replaced, and how often that was right."""
-        scores = discriminator(hidden.dropped)  # [B, T]
-        replaced = seen.inputs.tokens != originals(batch)
-        told = self._told(batch)
-        losses = F.binary_cross_entropy_with_logits(scores, replaced.to(scores.dtype), reduction="none")
-        return (losses * told).sum(), (((scores > 0) == replaced) & told).sum()
-
-    def _restore(self, hidden: Hidden, batch: Batch, seen: Batch) -> tuple[Tensor, Tensor]:
-        """The loss [] of telling what the tokens were, and how often that was right."""
-        if self.copies is None:
-            vectors, targets = picked(hidden.dropped, batch)
-            valid, copied = targets != IGNORED, None
-            targets = targets.masked_fill(~valid, 0)
-        else:  # D * [the token itself] + (1 - D) * p, which tells tokens that were never hidden at little cost
-            vectors, targets, valid = (
-                hidden.dropped.flatten(0, 1),
-                originals(batch).flatten(),
-                self._told(batch).flatten(),
-            )
-            copied = wide(self.copies(vectors)[:, 0]), seen.inputs.tokens.flatten()
-        losses = self.head.nll(vectors, targets)
-        if copied is not None:
-            score, shown = copied
-            others = F.logsigmoid(-score) - losses
-            losses = -torch.where(shown == targets, torch.logaddexp(F.logsigmoid(score), others), others)
-        right = losses.new_zeros(()) if self.training else self._guessed(vectors, targets, valid, copied)
-        return (losses * valid).sum(), right
-
-    @torch.no_grad()
-    def _guessed(self, vectors: Tensor, targets: Tensor, valid: Tensor, copied: tuple[Tensor, Tensor] | None) -> Tensor:
-        """How many of the targets [N] are the most probable tokens."""
-        right = torch.zeros((), dtype=torch.int64, device=targets.device)
-        height = max(CHUNK // self.vocabulary, 1)
-        for begin in range(0, len(targets), height):
-            part = slice(begin, begin + height)
-            probabilities = self.head.log_probs(vectors[part]).exp()  # [n, V]
-            if copied is not None:
-                copying = copied[0][part].sigmoid()[:, None]
-                probabilities = (1 - copying) * probabilities
-                probabilities = probabilities.scatter_add(1, copied[1][part, None], copying.to(probabilities.dtype))
-            right += ((probabilities.argmax(-1) == targets[part]) & valid[part]).sum()
-        return right
-
-    def _told(self, batch: Batch) -> Tensor:
-        """[B, T] bool: the places that the main model tells of."""
-        if self.config.at == "chosen":
-            return batch.targets != IGNORED
-        lengths = batch.inputs.lengths
-        return (
-            torch.ones_like(batch.targets, dtype=torch.bool)
-            if lengths is None
-            else real_tokens(batch.targets.shape[1], lengths)
-        )
-
-
-def wide(scores: Tensor) -> Tensor:
-    """Scores in fp32 at least."""
-    return scores.to(torch.promote_types(scores.dtype, torch.float32))
-
 
 def sample(scores: Tensor, uniform: Tensor) -> Tensor:
     """scores [N, V], uniform [N] -> one token each [N], drawn with probabilities softmax(scores).
@@ -250,16 +174,9 @@ def sample(scores: Tensor, uniform: Tensor) -> Tensor:
     """
     reached = scores.softmax(-1).cumsum(-1)  # [N, V]
     whole = reached[:, -1:]
-    below = torch.nextafter(
-        whole, torch.zeros_like(whole)
-    )  # what is rounded up to the whole would be behind all tokens
+    below = torch.nextafter(whole, torch.zeros_like(whole))  # a number rounded up to the whole is behind all tokens
     wanted = torch.minimum((uniform[:, None] * whole).to(reached.dtype), below)
     return torch.searchsorted(reached, wanted, right=True)[:, 0]
-
-
-def originals(batch: Batch) -> Tensor:
-    """[B, T] the tokens before any were hidden."""
-    return torch.where(batch.targets != IGNORED, batch.targets, batch.inputs.tokens)
 
 
 def with_tokens(batch: Batch, chosen: Tensor) -> Batch:

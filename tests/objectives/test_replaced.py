@@ -20,7 +20,8 @@ from foretell.data.masking import Draws, places_of
 from foretell.models.blueprint import Blueprint
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig
-from foretell.objectives.replaced import Replaced, ReplacedConfig, originals, sample, written
+from foretell.objectives.replaced import Replaced, ReplacedConfig, sample, written
+from foretell.objectives.telling import originals
 from foretell.run import Run
 from foretell.training import checkpoint
 from foretell.types import Batch, Inputs
@@ -236,7 +237,7 @@ def test_telling_the_original(at: str) -> None:
     probabilities = built.head.log_probs(vectors).exp()  # [B, T, V]
     where = batch.targets != -100
     if at == "all":
-        copying = built.copies(vectors).sigmoid()
+        copying = built.discriminator.copies(vectors).sigmoid()
         probabilities = copying * F.one_hot(tokens, VOCABULARY) + (1 - copying) * probabilities
         where = torch.arange(8) < batch.inputs.lengths[:, None]
     told, wanted = probabilities[where], originals(batch)[where]
