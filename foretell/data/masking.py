@@ -165,9 +165,8 @@ def word_places(tokens: Ints, candidates: Bools, words: Words) -> tuple[Ints, In
     starts = words.starts(tokens)
     word = starts.cumsum(1) - 1  # [B, T]
     shape = (len(tokens), int(word.max()) + 1)
-    rows = np.broadcast_to(np.arange(len(tokens))[:, None], tokens.shape)
-    sizes, follows = np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
-    np.add.at(sizes, (rows[candidates], word[candidates]), 1)
+    flat = (word + np.arange(len(tokens))[:, None] * shape[1])[candidates]
+    sizes, follows = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape), np.zeros(shape, np.bool_)
     follows[:, 1:] = sizes[:, :-1] > 0
     return word, sizes, follows
 
@@ -199,13 +198,26 @@ class Draws:
 
     def places(self, purpose: str) -> Uniform:
         """[B, T] one for each place."""
-        counter = np.arange(self.steps, dtype=np.uint64) * np.uint64(len(PURPOSES)) + np.uint64(PURPOSES.index(purpose))
-        bits = mix(self.start[:, None] + (counter + np.uint64(1)) * GOLDEN)
-        return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return uniform(self.start[:, None] + counter(purpose, np.arange(self.steps)))
+
+    def at(self, purpose: str, rows: Ints, places: Ints) -> Uniform:
+        """[n] the same for some places of some rows."""
+        return uniform(self.start[rows] + counter(purpose, places))
 
     def rows(self, purpose: str) -> Uniform:
-        """[B] one for each row: the first of its places."""
-        return self.places(purpose)[:, 0]
+        """[B] one for each row: that of its first place."""
+        return uniform(self.start + counter(purpose, np.zeros(1, np.int64)))
+
+
+def counter(purpose: str, places: Ints) -> NDArray[np.uint64]:
+    """[n] by how much the stream of a row has gone on at each place."""
+    steps = (places * len(PURPOSES) + PURPOSES.index(purpose) + 1).astype(np.uint64)
+    return steps * GOLDEN
+
+
+def uniform(state: NDArray[np.uint64]) -> Uniform:
+    """States of a stream -> numbers from 0 to 1, the latter left out."""
+    return (mix(state) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -284,10 +296,13 @@ class Masked(Batches):
 
     def hidden(self, tokens: Ints, chosen: Bools, draws: Draws) -> Ints:
         """The tokens [B, T] with what is chosen hidden, replaced or left."""
-        kind = draws.places("kind")
-        drawn = self.replacements[(draws.places("token") * len(self.replacements)).astype(np.int64)]
+        rows, places = chosen.nonzero()  # [n]
+        kind = draws.at("kind", rows, places)
+        drawn = self.replacements[(draws.at("token", rows, places) * len(self.replacements)).astype(np.int64)]
         masked, replaced = kind < self.config.mask, kind < self.config.mask + self.config.random
-        return np.where(chosen, np.where(masked, self.mask, np.where(replaced, drawn, tokens)), tokens)
+        hidden = tokens.copy()
+        hidden[rows, places] = np.where(masked, self.mask, np.where(replaced, drawn, tokens[rows, places]))
+        return hidden
 
 
 def places_of(chosen: Bools) -> Ints:

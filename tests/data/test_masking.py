@@ -277,6 +277,32 @@ def test_a_batch_is_masked_in_no_time(masking: MaskingConfig) -> None:
     assert (time.process_time() - begin) / 10 < 0.02
 
 
+# --- leaks ----------------------------------------------------------------------------------------
+
+
+def test_a_hidden_token_is_not_in_the_inputs() -> None:
+    """Another token in its place changes the target and nothing else."""
+    plain, hidden = masked("bpe", TokenMaskingConfig())
+    text = plain.text.tokens
+    batch, place = hidden[0], plain.epoch(0).layout.first[plain.epoch(0).groups[0]]
+    mask = PROSE["bpe"].tokenizer.specials.mask
+    found = 0
+    try:
+        for row in range(len(batch.targets)):
+            masks = ((batch.inputs.tokens[row] == mask) & (batch.targets[row] != IGNORED)).nonzero()[:, 0].tolist()
+            for t in masks[:2]:
+                at, before = int(place[row, 0]) + t - 1, int(batch.targets[row, t])
+                assert text[at] == before
+                text[at] = before - 1 if before - 1 not in PROSE["bpe"].tokenizer.specials.ids else before + 1
+                other = hidden[0]
+                assert torch.equal(other.inputs.tokens, batch.inputs.tokens)
+                assert int(other.targets[row, t]) == text[at] != before
+                text[at] = before
+                found += 1
+    finally:
+        assert found > 20
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
