@@ -125,10 +125,16 @@ def ours_of(run: foretell.Trained, inputs: Inputs) -> tuple[Tensor, Tensor | Non
     objective = run.objective
     last = objective.backbone(inputs, None).last
     if isinstance(objective, Replaced):
-        return objective.discriminator(last), None
+        return replaced_scores(objective, last), None
     pair = getattr(objective, "pair", None)
     judged = None if pair is None else pair(objective.pooler(last[:, 0]).tanh()).log_softmax(-1)
     return objective.head.log_probs(last), judged
+
+
+def replaced_scores(objective: Replaced, last: Tensor) -> Tensor:
+    """How sure ELECTRA's main model is that tokens were replaced [B, T]."""
+    told = objective.discriminator
+    return told.prediction(told.activate(told.dense(last)))[..., 0]
 
 
 @torch.no_grad()
