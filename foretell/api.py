@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from foretell.config import ConfigError
 from foretell.data.batches import Batches
@@ -139,14 +140,14 @@ def fit(run: Run, recipe: Recipe, config: NGramConfig, store: Store, monitor: Mo
     measured = metrics(total(NGramScorer(model, ranks=False), windows, torch.device("cpu")), valid)
     run.append({"kind": "valid", **place, **measured})
     monitor.say(f"validation perplexity {measured['perplexity']:.2f}  {measured['bits_per_byte']:.4f} bits/byte")
-    save_counted(run, model)
+    save_finished(run, model.tensors())
 
 
-def save_counted(run: Run, model: NGram) -> None:
+def save_finished(run: Run, tensors: Mapping[str, Tensor]) -> None:
     """A model that is complete as it is, as the run's only checkpoint."""
     facts = {"step": 0, "weights": "raw"}
     record = {"pointers": {"last": facts, "best": facts}, "position": vars(Position(finished=True))}
-    checkpoint.point_to(run, checkpoint.save(run, 0, {"model": model.tensors()}, record))
+    checkpoint.point_to(run, checkpoint.save(run, 0, {"model": tensors}, record))
 
 
 def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) -> None:

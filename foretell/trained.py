@@ -303,10 +303,24 @@ class Trained:
 
     @torch.no_grad()
     def features(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """[number of texts, D] the mean of the last layer over each text's tokens, fp32."""
-        rows = []
+        """[number of texts, D] the mean of the last layer over each text's tokens and those around them, fp32."""
+        means = []
         for text in texts:
-            ids = torch.tensor([self.prompt(text)], device=self.device)
-            hidden = self.objective.backbone(Inputs(tokens=ids), None)
-            rows.append(hidden.last[0].float().mean(0).cpu().numpy())
-        return np.stack(rows) if rows else np.zeros((0, self.objective.backbone.dim), np.float32)
+            total, tokens = torch.zeros(self.objective.backbone.dim, device=self.device), 0
+            for row in self.rows(text):
+                ids = torch.tensor([row], device=self.device)
+                total += self.objective.backbone(Inputs(tokens=ids), None).last[0].float().sum(0)
+                tokens += len(row)
+            means.append((total / tokens).cpu().numpy())
+        return np.stack(means) if means else np.zeros((0, self.objective.backbone.dim), np.float32)
+
+    def rows(self, text: str) -> list[list[int]]:
+        """The ids of a text as the model reads it: behind a boundary; by one that reads both sides between the tokens
+        that rows begin and end with, in as many rows as it takes."""
+        if self.objective.predicts_next:
+            return [self.prompt(text)]
+        specials, ids = self.tokenizer.specials, self.tokenizer.encode(text)
+        before, behind = ([] if end is None else [end] for end in (specials.begin, specials.separator))
+        room = (self.objective.backbone.context or len(ids) + 2) - len(before) - len(behind)
+        parts = [ids[at : at + room] for at in range(0, len(ids), room)] or [[]]
+        return [[*before, *part, *behind] or [specials.boundary] for part in parts]

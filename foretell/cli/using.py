@@ -107,28 +107,33 @@ def following(
 
 def export(
     run: RunArgument,
-    out: Annotated[Path, typer.Option(help="The file to write: .arpa or .arpa.gz for an n-gram model.")],
+    out: Annotated[Path, typer.Option(help="The file to write (.arpa, .arpa.gz), or the folder to make.")],
+    to: Annotated[
+        str | None, typer.Option(help="arpa or hf, a Hugging Face folder; default: what --out and the model say.")
+    ] = None,
+    which: Which = "best",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write a model as a file that other programs read."""
+    """Write a model in a form that other programs read: n-grams as an ARPA file, Transformers for Hugging Face's."""
     from foretell.tools.exchange import export_run
     from foretell.trained import load
 
-    emit(export_run(load(run), out), as_json, properties)
+    emit(export_run(load(run, which=which, device="cpu"), out, to), as_json, properties)
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="The file to read: .arpa or .arpa.gz.")],
+    path: Annotated[Path, typer.Argument(help="A file, .arpa or .arpa.gz, or a Hugging Face folder.")],
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
     corpus: Annotated[str, typer.Option(help="The corpus whose splits the run is measured on.")] = "python-docs",
     tokenizer: Annotated[
-        Path | None, typer.Option(help="The tokenizer.json of its vocabulary; default: its words, split at blanks.")
+        Path | None,
+        typer.Option(help="The tokenizer.json of its vocabulary; default: what the folder has, the file's words."),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make a run of a model that another program wrote."""
-    from foretell.tools.exchange import import_file
+    from foretell.tools.exchange import import_path
 
-    emit(import_file(path, out, corpus, tokenizer), as_json, properties)
+    emit(import_path(path, out, corpus, tokenizer), as_json, properties)

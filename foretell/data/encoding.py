@@ -30,7 +30,7 @@ from foretell.run import write_atomic
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
-BOUNDARY_NAMES = (BOUNDARY, "<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]", END_OF_LINE)
+BOUNDARY_NAMES = (BOUNDARY, "<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]", END_OF_LINE, UNKNOWN)
 REPLACEMENT = "\ufffd"
 LOWERING = {
     "type": "Sequence",
@@ -100,6 +100,8 @@ class Tokenizer(ABC):
 
     def __init__(self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None) -> None:
         library.encode_special_tokens = True  # text is never taken for a special token
+        library.no_truncation()  # files of others may ask to be cut and padded
+        library.no_padding()
         self.library = library
         self.kind = kind
         self.boundary = boundary

@@ -52,11 +52,12 @@ class Blueprint:
 
     def override(self, tables: Mapping[str, Any], where: str = "override") -> Blueprint:
         """The same with other settings, as a recipe has them: `{"model": {"hidden": 64}}`; a `ConfigError` if wrong."""
-        tree = {name: part.model_dump(mode="json", exclude_none=True) for name, part in self._named()}
-        for name, part in self._named():
+        tree = {name: part.model_dump(mode="json", exclude_none=True) for name, part in self.sections()}
+        for name, part in self.sections():
             tree[name]["kind"] = type(part).kind_name()
         parts = config.validate(Parts, config.merge(tree, tables), where)
         return replace(self, model=parts.model, head=parts.head)
 
-    def _named(self) -> tuple[tuple[str, Config], ...]:
+    def sections(self) -> tuple[tuple[str, Config], ...]:
+        """The settings by the names of their sections."""
         return ("model", self.model), ("head", self.head)

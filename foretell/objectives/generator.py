@@ -35,12 +35,16 @@ class SmallerGeneratorConfig(Config):
     head: dict[str, Any] = Field(default={})
     """what differs from [head]"""
 
+    def blueprint(self, main: Blueprint) -> Blueprint:
+        """What the generator beside a main model is built from."""
+        where = "objective.generator"
+        if isinstance(main.model, TransformerConfig):
+            main = replace(main, model=narrowed(main.model, self.hidden_share, where))
+        return main.override({"model": self.model, "head": self.head}, where)
+
     def build(self, blueprint: Blueprint, main: Backbone) -> Generator:
         """The generator beside a main model."""
-        where = "objective.generator"
-        if isinstance(blueprint.model, TransformerConfig):
-            blueprint = replace(blueprint, model=narrowed(blueprint.model, self.hidden_share, where))
-        blueprint = blueprint.override({"model": self.model, "head": self.head}, where)
+        blueprint = self.blueprint(blueprint)
         backbone = blueprint.backbone()
         share_embeddings(backbone, main)
         return Generator(backbone, blueprint.head_on(backbone))

@@ -1,33 +1,51 @@
-"""Runs to and from the files of others: ARPA."""
+"""Runs to and from the files of others: ARPA files, folders of the Hugging Face world."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from foretell.api import save_counted
-from foretell.config import ConfigError
+from foretell.api import save_finished
+from foretell.config import ConfigError, did_you_mean
 from foretell.data.encoding import END_OF_LINE, UNKNOWN, Tokenizer, load_tokenizer
 from foretell.data.tokenizer import word_level
 from foretell.interop import arpa
 from foretell.models.ngram import NGram
 from foretell.recipe import load_recipe
 from foretell.run import Run
+from foretell.tools.hugging_face import export_folder, import_folder
 from foretell.trained import Trained
 
 ENDINGS = (".arpa", ".arpa.gz")
+FORMS = ("arpa", "hf")
 
 
-def export_run(trained: Trained, out: Path) -> dict[str, Any]:
+def export_run(trained: Trained, out: Path, to: str | None) -> dict[str, Any]:
+    """A run as an ARPA file or a Hugging Face folder; without `to` the ending of `out` says which."""
+    if to is not None and to not in FORMS:
+        raise ConfigError(f"--to {to}: no such form{did_you_mean(to, FORMS)} (known: arpa, hf)")
+    if to == "hf" or (to is None and not out.name.endswith(ENDINGS) and not isinstance(trained.model, NGram)):
+        return export_folder(trained, out)
+    return export_arpa(trained, out)
+
+
+def import_path(path: Path, out: Path, corpus: str, tokenizer_file: Path | None) -> dict[str, Any]:
+    """An ARPA file or a Hugging Face folder as a run."""
+    if path.is_dir():
+        return import_folder(path, out, corpus, tokenizer_file)
+    return import_arpa(path, out, corpus, tokenizer_file)
+
+
+def export_arpa(trained: Trained, out: Path) -> dict[str, Any]:
     """An n-gram run as an ARPA file."""
     check_ending(out)
     if not isinstance(trained.model, NGram):
-        raise ConfigError(f"{trained.run.path} is no n-gram model, and ARPA files hold nothing else")
+        raise ConfigError(f"{trained.run.path} is no n-gram model, and ARPA files hold nothing else; write --to hf")
     arpa.write_arpa(trained.model, arpa.spelled(trained.tokenizer), out)
     return {"run": str(trained.run.path), "file": str(out), "ngrams": [len(order) for order in trained.model.orders]}
 
 
-def import_file(path: Path, out: Path, corpus: str, tokenizer_file: Path | None) -> dict[str, Any]:
+def import_arpa(path: Path, out: Path, corpus: str, tokenizer_file: Path | None) -> dict[str, Any]:
     """An ARPA file as a run. Without a tokenizer its words become a word vocabulary, a line ending in `<eos>`."""
     check_ending(path)
     if not path.is_file():
@@ -39,7 +57,7 @@ def import_file(path: Path, out: Path, corpus: str, tokenizer_file: Path | None)
     recipe = load_recipe({"name": path.stem, "data": data, "model": {"kind": "ngram", "order": model.order}})
     run = Run.create(out, recipe=recipe.text(), resume=False)
     tokenizer.save(run.tokenizer_file)
-    save_counted(run, model)
+    save_finished(run, model.tensors())
     return {"run": str(run.path), "order": model.order, "vocabulary": tokenizer.size, "parameters": model.parameters}
 
 
@@ -50,6 +68,8 @@ def words_in(path: Path) -> Tokenizer:
 
 
 def check_ending(path: Path) -> None:
-    """Only ARPA files so far."""
+    """ARPA files are known by their names."""
     if not path.name.endswith(ENDINGS):
-        raise ConfigError(f"{path}: what kind of file is it? ARPA files end in {' or '.join(ENDINGS)}")
+        raise ConfigError(
+            f"{path}: what is it? ARPA files end in {' or '.join(ENDINGS)}, and Hugging Face's are folders"
+        )

@@ -87,5 +87,14 @@ def properties(result: Mapping[str, Any]) -> Table:
     """Any flat result as names and values."""
     table = Table(show_header=False)
     for key, value in result.items():
-        table.add_row(key.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+        table.add_row(key.replace("_", " "), spelled(value))
     return table
+
+
+def spelled(value: Any) -> str:
+    """A value for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value) or "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)

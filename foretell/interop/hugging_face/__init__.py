@@ -1,0 +1,1 @@
+"""Folders of the Hugging Face world, in both directions: config.json, safetensors, tokenizer files."""

@@ -1,0 +1,487 @@
+"""The families of models that are known here and there, each described once.
+
+Config keys and tensor names are those of transformers 5; older checkpoints are brought into that form. Where the
+original codes and transformers differ (BERT's activation, say), config.json has the word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from foretell.config import ConfigError, Tree, did_you_mean, override
+from foretell.interop.hugging_face.correspondence import Link, Misfit, Setting, Theirs, at, link
+from foretell.interop.hugging_face.folder import Weights
+
+ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
+SAME_ACTIVATIONS = {"gelu_python": "gelu", "gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """One of the models of a family: its body with certain heads."""
+
+    architecture: str
+    """their class"""
+    task: str
+    """what the hub calls its use"""
+    sign: str = ""
+    """a tensor that only checkpoints of this form have; none: what is left when no other fits"""
+    ours: Tree = field(default_factory=dict)
+    """settings of a recipe by dotted name that make this form; of several values the first is imported"""
+    begin: Tree = field(default_factory=dict)
+    """further settings of an imported recipe, which an exported one is free in"""
+    settings: tuple[Setting, ...] = ()
+    """those that only this form has"""
+    without_words: bool = False
+    """whether it predicts no words, so that the head's settings do not matter"""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One `model_type`: what its settings and tensors are called, and what cannot be set."""
+
+    kind: str
+    """their `model_type`"""
+    stem: str
+    """what the body's names begin with in checkpoints that have more than a body"""
+    forms: tuple[Form, ...]
+    ours: Tree
+    """settings of a recipe by dotted name that this family has no choice in; None: absent"""
+    theirs: Theirs
+    """keys of a config.json that foretell knows only one value of"""
+    settings: tuple[Setting, ...]
+    links: tuple[Link, ...]
+    tied: Mapping[str, str]
+    """tensors that a checkpoint may hold twice, and the names they are read by"""
+    begin: Tree = field(default_factory=dict)
+    """further settings of an imported recipe, which an exported one is free in"""
+    ignored: str = r"(?!)"
+    """names of tensors that say nothing, as a pattern"""
+
+    def recipe(self, theirs: Theirs, weights: Weights) -> Tree:
+        """The tables of a recipe that a config.json and the heads of a checkpoint say."""
+        theirs = {setting.theirs: setting.default for setting in self.settings} | theirs
+        if "quantization_config" in theirs:
+            raise ConfigError("config.json: quantised weights are not supported; take the checkpoint they were made of")
+        for key, value in self.theirs.items():
+            if theirs.get(key, value) != value:
+                raise ConfigError(
+                    f"config.json: {key} = {theirs[key]!r} is not supported for {self.kind}, only {value!r}"
+                )
+        form = self.form_of(weights)
+        found = self.begin | form.begin | self.ours | form.ours
+        found = {key: value[0] if isinstance(value, tuple) else value for key, value in found.items()}
+        for setting in (*self.settings, *form.settings):
+            found |= setting.read(theirs)
+        return override({}, {key: value for key, value in found.items() if value is not None})
+
+    def form_of(self, weights: Iterable[str]) -> Form:
+        """The form of a checkpoint with tensors of these names."""
+        names = set(weights)
+        return next((form for form in self.forms if form.sign in names), self.forms[-1])
+
+    def config(self, recipe: Tree) -> tuple[Form, Theirs]:
+        """The form and the config.json for the tables of a recipe; a `Misfit` where the family cannot be that."""
+        recipe, misfits = plain(recipe), []
+        for form in self.forms:
+            theirs: Theirs = {"architectures": [form.architecture], "model_type": self.kind, "dtype": "float32"}
+            problems = [
+                f"{key} = {at(recipe, key)!r} instead of {value!r}"
+                for key, value in (self.ours | form.ours).items()
+                if at(recipe, key) not in (value if isinstance(value, tuple) else (value,))
+                and not (form.without_words and key.startswith("head."))
+            ]
+            for setting in (*self.settings, *form.settings):
+                if form.without_words and setting.ours.startswith("head."):
+                    continue
+                try:
+                    setting.write(recipe, theirs)
+                except Misfit as problem:
+                    problems += problem.problems
+            if not problems:
+                return form, theirs | self.theirs
+            misfits.append(problems)
+        raise Misfit(*min(misfits, key=len))
+
+    def named(self, weights: Weights) -> Weights:
+        """The tensors under the names of transformers 5, with the stem that bare bodies are saved without."""
+        weights = weights.renamed(lambda name: re.sub(r"gamma$", "weight", re.sub(r"beta$", "bias", name)))
+        weights = weights.without(lambda name: re.search(self.ignored, name) is not None)
+        if not any(name.startswith(f"{self.stem}.") for name in weights):
+            weights = weights.renamed(lambda name: f"{self.stem}.{name}")
+        stand_in = {other: name for other, name in self.tied.items() if other in weights and name not in weights}
+        return weights.renamed(lambda name: stand_in.get(name, name))
+
+
+def plain(recipe: Tree) -> Tree:
+    """The tables without settings that say what goes without saying."""
+    model = dict(recipe["model"])
+    if model.get("feed_forward") == 4 * model.get("hidden", 0):
+        del model["feed_forward"]
+    if model.get("groups") is not None and model["groups"] == model.get("layers"):
+        del model["groups"]
+    data = dict(recipe["data"])
+    if at(data, "batches.pairs") == "none":
+        data["batches"] = {key: value for key, value in data["batches"].items() if key != "pairs"}
+    return recipe | {"model": model, "data": data}
+
+
+# --- GPT and GPT-2 --------------------------------------------------------------------------------
+
+
+def gpt(
+    kind: str,
+    *,
+    words: str,
+    positions: str,
+    norm: str,
+    activation: Setting,
+    context: int,
+    inner: tuple[Setting, ...] = (),
+) -> Family:
+    """What the two have in common. Their matrices are inputs x outputs."""
+    block, theirs = "backbone.blocks.{}.", "transformer.h.{}."
+    return Family(
+        kind=kind,
+        stem="transformer",
+        forms=(
+            Form(
+                "GPT2LMHeadModel" if kind == "gpt2" else "OpenAIGPTLMHeadModel",
+                "text-generation",
+                begin={"data.batches.kind": "crops"},
+            ),
+        ),
+        ours={
+            "model.kind": "transformer",
+            "model.direction": "forward",
+            "model.embedding": None,
+            "model.words.kind": "table",
+            "model.groups": None,
+            **({} if inner else {"model.feed_forward": None}),
+            "model.positions.kind": "learned",
+            "model.positions.offset": 0,
+            "model.norm.kind": norm,
+            "model.norm.embedding": False,
+            "model.norm.final": norm == "pre",
+            "model.segments": 0,
+            "head.kind": "full",
+            "head.bias": False,
+            "head.transform": None,
+            "objective.kind": "causal",
+        },
+        theirs={"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False}
+        if kind == "gpt2"
+        else {},
+        settings=(
+            Setting("model.hidden", "n_embd", 768),
+            Setting("model.layers", "n_layer", 12),
+            Setting("model.heads", "n_head", 12),
+            activation,
+            Setting("model.norm.epsilon", "layer_norm_epsilon", 1e-5),
+            Setting("model.initial.deviation", "initializer_range", 0.02),
+            Setting("model.dropout.input", "embd_pdrop", 0.1),
+            Setting("model.dropout.attention", "attn_pdrop", 0.1),
+            Setting("model.dropout.residual", "resid_pdrop", 0.1),
+            Setting("head.tied", "tie_word_embeddings", True),
+            Setting("model.context", "n_positions", context),
+            *inner,
+        ),
+        links=(
+            link("backbone.embedding.table.weight", f"transformer.{words}.weight"),
+            link("backbone.positions.weight", f"transformer.{positions}.weight"),
+            link(block + "attention_norm", theirs + "ln_1"),
+            link(block + "attention.inward", theirs + "attn.c_attn", turned=True),
+            link(block + "attention.outward", theirs + "attn.c_proj", turned=True),
+            link(block + "feed_forward_norm", theirs + "ln_2"),
+            link(block + "feed_forward.inward", theirs + "mlp.c_fc", turned=True),
+            link(block + "feed_forward.outward", theirs + "mlp.c_proj", turned=True),
+            link("backbone.norm", "transformer.ln_f"),
+            link("head.weight", "lm_head.weight"),
+        ),
+        tied={"lm_head.weight": f"transformer.{words}.weight"},
+        ignored=r"\.attn\.(bias|masked_bias)$",  # the triangle of who sees whom
+    )
+
+
+GPT2 = gpt(
+    "gpt2",
+    words="wte",
+    positions="wpe",
+    norm="pre",
+    activation=Setting("model.activation", "activation_function", "gelu_new", ACTIVATIONS, SAME_ACTIVATIONS),
+    inner=(Setting("model.feed_forward", "n_inner", absent=lambda theirs: 4 * theirs["n_embd"]),),
+    context=1024,
+)
+# GPT's config has no inner width, and its "gelu" is the approximation by tanh.
+GPT = gpt(
+    "openai-gpt",
+    words="tokens_embed",
+    positions="positions_embed",
+    norm="post",
+    activation=Setting("model.activation", "afn", "gelu", {"gelu_tanh": "gelu", "relu": "relu"}, {"gelu_new": "gelu"}),
+    context=512,
+)
+
+
+# --- BERT and what comes from it ------------------------------------------------------------------
+
+BOTH_SIDES: Tree = {
+    "model.kind": "transformer",
+    "model.direction": "both",
+    "model.words.kind": "table",
+    "model.positions.kind": "learned",
+    "head.kind": "full",
+    "head.tied": True,
+    "head.bias": True,
+}
+ONLY_ENCODERS: Theirs = {
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "position_embedding_type": "absolute",
+    "tie_word_embeddings": True,
+}
+
+
+def sizes(
+    hidden: int = 768, layers: int = 12, heads: int = 12, inner: int = 3072, dropout: float = 0.1, less: int = 0
+) -> tuple[Setting, ...]:
+    """The settings that go by the same keys in all of them, with what transformers takes where a key is missing."""
+    return (
+        Setting("model.hidden", "hidden_size", hidden),
+        Setting("model.layers", "num_hidden_layers", layers),
+        Setting("model.heads", "num_attention_heads", heads),
+        Setting("model.feed_forward", "intermediate_size", inner, absent=lambda theirs: 4 * theirs["hidden_size"]),
+        Setting("model.context", "max_position_embeddings", 512, less=lambda _: less),
+        Setting("model.segments", "type_vocab_size", 2, least=1),
+        Setting("model.norm.epsilon", "layer_norm_eps", 1e-12),
+        Setting("head.transform.epsilon", "layer_norm_eps", 1e-12),
+        Setting("model.initial.deviation", "initializer_range", 0.02, loose=True),
+        Setting("model.dropout.residual", "hidden_dropout_prob", dropout, loose=True),
+        Setting("model.dropout.input", "hidden_dropout_prob", dropout, loose=True),
+        Setting("model.dropout.attention", "attention_probs_dropout_prob", dropout, loose=True),
+    )
+
+
+def activations(head: str | None, default: str = "gelu") -> tuple[Setting, ...]:
+    """That of the feed-forward networks, which the head's is too where no other is named."""
+    own = Setting("model.activation", "hidden_act", default, ACTIVATIONS, SAME_ACTIVATIONS)
+    return (own,) if head else (own, replace(own, ours="head.transform.activation"))
+
+
+def embeddings(stem: str, norm: bool = True) -> tuple[Link, ...]:
+    """Words, places, segments, and the norm of their sum."""
+    words = "backbone.embedding.table.weight"
+    theirs = f"{stem}.embeddings."
+    summed = (link("backbone.embedding_norm", theirs + "LayerNorm"),) if norm else ()
+    return (
+        link(words, theirs + "word_embeddings.weight"),
+        link("backbone.positions.weight", theirs + "position_embeddings.weight"),
+        link("backbone.segments.weight", theirs + "token_type_embeddings.weight", instead=words),
+        *summed,
+    )
+
+
+def layers(
+    stem: str, attention_norm: str = "attention.output.LayerNorm", norm: str = "output.LayerNorm"
+) -> tuple[Link, ...]:
+    """The layers of all but ALBERT."""
+    block, theirs = "backbone.blocks.{}.", stem + ".encoder.layer.{}."
+    attention = theirs + "attention.self."
+    return (
+        link(block + "attention.inward", attention + "query", attention + "key", attention + "value"),
+        link(block + "attention.outward", theirs + "attention.output.dense"),
+        link(block + "attention_norm", theirs + attention_norm),
+        link(block + "feed_forward.inward", theirs + "intermediate.dense"),
+        link(block + "feed_forward.outward", theirs + "output.dense"),
+        link(block + "feed_forward_norm", theirs + norm),
+    )
+
+
+def words_head(dense: str, norm: str, bias: str) -> tuple[Link, ...]:
+    """What predicts hidden words."""
+    return (
+        link("head.transform.dense", dense),
+        link("head.transform.norm", norm),
+        link("head.bias", bias),
+    )
+
+
+def albert_layers() -> tuple[Link, ...]:
+    """Its layers, each a group of one."""
+    block, theirs = "backbone.blocks.{}.", "albert.encoder.albert_layer_groups.{}.albert_layers.0."
+    attention = theirs + "attention."
+    return (
+        link(block + "attention.inward", attention + "query", attention + "key", attention + "value"),
+        link(block + "attention.outward", attention + "dense"),
+        link(block + "attention_norm", attention + "LayerNorm"),
+        link(block + "feed_forward.inward", theirs + "ffn"),
+        link(block + "feed_forward.outward", theirs + "ffn_output"),
+        link(block + "feed_forward_norm", theirs + "full_layer_layer_norm"),
+    )
+
+
+def forms(name: str, words: str, pair: str = "", pairs: str = "") -> tuple[Form, ...]:
+    """Both heads where there is one for pairs, then that for words alone; after their first tensors."""
+    masked, rows = {"objective.kind": "masked"}, "data.batches.kind"
+    alone = Form(f"{name}ForMaskedLM", "fill-mask", words, masked | {"data.batches.pairs": None}, {rows: "full"})
+    if not pair:
+        return (alone,)
+    other = "sop" if pairs == "nsp" else "nsp"  # the head is the same
+    both = masked | {"data.batches.pairs": (pairs, other)}
+    return Form(f"{name}ForPreTraining", "fill-mask", pair, both, {rows: "segment-pair"}), alone
+
+
+def pair_head(pooler: str, pair: str) -> tuple[Link, ...]:
+    """What tells how two texts belong together; the first kind is the text that goes on, here and there."""
+    return link("pooler", pooler), link("pair", pair)
+
+
+BERT_HEADS = (
+    *words_head("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"),
+    *pair_head("bert.pooler.dense", "cls.seq_relationship"),
+)
+BERT = Family(
+    kind="bert",
+    stem="bert",
+    forms=forms("Bert", "cls.predictions.transform.dense.weight", "cls.seq_relationship.weight", "nsp"),
+    ours=BOTH_SIDES
+    | {
+        "model.embedding": None,
+        "model.groups": None,
+        "model.positions.offset": 0,
+        "model.norm.kind": "post",
+        "model.norm.embedding": True,
+        "model.norm.final": False,
+    },
+    theirs=ONLY_ENCODERS,
+    settings=sizes() + activations(None),
+    links=(
+        *embeddings("bert"),
+        *layers("bert"),
+        *BERT_HEADS,
+    ),
+    tied={
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    },
+    begin={"model.initial.residual_scaling": False},
+    ignored=r"embeddings\.position_ids$",
+)
+MEGATRON_BERT = replace(
+    BERT,
+    kind="megatron-bert",
+    forms=forms("MegatronBert", "cls.predictions.transform.dense.weight", "cls.seq_relationship.weight", "nsp"),
+    ours=BERT.ours | {"model.norm.kind": "pre", "model.norm.embedding": False, "model.norm.final": True},
+    settings=sizes(hidden=1024, layers=24, heads=16, inner=4096) + activations(None),
+    links=(
+        *embeddings("bert", norm=False),
+        *layers("bert", attention_norm="attention.ln", norm="ln"),
+        link("backbone.norm", "bert.encoder.ln"),
+        *BERT_HEADS,
+    ),
+    begin={},
+)
+ROBERTA = replace(
+    BERT,
+    kind="roberta",
+    stem="roberta",
+    forms=forms("Roberta", "lm_head.dense.weight"),
+    # places are counted from the padding token's id on, which is 1, and rows 0 and 1 stand for none
+    ours=BERT.ours | {"model.positions.offset": 2, "head.transform.activation": "gelu"},
+    theirs=ONLY_ENCODERS | {"pad_token_id": 1},
+    settings=sizes(less=2) + activations("gelu"),
+    links=(
+        *embeddings("roberta"),
+        *layers("roberta"),
+        *words_head("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
+    ),
+    tied={
+        "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+        "lm_head.decoder.bias": "lm_head.bias",
+    },
+)
+ALBERT = replace(
+    BERT,
+    kind="albert",
+    stem="albert",
+    forms=forms("Albert", "predictions.dense.weight", "sop_classifier.classifier.weight", "sop"),
+    ours={key: value for key, value in BERT.ours.items() if key not in ("model.embedding", "model.groups")},
+    theirs=ONLY_ENCODERS | {"inner_group_num": 1},
+    settings=(
+        *sizes(hidden=4096, heads=64, inner=16384, dropout=0.0),
+        *activations(None, "gelu_new"),
+        Setting("model.embedding", "embedding_size", 128),
+        Setting("model.groups", "num_hidden_groups", 1, absent=lambda theirs: theirs["num_hidden_layers"]),
+    ),
+    links=(
+        *embeddings("albert"),
+        link("backbone.projection", "albert.encoder.embedding_hidden_mapping_in"),
+        *albert_layers(),
+        *words_head("predictions.dense", "predictions.LayerNorm", "predictions.bias"),
+        *pair_head("albert.pooler", "sop_classifier.classifier"),
+    ),
+    tied={
+        "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
+        "predictions.decoder.bias": "predictions.bias",
+    },
+)
+ELECTRA = replace(
+    BERT,
+    kind="electra",
+    stem="electra",
+    forms=(
+        Form(
+            "ElectraForPreTraining",
+            "feature-extraction",
+            "discriminator_predictions.dense.weight",
+            {"objective.kind": "replaced", "objective.tell": "replaced"},
+            {"data.batches.kind": "full", "objective.generator.kind": "uniform"},
+            settings=(Setting("objective.activation", "hidden_act", "gelu", ACTIVATIONS, SAME_ACTIVATIONS),),
+            without_words=True,
+        ),
+        *forms("Electra", "generator_predictions.dense.weight"),
+    ),
+    ours={key: value for key, value in BERT.ours.items() if key != "model.embedding"}
+    | {"head.transform.activation": "gelu"},
+    settings=(
+        *sizes(hidden=256, heads=4, inner=1024),
+        *activations("gelu"),
+        Setting("model.embedding", "embedding_size", 128, absent=lambda theirs: theirs["hidden_size"]),
+    ),
+    links=(
+        *embeddings("electra"),
+        link("backbone.projection", "electra.embeddings_project"),
+        *layers("electra"),
+        *words_head("generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head.bias"),
+        link("discriminator.dense", "discriminator_predictions.dense"),
+        link("discriminator.prediction", "discriminator_predictions.dense_prediction"),
+    ),
+    tied={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
+)
+
+FAMILIES = (GPT2, GPT, BERT, ROBERTA, ELECTRA, ALBERT, MEGATRON_BERT)
+
+
+def family_named(kind: object) -> Family:
+    """The family of a `model_type`."""
+    known = {family.kind: family for family in FAMILIES}
+    if kind not in known:
+        hint = did_you_mean(str(kind), known)
+        raise ConfigError(f"config.json: model_type {kind!r} is not supported{hint} (supported: {', '.join(known)})")
+    return known[str(kind)]
+
+
+def family_of(recipe: Tree, first: str | None = None) -> tuple[Family, Form, Theirs]:
+    """The first family that a recipe fits, with form and config.json; `first` is tried before the others."""
+    misfits = {}
+    for family in sorted(FAMILIES, key=lambda family: family.kind != first):
+        try:
+            return family, *family.config(recipe)
+        except Misfit as problem:
+            misfits[family.kind] = problem
+    nearest = min(misfits, key=lambda kind: len(misfits[kind].problems))
+    raise ConfigError(
+        f"no family of the Hugging Face world is that model; nearest is {nearest}, but for {misfits[nearest]}"
+    )

@@ -1,0 +1,299 @@
+"""Runs to and from folders of the Hugging Face world."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foretell.api import save_finished
+from foretell.config import ConfigError, Tree, override, write_toml
+from foretell.data.encoding import Tokenizer, load_tokenizer
+from foretell.interop.hugging_face.card import model_card
+from foretell.interop.hugging_face.correspondence import Reading, Theirs, at, read_tensors, write_tensors
+from foretell.interop.hugging_face.families import Family, family_named, family_of
+from foretell.interop.hugging_face.folder import (
+    SHARD_BYTES,
+    Weights,
+    read_config,
+    read_json,
+    write_json,
+    write_weights,
+)
+from foretell.interop.hugging_face.vocabulary import filled, is_numbers, numbers, read_tokenizer, roles, write_tokenizer
+from foretell.models.blueprint import Blueprint
+from foretell.objectives.generator import SmallerGeneratorConfig
+from foretell.objectives.objective import Objective
+from foretell.objectives.replaced import Replaced
+from foretell.recipe import Recipe, load_recipe
+from foretell.run import Run, sync_folder
+from foretell.trained import Trained
+from foretell.training.checkpoint import sync_file
+from foretell.training.monitor import Monitor
+from foretell.training.tensors import load_weights, weights
+
+# --- import ---------------------------------------------------------------------------------------
+
+
+def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | None) -> dict[str, Any]:
+    """A checkpoint folder as a run; what of the model is not in it begins as in training, and is told."""
+    theirs = read_config(folder)
+    family = family_named(theirs.get("model_type"))
+    tensors = family.named(Weights.open(folder))
+    vocabulary = int(theirs["vocab_size"]) if "vocab_size" in theirs else rows_of_words(family, tensors)
+    given = read_vocabulary(folder, theirs, vocabulary, tokenizer_file)
+    tokenizer = given or numbers(vocabulary, theirs)
+    tree = family.recipe(theirs, tensors)
+    generator = read_generator(folder, tree) if at(tree, "objective.kind") == "replaced" else None
+    recipe = recipe_of(tree, out, corpus, folder.resolve().name)
+    objective, reading = read_model(family, recipe, tensors, generator, vocabulary)
+    told = {"missing": reading.missing, "surplus": reading.surplus, "tokenizer": given is not None}
+    for warning in warnings_of(folder, told):
+        Monitor().say(f"warning: {warning}")
+    run = Run.create(out, recipe=recipe.text(), resume=False)
+    tokenizer.save(run.tokenizer_file)
+    record = {"kind": "import", "stage": "import", "step": 0, "epoch": 0.0, "source": str(folder)}
+    run.append({**record, "model_type": family.kind, **told})
+    save_finished(run, weights(objective))
+    parameters = sum(p.numel() for p in objective.parameters())
+    facts = {"model_type": family.kind, "vocabulary": vocabulary, "parameters": parameters}
+    return {"run": str(run.path), **facts, **told}
+
+
+def rows_of_words(family: Family, tensors: Weights) -> int:
+    """The size of the vocabulary, from the first tensor there is: that of the words."""
+    return len(tensors[family.links[0].theirs[0]])
+
+
+def read_vocabulary(folder: Path, theirs: Theirs, vocabulary: int, file: Path | None) -> Tokenizer | None:
+    """The tokenizer of a folder, or the one in a file; None where there is none."""
+    if file is not None:
+        return filled(load_tokenizer(file).library, vocabulary, file)
+    return read_tokenizer(folder, theirs, vocabulary)
+
+
+def read_generator(folder: Path, tree: Tree) -> Weights | None:
+    """The tensors of ELECTRA's generator, where it is in a folder of that name, and its settings put into a recipe."""
+    if not (folder / "generator" / "config.json").is_file():
+        return None
+    theirs = read_config(folder / "generator")
+    family = family_named(theirs.get("model_type"))
+    tensors = family.named(Weights.open(folder / "generator"))
+    its, main = family.recipe(theirs, tensors), tree["model"]
+    inner = its["model"].get("feed_forward", 4 * its["model"]["hidden"])
+    model = {key: its["model"][key] for key in ("layers", "heads", "activation")} | {"feed_forward": inner}
+    share = its["model"]["hidden"] / main["hidden"]
+    tree["objective"]["generator"] = {"kind": "smaller", "hidden_share": share, "model": model}
+    return tensors
+
+
+def recipe_of(tree: Tree, out: Path, corpus: str, name: str) -> Recipe:
+    """The recipe of an imported run: what the checkpoint says, and how to go on from it."""
+    length = min(tree["model"]["context"], 512)
+    settings = {
+        "data.corpus": corpus,
+        "data.tokenizer": {"kind": "file", "path": str(out / "tokenizer.json")},
+        "data.batches.batch": 8,
+        "data.batches.length": length,
+        "optimizer": {"kind": "adamw", "learning_rate": 5e-5},  # where fine-tuning begins (Devlin et al. 2019, A.3)
+        "training.gradient_clip": 1.0,
+    }
+    return load_recipe({"name": name} | override(tree, settings))
+
+
+def read_model(
+    family: Family, recipe: Recipe, tensors: Weights, generator: Weights | None, vocabulary: int
+) -> tuple[Objective, Reading]:
+    """The model with the checkpoint's weights; a `ConfigError` where its body is not whole."""
+    torch.manual_seed(recipe.seed)  # for what the checkpoint lacks
+    objective = recipe.build(vocabulary)
+    mine = weights(objective)
+    reading = read_part(family, tensors, {name: t for name, t in mine.items() if not name.startswith("generator.")})
+    if generator is not None:
+        assert isinstance(objective, Replaced) and objective.generator is not None
+        its = read_part(family, generator, dict(objective.generator.named_parameters()))
+        for name, tensor in its.tensors.items():
+            if f"generator.{name}" not in mine and not torch.equal(tensor, reading.tensors[name]):
+                raise ConfigError(f"{generator.folder}: its {name} is not that of the main model, which shares it here")
+        own = {f"generator.{name}": t for name, t in its.tensors.items() if f"generator.{name}" in mine}
+        more = [[f"generator.{name}" for name in names] for names in (its.missing, its.surplus)]
+        reading = Reading(reading.tensors | own, reading.missing + more[0], reading.surplus + more[1])
+    load_weights(objective, {name: tensor.detach() for name, tensor in mine.items()} | reading.tensors)
+    return objective, reading
+
+
+def read_part(family: Family, tensors: Weights, mine: Mapping[str, Tensor]) -> Reading:
+    """The tensors of one folder."""
+    reading = read_tensors(family.links, tensors, mine)
+    if gone := [name for name in reading.missing if name.startswith("backbone.")]:
+        raise ConfigError(
+            f"{tensors.folder}: not a whole {family.kind}: nothing for {', '.join(gone[:3])}; "
+            f"it has {', '.join(sorted(reading.surplus)[:3]) or 'nothing else'}"
+        )
+    for other in [name for name in reading.surplus if name in family.tied]:
+        if not torch.equal(tensors[other], tensors[family.tied[other]]):
+            raise ConfigError(
+                f"{tensors.folder}: {other} is not {family.tied[other]}, though config.json says that they are tied; "
+                "set tie_word_embeddings to false there"
+            )
+        reading.surplus.remove(other)
+    return reading
+
+
+def warnings_of(folder: Path, told: dict[str, Any]) -> Iterator[str]:
+    """What to tell of an import."""
+    if told["missing"]:
+        yield f"not in the checkpoint, and begun as for training: {', '.join(told['missing'])}"
+    if told["surplus"]:
+        yield f"left out, as nothing here is like it: {', '.join(told['surplus'])}"
+    if not told["tokenizer"]:
+        piece = (folder / "spiece.model").is_file()
+        had = " (spiece.model is none yet: AutoTokenizer's save_pretrained makes tokenizer.json of it)" if piece else ""
+        yield f"no tokenizer{had}: the run reads ids, as in '17 4 99', for text; --tokenizer FILE gives it one"
+
+
+# --- export ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """What goes into one folder."""
+
+    recipe: Tree
+    tensors: Mapping[str, Tensor]
+    """by our names"""
+
+
+def export_folder(trained: Trained, out: Path, shard_bytes: int = SHARD_BYTES) -> dict[str, Any]:
+    """A run as a folder that `AutoModel` and `AutoTokenizer` of transformers load; ELECTRA's generator is one in it."""
+    recipe, objective = trained.settings, trained.objective
+    came = next((record for record in trained.run.metrics() if record["kind"] == "import"), {})
+    with new_folder(out) as draft:
+        found = write_part(main_part(recipe, objective), draft, trained, came.get("model_type"), shard_bytes)
+        if isinstance(objective, Replaced) and (part := generator_part(recipe, objective)) is not None:
+            (draft / "generator").mkdir()
+            write_part(part, draft / "generator", trained, "electra", shard_bytes)
+    files = sorted(str(file.relative_to(out)) for file in out.rglob("*") if file.is_file())
+    return {"run": str(trained.run.path), "folder": str(out), **found, "files": files}
+
+
+def main_part(recipe: Recipe, objective: Objective) -> Part:
+    """The model itself."""
+    tensors = {name: t for name, t in weights(objective).items() if not name.startswith("generator.")}
+    return Part(recipe.tree(), tensors)
+
+
+def generator_part(recipe: Recipe, objective: Replaced) -> Part | None:
+    """ELECTRA's generator as a model of its own; None where there is none."""
+    config = objective.config.generator
+    if objective.generator is None:
+        return None
+    main = Blueprint(recipe.model, recipe.head, objective.vocabulary)
+    its = config.blueprint(main) if isinstance(config, SmallerGeneratorConfig) else main
+    tree = {name: part.model_dump(mode="json", exclude_none=True) for name, part in its.sections()}
+    return Part(tree | {"objective": {"kind": "masked"}, "data": {}}, dict(objective.generator.named_parameters()))
+
+
+def write_part(part: Part, folder: Path, trained: Trained, first: str | None, shard_bytes: int) -> dict[str, Any]:
+    """Config, weights, tokenizer and card; what they are."""
+    tokenizer = trained.tokenizer
+    family, form, theirs = family_of(part.recipe, first)
+    has_tokenizer = not is_numbers(tokenizer)
+    theirs |= {"vocab_size": tokenizer.size} | token_ids(family, tokenizer, has_tokenizer)
+    write_json(folder / "config.json", theirs)
+    write_weights(folder, write_tensors(family.links, part.tensors), shard_bytes)
+    if has_tokenizer:
+        segments = theirs.get("type_vocab_size", 0) > 1
+        write_tokenizer(folder, tokenizer, context=part.recipe["model"]["context"], segments=segments)
+    card = card_of(trained, part, family, form.task, has_tokenizer)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return {"model_type": family.kind, "architecture": form.architecture, "tokenizer": has_tokenizer}
+
+
+def token_ids(family: Family, tokenizer: Tokenizer, has_tokenizer: bool) -> dict[str, int | None]:
+    """The ids of special tokens that a config.json names; a `ConfigError` where the family counts on others."""
+    found = {f"{role}_token_id": roles(tokenizer).get(role) for role in ("bos", "eos", "pad")}
+    for key, needed in family.theirs.items():
+        if not has_tokenizer and key in found:
+            found[key] = needed
+        elif found.get(key, needed) != needed:
+            raise ConfigError(
+                f"{family.kind} counts places from {key} = {needed}, but it is {found[key]} in this vocabulary; "
+                'train with a tokenizer of specials = "roberta", or model.positions.offset = 0'
+            )
+    return found
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder that is there when it is whole, and else not at all."""
+    if out.exists():
+        raise ConfigError(f"{out} exists; choose another --out")
+    draft = out.with_name(f".{out.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        for file in sorted(draft.rglob("*"), reverse=True):  # folders after what is in them
+            (sync_folder if file.is_dir() else sync_file)(file)
+        sync_folder(draft)
+        draft.rename(out)
+        sync_folder(out.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokenizer: bool) -> str:
+    """The README.md of an exported run."""
+    run, model = trained.run, part.recipe["model"]
+    machine = read_json(run.path / "environment.json")
+    record = trained.summary()
+    came = next((record for record in run.metrics() if record["kind"] == "import"), None)
+    facts = {
+        "foretell": machine["foretell"],
+        "parameters": f"{sum(tensor.numel() for tensor in part.tensors.values()):,}",
+        "layers, width, heads": f"{model['layers']}, {model['hidden']}, {model['heads']}",
+        "vocabulary": f"{trained.tokenizer.size:,} ({trained.tokenizer.kind})",
+        "context": f"{model['context']:,} tokens",
+        "weights": f"{trained.facts['weights']}, after step {trained.facts['step']:,}",
+    }
+    if record["trained_tokens"]:
+        facts["trained on"] = f"{record['trained_tokens']:,} tokens in {record['seconds']:,.0f} s ({machine['device']})"
+    notes = []
+    if came is not None:
+        notes.append(
+            f"Imported from the checkpoint `{Path(came['source']).name}`; how that was trained is not known here."
+        )
+        if came["missing"]:
+            notes.append(f"Not in that checkpoint, and begun as for training: {', '.join(came['missing'])}.")
+    if trained.recipe.init:
+        notes.append(f"Training began with the weights of another run, `{Path(trained.recipe.init).name}`.")
+    if not has_tokenizer:
+        notes.append("It has no tokenizer: its inputs are ids.")
+    return model_card(
+        name=trained.recipe.name or run.path.name,
+        kind=family.kind,
+        task=task,
+        facts=facts,
+        measured=record,
+        notes=notes,
+        recipe=recipe_on_card(trained.recipe, came is None),
+        trained=came is None,
+    )
+
+
+def recipe_on_card(recipe: Recipe, trained: bool) -> str:
+    """The recipe as TOML, without the folders of this machine; of a model trained elsewhere only what it is made of."""
+    tree = recipe.tree()
+    tree["init"] = Path(recipe.init).name
+    tokenizer = tree["data"]["tokenizer"]
+    if tokenizer["kind"] == "file":
+        tokenizer["path"] = "tokenizer.json"
+    return write_toml(tree if trained else {key: tree[key] for key in ("model", "head", "objective")})

@@ -1,0 +1,70 @@
+"""The descriptions of families by themselves: defaults, shipped recipes, both directions."""
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hugging_face import transformers_installed
+
+from foretell.config import ConfigError, validate
+from foretell.interop.hugging_face.families import FAMILIES, Family, family_named, family_of
+from foretell.interop.hugging_face.folder import Weights
+from foretell.models.transformer import TransformerConfig
+from foretell.recipe import Recipe, load_recipe, recipe_names
+
+KINDS = {
+    "gpt": "openai-gpt",
+    "gpt2": "gpt2",
+    "nanogpt": "gpt2",
+    "bert": "bert",
+    "roberta": "roberta",
+    "albert": "albert",
+    "electra": "electra",
+    "megatron": "megatron-bert",
+}
+"""what recipes of Transformers are to be there, by the first word of their names"""
+
+
+def transformer_recipes() -> list[Recipe]:
+    return [recipe for recipe in map(load_recipe, recipe_names()) if isinstance(recipe.model, TransformerConfig)]
+
+
+@pytest.fixture(scope="module")
+def transformers() -> ModuleType:
+    return transformers_installed()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.kind)
+def test_what_a_missing_key_means(family: Family, transformers: ModuleType) -> None:
+    theirs = transformers.AutoConfig.for_model(family.kind)
+    settings = [setting for form in family.forms for setting in (*family.settings, *form.settings)]
+    assert {s.theirs: s.default for s in settings} == {s.theirs: getattr(theirs, s.theirs) for s in settings}
+
+
+@pytest.mark.parametrize("recipe", transformer_recipes(), ids=lambda recipe: recipe.name)
+def test_shipped_recipes_are_of_the_family_they_are_named_for(recipe: Recipe) -> None:
+    family, form, theirs = family_of(recipe.tree())
+    kind = KINDS[recipe.name.partition("-")[0]]
+    assert family.kind == ("bert" if kind == "roberta" and recipe.model.positions.offset == 0 else kind)
+    back = family.recipe(theirs, Weights(Path(), {form.sign: ("", "")}))
+    again = validate(TransformerConfig, back["model"], "model")
+    free = {"initial": True, "dropout": True, "overlap": True, "positions": {"deviation"}}  # nothing to a trained model
+    expected = recipe.model.model_copy(update={"biases": True, "feed_forward": again.feed_forward})
+    if expected.direction == "both":
+        expected = expected.model_copy(update={"segments": max(expected.segments, 1)})
+    assert again.model_dump(exclude=free) == expected.model_dump(exclude=free)
+    assert (recipe.model.feed_forward or 4 * again.hidden) == (again.feed_forward or 4 * again.hidden)
+
+
+def test_a_model_that_no_family_can_be() -> None:
+    tree = load_recipe("nanogpt-shakespeare", {"model.positions.kind": "rotary", "model.activation": "geglu"}).tree()
+    told = r"nearest is gpt2, but for model\.positions\.kind = 'rotary' instead of 'learned', .*'geglu' is not among"
+    with pytest.raises(ConfigError, match=told):
+        family_of(tree)
+
+
+def test_names_that_are_not_supported() -> None:
+    with pytest.raises(ConfigError, match=r"'roberto' is not supported; did you mean 'roberta'\?"):
+        family_named("roberto")
+    with pytest.raises(ConfigError, match="None is not supported"):
+        family_named(None)
