@@ -151,9 +151,12 @@ class Recipe(Config):
         return config.write_toml(self.tree())
 
     def measures_like(self, other: Recipe) -> bool:
-        """Whether validation losses under both can be compared: of the same tokens, objective and contexts."""
+        """Whether validation losses under both can be compared: of the same tokens, objective, masks and contexts."""
         mine, its = (
-            (r.data.corpus, r.data.tokenizer, r.data.batches.kind, type(r.objective), r.evaluation.columns)
+            (
+                *(r.data.corpus, r.data.tokenizer, r.data.batches.kind, type(r.objective), r.evaluation.columns),
+                *(getattr(r.data.batches, "pairs", None), getattr(r.objective, "masking", None)),
+            )
             for r in (self, other)
         )
         return mine == its
