@@ -131,6 +131,11 @@ class Recipe(Config):
             )
         if getattr(self.model, "direction", "both") != "both":
             raise ValueError(f'objective.kind = "{self.objective.kind}" reads both sides; set model.direction = "both"')
+        if getattr(self.data.batches, "documents", "") == "apart" and isinstance(self.model, RecurrentConfig):
+            raise ValueError(
+                'data.batches.documents = "apart" needs attention: a recurrent model reads rows from end to end; '
+                'set data.batches.kind = "doc"'
+            )
         return self
 
     def build(self, vocabulary: int, counts: Counts | None = None) -> Objective:
