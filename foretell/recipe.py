@@ -154,6 +154,11 @@ class Recipe(Config):
             )
         if getattr(self.model, "direction", "both") != "both":
             raise ValueError(f'objective.kind = "{self.objective.kind}" reads both sides; set model.direction = "both"')
+        if getattr(self.data.batches, "documents", "") == "apart" and isinstance(self.model, RecurrentConfig):
+            raise ValueError(
+                'data.batches.documents = "apart" needs attention: a recurrent model reads rows from end to end; '
+                'set data.batches.kind = "doc"'
+            )
         return self
 
     def build(self, vocabulary: int, counts: Counts | None = None) -> Objective:
@@ -174,7 +179,7 @@ class Recipe(Config):
         return config.write_toml(self.tree())
 
     def measures_like(self, other: Recipe) -> bool:
-        """Whether validation losses under both can be compared: of the same tokens, objective and contexts."""
+        """Whether validation losses under both can be compared: of the same tokens, objective, masks and contexts."""
         mine, its = (
             (r.data.corpus, r.data.tokenizer, r._measured_rows(), type(r.objective), r.evaluation.columns)
             for r in (self, other)

@@ -54,6 +54,8 @@ class FullConfig(RowsConfig):
     kind: Literal["full"] = "full"
     ends: Literal["line", "anywhere"] = "line"
     """where rows end; a line that is longer than a row is cut in any case"""
+    documents: Literal["joined", "apart"] = "joined"
+    """apart: a token sees its own document alone, and places count from that one's first token in the row"""
 
     def build(self, text: Text, specials: Specials, seed: int) -> Passages:
         """The batches of one split."""
@@ -348,6 +350,7 @@ class Passages(Batches):
         super().__init__()
         self.text, self.specials, self.config, self.plan, self.seed = text, specials, config, plan, seed
         self.paired = isinstance(config, PairsConfig)
+        self.apart = isinstance(config, FullConfig) and config.documents == "apart"
         self.layout = lru_cache(maxsize=2)(self._layout)
         self.epoch = lru_cache(maxsize=2)(self._epoch)
 
@@ -428,8 +431,13 @@ class Passages(Batches):
             tokens[:, 0] = specials.begin
         tokens[~real] = specials.padding or 0
         labelled = self.config.labels > 0
+        documents = None
+        if self.apart:  # special tokens around a row belong to its first and its last document
+            document = np.searchsorted(self.text.documents, np.clip(begin + t - opening, begin, end - 1), side="right")
+            documents = torch.from_numpy(document - document[:, :1])
         inputs = Inputs(
             tokens=torch.from_numpy(tokens),
+            documents=documents,
             lengths=None if real.all() else torch.from_numpy(lengths),
             fresh=torch.ones(len(rows), dtype=torch.bool),
             segments=torch.from_numpy(((t >= behind) & real).astype(np.int64)) if self.paired else None,

@@ -174,6 +174,23 @@ def test_a_text_without_special_tokens_is_packed_too() -> None:
     assert sorted(chain(*rows_of(passages))) == list(range(53))
 
 
+def test_documents_apart_in_a_row() -> None:
+    """Numbered from 0 in each row; a boundary belongs to the document it ends."""
+    text = book(20)
+    document = np.searchsorted(text.documents, np.arange(len(text.tokens)), side="right")
+    passages = FullConfig(batch=4, length=120, documents="apart").build(text, SPECIALS, 1)
+    several = 0
+    for k in range(len(passages)):
+        inputs = passages[k].inputs
+        for row, numbers in zip(inputs.tokens.tolist(), inputs.documents.tolist(), strict=True):
+            places = {t: document[token - FIRST] for t, token in enumerate(row) if token >= FIRST}
+            first = places[1]
+            assert all(numbers[t] == place - first for t, place in places.items())
+            assert numbers[0] == 0 and numbers[max(places) + 1] == numbers[max(places)]
+            several += max(numbers) > 0
+    assert several > 3
+
+
 # --- pairs ----------------------------------------------------------------------------------------
 
 

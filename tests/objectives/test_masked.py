@@ -173,6 +173,14 @@ BERT = {"kind": "bpe", "specials": "bert"}
         ({"objective": {"kind": "masked"}, "data": {"batches": ROWS}}, "data.tokenizer.specials"),
         ({"objective": {"kind": "masked"}, "data": {"batches": ROWS, "tokenizer": BERT}}, 'direction = "both"'),
         ({"data": {"batches": ROWS}, "model": {"kind": "ngram"}}, "for masked models"),
+        (
+            {
+                "objective": {"kind": "masked"},
+                "data": {"batches": ROWS | {"documents": "apart"}, "tokenizer": BERT},
+                "model": BOTH,
+            },
+            "needs attention",
+        ),
     ],
 )
 def test_wrong_combinations_are_refused_when_the_recipe_is_read(tables: dict[str, Any], expected: str) -> None:
