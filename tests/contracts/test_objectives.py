@@ -82,7 +82,7 @@ def test_ten_steps_lower_the_loss(parts: tuple[Config, Config, Config]) -> None:
     trainer = trainer_of(objective)
     batch = batch_for(parts[2])
     two = isinstance(parts[2], ReplacedConfig)  # models, one of which is to find out about the other's guesses
-    optimizer = torch.optim.Adam(objective.parameters(), lr=0.01 if two else 0.05)
+    optimizer = torch.optim.Adam(objective.parameters(), lr=0.02 if two else 0.05)
     losses = []
     for _ in range(10):
         optimizer.zero_grad()
