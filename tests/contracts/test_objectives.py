@@ -30,6 +30,7 @@ from foretell.objectives.causal import CausalConfig
 from foretell.objectives.choice import ObjectiveChoice
 from foretell.objectives.objective import Objective
 from foretell.objectives.penalties import PenaltyChoice, StartPenaltyConfig
+from foretell.objectives.replaced import ReplacedConfig
 from foretell.recipe import load_recipe
 from foretell.training.seeds import step_seed
 from foretell.types import Batch, Inputs, detach
@@ -60,10 +61,11 @@ def models_for(objective: Config) -> list[Config]:
 
 
 def batch_for(objective: Config, lengths: Iterable[int] = (6, 2, 0, 5)) -> Batch:
-    """Random rows, labelled where that is of use."""
+    """Random rows, with labels and numbers to draw by where that is of use."""
     batch = ragged_batch(VOCABULARY, lengths)
     labels = torch.arange(len(batch.targets)) % LABELS
-    return replace(batch, labels=labels) if reads_rows(objective) else batch
+    noise = torch.rand(batch.targets.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    return replace(batch, labels=labels, noise=noise) if reads_rows(objective) else batch
 
 
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=name_of)
@@ -79,7 +81,8 @@ def test_ten_steps_lower_the_loss(parts: tuple[Config, Config, Config]) -> None:
     objective = compose(*parts)
     trainer = trainer_of(objective)
     batch = batch_for(parts[2])
-    optimizer = torch.optim.Adam(objective.parameters(), lr=0.05)
+    two = isinstance(parts[2], ReplacedConfig)  # models, one of which is to find out about the other's guesses
+    optimizer = torch.optim.Adam(objective.parameters(), lr=0.02 if two else 0.05)
     losses = []
     for _ in range(10):
         optimizer.zero_grad()
@@ -93,8 +96,7 @@ def test_ten_steps_lower_the_loss(parts: tuple[Config, Config, Config]) -> None:
 def test_counts_are_the_targets_there_are(objective: Config) -> None:
     built = compose(models_for(objective)[0], HEADS[0], objective)
     counts = dict(built.counts(batch_for(objective, (6, 2, 0, 5))))
-    if reads_rows(objective):
-        assert counts.pop("pair") == 4
+    assert counts.pop("pair", 4) == 4
     assert set(counts.values()) == {13}
 
 
@@ -104,8 +106,8 @@ def test_terms_are_sums_over_targets(objective: Config) -> None:
     built = compose(models_for(objective)[0], HEADS[0], objective).double()
     once = batch_for(objective, (6, 2))
     tokens, targets, lengths = (torch.cat([part, part]) for part in rows(once))
-    labels = None if once.labels is None else once.labels.repeat(2)
-    doubled = Batch(Inputs(tokens, lengths=lengths), targets, labels)
+    labels, noise = (None if part is None else torch.cat([part, part]) for part in (once.labels, once.noise))
+    doubled = Batch(Inputs(tokens, lengths=lengths), targets, labels, noise=noise)
     single, double = built(once, None), built(doubled, None)
     assert single.terms.keys() == double.terms.keys() == built.counts(once).keys()
     for name, term in single.terms.items():
@@ -139,7 +141,7 @@ def test_micro_batches_are_one_batch(objective: Config, lengths: tuple[int, ...]
         gradients = {name: p.grad for name, p in built.named_parameters() if p.grad is not None}
         results.append((loss, after, gradients))
     assert results[0][2]
-    assert_same(results[1], results[0], 1e-6)
+    assert_same(results[1], results[0], 2e-7 * max(float(results[0][0]), 5.0))
 
 
 def test_micro_batches_are_really_apart(monkeypatch: pytest.MonkeyPatch) -> None:
