@@ -256,6 +256,16 @@ def trained(out: Path, tokenizer: dict[str, Any], corpus: dict[str, str], *, mas
     )
 
 
+def assert_features_are_means_of_rows(run: foretell.Trained, text: str) -> None:
+    """Over all tokens of a text that is longer than the context, with those around its parts."""
+    specials, ids = run.tokenizer.specials, run.tokenizer.encode(text)
+    assert len(ids) > 2 * 14
+    parts = [[specials.begin, *ids[at : at + 14], specials.separator] for at in range(0, len(ids), 14)]
+    with torch.no_grad():
+        read = [run.objective.backbone(Inputs(tokens=torch.tensor([part])), None).last[0] for part in parts]
+    torch.testing.assert_close(torch.from_numpy(run.features([text])[0]), torch.cat(read).mean(0), rtol=0, atol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("tokenizer", "masked"),
@@ -287,6 +297,7 @@ def test_our_own_models_and_tokenizers_go_there_and_back(
     torch.testing.assert_close(ours_of(run, Inputs(tokens=inputs))[0], expected, rtol=0, atol=1e-5)
     assert theirs.model_max_length == 16
     if masked:
+        assert_features_are_means_of_rows(run, " ".join(2 * TEXTS))
         assert theirs.mask_token_id == specials.mask and theirs.pad_token_id == specials.padding
     again, _ = imported(tmp_path / "theirs", tmp_path / "second")
     assert [again.tokenizer.encode(text) for text in TEXTS] == [run.tokenizer.encode(text) for text in TEXTS]
