@@ -28,6 +28,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from foretell.api import assemble_stage
+from foretell.data.encoding import Specials
 from foretell.kernels.cross_entropy import linear_cross_entropy
 from foretell.kernels.scan import linear_scan, linear_scan_reference
 from foretell.nn.heads import AdaptiveHeadConfig, FullHeadConfig, Head
@@ -432,7 +433,7 @@ def our_step(work: Work, recipe: Recipe, plan: Plan) -> tuple[Callable[[], None]
     torch.manual_seed(0)
     objective = recipe.build(work.vocabulary).to(plan.device)
     text = Tokens(recipe.data.batches.batch * recipe.data.batches.length * 50, work.vocabulary)
-    batches = recipe.data.batches.build(text, 0, 1)
+    batches = recipe.data.batches.build(text, Specials(boundary=0), 1)
     stage = assemble_stage(recipe, objective, batches, dict, name="bench", bytes_per_token=1.0)
     run = Run(tempfile.mkdtemp())
     trainer = Trainer(run, stage, Position(), seed=1, monitor=Monitor(quiet=True))
