@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from foretell.config import ConfigError
+from foretell.data.corpus import SPLITS
 from foretell.data.encoding import Tokenizer
 from foretell.data.examples import Choice, Example, Labelled, Tagged
-from foretell.data.labelled import SETS, open_examples
+from foretell.data.labelled import find_set, open_examples, read_examples
 from foretell.data.readers import Reader
 from foretell.data.rows import ExampleBatches, ExamplesConfig, Framing
 from foretell.nn.vocabulary import Counts
@@ -27,9 +28,12 @@ class Examples:
     def __init__(self, recipe: Recipe):
         self.recipe, self.task = recipe, task_of(recipe)
         self.train, self.valid = (read_split(recipe, split) for split in ("train", "valid"))
+        self.task.prepare()
         self.task.accept(self.train)
         self.names = self.task.names(self.train)
-        self.task.check([*self.train, *self.valid], self.names)
+        self.train, self.valid = (
+            self.task.usable(examples, self.names, recipe.data.skip_bad) for examples in (self.train, self.valid)
+        )
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -67,7 +71,7 @@ def batches_of(recipe: Recipe) -> ExamplesConfig:
 
 def reader_of(recipe: Recipe) -> Reader:
     """How files like those a recipe learns from are read."""
-    return recipe.data.reader or SETS[str(recipe.data.corpus)].reader
+    return find_set(recipe.data.corpus, recipe.data.reader)[1]
 
 
 def framing_of(recipe: Recipe, tokenizer: Tokenizer) -> Framing:
@@ -77,12 +81,11 @@ def framing_of(recipe: Recipe, tokenizer: Tokenizer) -> Framing:
 
 
 def read_split(recipe: Recipe, split: str) -> list[Example]:
-    """The examples of a split; a `ConfigError` where there are none."""
+    """The examples of a split of the corpus, or of a file like it."""
     data = recipe.data
-    found = open_examples(data.corpus, split, data.reader, data.skip_bad)
-    if not found:
-        raise ConfigError(f"data.corpus {data.corpus!r}: no examples in its {split} split; give it some")
-    return found
+    if split in SPLITS:
+        return open_examples(data.corpus, split, data.reader, data.skip_bad)
+    return read_examples(Path(split), reader_of(recipe), data.skip_bad)
 
 
 def texts_of(example: Example) -> Sequence[str]:

@@ -251,8 +251,7 @@ class Trained:
     def measured_task(self, split: str = "test") -> Record:
         """What `evaluate` says of a task: its metrics on labelled examples, a split or a file that the reader reads."""
         task = task_of(self.settings)
-        examples = read_split(self.settings, split)
-        task.check(examples, self.names)
+        examples = task.usable(read_split(self.settings, split), self.names, self.settings.data.skip_bad)
         assert isinstance(self.model, Task)
         found = telling.measure(task, self.model, examples, self.framing, self.names, self.device)
         return {

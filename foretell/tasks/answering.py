@@ -21,6 +21,7 @@ from foretell.config import ConfigError, Size
 from foretell.data.batches import Ints
 from foretell.data.examples import Question
 from foretell.data.rows import Framing, Row
+from foretell.evaluate.tasks import null_threshold, squad
 from foretell.models.blueprint import Blueprint
 from foretell.nn.ragged import real_tokens
 from foretell.tasks.task import Prediction, Scores, Task, TaskConfig
@@ -160,9 +161,15 @@ class AnsweringConfig(TaskConfig):
 
     def measure(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> dict[str, Any]:
         """See `TaskConfig.measure`."""
-        from foretell.evaluate.tasks import squad
-
-        return squad(examples, predictions)
+        measured = squad(examples, [prediction.text for prediction in predictions])
+        if any(example.impossible for example in examples):
+            best = [prediction.candidates[0].text if prediction.candidates else "" for prediction in predictions]
+            gaps = [
+                math.inf if math.isnan(prediction.no_answer) else prediction.no_answer for prediction in predictions
+            ]
+            threshold, reached = null_threshold(examples, best, gaps, self.metric)
+            measured |= {"best_threshold": threshold, f"{self.metric}_at_best_threshold": reached}
+        return measured
 
     def of_line(self, line: str, where: str) -> Question:
         """See `TaskConfig.of_line`: a question and a passage with a tab between them."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch.nn.functional as F
+from pydantic import model_validator
 from torch import Tensor
 
 from foretell.config import did_you_mean
 from foretell.data.examples import Labelled
 from foretell.data.rows import Framing, Row
+from foretell.evaluate.tasks import classification, scikit_learn_metrics, several_labels
 from foretell.models.blueprint import Blueprint
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Prediction, Scores
@@ -45,8 +47,24 @@ class ClassificationConfig(TextsConfig):
     kind: Literal["classification"] = "classification"
     labels: Literal["one", "several"] = "one"
     """several: a text may belong to any number of classes"""
-    metric: Literal["accuracy"] = "accuracy"
-    """what a validation is judged by"""
+    metric: Literal["accuracy", "macro_f1", "micro_f1", "f1", "matthews"] = "accuracy"
+    """what a validation is judged by; f1 is that of the `positive` class, micro_f1 one of several labels"""
+    positive: str = ""
+    """the class whose F1 is measured"""
+
+    @model_validator(mode="after")
+    def _can_be_measured(self) -> Self:
+        if self.metric == "f1" and not self.positive:
+            raise ValueError('metric = "f1" is that of one class; name it as positive, or take "macro_f1"')
+        if self.labels == "one" and self.metric == "micro_f1":
+            raise ValueError('metric = "micro_f1" is the accuracy where a text has one label; take "accuracy"')
+        if self.labels == "several" and self.metric in ("f1", "matthews"):
+            raise ValueError(f'metric = "{self.metric}" is of texts with one label; take "micro_f1" or "macro_f1"')
+        return self
+
+    def prepare(self) -> None:
+        """See `TaskConfig.prepare`."""
+        scikit_learn_metrics()
 
     def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """See `TaskConfig.names`: in the order of their spelling."""
@@ -57,6 +75,8 @@ class ClassificationConfig(TextsConfig):
         wanted = str if self.labels == "one" else tuple
         if found := self.unreadable(example):
             return found
+        if self.positive and self.positive not in names:
+            return f"objective.positive = {self.positive!r} is no label of the training split ({', '.join(names)})"
         if example.label is not None and not isinstance(example.label, wanted):
             return (
                 f"the label {example.label!r} is not {'the name of one class' if wanted is str else 'a list of names'}"
@@ -97,8 +117,10 @@ class ClassificationConfig(TextsConfig):
 
     def measure(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> dict[str, Any]:
         """See `TaskConfig.measure`."""
-        right = [set(labels_of(e)) == set(labels_of(p)) for e, p in zip(examples, predictions, strict=True)]
-        return {"accuracy": float(np.mean(right))}
+        truth, found = ([labels_of(one) for one in side] for side in (examples, predictions))
+        if self.labels == "several":
+            return several_labels(truth, found)
+        return classification([one for (one,) in truth], [one for (one,) in found], self.positive)
 
 
 def labels_of(example: Any) -> tuple[str, ...]:

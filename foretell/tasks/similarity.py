@@ -14,6 +14,7 @@ from torch import Tensor
 
 from foretell.data.examples import Labelled
 from foretell.data.rows import Framing, Row
+from foretell.evaluate.tasks import pearson, spearman
 from foretell.models.blueprint import Blueprint
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Prediction, Scores
@@ -37,6 +38,10 @@ class SimilarityConfig(TextsConfig):
     kind: Literal["similarity"] = "similarity"
     metric: Literal["spearman", "pearson"] = "spearman"
     """what a validation is judged by"""
+
+    def prepare(self) -> None:
+        """See `TaskConfig.prepare`."""
+        pearson([0.0, 1.0], [0.0, 1.0])
 
     def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """See `TaskConfig.names`: the least and the largest number, between which the model tells a share."""
@@ -74,8 +79,6 @@ class SimilarityConfig(TextsConfig):
 
     def measure(self, examples: Sequence[Labelled], predictions: Sequence[Rated]) -> dict[str, Any]:
         """See `TaskConfig.measure`."""
-        from foretell.evaluate.tasks import pearson, spearman
-
         truth = [float(example.label) for example in examples if isinstance(example.label, int | float)]
         found = [prediction.value for prediction in predictions]
         return {"spearman": spearman(truth, found), "pearson": pearson(truth, found)}

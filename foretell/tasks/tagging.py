@@ -10,16 +10,18 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch.nn.functional as F
+from pydantic import model_validator
 from torch import Tensor
 
 from foretell.data.batches import Ints
 from foretell.data.examples import Tagged
 from foretell.data.rows import Framing, Row
 from foretell.data.tags import OUTSIDE, convert, spans_of, split_tag
+from foretell.evaluate.tasks import entity_f1
 from foretell.models.blueprint import Blueprint
 from foretell.tasks.task import Prediction, Scores, Task, TaskConfig
 from foretell.types import IGNORED, Inputs
@@ -75,6 +77,12 @@ class TaggingConfig(TaskConfig):
     """by which of its tokens a word is told; last suits models that read forwards"""
     metric: Literal["entity_f1", "accuracy"] = "entity_f1"
     """what a validation is judged by: spans that are wholly right, or words"""
+
+    @model_validator(mode="after")
+    def _has_spans(self) -> Self:
+        if self.scheme == "none" and self.metric == "entity_f1":
+            raise ValueError('scheme = "none" has no spans to measure; set metric = "accuracy"')
+        return self
 
     def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """See `TaskConfig.names`: of each kind of span all tags of the scheme."""
@@ -151,8 +159,6 @@ class TaggingConfig(TaskConfig):
 
     def measure(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> dict[str, Any]:
         """See `TaskConfig.measure`."""
-        from foretell.evaluate.tasks import entity_f1
-
         truth = [example.tags or () for example in examples]
         found = [prediction.tags for prediction in predictions]
         right = [one == other for t, f in zip(truth, found, strict=True) for one, other in zip(t, f, strict=True)]

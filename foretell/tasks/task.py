@@ -7,6 +7,7 @@ T places, D width, L labels.
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 
 from foretell.config import Config, ConfigError, Rate, Size
 from foretell.data.batches import Gives
-from foretell.data.examples import Example
+from foretell.data.examples import BadRow, Example
+from foretell.data.labelled import refusal
 from foretell.data.rows import Framing, Row
 from foretell.models.backbone import Backbone
 from foretell.models.blueprint import Blueprint
@@ -34,8 +36,7 @@ from foretell.types import IGNORED, Batch, Hidden, Inputs, State, Step, Term
 Scores = NDArray[Any]
 """what a model says of one row, as its task understands it"""
 PLURALS = {"Labelled": "labelled texts", "Choice": "choices", "Tagged": "tagged words", "Question": "questions"}
-SHOWN = 20
-"""wrong examples that a message names"""
+log = logging.getLogger("foretell")
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,9 @@ class TaskConfig(ObjectiveConfig):
     def measure(self, examples: Sequence[Any], predictions: Sequence[Any]) -> dict[str, Any]:
         """How right they are, by name of the metric; `metric` is among them."""
 
+    def prepare(self) -> None:
+        """A `ConfigError` where a library is missing that `measure` takes."""
+
     @abstractmethod
     def of_line(self, line: str, where: str) -> Example:
         """An example without labels as people type it; a `ConfigError` if it is none."""
@@ -125,15 +129,17 @@ class TaskConfig(ObjectiveConfig):
                     f"{PLURALS[type(example).__name__]}; name another objective, or another data.corpus or reader"
                 )
 
-    def check(self, examples: Sequence[Example], names: tuple[str, ...]) -> None:
-        """A `ConfigError` that names those which cannot be learnt or measured, with their lines and reasons."""
+    def usable(self, examples: Sequence[Example], names: tuple[str, ...], skip_bad: bool = False) -> list[Example]:
+        """The examples, refused where some are none of this task, all at once, or without these, which are counted."""
         self.accept(examples)
-        wrong = [(example.where, found) for example in examples if (found := self.complaint(example, names))]
-        if wrong:
-            listed = [f"{where or 'example'}: {reason}" for where, reason in wrong[:SHOWN]]
-            more = [f"… and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
-            head = f"{len(wrong)} of {len(examples)} examples cannot be learnt or measured"
-            raise ConfigError("\n  ".join([head, *listed, *more]))
+        bad = {i: BadRow(e.where, found) for i, e in enumerate(examples) if (found := self.complaint(e, names))}
+        if not bad:
+            return list(examples)
+        found = list(bad.values())
+        if not skip_bad:
+            raise ConfigError(refusal("data.corpus", found, len(examples)))
+        log.warning("left out %d of %d examples; the first: %s", len(bad), len(examples), found[0])
+        return [example for i, example in enumerate(examples) if i not in bad]
 
 
 def suitable_pooling(backbone: Backbone) -> PoolingConfig:
