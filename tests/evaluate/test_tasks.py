@@ -131,7 +131,7 @@ def answered(draw: st.DrawFn, impossible: bool) -> tuple[list[Question], list[st
 
 
 def normal(text: str) -> list[str]:
-    """The rules of SQuAD in their order, letter by letter: small letters, no ASCII signs, no articles, single blanks."""
+    """The rules of SQuAD in their order, small letters, no ASCII signs, no articles, single blanks."""
     kept = "".join(c for c in text.lower() if c.isalnum() or c.isspace() or ord(c) > 127)
     return [word for word in kept.split() if word not in ("a", "an", "the")]
 
