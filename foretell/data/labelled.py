@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import final
 
 from foretell.config import ConfigError, did_you_mean
-from foretell.data.corpus import ALIASES, SPLITS, by_split, find_files
-from foretell.data.examples import BadRow, Example, Labelled, Tagged, main_text
+from foretell.data.corpus import ALIASES, SPLITS, Corpus, Texts, by_split, find_files
+from foretell.data.examples import BadRow, Example, main_text, prose_of
 from foretell.data.readers import Reader
 from foretell.data.readers.folders import FoldersConfig
-from foretell.data.readers.lines import counted
+from foretell.data.readers.lines import LinesReader, counted
+from foretell.data.reading import Piece, Report
 from foretell.data.sets import SETS, WHOLE
 
 SHOWN = 20
@@ -118,6 +121,46 @@ def files_at(place: str, reader: Reader) -> list[Path]:
     raise ConfigError(f"{place}: an empty folder; put train, valid and test files into it")
 
 
+# --- as text ----------------------------------------------------------------------------------------
+
+
+def open_text(name: str) -> Corpus:
+    """What is written in a set known by name, for language models: a document an example, passages once."""
+    entry = SETS[name]
+    files = entry.paths(name)
+    splits = [split for split in SPLITS if split in files or split == "train" or split in held_out_of(files)]
+    return Corpus(name, {split: ExampleTexts(name, split, entry.more()) for split in splits})
+
+
+@final
+class ExampleTexts:
+    """The texts of a split, read when they are asked for, and behind those for training what has no labels."""
+
+    def __init__(self, name: str, split: str, unlabelled: Sequence[Path]) -> None:
+        self.name, self.split, self.unlabelled = name, split, unlabelled
+
+    @cached_property
+    def texts(self) -> Texts:
+        """What is written in the examples."""
+        documents = list(dict.fromkeys(map(prose_of, open_examples(self.name, self.split))))
+        if self.split == "train":
+            rows = (row for path in self.unlabelled for row in LinesReader().lines(path))
+            documents += [row[1] for row in rows if not isinstance(row, BadRow) and row[1].strip()]
+        return Texts(documents)
+
+    def pieces(self) -> Iterator[Piece]:
+        """See `Source`."""
+        return self.texts.pieces()
+
+    def digest(self) -> str:
+        """See `Source`."""
+        return self.texts.digest()
+
+    def reports(self) -> dict[str, Report]:
+        """See `Source`."""
+        return self.texts.reports()
+
+
 # --- reading --------------------------------------------------------------------------------------
 
 
@@ -147,37 +190,3 @@ def refusal(place: Path | str, bad: Sequence[BadRow], total: int) -> str:
     )
     more = [f"… and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
     return "\n  ".join([head, *map(str, bad[:SHOWN]), *more])
-
-
-# --- labels ---------------------------------------------------------------------------------------
-
-
-def labels_of(example: Example) -> tuple[str, ...]:
-    """The names of classes, or the tags, in an example."""
-    if isinstance(example, Tagged):
-        return example.tags or ()
-    if not isinstance(example, Labelled) or example.label is None or isinstance(example.label, float):
-        return ()
-    return (example.label,) if isinstance(example.label, str) else example.label
-
-
-def label_names(examples: Iterable[Example]) -> tuple[str, ...]:
-    """Every label that occurs, sorted."""
-    return tuple(sorted({label for example in examples for label in labels_of(example)}))
-
-
-def with_known_labels(examples: Sequence[Example], known: Collection[str], skip_bad: bool = False) -> list[Example]:
-    """The examples, refused where labels were never seen in training, all at once, or left out and counted."""
-    bad = {
-        place: BadRow(example.where, f"label {unseen[0]!r} does not occur in training ({', '.join(sorted(known))})")
-        for place, example in enumerate(examples)
-        if (unseen := [label for label in labels_of(example) if label not in known])
-    }
-    if not bad:
-        return list(examples)
-    first, *_ = found = list(bad.values())
-    file = first.where.rpartition(":")[0]
-    if not skip_bad:
-        raise ConfigError(refusal(file, found, len(examples)))
-    log.warning("%s: left out %d of %s; the first: %s", file, len(bad), counted(len(examples), "example"), first)
-    return [example for place, example in enumerate(examples) if place not in bad]

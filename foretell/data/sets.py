@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foretell.config import ConfigError
+from foretell.data.corpus import SPLITS
 from foretell.data.readers import Reader
 from foretell.data.readers.columns import ColumnsConfig
 from foretell.data.readers.folders import FoldersConfig
@@ -18,7 +19,6 @@ from foretell.data.reading import PACKED_ENDINGS
 
 WHOLE = "whole"
 """in place of a split: files that come without, to be divided by us"""
-NEVER_QUOTED = False
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,14 @@ class ReadySet:
             raise ConfigError(f"corpus {name!r}: set FORETELL_DATA to a folder and put {wanted} into {place}")
         folder = Path(root).expanduser() / self.folder
         found = {split: [stored(folder / file) for file in files] for split, files in self.files.items()}
-        if missing := [path.name for paths in found.values() for path in paths if not path.exists()]:
-            raise ConfigError(f"corpus {name!r}: {', '.join(missing)} missing; put {wanted} into {folder} ({place})")
+        if not all(path.exists() for paths in found.values() for path in paths):
+            raise ConfigError(f"corpus {name!r}: put {wanted} into {folder} ({place})")
         return found
+
+    def more(self) -> list[Path]:
+        """The files without labels that are there."""
+        folder = Path(os.environ.get("FORETELL_DATA", "")).expanduser() / self.folder
+        return [path for path in (stored(folder / file) for file in self.unlabelled) if path.exists()]
 
 
 def stored(path: Path) -> Path:
@@ -57,7 +62,6 @@ def thirds(prefix: str, ending: str, valid: str = "dev") -> dict[str, tuple[str,
     return {split: (f"{prefix}{part}{ending}",) for split, part in zip(SPLITS, ("train", valid, "test"), strict=True)}
 
 
-SPLITS = ("train", "valid", "test")
 SENTIMENT = {"0": "negative", "1": "positive"}
 ENTAILMENT = {"0": "entailment", "1": "neutral", "2": "contradiction"}
 PREMISE = ("premise", "hypothesis")
@@ -97,7 +101,7 @@ SETS = {
     ),
     "mr": ReadySet(
         "mr",
-        {WHOLE: ("",)},
+        {WHOLE: ("rt-polarity.neg", "rt-polarity.pos")},
         FoldersConfig(encoding="latin-1", names={"rt-polarity.neg": "negative", "rt-polarity.pos": "positive"}),
     ),
     "trec": ReadySet("trec", TREC, PrefixedConfig(encoding="latin-1", part=":")),
@@ -107,7 +111,7 @@ SETS = {
     "rte": ReadySet("rte", GLUE, TableConfig(texts=("sentence1", "sentence2"))),
     "mrpc": ReadySet("mrpc", thirds("msr-para-", ".tsv", "val"), MRPC),
     "stsb": ReadySet("stsb", thirds("sts-", ".csv"), STSB),
-    # of the next four the training sets of their publishers are not needed: they come from what is there
+    # in place of the next four's own training sets, which are larger, what is most widely at hand is divided
     "snli": ReadySet(
         "snli",
         {"train": ("validation.tsv",), "test": ("test.tsv",)},

@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 
 from foretell.data import tags
 from foretell.data.examples import BadRow, Example, Tagged
-from foretell.data.readers.lines import Line, LinesReader, at, counted
+from foretell.data.readers.lines import LinesReader, at, counted
+from foretell.data.readers.rows import Record
 
 
 class Row(NamedTuple):
@@ -65,32 +66,28 @@ class ColumnsConfig(LinesReader):
         given = tuple(row.tag for row in rows)
         return given if self.scheme == "none" else tags.convert(given, "iob2")
 
-    def sentences(self, path: Path) -> Iterator[list[Line | BadRow]]:
-        """The lines of each sentence."""
-        lines: list[Line | BadRow] = []
+    def sentences(self, path: Path) -> Iterator[list[Record | BadRow]]:
+        """The lines of each sentence, in columns."""
+        lines: list[Record | BadRow] = []
         for line in self.lines(path):
             if isinstance(line, BadRow):
                 lines.append(line)
             elif not line[1].strip():
                 yield lines
                 lines = []
-            elif not self.is_skipped(line[1]):
-                lines.append(line)
+            elif not (self.comment and line[1].startswith(self.comment)):
+                fields = self.fields(line[1])
+                if not any(field in self.skipped for field in fields[self.word :][:1]):
+                    lines.append((line[0], fields))
         yield lines
-
-    def is_skipped(self, text: str) -> bool:
-        """Whether a line is neither a word nor blank."""
-        fields = self.fields(text)
-        word = fields[self.word] if -len(fields) <= self.word < len(fields) else ""
-        return word in self.skipped or bool(self.comment and text.startswith(self.comment))
 
     def fields(self, text: str) -> list[str]:
         """The columns of a line."""
         return text.split(self.delimiter) if self.delimiter else re.split(r"[ \t]+", text.rstrip(" \t"))
 
-    def row(self, number: int, text: str, width: int, path: Path, labelled: bool) -> Row | BadRow:
+    def row(self, number: int, fields: list[str], width: int, path: Path, labelled: bool) -> Row | BadRow:
         """The word of a line and its tag; `width`: how many columns the lines before had, 0 for none."""
-        fields, where = self.fields(text), at(path, number)
+        where = at(path, number)
         places = (self.word, self.tag) if labelled else (self.word,)
         if labelled and len(fields) == 1:
             return BadRow(where, lonely(fields[0]))
@@ -105,5 +102,5 @@ class ColumnsConfig(LinesReader):
 def lonely(field: str) -> str:
     """What is wrong where there is only a tag, or only a word."""
     mark, label = tags.split_tag(field)
-    is_tag = field == tags.OUTSIDE or (len(mark) == 1 and label)
+    is_tag = field == tags.OUTSIDE or (mark in tags.MARKS["bioes"] and label)
     return f"tag {field!r} without a word" if is_tag else f"word {field!r} without a tag"

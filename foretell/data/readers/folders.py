@@ -9,10 +9,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from foretell.config import ConfigError
 from foretell.data.examples import BadRow, Example, Labelled
 from foretell.data.readers.lines import LinesReader, Unfit, at
 from foretell.data.readers.values import called
+from foretell.data.reading import PACKED_ENDINGS
 
 
 class FoldersConfig(LinesReader):
@@ -23,18 +23,13 @@ class FoldersConfig(LinesReader):
     """what to call classes, by the names of their folders or files; there may be no others then"""
 
     def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
-        """See `Reader`; `path` is the folder around those of the classes, or texts without labels."""
+        """See `Reader`; `path` is the folder around those of the classes, the file of one, or unlabelled texts."""
         if not labelled:
-            return self.texts(path, None)
-        if not path.is_dir():
-            raise ConfigError(f"{path}: is a file; name the folder that has a folder or a file for each class")
-        return self.classes(path)
-
-    def classes(self, path: Path) -> Iterator[Example | BadRow]:
-        """The texts of all classes."""
-        for entry in visible(path.iterdir()):
+            yield from self.texts(path, None)
+            return
+        for entry in visible(path.iterdir()) if path.is_dir() else [path]:
             try:
-                label = called(entry.name if entry.is_dir() else entry.name.removesuffix(".txt"), self.names)
+                label = called(entry.name if entry.is_dir() else plain_name(entry), self.names)
             except Unfit as problem:
                 yield BadRow(str(entry), str(problem))
                 continue
@@ -61,6 +56,12 @@ class FoldersConfig(LinesReader):
             yield from bad or [BadRow(at(path, 1), "has no text")]
         else:
             yield Labelled((text,), label, at(path, 1))
+
+
+def plain_name(file: Path) -> str:
+    """The name without endings that tell how it is packed, and that it is text."""
+    name = file.stem if file.suffix in PACKED_ENDINGS else file.name
+    return name.removesuffix(".txt")
 
 
 def visible(paths: Iterator[Path]) -> list[Path]:
