@@ -153,13 +153,18 @@ def save_finished(run: Run, tensors: Mapping[str, Tensor]) -> None:
 def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) -> None:
     """Weights and whatever else goes on: from the run's own checkpoint, the stage before, or another run."""
     position = trainer.position
+    if held := sum(p.numel() for p in trainer.stage.objective.parameters() if not p.requires_grad):
+        whole = sum(p.numel() for p in trainer.stage.objective.parameters())
+        trainer.monitor.say(f"{whole - held:,} of {whole:,} parameters are trained")
     if position.stage_step > 0:
         latest = checkpoint.newest(run)
         assert latest is not None
         trainer.restore(latest, frozenset({"model", "optimizer", "schedule", "averager", "state"}))
     elif position.stage > 0:
         before, _ = checkpoint.pointed(run, stage.start)
-        load_weights(trainer.stage.objective, before.result())
+        _, earlier = load_recipe(run.recipe_file).resolved_stages()[before.record()["position"]["stage"]]
+        same = earlier.tuning == recipe.tuning  # or adapters become part of the weights they are beside
+        load_weights(trainer.stage.objective, before.result() if same else earlier.tuning.merged(before.result()))
         trainer.restore(before, frozenset(stage.keep))
     else:
         tokenizer = load_tokenizer(run.tokenizer_file)
@@ -245,7 +250,8 @@ def build_stage(
     counts: Counts | None,
 ) -> Stage:
     """Everything a stage works with, from prepared text."""
-    objective = recipe.build(tokenizer.size, counts).to(device)
+    objective = recipe.build(tokenizer.size, counts)
+    recipe.tuning.prepare(objective.to(device))
     text, valid = store.split("train"), store.split("valid")
     batches = recipe.data.batches.build(text, tokenizer.specials, recipe.seed)
     assemble = partial(

@@ -7,6 +7,7 @@ here they are only composed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -34,6 +35,7 @@ from foretell.optim.decays import ConstantConfig
 from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
 from foretell.optim.schedules import ScheduleChoice
 from foretell.training.trainer import SavingConfig, TrainingConfig
+from foretell.training.tuning import FullConfig, TuningChoice
 
 TOKENS: Gives = "next tokens"
 """what classes from outside give and want that do not say"""
@@ -95,6 +97,8 @@ class Recipe(Config):
     model: ModelChoice = RecurrentConfig()
     head: HeadChoice = FullHeadConfig()
     objective: ObjectiveChoice = CausalConfig()
+    tuning: TuningChoice = FullConfig()
+    """what of the model is trained"""
     optimizer: OptimizerChoice = AdamWConfig()
     schedule: ScheduleChoice = ConstantConfig()
     averaging: AveragingChoice = NoAveragingConfig()
@@ -202,6 +206,12 @@ class Recipe(Config):
         for stage in self.stages:
             tree = config.override(plain, stage.set) | {"limit": str(stage.limit)}
             resolved.append((stage, config.validate(Recipe, tree, f"stage {stage.name!r}")))
+        for (_, before), (stage, settings) in pairwise(resolved):
+            if before.tuning != settings.tuning and {"optimizer", "averager"} & {*stage.keep}:
+                raise ConfigError(
+                    f"stage {stage.name!r}: tuning trains other weights than the stage before, of which "
+                    f'keep = {list(stage.keep)} is; keep at most "schedule"'
+                )
         return resolved
 
 

@@ -122,6 +122,7 @@ def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | No
         if not isinstance(recipe.model, NGramConfig):  # whose sizes follow from the text
             with torch.device("meta"):
                 objective = recipe.build(vocabulary, load_counts(run.counts_file))
+                recipe.tuning.prepare(objective)
             shapes = {name: list(tensor.shape) for name, tensor in weights(objective).items()}
     except ConfigError as problem:
         do = "bring it back from a copy: nothing can be used without it"
@@ -139,14 +140,19 @@ def examine_checkpoint(path: Path, shapes: Mapping[str, list[int]] | None) -> Tr
         wrong = [name for name, known in record["files"].items() if not same(path / name, known)]
         return facts | {"problem": f"damaged or missing: {', '.join(wrong)}"}
     try:
-        with safe_open(path / "model.safetensors", framework="pt") as file:
-            found = {name: file.get_slice(name).get_shape() for name in list(file.keys())}
+        found = {name: shape for file in Checkpoint(path).weight_files() for name, shape in shapes_in(file)}
     except (OSError, SafetensorError) as problem:
         return facts | {"problem": f"model.safetensors: {problem}"}
     if shapes is not None and found != shapes:
         odd = sorted(n for n in found.keys() | shapes if found.get(n) != shapes.get(n))
         return facts | {"problem": f"weights do not fit the recipe: {', '.join(odd[:3])}"}
     return facts
+
+
+def shapes_in(file: Path) -> list[tuple[str, list[int]]]:
+    """The tensors of a file."""
+    with safe_open(file, framework="pt") as tensors:
+        return [(name, tensors.get_slice(name).get_shape()) for name in list(tensors.keys())]
 
 
 def same(file: Path, known: str) -> bool:
