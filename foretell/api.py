@@ -74,6 +74,8 @@ def run_recipe(
     recipe: Recipe, out: str | Path, resume: bool, quiet: bool, device: torch.device | str | None = None
 ) -> Trained:
     """All stages of a resolved recipe, from the beginning or from the newest checkpoint."""
+    if recipe.trials():
+        raise ConfigError(f"seeds = {recipe.seeds} makes several runs: call foretell.trials, or leave seeds out")
     first = recipe.resolved_stages()[0][1]
     if first.init and not resume:
         open_initial(first)  # before there is a folder with a recipe that cannot be trained

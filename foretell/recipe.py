@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from foretell import config
-from foretell.config import Amount, Config, ConfigError, Tree
+from foretell.config import Amount, Config, ConfigError, Size, Tree
 from foretell.data.batches import Gives
 from foretell.data.choice import BatchesChoice
 from foretell.data.ramp import RampConfig
@@ -89,6 +89,8 @@ class Recipe(Config):
     name: str = ""
     """what to call it in tables"""
     seed: int = 1
+    seeds: Size = 1
+    """train so many runs, with this seed and those that follow it, each in a folder of its own"""
     limit: Amount = Amount(value=1, unit="epochs")
     """how long to train: "300steps", "2epochs", "5e6tokens" or time, "10m" """
     init: str = ""
@@ -197,6 +199,13 @@ class Recipe(Config):
             return batches.kind
         return batches.model_copy(update={"batch": 1}), getattr(self.objective, "masking", None)
 
+    def trials(self) -> dict[str, Recipe]:
+        """By the name of its folder, each run that is to be trained; empty where it is this one alone."""
+        if self.seeds == 1:
+            return {}
+        seeds = range(self.seed, self.seed + self.seeds)
+        return {f"seed-{seed}": self.model_copy(update={"seed": seed, "seeds": 1}) for seed in seeds}
+
     def resolved_stages(self) -> list[tuple[StageConfig, Recipe]]:
         """Each stage with the whole recipe as it holds in it."""
         if not self.stages:
@@ -263,5 +272,7 @@ def load_recipe(
     recipe = config.validate(Recipe, config.override(tree, overrides), where)
     if recipe.init and isinstance(recipe.model, NGramConfig):
         raise ConfigError(f"{where}: an n-gram model is counted anew for each text and goes on from none; set init=''")
+    if recipe.seeds > 1 and isinstance(recipe.model, NGramConfig):
+        raise ConfigError(f"{where}: seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
     recipe.resolved_stages()  # a mistake in a later stage is one now, not after hours
     return recipe

@@ -61,6 +61,11 @@ def train(
 
     settings = load_recipe(recipe, overrides or [])
     folder = out or Path("runs") / settings.name
+    if settings.trials():
+        from foretell.tools.trials import run_trials, table
+
+        emit(run_trials(settings, folder, resume=resume, device=device), as_json, table)
+        return
     trained = run_recipe(settings, folder, resume, quiet=False, device=device)
     emit(trained.summary(), as_json, lambda result: measured(result, f"{folder}, validation split"))
 

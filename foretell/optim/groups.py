@@ -27,8 +27,8 @@ def groups(
 ) -> list[dict[str, Any]]:
     """Parameter groups as torch's optimisers take them, those nearest to the output first.
 
-    Each group has a learning rate of `rate * layer_decay ** height` (see `Objective.heights`; the uppermost layer counts
-    as `gap` below what is on top), and a weight decay of `decay`, or of zero if it is exempt.
+    Each group has a learning rate of `rate * layer_decay ** height` (see `Objective.heights`; the uppermost layer is
+    `gap` below what is on top), and a weight decay of `decay`, or of zero if it is exempt.
     """
     if layer_decay < 1 and heights is None:
         raise ValueError(f"layer_decay = {layer_decay} has to know how far below the output each parameter lies")

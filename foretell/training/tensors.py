@@ -17,16 +17,18 @@ def trained_names(objective: Objective) -> list[str]:
     return [plain_name(name) for name, parameter in objective.named_parameters() if parameter.requires_grad]
 
 
-def frozen_names(objective: Objective) -> set[str]:
-    """The parameters that are not."""
-    return {plain_name(name) for name, parameter in objective.named_parameters() if not parameter.requires_grad}
-
-
 def weights(objective: Objective) -> dict[str, Tensor]:
     """Every parameter and saved buffer once, shared ones under their first name; adapters change no other's name."""
     saved = objective.state_dict(keep_vars=True).keys()
     buffers = {name: buffer for name, buffer in objective.named_buffers() if name in saved}
     return {**{plain_name(name): parameter for name, parameter in objective.named_parameters()}, **buffers}
+
+
+def parted(objective: Objective) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Its `weights`: those that training changes, and those that are frozen."""
+    whole, frozen = weights(objective), {p for p in objective.parameters() if not p.requires_grad}
+    held = {name: tensor for name, tensor in whole.items() if tensor in frozen}
+    return {name: tensor for name, tensor in whole.items() if name not in held}, held
 
 
 def load_weights(objective: Objective, tensors: Mapping[str, Tensor]) -> None:

@@ -32,14 +32,7 @@ from foretell.training.monitor import Monitor, validated
 from foretell.training.normalisation import Normalisation, loss_factor
 from foretell.training.precision import LossScaler, Precision, ScalingConfig, autocast
 from foretell.training.seeds import seed_generators, step_seed
-from foretell.training.tensors import (
-    frozen_names,
-    load_optimizer,
-    load_weights,
-    optimizer_tensors,
-    trained_names,
-    weights,
-)
+from foretell.training.tensors import load_optimizer, load_weights, optimizer_tensors, parted, trained_names
 from foretell.training.trackers import Tracker, TrackerName
 from foretell.types import Batch, State, detach, join_rows, map_state, select_rows
 
@@ -442,16 +435,16 @@ class Trainer:
         """A checkpoint of everything, and the names `last` and, if it is, `best` on it."""
         stage, position = self.stage, self.position
         position.finished = bool(self.stopped)
-        names, frozen, mine = trained_names(stage.objective), frozen_names(stage.objective), weights(stage.objective)
+        names, (trained, frozen) = trained_names(stage.objective), parted(stage.objective)
         if self.frozen_file == "":
-            self.frozen_file = checkpoint.keep_frozen(self.run, {name: mine[name] for name in frozen})
+            self.frozen_file = checkpoint.keep_frozen(self.run, frozen)
         facts = {"step": position.step, "weights": "averaged" if stage.averager.means else "raw"}
         pointers = {"last": facts} | ({"best": {**facts, "loss": position.best}} if improved else {})
         saved = checkpoint.save(
             self.run,
             position.step,
             {
-                "model": {name: tensor for name, tensor in mine.items() if name not in frozen},
+                "model": trained,
                 "averaged": dict(zip(names, stage.averager.means, strict=False)),
                 "optimizer": optimizer_tensors(stage.optimizer),
                 "penalties": stage.objective.penalty_tensors(),
