@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from foretell import config
-from foretell.config import Amount, Config, ConfigError, Size, Tree
+from foretell.config import Amount, Config, ConfigError, Size, Tagged, Tree
 from foretell.data.batches import Gives
 from foretell.data.choice import BatchesChoice
 from foretell.data.ramp import RampConfig
+from foretell.data.readers import ReaderChoice
 from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig
-from foretell.data.tokenizer import BPEConfig, TokenizerChoice
+from foretell.data.tokenizer import BPEConfig, TokenizerChoice, TrainedConfig
 from foretell.models.blueprint import Blueprint
 from foretell.models.choice import ModelChoice
 from foretell.models.ngram import NGramConfig
@@ -28,17 +29,24 @@ from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig, HeadChoice
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.causal import CausalConfig
-from foretell.objectives.choice import ObjectiveChoice
+from foretell.objectives.masked import MaskedConfig
 from foretell.objectives.objective import Objective
+from foretell.objectives.replaced import ReplacedConfig
 from foretell.optim.averaging import AveragingChoice, NoAveragingConfig
 from foretell.optim.decays import ConstantConfig
 from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
 from foretell.optim.schedules import ScheduleChoice
+from foretell.run import Run
+from foretell.tasks.classification import ClassificationConfig
 from foretell.training.trainer import SavingConfig, TrainingConfig
 from foretell.training.tuning import FullConfig, TuningChoice
 
+LearntChoice = Annotated[CausalConfig | MaskedConfig | ReplacedConfig | ClassificationConfig, Tagged()]
+"""what can be learnt: the objectives of language models (`ObjectiveChoice`) and the tasks (`TaskChoice`)"""
 TOKENS: Gives = "next tokens"
 """what classes from outside give and want that do not say"""
+SOME_LABELS = 2
+"""how many a task has to tell apart where no examples have been seen yet"""
 
 
 class DataConfig(Config):
@@ -52,6 +60,10 @@ class DataConfig(Config):
     batches: BatchesChoice = StreamsConfig()
     ramp: RampConfig | None = None
     """lets batches grow, from those above; absent: they stay"""
+    reader: ReaderChoice | None = None
+    """how files with labels are read; absent: as is right for a labelled set known by name"""
+    skip_bad: bool = False
+    """leave out rows that cannot be read, and count them, where else all of them are reported and nothing is done"""
 
     @field_validator("corpus", mode="before")
     @classmethod
@@ -94,11 +106,12 @@ class Recipe(Config):
     limit: Amount = Amount(value=1, unit="epochs")
     """how long to train: "300steps", "2epochs", "5e6tokens" or time, "10m" """
     init: str = ""
-    """a run to start from instead of random weights; of another vocabulary, what is spelled alike is taken over"""
+    """a run to start from instead of random weights; of another vocabulary, what is spelled alike is taken over. Its
+    model, head and tokenizer are taken too where their sections here name no kind"""
     data: DataConfig = DataConfig()
     model: ModelChoice = RecurrentConfig()
     head: HeadChoice = FullHeadConfig()
-    objective: ObjectiveChoice = CausalConfig()
+    objective: LearntChoice = CausalConfig()
     tuning: TuningChoice = FullConfig()
     """what of the model is trained"""
     optimizer: OptimizerChoice = AdamWConfig()
@@ -142,6 +155,9 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:
         gives, wants = getattr(self.data.batches, "gives", TOKENS), getattr(self.objective, "wants", TOKENS)
+        if "examples" in (gives, wants):
+            self._examples_fit(gives, wants)
+            return self
         if isinstance(self.model, NGramConfig) or wants == TOKENS:
             if gives == "rows":
                 kind = self.data.batches.kind
@@ -154,7 +170,7 @@ class Recipe(Config):
                 f'objective.kind = "{self.objective.kind}" reads rows of text; set data.batches.kind to "full", "doc", '
                 '"segment-pair" or "sentence-pair"'
             )
-        if getattr(self.data.tokenizer, "specials", "") == "none":
+        if isinstance(self.data.tokenizer, TrainedConfig) and self.data.tokenizer.specials == "none":
             raise ValueError(
                 f'objective.kind = "{self.objective.kind}" needs a mask token; set data.tokenizer.specials = "bert"'
             )
@@ -167,13 +183,39 @@ class Recipe(Config):
             )
         return self
 
-    def build(self, vocabulary: int, counts: Counts | None = None) -> Objective:
-        """The objective with its model and head, freshly initialised, for so many tokens that occur so often."""
+    def _examples_fit(self, gives: Gives, wants: Gives) -> None:
+        if wants != "examples":
+            raise ValueError(
+                f'objective.kind = "{self.objective.kind}" learns from text, and data.batches.kind = "examples" gives '
+                'labelled examples; set objective.kind = "classification" or another task'
+            )
+        if gives != "examples":
+            raise ValueError(
+                f'objective.kind = "{self.objective.kind}" learns from labelled examples; '
+                'set data.batches.kind = "examples"'
+            )
+        if isinstance(self.model, NGramConfig):
+            raise ValueError(
+                f'objective.kind = "{self.objective.kind}" reads hidden vectors, and an n-gram model has none; '
+                "name another model, or an init that has one"
+            )
+
+    @property
+    def is_task(self) -> bool:
+        """Whether it learns from labelled examples."""
+        return getattr(self.objective, "wants", TOKENS) == "examples"
+
+    def build(self, vocabulary: int, counts: Counts | None = None, labels: int = SOME_LABELS) -> Objective:
+        """The objective with its model and head, freshly initialised, for so many tokens that occur so often.
+
+        `labels` is how many a task has to tell apart, of a language model nothing.
+        """
         if isinstance(self.model, NGramConfig):
             raise ConfigError(
                 "an n-gram model is counted: it has no hidden vectors and no gradient; name another model"
             )
-        labels = getattr(self.data.batches, "labels", 0)  # classes from outside need not know of pairs
+        if not self.is_task:  # classes from outside need not know of pairs
+            labels = getattr(self.data.batches, "labels", 0)
         return self.objective.build(Blueprint(self.model, self.head, vocabulary, counts, labels))
 
     def tree(self) -> Tree:
@@ -269,10 +311,29 @@ def load_recipe(
     else:
         path = find_recipe(str(source))
         tree, where = {"name": path.stem} | read_tree(path), str(path)
-    recipe = config.validate(Recipe, config.override(tree, overrides), where)
+    recipe = config.validate(Recipe, with_initial(config.override(tree, overrides)), where)
     if recipe.init and isinstance(recipe.model, NGramConfig):
         raise ConfigError(f"{where}: an n-gram model is counted anew for each text and goes on from none; set init=''")
     if recipe.seeds > 1 and isinstance(recipe.model, NGramConfig):
         raise ConfigError(f"{where}: seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
     recipe.resolved_stages()  # a mistake in a later stage is one now, not after hours
     return recipe
+
+
+def with_initial(tree: Tree) -> Tree:
+    """The tables laid on the model, head and tokenizer of the run that `init` names, where they name no kind."""
+    init, data = tree.get("init"), tree.get("data", {})
+    model, tokenizer = (named(table) for table in (tree.get("model"), data.get("tokenizer")))
+    if not init or (model and tokenizer):
+        return tree
+    run = Run.open(init)
+    last = load_recipe(run.recipe_file).resolved_stages()[-1][1].tree()
+    found: Tree = {} if model else {name: last[name] for name in ("model", "head")}
+    if not tokenizer:
+        found["data"] = {"tokenizer": {"kind": "file", "path": str(run.path)}}
+    return config.merge(found, tree)
+
+
+def named(table: Any) -> bool:
+    """Whether a section says of what kind it is."""
+    return isinstance(table, str) or (isinstance(table, Mapping) and "kind" in table)

@@ -34,6 +34,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Use": {
         "generate": using.generate,
         "next": using.following,
+        "predict": using.predict,
         "export": using.export,
         "import": using.import_,
     },

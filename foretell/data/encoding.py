@@ -39,8 +39,9 @@ LOWERING = {
 
 ROLES = {
     "mask": ("[MASK]", "<mask>"),
-    "begin": ("[CLS]", "<s>"),
-    "separator": ("[SEP]", "</s>"),
+    "begin": ("[CLS]", "<s>", "<start>"),
+    "separator": ("[SEP]", "</s>", "<delimiter>"),
+    "extract": ("<extract>",),
     "padding": ("[PAD]", "<pad>"),
     "unknown": ("[UNK]", UNKNOWN),
 }
@@ -61,9 +62,11 @@ class Specials:
     begin: int | None = None
     """stands before a row: [CLS], <s>"""
     separator: int | None = None
-    """stands behind each text of a row: [SEP], </s>"""
+    """stands behind each text of a row, or between two: [SEP], </s>, <delimiter>"""
     padding: int | None = None
     unknown: int | None = None
+    extract: int | None = None
+    """stands behind a row, for what the model says of it to be read there (GPT)"""
 
     @property
     def ids(self) -> tuple[int, ...]:
