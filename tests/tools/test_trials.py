@@ -94,9 +94,9 @@ def test_one_value_has_no_deviation() -> None:
 
 
 def test_what_cannot_be_is_refused(corpus: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="seeds = 2 makes several runs: call foretell.trials"):
+    with pytest.raises(ConfigError, match=r"seeds = 2 makes several runs: call foretell\.trials"):
         foretell.train(tables(corpus, seeds=2), tmp_path / "run", quiet=True)
-    with pytest.raises(ConfigError, match="seeds = 1 makes one run: call foretell.train"):
+    with pytest.raises(ConfigError, match=r"seeds = 1 makes one run: call foretell\.train"):
         foretell.trials(tables(corpus), tmp_path / "run", quiet=True)
     with pytest.raises(ConfigError, match="seeds = 2 would count the same n-grams each time"):
         load_recipe({"seeds": 2, "model": {"kind": "ngram", "order": 2}})
