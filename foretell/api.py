@@ -79,7 +79,7 @@ def run_recipe(
 ) -> Trained:
     """All stages of a resolved recipe, from the beginning or from the newest checkpoint."""
     if recipe.trials():
-        raise ConfigError(f"seeds = {recipe.seeds} makes several runs: call foretell.trials, or leave seeds out")
+        raise ConfigError("seeds and folds make several runs: call foretell.trials, or leave them out")
     first = recipe.resolved_stages()[0][1]
     if first.init and not resume:
         open_initial(first)  # before there is a folder with a recipe that cannot be trained

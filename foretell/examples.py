@@ -12,6 +12,7 @@ import numpy as np
 from foretell.config import ConfigError
 from foretell.data.encoding import Tokenizer
 from foretell.data.examples import Choice, Example, Labelled, Tagged
+from foretell.data.folds import open_fold
 from foretell.data.labelled import SETS, open_examples
 from foretell.data.readers import Reader
 from foretell.data.rows import ExampleBatches, ExamplesConfig, Framing
@@ -78,7 +79,10 @@ def framing_of(recipe: Recipe, tokenizer: Tokenizer) -> Framing:
 def read_split(recipe: Recipe, split: str) -> list[Example]:
     """The examples of a split; a `ConfigError` where there are none."""
     data = recipe.data
-    found = open_examples(data.corpus, split, data.reader, data.skip_bad)
+    if data.fold is None:
+        found = open_examples(data.corpus, split, data.reader, data.skip_bad)
+    else:
+        found = open_fold(data.corpus, split, data.fold, data.reader, data.skip_bad)
     if not found:
         raise ConfigError(f"data.corpus {data.corpus!r}: no examples in its {split} split; give it some")
     return found

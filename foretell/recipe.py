@@ -17,6 +17,7 @@ from foretell import config
 from foretell.config import Amount, Config, ConfigError, Size, Tagged, Tree
 from foretell.data.batches import Gives
 from foretell.data.choice import BatchesChoice
+from foretell.data.folds import FoldConfig
 from foretell.data.ramp import RampConfig
 from foretell.data.readers import ReaderChoice
 from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig
@@ -64,6 +65,8 @@ class DataConfig(Config):
     """how files with labels are read; absent: as is right for a labelled set known by name"""
     skip_bad: bool = False
     """leave out rows that cannot be read, and count them, where else all of them are reported and nothing is done"""
+    fold: FoldConfig | None = None
+    """which part of labelled examples is for testing; absent: the splits are those of the set. See `folds`"""
 
     @field_validator("corpus", mode="before")
     @classmethod
@@ -103,6 +106,9 @@ class Recipe(Config):
     seed: int = 1
     seeds: Size = 1
     """train so many runs, with this seed and those that follow it, each in a folder of its own"""
+    folds: Annotated[int, Field(ge=3)] | None = None
+    """cross-validation of a task: deal examples for training and validation to so many parts, and train so many runs,
+    each tested on another part and validated on the next; a test split of the set's own is left alone"""
     limit: Amount = Amount(value=1, unit="epochs")
     """how long to train: "300steps", "2epochs", "5e6tokens" or time, "10m" """
     init: str = ""
@@ -155,6 +161,11 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:
         gives, wants = getattr(self.data.batches, "gives", TOKENS), getattr(self.objective, "wants", TOKENS)
+        if (self.folds or self.data.fold) and wants != "examples":
+            raise ValueError(
+                f'folds are of labelled examples, and objective.kind = "{self.objective.kind}" learns from text; leave '
+                "them out"
+            )
         if "examples" in (gives, wants):
             self._examples_fit(gives, wants)
             return self
@@ -243,10 +254,14 @@ class Recipe(Config):
 
     def trials(self) -> dict[str, Recipe]:
         """By the name of its folder, each run that is to be trained; empty where it is this one alone."""
-        if self.seeds == 1:
-            return {}
-        seeds = range(self.seed, self.seed + self.seeds)
-        return {f"seed-{seed}": self.model_copy(update={"seed": seed, "seeds": 1}) for seed in seeds}
+        found: dict[str, Recipe] = {}
+        for fold in range(1, self.folds + 1) if self.folds else [0]:
+            part = {"fold": FoldConfig(number=fold, of=self.folds)} if self.folds else {}
+            data = self.data.model_copy(update=part)
+            for seed in range(self.seed, self.seed + self.seeds):
+                name = "-".join([f"fold-{fold}"] * (fold > 0) + [f"seed-{seed}"] * (self.seeds > 1))
+                found[name] = self.model_copy(update={"data": data, "seed": seed, "seeds": 1, "folds": None})
+        return found if self.seeds > 1 or self.folds else {}
 
     def resolved_stages(self) -> list[tuple[StageConfig, Recipe]]:
         """Each stage with the whole recipe as it holds in it."""

@@ -1,4 +1,4 @@
-"""Trainings one after the other, each in a process of its own, as one piece of work that can be stopped and gone on with.
+"""Trainings one after the other, each in a process of its own, as one work that can be stopped and gone on with.
 
 The folder holds what is to be done and what came of it (`race.json`, `trials.json`), `recipes/`, and a run for each.
 """

@@ -13,7 +13,6 @@ from typing import Any
 
 from rich.table import Table
 
-from foretell.config import ConfigError
 from foretell.recipe import Recipe, load_recipe
 from foretell.run import Record, write_json
 from foretell.tools import series
@@ -35,7 +34,7 @@ def trials(
     device: str | None = None,
     **overrides: Any,
 ) -> dict[str, Any]:
-    """Train a recipe of several `seeds` and return what came of all; arguments as for `foretell.train`."""
+    """Train a recipe of several `seeds` or `folds` and return what came of all; arguments as for `foretell.train`."""
     settings = load_recipe(recipe, {key.replace("__", "."): value for key, value in overrides.items()})
     folder = Path(out or Path("runs") / (settings.name or "trials"))
     return run_trials(settings, folder, resume=resume, quiet=quiet, device=device)
@@ -44,10 +43,8 @@ def trials(
 def run_trials(
     recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False, device: str | None = None
 ) -> dict[str, Any]:
-    """Train `recipe.seeds` x `recipe.folds` runs below a folder; their figures and those of all together."""
-    monitor, todo = Monitor(quiet=quiet), recipe.trials()
-    if not todo:
-        raise ConfigError("seeds = 1 makes one run: call foretell.train, or set seeds to 2 or more")
+    """Train each of `Recipe.trials` below a folder; their figures and those of all together."""
+    monitor, todo = Monitor(quiet=quiet), recipe.trials() or {f"seed-{recipe.seed}": recipe}
     plan = {"recipe": recipe.text()}
     kept = series.begin(out / "trials.json", plan, resume)
     results = {name: result for name, result in kept.items() if "error" not in result}  # what failed is tried again
@@ -100,9 +97,14 @@ def summed_up(results: Iterable[Record]) -> dict[str, Any]:
 
 
 def spread(values: Sequence[float]) -> dict[str, float | None]:
-    """The median, the lowest, the highest, and the standard deviation of a sample of more than one."""
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return {"median": statistics.median(values), "lowest": min(values), "highest": max(values), "deviation": deviation}
+    """The median, the mean, the lowest, the highest, and the standard deviation of a sample of more than one."""
+    return {
+        "median": statistics.median(values),
+        "mean": statistics.fmean(values),
+        "lowest": min(values),
+        "highest": max(values),
+        "deviation": statistics.stdev(values) if len(values) > 1 else None,
+    }
 
 
 # --- for people -----------------------------------------------------------------------------------
@@ -121,7 +123,7 @@ def table(result: Mapping[str, Any]) -> Table:
     if found:
         made.add_section()
         made.add_row("median", *(f"{one['median']:.4f}" for one in found.values()), style="bold")
-        for key in ("lowest", "highest"):
+        for key in ("mean", "lowest", "highest"):
             made.add_row(key, *(f"{one[key]:.4f}" for one in found.values()), style="dim")
     notes = [f"{result['trained']} trained, {result['failed']} failed"]
     notes += [f"{name}: {one['error']}" for name, one in result["results"].items() if "error" in one]
