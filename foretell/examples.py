@@ -28,6 +28,7 @@ class Examples:
     def __init__(self, recipe: Recipe):
         self.recipe, self.task = recipe, task_of(recipe)
         self.train, self.valid = (read_split(recipe, split) for split in ("train", "valid"))
+        self.task.accept(self.train)
         self.names = self.task.names(self.train)
         self.task.check([*self.train, *self.valid], self.names)
 

@@ -30,20 +30,19 @@ from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig, HeadChoice
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.causal import CausalConfig
-from foretell.objectives.masked import MaskedConfig
+from foretell.objectives.choice import AnyObjective
 from foretell.objectives.objective import Objective
-from foretell.objectives.replaced import ReplacedConfig
 from foretell.optim.averaging import AveragingChoice, NoAveragingConfig
 from foretell.optim.decays import ConstantConfig
 from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
 from foretell.optim.schedules import ScheduleChoice
 from foretell.run import Run
-from foretell.tasks.classification import ClassificationConfig
+from foretell.tasks.choice import AnyTask
 from foretell.training.trainer import SavingConfig, TrainingConfig
 from foretell.training.tuning import FullConfig, TuningChoice
 
-LearntChoice = Annotated[CausalConfig | MaskedConfig | ReplacedConfig | ClassificationConfig, Tagged()]
-"""what can be learnt: the objectives of language models (`ObjectiveChoice`) and the tasks (`TaskChoice`)"""
+LearntChoice = Annotated[AnyObjective | AnyTask, Tagged()]
+"""what can be learnt: the objectives of language models, and the tasks"""
 TOKENS: Gives = "next tokens"
 """what classes from outside give and want that do not say"""
 SOME_LABELS = 2

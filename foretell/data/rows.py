@@ -100,6 +100,15 @@ class Framing:
         ends = np.concatenate([[0], np.cumsum(lengths)])[np.cumsum([len(parts) for parts in pieces], dtype=np.int64)]
         return [part.astype(np.int64) for part in np.split(ids, ends[:-1])] if texts else []
 
+    def spans(self, texts: Sequence[str]) -> list[tuple[Ints, Ints]]:
+        """The ids of each text [T] and the characters that they stand for [T, 2], without blanks around them."""
+        return [self.tokenizer.spans(text) for text in texts]
+
+    @property
+    def room(self) -> int:
+        """For how many tokens of one text there is room."""
+        return self.length - 2
+
     def frame(self, *texts: Ints) -> Reading:
         """One text, or two, with the marks around them, cut to the length."""
         begin, between, end = self.marks

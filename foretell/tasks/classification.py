@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foretell.config import did_you_mean
-from foretell.data.examples import Example, Labelled
+from foretell.data.examples import Labelled
 from foretell.data.rows import Framing, Row
 from foretell.models.blueprint import Blueprint
 from foretell.tasks.pooled import Pooled, TextsConfig
@@ -48,7 +48,7 @@ class ClassificationConfig(TextsConfig):
     metric: Literal["accuracy"] = "accuracy"
     """what a validation is judged by"""
 
-    def names(self, examples: Sequence[Example]) -> tuple[str, ...]:
+    def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """See `TaskConfig.names`: in the order of their spelling."""
         return tuple(sorted({label for example in examples for label in labels_of(example)}))
 

@@ -33,6 +33,7 @@ from foretell.types import IGNORED, Batch, Hidden, Inputs, State, Step, Term
 
 Scores = NDArray[Any]
 """what a model says of one row, as its task understands it"""
+PLURALS = {"Labelled": "labelled texts", "Choice": "choices", "Tagged": "tagged words", "Question": "questions"}
 SHOWN = 20
 """wrong examples that a message names"""
 
@@ -89,7 +90,7 @@ class TaskConfig(ObjectiveConfig):
     """recurrent models: how many of a long text's last tokens gradients go through (ULMFiT: 1400); absent: all"""
 
     @abstractmethod
-    def names(self, examples: Sequence[Example]) -> tuple[str, ...]:
+    def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """The labels of a training split, which the run keeps; empty where there are none."""
 
     @abstractmethod
@@ -114,21 +115,25 @@ class TaskConfig(ObjectiveConfig):
     def of_line(self, line: str, where: str) -> Example:
         """An example without labels as people type it; a `ConfigError` if it is none."""
 
-    def check(self, examples: Sequence[Example], names: tuple[str, ...]) -> None:
-        """A `ConfigError` that names those which are none of this task, with their lines and reasons."""
-        wrong = [(example.where, found) for example in examples if (found := self.objection(example, names))]
-        if wrong:
-            listed = "; ".join(f"{where or 'example'}: {reason}" for where, reason in wrong[:SHOWN])
-            raise ConfigError(
-                f"{len(wrong)} of {len(examples)} examples cannot be learnt or measured: {listed}"
-                + ("; ..." if len(wrong) > SHOWN else "")
-            )
+    def accept(self, examples: Sequence[Example]) -> None:
+        """A `ConfigError` where examples are those of another task."""
+        wanted = PLURALS[self.takes.__name__]
+        for example in examples:
+            if not isinstance(example, self.takes):
+                raise ConfigError(
+                    f'objective.kind = "{self.kind_name()}" learns from {wanted}, and {example.where} has '
+                    f"{PLURALS[type(example).__name__]}; name another objective, or another data.corpus or reader"
+                )
 
-    def objection(self, example: Example, names: tuple[str, ...]) -> str:
-        """`complaint`, also of examples of other tasks."""
-        if isinstance(example, self.takes):
-            return self.complaint(example, names)
-        return f'{type(example).__name__} is no example for objective.kind = "{self.kind_name()}"'
+    def check(self, examples: Sequence[Example], names: tuple[str, ...]) -> None:
+        """A `ConfigError` that names those which cannot be learnt or measured, with their lines and reasons."""
+        self.accept(examples)
+        wrong = [(example.where, found) for example in examples if (found := self.complaint(example, names))]
+        if wrong:
+            listed = [f"{where or 'example'}: {reason}" for where, reason in wrong[:SHOWN]]
+            more = [f"… and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+            head = f"{len(wrong)} of {len(examples)} examples cannot be learnt or measured"
+            raise ConfigError("\n  ".join([head, *listed, *more]))
 
 
 def suitable_pooling(backbone: Backbone) -> PoolingConfig:
