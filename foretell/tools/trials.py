@@ -19,7 +19,7 @@ from foretell.tools import series
 from foretell.tools.printing import plain
 from foretell.training.monitor import Monitor
 
-COSTS = ("epoch", "seconds", "validation_seconds", "tokens_per_second", "unknown_rate")
+COSTS = ("epoch", "seconds", "validation_seconds", "tokens_per_second", "examples_per_second", "unknown_rate")
 """figures of a measurement that are no measure of the model"""
 COLUMNS = 5
 """how many measures fit a terminal"""
