@@ -6,7 +6,7 @@ Hu et al. 2021 (LoRA, arXiv:2106.09685). N outputs, K inputs, R the rank.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import cast
 
@@ -71,7 +71,7 @@ def plain_name(name: str) -> str:
     return re.sub(r"parametrizations\.(\w+)\.(?:original|0(\.\w+))$", r"\1\2", name)
 
 
-def adapters_in(names: Mapping[str, Tensor]) -> set[str]:
+def adapters_in(names: Collection[str]) -> set[str]:
     """Which of some plain names are those of adapters."""
     return {name for name in names if name.endswith((DOWN, UP)) and name.rpartition(".")[0] in names}
 

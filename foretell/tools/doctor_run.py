@@ -17,6 +17,7 @@ from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.store import load_counts
 from foretell.data.writing import META
 from foretell.models.ngram import NGramConfig
+from foretell.nn.adapter import adapters_in
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.masked import MaskedConfig
 from foretell.recipe import Recipe, load_recipe
@@ -122,7 +123,6 @@ def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | No
         if not isinstance(recipe.model, NGramConfig):  # whose sizes follow from the text
             with torch.device("meta"):
                 objective = recipe.build(vocabulary, load_counts(run.counts_file))
-                recipe.tuning.prepare(objective)
             shapes = {name: list(tensor.shape) for name, tensor in weights(objective).items()}
     except ConfigError as problem:
         do = "bring it back from a copy: nothing can be used without it"
@@ -143,6 +143,8 @@ def examine_checkpoint(path: Path, shapes: Mapping[str, list[int]] | None) -> Tr
         found = {name: shape for file in Checkpoint(path).weight_files() for name, shape in shapes_in(file)}
     except (OSError, SafetensorError) as problem:
         return facts | {"problem": f"model.safetensors: {problem}"}
+    for name in adapters_in(found):  # which come and go with stages
+        del found[name]
     if shapes is not None and found != shapes:
         odd = sorted(n for n in found.keys() | shapes if found.get(n) != shapes.get(n))
         return facts | {"problem": f"weights do not fit the recipe: {', '.join(odd[:3])}"}
