@@ -86,7 +86,7 @@ def transfer(
     """Fine-tune a run on every labelled set found below $FORETELL_DATA, and print one table.
 
     A Transformer is fine-tuned as BERT is, a recurrent model as ULMFiT, thawed layer by layer; settings such as
-    limit=1epochs or tuning=lora hold for all sets.
+    limit=1epochs or tuning=lora hold for all sets; with either, nothing is thawed by stages.
     """
     from foretell.tools.transfer import table
     from foretell.tools.transfer import transfer as fine_tune

@@ -97,7 +97,7 @@ def recipe_for(run: Path, name: str, overrides: Sequence[str]) -> Recipe:
     else:
         tree["stages"] = thawing(model.layers, str(tree["limit"]))
     given = [parse_override(text) for text in overrides]
-    if any("limit" in one for one in given):  # one number for the whole: all of the model at once
+    if any({"limit", "tuning", "stages"} & one.keys() for one in given):  # who says these has another course in mind
         tree.pop("stages", None)
     return load_recipe(override(tree, overrides))
 
