@@ -78,6 +78,8 @@ def run_recipe(
     recipe: Recipe, out: str | Path, resume: bool, quiet: bool, device: torch.device | str | None = None
 ) -> Trained:
     """All stages of a resolved recipe, from the beginning or from the newest checkpoint."""
+    if recipe.trials():
+        raise ConfigError("seeds and folds make several runs: call foretell.trials, or leave them out")
     first = recipe.resolved_stages()[0][1]
     if first.init and not resume:
         open_initial(first)  # before there is a folder with a recipe that cannot be trained
@@ -162,13 +164,18 @@ def save_finished(run: Run, tensors: Mapping[str, Tensor]) -> None:
 def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) -> None:
     """Weights and whatever else goes on: from the run's own checkpoint, the stage before, or another run."""
     position = trainer.position
+    if held := sum(p.numel() for p in trainer.stage.objective.parameters() if not p.requires_grad):
+        whole = sum(p.numel() for p in trainer.stage.objective.parameters())
+        trainer.monitor.say(f"{whole - held:,} of {whole:,} parameters are trained")
     if position.stage_step > 0:
         latest = checkpoint.newest(run)
         assert latest is not None
         trainer.restore(latest, frozenset({"model", "optimizer", "schedule", "averager", "state"}))
     elif position.stage > 0:
         before, _ = checkpoint.pointed(run, stage.start)
-        load_weights(trainer.stage.objective, before.result())
+        _, earlier = load_recipe(run.recipe_file).resolved_stages()[before.record()["position"]["stage"]]
+        same = earlier.tuning == recipe.tuning  # or adapters become part of the weights they are beside
+        load_weights(trainer.stage.objective, before.result() if same else earlier.tuning.merged(before.result()))
         trainer.restore(before, frozenset(stage.keep))
     else:
         tokenizer = load_tokenizer(run.tokenizer_file)
@@ -290,6 +297,7 @@ def build_stage(
     if isinstance(source, Examples):
         return build_task_stage(stage, recipe, source, tokenizer, device, counts)
     objective = recipe.build(tokenizer.size, counts).to(device)
+    recipe.tuning.prepare(objective)
     assert not isinstance(recipe.data.batches, ExamplesConfig)  # as the recipe has made sure
     text, valid = source.split("train"), source.split("valid")
     batches = recipe.data.batches.build(text, tokenizer.specials, recipe.seed)
@@ -326,6 +334,7 @@ def build_task_stage(
 ) -> Stage:
     """The same of a task, which is validated by its metric."""
     objective = recipe.build(tokenizer.size, counts, len(source.names)).to(device)
+    recipe.tuning.prepare(objective)
     assert isinstance(objective, Task)  # as the recipe has made sure
     framing = source.framing(tokenizer)
 

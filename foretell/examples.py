@@ -13,6 +13,7 @@ from foretell.config import ConfigError
 from foretell.data.corpus import SPLITS
 from foretell.data.encoding import Tokenizer
 from foretell.data.examples import Choice, Example, Labelled, Tagged
+from foretell.data.folds import open_fold
 from foretell.data.labelled import find_set, open_examples, read_examples
 from foretell.data.readers import Reader
 from foretell.data.rows import ExampleBatches, ExamplesConfig, Framing
@@ -83,9 +84,11 @@ def framing_of(recipe: Recipe, tokenizer: Tokenizer) -> Framing:
 def read_split(recipe: Recipe, split: str) -> list[Example]:
     """The examples of a split of the corpus, or of a file like it."""
     data = recipe.data
-    if split in SPLITS:
-        return open_examples(data.corpus, split, data.reader, data.skip_bad)
-    return read_examples(Path(split), reader_of(recipe), data.skip_bad)
+    if split not in SPLITS:
+        return read_examples(Path(split), reader_of(recipe), data.skip_bad)
+    if data.fold is not None:
+        return open_fold(data.corpus, split, data.fold, data.reader, data.skip_bad)
+    return open_examples(data.corpus, split, data.reader, data.skip_bad)
 
 
 def texts_of(example: Example) -> Sequence[str]:

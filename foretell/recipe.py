@@ -7,15 +7,17 @@ here they are only composed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from foretell import config
-from foretell.config import Amount, Config, ConfigError, Tagged, Tree
+from foretell.config import Amount, Config, ConfigError, Size, Tagged, Tree
 from foretell.data.batches import Gives
 from foretell.data.choice import BatchesChoice
+from foretell.data.folds import FoldConfig
 from foretell.data.ramp import RampConfig
 from foretell.data.readers import ReaderChoice
 from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig
@@ -37,6 +39,7 @@ from foretell.optim.schedules import ScheduleChoice
 from foretell.run import Run
 from foretell.tasks.choice import AnyTask
 from foretell.training.trainer import SavingConfig, TrainingConfig
+from foretell.training.tuning import FullConfig, TuningChoice
 
 LearntChoice = Annotated[AnyObjective | AnyTask, Tagged()]
 """what can be learnt: the objectives of language models, and the tasks"""
@@ -61,6 +64,8 @@ class DataConfig(Config):
     """how files with labels are read; absent: as is right for a labelled set known by name"""
     skip_bad: bool = False
     """leave out rows that cannot be read, and count them, where else all of them are reported and nothing is done"""
+    fold: FoldConfig | None = None
+    """which part of labelled examples is for testing; absent: the splits are those of the set. See `folds`"""
 
     @field_validator("corpus", mode="before")
     @classmethod
@@ -98,6 +103,11 @@ class Recipe(Config):
     name: str = ""
     """what to call it in tables"""
     seed: int = 1
+    seeds: Size = 1
+    """train so many runs, with this seed and those that follow it, each in a folder of its own"""
+    folds: Annotated[int, Field(ge=3)] | None = None
+    """cross-validation of a task: deal examples for training and validation to so many parts, and train so many runs,
+    each tested on another part and validated on the next; a test split of the set's own is left alone"""
     limit: Amount = Amount(value=1, unit="epochs")
     """how long to train: "300steps", "2epochs", "5e6tokens" or time, "10m" """
     init: str = ""
@@ -107,6 +117,8 @@ class Recipe(Config):
     model: ModelChoice = RecurrentConfig()
     head: HeadChoice = FullHeadConfig()
     objective: LearntChoice = CausalConfig()
+    tuning: TuningChoice = FullConfig()
+    """what of the model is trained"""
     optimizer: OptimizerChoice = AdamWConfig()
     schedule: ScheduleChoice = ConstantConfig()
     averaging: AveragingChoice = NoAveragingConfig()
@@ -148,6 +160,11 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:
         gives, wants = getattr(self.data.batches, "gives", TOKENS), getattr(self.objective, "wants", TOKENS)
+        if (self.folds or self.data.fold) and wants != "examples":
+            raise ValueError(
+                f'folds are of labelled examples, and objective.kind = "{self.objective.kind}" learns from text; leave '
+                "them out"
+            )
         if "examples" in (gives, wants):
             self._examples_fit(gives, wants)
             return self
@@ -234,6 +251,17 @@ class Recipe(Config):
             return batches.kind
         return batches.model_copy(update={"batch": 1}), getattr(self.objective, "masking", None)
 
+    def trials(self) -> dict[str, Recipe]:
+        """By the name of its folder, each run that is to be trained; empty where it is this one alone."""
+        found: dict[str, Recipe] = {}
+        for fold in range(1, self.folds + 1) if self.folds else [0]:
+            part = {"fold": FoldConfig(number=fold, of=self.folds)} if self.folds else {}
+            data = self.data.model_copy(update=part)
+            for seed in range(self.seed, self.seed + self.seeds):
+                name = "-".join([f"fold-{fold}"] * (fold > 0) + [f"seed-{seed}"] * (self.seeds > 1))
+                found[name] = self.model_copy(update={"data": data, "seed": seed, "seeds": 1, "folds": None})
+        return found if self.seeds > 1 or self.folds else {}
+
     def resolved_stages(self) -> list[tuple[StageConfig, Recipe]]:
         """Each stage with the whole recipe as it holds in it."""
         if not self.stages:
@@ -243,6 +271,12 @@ class Recipe(Config):
         for stage in self.stages:
             tree = config.override(plain, stage.set) | {"limit": str(stage.limit)}
             resolved.append((stage, config.validate(Recipe, tree, f"stage {stage.name!r}")))
+        for (_, before), (stage, settings) in pairwise(resolved):
+            if before.tuning != settings.tuning and {"optimizer", "averager"} & {*stage.keep}:
+                raise ConfigError(
+                    f"stage {stage.name!r}: tuning trains other weights than the stage before, of which "
+                    f'keep = {list(stage.keep)} is; keep at most "schedule"'
+                )
         return resolved
 
 
@@ -294,6 +328,8 @@ def load_recipe(
     recipe = config.validate(Recipe, with_initial(config.override(tree, overrides)), where)
     if recipe.init and isinstance(recipe.model, NGramConfig):
         raise ConfigError(f"{where}: an n-gram model is counted anew for each text and goes on from none; set init=''")
+    if recipe.seeds > 1 and isinstance(recipe.model, NGramConfig):
+        raise ConfigError(f"{where}: seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
     recipe.resolved_stages()  # a mistake in a later stage is one now, not after hours
     return recipe
 

@@ -77,8 +77,8 @@ class Trained:
         self.checkpoint, self.facts = checkpoint.pointed(run, which)
         if not self.checkpoint.intact():
             raise ConfigError(f"{self.checkpoint.path} is damaged; use another checkpoint with --which last")
-        self.weights = self.checkpoint.result()
         _, self.settings = self.recipe.resolved_stages()[self.checkpoint.record()["position"]["stage"]]
+        self.weights = self.settings.tuning.merged(self.checkpoint.result())
         self.model: Objective | NGram
         self.names: tuple[str, ...] = ()  # what a task may say
         if isinstance(self.settings.model, NGramConfig):
