@@ -31,7 +31,7 @@ from foretell.examples import Examples, keep_names, load_names
 from foretell.models.ngram import NGram, NGramConfig
 from foretell.nn.vocabulary import Counts, token_rows
 from foretell.objectives.objective import Objective
-from foretell.recipe import Recipe, StageConfig, load_recipe
+from foretell.recipe import Recipe, StageConfig, load_recipe, recipe_names
 from foretell.run import Record, Run
 from foretell.tasks import telling
 from foretell.tasks.task import Task
@@ -220,7 +220,12 @@ def shared_by(recipe: Recipe, mine: Mapping[str, Tensor], other: Trained, names:
 
 def open_initial(recipe: Recipe) -> Trained:
     """The run that `init` names; a `ConfigError` when the recipe's model cannot begin as that one ended."""
-    other = load(recipe.init, device="cpu")
+    path = Path(recipe.init)
+    if not path.exists() and path.name in recipe_names():
+        raise ConfigError(
+            f"init: {path} is not there yet; make it with foretell train {path.name}, or name another run: init=RUN"
+        )
+    other = load(path, device="cpu")
     if isinstance(other.model, NGram):
         raise ConfigError(
             f"init: {recipe.init} is an n-gram model, which is counted and cannot be trained further; "

@@ -340,12 +340,17 @@ def with_initial(tree: Tree) -> Tree:
     model, tokenizer = (named(table) for table in (tree.get("model"), data.get("tokenizer")))
     if not init or (model and tokenizer):
         return tree
-    run = Run.open(init)
-    last = load_recipe(run.recipe_file).resolved_stages()[-1][1].tree()
-    found: Tree = {} if model else {name: last[name] for name in ("model", "head")}
-    if not tokenizer:
-        found["data"] = {"tokenizer": {"kind": "file", "path": str(run.path)}}
+    found: Tree = {} if tokenizer else {"data": {"tokenizer": {"kind": "file", "path": str(init)}}}
+    if not model:
+        last = load_recipe(recipe_of_run(str(init))).resolved_stages()[-1][1].tree()
+        found |= {name: last[name] for name in ("model", "head")}
     return config.merge(found, tree)
+
+
+def recipe_of_run(path: str) -> Path:
+    """The recipe of a run; of one that is still to be trained, `runs/RECIPE`, the shipped one of that name."""
+    shipped = recipe_folder() / f"{Path(path).name}.toml"
+    return shipped if shipped.is_file() and not Path(path).exists() else Run.open(path).recipe_file
 
 
 def named(table: Any) -> bool:
