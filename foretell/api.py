@@ -210,12 +210,18 @@ def load_initial(
 
 
 def shared_by(recipe: Recipe, mine: Mapping[str, Tensor], other: Trained, names: Sequence[str]) -> Mapping[str, Tensor]:
-    """The weights of another run that go on here: all of a language model; of a task what both have, and what is said
-    of labels only where they are the same."""
+    """The weights of another run that go on here: all of a language model; of a task what both have, and the outputs
+    only where the task is the same and says the same."""
     if not recipe.is_task:
         return other.weights
-    told = () if other.names == tuple(names) else ("outputs.",)
-    return {name: tensor for name, tensor in other.weights.items() if name in mine and not name.startswith(told)}
+    alike = other.names == tuple(names) and other.settings.objective.kind == recipe.objective.kind
+
+    def goes_on(name: str, tensor: Tensor) -> bool:
+        if name.startswith(("backbone.", "head.")):
+            return name in mine
+        return name in mine and tensor.shape == mine[name].shape and (alike or not name.startswith("outputs."))
+
+    return {name: tensor for name, tensor in other.weights.items() if goes_on(name, tensor)}
 
 
 def open_initial(recipe: Recipe) -> Trained:

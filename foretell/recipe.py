@@ -204,6 +204,8 @@ class Recipe(Config):
                 f'objective.kind = "{self.objective.kind}" learns from labelled examples; '
                 'set data.batches.kind = "examples"'
             )
+        if self.data.ramp is not None:
+            raise ValueError('data.ramp joins batches of text; leave it out with data.batches.kind = "examples"')
         if isinstance(self.model, NGramConfig):
             raise ValueError(
                 f'objective.kind = "{self.objective.kind}" reads hidden vectors, and an n-gram model has none; '

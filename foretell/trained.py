@@ -280,7 +280,8 @@ class Trained:
         task = task_of(self.settings)
         assert isinstance(self.model, Task)
         asked = [task.of_line(one, f"text {i}") if isinstance(one, str) else one for i, one in enumerate(examples, 1)]
-        return telling.tell(task, self.model, asked, self.framing, self.names, self.device)
+        readable = task.readable(asked, self.names)
+        return telling.tell(task, self.model, readable, self.framing, self.names, self.device)
 
     def pseudo_likelihood(self, split: str = "test", tokens: int = 1000) -> Record:
         """The pseudo-perplexity of a masked model, over so many tokens; see `evaluate.pseudo`."""

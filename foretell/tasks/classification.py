@@ -73,7 +73,7 @@ class ClassificationConfig(TextsConfig):
     def complaint(self, example: Labelled, names: tuple[str, ...]) -> str:
         """See `TaskConfig.complaint`."""
         wanted = str if self.labels == "one" else tuple
-        if found := self.unreadable(example):
+        if found := super().complaint(example, names):
             return found
         if self.positive and self.positive not in names:
             return f"objective.positive = {self.positive!r} is no label of the training split ({', '.join(names)})"

@@ -44,15 +44,18 @@ class TextsConfig(PooledConfig):
             return [(framing.frame(*parts),) for parts in texts]
         return [(framing.frame(*parts), framing.frame(*parts[::-1])) for parts in texts]
 
-    def unreadable(self, example: Labelled) -> str:
-        """Why its texts cannot be read."""
+    def unreadable(self, example: Labelled, names: tuple[str, ...]) -> str:
+        """See `TaskConfig.unreadable`."""
         if len(example.texts) not in (1, 2):
             return f"{len(example.texts)} texts, where one or two are read"
-        if not all(text.strip() for text in example.texts):
-            return "an empty text"
         if self.orders == "both" and len(example.texts) == 1:
             return 'one text has no other order; set objective.orders = "given"'
         return ""
+
+    def complaint(self, example: Labelled, names: tuple[str, ...]) -> str:
+        """See `TaskConfig.complaint`: what is wrong with texts."""
+        empty = not all(text.strip() for text in example.texts)
+        return self.unreadable(example, names) or ("an empty text" if empty else "")
 
     def of_line(self, line: str, where: str) -> Labelled:
         """See `TaskConfig.of_line`: a text, or two with a tab between them."""

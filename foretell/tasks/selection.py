@@ -49,14 +49,18 @@ class ChoiceConfig(PooledConfig):
         """See `TaskConfig.names`: the numbers of the options that the first example has."""
         return tuple(str(number) for number in range(len(examples[0].options)))
 
+    def unreadable(self, example: Choice, names: tuple[str, ...]) -> str:
+        """See `TaskConfig.unreadable`."""
+        count, wanted = len(example.options), max(len(names), 2)
+        return f"{count} options, where {wanted} are read" if count != wanted else ""
+
     def complaint(self, example: Choice, names: tuple[str, ...]) -> str:
         """See `TaskConfig.complaint`."""
-        count = len(example.options)
-        if count != len(names) or count < 2:
-            return f"{count} options, where {max(len(names), 2)} are read"
+        if found := self.unreadable(example, names):
+            return found
         if not all(text.strip() for text in example.options):
             return "an empty option"
-        if example.label is not None and not 0 <= example.label < count:
+        if example.label is not None and not 0 <= example.label < len(names):
             return f"the label {example.label} is none of the options, which are counted from 0"
         return ""
 

@@ -50,7 +50,7 @@ class SimilarityConfig(TextsConfig):
 
     def complaint(self, example: Labelled, names: tuple[str, ...]) -> str:
         """See `TaskConfig.complaint`."""
-        if found := self.unreadable(example):
+        if found := super().complaint(example, names):
             return found
         wrong = example.label is not None and not isinstance(example.label, int | float)
         return f"the label {example.label!r} is not a number" if wrong else ""

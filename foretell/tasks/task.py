@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -94,9 +94,13 @@ class TaskConfig(ObjectiveConfig):
     def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """The labels of a training split, which the run keeps; empty where there are none."""
 
+    def unreadable(self, example: Any, names: tuple[str, ...]) -> str:
+        """Why nothing can be said of an example, if so."""
+        return ""
+
     @abstractmethod
     def complaint(self, example: Any, names: tuple[str, ...]) -> str:
-        """Why an example is none of this task, if so; one without labels is, if there is something to predict."""
+        """Why an example cannot be learnt from, if so."""
 
     @abstractmethod
     def rows(self, examples: Sequence[Any], framing: Framing, names: tuple[str, ...]) -> list[Row]:
@@ -129,6 +133,14 @@ class TaskConfig(ObjectiveConfig):
                     f"{PLURALS[type(example).__name__]}; name another objective, or another data.corpus or reader"
                 )
 
+    def readable(self, examples: Sequence[Example], names: tuple[str, ...]) -> Sequence[Example]:
+        """The examples to predict; a `ConfigError` where nothing can be said of one."""
+        self.accept(examples)
+        for example in examples:
+            if found := self.unreadable(example, names):
+                raise ConfigError(f"{example.where}: {found}")
+        return examples
+
     def usable(self, examples: Sequence[Example], names: tuple[str, ...], skip_bad: bool = False) -> list[Example]:
         """The examples, refused where some are none of this task, all at once, or without these, which are counted."""
         self.accept(examples)
@@ -136,7 +148,7 @@ class TaskConfig(ObjectiveConfig):
         if not bad:
             return list(examples)
         found = list(bad.values())
-        if not skip_bad:
+        if not skip_bad or len(bad) == len(examples):
             raise ConfigError(refusal("data.corpus", found, len(examples)))
         log.warning("left out %d of %d examples; the first: %s", len(bad), len(examples), found[0])
         return [example for i, example in enumerate(examples) if i not in bad]
@@ -222,6 +234,8 @@ class Task(Objective):
     def read(self, inputs: Inputs) -> Hidden:
         """What the backbone makes of the N readings of a batch, each for itself, gradients through the last part."""
         flat = each_reading(inputs)
+        if "positions" in self.backbone.reads and "causal" in self.backbone.reads:
+            flat = replace(flat, positions=places_of(flat.tokens))  # whole texts: no keys and values need be kept
         steps, last = flat.tokens.shape[1], self.gradient_length
         if last is None or steps <= last or not self.training:
             return self.backbone(flat, None)  # type: ignore[no-any-return]
@@ -248,6 +262,11 @@ def each_reading(inputs: Inputs) -> Inputs:
         lengths=None if lengths is None else lengths.flatten(),
         segments=None if segments is None else segments.flatten(0, 1),
     )
+
+
+def places_of(tokens: Tensor) -> Tensor:
+    """[N, T] the place of each token in its text"""
+    return torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
 
 
 def between(inputs: Inputs, begin: int, end: int) -> Inputs:

@@ -53,6 +53,7 @@ def measure(
     return {
         "metric": config.metric,
         **found,
+        "objective_loss": loss,
         f"{task.term}_loss": loss,
         "examples": len(examples),
         "seconds": time.perf_counter() - begin,

@@ -72,6 +72,21 @@ def test_encoding_is_that_of_the_stored_json_in_the_bare_library(kind: str, text
 
 @kinds
 @given(text=texts)
+def test_spans_belong_to_the_ids(kind: str, text: str) -> None:
+    """In order, within the text, without blanks at their ends; where text is kept, they cover all that is not blank."""
+    ids, spans = TRAINED[kind].spans(text)
+    assert ids.tolist() == TRAINED[kind].encode(text)
+    assert spans.shape == (len(ids), 2)
+    assert (np.diff(spans, axis=0) >= 0).all() and (spans[:, 0] <= spans[:, 1]).all()
+    found = [text[begin:end] for begin, end in spans]
+    assert all(part == part.strip() for part in found)
+    covered = {place for begin, end in spans for place in range(begin, end)}
+    if TRAINED[kind].exact:
+        assert {place for place, character in enumerate(text) if not character.isspace()} <= covered
+
+
+@kinds
+@given(text=texts)
 def test_pieces_encode_to_the_concatenation(kind: str, text: str) -> None:
     tokenizer, pieces = TRAINED[kind], split_pieces(text)
     ids, lengths = tokenizer.encode_pieces(pieces)

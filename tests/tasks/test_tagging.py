@@ -1,0 +1,69 @@
+"""Words and their tokens; sentences that are read in parts; spans with places in the text."""
+
+import numpy as np
+import pytest
+
+from foretell.data.examples import Tagged
+from foretell.data.rows import Framing
+from foretell.data.tokenizer import ByteConfig, WordPieceConfig
+from foretell.tasks.tagging import TaggingConfig, parts_of, token_ranges
+
+WORDS = ("Angela", "Merkel", "visited", "Rome", ".")
+TAGS = ("B-PER", "I-PER", "O", "B-LOC", "O")
+NAMES = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+SENTENCE = Tagged(WORDS, TAGS)
+WORDPIECE = WordPieceConfig(size=60, specials="bert").train(["Angela Merkel visited Rome .\n"] * 9)
+
+
+@pytest.mark.parametrize("at", ["first", "last"])
+@pytest.mark.parametrize("length", [64, 9, 5])
+@pytest.mark.parametrize("tokenizer", [WORDPIECE, ByteConfig().train([])], ids=["wordpiece", "byte"])
+def test_every_word_is_told_once_where_it_stands(at: str, length: int, tokenizer: object) -> None:
+    task = TaggingConfig(at=at)
+    rows = task.rows([SENTENCE], Framing(tokenizer, length), NAMES)
+    told = [word for row in rows for word in row.places[0].tolist()]
+    assert told == list(range(len(WORDS)))
+    for row in rows:
+        assert row.length <= length
+        tokens, labels = row.readings[0].tokens, row.label
+        assert np.flatnonzero(labels != -100).tolist() == row.places[1].tolist()
+        for word, place in zip(*row.places, strict=True):
+            assert NAMES[labels[place]] == TAGS[word]
+            piece = tokenizer.decode([int(tokens[place])]).strip()
+            assert piece and (WORDS[word].startswith(piece) if at == "first" else piece in WORDS[word])
+            if length == 64 and at == "last":
+                assert WORDS[word].endswith(piece)
+
+
+def test_tokens_of_words() -> None:
+    #        a b   c d e   f          blanks are tokens of no characters here
+    spans = np.array([(0, 1), (1, 2), (3, 3), (3, 6), (7, 7), (8, 9)])
+    firsts, lasts = token_ranges(["ab", "cde", "☃", "f"], np.array([*spans[:4].tolist(), (9, 10)]))
+    assert firsts.tolist() == [0, 3, -1, 4] and lasts.tolist() == [1, 3, -1, 4]
+
+
+def test_parts_fit_and_a_longer_word_is_cut() -> None:
+    firsts, lasts = np.array([0, 2, -1, 3, 9]), np.array([1, 2, -1, 8, 9])
+    parts = [(words.tolist(), begin, end) for words, begin, end in parts_of(firsts, lasts, 4)]
+    assert parts == [([0, 1], 0, 3), ([3], 3, 7), ([4], 9, 10)]
+
+
+def test_spans_have_places_in_the_text() -> None:
+    task = TaggingConfig()
+    line = "  Angela  Merkel visited Rome ."
+    (found,) = [task.prediction(task.of_line(line, "line 1"), TAGS, (0.5, 0.5, 1.0, 0.9, 1.0))]
+    person, place = found.entities
+    assert line[person.start : person.end] == "Angela  Merkel" and person.label == "PER"
+    assert person.probability == 0.25 and place.probability == 0.9
+    assert line[place.start : place.end] == "Rome"
+    assert found.line() == "2:16 PER Angela Merkel\t25:29 LOC Rome"
+    plain = task.prediction(SENTENCE, TAGS, (1.0,) * 5).entities
+    assert [" ".join(WORDS)[one.start : one.end] for one in plain] == ["Angela Merkel", "Rome"]
+
+
+def test_what_is_learnt_as_bioes_comes_out_as_iob2() -> None:
+    task = TaggingConfig(scheme="bioes")
+    names = task.names([SENTENCE])
+    assert names == ("O", *(f"{mark}-{kind}" for kind in ("LOC", "PER") for mark in "BIES"))
+    assert task.learnt(TAGS) == ("B-PER", "E-PER", "O", "S-LOC", "O")
+    assert task.prediction(SENTENCE, task.learnt(TAGS), (1.0,) * 5).tags == TAGS

@@ -1,0 +1,80 @@
+"""`foretell predict` as a program: one line out for one in, in order; all there is to know as one JSON object."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labelled import task_tables, write_labelled
+from typer.testing import CliRunner
+
+import foretell
+from foretell.cli import app
+
+
+def trained(task: str, model: str, folder: Path) -> tuple[foretell.Trained, dict[str, Any]]:
+    data = write_labelled(task, folder)
+    return foretell.train(task_tables(task, model, data), folder / "run", quiet=True), data
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> foretell.Trained:
+    return trained("classification", "recurrent", tmp_path_factory.mktemp("run"))[0]
+
+
+def called(run: foretell.Trained, *arguments: str, given: str = "") -> Any:
+    return CliRunner().invoke(app, ["predict", str(run.run.path), *arguments], input=given)
+
+
+LINES = ["the cat good", "", "a dog ran on the mat bad", "zzz odd", "bad"]
+
+
+def test_a_line_for_each_in_order(run: foretell.Trained) -> None:
+    printed = called(run, given="\n".join(LINES) + "\n").stdout.splitlines()
+    expected = run.predict(LINES)
+    assert printed == [f"{one.label}\t{one.probabilities[one.label]:.4f}" for one in expected]
+    assert [printed[i].split("\t")[0] for i in (0, 2, 3, 4)] == ["GOOD", "BAD", "ODD", "BAD"]
+    alone = [run.predict([line])[0] for line in LINES]
+    for one, other in zip(expected, alone, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    assert called(run, given="").stdout == ""
+
+
+def test_json_is_one_object(run: foretell.Trained, tmp_path: Path) -> None:
+    (tmp_path / "new.txt").write_text("\n".join(LINES) + "\n")
+    found = json.loads(called(run, str(tmp_path / "new.txt"), "--json").stdout)
+    assert found["task"] == "classification" and len(found["predictions"]) == len(LINES)
+    assert list(found["predictions"][0]["probabilities"]) == ["BAD", "GOOD", "ODD"]
+    assert sum(found["predictions"][1]["probabilities"].values()) == pytest.approx(1)
+
+
+def test_files_as_those_that_were_learnt(tmp_path: Path) -> None:
+    model, data = trained("answering", "bert", tmp_path)
+    file = data["corpus"]["train"]
+    printed = called(model, file, "--form", "data").stdout.splitlines()
+    questions = json.loads(Path(file).read_text())["data"][0]["paragraphs"]
+    assert len(printed) == len(questions)
+    for line, asked in zip(printed, questions, strict=True):
+        text, start, end, _ = line.split("\t")
+        assert asked["context"][int(start) : int(end)] == text == asked["qas"][0]["answers"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments", "why"),
+    [
+        ("a\tb\tc\n", [], "line 1: 3 texts, where one or two are read"),
+        ("", ["--form", "data"], "--form data reads files"),
+        ("", ["nowhere.txt"], "nowhere.txt: no such file"),
+    ],
+)
+def test_wrong_input_is_refused(run: foretell.Trained, given: str, arguments: list[str], why: str) -> None:
+    done = called(run, *arguments, given=given)
+    assert done.exit_code == 1 and why in str(done.exception)
+
+
+def test_a_language_model_has_no_predictions(corpus: dict[str, str], tmp_path: Path) -> None:
+    from builders import tables
+
+    model = foretell.train(tables(corpus, limit="2steps"), tmp_path / "run", quiet=True)
+    done = called(model, given="the cat\n")
+    assert 'objective.kind = "causal" is no task' in str(done.exception)
