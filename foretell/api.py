@@ -84,9 +84,17 @@ def run_recipe(
     if first.init and not resume:
         open_initial(first)  # before there is a folder with a recipe that cannot be trained
     if first.is_task and not resume:
-        Examples(first)
+        try_out(first)
     with Run(out).alone():
         return run_stages(recipe, Run.create(out, recipe=recipe.text(), resume=resume), quiet, device)
+
+
+def try_out(recipe: Recipe) -> None:
+    """A `ConfigError` where a task cannot be learnt: its examples are read, one is framed, a model is made on paper."""
+    source = Examples(recipe)
+    source.task.rows(source.train[:1], source.framing(source.tokenizer), source.names)
+    with torch.device("meta"):
+        recipe.build(source.tokenizer.size, labels=len(source.names))
 
 
 def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str | None) -> Trained:

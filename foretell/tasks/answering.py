@@ -81,7 +81,7 @@ class AnsweringConfig(TaskConfig):
     kind: Literal["answering"] = "answering"
     takes = Question
     question: Size = 64
-    """tokens of a question at most"""
+    """tokens of a question at most, and no more than half of what is read at once"""
     stride: Size = 128
     """tokens between the beginnings of windows"""
     longest: Size = 30
@@ -115,12 +115,12 @@ class AnsweringConfig(TaskConfig):
         for number, (example, question) in enumerate(zip(examples, questions, strict=True)):
             ids, spans = spelled(example.passage)
             known = bool(example.answers) or example.impossible
-            asked = question[: self.question]
+            asked = question[: min(self.question, max(framing.length - 3, 0) // 2)]
             room = framing.length - len(asked) - 3
             if room < 1:
                 raise ConfigError(
-                    f"data.batches.length = {framing.length} leaves no room for a passage behind a question of "
-                    f"{len(asked)} tokens; make it larger, or objective.question smaller"
+                    f"data.batches.length = {framing.length} leaves no room for a passage behind a question; "
+                    "make it larger"
                 )
             for window in windows(len(spans), room, min(self.stride, room), len(asked) + 2, spans):
                 reading = framing.frame(asked, ids[window.begin : window.end])
@@ -216,12 +216,13 @@ def place_of(example: Question, window: Window) -> Ints:
 def stretches(scores: Scores, window: Window, longest: int, best: int) -> list[tuple[float, int, int]]:
     """scores [T, 2] of a row -> its best stretches: score, first character, the one behind the last."""
     here = scores[window.first : window.first + len(window.spans)]  # [t, 2]
+    real = window.spans[:, 0] < window.spans[:, 1]  # no blanks
     starts, ends = (np.argsort(-here[:, side], kind="stable")[:best] for side in (0, 1))
     return [
         (float(here[start, 0] + here[end, 1]), int(window.spans[start, 0]), int(window.spans[end, 1]))
         for start in starts
         for end in ends
-        if window.central[start] and start <= end < start + longest
+        if window.central[start] and real[start] and real[end] and start <= end < start + longest
     ]
 
 

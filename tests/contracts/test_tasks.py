@@ -1,4 +1,4 @@
-"""Every task with every kind of model that it takes: it learns, is saved, is opened, and says the same; refusals say why."""
+"""Every task with every kind of model that it takes learns, is saved, is opened and says the same; refusals say why."""
 
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,9 @@ def test_what_it_says_depends_on_no_other_example(task: str, model: str, tmp_pat
 def test_parts_of_a_batch_are_one_batch(task: str, tmp_path: Path) -> None:
     built, examples = build(task, "recurrent", tmp_path)
     batch = examples.batches(examples.tokenizer)[0]
-    whole = built(batch, None).terms[built.term].total
+    whole = float(built(batch, None).terms[built.term].total)
     parts = [batch.rows(slice(0, 5)), batch.rows(slice(5, 16))]
-    assert sum(built(part, None).terms[built.term].total for part in parts) == pytest.approx(whole, rel=1e-5)
+    assert sum(float(built(part, None).terms[built.term].total) for part in parts) == pytest.approx(whole, rel=1e-5)
     assert sum(built.counts(part)[built.term] for part in parts) == built.counts(batch)[built.term]
 
 
@@ -77,7 +77,7 @@ def test_every_parameter_gets_a_gradient(task: str, model: str, tmp_path: Path) 
     built, examples = build(task, model, tmp_path)
     built(examples.batches(examples.tokenizer)[0], None).terms[built.term].total.backward()
     unmoved = {name for name, p in built.named_parameters() if p.grad is None or not p.grad.any()}
-    assert unmoved <= {"backbone.segments.weight"}
+    assert unmoved <= ({"outputs.1.bias"} if task == "choice" else set())  # options compete: what all have is nothing
 
 
 def build(task: str, model: str, folder: Path) -> tuple[Task, Examples]:
@@ -144,13 +144,13 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("classification", "bert", {"model": {"kind": "ngram"}}, "an n-gram model has none"),
     ("classification", "bert", {"data.batches": {"kind": "streams", "length": 9}}, 'data.batches.kind = "examples"'),
     ("classification", "bert", {"objective": "causal"}, 'objective.kind = "classification" or another task'),
-    ("classification", "bert", {"objective": "tagging"}, "learns from tagged words, and .*classified.tsv:2 has labelled"),
+    ("classification", "bert", {"objective": "tagging"}, "from tagged words, and .*classified.tsv:2 has labelled"),
     ("tagging", "bert", {"objective": "answering"}, "learns from questions, and .*has tagged words"),
-    ("classification", "bert", {"objective": {"kind": "similarity"}}, r"classified.tsv:2: the label 'GOOD' is not a number"),
+    ("classification", "bert", {"objective": {"kind": "similarity"}}, r"tsv:2: the label 'GOOD' is not a number"),
     ("classification", "bert", {"objective.metric": "f1"}, "name it as positive"),
     ("classification", "bert", {"objective.orders": "both"}, "one text has no other order"),
     ("tagging", "bert", {"objective.scheme": "none"}, 'set metric = "accuracy"'),
-    ("answering", "bert", {"data.batches.length": 6}, "leaves no room for a passage"),
+    ("answering", "bert", {"data.batches.length": 3}, "leaves no room for a passage"),
     ("classification", "bert", {"data.batches.length": 2}, "leaves no room for texts"),
     ("classification", "bert", {"data.batches.length": 99}, "does not fit model.context"),
 ]  # fmt: skip
@@ -161,16 +161,16 @@ def test_refusals_say_why(task: str, model: str, changes: dict[str, Any], why: s
     tables = override(task_tables(task, model, write_labelled(task, tmp_path)), changes)
     with pytest.raises(ConfigError, match=why):
         foretell.train(tables, tmp_path / "run", quiet=True)
-    assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").iterdir())
+    assert not (tmp_path / "run").exists()
 
 
 def test_labels_that_training_has_not_are_refused_with_their_lines(tmp_path: Path) -> None:
     data = write_labelled("classification", tmp_path)
     other = tmp_path / "other.tsv"
-    other.write_text("text\tlabel\nthe cat\tGOOD\na dog\tGOD\na tree\tUGLY\n")
+    other.write_text("text\tlabel\nthe cat\tGOOD\na mat\tBAD\na dog\tGOD\na tree\tUGLY\n")
     data["corpus"] = data["corpus"] | {"valid": str(other)}
-    with pytest.raises(ConfigError, match=r"2 of 3 rows[^$]*other.tsv:3: the label 'GOD' [^$]*mean 'GOOD'[^$]*tsv:4"):
+    with pytest.raises(ConfigError, match=r"2 of 4 rows[^$]*other.tsv:4: the label 'GOD' [^$]*mean 'GOOD'[^$]*tsv:5"):
         foretell.train(task_tables("classification", "bert", data), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
     tables = task_tables("classification", "bert", data | {"skip_bad": True}, limit="2steps")
-    assert foretell.train(tables, tmp_path / "run", quiet=True).summary()["examples"] == 1
+    assert foretell.train(tables, tmp_path / "run", quiet=True).summary()["examples"] == 2

@@ -36,9 +36,9 @@ def test_every_word_is_told_once_where_it_stands(at: str, length: int, tokenizer
 
 
 def test_tokens_of_words() -> None:
-    #        a b   c d e   f          blanks are tokens of no characters here
-    spans = np.array([(0, 1), (1, 2), (3, 3), (3, 6), (7, 7), (8, 9)])
-    firsts, lasts = token_ranges(["ab", "cde", "☃", "f"], np.array([*spans[:4].tolist(), (9, 10)]))
+    """Of `ab cde ☃ f` with the tokens a, b, a blank, cde, f."""
+    spans = np.array([(0, 1), (1, 2), (3, 3), (3, 6), (9, 10)])
+    firsts, lasts = token_ranges(["ab", "cde", "☃", "f"], spans)
     assert firsts.tolist() == [0, 3, -1, 4] and lasts.tolist() == [1, 3, -1, 4]
 
 
