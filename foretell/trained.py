@@ -302,8 +302,8 @@ class Trained:
 
     def extractor(self, **settings: Any) -> Extractor:
         """The model as one that makes vectors of texts; see `FeaturesConfig`."""
-        chosen, objective = validate(FeaturesConfig, settings, "features"), self.objective
-        return Extractor(objective.backbone, self.tokenizer, chosen, self.device, causal=objective.predicts_next)
+        chosen = validate(FeaturesConfig, settings, "features")
+        return Extractor(self.objective.backbone, self.tokenizer, chosen, self.device)
 
     def features(self, texts: Iterable[str], **settings: Any) -> Vectors:
         """[number of texts, width] fp32: of each the mean of the last layer over its tokens and those around them.

@@ -34,6 +34,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Use": {
         "generate": using.generate,
         "next": using.following,
+        "features": using.features,
         "export": using.export,
         "import": using.import_,
     },

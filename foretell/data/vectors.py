@@ -48,7 +48,7 @@ class Npy(VectorFile):
 
     def _head(self) -> None:
         shape = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, self.width)}
-        np.lib.format.write_array_header_1_0(self.stream, shape)  # type: ignore[arg-type]
+        np.lib.format.write_array_header_1_0(self.stream, shape)
 
     def write(self, vectors: Floats, columns: Mapping[str, Sequence[Any]]) -> None:
         """See `VectorFile.write`."""

@@ -73,11 +73,9 @@ class FeaturesConfig(Config):
 class Extractor:
     """A model that makes vectors of texts."""
 
-    def __init__(
-        self, backbone: Backbone, tokenizer: Tokenizer, settings: FeaturesConfig, device: torch.device, *, causal: bool
-    ):
+    def __init__(self, backbone: Backbone, tokenizer: Tokenizer, settings: FeaturesConfig, device: torch.device):
         self.backbone, self.tokenizer, self.settings, self.device = backbone, tokenizer, settings, device
-        self.causal = causal
+        self.causal = "causal" in backbone.reads
         self.parts = PARTS.get(settings.pooling, (settings.pooling,))
         outputs = self._outputs_of_nothing()
         layers = len(outputs)

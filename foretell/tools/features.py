@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,8 +16,8 @@ from foretell.process import peak_memory
 from foretell.run import Record
 from foretell.tools.score import read_lines, warn
 
-INTERACTIVE = 1
-"""texts of a window for somebody who types them"""
+MIX = "mix.json"
+"""what a probe calls the weights of layers in its folder"""
 
 
 def write_features(extractor: Extractor, paths: Sequence[Path], out: Path) -> Record:
@@ -66,10 +66,19 @@ def layers_of(spelled: str) -> tuple[int, ...] | str:
         raise ConfigError(f"--layers {spelled}: write all, or numbers with commas between them, as in 1,2,-1") from None
 
 
-def settings_of(
-    pooling: str, layers: str, mix: Path | None, prepare: str, tokens: int, *, files: Sequence[Path]
-) -> dict[str, Any]:
-    """Options as settings of `FeaturesConfig`."""
-    eager = not files and sys.stdin.isatty()
+def settings_of(pooling: str, layers: str, prepare: str, tokens: int, mix: Path | None = None) -> dict[str, Any]:
+    """Options as settings of `FeaturesConfig`; a mix says which layers it is of."""
     settings: dict[str, Any] = {"pooling": pooling, "layers": layers_of(layers), "prepare": prepare, "tokens": tokens}
-    return settings | ({"window": INTERACTIVE} if eager else {})
+    return settings if mix is None else settings | read_mix(mix)
+
+
+def read_mix(path: Path) -> dict[str, Any]:
+    """The layers and weights that a probe has learnt, from its folder or the file there."""
+    file = path / MIX if path.is_dir() else path
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return {"layers": kept["layers"], "mix": [float(weight) for weight in kept["weights"]]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(
+            f"--mix {path}: no weights of layers in it; name the --out of a `foretell probe --mix`"
+        ) from None
