@@ -17,6 +17,7 @@ from foretell.config import Amount, Config, ConfigError, Tree
 from foretell.data.batches import Gives
 from foretell.data.choice import BatchesChoice
 from foretell.data.ramp import RampConfig
+from foretell.data.readers import ReaderChoice
 from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig
 from foretell.data.tokenizer import BPEConfig, TokenizerChoice
 from foretell.models.blueprint import Blueprint
@@ -50,6 +51,10 @@ class DataConfig(Config):
     batches: BatchesChoice = StreamsConfig()
     ramp: RampConfig | None = None
     """lets batches grow, from those above; absent: they stay"""
+    reader: ReaderChoice | None = None
+    """how files with labels are read; absent: as is right for a labelled set known by name"""
+    skip_bad: bool = False
+    """leave out rows that cannot be read, and count them, where else all of them are reported and nothing is done"""
 
     @field_validator("corpus", mode="before")
     @classmethod

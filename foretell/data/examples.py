@@ -1,0 +1,83 @@
+"""What tasks learn from: texts with labels, options to choose from, words with tags, questions on passages.
+
+Each knows the file and the line it comes from (`where`), which is no part of what it says: equality leaves it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One text or a pair of texts, and what is said of it."""
+
+    texts: tuple[str, ...]
+    label: str | float | tuple[str, ...] | None
+    """the name of a class, a score, the names of all classes it belongs to, or nothing: to be predicted"""
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A context and ways to go on from it."""
+
+    context: str
+    options: tuple[str, ...]
+    label: int | None
+    """which option is right, counted from 0"""
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """The words of a sentence and a tag for each: spans in IOB2 whatever the file has, or plain classes."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...] | None
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A stretch of a passage, by its first character: `passage[start : start + len(text)] == text`."""
+
+    text: str
+    start: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question whose answer is a stretch of a passage."""
+
+    id: str
+    question: str
+    passage: str
+    answers: tuple[Answer, ...]
+    """what several people answered; empty where none is known or there is none"""
+    impossible: bool = False
+    """whether the passage is known to hold no answer"""
+    where: str = field(default="", compare=False)
+
+
+Example = Labelled | Choice | Tagged | Question
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A part of a file that is no example."""
+
+    where: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+def main_text(example: Example) -> str:
+    """What an example is about; examples that share it belong into one split: a premise, a passage, a sentence."""
+    if isinstance(example, Labelled):
+        return example.texts[0]
+    if isinstance(example, Choice):
+        return example.context
+    return " ".join(example.words) if isinstance(example, Tagged) else example.passage
