@@ -27,6 +27,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Measure": {
         "evaluate": measuring.evaluate,
         "score": measuring.score,
+        "probe": measuring.probe,
         "compare": measuring.compare,
         "race": measuring.race,
         "bench": measuring.bench,

@@ -138,11 +138,14 @@ class Extractor:
         totals = Totals(rows, self.parts, sum(self.widths))
         for batch in batches(rows.lengths, self.settings.tokens, self.steps):
             totals.add(batch, self._read(rows.tokens_of(batch), torch.from_numpy(rows.lengths[batch])))
-        found = totals.vectors()  # [texts, P, L x D]
-        if self.settings.mix is not None:
-            weights = torch.tensor(self.settings.mix)
-            found = torch.einsum("tpld,l->tpd", found.unflatten(-1, (len(weights), -1)), weights)
-        return found.flatten(1).numpy()
+        return self._mixed(totals.vectors()).flatten(1).numpy()
+
+    def _mixed(self, vectors: Tensor) -> Tensor:
+        """[..., L x D] -> the weighted sum of layers [..., D], where one is wanted."""
+        if self.settings.mix is None:
+            return vectors
+        weights = torch.tensor(self.settings.mix)
+        return torch.einsum("...ld,l->...d", vectors.unflatten(-1, (len(weights), -1)), weights)
 
     @property
     def steps(self) -> int | None:
@@ -180,7 +183,7 @@ class Extractor:
 
     @torch.inference_mode()
     def trace(self, text: str) -> tuple[list[str], Vectors]:
-        """A text's tokens as text, and the vectors [T, L x D] behind each: not pooled, or the memory cells."""
+        """A text's tokens as text, and the vectors (or memory cells) behind each: [T, L x D], or the mix [T, D]."""
         rows = self.rows([text])
         values = []
         for row, length in enumerate(rows.lengths.tolist()):
@@ -193,7 +196,7 @@ class Extractor:
                 layers = cells if "cell" in self.parts else hidden.layers
                 values.append(torch.cat([layers[layer] for layer in self.layers], -1)[0].float().cpu())
         spelled = [piece for row in rows.split() for piece in self._spelled(row)]
-        return spelled, torch.cat(values).numpy()
+        return spelled, self._mixed(torch.cat(values)).numpy()
 
     def _spelled(self, row: tuple[list[int], Ids, list[int]]) -> Iterator[str]:
         """A row token by token; what does not belong to the text is nothing."""

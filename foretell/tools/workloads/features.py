@@ -150,8 +150,8 @@ FEATURES = Workload(
     text="mean vectors of sentences of mixed length, beside transformers in file order and sorted",
     work=(
         f"{SENTENCES:,} sentences, lengths log-normal (median {round(exp(MEDIAN))}, at most {LONGEST} tokens); BERT of "
-        f"{LAYERS} layers, {WIDTH} wide, vocabulary {VOCABULARY:,}, the same random weights on all sides; the mean of its "
-        f"last layer. transformers: in file order, {ROWS} at a time, padded; sorted: by length, at most {BUDGET:,} "
+        f"{LAYERS} layers, {WIDTH} wide, vocabulary {VOCABULARY:,}, the same random weights on all sides; the mean of "
+        f"its last layer. transformers: in file order, {ROWS} at a time, padded; sorted: by length, at most {BUDGET:,} "
         "places at a time; both from ids that are there, ours from text. Seconds of all sentences"
     ),
     sides=(
