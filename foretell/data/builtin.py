@@ -1,4 +1,4 @@
-"""Corpora known by name: the usual ones below `$FORETELL_DATA`, one that every Python has."""
+"""Corpora known by name: the usual ones below `$FORETELL_DATA`, labelled or not, and one that every Python has."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from foretell.data.corpus import (
     byte_length,
     shuffled,
 )
+from foretell.data.labelled import open_text
 from foretell.data.reading import is_text_file
+from foretell.data.sets import SETS
 from foretell.data.store import cache_folder, digest
 from foretell.run import write_atomic
 
@@ -66,13 +68,15 @@ FOLDERS = {
     "wiki-en": Folder("wiki_en", "train.txt, valid.txt, test.txt"),
     "novels": Folder("novels100", "train.txt, valid.txt, test.txt"),
 }
-BUILTIN = (PYTHON_DOCS, *FOLDERS)
+BUILTIN = (PYTHON_DOCS, *FOLDERS, *SETS)
 
 
 def open_builtin(name: str) -> Corpus:
     """The built-in corpus of this name; a `ConfigError` says which files to put where."""
     if name == PYTHON_DOCS:
         return Corpus(name, python_docs())
+    if name in SETS:
+        return open_text(name)
     entry = FOLDERS[name]
     root = os.environ.get("FORETELL_DATA")
     place = f"$FORETELL_DATA/{entry.folder}"

@@ -29,7 +29,7 @@ from foretell.data.reading import (
 )
 
 SPLITS = ("train", "valid", "test")
-ALIASES = {"dev": "valid", "val": "valid", "validation": "valid"} | {name: name for name in SPLITS}
+ALIASES = {"dev": "valid", "devel": "valid", "val": "valid", "validation": "valid"} | {name: name for name in SPLITS}
 FEWEST_TO_SHUFFLE = 20
 
 

@@ -81,3 +81,12 @@ def main_text(example: Example) -> str:
     if isinstance(example, Choice):
         return example.context
     return " ".join(example.words) if isinstance(example, Tagged) else example.passage
+
+
+def prose_of(example: Example) -> str:
+    """What a language model reads of an example: its text, a pair as two paragraphs, a story with its right ending."""
+    if isinstance(example, Labelled):
+        return "\n".join(example.texts)
+    if isinstance(example, Choice) and example.label is not None:
+        return f"{example.context} {example.options[example.label]}"
+    return main_text(example)

@@ -1,71 +1,226 @@
-"""Labelled sets: examples by split, from a name or from files and a reader."""
+"""Labelled sets: examples by split, from a name or from files and a reader.
+
+Where files come without splits, or for training without any for validation, examples are held out by `divide`.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import final
 
-from foretell.config import ConfigError
-from foretell.data.examples import BadRow, Example
-from foretell.data.readers import Reader, TableConfig, counted
+from foretell.config import ConfigError, did_you_mean
+from foretell.data.corpus import ALIASES, SPLITS, Corpus, Texts, by_split, find_files
+from foretell.data.examples import BadRow, Example, Labelled, Tagged, main_text, prose_of
+from foretell.data.readers import Reader
+from foretell.data.readers.folders import FoldersConfig
+from foretell.data.readers.lines import LinesReader, counted
+from foretell.data.reading import Piece, Report
+from foretell.data.sets import SETS, WHOLE
 
 SHOWN = 20
 log = logging.getLogger("foretell")
 
 
-@dataclass(frozen=True)
-class ReadySet:
-    """A labelled set below `$FORETELL_DATA`."""
-
-    folder: str
-    files: Mapping[str, tuple[str, ...]]
-    """by split, without the endings of packing"""
-    reader: Reader
-
-
-SENTIMENT = {"0": "negative", "1": "positive"}
-SETS = {
-    "sst2": ReadySet(
-        "sst",
-        {
-            "train": ("train_binary_sent.csv",),
-            "valid": ("dev_binary_sent.csv",),
-            "test": ("test_binary_sent.csv",),
-        },
-        TableConfig(texts=("sentence",), names=SENTIMENT),
-    ),
-}
-
-
 def open_examples(
     corpus: str | Mapping[str, str], split: str, reader: Reader | None = None, skip_bad: bool = False
 ) -> list[Example]:
-    """The examples of a split; `reader` absent: that of a ready set.
+    """The examples of a split, in the order of their files.
 
-    Rows that are no examples are refused, all of a file at once, or left out and counted in a warning (`skip_bad`).
+    `corpus` is the name of a set (`SETS`), which brings its reader, or else a file, folder or glob, or one for each
+    split. Rows that are no examples are refused, all of a file at once, or left out and counted in a warning.
     """
-    entry = SETS[str(corpus)]
-    reader = reader or entry.reader
-    folder = Path(os.environ["FORETELL_DATA"]) / entry.folder
-    return [example for name in entry.files[split] for example in read_examples(folder / name, reader, skip_bad)]
+    files, reader = find_set(corpus, reader)
+    held_out = held_out_of(files)
+    if split in files and split not in ("train", *held_out):
+        return read_all(files[split], reader, skip_bad)
+    whole = files.get(WHOLE) or files.get("train")
+    if whole is None or split not in ("train", *held_out):
+        have = ", ".join(name for name in SPLITS if name in files or (whole and name in ("train", *held_out)))
+        raise ConfigError(f"corpus {corpus!r} has no {split!r} split (it has {have})")
+    examples = read_all(whole, reader, skip_bad)
+    return divide(examples, held_out)[split] if held_out else examples
+
+
+def held_out_of(files: Collection[str]) -> tuple[str, ...]:
+    """The splits that are taken from files without splits, or from those for training."""
+    if WHOLE in files:
+        return "valid", "test"
+    return ("valid",) if "valid" not in files else ()
+
+
+def divide(examples: Sequence[Example], held_out: Sequence[str]) -> dict[str, list[Example]]:
+    """A tenth of the texts to each split that is held out, all else to train; a pure function of the examples.
+
+    Examples of one text stay together, be it a passage with its questions or a premise with its hypotheses. Texts are
+    taken in the order of a hash of them, so that few of them change sides when others are added.
+    """
+    order = sorted({main_text(example) for example in examples}, key=hash_of)
+    each = max(1, round(len(order) / 10))
+    if len(order) <= each * len(held_out):
+        raise ConfigError(
+            f"{counted(len(order), 'text')} cannot be divided into train, {', '.join(held_out)}; add some"
+        )
+    split_of = {text: name for i, name in enumerate(held_out) for text in order[i * each : (i + 1) * each]}
+    parts: dict[str, list[Example]] = {name: [] for name in ("train", *held_out)}
+    for example in examples:
+        parts[split_of.get(main_text(example), "train")].append(example)
+    return parts
+
+
+def hash_of(text: str) -> bytes:
+    """What texts are ordered by: by chance, but always alike."""
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
+
+
+# --- finding --------------------------------------------------------------------------------------
+
+
+def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[dict[str, list[Path]], Reader]:
+    """The files of a set by split, and what reads them."""
+    if isinstance(corpus, str) and corpus in SETS:
+        return SETS[corpus].paths(corpus), reader or SETS[corpus].reader
+    if reader is None:
+        hint = did_you_mean(corpus, SETS) if isinstance(corpus, str) else ""
+        raise ConfigError(
+            f"data.corpus {corpus!r} is no labelled set known by name{hint} ({', '.join(SETS)}); for files of your own "
+            'say what is in them, as in data.reader = {kind = "table", texts = ["text"], label = "label"}'
+        )
+    if isinstance(corpus, str):
+        return whole_or_split(corpus, reader), reader
+    found: dict[str, list[Path]] = {}
+    for key, place in corpus.items():
+        if key not in ALIASES:
+            raise ConfigError(f"corpus.{key}: no such split{did_you_mean(key, SPLITS)} (known: {', '.join(SPLITS)})")
+        found[ALIASES[key]] = files_at(place, reader)
+    return found, reader
+
+
+def whole_or_split(place: str, reader: Reader) -> dict[str, list[Path]]:
+    """The files of a place, by the splits they are named for if any is named for training."""
+    path = Path(place).expanduser()
+    if isinstance(reader, FoldersConfig) and path.is_dir():
+        named = {ALIASES[entry.name]: [entry] for entry in path.iterdir() if entry.name in ALIASES}
+        return named if "train" in named else {WHOLE: [path]}
+    files = files_at(place, reader)
+    return by_split(files, path if path.is_dir() else path.parent) or {WHOLE: files}
+
+
+def files_at(place: str, reader: Reader) -> list[Path]:
+    """The files that a path, folder or glob names."""
+    path = Path(place).expanduser()
+    if isinstance(reader, FoldersConfig) and path.is_dir():
+        return [path]
+    if not path.is_dir():
+        return find_files(place, tuple(SETS))[0]
+    if found := sorted(item for item in path.rglob("*") if item.is_file() and not item.name.startswith(".")):
+        return found
+    raise ConfigError(f"{place}: an empty folder; put train, valid and test files into it")
+
+
+# --- as text ----------------------------------------------------------------------------------------
+
+
+def open_text(name: str) -> Corpus:
+    """What is written in a set known by name, for language models: a document an example, passages once."""
+    entry = SETS[name]
+    files = entry.paths(name)
+    splits = [split for split in SPLITS if split in files or split == "train" or split in held_out_of(files)]
+    return Corpus(name, {split: ExampleTexts(name, split, entry.more()) for split in splits})
+
+
+@final
+class ExampleTexts:
+    """The texts of a split, read when they are asked for, and behind those for training what has no labels."""
+
+    def __init__(self, name: str, split: str, unlabelled: Sequence[Path]) -> None:
+        self.name, self.split, self.unlabelled = name, split, unlabelled
+
+    @cached_property
+    def texts(self) -> Texts:
+        """What is written in the examples."""
+        documents = list(dict.fromkeys(map(prose_of, open_examples(self.name, self.split))))
+        if self.split == "train":
+            rows = (row for path in self.unlabelled for row in LinesReader().lines(path))
+            documents += [row[1] for row in rows if not isinstance(row, BadRow) and row[1].strip()]
+        return Texts(documents)
+
+    def pieces(self) -> Iterator[Piece]:
+        """See `Source`."""
+        return self.texts.pieces()
+
+    def digest(self) -> str:
+        """See `Source`."""
+        return self.texts.digest()
+
+    def reports(self) -> dict[str, Report]:
+        """See `Source`."""
+        return self.texts.reports()
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def read_all(paths: Iterable[Path], reader: Reader, skip_bad: bool) -> list[Example]:
+    """The examples of some files."""
+    return [example for path in paths for example in read_examples(path, reader, skip_bad)]
 
 
 def read_examples(path: Path, reader: Reader, skip_bad: bool = False, labelled: bool = True) -> list[Example]:
-    """The examples of one file."""
+    """The examples of one file; without labels where they are to be predicted."""
     rows = list(reader.read(path, labelled))
     bad = [row for row in rows if isinstance(row, BadRow)]
+    examples = [row for row in rows if not isinstance(row, BadRow)]
     if bad and not skip_bad:
         raise ConfigError(refusal(path, bad, len(rows)))
     if bad:
         log.warning("%s: left out %d of %s; the first: %s", path, len(bad), counted(len(rows), "row"), bad[0])
-    return [row for row in rows if not isinstance(row, BadRow)]
+    if not examples:
+        raise ConfigError(f"{path}: no examples in it")
+    return examples
 
 
-def refusal(path: Path, bad: Sequence[BadRow], total: int) -> str:
-    """All that is wrong with a file."""
-    head = f"{path}: {len(bad)} of {counted(total, 'row')} cannot be read; mend them, or leave them out with --skip-bad"
+def refusal(place: Path | str, bad: Sequence[BadRow], total: int) -> str:
+    """All that is wrong with a file, a line each."""
+    head = (
+        f"{place}: {len(bad)} of {counted(total, 'row')} cannot be used; mend them, or leave them out with --skip-bad"
+    )
     more = [f"… and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
     return "\n  ".join([head, *map(str, bad[:SHOWN]), *more])
+
+
+# --- labels ---------------------------------------------------------------------------------------
+
+
+def labels_of(example: Example) -> tuple[str, ...]:
+    """The names of classes, or the tags, in an example."""
+    if isinstance(example, Tagged):
+        return example.tags or ()
+    if not isinstance(example, Labelled) or example.label is None or isinstance(example.label, float):
+        return ()
+    return (example.label,) if isinstance(example.label, str) else example.label
+
+
+def label_names(examples: Iterable[Example]) -> tuple[str, ...]:
+    """Every label that occurs, sorted."""
+    return tuple(sorted({label for example in examples for label in labels_of(example)}))
+
+
+def with_known_labels(examples: Sequence[Example], known: Collection[str], skip_bad: bool = False) -> list[Example]:
+    """The examples, refused where labels were never seen in training, all at once, or left out and counted."""
+    bad = {
+        place: BadRow(example.where, f"label {unseen[0]!r} does not occur in training ({', '.join(sorted(known))})")
+        for place, example in enumerate(examples)
+        if (unseen := [label for label in labels_of(example) if label not in known])
+    }
+    if not bad:
+        return list(examples)
+    first, *_ = found = list(bad.values())
+    file = first.where.rpartition(":")[0]
+    if not skip_bad:
+        raise ConfigError(refusal(file, found, len(examples)))
+    log.warning("%s: left out %d of %s; the first: %s", file, len(bad), counted(len(examples), "example"), first)
+    return [example for place, example in enumerate(examples) if place not in bad]

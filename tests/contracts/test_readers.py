@@ -1,0 +1,101 @@
+"""Every reader: examples and bad rows in order with their lines, nothing lost behind a bad one."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from builders import members, name_of
+
+from foretell.config import ConfigError
+from foretell.data.examples import BadRow, Choice, Example, Labelled, Question, Tagged
+from foretell.data.readers import Reader, ReaderChoice
+from foretell.data.readers.columns import ColumnsConfig
+from foretell.data.readers.folders import FoldersConfig
+from foretell.data.readers.prefixed import PrefixedConfig
+from foretell.data.readers.squad import SquadConfig
+from foretell.data.readers.tables import OptionsConfig, TableConfig
+
+SQUAD = """{"data": [{"paragraphs": [{"context": "Ann sings.", "qas": [
+{"id": "1", "question": "Who?", "answers": [{"text": "Ann", "answer_start": 0}]},
+{"id": "2", "question": "What?", "answers": [{"text": "nothing", "answer_start": 4}]},
+{"id": "3", "question": "Why é?", "answers": [{"text": "sings", "answer_start": 4}]}]}]}]}
+"""
+STORIES = """{"context": "é", "options": ["a", "b"], "label": 1}
+{"context": "c", "options": ["a"], "label": 0}
+{"context": "c", "options": ["a", "b"], "label": 0}
+"""
+CASES: list[tuple[Reader, str, str, list[int], int, type[Example]]] = [
+    # reader, name of the file, its text, lines of good examples, line of the bad one, what it gives
+    (TableConfig(), "a.tsv", "label\ttext\nx\tone\ny\t \nx\ttwo é\n", [2, 4], 3, Labelled),
+    (OptionsConfig(), "a.jsonl", STORIES, [1, 3], 2, Choice),
+    (PrefixedConfig(), "a.txt", "x one\ny\nx two é\n", [1, 3], 2, Labelled),
+    (FoldersConfig(names={"a": "x"}), "a.txt", "one\n\ntwo é\n", [1, 3], 0, Labelled),
+    (ColumnsConfig(), "a.conll", "one\tB-x\n\ntwo\tI-x\n\ntwo é\tO\n", [1, 5], 3, Tagged),
+    (SquadConfig(), "a.json", SQUAD, [2, 4], 3, Question),
+]  # fmt: skip
+every_reader = pytest.mark.parametrize("case", CASES, ids=lambda case: name_of(case[0]))
+
+
+def write(folder: Path, case: tuple, packed: bool = False, encoding: str = "utf-8") -> Path:
+    path = folder / (case[1] + ".gz" * packed)
+    with gzip.open(path, "wb") if packed else path.open("wb") as stream:
+        stream.write(case[2].encode(encoding))
+    return path
+
+
+def test_every_reader_is_here() -> None:
+    assert {type(case[0]) for case in CASES} == set(members(ReaderChoice))
+
+
+@every_reader
+@pytest.mark.parametrize("packed", [False, True])
+def test_rows_come_in_order_with_their_lines(tmp_path: Path, case: tuple, packed: bool) -> None:
+    reader, _, _, good, bad, kind = case
+    path = write(tmp_path, case, packed)
+    rows = list(reader.read(path))
+    lines = [int(row.where.removeprefix(f"{path}:")) for row in rows]
+    assert lines == sorted([*good, bad] if bad else good)
+    assert {type(row) for row, line in zip(rows, lines, strict=True) if line in good} == {kind}
+    assert all(isinstance(row, BadRow) for row, line in zip(rows, lines, strict=True) if line == bad)
+
+
+@every_reader
+def test_what_is_to_be_predicted_has_no_labels(tmp_path: Path, case: tuple) -> None:
+    path = write(tmp_path, case)
+    examples = [row for row in case[0].read(path, False) if not isinstance(row, BadRow)]
+    assert len(examples) >= len(case[3])
+    for example in examples:
+        answer = {Tagged: "tags", Question: "answers"}.get(type(example), "label")
+        assert not getattr(example, answer)
+
+
+@every_reader
+def test_another_encoding_is_refused_with_its_line_or_read(tmp_path: Path, case: tuple) -> None:
+    path = write(tmp_path, case, encoding="latin-1")
+    try:
+        found = "\n".join(map(str, case[0].read(path)))
+    except ConfigError as problem:
+        found = str(problem)
+    line = next(number for number, text in enumerate(case[2].split("\n"), 1) if "é" in text)
+    assert f"{path}:{line}: not utf-8 (byte 0xe9" in found
+    told = case[0].model_copy(update={"encoding": "latin-1"})
+    assert list(told.read(path)) == list(case[0].read(write(tmp_path, case)))
+
+
+@every_reader
+def test_encodings_that_hide_lines_are_no_settings(case: tuple) -> None:
+    for name in ("utf-16", "utf-32-be"):
+        with pytest.raises(ValueError, match="convert the files to UTF-8"):
+            type(case[0])(encoding=name)
+    with pytest.raises(ValueError, match="there is no encoding 'utf-9'"):
+        type(case[0])(encoding="utf-9")
+
+
+@every_reader
+def test_a_damaged_or_absent_file_is_one_clear_error(tmp_path: Path, case: tuple) -> None:
+    path = write(tmp_path, case, packed=True)
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(ConfigError, match="damaged or cut short"):
+        list(case[0].read(path))
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        list(case[0].read(tmp_path / f"none-{case[1]}", False))
