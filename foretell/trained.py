@@ -12,6 +12,7 @@ import torch
 
 from foretell.config import ConfigError, validate
 from foretell.data.encoding import load_tokenizer
+from foretell.data.preparation import preparation_of
 from foretell.data.store import Split, load_counts
 from foretell.data.streams import Windows
 from foretell.evaluate import terms
@@ -303,6 +304,8 @@ class Trained:
     def extractor(self, **settings: Any) -> Extractor:
         """The model as one that makes vectors of texts; see `FeaturesConfig`."""
         chosen = validate(FeaturesConfig, settings, "features")
+        if chosen.prepare is None:
+            chosen = chosen.model_copy(update={"prepare": preparation_of(self.settings.data.corpus)})
         return Extractor(self.objective.backbone, self.tokenizer, chosen, self.device)
 
     def features(self, texts: Iterable[str], **settings: Any) -> Vectors:

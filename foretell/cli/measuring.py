@@ -147,7 +147,7 @@ def probe(
     pooling: Pooling = "mean",
     layers: Layers = "-1",
     mix: Annotated[bool, typer.Option("--mix", help="Learn a mix of the layers; kept in the folder.")] = False,
-    prepare: Prepare = "none",
+    prepare: Prepare = None,
     strengths: Annotated[
         str | None, typer.Option("--C", metavar="GRID", help="Strengths to choose from; default: 2^-8 to 2^0.")
     ] = None,

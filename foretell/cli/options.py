@@ -47,8 +47,10 @@ Pooling = Annotated[
 ]
 Layers = Annotated[str, typer.Option(help="all, or 1,2,-1: from the word vectors up, or from the end.")]
 Prepare = Annotated[
-    Literal["none", "reviews"],
-    typer.Option(help="reviews: each on one line, as the sentiment neuron's model read them."),
+    Literal["none", "reviews"] | None,
+    typer.Option(
+        help="reviews: each on one line, as the sentiment neuron's model read them; default: as the run's text."
+    ),
 ]
 TokenBudget = Annotated[int, typer.Option("--tokens", min=1, help="Tokens side by side; for speed and memory only.")]
 Overrides = Annotated[

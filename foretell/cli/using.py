@@ -131,7 +131,7 @@ def features(
     mix: Annotated[
         Path | None, typer.Option(metavar="PROBE", help="Add layers up with the weights that a probe has learnt.")
     ] = None,
-    prepare: Prepare = "none",
+    prepare: Prepare = None,
     tokens: TokenBudget = 4096,
     which: Which = "best",
     device: Device = None,

@@ -6,10 +6,17 @@ training and for features: each a single line between a newline with a blank and
 
 from __future__ import annotations
 
+import hashlib
 import html
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Literal, final
+
+from foretell.data.corpus import Corpus, Source
+from foretell.data.reading import Piece, Report
 
 PreparationName = Literal["none", "reviews"]
+PREFIX = "reviews:"
+"""before the name of a corpus: its documents as such lines"""
 
 
 def prepare_text(text: str, how: PreparationName) -> str:
@@ -22,9 +29,46 @@ def one_line(text: str) -> str:
     return html.unescape(text).replace("\n", " ").strip()
 
 
-def review_line(line: str) -> str:
-    """A line of a corpus that has a review in each: a stream of such lines is a stream of prepared texts.
+def preparation_of(corpus: str | Mapping[str, str]) -> PreparationName:
+    """How the text of a corpus was prepared."""
+    return "reviews" if isinstance(corpus, str) and corpus.startswith(PREFIX) else "none"
 
-    The newline that begins a prepared text is the one that ends the line before.
-    """
-    return f" {one_line(line)} \n" if line.strip() else ""
+
+def reviews_of(corpus: Corpus) -> Corpus:
+    """A corpus with each document as a prepared text, one after the other without boundaries."""
+    return Corpus(corpus.name, {split: Reviews(corpus.source(split)) for split in corpus.splits})
+
+
+@final
+class Reviews:
+    """A stream of prepared texts: the newline that begins one is the one that ends the line before."""
+
+    def __init__(self, documents: Source) -> None:
+        self.documents = documents
+
+    def pieces(self) -> Iterator[Piece]:
+        """A line for each document; all of them are one document, as nothing else is to stand between them."""
+        held = None
+        for text in self._texts():
+            if held is not None:
+                yield Piece(held, False)
+            held = f" {one_line(text)} \n"
+        if held is not None:
+            yield Piece(held, True)
+
+    def _texts(self) -> Iterator[str]:
+        """The documents, whole."""
+        parts: list[str] = []
+        for piece in self.documents.pieces():
+            parts.append(piece.text)
+            if piece.ends_document:
+                yield "".join(parts)
+                parts = []
+
+    def digest(self) -> str:
+        """See `Source`."""
+        return hashlib.blake2b(f"{PREFIX} {self.documents.digest()}".encode(), digest_size=16).hexdigest()
+
+    def reports(self) -> dict[str, Report]:
+        """See `Source`."""
+        return self.documents.reports()

@@ -49,9 +49,9 @@ class FeaturesConfig(Config):
     """from 1, next to the word vectors, or from the end; several are put side by side"""
     mix: tuple[float, ...] | None = None
     """a weight for each layer, which are then added up instead (Peters et al. 2018, arXiv:1802.05365)"""
-    prepare: PreparationName = "none"
+    prepare: PreparationName | None = None
     """reviews: as in arXiv:1704.01444, without HTML entities, on one line between blanks, behind a newline that takes
-    the place of the boundary"""
+    the place of the boundary; absent: as the run's own text was"""
     tokens: Size = 4096
     """computed side by side; changes nothing but speed and memory"""
     window: Size = 4096
@@ -75,6 +75,7 @@ class Extractor:
 
     def __init__(self, backbone: Backbone, tokenizer: Tokenizer, settings: FeaturesConfig, device: torch.device):
         self.backbone, self.tokenizer, self.settings, self.device = backbone, tokenizer, settings, device
+        self.prepare = settings.prepare or "none"
         self.causal = "causal" in backbone.reads
         self.parts = PARTS.get(settings.pooling, (settings.pooling,))
         outputs = self._outputs_of_nothing()
@@ -124,10 +125,10 @@ class Extractor:
     def rows(self, texts: Sequence[str]) -> Rows:
         """What the model reads of some texts: each behind a boundary, or between the tokens that rows begin and end
         with; a model that sees both sides reads a long one in as many rows as it takes."""
-        lines = Lines.encode([prepare_text(text, self.settings.prepare) for text in texts], self.tokenizer)
+        lines = Lines.encode([prepare_text(text, self.prepare) for text in texts], self.tokenizer)
         specials = self.tokenizer.specials
         if self.causal:
-            boundary = specials.boundary if self.settings.prepare == "none" else None
+            boundary = specials.boundary if self.prepare == "none" else None
             return Rows.of(lines, boundary, None, None, specials.boundary)
         return Rows.of(lines, specials.begin, specials.separator, self.backbone.context, specials.boundary)
 

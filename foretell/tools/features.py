@@ -66,7 +66,7 @@ def layers_of(spelled: str) -> tuple[int, ...] | str:
         raise ConfigError(f"--layers {spelled}: write all, or numbers with commas between them, as in 1,2,-1") from None
 
 
-def settings_of(pooling: str, layers: str, prepare: str, tokens: int, mix: Path | None = None) -> dict[str, Any]:
+def settings_of(pooling: str, layers: str, prepare: str | None, tokens: int, mix: Path | None = None) -> dict[str, Any]:
     """Options as settings of `FeaturesConfig`; a mix says which layers it is of."""
     settings: dict[str, Any] = {"pooling": pooling, "layers": layers_of(layers), "prepare": prepare, "tokens": tokens}
     return settings if mix is None else settings | read_mix(mix)
