@@ -165,6 +165,7 @@ def probe(
     Logistic regression with an L1 penalty whose strength is chosen on the validation split, trained on the training
     split alone, measured on the test split; then the same on the heaviest units alone.
     """
+    from foretell.evaluate.probing import GRID
     from foretell.tools import probe as tool
     from foretell.tools.features import settings_of
     from foretell.trained import load
@@ -175,7 +176,7 @@ def probe(
         out or run / f"probe-{Path(on).name if '=' not in on else 'own'}",
         features=settings_of(pooling, layers, prepare, tokens),
         mixed=mix,
-        grid=tool.numbers_of(strengths, "--C", float) if strengths else tool.GRID,
+        grid=tool.numbers_of(strengths, "--C", float) if strengths else GRID,
         top=tool.numbers_of(top, "--top", int),
         texts=text or (),
     )

@@ -143,8 +143,8 @@ def learn_mix(layers: Floats, labels: Names, steps: int = 200) -> ScalarMix:
         optimizer.zero_grad()
         total = F.cross_entropy(linear(mix(x)), y, reduction="sum") + linear.weight.square().sum() / 2
         mean: torch.Tensor = total / len(y)
-        mean.backward()  # type: ignore[no-untyped-call]
+        mean.backward()
         return mean
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)
     return mix

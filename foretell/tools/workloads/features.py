@@ -114,7 +114,7 @@ def transformers(job: Job, *, by_length: bool) -> dict[str, Any]:
         begin = time.perf_counter()
         for batch in budgeted(lengths) if by_length else in_order(len(rows)):
             read(batch)
-    return figures(begin, means.numpy(), folder, "sorted" if by_length else "transformers")
+    return figures(begin, means.numpy(), folder, "theirs")
 
 
 def in_order(count: int) -> Iterator[list[int]]:
@@ -134,14 +134,16 @@ def budgeted(lengths: list[int]) -> Iterator[list[int]]:
 
 
 def figures(begin: float, vectors: Any, folder: Path, side: str) -> dict[str, Any]:
-    """Seconds since then; and how far the vectors are from ours, where these are there."""
+    """Seconds since then; and how far a peer's vectors are from ours, where these are there."""
     import numpy as np
 
     seconds = time.perf_counter() - begin
     tokens = int(np.load(folder / "lengths.npy").sum())
-    np.save(folder / f"{side}.npy", vectors)
-    first = folder / f"{OURS}.npy"
-    apart = {"difference": float(abs(vectors - np.load(first)).max())} if first.exists() else {}
+    kept = folder / f"{OURS}.npy"
+    if side == OURS:
+        np.save(kept, vectors)
+    compared = side != OURS and kept.exists()
+    apart = {"difference": float(abs(vectors - np.load(kept)).max())} if compared else {}
     return {"seconds": seconds, "tokens": tokens, "tokens_per_second": tokens / seconds, **apart}
 
 
