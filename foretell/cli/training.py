@@ -51,6 +51,9 @@ def train(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; default runs/RECIPE.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on exactly where the run was stopped.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave rows out that are no examples, and count them.")
+    ] = False,
     device: Device = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -59,7 +62,7 @@ def train(
     from foretell.api import run_recipe
     from foretell.recipe import load_recipe
 
-    settings = load_recipe(recipe, overrides or [])
+    settings = load_recipe(recipe, [*(overrides or []), *(["data.skip_bad=true"] if skip_bad else [])])
     folder = out or Path("runs") / settings.name
     trained = run_recipe(settings, folder, resume, quiet=False, device=device)
     emit(trained.summary(), as_json, lambda result: measured(result, f"{folder}, validation split"))

@@ -14,7 +14,7 @@ from typing import final
 
 from foretell.config import ConfigError, did_you_mean
 from foretell.data.corpus import ALIASES, SPLITS, Corpus, Texts, by_split, find_files
-from foretell.data.examples import BadRow, Example, Labelled, Tagged, main_text, prose_of
+from foretell.data.examples import BadRow, Example, main_text, prose_of
 from foretell.data.readers import Reader
 from foretell.data.readers.folders import FoldersConfig
 from foretell.data.readers.lines import LinesReader, counted
@@ -190,37 +190,3 @@ def refusal(place: Path | str, bad: Sequence[BadRow], total: int) -> str:
     )
     more = [f"… and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
     return "\n  ".join([head, *map(str, bad[:SHOWN]), *more])
-
-
-# --- labels ---------------------------------------------------------------------------------------
-
-
-def labels_of(example: Example) -> tuple[str, ...]:
-    """The names of classes, or the tags, in an example."""
-    if isinstance(example, Tagged):
-        return example.tags or ()
-    if not isinstance(example, Labelled) or example.label is None or isinstance(example.label, float):
-        return ()
-    return (example.label,) if isinstance(example.label, str) else example.label
-
-
-def label_names(examples: Iterable[Example]) -> tuple[str, ...]:
-    """Every label that occurs, sorted."""
-    return tuple(sorted({label for example in examples for label in labels_of(example)}))
-
-
-def with_known_labels(examples: Sequence[Example], known: Collection[str], skip_bad: bool = False) -> list[Example]:
-    """The examples, refused where labels were never seen in training, all at once, or left out and counted."""
-    bad = {
-        place: BadRow(example.where, f"label {unseen[0]!r} does not occur in training ({', '.join(sorted(known))})")
-        for place, example in enumerate(examples)
-        if (unseen := [label for label in labels_of(example) if label not in known])
-    }
-    if not bad:
-        return list(examples)
-    first, *_ = found = list(bad.values())
-    file = first.where.rpartition(":")[0]
-    if not skip_bad:
-        raise ConfigError(refusal(file, found, len(examples)))
-    log.warning("%s: left out %d of %s; the first: %s", file, len(bad), counted(len(examples), "example"), first)
-    return [example for place, example in enumerate(examples) if place not in bad]

@@ -7,7 +7,7 @@ import pytest
 
 from foretell.config import ConfigError
 from foretell.data.examples import Answer, Choice, Example, Labelled, Question, Tagged, main_text, prose_of
-from foretell.data.labelled import divide, label_names, open_examples, read_examples, with_known_labels
+from foretell.data.labelled import divide, open_examples, read_examples
 from foretell.data.readers.folders import FoldersConfig
 from foretell.data.readers.tables import TableConfig
 
@@ -56,7 +56,7 @@ def test_a_class_a_folder_below_a_folder_a_split(tmp_path: Path) -> None:
     found = {split: open_examples(str(tmp_path), split, FoldersConfig()) for split in ("train", "valid", "test")}
     assert {split: len(examples) for split, examples in found.items()} == {"train": 18, "valid": 2, "test": 20}
     assert all(text.startswith("test") for text in texts(found["test"]))
-    assert label_names(found["train"]) == ("neg", "pos")
+    assert {example.label for example in found["train"] if isinstance(example, Labelled)} == {"neg", "pos"}
 
 
 def test_one_file_is_divided_without_loss(tmp_path: Path) -> None:
@@ -130,21 +130,6 @@ def test_bad_rows_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCap
     assert caplog.messages == [f"{path}: left out 1 of 4 rows; the first: {path}:3: 'text' is empty"]
     assert "1 of 1 row cannot be used" in refused(read_examples, write(path, [""]), TABLE)
     assert "no examples" in refused(read_examples, path, TABLE, True)
-
-
-def test_labels_unseen_in_training_are_told_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    examples = [*read_examples(write(tmp_path / "a.tsv", ["one"]), TABLE), Labelled(("two",), ("x", "z"), "b.tsv:7")]
-    assert with_known_labels(examples, ("x", "z")) == examples
-    assert refused(with_known_labels, examples, ("y", "x")).split("\n") == [
-        "b.tsv: 1 of 2 rows cannot be used; mend them, or leave them out with --skip-bad",
-        "  b.tsv:7: label 'z' does not occur in training (x, y)",
-    ]
-    with caplog.at_level(logging.WARNING, "foretell"):
-        assert with_known_labels(examples, ("x",), skip_bad=True) == examples[:1]
-    assert "left out 1 of 2 examples" in caplog.text
-    tagged: list[Example] = [Tagged(("a", "b"), ("O", "B-z"), "c.conll:1"), Tagged(("a",), None), Labelled(("t",), 2.5)]
-    assert label_names(tagged) == ("B-z", "O")
-    assert "c.conll:1: label 'B-z'" in refused(with_known_labels, tagged, ("O",))
 
 
 # --- as text --------------------------------------------------------------------------------------

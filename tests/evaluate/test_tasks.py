@@ -69,7 +69,7 @@ def test_a_library_that_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 # --- scores ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-3, 3)), min_size=2, max_size=12))
 def test_correlations_are_those_of_their_formulas(pairs: list[tuple[int, int]]) -> None:
     x, y = np.array(pairs, dtype=float).T
@@ -98,7 +98,7 @@ def tagged(draw: st.DrawFn, marks: str) -> tuple[list[list[str]], list[list[str]
 
 
 @pytest.mark.parametrize("marks", ["BI", "I", "BIES"])
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_entities_are_counted_as_seqeval_does(marks: str, data: st.DataObject) -> None:
     truth, found = data.draw(tagged(marks))
@@ -131,7 +131,7 @@ def answered(draw: st.DrawFn, impossible: bool) -> tuple[list[Question], list[st
 
 
 def normal(text: str) -> list[str]:
-    """The rules of SQuAD in their order, letter by letter: small letters, no ASCII signs, no articles, single blanks."""
+    """The rules of SQuAD in their order, small letters, no ASCII signs, no articles, single blanks."""
     kept = "".join(c for c in text.lower() if c.isalnum() or c.isspace() or ord(c) > 127)
     return [word for word in kept.split() if word not in ("a", "an", "the")]
 

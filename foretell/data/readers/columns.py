@@ -102,5 +102,5 @@ class ColumnsConfig(LinesReader):
 def lonely(field: str) -> str:
     """What is wrong where there is only a tag, or only a word."""
     mark, label = tags.split_tag(field)
-    is_tag = field == tags.OUTSIDE or (len(mark) == 1 and label)
+    is_tag = field == tags.OUTSIDE or (mark in tags.MARKS["bioes"] and label)
     return f"tag {field!r} without a word" if is_tag else f"word {field!r} without a tag"

@@ -117,6 +117,8 @@ def quoted_records(lines: Iterable[Line | BadRow], delimiter: str, path: Path) -
             yield line
             continue
         number, text = line
+        if not text.strip():
+            continue
         taken: list[Line | BadRow] = []
         fields = fields_of(text, delimiter)
         while fields is None and (line := following()) is not None:
@@ -126,11 +128,10 @@ def quoted_records(lines: Iterable[Line | BadRow], delimiter: str, path: Path) -
             text += "\n" + line[1]
             fields = fields_of(text, delimiter) if QUOTE in line[1] else None
         if isinstance(fields, list):
-            if fields:
-                yield number, fields
-            continue
-        again.extendleft(reversed(taken))
-        yield BadRow(at(path, number), fields or "a quote that begins here is never closed")
+            yield number, fields
+        else:
+            again.extendleft(reversed(taken))
+            yield BadRow(at(path, number), fields or "a quote that begins here is never closed")
 
 
 def fields_of(text: str, delimiter: str) -> list[str] | str | None:

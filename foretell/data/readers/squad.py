@@ -28,7 +28,7 @@ class SquadConfig(LinesReader):
             found = text.find(f'"{name}"', position)
             if found >= 0:
                 line += text.count("\n", position, found)
-                position = found
+                position = found + 1
             where = at(path, line + 1)
             try:
                 example = question_of(passage, question, where, labelled)

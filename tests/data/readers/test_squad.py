@@ -70,7 +70,7 @@ def test_an_answer_that_is_not_in_its_context_and_other_bad_questions(
 
 def test_ids_tell_questions_apart(tmp_path: Path) -> None:
     found = read(tmp_path, question("1"), question("1"))
-    assert found[1] == f"question '1': the id is that of another question, at {tmp_path}/a.json:8"
+    assert found[1] == f"question '1': the id is that of another question, at {tmp_path}/a.json:11"
 
 
 @pytest.mark.parametrize(
