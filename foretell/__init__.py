@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from foretell.evaluate.lines import Scored
     from foretell.mixing import Mixed, mix
     from foretell.recipe import Recipe, load_recipe
+    from foretell.tools.trials import trials
     from foretell.trained import Trained, load
     from foretell.training.trainer import Diverged
 
@@ -26,6 +27,7 @@ __all__ = [
     "load_recipe",
     "mix",
     "train",
+    "trials",
 ]
 __version__ = "0.1.0"
 
@@ -41,6 +43,7 @@ _HOMES = {
     "load_recipe": "recipe",
     "mix": "mixing",
     "train": "api",
+    "trials": "tools.trials",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor
 from foretell.config import ConfigError
 from foretell.data.batches import Batches
 from foretell.data.encoding import Tokenizer, load_tokenizer
+from foretell.data.rows import ExamplesConfig
 from foretell.data.store import Store, load_counts, prepared, save_counts
 from foretell.evaluate import terms
 from foretell.evaluate.scoring import (
@@ -26,11 +27,14 @@ from foretell.evaluate.scoring import (
     metrics,
     total,
 )
+from foretell.examples import Examples, keep_names, load_names
 from foretell.models.ngram import NGram, NGramConfig
 from foretell.nn.vocabulary import Counts, token_rows
 from foretell.objectives.objective import Objective
-from foretell.recipe import Recipe, StageConfig, load_recipe
-from foretell.run import Record, Run, write_atomic
+from foretell.recipe import Recipe, StageConfig, load_recipe, recipe_names
+from foretell.run import Record, Run
+from foretell.tasks import telling
+from foretell.tasks.task import Task
 from foretell.texts import evaluation_rows, evaluation_windows
 from foretell.trained import Trained, default_device, load
 from foretell.training import checkpoint
@@ -74,9 +78,13 @@ def run_recipe(
     recipe: Recipe, out: str | Path, resume: bool, quiet: bool, device: torch.device | str | None = None
 ) -> Trained:
     """All stages of a resolved recipe, from the beginning or from the newest checkpoint."""
+    if recipe.trials():
+        raise ConfigError("seeds and folds make several runs: call foretell.trials, or leave them out")
     first = recipe.resolved_stages()[0][1]
     if first.init and not resume:
         open_initial(first)  # before there is a folder with a recipe that cannot be trained
+    if first.is_task and not resume:
+        Examples(first)
     with Run(out).alone():
         return run_stages(recipe, Run.create(out, recipe=recipe.text(), resume=resume), quiet, device)
 
@@ -95,20 +103,23 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
     for number, (stage_config, settings) in enumerate(stages):
         if number < position.stage or (number == position.stage and position.finished):
             continue
-        store = load_data(settings, monitor)
+        source = load_source(settings, monitor)
         if not run.tokenizer_file.exists():
-            write_atomic(run.tokenizer_file, (store.path / "tokenizer.json").read_bytes())
+            source.tokenizer.save(run.tokenizer_file)
         if not run.counts_file.exists() and not isinstance(settings.model, NGramConfig):
-            save_counts(run.counts_file, initial_counts(settings, store))
+            save_counts(run.counts_file, initial_counts(settings, source))
+        if settings.is_task:
+            keep_names(run, source.names)
         if number > position.stage or position.finished:
             alike = settings.measures_like(stages[position.stage][1])  # or an earlier best is none of this stage
             position = Position(stage=number, step=position.step, best=position.best if alike else math.inf)
         if isinstance(settings.model, NGramConfig):
-            fit(run, settings, settings.model, store, monitor)
+            assert isinstance(source, Store)
+            fit(run, settings, settings.model, source, monitor)
             break
         torch.manual_seed(settings.seed)
         tokenizer, counts = load_tokenizer(run.tokenizer_file), load_counts(run.counts_file)
-        stage = build_stage(stage_config, settings, store, tokenizer, place, counts)
+        stage = build_stage(stage_config, settings, source, tokenizer, place, counts)
         trackers = open_trackers(settings.training.log_to, run.path, position.step)
         trainer = Trainer(run, stage, position, seed=settings.seed, monitor=monitor, trackers=trackers)
         try:
@@ -153,13 +164,18 @@ def save_finished(run: Run, tensors: Mapping[str, Tensor]) -> None:
 def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) -> None:
     """Weights and whatever else goes on: from the run's own checkpoint, the stage before, or another run."""
     position = trainer.position
+    if held := sum(p.numel() for p in trainer.stage.objective.parameters() if not p.requires_grad):
+        whole = sum(p.numel() for p in trainer.stage.objective.parameters())
+        trainer.monitor.say(f"{whole - held:,} of {whole:,} parameters are trained")
     if position.stage_step > 0:
         latest = checkpoint.newest(run)
         assert latest is not None
         trainer.restore(latest, frozenset({"model", "optimizer", "schedule", "averager", "state"}))
     elif position.stage > 0:
         before, _ = checkpoint.pointed(run, stage.start)
-        load_weights(trainer.stage.objective, before.result())
+        _, earlier = load_recipe(run.recipe_file).resolved_stages()[before.record()["position"]["stage"]]
+        same = earlier.tuning == recipe.tuning  # or adapters become part of the weights they are beside
+        load_weights(trainer.stage.objective, before.result() if same else earlier.tuning.merged(before.result()))
         trainer.restore(before, frozenset(stage.keep))
     else:
         tokenizer = load_tokenizer(run.tokenizer_file)
@@ -167,11 +183,14 @@ def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) 
             trainer.monitor.say(str(account))
             place = {"stage": stage.name, "step": position.step, "epoch": 0.0}
             trainer.record({"kind": "rows", **place, **asdict(account), "padding": account.padding})
-        if begun := load_initial(trainer.stage.objective, recipe, tokenizer, trainer.monitor):
+        names = load_names(run.labels_file) if recipe.is_task else ()
+        if begun := load_initial(trainer.stage.objective, recipe, tokenizer, trainer.monitor, names):
             trainer.record({"kind": "init", "stage": stage.name, "step": position.step, "epoch": 0.0, **begun})
 
 
-def load_initial(objective: Objective, recipe: Recipe, tokenizer: Tokenizer, monitor: Monitor) -> Record | None:
+def load_initial(
+    objective: Objective, recipe: Recipe, tokenizer: Tokenizer, monitor: Monitor, names: Sequence[str] = ()
+) -> Record | None:
     """The weights of the run that `init` names, if it names one, and what became of its vocabulary."""
     if not recipe.init:
         return None
@@ -179,14 +198,34 @@ def load_initial(objective: Objective, recipe: Recipe, tokenizer: Tokenizer, mon
     matching = match(tokenizer, other.tokenizer)
     same = tokenizer.fingerprint == other.tokenizer.fingerprint
     had, has = ({}, {}) if same else (token_rows(other.objective), token_rows(objective))
-    load_weights(objective, carry_over(other.weights, had, has, matching))
+    mine = weights(objective)
+    taken = carry_over(shared_by(recipe, mine, other, names), had, has, matching)
+    load_weights(objective, {name: tensor.detach() for name, tensor in mine.items()} | taken)
     monitor.say(f"from {recipe.init}, step {other.facts['step']}, {other.facts['weights']} weights: {matching}")
-    return {"init": recipe.init, "init_step": other.facts["step"], "weights": other.facts["weights"], **matching.counts}
+    begun = {"init": recipe.init, "init_step": other.facts["step"], "weights": other.facts["weights"]}
+    if recipe.is_task:
+        new, left = (sorted(names) for names in (mine.keys() - taken.keys(), other.weights.keys() - taken.keys()))
+        begun |= {"new_weights": new, "left_weights": left}
+    return begun | matching.counts
+
+
+def shared_by(recipe: Recipe, mine: Mapping[str, Tensor], other: Trained, names: Sequence[str]) -> Mapping[str, Tensor]:
+    """The weights of another run that go on here: all of a language model; of a task what both have, and what is said
+    of labels only where they are the same."""
+    if not recipe.is_task:
+        return other.weights
+    told = () if other.names == tuple(names) else ("outputs.",)
+    return {name: tensor for name, tensor in other.weights.items() if name in mine and not name.startswith(told)}
 
 
 def open_initial(recipe: Recipe) -> Trained:
     """The run that `init` names; a `ConfigError` when the recipe's model cannot begin as that one ended."""
-    other = load(recipe.init, device="cpu")
+    path = Path(recipe.init)
+    if not path.exists() and path.name in recipe_names():
+        raise ConfigError(
+            f"init: {path} is not there yet; make it with foretell train {path.name}, or name another run: init=RUN"
+        )
+    other = load(path, device="cpu")
     if isinstance(other.model, NGram):
         raise ConfigError(
             f"init: {recipe.init} is an n-gram model, which is counted and cannot be trained further; "
@@ -201,13 +240,26 @@ def open_initial(recipe: Recipe) -> Trained:
 
 
 def first_difference(here: Recipe, there: Recipe) -> str:
-    """The first tensor that only one of two models has, or each in another shape; the vocabularies do not matter."""
+    """The first tensor that only one of two models has, or each in another shape; the vocabularies do not matter.
+
+    A task takes over what reads texts, and what predicts their tokens where it goes on doing so.
+    """
     with torch.device("meta"):  # which computes shapes and holds no numbers
         mine, its = ({name: tuple(t.shape) for name, t in weights(r.build(2**20)).items()} for r in (here, there))
-    for name in [*mine, *its]:
+    if here.is_task:
+        wanted = [name for name in mine if name.startswith(("backbone.", "head."))]
+        whole = [name for name in its if name.startswith("backbone.")]
+    else:
+        wanted, whole = list(mine), list(its)
+    for name in [*wanted, *whole]:
         if mine.get(name) != its.get(name):
             return f"{name} is {its.get(name, 'absent')} there and {mine.get(name, 'absent')} here"
     return ""
+
+
+def load_source(recipe: Recipe, monitor: Monitor) -> Store | Examples:
+    """What a recipe learns from: prepared text, or the examples of its task."""
+    return Examples(recipe) if recipe.is_task else load_data(recipe, monitor)
 
 
 def load_data(recipe: Recipe, monitor: Monitor) -> Store:
@@ -223,7 +275,7 @@ def load_data(recipe: Recipe, monitor: Monitor) -> Store:
     return prepared(recipe.data.corpus, recipe.data.tokenizer, progress)
 
 
-def initial_counts(recipe: Recipe, store: Store) -> Counts:
+def initial_counts(recipe: Recipe, source: Store | Examples) -> Counts:
     """How often each token occurs in the training split, or did in that of the run that `init` names.
 
     What was learnt there is laid out by its counts, and goes on where the vocabulary is the same.
@@ -231,22 +283,28 @@ def initial_counts(recipe: Recipe, store: Store) -> Counts:
     if recipe.init:
         other = Run.open(recipe.init)
         counts = load_counts(other.counts_file)
-        if counts is not None and load_tokenizer(other.tokenizer_file).fingerprint == store.tokenizer.fingerprint:
+        if counts is not None and load_tokenizer(other.tokenizer_file).fingerprint == source.tokenizer.fingerprint:
             return counts
-    return store.split("train").token_counts(store.tokenizer.size)
+    if isinstance(source, Examples):
+        return source.token_counts(source.tokenizer)
+    return source.split("train").token_counts(source.tokenizer.size)
 
 
 def build_stage(
     stage: StageConfig,
     recipe: Recipe,
-    store: Store,
+    source: Store | Examples,
     tokenizer: Tokenizer,
     device: torch.device,
     counts: Counts | None,
 ) -> Stage:
-    """Everything a stage works with, from prepared text."""
+    """Everything a stage works with, from prepared text or examples."""
+    if isinstance(source, Examples):
+        return build_task_stage(stage, recipe, source, tokenizer, device, counts)
     objective = recipe.build(tokenizer.size, counts).to(device)
-    text, valid = store.split("train"), store.split("valid")
+    recipe.tuning.prepare(objective)
+    assert not isinstance(recipe.data.batches, ExamplesConfig)  # as the recipe has made sure
+    text, valid = source.split("train"), source.split("valid")
     batches = recipe.data.batches.build(text, tokenizer.specials, recipe.seed)
     assemble = partial(
         assemble_stage,
@@ -268,6 +326,36 @@ def build_stage(
         grown(recipe, batches),
         lambda: metrics(total(scorer, windows, device), valid),
         lambda: expected_seconds(scorer, windows, device),
+    )
+
+
+def build_task_stage(
+    stage: StageConfig,
+    recipe: Recipe,
+    source: Examples,
+    tokenizer: Tokenizer,
+    device: torch.device,
+    counts: Counts | None,
+) -> Stage:
+    """The same of a task, which is validated by its metric."""
+    objective = recipe.build(tokenizer.size, counts, len(source.names)).to(device)
+    recipe.tuning.prepare(objective)
+    assert isinstance(objective, Task)  # as the recipe has made sure
+    framing = source.framing(tokenizer)
+
+    def validate() -> Record:
+        return dict.fromkeys(terms.UNDEFINED) | telling.measure(
+            source.task, objective, source.valid, framing, source.names, device
+        )
+
+    return assemble_stage(
+        recipe,
+        objective,
+        grown(recipe, source.batches(tokenizer)),
+        validate,
+        lambda: telling.expected_seconds(source.task, objective, source.valid, framing, source.names, device),
+        name=stage.name,
+        bytes_per_token=1.0,
     )
 
 

@@ -7,19 +7,21 @@ here they are only composed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from foretell import config
-from foretell.config import Amount, Config, ConfigError, Tree
+from foretell.config import Amount, Config, ConfigError, Size, Tagged, Tree
 from foretell.data.batches import Gives
 from foretell.data.choice import BatchesChoice
+from foretell.data.folds import FoldConfig
 from foretell.data.ramp import RampConfig
 from foretell.data.readers import ReaderChoice
 from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig
-from foretell.data.tokenizer import BPEConfig, TokenizerChoice
+from foretell.data.tokenizer import BPEConfig, TokenizerChoice, TrainedConfig
 from foretell.models.blueprint import Blueprint
 from foretell.models.choice import ModelChoice
 from foretell.models.ngram import NGramConfig
@@ -28,16 +30,23 @@ from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig, HeadChoice
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.causal import CausalConfig
-from foretell.objectives.choice import ObjectiveChoice
+from foretell.objectives.choice import AnyObjective
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import AveragingChoice, NoAveragingConfig
 from foretell.optim.decays import ConstantConfig
 from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
 from foretell.optim.schedules import ScheduleChoice
+from foretell.run import Run
+from foretell.tasks.choice import AnyTask
 from foretell.training.trainer import SavingConfig, TrainingConfig
+from foretell.training.tuning import FullConfig, TuningChoice
 
+LearntChoice = Annotated[AnyObjective | AnyTask, Tagged()]
+"""what can be learnt: the objectives of language models, and the tasks"""
 TOKENS: Gives = "next tokens"
 """what classes from outside give and want that do not say"""
+SOME_LABELS = 2
+"""how many a task has to tell apart where no examples have been seen yet"""
 
 
 class DataConfig(Config):
@@ -56,6 +65,8 @@ class DataConfig(Config):
     """how files with labels are read; absent: as is right for a labelled set known by name"""
     skip_bad: bool = False
     """leave out rows that cannot be read, and count them, where else all of them are reported and nothing is done"""
+    fold: FoldConfig | None = None
+    """which part of labelled examples is for testing; absent: the splits are those of the set. See `folds`"""
 
     @field_validator("corpus", mode="before")
     @classmethod
@@ -93,14 +104,22 @@ class Recipe(Config):
     name: str = ""
     """what to call it in tables"""
     seed: int = 1
+    seeds: Size = 1
+    """train so many runs, with this seed and those that follow it, each in a folder of its own"""
+    folds: Annotated[int, Field(ge=3)] | None = None
+    """cross-validation of a task: deal examples for training and validation to so many parts, and train so many runs,
+    each tested on another part and validated on the next; a test split of the set's own is left alone"""
     limit: Amount = Amount(value=1, unit="epochs")
     """how long to train: "300steps", "2epochs", "5e6tokens" or time, "10m" """
     init: str = ""
-    """a run to start from instead of random weights; of another vocabulary, what is spelled alike is taken over"""
+    """a run to start from instead of random weights; of another vocabulary, what is spelled alike is taken over. Its
+    model, head and tokenizer are taken too where their sections here name no kind"""
     data: DataConfig = DataConfig()
     model: ModelChoice = RecurrentConfig()
     head: HeadChoice = FullHeadConfig()
-    objective: ObjectiveChoice = CausalConfig()
+    objective: LearntChoice = CausalConfig()
+    tuning: TuningChoice = FullConfig()
+    """what of the model is trained"""
     optimizer: OptimizerChoice = AdamWConfig()
     schedule: ScheduleChoice = ConstantConfig()
     averaging: AveragingChoice = NoAveragingConfig()
@@ -142,6 +161,14 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:
         gives, wants = getattr(self.data.batches, "gives", TOKENS), getattr(self.objective, "wants", TOKENS)
+        if (self.folds or self.data.fold) and wants != "examples":
+            raise ValueError(
+                f'folds are of labelled examples, and objective.kind = "{self.objective.kind}" learns from text; leave '
+                "them out"
+            )
+        if "examples" in (gives, wants):
+            self._examples_fit(gives, wants)
+            return self
         if isinstance(self.model, NGramConfig) or wants == TOKENS:
             if gives == "rows":
                 kind = self.data.batches.kind
@@ -154,7 +181,7 @@ class Recipe(Config):
                 f'objective.kind = "{self.objective.kind}" reads rows of text; set data.batches.kind to "full", "doc", '
                 '"segment-pair" or "sentence-pair"'
             )
-        if getattr(self.data.tokenizer, "specials", "") == "none":
+        if isinstance(self.data.tokenizer, TrainedConfig) and self.data.tokenizer.specials == "none":
             raise ValueError(
                 f'objective.kind = "{self.objective.kind}" needs a mask token; set data.tokenizer.specials = "bert"'
             )
@@ -167,13 +194,39 @@ class Recipe(Config):
             )
         return self
 
-    def build(self, vocabulary: int, counts: Counts | None = None) -> Objective:
-        """The objective with its model and head, freshly initialised, for so many tokens that occur so often."""
+    def _examples_fit(self, gives: Gives, wants: Gives) -> None:
+        if wants != "examples":
+            raise ValueError(
+                f'objective.kind = "{self.objective.kind}" learns from text, and data.batches.kind = "examples" gives '
+                'labelled examples; set objective.kind = "classification" or another task'
+            )
+        if gives != "examples":
+            raise ValueError(
+                f'objective.kind = "{self.objective.kind}" learns from labelled examples; '
+                'set data.batches.kind = "examples"'
+            )
+        if isinstance(self.model, NGramConfig):
+            raise ValueError(
+                f'objective.kind = "{self.objective.kind}" reads hidden vectors, and an n-gram model has none; '
+                "name another model, or an init that has one"
+            )
+
+    @property
+    def is_task(self) -> bool:
+        """Whether it learns from labelled examples."""
+        return getattr(self.objective, "wants", TOKENS) == "examples"
+
+    def build(self, vocabulary: int, counts: Counts | None = None, labels: int = SOME_LABELS) -> Objective:
+        """The objective with its model and head, freshly initialised, for so many tokens that occur so often.
+
+        `labels` is how many a task has to tell apart, of a language model nothing.
+        """
         if isinstance(self.model, NGramConfig):
             raise ConfigError(
                 "an n-gram model is counted: it has no hidden vectors and no gradient; name another model"
             )
-        labels = getattr(self.data.batches, "labels", 0)  # classes from outside need not know of pairs
+        if not self.is_task:  # classes from outside need not know of pairs
+            labels = getattr(self.data.batches, "labels", 0)
         return self.objective.build(Blueprint(self.model, self.head, vocabulary, counts, labels))
 
     def tree(self) -> Tree:
@@ -199,6 +252,17 @@ class Recipe(Config):
             return batches.kind
         return batches.model_copy(update={"batch": 1}), getattr(self.objective, "masking", None)
 
+    def trials(self) -> dict[str, Recipe]:
+        """By the name of its folder, each run that is to be trained; empty where it is this one alone."""
+        found: dict[str, Recipe] = {}
+        for fold in range(1, self.folds + 1) if self.folds else [0]:
+            part = {"fold": FoldConfig(number=fold, of=self.folds)} if self.folds else {}
+            data = self.data.model_copy(update=part)
+            for seed in range(self.seed, self.seed + self.seeds):
+                name = "-".join([f"fold-{fold}"] * (fold > 0) + [f"seed-{seed}"] * (self.seeds > 1))
+                found[name] = self.model_copy(update={"data": data, "seed": seed, "seeds": 1, "folds": None})
+        return found if self.seeds > 1 or self.folds else {}
+
     def resolved_stages(self) -> list[tuple[StageConfig, Recipe]]:
         """Each stage with the whole recipe as it holds in it."""
         if not self.stages:
@@ -208,6 +272,12 @@ class Recipe(Config):
         for stage in self.stages:
             tree = config.override(plain, stage.set) | {"limit": str(stage.limit)}
             resolved.append((stage, config.validate(Recipe, tree, f"stage {stage.name!r}")))
+        for (_, before), (stage, settings) in pairwise(resolved):
+            if before.tuning != settings.tuning and {"optimizer", "averager"} & {*stage.keep}:
+                raise ConfigError(
+                    f"stage {stage.name!r}: tuning trains other weights than the stage before, of which "
+                    f'keep = {list(stage.keep)} is; keep at most "schedule"'
+                )
         return resolved
 
 
@@ -256,8 +326,34 @@ def load_recipe(
     else:
         path = find_recipe(str(source))
         tree, where = {"name": path.stem} | read_tree(path), str(path)
-    recipe = config.validate(Recipe, config.override(tree, overrides), where)
+    recipe = config.validate(Recipe, with_initial(config.override(tree, overrides)), where)
     if recipe.init and isinstance(recipe.model, NGramConfig):
         raise ConfigError(f"{where}: an n-gram model is counted anew for each text and goes on from none; set init=''")
+    if recipe.seeds > 1 and isinstance(recipe.model, NGramConfig):
+        raise ConfigError(f"{where}: seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
     recipe.resolved_stages()  # a mistake in a later stage is one now, not after hours
     return recipe
+
+
+def with_initial(tree: Tree) -> Tree:
+    """The tables laid on the model, head and tokenizer of the run that `init` names, where they name no kind."""
+    init, data = tree.get("init"), tree.get("data", {})
+    model, tokenizer = (named(table) for table in (tree.get("model"), data.get("tokenizer")))
+    if not init or (model and tokenizer):
+        return tree
+    found: Tree = {} if tokenizer else {"data": {"tokenizer": {"kind": "file", "path": str(init)}}}
+    if not model:
+        last = load_recipe(recipe_of_run(str(init))).resolved_stages()[-1][1].tree()
+        found |= {name: last[name] for name in ("model", "head")}
+    return config.merge(found, tree)
+
+
+def recipe_of_run(path: str) -> Path:
+    """The recipe of a run; of one that is still to be trained, `runs/RECIPE`, the shipped one of that name."""
+    shipped = recipe_folder() / f"{Path(path).name}.toml"
+    return shipped if shipped.is_file() and not Path(path).exists() else Run.open(path).recipe_file
+
+
+def named(table: Any) -> bool:
+    """Whether a section says of what kind it is."""
+    return isinstance(table, str) or (isinstance(table, Mapping) and "kind" in table)

@@ -3,6 +3,7 @@
     recipe.toml        the resolved recipe        environment.json   versions, machine, command
     tokenizer.json     the run's own tokenizer    metrics.jsonl      one record a line, training and validation
     token-counts.npy   of the training split      checkpoints/       see `training.checkpoint`
+    labels.json        what a task may say
 
 Everything is written to a temporary name, synced, then renamed: a reader never sees half a file, and a full disk costs
 nothing that was finished.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -174,6 +176,11 @@ class Run:
         return self.path / "token-counts.npy"
 
     @property
+    def labels_file(self) -> Path:
+        """The names of what a task may say; a language model has none."""
+        return self.path / "labels.json"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
         return self.path / "checkpoints"
@@ -205,8 +212,11 @@ class Run:
 
 
 def judged(measured: Mapping[str, Any]) -> float:
-    """The loss that a validation is judged by: per token of text, or, of models that give text no probability, that of
-    their objective."""
+    """What a validation is judged by, where less is better: the loss per token of text, or, of models that give text no
+    probability, that of their objective; of a task what its metric lacks of 1."""
+    if "metric" in measured:
+        found = float(measured[measured["metric"]])
+        return 1.0 if math.isnan(found) else 1.0 - found
     return float(measured["objective_loss"] if measured["loss"] is None else measured["loss"])
 
 

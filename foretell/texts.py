@@ -10,6 +10,7 @@ from foretell.data.batches import Batches
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Specials, Tokenizer
 from foretell.data.passages import DocConfig, FullConfig, RowsConfig
+from foretell.data.rows import ExamplesConfig
 from foretell.data.store import Split, prepare, prepared
 from foretell.data.streams import DocumentsConfig, LinesConfig, OverlappingConfig, StreamsConfig, Windows
 from foretell.evaluate.adaptation import AdaptationConfig, segment_of
@@ -42,6 +43,7 @@ def evaluation_rows(recipe: Recipe, tokenizer: Tokenizer, text: Split, batch: in
     """One pass over a text for a model that is measured by the terms of its objective: the same rows, masks and pairs
     each time, as in training."""
     kind = recipe.data.batches
+    assert not isinstance(kind, ExamplesConfig)  # which a task learns from
     rows = kind.model_copy(update={"batch": batch or kind.batch, "copies": 1})
     return recipe.objective.batches(rows.build(text, tokenizer.specials, seed=0), tokenizer, seed=0)
 

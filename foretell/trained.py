@@ -12,7 +12,9 @@ import torch
 
 from foretell.config import ConfigError, validate
 from foretell.data.encoding import load_tokenizer
+from foretell.data.examples import Example
 from foretell.data.preparation import preparation_of
+from foretell.data.rows import Framing
 from foretell.data.store import Split, load_counts
 from foretell.data.streams import Windows
 from foretell.evaluate import terms
@@ -33,6 +35,7 @@ from foretell.evaluate.scoring import (
     total,
     unwatched,
 )
+from foretell.examples import framing_of, load_names, read_split, task_of
 from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram, NGramConfig
 from foretell.nn.bands import ByFrequency
@@ -40,6 +43,8 @@ from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
 from foretell.recipe import load_recipe
 from foretell.run import Record, Run
+from foretell.tasks import telling
+from foretell.tasks.task import Task
 from foretell.texts import OpenedText, adapting_windows, evaluation_rows, evaluation_windows, rows_of_one_text
 from foretell.training import checkpoint
 from foretell.training.monitor import Monitor, reporting
@@ -72,15 +77,17 @@ class Trained:
         self.checkpoint, self.facts = checkpoint.pointed(run, which)
         if not self.checkpoint.intact():
             raise ConfigError(f"{self.checkpoint.path} is damaged; use another checkpoint with --which last")
-        self.weights = self.checkpoint.result()
         _, self.settings = self.recipe.resolved_stages()[self.checkpoint.record()["position"]["stage"]]
+        self.weights = self.settings.tuning.merged(self.checkpoint.result())
         self.model: Objective | NGram
+        self.names: tuple[str, ...] = ()  # what a task may say
         if isinstance(self.settings.model, NGramConfig):
             self.model = NGram.load(self.weights, self.tokenizer.boundary)
             return
         counts = load_counts(run.counts_file)
+        self.names = load_names(run.labels_file) if self.settings.is_task else ()
         with torch.device(device):
-            objective = self.settings.build(self.tokenizer.size, counts)
+            objective = self.settings.build(self.tokenizer.size, counts, len(self.names))
         if counts is None and any(isinstance(module, ByFrequency) for module in objective.modules()):
             raise ConfigError(
                 f"{run.counts_file} is missing, by which the weights are laid out; bring it back from a copy"
@@ -131,8 +138,9 @@ class Trained:
         if isinstance(self.model, NGram):
             return NGramScorer(self.model, ranks=ranks)
         if not self.model.predicts_next:
+            does = "was fine-tuned for a task" if self.settings.is_task else "guesses masked tokens"
             raise ConfigError(
-                f"{self.run.path} guesses masked tokens: it gives no probability to the next one, nor to a text; "
+                f"{self.run.path} {does}: it gives no probability to the next one, nor to a text; "
                 "name another run, or measure it with foretell evaluate"
             )
         neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
@@ -199,6 +207,8 @@ class Trained:
         `batch` is how much is computed side by side and changes nothing but speed. `dynamic` and `cache` are those of
         `adapted`; columns then learn from each other.
         """
+        if isinstance(self.model, Task):
+            return self.measured_task(split)
         if isinstance(self.model, Objective) and not self.model.predicts_next:
             return self.measured(split, batch=batch)
         if dynamic is not False or cache is not False:
@@ -237,6 +247,40 @@ class Trained:
             "parameters": self.parameters,
             "peak_memory_bytes": peak_memory(),
         }
+
+    def measured_task(self, split: str = "test") -> Record:
+        """What `evaluate` says of a task: its metrics on labelled examples, a split or a file that the reader reads."""
+        task = task_of(self.settings)
+        examples = task.usable(read_split(self.settings, split), self.names, self.settings.data.skip_bad)
+        assert isinstance(self.model, Task)
+        found = telling.measure(task, self.model, examples, self.framing, self.names, self.device)
+        return {
+            "run": str(self.run.path),
+            "split": split,
+            **dict.fromkeys(terms.UNDEFINED),
+            **found,
+            "examples_per_second": len(examples) / found["seconds"],
+            "weights": self.facts["weights"],
+            "step": self.facts["step"],
+            "parameters": self.parameters,
+            "peak_memory_bytes": peak_memory(),
+        }
+
+    @property
+    def framing(self) -> Framing:
+        """How a task's texts become rows."""
+        return framing_of(self.settings, self.tokenizer)
+
+    def predict(self, examples: Sequence[str | Example]) -> list[Any]:
+        """What a task says of examples, in their order; a text alone is read as a line is by `foretell predict`.
+
+        What comes out is a `Prediction` of its task, with probabilities, and offsets in characters where it is about
+        parts of a text.
+        """
+        task = task_of(self.settings)
+        assert isinstance(self.model, Task)
+        asked = [task.of_line(one, f"text {i}") if isinstance(one, str) else one for i, one in enumerate(examples, 1)]
+        return telling.tell(task, self.model, asked, self.framing, self.names, self.device)
 
     def pseudo_likelihood(self, split: str = "test", tokens: int = 1000) -> Record:
         """The pseudo-perplexity of a masked model, over so many tokens; see `evaluate.pseudo`."""

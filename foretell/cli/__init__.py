@@ -22,6 +22,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "demo": training.demo,
         "prepare": training.prepare,
         "train": training.train,
+        "transfer": training.transfer,
         "find-rate": training.find_rate,
     },
     "Measure": {
@@ -36,6 +37,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "generate": using.generate,
         "next": using.following,
         "features": using.features,
+        "predict": using.predict,
         "export": using.export,
         "import": using.import_,
     },

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from foretell.cli.options import Debug, Device, Json, Overrides
+from foretell.cli.options import Debug, Device, Json, Overrides, RunArgument
 from foretell.tools.printing import emit, measured, properties
 
 
@@ -64,8 +64,41 @@ def train(
 
     settings = load_recipe(recipe, [*(overrides or []), *(["data.skip_bad=true"] if skip_bad else [])])
     folder = out or Path("runs") / settings.name
+    if settings.trials():
+        from foretell.tools.trials import run_trials, table
+
+        emit(run_trials(settings, folder, resume=resume, device=device), as_json, table)
+        return
     trained = run_recipe(settings, folder, resume, quiet=False, device=device)
     emit(trained.summary(), as_json, lambda result: measured(result, f"{folder}, validation split"))
+
+
+def transfer(
+    run: RunArgument,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SET]... [KEY=VALUE]...", help="Labelled sets, default all there are; settings."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train each so often, from different random beginnings.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="The folder for all runs; default runs/RUN-transfer.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on where it was stopped, and try again what failed.")] = False,
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Fine-tune a run on every labelled set found below $FORETELL_DATA, and print one table.
+
+    A Transformer is fine-tuned as BERT is, a recurrent model as ULMFiT, thawed layer by layer; settings such as
+    limit=1epochs or tuning=lora hold for all sets; with either, nothing is thawed by stages.
+    """
+    from foretell.tools.transfer import table
+    from foretell.tools.transfer import transfer as fine_tune
+
+    sets = [item for item in settings or [] if "=" not in item]
+    overrides = [item for item in settings or [] if "=" in item]
+    folder = out or Path("runs") / f"{run.name}-transfer"
+    result = fine_tune(run, sets, overrides, seeds=seeds, out=folder, resume=resume, quiet=as_json, device=device)
+    emit(result, as_json, table)
 
 
 def find_rate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -151,6 +151,36 @@ def features(
         emit(tool.all_features(extractor, paths), True, properties)
     else:
         print_rows(tool.print_features(extractor, paths))
+
+
+def predict(
+    run: RunArgument,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]", help="What to tell of; - or none: stdin.")
+    ] = None,
+    form: Annotated[
+        Literal["lines", "data"],
+        typer.Option(help="lines: one a line, parts between tabs; data: files as those the run has learnt from."),
+    ] = "lines",
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="With --form data: leave bad rows out.")] = False,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """What a task says of texts, one line for each, in order; with --json all there is to know, probabilities included.
+
+    A line is a text, or two of a pair with a tab between them; a context and its options; the words of a sentence; a
+    question and a passage. Places in a text are counted in characters from 0, the end is that behind the last one.
+    """
+    from foretell.tools.predict import all_predictions, print_predictions
+    from foretell.trained import load
+
+    model = load(run, which=which, device=device)
+    if as_json:
+        emit(all_predictions(model, files or [], form, skip_bad), True, properties)
+    else:
+        print_rows(print_predictions(model, files or [], form, skip_bad))
 
 
 def export(

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from foretell.types import Batch
 
 Ints = NDArray[np.int64]
-Gives = Literal["next tokens", "rows"]
-"""what batches are made for: the inputs with the tokens that follow them, or rows of text without targets, of which an
-objective makes its own"""
+Gives = Literal["next tokens", "rows", "examples"]
+"""what batches are made for: the inputs with the tokens that follow them, rows of text without targets, of which an
+objective makes its own, or examples with labels"""
 
 
 class Text(Protocol):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from foretell.config import Tagged
 from foretell.data.passages import DocConfig, FullConfig, SegmentPairConfig, SentencePairConfig
+from foretell.data.rows import ExamplesConfig
 from foretell.data.streams import CropsConfig, DocumentsConfig, LinesConfig, StreamsConfig
 
 BatchesChoice = Annotated[
@@ -16,6 +17,7 @@ BatchesChoice = Annotated[
     | FullConfig
     | DocConfig
     | SegmentPairConfig
-    | SentencePairConfig,
+    | SentencePairConfig
+    | ExamplesConfig,
     Tagged(),
 ]

@@ -39,13 +39,15 @@ LOWERING = {
 
 ROLES = {
     "mask": ("[MASK]", "<mask>"),
-    "begin": ("[CLS]", "<s>"),
-    "separator": ("[SEP]", "</s>"),
+    "begin": ("[CLS]", "<s>", "<start>"),
+    "separator": ("[SEP]", "</s>", "<delimiter>"),
+    "extract": ("<extract>",),
     "padding": ("[PAD]", "<pad>"),
     "unknown": ("[UNK]", UNKNOWN),
 }
 """how special tokens are called that tokenisers come with, by what they are for"""
 
+NO_SPANS = [np.zeros((0, 2), dtype=np.int64)]
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 Lengths = npt.NDArray[np.int64]
 
@@ -61,9 +63,11 @@ class Specials:
     begin: int | None = None
     """stands before a row: [CLS], <s>"""
     separator: int | None = None
-    """stands behind each text of a row: [SEP], </s>"""
+    """stands behind each text of a row, or between two: [SEP], </s>, <delimiter>"""
     padding: int | None = None
     unknown: int | None = None
+    extract: int | None = None
+    """stands behind a row, for what the model says of it to be read there (GPT)"""
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -132,6 +136,20 @@ class Tokenizer(ABC):
         """The ids of a text, without any special token added."""
         ids: list[int] = self.encode_pieces(split_pieces(text))[0].tolist()
         return ids
+
+    def spans(self, text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The ids of a text as `encode` has them [T], and the characters that each stands for [T, 2]: from the first to
+        the one behind the last, without blanks at either end."""
+        pieces = split_pieces(text)
+        encodings = self.library.encode_batch(pieces, add_special_tokens=False)
+        starts = np.cumsum([0, *map(len, pieces)])[: len(pieces)]
+        parts = [np.array(found.offsets, dtype=np.int64).reshape(-1, 2) for found in encodings]
+        spans = np.concatenate([*(part + start for part, start in zip(parts, starts, strict=True)), *NO_SPANS])
+        for span in spans:
+            stretch = text[span[0] : span[1]]
+            span[1] -= len(stretch) - len(stretch.rstrip())
+            span[0] = min(span[0] + len(stretch) - len(stretch.lstrip()), span[1])
+        return np.array([token for found in encodings for token in found.ids], dtype=np.int64), spans
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids; boundaries between documents give none."""

@@ -144,6 +144,11 @@ class Store:
         """The names of the splits."""
         return tuple(self.counts)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Labels, of which plain text has none."""
+        return ()
+
     def split(self, name: str) -> Split:
         """One split; a `ConfigError` says which there are."""
         if name not in self.counts:

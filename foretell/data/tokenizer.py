@@ -43,11 +43,12 @@ __all__ = [
 ]
 
 
-SpecialsName = Literal["none", "bert", "roberta"]
+SpecialsName = Literal["none", "bert", "roberta", "gpt"]
 NAMES: dict[SpecialsName, list[str]] = {
     "none": [],
     "bert": ["[PAD]", "[CLS]", "[SEP]", "[MASK]"],
     "roberta": ["<pad>", "<s>", "</s>", "<mask>"],
+    "gpt": ["<start>", "<delimiter>", "<extract>"],
 }
 
 
@@ -64,7 +65,7 @@ class TrainedConfig(TokenizerConfig):
 
     specials: SpecialsName = "none"
     """Tokens for masks, for the beginning and the end of rows and for padding, by whose names they go; models that
-    guess masked tokens need them. They are among `size`."""
+    guess masked tokens need them. gpt: those that its fine-tuning puts around texts. They are among `size`."""
 
     @property
     def names(self) -> list[str]:
@@ -237,11 +238,17 @@ class FileConfig(TokenizerConfig):
     kind: Literal["file"] = "file"
     path: str
     """The file, usually named `tokenizer.json`, or the folder of a run."""
+    specials: SpecialsName = "none"
+    """Tokens that are added, those that it lacks, by whose names they go: "gpt" for the fine-tuning of GPT."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """Loads the file; the text is not read."""
         path = Path(self.path).expanduser()
-        return load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
+        found = load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
+        if self.specials == "none":
+            return found
+        found.library.add_special_tokens(NAMES[self.specials])
+        return wrap(found.library)
 
 
 TokenizerChoice = Annotated[

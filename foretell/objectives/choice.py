@@ -9,4 +9,5 @@ from foretell.objectives.causal import CausalConfig
 from foretell.objectives.masked import MaskedConfig
 from foretell.objectives.replaced import ReplacedConfig
 
-ObjectiveChoice = Annotated[CausalConfig | MaskedConfig | ReplacedConfig, Tagged()]
+AnyObjective = CausalConfig | MaskedConfig | ReplacedConfig
+ObjectiveChoice = Annotated[AnyObjective, Tagged()]

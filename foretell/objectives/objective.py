@@ -79,17 +79,19 @@ class Objective(nn.Module):
         return self.backbone.multiplied(length) + multiplied(self.head)
 
     def heights(self) -> dict[nn.Parameter, int]:
-        """How far below the output each parameter lies, for layer-wise learning rates.
+        """How many layers below the output each parameter lies, for layer-wise rates and unfreezing.
 
-        With L blocks, as ELECTRA counts (arXiv:2003.10555, the authors' code): L + 2 for what the backbone has ahead of
-        its blocks, L + 1 - i for block i from 0, and 0 for everything behind them.
+        With L blocks: L + 1 for what the backbone has ahead of them, L - i for block i from 0, and 0 for everything
+        behind them. What two places share, such as tied word vectors, counts where it is uppermost.
         """
         block_of = {p: i for i, block in enumerate(self.backbone.blocks) for p in block.parameters()}
-        top, ahead = len(self.backbone.blocks) + 1, True
+        top, ahead = len(self.backbone.blocks), True
+        others = {p for part in self.children() if part is not self.backbone for p in part.parameters()}
         heights = dict.fromkeys(self.parameters(), 0)
         for parameter in self.backbone.parameters():
             ahead = ahead and parameter not in block_of
-            heights[parameter] = top + 1 if ahead else top - block_of.get(parameter, top)
+            if parameter not in others:
+                heights[parameter] = top + 1 if ahead else top - block_of.get(parameter, top)
         return heights
 
     def penalty_tensors(self) -> dict[str, Tensor]:

@@ -22,19 +22,22 @@ def groups(
     decay: float,
     decayed: Decayed,
     layer_decay: float = 1.0,
+    gap: int = 1,
     heights: Mapping[nn.Parameter, int] | None = None,
 ) -> list[dict[str, Any]]:
     """Parameter groups as torch's optimisers take them, those nearest to the output first.
 
-    Each group has a learning rate of `rate * layer_decay ** height` (see `Objective.heights`), and a weight decay of
-    `decay`, or of zero if it is exempt.
+    Each group has a learning rate of `rate * layer_decay ** height` (see `Objective.heights`; the uppermost layer is
+    `gap` below what is on top), and a weight decay of `decay`, or of zero if it is exempt.
     """
     if layer_decay < 1 and heights is None:
         raise ValueError(f"layer_decay = {layer_decay} has to know how far below the output each parameter lies")
     apart = heights if heights is not None and layer_decay < 1 else {}
     alike: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for parameter in parameters:
-        alike.setdefault((apart.get(parameter, 0), exempt(parameter, decayed)), []).append(parameter)
+        height = apart.get(parameter, 0)
+        below = height and height + gap - 1
+        alike.setdefault((below, exempt(parameter, decayed)), []).append(parameter)
     return [
         {"params": alike[key], "lr": rate * layer_decay ** key[0], "weight_decay": 0.0 if key[1] else decay}
         for key in sorted(alike)

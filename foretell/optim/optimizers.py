@@ -48,7 +48,9 @@ class OptimizerConfig(Config):
     learning_rate: Positive
     batch_scaling: BatchScalingConfig = BatchScalingConfig()
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    """a layer's rate is so many times that of the one above, as in ELECTRA's fine-tuning; 1: all rates are alike"""
+    """a layer's rate is so many times that of the one above; 1: all rates are alike, 0.3846: ULMFiT's 1 / 2.6"""
+    layer_decay_gap: Size = 1
+    """how many layers the uppermost one is below what is on top; 2 in ELECTRA's code"""
     weight_decay: float = Field(default=0.0, ge=0)
     decayed: Decayed = "all"
     """what weight decay applies to; "matrices" leaves out biases and norms"""
@@ -64,6 +66,7 @@ class OptimizerConfig(Config):
             decay=self.weight_decay,
             decayed=self.decayed,
             layer_decay=self.layer_decay,
+            gap=self.layer_decay_gap,
             heights=heights,
         )
 

@@ -17,6 +17,7 @@ from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.store import load_counts
 from foretell.data.writing import META
 from foretell.models.ngram import NGramConfig
+from foretell.nn.adapter import adapters_in
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.masked import MaskedConfig
 from foretell.recipe import Recipe, load_recipe
@@ -139,14 +140,21 @@ def examine_checkpoint(path: Path, shapes: Mapping[str, list[int]] | None) -> Tr
         wrong = [name for name, known in record["files"].items() if not same(path / name, known)]
         return facts | {"problem": f"damaged or missing: {', '.join(wrong)}"}
     try:
-        with safe_open(path / "model.safetensors", framework="pt") as file:
-            found = {name: file.get_slice(name).get_shape() for name in list(file.keys())}
+        found = {name: shape for file in Checkpoint(path).weight_files() for name, shape in shapes_in(file)}
     except (OSError, SafetensorError) as problem:
         return facts | {"problem": f"model.safetensors: {problem}"}
+    for name in adapters_in(found):  # which come and go with stages
+        del found[name]
     if shapes is not None and found != shapes:
         odd = sorted(n for n in found.keys() | shapes if found.get(n) != shapes.get(n))
         return facts | {"problem": f"weights do not fit the recipe: {', '.join(odd[:3])}"}
     return facts
+
+
+def shapes_in(file: Path) -> list[tuple[str, list[int]]]:
+    """The tensors of a file."""
+    with safe_open(file, framework="pt") as tensors:
+        return [(name, tensors.get_slice(name).get_shape()) for name in list(tensors.keys())]
 
 
 def same(file: Path, known: str) -> bool:

@@ -17,9 +17,8 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from foretell.api import build_stage, initial_counts, load_data, load_initial
+from foretell.api import build_stage, initial_counts, load_initial, load_source
 from foretell.config import Amount, ConfigError
-from foretell.data.encoding import load_tokenizer
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.optim.progress import Progress
 from foretell.optim.schedule import Schedule
@@ -114,11 +113,10 @@ def find_rate(
 def range_test(recipe: Recipe, steps: int, low: float, high: float, device: torch.device, monitor: Monitor) -> Trial:
     """Train on the recipe's first batches with a rising rate."""
     config, settings = recipe.resolved_stages()[0]
-    store = load_data(settings, monitor)
-    tokenizer = load_tokenizer(store.path / "tokenizer.json")
+    source = load_source(settings, monitor)
     torch.manual_seed(settings.seed)
-    stage = build_stage(config, settings, store, tokenizer, device, initial_counts(settings, store))
-    load_initial(stage.objective, settings, tokenizer, monitor)
+    stage = build_stage(config, settings, source, source.tokenizer, device, initial_counts(settings, source))
+    load_initial(stage.objective, settings, source.tokenizer, monitor, source.names)
     stage = replace(
         stage,
         averager=NoAveragingConfig().build(()),

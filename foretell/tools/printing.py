@@ -69,6 +69,9 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         "peak_memory_bytes": lambda value: f"{value / 2**20:,.0f} MiB",
     }
     table = Table(title=title, show_header=False, title_justify="left")
+    for key in [name for name in result if "metric" in result and isinstance(result[name], float)]:
+        if key not in formats and not key.endswith("seconds"):
+            table.add_row(key.replace("_", " "), f"{result[key]:.4f}")
     for key, form in formats.items():
         if result.get(key) is not None:
             table.add_row(key.replace("_", " "), form(result[key]))

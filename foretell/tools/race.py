@@ -9,31 +9,26 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import statistics
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from pydantic import ValidationError
 from rich.table import Table
 
-from foretell.config import Amount, ConfigError, Tree
+from foretell.config import Amount, ConfigError
 from foretell.data.store import prepared
 from foretell.data.streams import StreamsConfig
 from foretell.models.ngram import NGramConfig
 from foretell.objectives.masked import MaskedConfig
 from foretell.recipe import Recipe, load_recipe
-from foretell.run import Record, write_atomic, write_json
+from foretell.run import Record, write_json
+from foretell.tools import series
 from foretell.tools.plot import dress, library, save, thousands
 from foretell.tools.printing import plain
 from foretell.tools.show import cost
-from foretell.training.interruption import ending_signals
 from foretell.training.monitor import Monitor
 
 VALIDATIONS = 2  # in the course of a training: little of a short budget
@@ -163,7 +158,7 @@ def run_race(
         "split": split,
         "contenders": {contender.name: contender.recipe.text() for contender in contenders},
     }
-    results = begin(out, plan, resume)
+    results = series.begin(out / "race.json", plan, resume)
     todo = [
         (contender, seed) for seed in range(1, seeds + 1) for contender in contenders if seed in contender.seeds(seeds)
     ]
@@ -207,33 +202,12 @@ def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, mo
     return contenders
 
 
-def begin(out: Path, plan: Tree, resume: bool) -> dict[str, Record]:
-    """The race folder, and the results it holds already."""
-    file = out / "race.json"
-    if not file.exists():
-        if out.exists() and any(out.iterdir()):
-            raise ConfigError(f"{out} exists and is no race; choose another --out")
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(file, plan | {"results": {}})
-        return {}
-    if not resume:
-        raise ConfigError(f"{out} exists; add --resume to go on with it, or choose another --out")
-    before = json.loads(file.read_text(encoding="utf-8"))
-    changed = [key for key in plan if before.get(key) != plan[key]]
-    if changed:
-        raise ConfigError(f"{out} was started with another {changed[0]}; resume it as it was, or choose another --out")
-    return dict(before["results"])
-
-
 def one(contender: Contender, seed: int, budget: Budget, split: str, folder: Path, quiet: bool) -> Record:
     """Train one contender with one seed and measure it."""
-    recipe = folder.parent / "recipes" / f"{folder.name}.toml"
-    recipe.parent.mkdir(exist_ok=True)
     seeded = load_recipe(contender.recipe.tree() | {"seed": seed})
-    write_atomic(recipe, seeded.text().encode())
-    trained = child("train", str(recipe), "--out", str(folder), "--resume", quiet=quiet)
+    trained = series.train(seeded, folder, quiet=quiet)
     columns = seeded.evaluation.columns
-    measured = child("evaluate", str(folder), "--split", split, "--columns", str(columns), quiet=quiet)
+    measured = series.child("evaluate", str(folder), "--split", split, "--columns", str(columns), quiet=quiet)
     flops = contender.flops_per_token * trained["trained_tokens"]
     result = {
         **{key: measured[key] for key in MEASURED},
@@ -244,35 +218,6 @@ def one(contender: Contender, seed: int, budget: Budget, split: str, folder: Pat
         "run": str(folder),
     }
     return result | {"budget_used": budget.used(result)}
-
-
-def child(verb: str, *arguments: str, quiet: bool) -> Record:
-    """Another foretell process; its progress goes to our stderr, its JSON comes back."""
-    command = [sys.executable, "-m", "foretell", verb, *arguments, "--json"]
-    progress = subprocess.DEVNULL if quiet else None
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True) as process, handing_on(process):
-        output, _ = process.communicate()
-    if process.returncode in (130, -signal.SIGINT, -signal.SIGTERM):
-        raise KeyboardInterrupt
-    try:
-        result: Record = json.loads(output.splitlines()[-1])
-    except (IndexError, ValueError):
-        result = {"error": f"ended with {process.returncode}"}
-    if process.returncode:
-        raise RuntimeError(f"foretell {verb} {arguments[0]}: {result.get('error', 'failed')}")
-    return result
-
-
-@contextmanager
-def handing_on(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM reach the training, which saves and ends; then we end."""
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGTERM:  # Ctrl-C has reached it already
-            process.send_signal(number)
-
-    with ending_signals(pass_on):
-        yield
 
 
 # --- results --------------------------------------------------------------------------------------

@@ -99,14 +99,18 @@ def model_of(recipe: Mapping[str, Any]) -> str:
 
 
 def parameters(run: Run) -> int | None:
-    """How many numbers the last checkpoint holds, indices apart, from the header of its file alone."""
+    """How many numbers the last checkpoint holds, indices apart, from the headers of its files alone."""
     try:
-        file = pointed(run, "last")[0].path / "model.safetensors"
-        with safe_open(file, framework="numpy") as tensors:
-            parts = [tensors.get_slice(name) for name in tensors.keys()]  # noqa: SIM118
-            return sum(int(math.prod(part.get_shape())) for part in parts if "F" in part.get_dtype())
+        return sum(map(numbers_in, pointed(run, "last")[0].weight_files()))
     except (ConfigError, OSError, ValueError, KeyError, SafetensorError):
         return None
+
+
+def numbers_in(file: Path) -> int:
+    """How many numbers a file of tensors holds, indices apart."""
+    with safe_open(file, framework="numpy") as tensors:
+        parts = [tensors.get_slice(name) for name in tensors.keys()]  # noqa: SIM118
+        return sum(int(math.prod(part.get_shape())) for part in parts if "F" in part.get_dtype())
 
 
 def size_on_disk(path: Path) -> int:

@@ -180,18 +180,21 @@ def cost(recipe: Recipe, vocabulary: int) -> Tree:
     """Parameters by part, bytes of training state, and FLOPs per token."""
     with torch.device("meta"):
         objective = recipe.build(vocabulary)
-    parts, parameters = parts_of(objective), [p for p in objective.parameters()]
-    weights = sum(p.numel() * p.element_size() for p in parameters)
-    averages = 0 if isinstance(recipe.averaging, NoAveragingConfig) else weights
+        recipe.tuning.prepare(objective)
+    parts, parameters = parts_of(objective), list(objective.parameters())
+    trained = [p for p in parameters if p.requires_grad]
+    gradients = sum(p.numel() * p.element_size() for p in trained)
+    averages = 0 if isinstance(recipe.averaging, NoAveragingConfig) else gradients
     memory = {
-        "weights": weights,
-        "gradients": weights,
+        "weights": sum(p.numel() * p.element_size() for p in parameters),
+        "gradients": gradients,
         "optimizer": optimizer_bytes(recipe, objective),
         "averages": averages,
     }
     forward = round(2 * objective.multiplied(recipe.data.batches.length))
     return {
         "parameters": sum(p.numel() for p in parameters),
+        "trained_parameters": sum(p.numel() for p in trained),
         "parts": parts,
         "memory_bytes": {**memory, "total": sum(memory.values())},
         "flops_per_token": {"forward": forward, "training": TRAINED * forward},
@@ -220,7 +223,7 @@ def parts_of(objective: Objective) -> list[Tree]:
 
 def optimizer_bytes(recipe: Recipe, objective: Objective) -> int:
     """What the optimiser keeps beside the weights, seen after a step on the meta device."""
-    parameters = list(objective.parameters())
+    parameters = [p for p in objective.parameters() if p.requires_grad]
     optimizer = recipe.optimizer.build(parameters, objective.heights())
     for parameter in parameters:
         parameter.grad = torch.empty_like(parameter)
@@ -420,7 +423,9 @@ def render_recipe(shown: Mapping[str, Any]) -> RenderableType:
     known = f"{shown['vocabulary']:,}" if shown["vocabulary"] else "?"
     facts.add_row("vocabulary", known, Text(shown["vocabulary_source"], "dim"))
     if "parameters" in shown:
-        facts.add_row("parameters", f"{shown['parameters']:,}", "", style="bold")
+        trained = shown["trained_parameters"]
+        note = f"of which {trained:,} are trained" if trained < shown["parameters"] else ""
+        facts.add_row("parameters", f"{shown['parameters']:,}", Text(note, "dim"), style="bold")
         for part in shown["parts"]:
             note = f"{part['shared']:,} shared with the embedding" if "shared" in part else ""
             facts.add_row(f"  {part['part']}", f"{part['parameters']:,}", Text(note, "dim"))

@@ -1,9 +1,10 @@
 """Checkpoints that survive anything: written apart, checksummed, renamed when whole.
 
-    checkpoints/step-00000120/    model.safetensors      weights as trained
+    checkpoints/step-00000120/    model.safetensors      weights as trained, but for those that are frozen
                                   averaged.safetensors   their mean, once averaging has begun
                                   optimizer.safetensors  carried.safetensors  penalties.safetensors
                                   record.json            where training stands, and a SHA-256 of each file above
+    checkpoints/frozen-….safetensors    weights that a stage does not train, once for all of its checkpoints; by digest
     checkpoints/best.json, last.json    which of them, and whether its raw or averaged weights are meant
 
 Nothing is ever unpickled.
@@ -47,15 +48,27 @@ class Checkpoint:
         file = self.path / f"{name}.safetensors"
         return load_file(file) if file.exists() else {}
 
+    def weight_files(self) -> list[Path]:
+        """The files that hold the weights as trained: first those that were frozen, if any."""
+        frozen = self.record().get("frozen")
+        return [*([self.path.parent / frozen] if frozen else []), self.path / "model.safetensors"]
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights as trained, frozen ones included."""
+        return {name: tensor for file in self.weight_files() for name, tensor in load_file(file).items()}
+
     def result(self) -> dict[str, Tensor]:
         """The weights to use: the averaged ones where there are any."""
-        return self.tensors("model") | self.tensors("averaged")
+        return self.weights() | self.tensors("averaged")
 
     def intact(self) -> bool:
         """Whether every file is there and is what was written."""
         try:
             files = self.record()["files"]
-            return all(digest(self.path / name) == expected for name, expected in files.items())
+            *frozen, _ = self.weight_files()
+            return all(digest(self.path / name) == expected for name, expected in files.items()) and all(
+                file.name == frozen_name(file) for file in frozen
+            )
         except (OSError, ValueError, KeyError):
             return False
 
@@ -84,6 +97,27 @@ def save(run: Run, step: int, files: Mapping[str, Tensors], record: Mapping[str,
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return Checkpoint(final)
+
+
+def keep_frozen(run: Run, tensors: Tensors) -> str | None:
+    """The name of the file that holds weights which several checkpoints share; None for none."""
+    if not tensors:
+        return None
+    temporary = run.checkpoints / f".frozen.{os.getpid()}"
+    try:
+        write_tensors({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, temporary)
+        sync_file(temporary)
+        final = run.checkpoints / frozen_name(temporary)
+        temporary.rename(final)
+        sync_folder(run.checkpoints)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return final.name
+
+
+def frozen_name(file: Path) -> str:
+    """What a file of frozen weights is called: after what is in it."""
+    return f"frozen-{digest(file)[:32]}.safetensors"
 
 
 def write_tensors(tensors: dict[str, Tensor], file: Path) -> None:
@@ -122,6 +156,8 @@ def newest(run: Run) -> Checkpoint | None:
     """The latest checkpoint that is intact; half-written ones are cleared away."""
     for rest in run.checkpoints.glob(".step-*"):
         shutil.rmtree(rest, ignore_errors=True)
+    for file in run.checkpoints.glob(".frozen.*"):
+        file.unlink()
     for path in reversed(in_order(run)):
         if Checkpoint(path).intact():
             return Checkpoint(path)
@@ -142,6 +178,9 @@ def prune(run: Run, keep: int) -> None:
     for path in in_order(run)[: -keep or None]:
         if path not in named:
             shutil.rmtree(path, ignore_errors=True)
+    needed = {file for path in in_order(run) for file in Checkpoint(path).weight_files()}
+    for file in set(run.checkpoints.glob("frozen-*")) - needed:
+        file.unlink()
 
 
 def digest(file: Path) -> str:

@@ -84,6 +84,10 @@ def describe(record: Mapping[str, Any], fraction: float) -> str:
 
 def validated(measured: Mapping[str, Any]) -> str:
     """What a validation found, in a few words."""
+    if "metric" in measured:
+        losses = [name for name in measured if name.endswith("_loss") and name != "objective_loss"]
+        shown = [measured["metric"], *losses]
+        return "validation " + "  ".join(f"{name.replace('_', ' ')} {measured[name]:.4f}" for name in shown)
     if measured["loss"] is None:
         losses = [name for name in measured if name.endswith("_loss") and name != "objective_loss"]
         said = [f"{name.replace('_', ' ')} {measured[name]:.4f}" for name in losses]

@@ -8,30 +8,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foretell.nn.adapter import adapters_in, plain_name
 from foretell.objectives.objective import Objective
 
 
 def trained_names(objective: Objective) -> list[str]:
     """The parameters that are trained, in the order that optimiser and averager know them."""
-    return [name for name, parameter in objective.named_parameters() if parameter.requires_grad]
+    return [plain_name(name) for name, parameter in objective.named_parameters() if parameter.requires_grad]
 
 
 def weights(objective: Objective) -> dict[str, Tensor]:
-    """Every parameter and saved buffer once, shared ones under their first name."""
+    """Every parameter and saved buffer once, shared ones under their first name; adapters change no other's name."""
     saved = objective.state_dict(keep_vars=True).keys()
     buffers = {name: buffer for name, buffer in objective.named_buffers() if name in saved}
-    return {**dict(objective.named_parameters()), **buffers}
+    return {**{plain_name(name): parameter for name, parameter in objective.named_parameters()}, **buffers}
+
+
+def parted(objective: Objective) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Its `weights`: those that training changes, and those that are frozen."""
+    whole, frozen = weights(objective), {p for p in objective.parameters() if not p.requires_grad}
+    held = {name: tensor for name, tensor in whole.items() if tensor in frozen}
+    return {name: tensor for name, tensor in whole.items() if name not in held}, held
 
 
 def load_weights(objective: Objective, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors of `weights` back in place; names have to match exactly."""
+    """Copy tensors of `weights` back in place; names have to match exactly; adapters may stay as they are."""
     mine = weights(objective)
-    if mine.keys() != tensors.keys():
-        odd = sorted(mine.keys() ^ tensors.keys())
+    if odd := sorted((mine.keys() ^ tensors.keys()) - adapters_in(mine)):
         raise ValueError(f"the checkpoint holds other weights than the model: {', '.join(odd[:3])}")
     with torch.no_grad():
-        for name, tensor in mine.items():
-            tensor.copy_(tensors[name])
+        for name in mine.keys() & tensors.keys():
+            mine[name].copy_(tensors[name])
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

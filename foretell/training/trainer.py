@@ -32,7 +32,7 @@ from foretell.training.monitor import Monitor, validated
 from foretell.training.normalisation import Normalisation, loss_factor
 from foretell.training.precision import LossScaler, Precision, ScalingConfig, autocast
 from foretell.training.seeds import seed_generators, step_seed
-from foretell.training.tensors import load_optimizer, load_weights, optimizer_tensors, trained_names, weights
+from foretell.training.tensors import load_optimizer, load_weights, optimizer_tensors, parted, trained_names
 from foretell.training.trackers import Tracker, TrackerName
 from foretell.types import Batch, State, detach, join_rows, map_state, select_rows
 
@@ -153,6 +153,8 @@ class Trainer:
         self.interrupted = False  # apart from `stopped`: a signal in a stage's last step does not make it unfinished
         self.window = Window()
         self.saved = position.step
+        self.frozen_file: str | None = ""
+        """that of the weights that are not trained; "": not written yet"""
         self.predicts_next = stage.objective.predicts_next
         self.begun = time.monotonic() - position.seconds
         self.pause = 0.0  # seconds validation and saving took at most: a time limit has to leave room for them
@@ -433,14 +435,16 @@ class Trainer:
         """A checkpoint of everything, and the names `last` and, if it is, `best` on it."""
         stage, position = self.stage, self.position
         position.finished = bool(self.stopped)
-        names = trained_names(stage.objective)
+        names, (trained, frozen) = trained_names(stage.objective), parted(stage.objective)
+        if self.frozen_file == "":
+            self.frozen_file = checkpoint.keep_frozen(self.run, frozen)
         facts = {"step": position.step, "weights": "averaged" if stage.averager.means else "raw"}
         pointers = {"last": facts} | ({"best": {**facts, "loss": position.best}} if improved else {})
         saved = checkpoint.save(
             self.run,
             position.step,
             {
-                "model": weights(stage.objective),
+                "model": trained,
                 "averaged": dict(zip(names, stage.averager.means, strict=False)),
                 "optimizer": optimizer_tensors(stage.optimizer),
                 "penalties": stage.objective.penalty_tensors(),
@@ -448,6 +452,7 @@ class Trainer:
             },
             {
                 "pointers": pointers,
+                "frozen": self.frozen_file,
                 "position": vars(position),
                 "schedule": stage.schedule.state_dict(),
                 "averager": stage.averager.state_dict(),
@@ -469,7 +474,7 @@ class Trainer:
         """Take from a checkpoint: "model", "optimizer", "schedule", "averager", "state"."""
         stage, record = self.stage, saved.record()
         if "model" in parts:
-            load_weights(stage.objective, saved.tensors("model"))
+            load_weights(stage.objective, saved.weights())
             stage.objective.load_penalties(saved.tensors("penalties"))
         if "optimizer" in parts:
             load_optimizer(stage.optimizer, saved.tensors("optimizer"))

@@ -8,6 +8,7 @@ from builders import members, small
 
 from foretell.models.blueprint import Blueprint
 from foretell.models.choice import BackboneChoice
+from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig
 from foretell.objectives.causal import CausalConfig
@@ -19,20 +20,19 @@ def objective(model: object, *, tied: bool = False) -> Objective:
     return CausalConfig().build(Blueprint(model, FullHeadConfig(tied=tied), 11))
 
 
-def test_heights_are_electras() -> None:
-    """Rate times d^(L + 2 - depth): embeddings at depth 0, layer i at i + 1, the head at L + 2 (L = 3)."""
+def test_heights_count_layers_from_the_top() -> None:
     built = objective(small(TransformerConfig, layers=3, embedding=6), tied=False)
     heights, found = built.heights(), {}
     for name, parameter in built.named_parameters():
         part = ".".join(name.split(".")[1:3]) if "blocks" in name else re.sub(r"\.(weight|bias)$", "", name)
         found.setdefault(part, set()).add(heights[parameter])
     assert found == {
-        "backbone.embedding.table": {5},
-        "backbone.positions": {5},
-        "backbone.projection": {5},
-        "blocks.0": {4},
-        "blocks.1": {3},
-        "blocks.2": {2},
+        "backbone.embedding.table": {4},
+        "backbone.positions": {4},
+        "backbone.projection": {4},
+        "blocks.0": {3},
+        "blocks.1": {2},
+        "blocks.2": {1},
         "backbone.norm": {0},
         "head": {0},
     }
@@ -43,22 +43,37 @@ def test_every_model_has_its_embedding_below_its_layers(member: type) -> None:
     built = objective(small(member, layers=2))
     heights = built.heights()
     assert heights.keys() == set(built.parameters())
-    assert {heights[p] for p in built.backbone.embedding.parameters()} == {4}
-    assert [{heights[p] for p in block.parameters()} for block in built.backbone.blocks] == [{3}, {2}]
+    assert {heights[p] for p in built.backbone.embedding.parameters()} == {3}
+    assert [{heights[p] for p in block.parameters()} for block in built.backbone.blocks] == [{2}, {1}]
 
 
-def test_tied_weights_are_the_embeddings() -> None:
+def test_tied_weights_are_the_heads() -> None:
     built = objective(small(TransformerConfig, embedding=None), tied=True)
-    assert built.heights()[built.head.weight] == 4
+    assert built.heights()[built.head.weight] == 0
 
 
-def test_rates_by_layer_are_those_trained_with() -> None:
-    built = objective(small(TransformerConfig, layers=1))
-    optimizer = AdamWConfig(learning_rate=1.0, layer_decay=0.5).build(built.parameters(), built.heights())
-    rates = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
-    assert rates[built.head.weight] == 1
-    assert rates[built.backbone.blocks[0].attention.inward.weight] == 0.25
-    assert rates[built.backbone.embedding.weight] == 0.125
+def rates_by_part(model: object, **optimizer: object) -> list[float]:
+    """Of the head, the layers from above and the embedding; within each of these they are the same."""
+    built = objective(model)
+    made = AdamWConfig(**optimizer).build(built.parameters(), built.heights())
+    rates = {p: group["lr"] for group in made.param_groups for p in group["params"]}
+    parts = [built.head, *reversed(built.backbone.blocks), built.backbone.embedding]
+    found = [{rates[p] for p in part.parameters()} for part in parts]
+    assert all(len(alike) == 1 for alike in found)
+    return [alike.pop() for alike in found]
+
+
+def test_rates_by_layer_are_ulmfits() -> None:
+    """eta of a layer is that of the one above divided by 2.6; fastai's groups: head, three LSTMs, embedding."""
+    found = rates_by_part(small(RecurrentConfig, layers=3), learning_rate=0.01, layer_decay=1 / 2.6)
+    assert found == pytest.approx([0.01 / 2.6**n for n in range(5)])
+
+
+def test_rates_by_layer_are_electras() -> None:
+    """Rate times d^(L + 2 - depth): embeddings at depth 0, layer i at i + 1, the head at L + 2 (L = 3)."""
+    model = small(TransformerConfig, layers=3)
+    found = rates_by_part(model, learning_rate=1.0, layer_decay=0.8, layer_decay_gap=2)
+    assert found == pytest.approx([0.8 ** (5 - depth) for depth in (5, 3, 2, 1, 0)])
 
 
 def test_biases_and_norms_are_what_the_originals_exempt_by_name() -> None:

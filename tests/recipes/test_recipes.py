@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import foretell
+from labelled import write_labelled
+
 from foretell import config
 from foretell.recipe import Recipe, find_recipe, load_recipe, recipe_names
 from foretell.run import judged
@@ -92,9 +94,11 @@ def test_it_builds_in_full_size(name: str) -> None:
 
 
 def shrunk(recipe: Recipe, corpus: Mapping[str, str]) -> Recipe:
-    """The same in small, on a tiny text: widths, lengths and limits, nothing else."""
-    tree = recipe.tree() | {"limit": "3steps"}
+    """The same in small, on a tiny text: widths, lengths and limits, nothing else; from random weights."""
+    tree = recipe.tree() | {"limit": "3steps", "init": ""}
     tree["data"]["corpus"] = dict(corpus)
+    if recipe.data.tokenizer.kind == "file":  # that of the run it would begin with
+        tree["data"]["tokenizer"] = {"kind": "word", "specials": recipe.data.tokenizer.specials}
     tree["stages"] = [stage | {"limit": "2steps"} for stage in tree["stages"]]
     sizes: dict[str, dict[str, Any]] = {
         "model": {"embedding": 8, "hidden": 8, "output": 8, "layers": 2, "heads": 2, "feed_forward": 8},
@@ -129,9 +133,24 @@ def first_of_its_size() -> list[str]:
     return list(seen.values())
 
 
+def labelled_for(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """Examples for a task, as settings of `data`."""
+    task = recipe.objective.kind
+    paired = recipe.data.corpus in ("rte", "mrpc")
+    data = write_labelled("pairs" if paired else task, folder)
+    return {f"data.{key}": value for key, value in data.items()}
+
+
 @pytest.mark.parametrize("name", first_of_its_size())
 def test_it_trains(name: str, corpus: dict[str, str], tmp_path: Path) -> None:
     small = shrunk(load_recipe(name), in_documents(corpus, tmp_path))
+    if small.is_task:
+        settings = labelled_for(load_recipe(name), tmp_path) | {"data.batches.length": 40}
+        if getattr(small.objective, "positive", ""):
+            settings["objective.positive"] = "same"
+        trained = foretell.train(load_recipe(small, settings), tmp_path / "run", quiet=True)
+        assert 0 <= judged(trained.evaluate("valid")) <= 2
+        return
     trained = foretell.train(small, tmp_path / "run", quiet=True)
     record = trained.evaluate("valid")
     if small.model.kind == "ngram":

@@ -9,7 +9,7 @@ import foretell
 from foretell.api import run_recipe
 from foretell.config import Amount, ConfigError
 from foretell.recipe import load_recipe
-from foretell.tools import race
+from foretell.tools import race, series
 from foretell.tools.race import Budget, fitted, frontier, run_race, scaled, table
 from foretell.tools.show import cost
 
@@ -83,7 +83,7 @@ def test_a_race_that_was_stopped_goes_on_to_the_same_result(
     processes: str, corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if processes == "one":
-        monkeypatch.setattr(race, "child", in_this_process)
+        monkeypatch.setattr(series, "child", in_this_process)
     recipes = tiny(tmp_path, corpus)
     course = {"seeds": 2, "split": "test", "quiet": True}
     whole = run_race(recipes, [], "2000tokens", out=tmp_path / "whole", resume=False, **course)
@@ -120,7 +120,7 @@ def test_a_race_that_was_stopped_goes_on_to_the_same_result(
 
 def test_what_goes_wrong_in_a_contender_is_told(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="is not a run"):
-        race.child("evaluate", str(tmp_path), quiet=True)
+        series.child("evaluate", str(tmp_path), quiet=True)
 
 
 def test_contenders_need_the_same_text(tmp_path: Path, corpus: dict[str, str]) -> None:

@@ -102,6 +102,7 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
         losses.append(total(scorer, sample, torch.device("cpu")).loss)
         return {"loss": losses[-1], "perplexity": math.exp(losses[-1]), "bits_per_byte": losses[-1] / math.log(2)}
 
+    assert isinstance(recipe.data.batches, CropsConfig)  # as the recipe has it
     stage = assemble_stage(
         recipe,
         objective,

@@ -1,0 +1,121 @@
+"""The examples that a run of a task learns from and is measured on, its vocabulary, and its labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from foretell.config import ConfigError
+from foretell.data.corpus import SPLITS
+from foretell.data.encoding import Tokenizer
+from foretell.data.examples import Choice, Example, Labelled, Tagged
+from foretell.data.folds import open_fold
+from foretell.data.labelled import find_set, open_examples, read_examples
+from foretell.data.readers import Reader
+from foretell.data.rows import ExampleBatches, ExamplesConfig, Framing
+from foretell.nn.vocabulary import Counts
+from foretell.recipe import Recipe
+from foretell.run import Run, write_json
+from foretell.tasks.task import TaskConfig
+
+
+class Examples:
+    """What a recipe learns from: training and validation examples of which it has been made sure that they fit."""
+
+    def __init__(self, recipe: Recipe):
+        self.recipe, self.task = recipe, task_of(recipe)
+        self.train, self.valid = (read_split(recipe, split) for split in ("train", "valid"))
+        self.task.prepare()
+        self.task.accept(self.train)
+        self.names = self.task.names(self.train)
+        self.train, self.valid = (
+            self.task.usable(examples, self.names, recipe.data.skip_bad) for examples in (self.train, self.valid)
+        )
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The one that the recipe names, or makes of the training texts."""
+        return self.recipe.data.tokenizer.train(text + "\n" for example in self.train for text in texts_of(example))
+
+    def framing(self, tokenizer: Tokenizer) -> Framing:
+        """How texts become rows."""
+        return framing_of(self.recipe, tokenizer)
+
+    def batches(self, tokenizer: Tokenizer) -> ExampleBatches:
+        """What is trained on."""
+        rows = self.task.rows(self.train, self.framing(tokenizer), self.names)
+        return batches_of(self.recipe).arrange(rows, tokenizer.specials, self.recipe.seed)
+
+    def token_counts(self, tokenizer: Tokenizer) -> Counts:
+        """How often each token occurs in the training texts: [V]."""
+        texts = [text for example in self.train for text in texts_of(example)]
+        ids = self.framing(tokenizer).encode(texts)
+        return np.bincount(np.concatenate(ids), minlength=tokenizer.size).astype(np.int64)
+
+
+def task_of(recipe: Recipe) -> TaskConfig:
+    """What a recipe learns; a `ConfigError` if that is no task."""
+    if not isinstance(recipe.objective, TaskConfig):
+        raise ConfigError(f'objective.kind = "{recipe.objective.kind}" is no task: it learns from text, not examples')
+    return recipe.objective
+
+
+def batches_of(recipe: Recipe) -> ExamplesConfig:
+    """How a recipe for a task makes batches."""
+    assert isinstance(recipe.data.batches, ExamplesConfig)  # as the recipe has made sure
+    return recipe.data.batches
+
+
+def reader_of(recipe: Recipe) -> Reader:
+    """How files like those a recipe learns from are read."""
+    return find_set(recipe.data.corpus, recipe.data.reader)[1]
+
+
+def framing_of(recipe: Recipe, tokenizer: Tokenizer) -> Framing:
+    """How texts become rows."""
+    batches = batches_of(recipe)
+    return Framing(tokenizer, batches.length, batches.cut)
+
+
+def read_split(recipe: Recipe, split: str) -> list[Example]:
+    """The examples of a split of the corpus, or of a file like it."""
+    data = recipe.data
+    if split not in SPLITS:
+        return read_examples(Path(split), reader_of(recipe), data.skip_bad)
+    if data.fold is not None:
+        return open_fold(data.corpus, split, data.fold, data.reader, data.skip_bad)
+    return open_examples(data.corpus, split, data.reader, data.skip_bad)
+
+
+def texts_of(example: Example) -> Sequence[str]:
+    """All that stands in an example."""
+    if isinstance(example, Labelled):
+        return example.texts
+    if isinstance(example, Choice):
+        return (example.context, *example.options)
+    return (" ".join(example.words),) if isinstance(example, Tagged) else (example.question, example.passage)
+
+
+# --- the labels of a run --------------------------------------------------------------------------
+
+
+def keep_names(run: Run, names: tuple[str, ...]) -> None:
+    """Write the labels into a run; a `ConfigError` where it has learnt others."""
+    if not run.labels_file.exists():
+        write_json(run.labels_file, {"labels": list(names)})
+    if load_names(run.labels_file) != names:
+        raise ConfigError(f"{run.path} has learnt other labels than its data has now; train a new run")
+
+
+def load_names(path: Path) -> tuple[str, ...]:
+    """The labels of a run; a `ConfigError` where they are missing."""
+    try:
+        return tuple(json.loads(path.read_text(encoding="utf-8"))["labels"])
+    except (OSError, ValueError, KeyError):
+        raise ConfigError(
+            f"{path} is missing or damaged, without which no prediction has a name; bring it back"
+        ) from None

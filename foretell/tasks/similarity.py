@@ -1,0 +1,108 @@
+"""Tell how alike two texts are, or any other number that belongs to a text or a pair.
+
+Devlin et al. 2019 (BERT), Radford et al. 2018 (GPT, section 3.2: both orders). B examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from foretell.data.examples import Labelled
+from foretell.data.rows import Framing, Row
+from foretell.evaluate.tasks import pearson, spearman
+from foretell.models.blueprint import Blueprint
+from foretell.tasks.pooled import Pooled, TextsConfig
+from foretell.tasks.task import Prediction, Scores
+from foretell.types import Inputs
+
+
+@dataclass(frozen=True)
+class Rated(Prediction):
+    """A number for a text or a pair."""
+
+    value: float
+
+    def line(self) -> str:
+        """The number."""
+        return f"{self.value:.4f}"
+
+
+class SimilarityConfig(TextsConfig):
+    """Tell a number of a text, or of a pair of texts, such as how alike they are."""
+
+    kind: Literal["similarity"] = "similarity"
+    metric: Literal["spearman", "pearson"] = "spearman"
+    """what a validation is judged by"""
+
+    def prepare(self) -> None:
+        """See `TaskConfig.prepare`."""
+        pearson([0.0, 1.0], [0.0, 1.0])
+
+    def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
+        """See `TaskConfig.names`: the least and the largest number, between which the model tells a share."""
+        numbers = [float(example.label) for example in examples if isinstance(example.label, int | float)]
+        return (repr(min(numbers)), repr(max(numbers))) if numbers else ("0.0", "1.0")
+
+    def complaint(self, example: Labelled, names: tuple[str, ...]) -> str:
+        """See `TaskConfig.complaint`."""
+        if found := self.unreadable(example):
+            return found
+        wrong = example.label is not None and not isinstance(example.label, int | float)
+        return f"the label {example.label!r} is not a number" if wrong else ""
+
+    def rows(self, examples: Sequence[Labelled], framing: Framing, names: tuple[str, ...]) -> list[Row]:
+        """See `TaskConfig.rows`: labels [], from 0 to 1."""
+        low, high = map(float, names)
+        labels = [
+            np.array((example.label - low) / ((high - low) or 1.0), dtype=np.float32)
+            if isinstance(example.label, int | float)
+            else None
+            for example in examples
+        ]
+        return [Row(i, reading, labels[i]) for i, reading in enumerate(self.read(examples, framing))]
+
+    def build(self, blueprint: Blueprint) -> Similarity:
+        """The objective with its model."""
+        return Similarity(self, blueprint, 1)
+
+    def predictions(
+        self, examples: Sequence[Labelled], rows: Sequence[Row], scores: Sequence[Scores], names: tuple[str, ...]
+    ) -> list[Rated]:
+        """See `TaskConfig.predictions`."""
+        low, high = map(float, names)
+        return [Rated(low + (high - low) * float(score)) for score in scores]
+
+    def measure(self, examples: Sequence[Labelled], predictions: Sequence[Rated]) -> dict[str, Any]:
+        """See `TaskConfig.measure`."""
+        truth = [float(example.label) for example in examples if isinstance(example.label, int | float)]
+        found = [prediction.value for prediction in predictions]
+        return {"spearman": spearman(truth, found), "pearson": pearson(truth, found)}
+
+
+class Similarity(Pooled):
+    """Sum of squared differences from the label, which goes from 0 to 1. Term "number"."""
+
+    term = "number"
+
+    def scores(self, vectors: Tensor, inputs: Inputs) -> Tensor:
+        """See `Task.scores`: [B]"""
+        pooled = self.pooled(vectors, inputs)  # [B, W] or [B, 2, W]
+        found: Tensor = self.outputs(pooled if pooled.dim() == 2 else pooled.sum(1))[:, 0]
+        return found
+
+    def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """See `Task.loss`."""
+        return (scores.float() - labels).square().sum()
+
+    def told(self, scores: Tensor) -> Tensor:
+        """See `Task.told`: [B]"""
+        return scores.float()
+
+    def blind_loss(self) -> float:
+        """See `Objective.blind_loss`: a label is at most 1 away from the other end."""
+        return 1.0

@@ -1,0 +1,58 @@
+"""Texts in, what a task says of them out: in constant memory, in the order they came in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+from foretell.config import ConfigError
+from foretell.data.examples import Example
+from foretell.data.labelled import read_examples
+from foretell.data.reading import Report
+from foretell.examples import reader_of, task_of
+from foretell.run import Record
+from foretell.tasks.task import Prediction
+from foretell.tools.score import chunks, read_lines, warn
+from foretell.trained import Trained
+
+Form = Literal["lines", "data"]
+
+
+def print_predictions(model: Trained, paths: Sequence[Path], form: Form, skip_bad: bool) -> Iterator[str]:
+    """A line for each example, as they become known."""
+    report = Report()
+    for _, prediction in predictions(model, paths, form, skip_bad, report):
+        yield prediction.line()
+    warn(report)
+
+
+def all_predictions(model: Trained, paths: Sequence[Path], form: Form, skip_bad: bool) -> Record:
+    """The same as one JSON object, which has to be held in memory."""
+    report = Report()
+    found: list[dict[str, Any]] = [p.record() for _, p in predictions(model, paths, form, skip_bad, report)]
+    warn(report)
+    return {"run": str(model.run.path), "task": model.settings.objective.kind, "predictions": found}
+
+
+def predictions(
+    model: Trained, paths: Sequence[Path], form: Form, skip_bad: bool, report: Report
+) -> Iterator[tuple[Example, Prediction]]:
+    """Examples and what is said of them."""
+    task = task_of(model.settings)
+    groups: Iterable[Sequence[Example]]
+    if form == "lines":
+        eager = not paths and sys.stdin.isatty()
+        number = count(1)
+        groups = (
+            [task.of_line(line, f"line {next(number)}") for line in group]
+            for group in chunks(read_lines(paths, report), eager)
+        )
+    else:
+        if not paths:
+            raise ConfigError("--form data reads files; name some, or leave it out to read lines of stdin")
+        groups = (read_examples(path, reader_of(model.settings), skip_bad, labelled=False) for path in paths)
+    for group in groups:
+        yield from zip(group, model.predict(group), strict=True)

@@ -1,0 +1,85 @@
+"""Trainings one after the other, each in a process of its own, as one work that can be stopped and gone on with.
+
+The folder holds what is to be done and what came of it (`race.json`, `trials.json`), `recipes/`, and a run for each.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from foretell.config import ConfigError, Tree
+from foretell.recipe import Recipe
+from foretell.run import Record, write_atomic, write_json
+from foretell.training.interruption import ending_signals
+
+
+class Failed(RuntimeError):
+    """Another foretell process ended with an error."""
+
+    def __init__(self, verb: str, subject: str, record: Mapping[str, object], code: int):
+        super().__init__(f"foretell {verb} {subject}: {record.get('error', 'failed')}")
+        self.wrong_input = code == 2
+
+
+def begin(file: Path, plan: Tree, resume: bool) -> dict[str, Record]:
+    """Make the folder of that file, or find it with the same plan; the results that it holds already."""
+    out, what = file.parent, file.stem
+    if not file.exists():
+        if out.exists() and any(out.iterdir()):
+            raise ConfigError(f"{out} exists and has no {file.name}; choose another --out")
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(file, plan | {"results": {}})
+        return {}
+    if not resume:
+        raise ConfigError(f"{out} exists; add --resume to go on with it, or choose another --out")
+    before = json.loads(file.read_text(encoding="utf-8"))
+    changed = [key for key in plan if before.get(key) != plan[key]]
+    if changed:
+        raise ConfigError(
+            f"{out} was started with another {changed[0]}; resume the {what} as begun, or choose another --out"
+        )
+    return dict(before["results"])
+
+
+def train(recipe: Recipe, folder: Path, *options: str, quiet: bool) -> Record:
+    """Train a recipe in that folder, or go on with it; its validation record and what it cost."""
+    file = folder.parent / "recipes" / f"{folder.name}.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, recipe.text().encode())
+    return child("train", str(file), "--out", str(folder), "--resume", *options, quiet=quiet)
+
+
+def child(verb: str, *arguments: str, quiet: bool) -> Record:
+    """Another foretell process; its progress goes to our stderr, its JSON comes back."""
+    command = [sys.executable, "-m", "foretell", verb, *arguments, "--json"]
+    progress = subprocess.DEVNULL if quiet else None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True) as process, handing_on(process):
+        output, _ = process.communicate()
+    if process.returncode in (130, -signal.SIGINT, -signal.SIGTERM):
+        raise KeyboardInterrupt
+    try:
+        result: Record = json.loads(output.splitlines()[-1])
+    except (IndexError, ValueError):
+        result = {"error": f"ended with {process.returncode}"}
+    if process.returncode:
+        raise Failed(verb, arguments[0], result, process.returncode)
+    return result
+
+
+@contextmanager
+def handing_on(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM reach the training, which saves and ends; then we end."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGTERM:  # Ctrl-C has reached it already
+            process.send_signal(number)
+
+    with ending_signals(pass_on):
+        yield

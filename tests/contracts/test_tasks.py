@@ -1,0 +1,176 @@
+"""Every task with every kind of model that it takes: it learns, is saved, is opened, and says the same; refusals say why."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from builders import members
+from labelled import MODELS, objective_of, task_tables, write_labelled
+
+import foretell
+from foretell.config import ConfigError, override
+from foretell.data.rows import collate
+from foretell.examples import Examples
+from foretell.recipe import load_recipe
+from foretell.run import judged
+from foretell.tasks.choice import TaskChoice
+from foretell.tasks.task import Task
+
+TASKS = ["classification", "several", "pairs", "similarity", "choice", "tagging", "answering"]
+every_task = pytest.mark.parametrize("task", TASKS)
+every_model = pytest.mark.parametrize("model", MODELS)
+
+
+def test_all_tasks_are_here() -> None:
+    assert {objective_of(task, "bert")["kind"] for task in TASKS} == {m.kind_name() for m in members(TaskChoice)}
+
+
+@every_task
+@every_model
+def test_it_learns_and_says_the_same_when_opened(task: str, model: str, tmp_path: Path) -> None:
+    data = write_labelled(task, tmp_path)
+    trained = foretell.train(task_tables(task, model, data), tmp_path / "run", quiet=True)
+    record = trained.evaluate("valid")
+    assert record[f"{trained.objective.term}_loss"] < 0.1
+    assert record[record["metric"]] > 0.95
+    summary = trained.summary()
+    assert judged(summary) == pytest.approx(1 - record[record["metric"]], abs=1e-6)
+    examples = Examples(trained.recipe).train
+    found = trained.predict(examples)
+    again = foretell.load(tmp_path / "run").predict(examples)
+    assert len(found) == len(examples)
+    assert [one.record() for one in found] == [other.record() for other in again] or task == "answering"
+    assert [one.line() for one in found] == [other.line() for other in again]
+
+
+@every_task
+@every_model
+def test_what_it_says_depends_on_no_other_example(task: str, model: str, tmp_path: Path) -> None:
+    """Side by side with others, padded, in any order, and alone."""
+    built, examples = build(task, model, tmp_path)
+    rows = examples.task.rows(examples.train[:5], examples.framing(examples.tokenizer), examples.names)
+    specials = examples.tokenizer.specials
+    together = collate(rows, specials).inputs
+    with torch.no_grad():
+        scores = built.told(built.scores(built.read(together).last, together))
+        for number, row in enumerate(rows):
+            alone = collate([row], specials).inputs
+            one = built.told(built.scores(built.read(alone).last, alone))[0]
+            here = scores[number][: len(one)] if one.dim() and task in ("tagging", "answering") else scores[number]
+            torch.testing.assert_close(here, one, rtol=1e-4, atol=1e-5)
+
+
+@every_task
+def test_parts_of_a_batch_are_one_batch(task: str, tmp_path: Path) -> None:
+    built, examples = build(task, "recurrent", tmp_path)
+    batch = examples.batches(examples.tokenizer)[0]
+    whole = built(batch, None).terms[built.term].total
+    parts = [batch.rows(slice(0, 5)), batch.rows(slice(5, 16))]
+    assert sum(built(part, None).terms[built.term].total for part in parts) == pytest.approx(whole, rel=1e-5)
+    assert sum(built.counts(part)[built.term] for part in parts) == built.counts(batch)[built.term]
+
+
+@every_task
+@every_model
+def test_every_parameter_gets_a_gradient(task: str, model: str, tmp_path: Path) -> None:
+    built, examples = build(task, model, tmp_path)
+    built(examples.batches(examples.tokenizer)[0], None).terms[built.term].total.backward()
+    unmoved = {name for name, p in built.named_parameters() if p.grad is None or not p.grad.any()}
+    assert unmoved <= {"backbone.segments.weight"}
+
+
+def build(task: str, model: str, folder: Path) -> tuple[Task, Examples]:
+    """A task as it begins, without dropout, and its examples."""
+    recipe = load_recipe(task_tables(task, model, write_labelled(task, folder)))
+    examples = Examples(recipe)
+    torch.manual_seed(1)
+    built = recipe.build(examples.tokenizer.size, labels=len(examples.names)).eval()
+    assert isinstance(built, Task)
+    return built, examples
+
+
+# --- language models beside -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["recurrent", "gpt"])
+def test_the_next_token_can_be_learnt_beside(model: str, tmp_path: Path) -> None:
+    """Its term has its own denominator: the tokens that follow one."""
+    tables = task_tables("pairs", model, write_labelled("pairs", tmp_path))
+    recipe = load_recipe(tables, {"objective.language_weight": 0.5})
+    examples = Examples(recipe)
+    built = recipe.build(examples.tokenizer.size, labels=2).eval()
+    batch = examples.batches(examples.tokenizer)[0]
+    step = built(batch, None)
+    readings = batch.inputs.lengths.sum() if batch.inputs.lengths is not None else batch.inputs.tokens.numel()
+    assert built.counts(batch) == {"label": 16, "language": int(readings) - 2 * 16}
+    assert step.terms["language"].weight == 0.5
+    flat, targets = batch.inputs.tokens.flatten(0, 1), batch.targets.flatten(0, 1)
+    expected = 0.0
+    for row, wanted in zip(flat, targets, strict=True):
+        length = int((wanted != -100).sum()) + 1
+        hidden = built.backbone(type(batch.inputs)(tokens=row[None, :length]), None).last[0, :-1]
+        expected += float(built.head.nll(hidden, row[1:length]).sum())
+    assert float(step.terms["language"].total) == pytest.approx(expected, rel=1e-4)
+
+
+def test_gradients_go_through_the_end_of_a_long_text(tmp_path: Path) -> None:
+    tables = task_tables("classification", "recurrent", write_labelled("classification", tmp_path))
+    whole, cut = (load_recipe(tables, {"objective.gradient_length": n}) for n in (40, 3))
+    examples = Examples(whole)
+    batch = examples.batches(examples.tokenizer)[0]
+    found = []
+    for recipe in (whole, cut):
+        torch.manual_seed(1)
+        built = recipe.build(examples.tokenizer.size, labels=3).train()
+        total = built(batch, None).terms["label"].total
+        total.backward()
+        found.append((float(total), {int(t) for t in built.backbone.embedding.weight.grad.any(1).nonzero()}))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)  # the same is read
+    last = batch.inputs.tokens[:, -3:]
+    assert found[1][1] <= {int(token) for token in last.flatten()}
+    assert found[0][1] > found[1][1]
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
+    ("classification", "recurrent", {"objective.pooling": "first"}, 'take "last", "mean", "max" or "concat"'),
+    ("classification", "gpt", {"objective.pooling": "first"}, "reads forwards has seen nothing of the text"),
+    ("classification", "bert", {"objective.language_weight": 0.5}, "does not predict the next token"),
+    ("classification", "recurrent-both", {"objective.language_weight": 0.5}, "does not predict the next token"),
+    ("classification", "bert", {"objective.gradient_length": 5}, "reads a text at once"),
+    ("classification", "gpt", {"objective.gradient_length": 5}, "reads a text at once"),
+    ("classification", "bert", {"model": {"kind": "ngram"}}, "an n-gram model has none"),
+    ("classification", "bert", {"data.batches": {"kind": "streams", "length": 9}}, 'data.batches.kind = "examples"'),
+    ("classification", "bert", {"objective": "causal"}, 'objective.kind = "classification" or another task'),
+    ("classification", "bert", {"objective": "tagging"}, "learns from tagged words, and .*classified.tsv:2 has labelled"),
+    ("tagging", "bert", {"objective": "answering"}, "learns from questions, and .*has tagged words"),
+    ("classification", "bert", {"objective": {"kind": "similarity"}}, r"classified.tsv:2: the label 'GOOD' is not a number"),
+    ("classification", "bert", {"objective.metric": "f1"}, "name it as positive"),
+    ("classification", "bert", {"objective.orders": "both"}, "one text has no other order"),
+    ("tagging", "bert", {"objective.scheme": "none"}, 'set metric = "accuracy"'),
+    ("answering", "bert", {"data.batches.length": 6}, "leaves no room for a passage"),
+    ("classification", "bert", {"data.batches.length": 2}, "leaves no room for texts"),
+    ("classification", "bert", {"data.batches.length": 99}, "does not fit model.context"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "model", "changes", "why"), REFUSED, ids=lambda part: str(part)[:40])
+def test_refusals_say_why(task: str, model: str, changes: dict[str, Any], why: str, tmp_path: Path) -> None:
+    tables = override(task_tables(task, model, write_labelled(task, tmp_path)), changes)
+    with pytest.raises(ConfigError, match=why):
+        foretell.train(tables, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_labels_that_training_has_not_are_refused_with_their_lines(tmp_path: Path) -> None:
+    data = write_labelled("classification", tmp_path)
+    other = tmp_path / "other.tsv"
+    other.write_text("text\tlabel\nthe cat\tGOOD\na dog\tGOD\na tree\tUGLY\n")
+    data["corpus"] = data["corpus"] | {"valid": str(other)}
+    with pytest.raises(ConfigError, match=r"2 of 3 rows[^$]*other.tsv:3: the label 'GOD' [^$]*mean 'GOOD'[^$]*tsv:4"):
+        foretell.train(task_tables("classification", "bert", data), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+    tables = task_tables("classification", "bert", data | {"skip_bad": True}, limit="2steps")
+    assert foretell.train(tables, tmp_path / "run", quiet=True).summary()["examples"] == 1
