@@ -97,8 +97,10 @@ def vector_file(path: Path, width: int) -> Iterator[VectorFile]:
     try:
         with temporary.open("wb") as stream:
             file = (Npy if path.suffix == ".npy" else Parquet)(stream, width)
-            yield file
-            file.finish()
+            try:
+                yield file
+            finally:  # also what is thrown away has to be ended while its file is open
+                file.finish()
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

@@ -129,14 +129,15 @@ def library() -> tuple[Any, Any, Any]:
 def learn_mix(layers: Floats, labels: Names, steps: int = 200) -> ScalarMix:
     """The mix of layers [N, L, D] that a logistic regression on it wants, both learnt at once.
 
-    L-BFGS brings the sum of losses in nats, and half the squared weights of the classifier (C = 1), to its least.
+    L-BFGS brings the sum of losses in nats, and half the squared weights of the classifier (C = 1), to its least. The
+    scale stays 1: the classifier has one of its own, which the penalty would not reach in the mix.
     """
     classes, numbers = np.unique(labels, return_inverse=True)
     x, y = torch.from_numpy(layers).transpose(0, 1), torch.from_numpy(numbers)  # [L, N, D], [N]
     mix, linear = ScalarMix(len(x)), torch.nn.Linear(x.shape[-1], len(classes))
     torch.nn.init.zeros_(linear.weight)
     torch.nn.init.zeros_(linear.bias)
-    parameters = [*mix.parameters(), *linear.parameters()]
+    parameters = [mix.scores, *linear.parameters()]
     optimizer = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:

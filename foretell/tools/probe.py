@@ -138,7 +138,7 @@ def mix_layers(
         for split, part in portions.items()
     }
     named = [layer + 1 for layer in extractor.layers]
-    kept = {"layers": named, "weights": weights, "scale": float(learnt.scale.detach())}
+    kept = {"layers": named, "weights": weights}
     return kept, run.extractor(**{**features, "layers": named, "mix": weights}), mixed
 
 

@@ -56,7 +56,7 @@ def test_what_a_probe_leaves(run: foretell.Trained, tmp_path: Path) -> None:
     assert found["classes"] == ["cat", "dog"] and found["examples"] == {"train": 80, "valid": 30, "test": 30}
     assert found["bag_of_words"]["accuracy"] == 1.0  # the word itself is there
     assert found["accuracy"] > 0.6 and found["width"] == 16
-    assert [len(one["units"]) for one in found["top"]] == [1, 3]
+    assert [len(one["units"]) for one in found["top"]] == [1, min(3, found["units"])]
     assert found["top"][0]["units"] == [found["best_unit"]]
     labels = [line.split("\t")[1] for line in (tmp_path / "test.tsv").read_text().splitlines()[1:]]
     train = [line.split("\t")[1] for line in (tmp_path / "train.tsv").read_text().splitlines()[1:]]
@@ -73,7 +73,7 @@ def test_the_mix_is_learnt_kept_and_used_again(run: foretell.Trained, tmp_path: 
     on, out = write_set(tmp_path), tmp_path / "probe"
     found = probed(run, on, out, "--reader", '{kind="table"}', "--layers", "all", "--mix")
     assert found["mix"]["layers"] == [1, 2] and found["width"] == 16
-    assert sum(found["mix"]["weights"]) == pytest.approx(found["mix"]["scale"])
+    assert sum(found["mix"]["weights"]) == pytest.approx(1)
     (tmp_path / "lines.txt").write_text("the cat sat\n")
     done = CliRunner().invoke(
         app, ["features", str(run.run.path), str(tmp_path / "lines.txt"), "--mix", str(out), "--json"]
