@@ -73,7 +73,7 @@ def heat_map(heats: Sequence[Heat], unit: int, middle: float, furthest: float) -
     grids = [grid_of(heat) for heat in heats]
     lines = [len(letters) for letters, _ in grids]
     figure, parts = library().subplots(
-        len(heats), 1, figsize=(11, 0.9 + sum(0.26 * count + 0.5 for count in lines)), layout="constrained",
+        len(heats), 1, figsize=(11, max(0.9, sum(0.24 * count + 0.35 for count in lines))), layout="constrained",
         squeeze=False, height_ratios=[count + 1 for count in lines],
     )  # fmt: skip
     for axes, heat, (letters, values) in zip(parts[:, 0], heats, grids, strict=True):
