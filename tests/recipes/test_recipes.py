@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-
-import foretell
 from labelled import write_labelled
 
+import foretell
 from foretell import config
 from foretell.recipe import Recipe, find_recipe, load_recipe, recipe_names
 from foretell.run import judged
