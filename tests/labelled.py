@@ -76,7 +76,9 @@ def asked(draw: random.Random, rows: int) -> tuple[str, Case, list[str]]:
         who = ["Ann", "Bob", "Cid"][i % 3]
         passage = f"{text(draw)} {who} saw it. {text(draw)}"
         answer = {"text": who, "answer_start": passage.index(who)}
-        questions.append({"context": passage, "qas": [{"id": str(i), "question": "who saw it", "answers": [answer]}]})
+        questions.append(
+            {"context": passage, "qas": [{"id": str(i), "question": "who saw it", "answers": [answer]}]}
+        )
     return "asked.json", {"kind": "squad"}, [json.dumps({"data": [{"title": "all", "paragraphs": questions}]})]
 
 

@@ -86,10 +86,7 @@ def test_reading_once_goes_from_long_to_short() -> None:
 
 
 def test_padding_is_no_target() -> None:
-    readings = [
-        (Reading(np.array([5, 6, 7]), 2), Reading(np.array([8, 9]))),
-        (Reading(np.array([4])), Reading(np.array([3]))),
-    ]
+    readings = [(Reading(np.array([5, 6, 7]), 2), Reading(np.array([8, 9]))), (Reading(np.array([4])), Reading(np.array([3])))]
     batch = collate([Row(i, pair, None) for i, pair in enumerate(readings)], SPECIALS)
     pad = SPECIALS.padding
     assert batch.inputs.tokens.tolist() == [[[5, 6, 7], [8, 9, pad]], [[4, pad, pad], [3, pad, pad]]]
@@ -100,8 +97,5 @@ def test_padding_is_no_target() -> None:
 
 
 def test_labels_of_places_are_padded() -> None:
-    found = collate(
-        [Row(0, (Reading(np.arange(3)),), np.array([1, 2, 0])), Row(1, (Reading(np.arange(2)),), np.array([4, -100]))],
-        SPECIALS,
-    )
+    found = collate([Row(0, (Reading(np.arange(3)),), np.array([1, 2, 0])), Row(1, (Reading(np.arange(2)),), np.array([4, -100]))], SPECIALS)
     assert found.labels.tolist() == [[1, 2, 0], [4, -100, -100]]

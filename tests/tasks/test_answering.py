@@ -47,9 +47,7 @@ def test_the_label_is_where_the_answer_stands(length: int) -> None:
             inside += 1
             assert BYTES.decode(tokens[first : last + 1].tolist()) == "June"
         else:
-            assert "June" not in BYTES.decode(
-                tokens[row.places.first : row.places.first + len(row.places.spans)].tolist()
-            )
+            assert "June" not in BYTES.decode(tokens[row.places.first : row.places.first + len(row.places.spans)].tolist())
     assert inside >= 1
 
 

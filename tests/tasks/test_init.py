@@ -18,15 +18,7 @@ def runs(corpus: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A recurrent model, a GPT, and a BERT that has learnt pairs, of a few steps each."""
     folder = tmp_path_factory.mktemp("runs")
     pairs = {"kind": "sentence-pair", "pairs": "sop", "batch": 4, "length": 16}
-    both = {
-        "kind": "transformer",
-        "direction": "both",
-        "hidden": 8,
-        "layers": 1,
-        "heads": 2,
-        "context": 16,
-        "segments": 2,
-    }
+    both = {"kind": "transformer", "direction": "both", "hidden": 8, "layers": 1, "heads": 2, "context": 16, "segments": 2}
     for name, recipe in {
         "lstm": tables(corpus, limit="2steps"),
         "gpt": attending(corpus, limit="2steps", model__context=32),
@@ -76,9 +68,7 @@ def test_the_head_goes_on_where_tokens_are_predicted_beside(runs: Path, tmp_path
 def test_single_settings_are_changed_without_a_kind(runs: Path, tmp_path: Path) -> None:
     after = begun(runs, "lstm", tmp_path, **{"model.dropout.output": 0.3})
     before = foretell.load(runs / "lstm").settings.model
-    assert after.settings.model == before.model_copy(
-        update={"dropout": before.dropout.model_copy(update={"output": 0.3})}
-    )
+    assert after.settings.model == before.model_copy(update={"dropout": before.dropout.model_copy(update={"output": 0.3})})
 
 
 def test_new_marks_begin_at_the_mean(runs: Path, tmp_path: Path) -> None:
