@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from foretell.tools.workloads.awd_lstm import AWD_LSTM_STEP
-from foretell.tools.workloads.bert import BERT_STEP
+from foretell.tools.workloads.bert import BERT_STEP, ELECTRA_STEP
 from foretell.tools.workloads.floors import FLOORS
 from foretell.tools.workloads.generating import GENERATING
-from foretell.tools.workloads.gpt import GPT_STEPS
+from foretell.tools.workloads.gpt import GPT_STEPS, TRAINER
 from foretell.tools.workloads.mlstm import MLSTM_STEPS
 from foretell.tools.workloads.ngram import NGRAM
 from foretell.tools.workloads.preparing import PREPARE
@@ -28,6 +28,8 @@ WORKLOADS = {
         SOFTMAX,
         *GPT_STEPS,
         BERT_STEP,
+        ELECTRA_STEP,
+        TRAINER,
         *GENERATING,
     )
 }
