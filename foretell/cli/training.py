@@ -47,9 +47,13 @@ def prepare(
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe (see `foretell show recipes`) or a TOML file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A shipped recipe (see `foretell show recipes`), a TOML file, or a run.")
+    ],
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder; default runs/RECIPE.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; default runs/RECIPE, or the run itself with --resume.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on exactly where the run was stopped.")] = False,
     device: Device = None,
     as_json: Json = False,
@@ -60,7 +64,8 @@ def train(
     from foretell.recipe import load_recipe
 
     settings = load_recipe(recipe, overrides or [])
-    folder = out or Path("runs") / settings.name
+    named = Path(recipe) if resume and (Path(recipe) / "recipe.toml").is_file() else Path("runs") / settings.name
+    folder = out or named
     trained = run_recipe(settings, folder, resume, quiet=False, device=device)
     emit(trained.summary(), as_json, lambda result: measured(result, f"{folder}, validation split"))
 
