@@ -190,7 +190,7 @@ def sample(scores: Tensor, uniform: Tensor) -> Tensor:
 
 
 def drawn(reached: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Running totals [N, K], numbers [N] up to the last -> where each lies [N], and by how much it is above what is before.
+    """Running totals [N, K], numbers [N] up to the last -> where each lies [N], and how far above what is before.
 
     A number as large as the last total lies where that was reached.
     """
