@@ -47,9 +47,13 @@ def prepare(
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe (see `foretell show recipes`) or a TOML file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A shipped recipe (see `foretell show recipes`), a TOML file, or a run.")
+    ],
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder; default runs/RECIPE.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; default runs/RECIPE, or the run itself with --resume.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on exactly where the run was stopped.")] = False,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave rows out that are no examples, and count them.")
@@ -63,7 +67,8 @@ def train(
     from foretell.recipe import load_recipe
 
     settings = load_recipe(recipe, [*(overrides or []), *(["data.skip_bad=true"] if skip_bad else [])])
-    folder = out or Path("runs") / settings.name
+    named = Path(recipe) if resume and (Path(recipe) / "recipe.toml").is_file() else Path("runs") / settings.name
+    folder = out or named
     if settings.trials():
         from foretell.tools.trials import run_trials, table
 

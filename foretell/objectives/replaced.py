@@ -41,6 +41,9 @@ from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.objectives.telling import CopyingRestorer, Discriminator, Restorer, Teller
 from foretell.types import IGNORED, Batch, State, Step, Term
 
+GROUP = 128
+"""neighbouring tokens that are drawn from together first"""
+
 
 class ReplacedConfig(ObjectiveConfig):
     """Tell which tokens a small model, trained beside, has put in the place of hidden ones (ELECTRA)."""
@@ -163,20 +166,39 @@ class Replaced(Objective):
             guesses.append(scores.argmax(-1) if not self.training else target)
             if not self.config.allow_correct:
                 scores = scores.scatter(1, target[:, None], -math.inf)
-            samples.append(sample(scores / self.config.temperature, uniform))
+            warm = scores if self.config.temperature == 1 else scores / self.config.temperature
+            samples.append(sample(warm, uniform))
         return torch.cat(guesses), torch.cat(samples)
 
 
 def sample(scores: Tensor, uniform: Tensor) -> Tensor:
     """scores [N, V], uniform [N] -> one token each [N], drawn with probabilities softmax(scores).
 
-    By the inverse of the distribution function: one random number a token, where Gumbel noise takes V.
+    By the inverse of the distribution function: one random number a token, where Gumbel noise takes V; first among
+    groups of neighbours and then in one group, for running totals over all V cost more than all else.
     """
-    reached = scores.softmax(-1).cumsum(-1)  # [N, V]
-    whole = reached[:, -1:]
-    below = torch.nextafter(whole, torch.zeros_like(whole))  # a number rounded up to the whole is behind all tokens
-    wanted = torch.minimum((uniform[:, None] * whole).to(reached.dtype), below)
-    return torch.searchsorted(reached, wanted, right=True)[:, 0]
+    weights = (scores - scores.amax(1, keepdim=True)).exp_()  # [N, V]
+    grouped = weights.shape[1] // GROUP * GROUP
+    groups = weights[:, :grouped].unflatten(1, (-1, GROUP)).sum(2)  # [N, V // GROUP]
+    groups = torch.cat([groups, weights[:, grouped:].sum(1, keepdim=True)], 1)
+    reached = groups.cumsum(1)
+    group, wanted = drawn(reached, uniform * reached[:, -1])
+    places = group[:, None] * GROUP + torch.arange(GROUP, device=scores.device)  # [N, GROUP]
+    inside = weights.gather(1, places.clamp(max=weights.shape[1] - 1)) * (places < weights.shape[1])
+    token, _ = drawn(inside.cumsum(1), wanted)
+    return group * GROUP + token
+
+
+def drawn(reached: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Running totals [N, K], numbers [N] up to the last -> where each lies [N], and how far above what is before.
+
+    A number as large as the last total lies where that was reached.
+    """
+    below = torch.nextafter(reached[:, -1], reached.new_zeros(()))
+    wanted = torch.minimum(wanted.to(reached.dtype), below)[:, None]
+    found = torch.searchsorted(reached, wanted, right=True)  # [N, 1]
+    before = torch.where(found > 0, reached.gather(1, (found - 1).clamp(min=0)), 0)
+    return found[:, 0], (wanted - before)[:, 0]
 
 
 def with_tokens(batch: Batch, chosen: Tensor) -> Batch:

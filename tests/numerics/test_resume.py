@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from builders import attending, averaging, losses, nothing, outcome, tables, train_dying_at
+from typer.testing import CliRunner
 
 import foretell
+from foretell.cli import app
 from foretell.run import Run
 from foretell.training import checkpoint
 from foretell.training.trainer import Trainer
@@ -110,6 +112,20 @@ def test_after_a_signal(
     foretell.train(averaging(corpus), out, resume=True, quiet=True)
     assert outcome(out) == outcome(whole)
     assert losses(out) == losses(whole)
+
+
+def test_a_run_goes_on_where_it_is(
+    whole: Path, corpus: dict[str, str], tmp_path: Path, signal_at: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "stopped"
+    signal_at(7)
+    with pytest.raises(foretell.Interrupted):
+        foretell.train(averaging(corpus), out, quiet=True)
+    result = CliRunner().invoke(app, ["train", str(out), "--resume", "--json"])
+    assert result.exit_code == 0, result.output
+    assert outcome(out) == outcome(whole)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_after_a_signal_on_crops(corpus: dict[str, str], tmp_path: Path, signal_at: Callable[..., None]) -> None:

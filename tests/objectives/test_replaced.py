@@ -20,7 +20,7 @@ from foretell.data.masking import Draws, places_of
 from foretell.models.blueprint import Blueprint
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig
-from foretell.objectives.replaced import Replaced, ReplacedConfig, sample, written
+from foretell.objectives.replaced import GROUP, Replaced, ReplacedConfig, sample, written
 from foretell.objectives.telling import originals
 from foretell.run import Run
 from foretell.training import checkpoint
@@ -113,22 +113,25 @@ def test_other_generators() -> None:
 # --- sampling -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_samples_have_the_probabilities_of_the_scores(temperature: float) -> None:
+@pytest.mark.parametrize(
+    ("temperature", "vocabulary"), [(0.5, 300), (1.0, VOCABULARY), (1.0, 300), (1.0, 2 * GROUP), (2.0, 300)]
+)
+def test_samples_have_the_probabilities_of_the_scores(temperature: float, vocabulary: int) -> None:
     """With evenly spaced numbers each token's share is its probability up to one of them."""
     torch.manual_seed(1)
-    scores, many = torch.randn(VOCABULARY), 100_000
+    scores, many = torch.randn(vocabulary), 100_000
     even = (torch.arange(many, dtype=torch.float64) + 0.5) / many
     drawn = sample((scores / temperature).expand(many, -1), even)
-    shares = torch.bincount(drawn, minlength=VOCABULARY) / many
+    shares = torch.bincount(drawn, minlength=vocabulary) / many
     assert_same(shares, (scores / temperature).softmax(0), 3e-5)
 
 
-def test_samples_of_probability_zero_never_come() -> None:
-    scores = torch.full((5, 4), -math.inf)
-    scores[:, 2] = 0.0
+@pytest.mark.parametrize(("vocabulary", "possible"), [(4, 2), (3 * GROUP + 5, 1), (3 * GROUP + 5, 3 * GROUP + 2)])
+def test_samples_of_probability_zero_never_come(vocabulary: int, possible: int) -> None:
+    scores = torch.full((5, vocabulary), -math.inf)
+    scores[:, possible] = -3.0
     edges = torch.tensor([0.0, 1e-12, 0.5, 1 - 1e-12, 1 - 2**-53], dtype=torch.float64)
-    assert sample(scores, edges).tolist() == [2] * 5
+    assert sample(scores, edges).tolist() == [possible] * 5
 
 
 def samples_of(built: Replaced, batch: Batch) -> Tensor:

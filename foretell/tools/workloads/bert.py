@@ -1,4 +1,4 @@
-"""Training steps of a small BERT (Devlin et al. 2019): masking, masked language modelling, nothing else."""
+"""Training steps of a small BERT (Devlin et al. 2019) and of an ELECTRA of its size (Clark et al. 2020)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from foretell.tools.workloads.workload import OURS, Job, Side, Workload, random_tokens, timed, trainer_of
 
 VOCABULARY, LENGTH, ROWS, LAYERS, WIDTH, HEADS, INNER = 30_522, 128, 32, 4, 256, 4, 1024
+MASKED: dict[str, Any] = {"kind": "masked"}
+REPLACED: dict[str, Any] = {"kind": "replaced", "masking": {"kind": "token", "rate": 0.15, "mask": 0.85, "random": 0.0}}
 MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -21,17 +23,37 @@ def words(vocabulary: int) -> list[str]:
     return [*MARKS, *(f"w{number}" for number in range(vocabulary - len(MARKS)))]
 
 
-def ours(job: Job) -> dict[str, Any]:
+def ours(job: Job, objective: dict[str, Any]) -> dict[str, Any]:
     """foretell's own trainer."""
     import torch
 
     torch.set_num_threads(job.threads)
     _, length, rows, _, _ = sizes(job)
-    trainer = make_trainer(job)
+    trainer = make_trainer(job, objective)
     return timed(lambda: trainer.step(trainer.progress()), job, rows * length)
 
 
-def make_trainer(job: Job, device: str = "cpu", precision: str = "fp32") -> Any:
+def two_models(job: Job) -> dict[str, Any]:
+    """Forward and backward passes of the same generator and discriminator, each by itself, on tokens at hand."""
+    import torch
+
+    torch.set_num_threads(job.threads)
+    _, length, rows, _, _ = sizes(job)
+    trainer = make_trainer(job, REPLACED)
+    objective, batch = trainer.stage.objective.train(), trainer.stage.batches[0]
+    chosen = batch.targets != -100
+    generator, targets = objective.generator, batch.targets[chosen]
+
+    def step() -> None:
+        objective.zero_grad(set_to_none=True)
+        generator.head.nll(generator.backbone(batch.inputs, None).dropped[chosen], targets).mean().backward()
+        vectors = objective.backbone(batch.inputs, None).dropped
+        objective.discriminator(vectors, batch, batch.inputs.tokens)[0].backward()
+
+    return timed(step, job, rows * length)
+
+
+def make_trainer(job: Job, objective: dict[str, Any] = MASKED, device: str = "cpu", precision: str = "fp32") -> Any:
     """A trainer on random tokens."""
     import tokenizers
 
@@ -58,7 +80,7 @@ def make_trainer(job: Job, device: str = "cpu", precision: str = "fp32") -> Any:
                 "dropout": {"input": 0.1, "attention": 0.1, "residual": 0.1},
             },
             "head": {"kind": "full", "tied": True, "transform": {"epsilon": 1e-12}},
-            "objective": {"kind": "masked"},
+            "objective": objective,
             "optimizer": {"kind": "adamw", "learning_rate": 1e-4},
             "training": {"gradient_clip": 1.0, "precision": precision},
         }
@@ -122,8 +144,23 @@ BERT_STEP = Workload(
         "step; masked-only: transformers' model with its head on the masked places alone"
     ),
     sides=(
-        Side(OURS, ours, ("torch",)),
+        Side(OURS, partial(ours, objective=MASKED), ("torch",)),
         Side("transformers", partial(transformers, sparse=False), ("transformers", "torch")),
         Side("masked-only", partial(transformers, sparse=True), ("transformers", "torch")),
+    ),
+)
+
+ELECTRA_STEP = Workload(
+    name="electra-step",
+    text="a training step of a small ELECTRA beside forward and backward passes of its two models",
+    work=(
+        f"a discriminator of {LAYERS} layers, {WIDTH} wide, and a generator of a quarter of that width, vocabulary "
+        f"{VOCABULARY:,}, dropout 0.1, {ROWS} rows x {LENGTH} random tokens, 15 % masked anew at each step; "
+        "both forward, sampling, backward, clipping at 1, AdamW; seconds of a step; two-models: only the forward and "
+        "backward passes of each, the same tokens each time"
+    ),
+    sides=(
+        Side(OURS, partial(ours, objective=REPLACED), ("torch",)),
+        Side("two-models", two_models, ("torch",)),
     ),
 )

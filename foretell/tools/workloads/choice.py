@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from foretell.tools.workloads.awd_lstm import AWD_LSTM_STEP
-from foretell.tools.workloads.bert import BERT_STEP
+from foretell.tools.workloads.bert import BERT_STEP, ELECTRA_STEP
 from foretell.tools.workloads.features import FEATURES
 from foretell.tools.workloads.floors import FLOORS
 from foretell.tools.workloads.generating import GENERATING
-from foretell.tools.workloads.gpt import GPT_STEPS
+from foretell.tools.workloads.gpt import GPT_STEPS, TRAINER
 from foretell.tools.workloads.mlstm import MLSTM_STEPS
 from foretell.tools.workloads.ngram import NGRAM
 from foretell.tools.workloads.preparing import PREPARE
@@ -29,6 +29,8 @@ WORKLOADS = {
         SOFTMAX,
         *GPT_STEPS,
         BERT_STEP,
+        ELECTRA_STEP,
+        TRAINER,
         *GENERATING,
         FEATURES,
     )

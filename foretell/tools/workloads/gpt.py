@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,6 +40,51 @@ def ours(job: Job, size: Size) -> dict[str, Any]:
     return timed(lambda: trainer.step(trainer.progress()), job, rows * context)
 
 
+def looped(job: Job) -> dict[str, Any]:
+    """foretell's trainer through sixty steps, with all it does between them; CPU seconds."""
+    import torch
+
+    torch.set_num_threads(job.threads)
+    trainer = make_trainer(job, SMALL)
+    trainer.monitor.start("bench")
+
+    def step() -> None:
+        before = trainer.progress()
+        trainer.step(before)
+        trainer.after_step(before, trainer.progress())
+
+    return spent(step, job)
+
+
+def bare(job: Job) -> dict[str, Any]:
+    """The same model on the same batches in a plain loop; CPU seconds."""
+    import torch
+
+    torch.set_num_threads(job.threads)
+    stage = make_trainer(job, SMALL).stage
+    objective, batches = stage.objective.train(), iter(range(1000))
+
+    def step() -> None:
+        batch = stage.batches[next(batches)]
+        stage.optimizer.zero_grad(set_to_none=True)
+        (objective(batch, None).terms["loss"].total / batch.targets.numel()).backward()
+        torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
+        stage.optimizer.step()
+
+    return spent(step, job)
+
+
+def spent(step: Callable[[], None], job: Job) -> dict[str, Any]:
+    """CPU seconds of sixty steps behind two."""
+    steps = 2 if job.tiny else 60
+    for _ in range(2):
+        step()
+    begin = time.process_time()
+    for _ in range(steps):
+        step()
+    return {"seconds": time.process_time() - begin, "steps": steps}
+
+
 def make_trainer(job: Job, size: Size, device: str = "cpu", precision: str = "fp32") -> Any:
     """A trainer of GPT-2 without dropout on random tokens."""
     from foretell.recipe import load_recipe
@@ -57,6 +104,9 @@ def make_trainer(job: Job, size: Size, device: str = "cpu", precision: str = "fp
             "head": {"kind": "full", "tied": True, "bias": False},
             "optimizer": {"kind": "adamw", "learning_rate": 6e-4, "betas": [0.9, 0.95], "weight_decay": 0.1},
             "training": {"gradient_clip": 1.0, "precision": precision},
+            "limit": "1000steps",
+            "evaluation": {"every": "1000steps"},
+            "checkpoint": {"every": "1000steps"},
         }
     )
     return trainer_of(recipe, vocabulary, random_tokens(vocabulary, 16 * rows * context), device)
@@ -116,3 +166,12 @@ def workload(name: str, text: str, size: Size) -> Workload:
 
 
 GPT_STEPS = (workload("gpt-step", "a small GPT-2", SMALL), workload("gpt-step-124m", "GPT-2 124M", BASE))
+TRAINER = Workload(
+    name="trainer",
+    text="sixty training steps through the trainer, beside a plain loop",
+    work=(
+        "the steps of gpt-step, sixty of them behind two: batches, checks, records and the console included, beside a "
+        "loop of forward, backward, clipping and AdamW with the same model and batches; CPU seconds of all"
+    ),
+    sides=(Side(OURS, looped, ("torch",)), Side("loop", bare, ("torch",))),
+)

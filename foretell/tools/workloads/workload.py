@@ -62,15 +62,17 @@ class Workload:
 def timed(step: Callable[[], Any], job: Job, tokens: int) -> dict[str, Any]:
     """Seconds of a step on so many tokens: the median of seven behind two that do not count.
 
-    Of fewer where steps are long: it is enough to have seen two that count, and twenty seconds of them.
+    Of fewer where steps are long: ten seconds of them are enough, and of steps of five seconds one does not count.
     """
     times: list[float] = []
-    least, most = (3, 3) if job.tiny else (4, 9)
-    while len(times) < least or (len(times) < most and sum(times[2:]) < 20):
+    while len(times) < 9:
         begin = time.perf_counter()
         step()
         times.append(time.perf_counter() - begin)
-    seconds = statistics.median(times[2:])
+        warm = 1 if times[0] > 5 or job.tiny else 2
+        if len(times) > warm and (job.tiny or sum(times[warm:]) > 10):
+            break
+    seconds = statistics.median(times[warm:])
     return {"seconds": seconds, "tokens_per_second": tokens / seconds, "first_step_seconds": times[0]}
 
 
