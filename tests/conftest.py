@@ -10,7 +10,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `builders` and `outside`
 
-from builders import write_corpus
+from builders import nothing, write_corpus
 
 if not torch.cuda.is_available():  # Triton reads it once, when it is imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -23,6 +23,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FORETELL_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unsynced() -> Iterator[None]:
+    """Faster; see `nothing`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", nothing)
+        yield
 
 
 @pytest.fixture(scope="session")

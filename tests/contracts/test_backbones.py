@@ -33,9 +33,16 @@ def tokens_of(seed: int = 1) -> Tensor:
     return torch.randint(VOCABULARY, (ROWS, STEPS), generator=torch.Generator().manual_seed(seed))
 
 
-def needs(backbone: Backbone, *read: str) -> None:
-    if missing := set(read) - backbone.reads:
-        pytest.skip(f"does not read {', '.join(missing)}")
+READS = [model.build(VOCABULARY).reads for model in MODELS]
+
+
+def reading(*wanted: str) -> list[Config]:
+    """The models that read all of this."""
+    return [model for model, reads in zip(MODELS, READS, strict=True) if reads.issuperset(wanted)]
+
+
+def every_model_reading(*wanted: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("model", reading(*wanted), ids=name_of)
 
 
 def carried(backbone: Backbone) -> tuple[object, ...]:
@@ -45,6 +52,13 @@ def carried(backbone: Backbone) -> tuple[object, ...]:
 
 def test_every_kind_of_model_is_here() -> None:
     assert {type(model) for model in MODELS} == set(members(BackboneChoice))
+
+
+def test_what_models_read() -> None:
+    """Text that goes on if they read forward, whole windows if not; rows of different lengths in any case."""
+    for model, reads in zip(MODELS, READS, strict=True):
+        goes_on = {"causal", "state"} if model.direction == "forward" else set()
+        assert reads & {"causal", "state", "lengths"} == {"lengths"} | goes_on
 
 
 @every_model
@@ -71,11 +85,10 @@ def test_memory_cells_are_one_a_layer_and_of_their_own_row(model: Config) -> Non
         assert_same(together[2:3], own, 1e-12)
 
 
-@every_model
+@every_model_reading("causal")
 @pytest.mark.parametrize("changed", [0, 3, STEPS - 1])
 def test_a_token_changes_nothing_before_it(model: Config, changed: int) -> None:
     backbone = build(model)
-    needs(backbone, "causal")
     tokens = tokens_of()
     other = tokens.clone()
     other[:, changed] = (other[:, changed] + 1) % VOCABULARY
@@ -85,11 +98,10 @@ def test_a_token_changes_nothing_before_it(model: Config, changed: int) -> None:
     assert (before[:, changed] != after[:, changed]).any(dim=-1).all()
 
 
-@every_model
+@every_model_reading("state")
 @pytest.mark.parametrize("cut", [1, 4, STEPS - 1])
 def test_two_windows_with_carried_state_are_one(model: Config, cut: int) -> None:
     backbone = build(model)
-    needs(backbone, "state")
     tokens = tokens_of()
     whole = backbone(Inputs(tokens=tokens), None)
     first = backbone(Inputs(tokens=tokens[:, :cut]), None)
@@ -105,10 +117,9 @@ def test_no_state_is_the_initial_state(model: Config) -> None:
     assert_same(given.last, backbone(Inputs(tokens=tokens_of()), None).last)
 
 
-@every_model
+@every_model_reading("state")
 def test_fresh_rows_start_anew(model: Config) -> None:
     backbone = build(model)
-    needs(backbone, "state")
     state, tokens = carried(backbone), tokens_of()
     fresh = torch.tensor([True, False, False, True, False])
     mixed = backbone(Inputs(tokens=tokens, fresh=fresh), state)
@@ -119,12 +130,14 @@ def test_fresh_rows_start_anew(model: Config) -> None:
     assert (anew.last != on.last).any()
 
 
-@every_model
 @pytest.mark.parametrize("lengths", [(4, 0, 7, 2, 2), (1, 1, 1, 1, 1), (0, 0, 0, 0, 0)], ids=str)
-@pytest.mark.parametrize("goes_on", [False, True], ids=["anew", "goes-on"])
+@pytest.mark.parametrize(
+    ("model", "goes_on"),
+    [(model, False) for model in reading("lengths")] + [(model, True) for model in reading("lengths", "state")],
+    ids=lambda value: ("goes-on" if value else "anew") if isinstance(value, bool) else name_of(value),
+)
 def test_a_padded_row_is_as_if_alone(model: Config, lengths: tuple[int, ...], goes_on: bool) -> None:
     backbone = build(model)
-    needs(backbone, "lengths", *(["state"] if goes_on else []))
     state = carried(backbone) if goes_on else backbone.initial_state(ROWS)
     tokens = tokens_of()
     together = backbone(Inputs(tokens=tokens, lengths=torch.tensor(lengths)), state)
@@ -144,7 +157,6 @@ def test_every_parameter_gets_a_gradient(model: Config, padded: bool) -> None:
     backbone = build(model).train()
     lengths = None
     if padded:
-        needs(backbone, "lengths")
         lengths = torch.tensor([7, 3, 0, 5, 1])
     hidden = backbone(Inputs(tokens=tokens_of(), lengths=lengths), None)
     (hidden.dropped * torch.randn_like(hidden.dropped)).sum().backward()

@@ -84,7 +84,8 @@ def test_exact_at_a_size_it_is_made_for(kernel: Kernel) -> None:
 @every_kernel
 @every_shape
 def test_gradcheck(kernel: Kernel, shape: tuple[int, int, int, int]) -> None:
-    assert torch.autograd.gradcheck(kernel.fast, kernel.example(shape))
+    """In a random direction; each gradient by itself is that of the reference, above."""
+    assert torch.autograd.gradcheck(kernel.fast, kernel.example(shape), fast_mode=True)
 
 
 @every_kernel

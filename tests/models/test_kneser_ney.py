@@ -174,7 +174,7 @@ def fitted(order: int) -> tuple[NGram, np.ndarray]:
 
 
 @pytest.mark.skipif(not GOLDEN.exists(), reason="needs the Penn Treebank and KenLM's scores of its test split")
-@pytest.mark.parametrize(("order", "perplexity"), [(3, 148.281), (5, 141.186)])
+@pytest.mark.parametrize(("order", "perplexity"), [pytest.param(3, 148.281, marks=pytest.mark.slow), (5, 141.186)])
 def test_every_word_of_the_penn_treebank_scores_as_in_kenlm(order: int, perplexity: float) -> None:
     model, tokens = fitted(order)
     text = np.concatenate([np.full(order, model.boundary), tokens[:-1]])[None]

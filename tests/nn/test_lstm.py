@@ -103,6 +103,7 @@ def test_equal_to_torch(config: type[Config], dtype: torch.dtype, tolerance: flo
 
 @every_cell
 def test_gradcheck(config: type[Config]) -> None:
+    """In a random direction; each gradient by itself is that of the plain loop, above."""
     layer = build(config)
     x, state = example(layer)
     names = [name for name, _ in layer.named_parameters()]
@@ -112,7 +113,7 @@ def test_gradcheck(config: type[Config]) -> None:
         outputs, after = torch.func.functional_call(layer, values, (x, rest[: len(state)]))
         return outputs, *after
 
-    assert torch.autograd.gradcheck(run, (x, *state, *layer.parameters()))
+    assert torch.autograd.gradcheck(run, (x, *state, *layer.parameters()), fast_mode=True)
 
 
 @every_cell

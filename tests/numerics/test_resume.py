@@ -5,13 +5,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import attending, averaging, losses, nothing, outcome, tables, train_dying_at
+from builders import attending, averaging, losses, outcome, tables, train_dying_at
 from typer.testing import CliRunner
 
 import foretell
@@ -24,14 +24,6 @@ STAGES = [
     {"name": "first", "limit": "15steps"},
     {"name": "second", "limit": "11steps", "start": "best", "set": {"averaging.at_once": True}},
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def unsynced() -> Iterator[None]:
-    """Faster; see `nothing`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", nothing)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +84,13 @@ def test_two_runs_are_equal(whole: Path, corpus: dict[str, str], tmp_path: Path)
 
 # In the first epoch, between log lines and checkpoints; at a checkpoint; while averaging; in the
 # last step, where the limit is reached all the same.
-@pytest.mark.parametrize("method", ["step", "validate", "save"])
-@pytest.mark.parametrize("stop", [1, 7, 40, -1])
+@pytest.mark.parametrize(
+    ("method", "stop"),
+    [
+        *(("step", stop) for stop in (1, 7, 40, -1)),
+        *((method, stop) for method in ("validate", "save") for stop in (1, 40, -1)),
+    ],
+)
 def test_after_a_signal(
     whole: Path,
     corpus: dict[str, str],

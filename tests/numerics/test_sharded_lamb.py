@@ -47,7 +47,7 @@ def sharded(rank: int, folder: str) -> None:
 
 @pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="needs torch.distributed with gloo")
 def test_two_processes_step_like_one(tmp_path: Path) -> None:
-    multiprocessing.spawn(sharded, (str(tmp_path),), nprocs=2)
+    multiprocessing.start_processes(sharded, (str(tmp_path),), nprocs=2, start_method="forkserver")
     for variant, found in torch.load(tmp_path / "ends.pt").items():
         for mine, other in zip(found, train(variant, lambda tensor: tensor), strict=True):
             torch.testing.assert_close(mine, other.detach(), rtol=1e-5, atol=1e-6)

@@ -1,8 +1,6 @@
 """ELECTRA: two models trained at once, samples between them, and what is told of which tokens."""
 
 import math
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from builders import assert_same, nothing, outcome, replacing, trainer_of
+from builders import assert_same, outcome, replacing, trainer_of
 from torch import Tensor, nn
 
 import foretell
@@ -266,14 +264,6 @@ def test_parts_of_a_batch_add_up(settings: dict[str, Any]) -> None:
 
 
 # --- whole trainings ------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True, scope="module")
-def unsynced() -> Iterator[None]:
-    """Faster; see `nothing`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", nothing)
-        yield
 
 
 @pytest.fixture(scope="module")

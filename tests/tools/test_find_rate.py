@@ -2,12 +2,11 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import losses, nothing, tables
+from builders import losses, tables
 from typer.testing import CliRunner
 
 import foretell
@@ -15,12 +14,6 @@ from foretell.cli import app
 from foretell.config import ConfigError
 from foretell.recipe import load_recipe
 from foretell.tools.find_rate import Trial, find_rate
-
-
-@pytest.fixture(autouse=True)
-def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faster; see `nothing`."""
-    monkeypatch.setattr(os, "fsync", nothing)
 
 
 def test_smoothing_by_hand() -> None:

@@ -1,6 +1,7 @@
 """Listing and deleting runs: the facts of each, and nothing but runs ever deleted."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +18,19 @@ from foretell.run import Run
 from foretell.tools.runs import deletable, delete, list_runs
 
 
+@pytest.fixture(scope="module")
+def trained(corpus: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs, one in a folder of its own."""
+    folder = tmp_path_factory.mktemp("runs")
+    foretell.train(tables(corpus), folder / "a", quiet=True)
+    foretell.train(tables(corpus, model__cell="gru", limit="40steps"), folder / "deep" / "b", quiet=True)
+    return folder
+
+
 @pytest.fixture
-def folder(corpus: dict[str, str], tmp_path: Path) -> Path:
-    """Two runs, one in a folder of its own, and what is no run."""
-    foretell.train(tables(corpus), tmp_path / "a", quiet=True)
-    foretell.train(tables(corpus, model__cell="gru", limit="40steps"), tmp_path / "deep" / "b", quiet=True)
+def folder(trained: Path, tmp_path: Path) -> Path:
+    """A copy of them, and what is no run."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "recipe.toml").write_text("mine")
     return tmp_path

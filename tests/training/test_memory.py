@@ -1,13 +1,12 @@
 """Running out of memory: more and smaller parts, or one line of advice."""
 
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from builders import assert_same, averaging, losses, nothing, outcome, tables
+from builders import assert_same, averaging, losses, outcome, tables
 
 import foretell
 from foretell.cli import explain
@@ -17,12 +16,6 @@ from foretell.training import checkpoint
 from foretell.training.memory import OutOfMemory, advising, out_of_memory
 
 Corpus = dict[str, str]
-
-
-@pytest.fixture(autouse=True)
-def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faster; see `nothing`."""
-    monkeypatch.setattr(os, "fsync", nothing)
 
 
 KINDS = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import assert_same, losses, nothing, outcome, tables
+from builders import assert_same, losses, outcome, tables
 from torch import nn
 
 import foretell
@@ -18,12 +18,6 @@ from foretell.training.precision import LossScaler, ScalingConfig, autocast
 from foretell.training.trainer import Trainer
 
 Corpus = dict[str, str]
-
-
-@pytest.fixture(autouse=True)
-def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faster; see `nothing`."""
-    monkeypatch.setattr(os, "fsync", nothing)
 
 
 # --- the scaler -----------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """Trackers repeat what metrics.jsonl says, also over an interruption."""
 
-import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from builders import nothing, tables
+from builders import tables
 
 import foretell
 from foretell.config import ConfigError
@@ -17,12 +16,6 @@ from foretell.training.trainer import Trainer
 
 Corpus = dict[str, str]
 RECORD = {"kind": "train", "stage": "one", "step": 3, "loss": 1.5, "tokens": 120, "lossy": False, "none": None}
-
-
-@pytest.fixture(autouse=True)
-def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faster; see `nothing`."""
-    monkeypatch.setattr(os, "fsync", nothing)
 
 
 def test_numbers_of_a_record() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import assert_same, averaging, losses, nothing, outcome, tables
+from builders import assert_same, averaging, losses, outcome, tables
 
 import foretell
 from foretell.config import Amount, ConfigError
@@ -24,12 +24,6 @@ from foretell.training.seeds import seed_generators
 from foretell.training.trainer import Trainer
 
 Corpus = dict[str, str]
-
-
-@pytest.fixture(autouse=True)
-def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faster; see `nothing`."""
-    monkeypatch.setattr(os, "fsync", nothing)
 
 
 def train(corpus: Corpus, out: Path, **changes: Any) -> foretell.Trained:

@@ -1,11 +1,10 @@
 """Going on from another run, on other text and with another vocabulary."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import losses, nothing, tables, write_corpus
+from builders import losses, tables, write_corpus
 from typer.testing import CliRunner
 
 import foretell
@@ -17,12 +16,6 @@ from foretell.training.trainer import Trainer
 from foretell.training.transfer import match
 
 Corpus = dict[str, str]
-
-
-@pytest.fixture(autouse=True)
-def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faster; see `nothing`."""
-    monkeypatch.setattr(os, "fsync", nothing)
 
 
 @pytest.fixture(scope="module")
