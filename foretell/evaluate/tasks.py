@@ -186,7 +186,7 @@ def null_threshold(
     """
     place = {"exact_match": 0, "f1": 1}[metric]
     answered = np.array([marks(q, a, True)[place] for q, a in zip(questions, answers, strict=True)])
-    silent = np.array([float(question.impossible) for question in questions])
+    silent = np.array([marks(question, "", True)[place] for question in questions])
     scores = np.asarray(no_answer, dtype=float)
     order = np.argsort(scores, kind="stable")
     totals = silent.sum() + np.concatenate([[0.0], np.cumsum((answered - silent)[order])])  # after so many are answered

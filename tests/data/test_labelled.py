@@ -98,7 +98,7 @@ def test_too_few_texts_to_divide(tmp_path: Path) -> None:
 
 
 def test_names_and_places_that_are_none(tmp_path: Path) -> None:
-    assert "did you mean 'sst2'?" in refused(open_examples, "sst", "train")
+    assert "did you mean 'imdb'?" in refused(open_examples, "imbd", "train")
     assert 'data.reader = {kind = "table"' in refused(open_examples, "python-docs", "train")
     assert "no such file or folder" in refused(open_examples, str(tmp_path / "none.tsv"), "train", TABLE)
     (tmp_path / "empty").mkdir()
