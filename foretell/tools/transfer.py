@@ -31,6 +31,8 @@ TRANSFORMER, RECURRENT = "bert-finetune-sst2", "ulmfit-imdb"
 """the recipes whose settings are used"""
 READ = {"answering": 384, "choice": 256, "classification": 128, "similarity": 128, "tagging": 128}
 """tokens that a Transformer reads at once, as far as its context reaches"""
+BACK = 1400
+"""tokens of a text that gradients go back through in a recurrent model, as in the recipe for IMDB"""
 
 
 def transfer(
@@ -95,6 +97,8 @@ def recipe_for(run: Path, name: str, overrides: Sequence[str]) -> Recipe:
     if isinstance(model, TransformerConfig):
         tree["data"]["batches"] |= {"length": min(READ[tree["objective"]["kind"]], model.context)}
     else:
+        if model.direction == "forward":
+            tree["objective"]["gradient_length"] = BACK
         tree["stages"] = thawing(model.layers, str(tree["limit"]))
     given = [parse_override(text) for text in overrides]
     if any({"limit", "tuning", "stages"} & one.keys() for one in given):  # who says these has another course in mind

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from builders import read_json, tables
+from labelled import write_labelled
 
 import foretell
 from foretell.api import run_recipe
 from foretell.config import ConfigError
+from foretell.examples import read_split
 from foretell.recipe import load_recipe
 from foretell.tools import series
 from foretell.tools.trials import spread, summed_up, table
@@ -78,6 +80,23 @@ def test_one_that_fails_is_told_and_tried_again(
     again = foretell.trials(recipe, tmp_path / "trials", quiet=True, resume=True)
     assert trained == ["seed-1", "seed-2", "seed-3", "seed-2"]
     assert (again["trained"], again["failed"]) == (3, 0)
+
+
+def test_each_fold_is_a_run_that_is_tested_on_another_part(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series, "child", in_this_process)
+    data = write_labelled("classification", tmp_path) | {"batches": {"kind": "examples", "batch": 8}}
+    recipe = tables(corpus, folds=3, seeds=2, limit="2steps") | {"objective": {"kind": "classification"}}
+    recipe["data"] = recipe["data"] | data
+    found = foretell.trials(recipe, tmp_path / "trials", quiet=True)
+    assert list(found["results"]) == [f"fold-{fold}-seed-{seed}" for fold in (1, 2, 3) for seed in (1, 2)]
+    runs = [foretell.load(tmp_path / "trials" / f"fold-{fold}-seed-1") for fold in (1, 2, 3)]
+    tested = [{example.where for example in read_split(run.recipe, "test")} for run in runs]
+    assert len(set.union(*tested)) == sum(map(len, tested)) == 32
+    assert [found["results"][run.run.path.name]["test"]["accuracy"] for run in runs] == [
+        run.evaluate("test")["accuracy"] for run in runs
+    ]
 
 
 def test_a_set_without_a_test_split_is_summed_up_by_validation() -> None:
