@@ -54,7 +54,8 @@ class DataConfig(Config):
 
     corpus: str | dict[str, str] = "python-docs"
     """a built-in name, a path, a glob, a prepared store, {train = ..., valid = ..., test = ...}, or hf:OWNER/NAME;
-    a column of tables that is not `text` goes after it: reviews.parquet#body"""
+    a column of tables that is not `text` goes after it: reviews.parquet#body; reviews: before it makes a line of each
+    document, as for the sentiment neuron"""
     tokenizer: TokenizerChoice = BPEConfig()
     """learnt from the training split only"""
     batches: BatchesChoice = StreamsConfig()

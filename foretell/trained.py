@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from foretell.config import ConfigError, validate
 from foretell.data.encoding import load_tokenizer
 from foretell.data.examples import Example
+from foretell.data.preparation import preparation_of
 from foretell.data.rows import Framing
 from foretell.data.store import Split, load_counts
 from foretell.data.streams import Windows
 from foretell.evaluate import terms
 from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
 from foretell.evaluate.beam import Beam, Written, search_on
+from foretell.evaluate.features import Extractor, FeaturesConfig, Vectors
 from foretell.evaluate.generate import Sampling, write_on, write_texts
 from foretell.evaluate.lines import Scored, score_texts
 from foretell.evaluate.pseudo import pseudo_likelihood
@@ -48,7 +49,6 @@ from foretell.texts import OpenedText, adapting_windows, evaluation_rows, evalua
 from foretell.training import checkpoint
 from foretell.training.monitor import Monitor, reporting
 from foretell.training.tensors import load_weights
-from foretell.types import Inputs
 
 
 def default_device() -> torch.device:
@@ -346,26 +346,17 @@ class Trained:
         """The most probable texts that follow, up to a boundary; see `Beam` for width, best, length_penalty."""
         return search_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, Beam(**beam), self.device)
 
-    @torch.no_grad()
-    def features(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """[number of texts, D] the mean of the last layer over each text's tokens and those around them, fp32."""
-        means = []
-        for text in texts:
-            total, tokens = torch.zeros(self.objective.backbone.dim, device=self.device), 0
-            for row in self.rows(text):
-                ids = torch.tensor([row], device=self.device)
-                total += self.objective.backbone(Inputs(tokens=ids), None).last[0].float().sum(0)
-                tokens += len(row)
-            means.append((total / tokens).cpu().numpy())
-        return np.stack(means) if means else np.zeros((0, self.objective.backbone.dim), np.float32)
+    def extractor(self, **settings: Any) -> Extractor:
+        """The model as one that makes vectors of texts; see `FeaturesConfig`."""
+        chosen = validate(FeaturesConfig, settings, "features")
+        if chosen.prepare is None:
+            chosen = chosen.model_copy(update={"prepare": preparation_of(self.settings.data.corpus)})
+        return Extractor(self.objective.backbone, self.tokenizer, chosen, self.device)
 
-    def rows(self, text: str) -> list[list[int]]:
-        """The ids of a text as the model reads it: behind a boundary; by one that reads both sides between the tokens
-        that rows begin and end with, in as many rows as it takes."""
-        if self.objective.predicts_next:
-            return [self.prompt(text)]
-        specials, ids = self.tokenizer.specials, self.tokenizer.encode(text)
-        before, behind = ([] if end is None else [end] for end in (specials.begin, specials.separator))
-        room = (self.objective.backbone.context or len(ids) + 2) - len(before) - len(behind)
-        parts = [ids[at : at + room] for at in range(0, len(ids), room)] or [[]]
-        return [[*before, *part, *behind] or [specials.boundary] for part in parts]
+    def features(self, texts: Iterable[str], **settings: Any) -> Vectors:
+        """[number of texts, width] fp32: of each the mean of the last layer over its tokens and those around them.
+
+        Settings are those of `FeaturesConfig`: other poolings, other layers, a mix of layers, texts prepared as
+        reviews. `extractor(...).blocks(texts)` gives the same piece by piece, for more texts than memory holds.
+        """
+        return self.extractor(**settings).all(texts)

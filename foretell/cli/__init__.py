@@ -28,6 +28,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Measure": {
         "evaluate": measuring.evaluate,
         "score": measuring.score,
+        "probe": measuring.probe,
         "compare": measuring.compare,
         "race": measuring.race,
         "bench": measuring.bench,
@@ -35,6 +36,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Use": {
         "generate": using.generate,
         "next": using.following,
+        "features": using.features,
         "predict": using.predict,
         "export": using.export,
         "import": using.import_,

@@ -15,8 +15,12 @@ from foretell.cli.options import (
     Device,
     Dynamic,
     Json,
+    Layers,
     MixWith,
+    Pooling,
+    Prepare,
     RunArgument,
+    TokenBudget,
     Weights,
     Which,
     adaptation_of,
@@ -131,6 +135,52 @@ def score(
         emit(tool.all_scores(model, paths, context=context, end=end, tokens=tokens), True, properties)
     else:
         print_rows(tool.print_scores(model, paths, context=context, end=end, tokens=tokens, header=header))
+
+
+def probe(
+    run: RunArgument,
+    on: Annotated[str, typer.Option(help="A labelled set by name, files, or {train=..., valid=..., test=...}.")],
+    reader: Annotated[
+        str | None, typer.Option(help='How files are read, as in data.reader: {kind="table", label="stars"}.')
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that cannot be read.")] = False,
+    pooling: Pooling = "mean",
+    layers: Layers = "-1",
+    mix: Annotated[bool, typer.Option("--mix", help="Learn a mix of the layers; kept in the folder.")] = False,
+    prepare: Prepare = None,
+    strengths: Annotated[
+        str | None, typer.Option("--C", metavar="GRID", help="Strengths to choose from; default: 2^-8 to 2^0.")
+    ] = None,
+    top: Annotated[str, typer.Option(help="Probe so many of the heaviest units alone.")] = "1,10",
+    text: Annotated[list[str] | None, typer.Option(help="Draw the best unit over this text; can be repeated.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for figures and pictures; default: in the run.")] = None,
+    tokens: TokenBudget = 4096,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """What a linear classifier reads out of a run's vectors, beside a bag of words, and its best unit in pictures.
+
+    Logistic regression with an L1 penalty whose strength is chosen on the validation split, trained on the training
+    split alone, measured on the test split; then the same on the heaviest units alone.
+    """
+    from foretell.evaluate.probing import GRID
+    from foretell.tools import probe as tool
+    from foretell.tools.features import settings_of
+    from foretell.trained import load
+
+    record = tool.probe(
+        load(run, which=which, device=device),
+        tool.read_data(on, reader, skip_bad),
+        out or run / f"probe-{Path(on).name if '=' not in on else 'own'}",
+        features=settings_of(pooling, layers, prepare, tokens),
+        mixed=mix,
+        grid=tool.numbers_of(strengths, "--C", float) if strengths else GRID,
+        top=tool.numbers_of(top, "--top", int),
+        texts=text or (),
+    )
+    emit(record, as_json, tool.render)
 
 
 def compare(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -41,6 +41,18 @@ Adapt = Annotated[
         help="A setting of these, as in dynamic.segment=20 or cache.window=500; what is not given is found on valid.",
     ),
 ]
+Pooling = Annotated[
+    Literal["mean", "last", "first", "max", "concat", "cell"],
+    typer.Option(help="Of the tokens' vectors; concat: last, max and mean; cell: the memory cells of an LSTM."),
+]
+Layers = Annotated[str, typer.Option(help="all, or 1,2,-1: from the word vectors up, or from the end.")]
+Prepare = Annotated[
+    Literal["none", "reviews"] | None,
+    typer.Option(
+        help="reviews: each on one line, as the sentiment neuron's model read them; default: as the run's text."
+    ),
+]
+TokenBudget = Annotated[int, typer.Option("--tokens", min=1, help="Tokens side by side; for speed and memory only.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]", help="Settings that differ, by dotted name: model.layers=2"),

@@ -8,7 +8,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from foretell.cli.options import Debug, Device, Json, MixWith, RunArgument, Weights, Which, open_model
+from foretell.cli.options import (
+    Debug,
+    Device,
+    Json,
+    Layers,
+    MixWith,
+    Pooling,
+    Prepare,
+    RunArgument,
+    TokenBudget,
+    Weights,
+    Which,
+    open_model,
+)
 from foretell.tools.printing import emit, print_rows, properties
 
 
@@ -103,6 +116,41 @@ def following(
     else:
         rows = ((prompt, *word) for prompt, found in answers for word in found)
         print_rows(f"{prompt}\t{word}\t{probability:.6f}" for prompt, word, probability in rows)
+
+
+def features(
+    run: RunArgument,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]", help="Texts, one a line; - or none: stdin.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A .npy or .parquet file to write; none: rows of numbers on stdout.")
+    ] = None,
+    pooling: Pooling = "mean",
+    layers: Layers = "-1",
+    mix: Annotated[
+        Path | None, typer.Option(metavar="PROBE", help="Add layers up with the weights that a probe has learnt.")
+    ] = None,
+    prepare: Prepare = None,
+    tokens: TokenBudget = 4096,
+    which: Which = "best",
+    device: Device = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Vectors of texts, one for each line, in order and in constant memory: of any layers, pooled in any way."""
+    from foretell.tools import features as tool
+    from foretell.trained import load
+
+    paths = files or []
+    settings = tool.settings_of(pooling, layers, prepare, tokens, mix)
+    extractor = load(run, which=which, device=device).extractor(**settings)
+    if out is not None:
+        emit(tool.write_features(extractor, paths, out), as_json, properties)
+    elif as_json:
+        emit(tool.all_features(extractor, paths), True, properties)
+    else:
+        print_rows(tool.print_features(extractor, paths))
 
 
 def predict(

@@ -270,12 +270,16 @@ def open_corpus(spec: str | Mapping[str, str]) -> Corpus:
     split; or `hf:NAME` for a data set of the Hugging Face hub (see `hub`). A column of tables other
     than `text` is named after the place: `reviews.parquet#body`. Files named for splits (`train.txt`,
     `wiki.valid.tokens`, `dev.jsonl.gz`, `test/…`) give those splits; all else is divided by us.
+    `reviews:` before any of these names makes a line of each document (see `preparation`).
     """
+    from foretell.data import preparation
     from foretell.data.builtin import BUILTIN, open_builtin  # they stand on this module
     from foretell.data.hub import PREFIX, open_hub
 
     if isinstance(spec, Mapping):
         return open_splits(spec)
+    if spec.startswith(preparation.PREFIX):
+        return preparation.reviews_of(open_corpus(spec.removeprefix(preparation.PREFIX)))
     if spec in BUILTIN:
         return open_builtin(spec)
     place, column = split_column(spec)

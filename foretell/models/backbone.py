@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from foretell.nn.arithmetic import multiplied
 from foretell.nn.embedding import Embedding
@@ -45,3 +46,7 @@ class Backbone(nn.Module):
     @abstractmethod
     def initial_state(self, rows: int) -> State:
         """The state of rows that have seen nothing yet."""
+
+    def cells(self, state: State) -> Sequence[Tensor]:
+        """Of a state the memory cells [B, H] of each layer, first to last; none where layers have no such thing."""
+        return ()

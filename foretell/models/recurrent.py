@@ -6,6 +6,7 @@ Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM Language Model
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Self, cast
 
 import torch
@@ -140,6 +141,13 @@ class Recurrent(Backbone):
         if "state" not in self.reads:
             return None
         return tuple(cast(Layer, block).initial(rows) for block in self.blocks)
+
+    def cells(self, state: State) -> Sequence[Tensor]:
+        """See `Backbone.cells`."""
+        if state is None:
+            return ()
+        found = [cast(Layer, block).cell(own) for block, own in zip(self.blocks, state, strict=True)]
+        return [cell for cell in found if cell is not None] if all(cell is not None for cell in found) else ()
 
     def forward(self, inputs: Inputs, state: State) -> Hidden:
         """See `Backbone.forward`. `layers` are what the output would be if the stack ended there."""

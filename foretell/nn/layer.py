@@ -27,6 +27,10 @@ class Layer(nn.Module):
     def initial(self, rows: int) -> LayerState:
         """The state before the first word."""
 
+    def cell(self, state: LayerState) -> Tensor | None:
+        """Of a state the memory cells [B, H]; None where it holds nothing but the output."""
+        return None
+
     @abstractmethod
     def drawn(self) -> list[Tensor]:
         """The weights of one window, which has one dropout mask however many calls it takes."""

@@ -99,6 +99,10 @@ class LSTM(FusedLayer):
         """See `GatedLayer.widths`."""
         return self.output, self.hidden
 
+    def cell(self, state: LayerState) -> Tensor:
+        """See `Layer.cell`."""
+        return state[1]
+
     @property
     def stepwise(self) -> bool:
         """See `GatedLayer.stepwise`; oneDNN knows no projection, and warns each time that it is asked for one."""

@@ -45,6 +45,10 @@ class MLSTM(GatedLayer):
         """See `GatedLayer.widths`."""
         return self.output, self.hidden
 
+    def cell(self, state: LayerState) -> Tensor:
+        """See `Layer.cell`."""
+        return state[1]
+
     def raw_weights(self) -> tuple[Tensor, Tensor]:
         """See `GatedLayer.raw_weights`."""
         if not self.weight_norm:

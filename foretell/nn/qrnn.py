@@ -58,6 +58,10 @@ class QRNN(Layer):
         cell = self.weight.new_zeros(rows, self.output) if self.start is None else self.start.expand(rows, -1)
         return cell, self.weight.new_zeros(rows, self.steps - 1, self.inputs)
 
+    def cell(self, state: LayerState) -> Tensor:
+        """See `Layer.cell`."""
+        return state[0]
+
     def drawn(self) -> list[Tensor]:
         """See `Layer.drawn`."""
         return [weight_drop(self.weight, self.weight_dropout, self.training), self.bias]

@@ -201,7 +201,7 @@ def busy_seconds() -> float | None:
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
-COPIED = ("loss", "tokens", "bytes")
+COPIED = ("loss", "tokens", "bytes", "difference")
 MEDIANS = ("seconds", "cpu_seconds", "first_step_seconds", "step_seconds", "tokens_per_second", "megabytes_per_second")
 
 

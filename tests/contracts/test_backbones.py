@@ -59,6 +59,19 @@ def test_shapes(model: Config) -> None:
 
 
 @every_model
+def test_memory_cells_are_one_a_layer_and_of_their_own_row(model: Config) -> None:
+    backbone = build(model)
+    hidden = backbone(Inputs(tokens=tokens_of()), None)
+    cells = backbone.cells(hidden.state)
+    cell_kinds = {getattr(getattr(model, name, None), "kind", None) for name in ("cell", "first_cell")} - {None}
+    remembers = "state" in backbone.reads and cell_kinds and cell_kinds <= {"lstm", "mlstm", "qrnn"}
+    assert len(cells) == (len(hidden.layers) if remembers else 0)
+    alone = backbone.cells(backbone(Inputs(tokens=tokens_of()[2:3]), None).state)
+    for together, own in zip(cells, alone, strict=True):
+        assert_same(together[2:3], own, 1e-12)
+
+
+@every_model
 @pytest.mark.parametrize("changed", [0, 3, STEPS - 1])
 def test_a_token_changes_nothing_before_it(model: Config, changed: int) -> None:
     backbone = build(model)

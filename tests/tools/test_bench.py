@@ -53,6 +53,16 @@ def test_both_sides_of_prepare_do_the_same(tmp_path: Path) -> None:
     assert (ours["tokens"], ours["bytes"]) == (theirs["tokens"], theirs["bytes"])
 
 
+def test_all_sides_of_features_give_the_same_vectors(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    found = WORKLOADS["features"]
+    job, threads = Job(1, True, time.time(), found.inputs(tmp_path, True)), torch.get_num_threads()
+    records = [side.measure(job) for side in found.sides]
+    torch.set_num_threads(threads)
+    assert len({record["tokens"] for record in records}) == 1
+    assert max(record["difference"] for record in records[1:]) < 1e-5
+
+
 def test_a_process_says_what_it_ran_with() -> None:
     settings = bench.Settings(threads=1, tiny=True)
     for side, equal in (("tokenizers", False), ("tokenizers", True), (OURS, False)):

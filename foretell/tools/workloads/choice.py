@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from foretell.tools.workloads.awd_lstm import AWD_LSTM_STEP
 from foretell.tools.workloads.bert import BERT_STEP
+from foretell.tools.workloads.features import FEATURES
 from foretell.tools.workloads.floors import FLOORS
 from foretell.tools.workloads.generating import GENERATING
 from foretell.tools.workloads.gpt import GPT_STEPS
@@ -29,5 +30,6 @@ WORKLOADS = {
         *GPT_STEPS,
         BERT_STEP,
         *GENERATING,
+        FEATURES,
     )
 }

@@ -1,0 +1,74 @@
+"""What is done to a text before a model reads it, beside tokenising.
+
+`reviews` is how the byte model of Radford et al. 2017 (arXiv:1704.01444, the authors' code) was given its text, in
+training and for features: each a single line between a newline with a blank and a blank, as if it stood among others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+from collections.abc import Iterator, Mapping
+from typing import Literal, final
+
+from foretell.data.corpus import Corpus, Source
+from foretell.data.reading import Piece, Report
+
+PreparationName = Literal["none", "reviews"]
+PREFIX = "reviews:"
+"""before the name of a corpus: its documents as such lines"""
+
+
+def prepare_text(text: str, how: PreparationName) -> str:
+    """The text as the model is to read it."""
+    return text if how == "none" else f"\n {one_line(text)} "
+
+
+def one_line(text: str) -> str:
+    """A text without HTML entities and newlines, blanks around it dropped."""
+    return html.unescape(text).replace("\n", " ").strip()
+
+
+def preparation_of(corpus: str | Mapping[str, str]) -> PreparationName:
+    """How the text of a corpus was prepared."""
+    return "reviews" if isinstance(corpus, str) and corpus.startswith(PREFIX) else "none"
+
+
+def reviews_of(corpus: Corpus) -> Corpus:
+    """A corpus with each document as a prepared text, one after the other without boundaries."""
+    return Corpus(corpus.name, {split: Reviews(corpus.source(split)) for split in corpus.splits})
+
+
+@final
+class Reviews:
+    """A stream of prepared texts: the newline that begins one is the one that ends the line before."""
+
+    def __init__(self, documents: Source) -> None:
+        self.documents = documents
+
+    def pieces(self) -> Iterator[Piece]:
+        """A line for each document; all of them are one document, as nothing else is to stand between them."""
+        held = None
+        for text in self._texts():
+            if held is not None:
+                yield Piece(held, False)
+            held = f" {one_line(text)} \n"
+        if held is not None:
+            yield Piece(held, True)
+
+    def _texts(self) -> Iterator[str]:
+        """The documents, whole."""
+        parts: list[str] = []
+        for piece in self.documents.pieces():
+            parts.append(piece.text)
+            if piece.ends_document:
+                yield "".join(parts)
+                parts = []
+
+    def digest(self) -> str:
+        """See `Source`."""
+        return hashlib.blake2b(f"{PREFIX} {self.documents.digest()}".encode(), digest_size=16).hexdigest()
+
+    def reports(self) -> dict[str, Report]:
+        """See `Source`."""
+        return self.documents.reports()
