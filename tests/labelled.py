@@ -80,13 +80,13 @@ def asked(draw: random.Random, rows: int) -> tuple[str, Case, list[str]]:
     return "asked.json", {"kind": "squad"}, [json.dumps({"data": [{"title": "all", "paragraphs": questions}]})]
 
 
+ATTENDING = {"kind": "transformer", "hidden": 24, "layers": 1, "heads": 2, "context": 48}
 MODELS: dict[str, Case] = {
     "recurrent": {"kind": "recurrent", "embedding": 16, "hidden": 24, "layers": 1},
     "recurrent-both": {"kind": "recurrent", "direction": "both", "embedding": 16, "hidden": 12, "layers": 1},
-    "gpt": {"kind": "transformer", "hidden": 24, "layers": 1, "heads": 2, "context": 48},
-    "bert": {"kind": "transformer", "direction": "both", "hidden": 24, "layers": 1, "heads": 2, "context": 48},
+    "gpt": ATTENDING,
+    "bert": ATTENDING | {"direction": "both", "segments": 2},
 }
-MODELS["bert"]["segments"] = 2
 
 
 def objective_of(task: str, model: str) -> Case:
