@@ -4,11 +4,16 @@ import importlib.util
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+
+from foretell.models import transformer
+from foretell.optim import lamb
+from foretell.recipe import load_recipe
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
@@ -23,45 +28,119 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+def tiny(script: ModuleType, begun: float = 0.0) -> object:
+    return script.Plan(torch.device("cpu"), True, time.monotonic() + begun)
+
+
 def test_it_runs_in_miniature(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "gpu.json"
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--tiny", "--out", str(out)])
+    monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(SystemExit) as ended:
         script.main()
     assert ended.value.code == 0, capsys.readouterr().out
     result = json.loads(out.read_text())
-    assert len(result["checks"]) == 2 * (8 + 3 + 10)
+    recurrent, attending = 4, len(script.SMALL) - 4
+    models = 2 * recurrent + 4 * attending
+    assert len(result["checks"]) == 2 * (8 + 3 + len(script.RULES) + models) - 4  # one model is not checked in bf16
     layers = {"adaptive softmax", "full softmax"}
     assert {item["work"] for item in result["speeds"]} == layers | {work.name for work in script.WORK}
-    assert all(item["milliseconds"] > 0 for item in [*result["speeds"], *result["scans"]])
+    absent = [item for item in result["speeds"] if item["side"] == "transformers"]
+    assert [item["work"] for item in absent] == ["GPT-2 124M", "BERT-large, 128"]
+    assert all("transformers" in item["not_measured"] for item in absent)
+    measured = [item for item in [*result["speeds"], *result["scans"]] if item not in absent]
+    assert all(item["milliseconds"] > 0 for item in measured)
+    peaks = result["floors"]
+    for item in measured:
+        if item.get("share_of_peak"):
+            assert item["share_of_peak"] == pytest.approx(item["teraflops"] / peaks[f"{item['precision']} TFLOP/s"])
     assert {item["side"] for item in result["scans"]} == {"scan", "nn.LSTM"}
 
 
-def test_a_wrong_kernel_is_noticed(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "layers", "width", "length"), [(0, 12, 768, 1024), (1, 24, 1024, 128)])
+def test_arithmetic_is_that_of_the_paper(script: ModuleType, number: int, layers: int, width: int, length: int) -> None:
+    """PaLM, appendix B: 6 N + 12 L H Q T, with N the weights of layers and head; of a masked head 15 %."""
+    work = script.WORK[number]
+    recipe = load_recipe(work.recipe, work.settings)
+    head = {"GPT-2 124M": 50_304 * width, "BERT-large, 128": 0.15 * (30_522 + width) * width}[work.name]
+    weights = layers * 12 * width**2 + head
+    whole, plain = script.flops_per_token(recipe, work.vocabulary)
+    assert plain == pytest.approx(6 * weights)
+    assert whole == pytest.approx(6 * weights + 12 * layers * width * length)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_peers_are_of_the_same_size(script: ModuleType, number: int) -> None:
+    """But for tables of segments, and what judges pairs."""
+    work = script.WORK[number]
+    recipe = load_recipe(work.recipe, work.settings)
+    with torch.device("meta"):
+        ours = sum(p.numel() for p in recipe.build(work.vocabulary).parameters())
+        sizes = [sum(p.numel() for p in make(recipe, work.vocabulary).parameters()) for make in work.peers.values()]
+    assert sizes == pytest.approx([ours] * 2, abs=2 * recipe.model.hidden)
+
+
+def test_theirs_trains(script: ModuleType) -> None:
+    pytest.importorskip("transformers")
+    for work in script.WORK[:2]:
+        record = script.speed(work.shrunk(), "bf16", "transformers", tiny(script), 1.0)
+        assert record["milliseconds"] > 0
+
+
+def wrong_cross_entropy(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     right = script.linear_cross_entropy
-
-    def wrong(hidden: torch.Tensor, *rest: object) -> torch.Tensor:
-        return right(hidden * 1.01, *rest)
-
-    monkeypatch.setattr(script, "linear_cross_entropy", wrong)
-    plan = script.Plan(torch.device("cpu"), True, time.monotonic())
-    assert any(error > script.TOLERANCES["fp32"] for _, error in script.cross_entropy(plan, "fp32"))
+    monkeypatch.setattr(script, "linear_cross_entropy", lambda hidden, *rest: right(hidden * 1.01, *rest))
 
 
-def test_a_wrong_scan_is_noticed(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def wrong_scan(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     right = script.linear_scan
+    monkeypatch.setattr(script, "linear_scan", lambda a, *rest, **settings: right(a * 0.99, *rest, **settings))
 
-    def wrong(a: torch.Tensor, *rest: torch.Tensor, **settings: object) -> torch.Tensor:
-        return right(a * 0.99, *rest, **settings)
 
-    monkeypatch.setattr(script, "linear_scan", wrong)
-    plan = script.Plan(torch.device("cpu"), True, time.monotonic())
-    assert all(error > script.TOLERANCES["fp32"] for _, error in script.scan(plan, "fp32"))
+def wrong_lamb(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if parts of a bunch were mixed up."""
+    right = lamb.ratios
+    shifted = lambda weights, updates: tuple(r * 1.01 for r in right(weights, updates))  # noqa: E731
+    monkeypatch.setattr(lamb, "ratios", lambda w, u: shifted(w, u) if w[0].dtype == torch.float32 else right(w, u))
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil"), [("cross_entropy", wrong_cross_entropy), ("scan", wrong_scan), ("lamb", wrong_lamb)]
+)
+def test_what_is_wrong_is_noticed(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, kind: str, spoil: Callable[..., None]
+) -> None:
+    spoil(script, monkeypatch)
+    found = list(getattr(script, kind)(tiny(script), "fp32"))
+    assert any(error > script.TOLERANCES["fp32"] for _, error in found)
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_the_masks_of_accelerators_are_checked(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, blind: bool
+) -> None:
+    """There masks stand for what the processor does without any; here that way is taken for all but the reference."""
+    right, seen = script.gradients, transformer.visible
+
+    def elsewhere(objective: torch.nn.Module, *rest: object) -> object:
+        reference = next(objective.parameters()).dtype == torch.float64
+        monkeypatch.setattr(transformer, "on_host", lambda tokens: reference)
+        return right(objective, *rest)
+
+    monkeypatch.setattr(script, "gradients", elsewhere)
+    monkeypatch.setattr(script, "SMALL", {name: script.SMALL[name] for name in ("gpt", "bert", "electra")})
+    if blind:
+        everything = lambda *given: torch.ones_like(seen(*given))  # noqa: E731
+        monkeypatch.setattr(transformer, "visible", everything)
+    wrong = {name for name, error in script.models(tiny(script), "fp32") if error > script.TOLERANCES["fp32"]}
+    masked = {f"{name}, {rows}" for name in ("bert", "electra") for rows in ("padded", "packed", "packed and padded")}
+    masked |= {f"gpt, {rows}" for rows in ("packed", "packed and padded")}
+    assert wrong == ({f"{name}: loss and gradients" for name in masked} if blind else set())
 
 
 def test_what_there_is_no_time_for_is_named(script: ModuleType) -> None:
-    plan = script.Plan(torch.device("cpu"), True, time.monotonic() - 2 * script.BUDGET)
-    left_out = [*script.speeds(plan), *script.scans(plan), *script.output_layers(plan)]
+    plan, peaks = tiny(script, -2 * script.BUDGET), {}
+    left_out = [*script.speeds(plan, peaks), *script.scans(plan), *script.output_layers(plan, peaks)]
     assert all(item["not_measured"] == "no time left" for item in left_out)

@@ -55,9 +55,6 @@ def two_models(job: Job) -> dict[str, Any]:
 
 def make_trainer(job: Job, objective: dict[str, Any] = MASKED, device: str = "cpu", precision: str = "fp32") -> Any:
     """A trainer on random tokens."""
-    import tokenizers
-
-    from foretell.data.encoding import wrap
     from foretell.recipe import load_recipe
 
     vocabulary, length, rows, width, inner = sizes(job)
@@ -85,12 +82,21 @@ def make_trainer(job: Job, objective: dict[str, Any] = MASKED, device: str = "cp
             "training": {"gradient_clip": 1.0, "precision": precision},
         }
     )
+    tokens = random_tokens(vocabulary - len(MARKS), 16 * rows * length) + len(MARKS)
+    return trainer_of(recipe, vocabulary, tokens, device, word_tokenizer(vocabulary))
+
+
+def word_tokenizer(vocabulary: int) -> Any:
+    """A tokeniser of whole `words`."""
+    import tokenizers
+
+    from foretell.data.encoding import wrap
+
     library = tokenizers.Tokenizer(
         tokenizers.models.WordLevel({word: i for i, word in enumerate(words(vocabulary))}, unk_token="[UNK]")
     )
     library.add_special_tokens(list(MARKS))
-    tokens = random_tokens(vocabulary - len(MARKS), 16 * rows * length) + len(MARKS)
-    return trainer_of(recipe, vocabulary, tokens, device, wrap(library))
+    return wrap(library)
 
 
 def transformers(job: Job, sparse: bool) -> dict[str, Any]:
