@@ -6,6 +6,7 @@ others made of it: the masks are a matter of `masking`, rows and pairs one of `d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -70,6 +71,11 @@ class MaskedLM(Objective):
         """See `Objective.multiplied`: the head is asked for hidden tokens, pairs are judged once a row."""
         once = multiplied(self.pooler) + multiplied(self.pair)
         return self.backbone.multiplied(length) + self.rate * multiplied(self.head) + once / length
+
+    def blind_loss(self) -> float:
+        """See `Objective.blind_loss`."""
+        kinds = 1 if self.pair is None else self.pair.out_features
+        return super().blind_loss() + self.pair_weight * math.log(kinds)
 
     def forward(self, batch: Batch, state: State) -> Step:
         """See `Objective.forward`."""

@@ -87,6 +87,15 @@ def test_micro_batches_are_one_batch(name: str, parts: int) -> None:
     assert {"pooler.weight", "pair.bias"} <= gradients.keys()
 
 
+@pytest.mark.parametrize("labels", [0, 2])
+def test_weights_of_zero_guess_blindly(labels: int) -> None:
+    objective, batch = built("recurrent", labels, pair_weight=0.5), rows()
+    for parameter in objective.parameters():
+        parameter.data.zero_()
+    loss, _ = trainer_of(objective).backward(batch, None, objective.counts(batch))
+    assert float(loss) == pytest.approx(objective.blind_loss())
+
+
 def test_places_and_targets_say_the_same() -> None:
     """Where counting would wait for the device, the places are taken instead: more of them, the same losses."""
     batch = rows()
