@@ -44,10 +44,12 @@ def linear_cross_entropy_reference(hidden: Tensor, weight: Tensor, bias: Tensor 
     return F.cross_entropy(F.linear(hidden, weight, bias), targets, reduction="none")
 
 
-def _scores(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """[n, V] in fp32 or wider, so that exponentials and sums are exact enough."""
     scores = F.linear(hidden, weight, bias)
-    return scores if scores.dtype == torch.float64 else scores.float()
+    if scores.dtype != torch.float64:
+        scores = scores.float()
+    return torch.log_softmax(scores, 1, out=scores)  # in place: there is no larger tensor
 
 
 class _Gradients:
@@ -100,12 +102,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         nll: list[Tensor] = []
         for start in range(0, max(1, len(hidden)), ctx.rows):
             part = slice(start, start + ctx.rows)
-            log_probs = _scores(hidden[part], weight, bias).log_softmax(1)  # [n, V]
+            log_probs = _log_probs(hidden[part], weight, bias)  # [n, V]
             nll.append(-log_probs.gather(1, targets[part, None])[:, 0])
             if keep:
                 ctx.kept.append(log_probs)
             if at_once:
                 ctx.made.add(part, hidden[part], targets[part], weight, log_probs, torch.ones_like(nll[-1]))
+            del log_probs  # before the next chunk's are made
         ctx.save_for_backward(hidden, weight, bias, targets)
         return torch.cat(nll)
 
@@ -125,8 +128,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
             others = factor.nonzero()[:, 0]
             parts = others.split(ctx.rows) if len(others) else ()
         for part in parts:
-            log_probs = ctx.kept.pop(0) if ctx.kept else _scores(hidden[part], weight, bias).log_softmax(1)
+            log_probs = ctx.kept.pop(0) if ctx.kept else _log_probs(hidden[part], weight, bias)
             gradients.add(part, hidden[part], targets[part], weight, log_probs, factor[part])
+            del log_probs
         if gradients.hidden is not None:
             gradients.hidden *= scale[:, None]
         if gradients.bias is not None:

@@ -202,7 +202,15 @@ def busy_seconds() -> float | None:
 
 
 COPIED = ("loss", "tokens", "bytes", "difference")
-MEDIANS = ("seconds", "cpu_seconds", "first_step_seconds", "step_seconds", "tokens_per_second", "megabytes_per_second")
+MEDIANS = (
+    "seconds",
+    "cpu_seconds",
+    "first_step_seconds",
+    "step_seconds",
+    "tokens_per_second",
+    "megabytes_per_second",
+    "overhead",
+)
 
 
 def summary(runs: list[Record], ours: list[Record]) -> Record:
@@ -264,7 +272,7 @@ def render_sides(found: Mapping[str, Any], threads: int) -> Table:
     versions = {item for side in found["sides"].values() for item in side["versions"].items()}
     caption = f"{found['work']}. Ratio: their seconds to ours, median and quartiles of all pairs; others: cores that "
     caption += f"others kept busy. {', '.join(f'{package} {number}' for package, number in sorted(versions))}."
-    names = ("side", "seconds", "ratio", "CPU ratio", "memory", "others", "loss")
+    names = ("side", "seconds", "ratio", "CPU ratio", "memory", "others", "loss", "overhead")
     table = Table(*names, title=title, title_justify="left", caption=caption, caption_justify="left")
     for name, side in found["sides"].items():
         low, high = side["ratio_quartiles"]
@@ -276,5 +284,6 @@ def render_sides(found: Mapping[str, Any], threads: int) -> Table:
             f"{side['peak_memory_bytes'] / 2**20:,.0f} MiB",
             "" if side["others"] is None else f"{side['others']:.2f}",
             f"{side['loss']:.4f}" if "loss" in side else "",
+            f"{side['overhead']:+.1%}" if "overhead" in side else "",
         )
     return table

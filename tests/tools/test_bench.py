@@ -53,9 +53,10 @@ def test_both_sides_of_prepare_do_the_same(tmp_path: Path) -> None:
     assert (ours["tokens"], ours["bytes"]) == (theirs["tokens"], theirs["bytes"])
 
 
-def test_all_sides_of_features_give_the_same_vectors(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workload", ["features", "predict"])
+def test_all_sides_give_the_same_vectors(workload: str, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    found = WORKLOADS["features"]
+    found = WORKLOADS[workload]
     job, threads = Job(1, True, time.time(), found.inputs(tmp_path, True)), torch.get_num_threads()
     records = [side.measure(job) for side in found.sides]
     torch.set_num_threads(threads)

@@ -14,6 +14,7 @@ from foretell.tools.workloads.preparing import PREPARE
 from foretell.tools.workloads.qrnn import QRNN_LAYERS, SCAN
 from foretell.tools.workloads.shakespeare import SHAKESPEARE
 from foretell.tools.workloads.softmax import SOFTMAX
+from foretell.tools.workloads.tuning import FINETUNE_STEP, PREDICT
 
 WORKLOADS = {
     workload.name: workload
@@ -33,5 +34,7 @@ WORKLOADS = {
         TRAINER,
         *GENERATING,
         FEATURES,
+        PREDICT,
+        FINETUNE_STEP,
     )
 }

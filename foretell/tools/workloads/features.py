@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import exp
 from pathlib import Path
@@ -91,30 +91,40 @@ def ours(job: Job) -> dict[str, Any]:
 
 
 def transformers(job: Job, *, by_length: bool) -> dict[str, Any]:
-    """transformers' BertModel on ids that are there already, and the mean over real tokens."""
+    """transformers' BertModel, and the mean over real tokens."""
+    from transformers import BertModel
+
+    model = BertModel.from_pretrained(Path(job.inputs["folder"]) / "theirs", add_pooling_layer=False).eval()
+
+    def mean(ids: Any, real: Any) -> Any:
+        hidden = model(input_ids=ids, attention_mask=real)[0]
+        return (hidden * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+
+    return read_padded(job, mean, by_length=by_length)
+
+
+def read_padded(job: Job, read: Callable[[Any, Any], Any], *, by_length: bool) -> dict[str, Any]:
+    """What a peer says [B, W] of ids [B, T] and which of them are real, of all sentences; ids are there already."""
     import numpy as np
     import torch
-    from transformers import BertModel
 
     torch.set_num_threads(job.threads)
     folder = Path(job.inputs["folder"])
-    model = BertModel.from_pretrained(folder / "theirs", add_pooling_layer=False).eval()
     lengths = np.load(folder / "lengths.npy").tolist()
     rows = torch.from_numpy(np.load(folder / "ids.npy")).split(lengths)
-    means = torch.zeros(len(rows), model.config.hidden_size)
 
-    def read(batch: list[int]) -> None:
+    def told(batch: list[int]) -> Any:
         ids = torch.nn.utils.rnn.pad_sequence([rows[i] for i in batch], batch_first=True)
         real = torch.nn.utils.rnn.pad_sequence([torch.ones_like(rows[i]) for i in batch], batch_first=True)
-        hidden = model(input_ids=ids, attention_mask=real)[0]
-        means[batch] = (hidden * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+        return read(ids, real)
 
     with torch.inference_mode():
-        read(list(range(min(ROWS, len(rows)))))
+        told(list(range(min(ROWS, len(rows)))))
         begin = time.perf_counter()
-        for batch in budgeted(lengths) if by_length else in_order(len(rows)):
-            read(batch)
-    return figures(begin, means.numpy(), folder, "theirs")
+        groups = list(budgeted(lengths) if by_length else in_order(len(rows)))
+        vectors = torch.cat([told(batch) for batch in groups])
+        vectors[[i for batch in groups for i in batch]] = vectors.clone()
+    return figures(begin, vectors.numpy(), folder, "theirs")
 
 
 def in_order(count: int) -> Iterator[list[int]]:
