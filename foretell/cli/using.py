@@ -198,7 +198,7 @@ def export(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write a model in a form that other programs read: n-grams as an ARPA file, others for Hugging Face."""
+    """Write a model for other programs: n-grams as an ARPA file, Transformers as a Hugging Face folder."""
     from foretell.tools.exchange import export_run
     from foretell.trained import load
 
