@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from foretell.config import ConfigError
 from foretell.data.store import Split
-from foretell.evaluate.beam import Beam, Written, search_on
-from foretell.evaluate.generate import Sampling, write_on, write_texts
-from foretell.evaluate.lines import Scored, score_texts
+from foretell.evaluate.language_model import LanguageModel
 from foretell.evaluate.mixture import Fit, Mixture, checked_weights, fit_weights, mixed_logp
 from foretell.evaluate.scoring import TokenScores, metrics
 from foretell.process import peak_memory
@@ -53,7 +50,7 @@ def mix(
     return Mixed(members, fit.weights, fit, split)
 
 
-class Mixed:
+class Mixed(LanguageModel):
     """Trained models as one: evaluate, score, generate."""
 
     def __init__(
@@ -107,25 +104,3 @@ class Mixed:
     def context(self, columns: int = 1) -> str:
         """What a token was predicted from, in words."""
         return "; ".join(dict.fromkeys(member.context(columns) for member in self.members))
-
-    def score(self, texts: Sequence[str]) -> list[Scored]:
-        """Each text's log-probability, from a fresh state; many are computed side by side."""
-        return score_texts(self.scorer(), self.tokenizer, texts, self.device)
-
-    def stream(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> Iterator[str]:
-        """Text that follows the prompt, piece by piece; see `Sampling` for temperature, top_k, top_p, seed."""
-        return write_on(self.scorer(), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device)
-
-    def generate(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> str:
-        """Text that follows the prompt; see `stream`."""
-        return "".join(self.stream(prompt, tokens, **sampling))
-
-    def texts(self, count: int, prompt: str = "", tokens: int = 200, **sampling: Any) -> list[str]:
-        """So many texts that follow the prompt, drawn side by side; see `stream`."""
-        return write_texts(
-            self.scorer(ranks=False), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device, count
-        )
-
-    def search(self, prompt: str = "", tokens: int = 200, **beam: Any) -> list[Written]:
-        """The most probable texts that follow, up to a boundary; see `Beam` for width, best, length_penalty."""
-        return search_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, Beam(**beam), self.device)

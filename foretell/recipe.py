@@ -160,7 +160,7 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:
-        gives, wants = getattr(self.data.batches, "gives", TOKENS), getattr(self.objective, "wants", TOKENS)
+        gives, wants = self.gives, self.wants
         if (self.folds or self.data.fold) and wants != "examples":
             raise ValueError(
                 f'folds are of labelled examples, and objective.kind = "{self.objective.kind}" learns from text; leave '
@@ -169,7 +169,7 @@ class Recipe(Config):
         if "examples" in (gives, wants):
             self._examples_fit(gives, wants)
             return self
-        if isinstance(self.model, NGramConfig) or wants == TOKENS:
+        if self.predicts_next:
             if gives == "rows":
                 kind = self.data.batches.kind
                 raise ValueError(
@@ -214,9 +214,24 @@ class Recipe(Config):
             )
 
     @property
+    def gives(self) -> Gives:
+        """What its batches are made for."""
+        return getattr(self.data.batches, "gives", TOKENS)
+
+    @property
+    def wants(self) -> Gives:
+        """Which batches its objective learns from."""
+        return getattr(self.objective, "wants", TOKENS)
+
+    @property
+    def predicts_next(self) -> bool:
+        """Whether it gives the next token a probability, and so any text; others have no bits per byte."""
+        return isinstance(self.model, NGramConfig) or self.wants == TOKENS
+
+    @property
     def is_task(self) -> bool:
         """Whether it learns from labelled examples."""
-        return getattr(self.objective, "wants", TOKENS) == "examples"
+        return self.wants == "examples"
 
     def build(self, vocabulary: int, counts: Counts | None = None, labels: int = SOME_LABELS) -> Objective:
         """The objective with its model and head, freshly initialised, for so many tokens that occur so often.
@@ -250,7 +265,7 @@ class Recipe(Config):
     def _measured_rows(self) -> object:
         """What a validation depends on of batches; a masked model is measured on rows as it is trained on."""
         batches = self.data.batches
-        if getattr(batches, "gives", TOKENS) == TOKENS:
+        if self.gives == TOKENS:
             return batches.kind
         return batches.model_copy(update={"batch": 1}), getattr(self.objective, "masking", None)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from foretell.config import ConfigError, validate
 from foretell.data.encoding import load_tokenizer
@@ -19,10 +20,8 @@ from foretell.data.store import Split, load_counts
 from foretell.data.streams import Windows
 from foretell.evaluate import terms
 from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
-from foretell.evaluate.beam import Beam, Written, search_on
 from foretell.evaluate.features import Extractor, FeaturesConfig, Vectors
-from foretell.evaluate.generate import Sampling, write_on, write_texts
-from foretell.evaluate.lines import Scored, score_texts
+from foretell.evaluate.language_model import LanguageModel
 from foretell.evaluate.pseudo import pseudo_likelihood
 from foretell.evaluate.scoring import (
     NeuralScorer,
@@ -64,8 +63,8 @@ def load(path: str | Path, *, which: str = "best", device: torch.device | str | 
     return Trained(Run.open(path), which, torch.device(device) if device else default_device())
 
 
-class Trained:
-    """A trained language model: evaluate, score, generate, features."""
+class Trained(LanguageModel):
+    """A trained model: evaluate, score, generate, features, predict."""
 
     adaptation: Adaptation | None = None
     """how it adapts to the text it is measured on; see `adapted`"""
@@ -78,7 +77,7 @@ class Trained:
         if not self.checkpoint.intact():
             raise ConfigError(f"{self.checkpoint.path} is damaged; use another checkpoint with --which last")
         _, self.settings = self.recipe.resolved_stages()[self.checkpoint.record()["position"]["stage"]]
-        self.weights = self.settings.tuning.merged(self.checkpoint.result())
+        self.weights: Mapping[str, Tensor] = self.settings.tuning.merged(self.checkpoint.result())
         self.model: Objective | NGram
         self.names: tuple[str, ...] = ()  # what a task may say
         if isinstance(self.settings.model, NGramConfig):
@@ -320,31 +319,9 @@ class Trained:
         windows = self.windows(text, columns, batch)
         return score_tokens(self.scorer(ranks=ranks), windows, self.device, self.watch())
 
-    def score(self, texts: Sequence[str]) -> list[Scored]:
-        """Each text's log-probability, from a fresh state; many are computed side by side."""
-        return score_texts(self.scorer(ranks=False), self.tokenizer, texts, self.device)
-
-    def stream(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> Iterator[str]:
-        """Text that follows the prompt, piece by piece; see `Sampling` for temperature, top_k, top_p, seed."""
-        return write_on(self.scorer(), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device)
-
     def prompt(self, text: str) -> list[int]:
         """The ids of a beginning: a boundary, then the text."""
         return [self.tokenizer.boundary, *self.tokenizer.encode(text)]
-
-    def generate(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> str:
-        """Text that follows the prompt; see `stream`."""
-        return "".join(self.stream(prompt, tokens, **sampling))
-
-    def texts(self, count: int, prompt: str = "", tokens: int = 200, **sampling: Any) -> list[str]:
-        """So many texts that follow the prompt, drawn side by side; see `stream`."""
-        return write_texts(
-            self.scorer(ranks=False), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device, count
-        )
-
-    def search(self, prompt: str = "", tokens: int = 200, **beam: Any) -> list[Written]:
-        """The most probable texts that follow, up to a boundary; see `Beam` for width, best, length_penalty."""
-        return search_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, Beam(**beam), self.device)
 
     def extractor(self, **settings: Any) -> Extractor:
         """The model as one that makes vectors of texts; see `FeaturesConfig`."""

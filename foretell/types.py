@@ -68,7 +68,7 @@ def where_rows(fresh: Tensor, new: State, old: State) -> State:
 
 
 class _Rows:
-    """Moving to a device and selecting rows, for dataclasses whose tensors have rows on dimension 0."""
+    """Moving to a device, selecting and repeating rows, for dataclasses whose tensors have rows on dimension 0."""
 
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
@@ -77,6 +77,10 @@ class _Rows:
     def rows(self, rows: slice) -> Self:
         """Some rows of it."""
         return self._map(lambda tensor: tensor if tensor.shape[:1] == (1,) else tensor[rows])
+
+    def repeated(self, count: int) -> Self:
+        """So many copies of its only row, side by side, each with its own memory."""
+        return self._map(lambda tensor: tensor.expand(count, *tensor.shape[1:]).clone())
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         changed: dict[str, Any] = {}

@@ -32,8 +32,10 @@ from foretell.tools.printing import emit, measured, print_rows, properties
 
 def evaluate(
     run: RunArgument,
-    split: Annotated[str, typer.Option(help="train, valid, test, or a text file.")] = "test",
-    batch: Annotated[int | None, typer.Option(help="Units side by side; changes nothing but speed.")] = None,
+    split: Annotated[str, typer.Option(help="train, valid, test, or a file: of text, of a task of examples.")] = "test",
+    batch: Annotated[
+        int | None, typer.Option(help="How much is computed side by side; changes nothing but speed.")
+    ] = None,
     columns: Annotated[
         int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")
     ] = 1,
@@ -53,7 +55,8 @@ def evaluate(
 ) -> None:
     """Loss, perplexity, bits per character and byte, top-1 and top-5, over every token of a text.
 
-    A masked model has none of these: it gets the loss and accuracy of masked tokens, and of pairs, on fixed masks.
+    A masked model has none of these: it gets the loss and accuracy of masked tokens, and of pairs, on fixed masks. A
+    task gets its metrics on labelled examples.
     """
     from foretell.trained import Trained
 
@@ -78,13 +81,13 @@ def score(
         False
     ),
     header: Annotated[bool, typer.Option("--header", help="Begin with the names of the columns.")] = False,
-    group: Annotated[bool, typer.Option("--group", help="Lines are group<TAB>[scores<TAB>]text: pick the best.")] = (
+    group: Annotated[bool, typer.Option("--group", help="Lines are group⇥[scores⇥]text, ⇥ a tab: pick the best.")] = (
         False
     ),
     every: Annotated[bool, typer.Option("--all", help="With --group: all hypotheses, best first.")] = False,
     tune: Annotated[
         Path | None,
-        typer.Option(metavar="DEV", help="Find weights on group<TAB>errors<TAB>[scores<TAB>]text; implies --group."),
+        typer.Option(metavar="DEV", help="Find weights on group⇥errors⇥[scores⇥]text; implies --group."),
     ] = None,
     weights: Annotated[str | None, typer.Option(help="For --group: lm=1,words=0.3,score1=0.5; default: the sum.")] = (
         None
@@ -211,7 +214,7 @@ def race(
     ],
     budget: Annotated[str, typer.Option(help='What each may use: time ("5m"), "5e6tokens" or "1e15flops".')] = "5m",
     seeds: Annotated[int, typer.Option(min=1, help="Train each so often, from different random beginnings.")] = 1,
-    split: Annotated[str, typer.Option(help="What all are measured on.")] = "test",
+    split: Annotated[str, typer.Option(help="What all are measured on: train, valid, test, or a text file.")] = "test",
     out: Annotated[Path, typer.Option(help="The folder for the runs, the results and the picture.")] = Path(
         "runs/race"
     ),
@@ -232,7 +235,7 @@ def bench(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Workloads; none: list them.")] = None,
     pairs: Annotated[int, typer.Option(min=1, help="How often each side runs, in turns.")] = 9,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each process.")] = 2,
-    peer: Annotated[list[str] | None, typer.Option(help="Only this peer; may be given several times.")] = None,
+    peer: Annotated[list[str] | None, typer.Option(help="Only this peer; can be repeated.")] = None,
     equal_settings: Annotated[
         bool, typer.Option("--equal-settings", help="Run peers also with our allocator and thread settings.")
     ] = False,

@@ -43,7 +43,9 @@ Adapt = Annotated[
 ]
 Pooling = Annotated[
     Literal["mean", "last", "first", "max", "concat", "cell"],
-    typer.Option(help="Of the tokens' vectors; concat: last, max and mean; cell: the memory cells of an LSTM."),
+    typer.Option(
+        help="Of the tokens' vectors; concat: last, max and mean; cell: the memory cells of an LSTM or a QRNN."
+    ),
 ]
 Layers = Annotated[str, typer.Option(help="all, or 1,2,-1: from the word vectors up, or from the end.")]
 Prepare = Annotated[

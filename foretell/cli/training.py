@@ -26,7 +26,10 @@ def demo(
 
 def prepare(
     corpus: Annotated[
-        str, typer.Argument(help="A built-in name, a path, a folder or a glob of .txt or .jsonl (also .gz, .xz, .zst).")
+        str,
+        typer.Argument(
+            help="A built-in name, hf:OWNER/NAME, a path, a folder or a glob of .txt, .jsonl (also packed) or .parquet."
+        ),
     ],
     out: Annotated[
         Path, typer.Option(help="The store to write; a call that was stopped goes on, a finished one is reused.")

@@ -22,6 +22,7 @@ from foretell.cli.options import (
     Which,
     open_model,
 )
+from foretell.config import ConfigError
 from foretell.tools.printing import emit, print_rows, properties
 
 
@@ -52,6 +53,10 @@ def generate(
     debug: Debug = False,
 ) -> None:
     """Write on from a prompt, token by token."""
+    if beam is not None and count > 1:
+        raise ConfigError(f"--beam draws nothing, so --count has no place; for several texts take --best {count}")
+    if beam is None and (best > 1 or length_penalty):
+        raise ConfigError(f"{'--best' if best > 1 else '--length-penalty'} is for --beam; add it, or leave this out")
     beginning = sys.stdin.read() if prompt == "-" else prompt or ""
     model = open_model(run, mix, weights, which, device)
     if beam is not None:
@@ -193,7 +198,7 @@ def export(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write a model in a form that other programs read: n-grams as an ARPA file, Transformers for Hugging Face's."""
+    """Write a model for other programs: n-grams as an ARPA file, Transformers as a Hugging Face folder."""
     from foretell.tools.exchange import export_run
     from foretell.trained import load
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from foretell.config import ConfigError
 from foretell.data.encoding import Tokenizer
+from foretell.evaluate.generate import spelled
 from foretell.evaluate.scoring import Scorer
 from foretell.types import State, select_rows
 
@@ -123,12 +124,5 @@ def search_on(
     ids = [tokenizer.boundary, *tokenizer.encode(prompt)]
     banned = [] if tokenizer.unknown is None else [tokenizer.unknown]
     found = beam_search(scorer, ids, tokens, beam, device=device, end=tokenizer.boundary, banned=banned)
-    return [Written(spelled(tokenizer, ids[1:], one.tokens), one.logp, one.score, len(one.tokens)) for one in found]
-
-
-def spelled(tokenizer: Tokenizer, before: Sequence[int], tokens: Sequence[int]) -> str:
-    """Tokens as text behind others, which decide about spaces."""
-    decoder = tokenizer.stream()
-    for token in before:
-        decoder.feed(token)
-    return "".join([*map(decoder.feed, tokens), decoder.finish()])
+    texts = ("".join(spelled(tokenizer, prompt, one.tokens)) for one in found)
+    return [Written(text, one.logp, one.score, len(one.tokens)) for text, one in zip(texts, found, strict=True)]

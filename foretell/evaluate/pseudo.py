@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from foretell.data.encoding import Specials
 from foretell.data.passages import Passages
 from foretell.evaluate.scoring import Watch, perplexity, unwatched
 from foretell.objectives.objective import Objective
-from foretell.types import Batch, Inputs
+from foretell.types import Batch
 
 SIDE_BY_SIDE = 2**13
 """tokens computed at once"""
@@ -71,16 +70,9 @@ def spread(rows: int, tokens: int, length: int) -> Iterator[int]:
 
 def guessed(objective: Objective, batch: Batch, places: Tensor, mask: int, device: torch.device) -> Tensor:
     """-log p [n] of a row's tokens [1, T] at places [n], each hidden alone: n copies of the row side by side."""
-    given, count = batch.inputs, len(places)
-    tokens = given.tokens.repeat(count, 1)  # [n, T]
-    targets = given.tokens[0, places]
-    tokens[torch.arange(count), places] = mask
-    inputs: Inputs = replace(
-        given,
-        tokens=tokens,
-        fresh=torch.ones(count, dtype=torch.bool),
-        segments=None if given.segments is None else given.segments.repeat(count, 1),
-    )
+    inputs, copies = batch.inputs.repeated(len(places)), torch.arange(len(places))
+    targets = batch.inputs.tokens[0, places]
+    inputs.tokens[copies, places] = mask
     hidden = objective.backbone(inputs.to(device), None).last  # [n, T, D]
-    vectors = hidden[torch.arange(count, device=device), places.to(device)]
+    vectors = hidden[copies.to(device), places.to(device)]
     return objective.head.nll(vectors, targets.to(device)).double()

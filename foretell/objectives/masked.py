@@ -80,13 +80,8 @@ class MaskedLM(Objective):
     def forward(self, batch: Batch, state: State) -> Step:
         """See `Objective.forward`."""
         hidden = self.backbone(batch.inputs, None)
-        vectors, targets = picked(hidden.dropped, batch)  # [N, D], [N]
-        valid = targets != IGNORED
-        nll = self.head.nll(vectors, targets.masked_fill(~valid, 0))  # [N]
-        terms = {"masked": Term((nll * valid).sum())}
-        metrics: dict[str, Tensor] = {}
-        if not self.training:
-            metrics["masked"] = ((self.head.log_probs(vectors).argmax(-1) == targets) & valid).sum()
+        loss, right = guessed(self.head, *picked(hidden.dropped, batch), training=self.training)
+        terms, metrics = {"masked": Term(loss)}, {} if self.training else {"masked": right}
         if self.pair is not None and self.pooler is not None and batch.labels is not None:
             scores = self.pair(self.pooler(hidden.dropped[:, 0]).tanh())  # [B, kinds of pairs]
             loss = F.cross_entropy(scores, batch.labels, ignore_index=IGNORED, reduction="sum")
@@ -119,3 +114,15 @@ def picked(vectors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     found = targets.gather(1, places).masked_fill(batch.places < 0, IGNORED)
     rows = torch.arange(len(places), device=places.device)[:, None] * targets.shape[1]
     return vectors.flatten(0, 1).index_select(0, (places + rows).flatten()), found.flatten()
+
+
+def guessed(head: Head, vectors: Tensor, targets: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:
+    """vectors [N, D], targets [N], -100 for none -> the sum of -log p(target) [], how many are the first guess [].
+
+    In training nobody asks for the second, which takes all probabilities: it is 0.
+    """
+    valid = targets != IGNORED
+    nll = head.nll(vectors, targets.masked_fill(~valid, 0))  # [N]
+    if training:
+        return (nll * valid).sum(), nll.new_zeros(())
+    return (nll * valid).sum(), ((head.log_probs(vectors).argmax(-1) == targets) & valid).sum()

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from foretell.kernels.cross_entropy import CHUNK
 from foretell.nn.activation import ACTIVATIONS, ActivationName
 from foretell.nn.heads import Head
+from foretell.nn.heads.head import wide
 from foretell.nn.initial import NormalConfig
 from foretell.nn.ragged import real_tokens
-from foretell.objectives.masked import picked
+from foretell.objectives.masked import guessed, picked
 from foretell.types import IGNORED, Batch
 
 
@@ -49,7 +50,8 @@ class Discriminator(Teller):
 
     def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor]:
         """See `Teller.forward`."""
-        scores = wide(self.prediction(self.activate(self.dense(vectors)))[..., 0])  # [B, T]
+        scores = self.prediction(self.activate(self.dense(vectors)))[..., 0]  # [B, T]
+        scores = scores.to(wide(scores))
         replaced = seen != originals(batch)
         told = real(batch) if self.everywhere else batch.targets != IGNORED
         losses = F.binary_cross_entropy_with_logits(scores, replaced.to(scores.dtype), reduction="none")
@@ -67,15 +69,7 @@ class Restorer(Teller):
 
     def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor]:
         """See `Teller.forward`."""
-        chosen, targets = picked(vectors, batch)  # [N, D], [N]
-        valid = targets != IGNORED
-        losses = self.head.nll(chosen, targets.masked_fill(~valid, 0))
-        right = (
-            losses.new_zeros(())
-            if self.training
-            else ((self.head.log_probs(chosen).argmax(-1) == targets) & valid).sum()
-        )
-        return (losses * valid).sum(), right
+        return guessed(self.head, *picked(vectors, batch), training=self.training)
 
 
 class CopyingRestorer(Teller):
@@ -92,7 +86,8 @@ class CopyingRestorer(Teller):
     def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor]:
         """See `Teller.forward`."""
         flat, shown, targets = vectors.flatten(0, 1), seen.flatten(), originals(batch).flatten()
-        told, score = real(batch).flatten(), wide(self.copies(flat)[:, 0])  # [B * T]
+        told, score = real(batch).flatten(), self.copies(flat)[:, 0]  # [B * T]
+        score = score.to(wide(score))
         others = F.logsigmoid(-score) - self.head.nll(flat, targets)
         log_probs = torch.where(shown == targets, torch.logaddexp(F.logsigmoid(score), others), others)
         right = score.new_zeros(()) if self.training else (self._guesses(flat, shown, score) == targets)[told].sum()
@@ -119,8 +114,3 @@ def real(batch: Batch) -> Tensor:
     if batch.inputs.lengths is None:
         return torch.ones_like(batch.targets, dtype=torch.bool)
     return real_tokens(batch.targets.shape[1], batch.inputs.lengths)
-
-
-def wide(scores: Tensor) -> Tensor:
-    """Scores in fp32 at least."""
-    return scores.to(torch.promote_types(scores.dtype, torch.float32))

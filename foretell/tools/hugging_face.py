@@ -19,21 +19,14 @@ from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.interop.hugging_face.card import model_card
 from foretell.interop.hugging_face.correspondence import Reading, Theirs, at, read_tensors, write_tensors
 from foretell.interop.hugging_face.families import Family, family_named, family_of
-from foretell.interop.hugging_face.folder import (
-    SHARD_BYTES,
-    Weights,
-    read_config,
-    read_json,
-    write_json,
-    write_weights,
-)
+from foretell.interop.hugging_face.folder import SHARD_BYTES, Weights, read_config, read_json, write_weights
 from foretell.interop.hugging_face.vocabulary import filled, is_numbers, numbers, read_tokenizer, roles, write_tokenizer
 from foretell.models.blueprint import Blueprint
 from foretell.objectives.generator import SmallerGeneratorConfig
 from foretell.objectives.objective import Objective
 from foretell.objectives.replaced import Replaced
 from foretell.recipe import Recipe, load_recipe
-from foretell.run import Run, sync_folder
+from foretell.run import Run, sync_folder, write_json
 from foretell.trained import Trained
 from foretell.training.checkpoint import sync_file
 from foretell.training.monitor import Monitor

@@ -22,7 +22,6 @@ from foretell.config import Amount, ConfigError
 from foretell.data.store import prepared
 from foretell.data.streams import StreamsConfig
 from foretell.models.ngram import NGramConfig
-from foretell.objectives.masked import MaskedConfig
 from foretell.recipe import Recipe, load_recipe
 from foretell.run import Record, write_json
 from foretell.tools import series
@@ -190,8 +189,11 @@ def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, mo
             f"contenders on different texts cannot be compared ({', '.join(sorted(texts))}); add data.corpus=..."
         )
     for recipe in loaded:
-        if isinstance(recipe.objective, MaskedConfig):
-            raise ConfigError(f"{recipe.name} guesses masked tokens: it has no bits per byte to race for; leave it out")
+        if not recipe.predicts_next:
+            raise ConfigError(
+                f'{recipe.name}: objective.kind = "{recipe.objective.kind}" gives text no probability, so there are no '
+                "bits per byte to race for; leave it out"
+            )
     contenders = []
     for recipe in loaded:
         monitor.say(f"preparing the text for {recipe.name}")

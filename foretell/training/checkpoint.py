@@ -12,6 +12,7 @@ Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -178,7 +179,10 @@ def prune(run: Run, keep: int) -> None:
     for path in in_order(run)[: -keep or None]:
         if path not in named:
             shutil.rmtree(path, ignore_errors=True)
-    needed = {file for path in in_order(run) for file in Checkpoint(path).weight_files()}
+    needed: set[Path] = set()
+    for path in in_order(run):
+        with contextlib.suppress(OSError, ValueError):  # a damaged one, which nobody can use
+            needed.update(Checkpoint(path).weight_files())
     for file in set(run.checkpoints.glob("frozen-*")) - needed:
         file.unlink()
 

@@ -208,6 +208,13 @@ def test_the_page_of_commands_has_every_verb_and_every_option(pages: ModuleType)
             missing = {option for option in options if option not in section}
             assert not missing, f"{name}: {missing}"
             assert len(options) >= 2
+            lost = [one.info.help for one in pages.parameters(verb) if words_of(one.info.help) not in words_of(shown)]
+            assert not lost, f"{name}: {lost}"  # what looks like a tag is one in a terminal, and not shown
+
+
+def words_of(text: str) -> str:
+    """Without marks of code and line breaks."""
+    return " ".join(text.replace("`", "").split())
 
 
 def test_the_page_of_settings_has_every_kind(pages: ModuleType) -> None:

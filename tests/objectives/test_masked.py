@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from builders import ATTENDING, SPECIALS, ragged_batch, small, trainer_of
 
 from foretell.config import Config, ConfigError
-from foretell.data.passages import SegmentPairConfig
+from foretell.data.passages import DocConfig, FullConfig, SegmentPairConfig
+from foretell.evaluate import pseudo
 from foretell.evaluate.pseudo import pseudo_likelihood
 from foretell.models.blueprint import Blueprint
 from foretell.models.recurrent import RecurrentConfig
@@ -204,9 +205,6 @@ def test_wrong_combinations_are_refused_when_the_recipe_is_read(tables: dict[str
 @pytest.mark.parametrize("name", ["recurrent", "bert"])
 def test_pseudo_likelihood_by_hand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each token of each row hidden alone, one after the other."""
-    from foretell.data.passages import DocConfig
-    from foretell.evaluate import pseudo
-
     objective = built(name, labels=0).double().eval().requires_grad_(False)
     specials = replace(SPECIALS, boundary=9, mask=1, begin=2, separator=3)
 
@@ -230,6 +228,29 @@ def test_pseudo_likelihood_by_hand(name: str, monkeypatch: pytest.MonkeyPatch) -
         assert found["pseudo_perplexity"] == pytest.approx(np.exp(np.mean(expected)), rel=1e-6)
         assert (found["pseudo_tokens"], found["pseudo_rows"]) == (9, 2)
     assert pseudo_likelihood(objective, rows, specials, 3, torch.device("cpu"))["pseudo_tokens"] == 3
+
+
+def test_pseudo_likelihood_does_not_look_into_other_documents() -> None:
+    """Documents that share a row are guessed as if each had a row of its own."""
+    objective = built("bert", labels=0).double().eval().requires_grad_(False)
+    specials = replace(SPECIALS, boundary=9, mask=1, begin=2, separator=3)
+
+    class Text:
+        tokens = np.array([4, 5, 6, 7, 9, 11, 12, 13, 14, 15, 9], np.uint16)
+        documents = lines = np.array([0, 5, 11])
+
+    rows = FullConfig(length=16, documents="apart").build(Text(), specials, 0)
+    expected = []
+    for part in ([2, 4, 5, 6, 7, 9], [11, 12, 13, 14, 15, 3]):
+        for place, token in enumerate(part):
+            if token not in specials.marks:
+                hidden = torch.tensor([part])
+                hidden[0, place] = 1
+                vector = objective.backbone(Inputs(tokens=hidden), None).last[0, place]
+                expected.append(-float(objective.head.log_probs(vector)[token]))
+    found = pseudo_likelihood(objective, rows, specials, 1000, torch.device("cpu"))
+    assert (found["pseudo_tokens"], found["pseudo_rows"]) == (9, 1)
+    assert found["pseudo_loss"] == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 # --- blueprints -----------------------------------------------------------------------------------

@@ -128,3 +128,10 @@ def test_contenders_need_the_same_text(tmp_path: Path, corpus: dict[str, str]) -
         run_race(
             ["awd-lstm-tiny", "ngram-5"], [], "1000tokens", seeds=1, split="test", out=tmp_path / "x", resume=False
         )
+
+
+@pytest.mark.parametrize("name", ["bert-wiki-mini", "electra-wiki-mini", "bert-finetune-sst2"])
+def test_contenders_that_give_text_no_probability_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{name}.*no bits per byte") as problem:
+        run_race([name], [], "1000tokens", seeds=1, split="test", out=tmp_path / "x", resume=False)
+    assert "\n" not in str(problem.value)

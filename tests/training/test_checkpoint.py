@@ -33,3 +33,14 @@ def test_a_disk_that_takes_no_more(tmp_path: Path, at_most_a_kilobyte: object) -
     assert "model.safetensors" in str(told.value.filename)
     assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000001"]
     assert small.intact()
+
+
+def test_damaged_checkpoints_do_not_keep_others_from_being_pruned(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", recipe="", resume=False)
+    names = [checkpoint.keep_frozen(run, {"w": torch.full((8,), float(k))}) for k in range(3)]
+    for step, name in enumerate(names):
+        checkpoint.save(run, step, {"model": {"v": torch.zeros(8)}}, {"frozen": name})
+    (run.checkpoints / "step-00000001" / "record.json").write_text("damaged")
+    checkpoint.prune(run, keep=2)
+    left = {path.name for path in run.checkpoints.iterdir()}
+    assert left == {"step-00000001", "step-00000002", names[2]}

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from foretell.config import ConfigError
+from foretell.run import write_json
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000
@@ -138,8 +139,3 @@ def write_weights(folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_byt
         draft.rename(folder / file)
     index = {"metadata": {"total_size": total}, "weight_map": {name: files[i] for name, i in placed.items()}}
     write_json(folder / INDEX, index)
-
-
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Readable JSON, as they have it."""
-    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

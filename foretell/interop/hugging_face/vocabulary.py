@@ -16,7 +16,8 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from foretell.config import ConfigError
 from foretell.data.encoding import ROLES, UNKNOWN, Tokenizer, load_tokenizer, wrap
 from foretell.interop.hugging_face.correspondence import Theirs
-from foretell.interop.hugging_face.folder import read_json, write_json
+from foretell.interop.hugging_face.folder import read_json
+from foretell.run import write_json
 
 CONVENTIONAL = {name for names in ROLES.values() for name in names} | {"<|endoftext|>"}
 """how special tokens are spelled that are special without being called so"""

@@ -1,0 +1,48 @@
+"""What every opened model does that gives text a probability: score texts, and write on from them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from foretell.data.encoding import Tokenizer
+from foretell.evaluate.beam import Beam, Written, search_on
+from foretell.evaluate.generate import Sampling, write_on, write_texts
+from foretell.evaluate.lines import Scored, score_texts
+from foretell.evaluate.scoring import Scorer
+
+
+class LanguageModel(ABC):
+    """A vocabulary and a scorer of its tokens, with what follows from them; abstract."""
+
+    tokenizer: Tokenizer
+    device: torch.device
+
+    @abstractmethod
+    def scorer(self, *, ranks: bool) -> Scorer:
+        """The model as a scorer; a `ConfigError` where it gives text no probability."""
+
+    def score(self, texts: Sequence[str]) -> list[Scored]:
+        """Each text's log-probability, from a fresh state; many are computed side by side."""
+        return score_texts(self.scorer(ranks=False), self.tokenizer, texts, self.device)
+
+    def stream(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> Iterator[str]:
+        """Text that follows the prompt, piece by piece; see `Sampling` for temperature, top_k, top_p, seed."""
+        return write_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device)
+
+    def generate(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> str:
+        """Text that follows the prompt; see `stream`."""
+        return "".join(self.stream(prompt, tokens, **sampling))
+
+    def texts(self, count: int, prompt: str = "", tokens: int = 200, **sampling: Any) -> list[str]:
+        """So many texts that follow the prompt, drawn side by side; see `stream`."""
+        return write_texts(
+            self.scorer(ranks=False), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device, count
+        )
+
+    def search(self, prompt: str = "", tokens: int = 200, **beam: Any) -> list[Written]:
+        """The most probable texts that follow, up to a boundary; see `Beam` for width, best, length_penalty."""
+        return search_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, Beam(**beam), self.device)

@@ -1,0 +1,21 @@
+"""Batches: what holds for every field that has rows."""
+
+from dataclasses import fields
+
+import torch
+
+from foretell.types import Batch, Inputs
+
+SHAPES = {"lengths": (), "fresh": (), "task": (), "visible": (4, 5), "query_visible": (4, 5)}
+"""of a row, where that is not a number for each of its four places"""
+
+
+def test_a_row_is_repeated_in_every_field() -> None:
+    given = {item.name: torch.rand(1, *SHAPES.get(item.name, (4,))) for item in fields(Inputs)}
+    batch = Batch(Inputs(**given), targets=torch.rand(1, 4)).repeated(3)
+    for name, row in given.items():
+        assert torch.equal(getattr(batch.inputs, name), torch.cat([row] * 3))
+    assert batch.targets.shape == (3, 4)
+    assert batch.labels is None
+    batch.inputs.tokens[0, 0] = 9  # copies have their own memory
+    assert batch.inputs.tokens[1, 0] == given["tokens"][0, 0] != 9
