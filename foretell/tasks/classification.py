@@ -150,7 +150,7 @@ class Classification(Pooled):
             return F.cross_entropy(scores.float(), labels, reduction="sum")
         return F.binary_cross_entropy_with_logits(scores.float(), labels.float(), reduction="sum")
 
-    def told(self, scores: Tensor) -> Tensor:
+    def told(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
         """See `Task.told`: [B, L]"""
         return scores.float().softmax(-1) if self.one else scores.float().sigmoid()
 

@@ -225,8 +225,9 @@ class Task(Objective):
         """Of how many things that is the sum."""
         return int((labels != IGNORED).sum())
 
-    def told(self, scores: Tensor) -> Tensor:
-        """Scores as they are kept and understood by the settings: as probabilities, where they are some."""
+    def told(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
+        """Scores [B, ...] of these rows as they are kept and understood by the settings: as probabilities, where they
+        are some."""
         return scores
 
     # --- reading ----------------------------------------------------------------------------------

@@ -91,6 +91,6 @@ def scored(
         if batch.labels is not None:
             nats += float(task.loss(scores, batch.labels))
             decisions += task.decisions(batch.labels)
-        for i, one in zip(group, task.told(scores).cpu().numpy(), strict=True):
+        for i, one in zip(group, task.told(scores, chosen).cpu().numpy(), strict=True):
             found[i] = one
     return found, nats / decisions if decisions else math.nan
