@@ -19,7 +19,7 @@ from torch import Tensor
 from foretell.config import did_you_mean
 from foretell.data.examples import Labelled
 from foretell.data.rows import Framing, Row
-from foretell.evaluate.tasks import classification, scikit_learn_metrics, several_labels
+from foretell.evaluate.tasks import classes_by_label, classification, scikit_learn_metrics, several_labels
 from foretell.models.blueprint import Blueprint
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Prediction, Scores
@@ -121,6 +121,10 @@ class ClassificationConfig(TextsConfig):
         if self.labels == "several":
             return several_labels(truth, found)
         return classification([one for (one,) in truth], [one for (one,) in found], self.positive)
+
+    def by_label(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> dict[str, dict[str, float]]:
+        """See `TaskConfig.by_label`."""
+        return classes_by_label(*([labels_of(one) for one in side] for side in (examples, predictions)))
 
 
 def labels_of(example: Any) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from foretell.data.batches import Ints
 from foretell.data.examples import Tagged
 from foretell.data.rows import Framing, Row
 from foretell.data.tags import OUTSIDE, convert, spans_of, split_tag
-from foretell.evaluate.tasks import entity_f1
+from foretell.evaluate.tasks import classes_by_label, entities_by_label, entity_f1
 from foretell.models.blueprint import Blueprint
 from foretell.tasks.chain import Chain, library
 from foretell.tasks.task import Prediction, Scores, Task, TaskConfig
@@ -173,6 +173,14 @@ class TaggingConfig(TaskConfig):
         right = [one == other for t, f in zip(truth, found, strict=True) for one, other in zip(t, f, strict=True)]
         measured = {"accuracy": float(np.mean(right))}
         return measured if self.scheme == "none" else entity_f1(truth, found) | measured
+
+    def by_label(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> dict[str, dict[str, float]]:
+        """See `TaskConfig.by_label`: of entities, or where there are none of words."""
+        truth = [example.tags or () for example in examples]
+        found = [prediction.tags for prediction in predictions]
+        if self.scheme != "none":
+            return entities_by_label(truth, found)
+        return classes_by_label(*([[tag] for tags in side for tag in tags] for side in (truth, found)))
 
     def of_line(self, line: str, where: str) -> Sentence:
         """See `TaskConfig.of_line`: words with blanks between them."""

@@ -116,6 +116,10 @@ class TaskConfig(ObjectiveConfig):
     def measure(self, examples: Sequence[Any], predictions: Sequence[Any]) -> dict[str, Any]:
         """How right they are, by name of the metric; `metric` is among them."""
 
+    def by_label(self, examples: Sequence[Any], predictions: Sequence[Any]) -> dict[str, dict[str, float]]:
+        """Precision, recall, F1 and number of each label; empty where there are no labels."""
+        return {}
+
     def prepare(self) -> None:
         """A `ConfigError` where a library is missing that `measure` takes."""
 
