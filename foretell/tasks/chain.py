@@ -49,7 +49,7 @@ class Chain(nn.Module):
 
 def places(words: Tensor) -> tuple[Tensor, Tensor]:
     """words [B, T] bool -> [B, K] the places of the words of each row, then others; and which of them are words"""
-    order = words.logical_not().to(torch.uint8).argsort(1, stable=True)
+    order = words.logical_not().to(torch.uint8).argsort(dim=1, stable=True)
     at = order[:, : int(words.sum(1).max())]
     return at, words.gather(1, at)
 
