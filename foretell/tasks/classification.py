@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch.nn.functional as F
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from foretell.config import did_you_mean
@@ -47,6 +47,8 @@ class ClassificationConfig(TextsConfig):
     kind: Literal["classification"] = "classification"
     labels: Literal["one", "several"] = "one"
     """several: a text may belong to any number of classes"""
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """with several: how probable a class has to be, and more, for a text to belong to it"""
     metric: Literal["accuracy", "macro_f1", "micro_f1", "f1", "matthews"] = "accuracy"
     """what a validation is judged by; f1 is that of the `positive` class, micro_f1 one of several labels"""
     positive: str = ""
@@ -58,6 +60,8 @@ class ClassificationConfig(TextsConfig):
             raise ValueError('metric = "f1" is that of one class; name it as positive, or take "macro_f1"')
         if self.labels == "one" and self.metric == "micro_f1":
             raise ValueError('metric = "micro_f1" is the accuracy where a text has one label; take "accuracy"')
+        if self.labels == "one" and self.threshold != 0.5:
+            raise ValueError('threshold is for texts of several labels; leave it out, or set labels = "several"')
         if self.labels == "several" and self.metric in ("f1", "matthews"):
             raise ValueError(f'metric = "{self.metric}" is of texts with one label; take "micro_f1" or "macro_f1"')
         return self
@@ -113,7 +117,7 @@ class ClassificationConfig(TextsConfig):
         """What probabilities of labels say."""
         if self.labels == "one":
             return Classified(max(probabilities, key=probabilities.__getitem__), probabilities)
-        return Classified(tuple(name for name, p in probabilities.items() if p > 0.5), probabilities)
+        return Classified(tuple(name for name, p in probabilities.items() if p > self.threshold), probabilities)
 
     def measure(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> dict[str, Any]:
         """See `TaskConfig.measure`."""
