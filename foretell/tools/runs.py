@@ -88,7 +88,7 @@ def describe(run: Run, folder: Path) -> Record:
         "bits_per_byte": best.get("bits_per_byte"),
         "loss": best.get("loss"),
         "metric": best.get("metric"),
-        "score": best.get(best.get("metric")),
+        "score": best.get(best.get("metric", "")),
         "when": started(run),
         "size_bytes": size_on_disk(run.path),
         "state": state(run, recipe),

@@ -219,21 +219,21 @@ def test_rows_of_parquet_that_are_no_examples(tmp_path: Path) -> None:
         {"body": "b", "stars": 0},
     ]
     path = write_rows(tmp_path / "a.parquet", bad)
-    assert unread({"train": str(path)}, "train", READER).splitlines()[1:] == [
+    assert unread({"train": str(path), "valid": str(path)}, "train", READER).splitlines()[1:] == [
         f"  {path}:1: 'body' is null, not a text",
         f"  {path}:2: label '7' is none of 0, 1, 2",
         f"  {path}:3: 'stars' is null, not a label",
     ]
-    assert len(open_examples({"train": str(path)}, "train", READER, skip_bad=True)) == 1
+    assert len(open_examples({"train": str(path), "valid": str(path)}, "train", READER, skip_bad=True)) == 1
     other = TableConfig(texts=("text",), label="stars")
-    assert unread({"train": str(path)}, "train", other) == (
+    assert unread({"train": str(path), "valid": str(path)}, "train", other) == (
         f"{path}: has no column 'text' (it has body, stars); name those it has in data.reader"
     )
     path.write_text("PAR1")
-    assert "damaged or cut short" in unread({"train": str(path)}, "train", READER)
+    assert "damaged or cut short" in unread({"train": str(path), "valid": str(path)}, "train", READER)
     raw = write_rows(tmp_path / "raw.parquet", [{"body": b"\xc3\xa9", "stars": 0}, {"body": b"\xff", "stars": 0}])
-    assert f"{raw}:2: not UTF-8" in unread({"train": str(raw)}, "train", READER)
-    assert main_text(open_examples({"train": str(raw)}, "train", READER, skip_bad=True)[0]) == "é"
+    assert f"{raw}:2: not UTF-8" in unread({"train": str(raw), "valid": str(raw)}, "train", READER)
+    assert main_text(open_examples({"train": str(raw), "valid": str(raw)}, "train", READER, skip_bad=True)[0]) == "é"
 
 
 def test_examples_of_a_data_set(local: Path) -> None:

@@ -75,8 +75,9 @@ class RowsReader(LinesReader):
         """The rows of a file by column; a table without a column that is needed is refused as a whole."""
         form = self.format or FORMATS.get(content_ending(path))
         if form is None:
-            known = ", ".join(f'"{name}"' for name in FORMATS.values())
-            raise ConfigError(f"{path}: its ending names no format; set data.reader.format to one of {known}")
+            *others, last = (f'"{name}"' for name in FORMATS.values())
+            known = f"{', '.join(others)} or {last}"
+            raise ConfigError(f"{path}: its ending names no format; set data.reader.format to {known}")
         if form == "parquet":
             return parquet_rows(path, needed)
         lines = self.lines(path)
