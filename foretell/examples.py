@@ -72,7 +72,7 @@ def batches_of(recipe: Recipe) -> ExamplesConfig:
 
 def reader_of(recipe: Recipe) -> Reader:
     """How files like those a recipe learns from are read."""
-    return find_set(recipe.data.corpus, recipe.data.reader)[1]
+    return recipe.data.reader or find_set(recipe.data.corpus, None)[1]
 
 
 def framing_of(recipe: Recipe, tokenizer: Tokenizer) -> Framing:

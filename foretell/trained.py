@@ -252,7 +252,7 @@ class Trained(LanguageModel):
         task = task_of(self.settings)
         examples = task.usable(read_split(self.settings, split), self.names, self.settings.data.skip_bad)
         assert isinstance(self.model, Task)
-        found = telling.measure(task, self.model, examples, self.framing, self.names, self.device)
+        found = telling.measure(task, self.model, examples, self.framing, self.names, self.device, by_label=True)
         return {
             "run": str(self.run.path),
             "split": split,

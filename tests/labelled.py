@@ -19,6 +19,7 @@ def write_labelled(task: str, folder: Path, rows: int = 32) -> Case:
         "similarity": rated,
         "choice": chosen,
         "tagging": tagged,
+        "chained": tagged,
         "answering": asked,
     }[task](draw, rows)
     path = folder / name
@@ -91,8 +92,9 @@ MODELS: dict[str, Case] = {
 
 def objective_of(task: str, model: str) -> Case:
     """The settings of a task that suit a model."""
-    if task == "tagging":
-        return {"kind": "tagging", "at": "last" if model in ("recurrent", "gpt") else "first"}
+    if task in ("tagging", "chained"):
+        at = "last" if model in ("recurrent", "gpt") else "first"
+        return {"kind": "tagging", "at": at, "crf": task == "chained"}
     settings: dict[str, Case] = {
         "several": {"kind": "classification", "labels": "several", "metric": "micro_f1"},
         "pairs": {"kind": "classification", "orders": "both"},

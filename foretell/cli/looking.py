@@ -13,7 +13,7 @@ from foretell.config import ConfigError
 from foretell.tools.printing import emit, properties
 
 Axis = Literal["steps", "epochs", "tokens", "seconds"]
-Measure = Literal["loss", "bits_per_byte", "perplexity"]
+Measure = Literal["loss", "bits_per_byte", "perplexity", "metric"]
 
 
 def runs(
@@ -68,7 +68,9 @@ def plot(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, drawn into one picture.")],
     out: Annotated[Path | None, typer.Option(help="The PNG; default: plot.png in the first run.")] = None,
     x: Annotated[Axis, typer.Option(help="What to draw over.")] = "steps",
-    y: Annotated[Measure, typer.Option(help="What to draw of training and validation.")] = "loss",
+    y: Annotated[
+        Measure, typer.Option(help="What to draw of training and validation; metric: that of a task.")
+    ] = "loss",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

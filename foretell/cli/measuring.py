@@ -27,7 +27,7 @@ from foretell.cli.options import (
     open_model,
 )
 from foretell.config import ConfigError
-from foretell.tools.printing import emit, measured, print_rows, properties
+from foretell.tools.printing import emit, evaluated, print_rows, properties
 
 
 def evaluate(
@@ -67,7 +67,7 @@ def evaluate(
         if not isinstance(model, Trained):
             raise ConfigError("a mixture has no pseudo-perplexity; leave out --mix or --pseudo")
         result |= model.pseudo_likelihood(split, pseudo)
-    emit(result, as_json, lambda result: measured(result, f"{result['run']}, {split}"))
+    emit(result, as_json, lambda result: evaluated(result, f"{result['run']}, {split}"))
 
 
 def score(

@@ -6,20 +6,24 @@
     hf:./folder                                a folder on this machine that the library understands
 
 The library downloads once and maps Arrow files into memory: reading takes constant memory, and no network later on.
-Every row is a document.
+Every row is a document; or an example of a task, of the columns that a reader of tables names.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
 from foretell.config import ConfigError
 from foretell.data.corpus import ALIASES, Corpus, Source, Whole
-from foretell.data.reading import RULES, Piece, Report, read_rows, require_column
+from foretell.data.examples import BadRow
+from foretell.data.readers.arrow import HINT, arrow_rows
+from foretell.data.readers.values import Fields
+from foretell.data.reading import RULES, Piece, Report, read_rows, require_columns
 
 PREFIX = "hf:"
 ROWS = 64
@@ -63,13 +67,57 @@ def open_hub(place: str, column: str) -> Corpus:
     given = load(place)
     for name, rows in given.items():
         if name in ALIASES:
-            require_column(column, rows.column_names, place)
+            require_columns([column], rows.column_names, place, f"name one as {place}#COLUMN")
             sources[ALIASES[name]] = Rows(rows, place, column)
     if "train" not in sources:
         raise ConfigError(f"{place}: has no split named train (it has {', '.join(given)}); name another data set")
     if missing := tuple(name for name in ("valid", "test") if name not in sources):
         sources |= Whole(sources["train"], missing).shares()
     return Corpus(place.removeprefix(PREFIX), sources)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one split of a data set, by the names of columns."""
+
+    place: str
+    split: str
+    rows: Any
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.split}"
+
+    def records(self, needed: tuple[str, ...]) -> Iterator[tuple[int, Fields] | BadRow]:
+        """The rows, counted from 1, with the columns that are needed; classes by their names, which the set knows."""
+        require_columns(needed, self.rows.column_names, str(self), HINT)
+        features = {name: self.rows.features[name] for name in needed}
+        classes = {name: names for name, feature in features.items() if (names := class_names(feature))}
+        batches = self.rows.select_columns(list(needed)).with_format("arrow").iter(batch_size=ROWS)
+        for row in arrow_rows(batches, str(self)):
+            if not isinstance(row, BadRow):
+                row = row[0], {**row[1], **{name: named(row[1][name], names) for name, names in classes.items()}}
+            yield row
+
+
+def open_tables(place: str) -> dict[str, list[Table]]:
+    """The splits of a data set, for readers of tables."""
+    given = load(place)
+    found = {ALIASES[name]: [Table(place, name, rows)] for name, rows in given.items() if name in ALIASES}
+    if "train" not in found:
+        raise ConfigError(f"{place}: has no split named train (it has {', '.join(given)}); name another data set")
+    return found
+
+
+def class_names(feature: Any) -> list[str]:
+    """What the classes of a column are called, or those of its lists; empty where it has none."""
+    return list(getattr(getattr(feature, "feature", feature), "names", None) or [])
+
+
+def named(value: Any, names: list[str]) -> Any:
+    """The name of a class, or of each in a list; None where it is withheld (-1)."""
+    if isinstance(value, list):
+        return [named(one, names) for one in value]
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
 
 
 def load(place: str) -> Any:

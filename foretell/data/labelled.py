@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import final
 
 from foretell.config import ConfigError, did_you_mean
+from foretell.data import hub
 from foretell.data.corpus import ALIASES, SPLITS, Corpus, Texts, by_split, find_files
 from foretell.data.examples import BadRow, Example, main_text, prose_of
 from foretell.data.readers import Reader
 from foretell.data.readers.folders import FoldersConfig
 from foretell.data.readers.lines import LinesReader, counted
+from foretell.data.readers.rows import RowsReader
 from foretell.data.reading import Piece, Report
 from foretell.data.sets import SETS, WHOLE
 
 SHOWN = 20
+Place = Path | hub.Table
 log = logging.getLogger("foretell")
 
 
@@ -31,7 +34,8 @@ def open_examples(
     """The examples of a split, in the order of their files.
 
     `corpus` is the name of a set (`SETS`), which brings its reader, or else a file, folder or glob, or one for each
-    split. Rows that are no examples are refused, all of a file at once, or left out and counted in a warning.
+    split, or a data set of the Hugging Face hub, `hf:OWNER/NAME`. Rows that are no examples are refused, all of a file
+    at once, or left out and counted in a warning.
     """
     files, reader = find_set(corpus, reader)
     held_out = held_out_of(files)
@@ -79,7 +83,7 @@ def hash_of(text: str) -> bytes:
 # --- finding --------------------------------------------------------------------------------------
 
 
-def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[dict[str, list[Path]], Reader]:
+def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[Mapping[str, Sequence[Place]], Reader]:
     """The files of a set by split, and what reads them."""
     if isinstance(corpus, str) and corpus in SETS:
         return SETS[corpus].paths(corpus), reader or SETS[corpus].reader
@@ -89,6 +93,10 @@ def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[di
             f"data.corpus {corpus!r} is no labelled set known by name{hint} ({', '.join(SETS)}); for files of your own "
             'say what is in them, as in data.reader = {kind = "table", texts = ["text"], label = "label"}'
         )
+    if isinstance(corpus, str) and corpus.startswith(hub.PREFIX):
+        if not isinstance(reader, RowsReader):
+            raise ConfigError(f'{corpus}: is made of columns, which data.reader.kind = "table" or "options" reads')
+        return hub.open_tables(corpus), reader
     if isinstance(corpus, str):
         return whole_or_split(corpus, reader), reader
     found: dict[str, list[Path]] = {}
@@ -164,14 +172,18 @@ class ExampleTexts:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def read_all(paths: Iterable[Path], reader: Reader, skip_bad: bool) -> list[Example]:
+def read_all(paths: Iterable[Place], reader: Reader, skip_bad: bool) -> list[Example]:
     """The examples of some files."""
     return [example for path in paths for example in read_examples(path, reader, skip_bad)]
 
 
-def read_examples(path: Path, reader: Reader, skip_bad: bool = False, labelled: bool = True) -> list[Example]:
-    """The examples of one file; without labels where they are to be predicted."""
-    rows = list(reader.read(path, labelled))
+def read_examples(path: Place, reader: Reader, skip_bad: bool = False, labelled: bool = True) -> list[Example]:
+    """The examples of one file, or of a split of the hub; without labels where they are to be predicted."""
+    if isinstance(path, hub.Table):
+        assert isinstance(reader, RowsReader)  # as `find_set` has made sure
+        rows = list(reader.examples(path.records(reader.needed(labelled)), str(path), labelled))
+    else:
+        rows = list(reader.read(path, labelled))
     bad = [row for row in rows if isinstance(row, BadRow)]
     examples = [row for row in rows if not isinstance(row, BadRow)]
     if bad and not skip_bad:
@@ -183,7 +195,7 @@ def read_examples(path: Path, reader: Reader, skip_bad: bool = False, labelled: 
     return examples
 
 
-def refusal(place: Path | str, bad: Sequence[BadRow], total: int) -> str:
+def refusal(place: Place | str, bad: Sequence[BadRow], total: int) -> str:
     """All that is wrong with a file, a line each."""
     head = (
         f"{place}: {len(bad)} of {counted(total, 'row')} cannot be used; mend them, or leave them out with --skip-bad"

@@ -197,6 +197,12 @@ def read_jsonl(stream: IO[bytes], path: Path, report: Report, column: str) -> It
 
 def read_parquet(stream: IO[bytes], path: Path, report: Report, column: str) -> Iterator[Piece]:
     """The pieces of a table, each row a document in that column; rows without a value have no text."""
+    for rows in parquet_batches(stream, path, [column], f"name one as {path}#COLUMN"):
+        yield from read_rows(rows.column(0), str(path), report, column)
+
+
+def parquet_batches(stream: IO[bytes], path: Path, columns: Sequence[str], hint: str) -> Iterator[Any]:
+    """The rows of a table, some at a time, of these columns, which it has to have; `hint`: what to do if not."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -204,18 +210,17 @@ def read_parquet(stream: IO[bytes], path: Path, report: Report, column: str) -> 
         raise ConfigError(f"{path}: to read .parquet files, pip install 'foretell[parquet]'") from None
     try:
         table = pyarrow.parquet.ParquetFile(stream, buffer_size=BLOCK)
-        require_column(column, table.schema_arrow.names, str(path))
-        for rows in table.iter_batches(batch_size=ROWS, columns=[column]):
-            yield from read_rows(rows.column(0), str(path), report, column)
+        require_columns(columns, table.schema_arrow.names, str(path), hint)
+        yield from table.iter_batches(batch_size=ROWS, columns=list(columns))
     except pyarrow.ArrowInvalid as problem:
         first = str(problem).splitlines()[0]
         raise ConfigError(f"{path}: damaged or cut short ({first}); fetch or write it again") from None
 
 
-def require_column(column: str, names: Sequence[str], where: str) -> None:
-    """A `ConfigError` when a table has no such column."""
-    if column not in names:
-        raise ConfigError(f"{where}: has no column {column!r} (it has {', '.join(names)}); name one as {where}#COLUMN")
+def require_columns(columns: Sequence[str], names: Sequence[str], where: str, hint: str) -> None:
+    """A `ConfigError` when a table has no such columns."""
+    if missing := [repr(column) for column in columns if column not in names]:
+        raise ConfigError(f"{where}: has no column {', '.join(missing)} (it has {', '.join(names)}); {hint}")
 
 
 def read_rows(rows: Any, where: str, report: Report, column: str) -> Iterator[Piece]:

@@ -51,7 +51,7 @@ class Reading:
     tokens: Ints
     """[T]"""
     second: int = 0
-    """where a second text begins; 0: there is none"""
+    """where a second segment begins; 0: there is none"""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,9 @@ class Row:
 class Framing:
     """How texts become rows: `begin first end`, or `begin first between second end`.
 
-    The marks are those that the vocabulary has for it: [CLS], [SEP] and [SEP], or GPT's start, delimiter and extract
-    tokens; where it has none, the boundary stands in, which a language model has learnt to begin anew behind.
+    The marks are those that the vocabulary has for it: [CLS], [SEP] and [SEP]; <s>, </s></s> and </s>, where texts are
+    no segments (RoBERTa); or GPT's start, delimiter and extract tokens. Where it has none, the boundary stands in,
+    which a language model has learnt to begin anew behind.
     """
 
     tokenizer: Tokenizer
@@ -86,12 +87,22 @@ class Framing:
     cut: Literal["end", "beginning"] = "end"
 
     @property
-    def marks(self) -> tuple[int, int, int]:
+    def marks(self) -> tuple[int, tuple[int, ...], int]:
         """Begin, between, end."""
         specials = self.tokenizer.specials
         found = (specials.begin, specials.separator, specials.extract or specials.separator)
         begin, between, end = (specials.boundary if mark is None else mark for mark in found)
-        return begin, between, end
+        return begin, (between,) * (2 if self.parts_twice else 1), end
+
+    @property
+    def parts_twice(self) -> bool:
+        """Whether the vocabulary is one of RoBERTa's kind."""
+        begin = self.tokenizer.specials.begin
+        return begin is not None and self.tokenizer.token(begin) == "<s>"
+
+    def around(self, texts: int) -> int:
+        """How many marks there are around one text or two."""
+        return 2 if texts == 1 else 2 + len(self.marks[1])
 
     def encode(self, texts: Sequence[str]) -> list[Ints]:
         """The ids of each text, without marks."""
@@ -107,18 +118,18 @@ class Framing:
     @property
     def room(self) -> int:
         """For how many tokens of one text there is room."""
-        return self.length - 2
+        return self.length - self.around(1)
 
     def frame(self, *texts: Ints) -> Reading:
         """One text, or two, with the marks around them, cut to the length."""
         begin, between, end = self.marks
-        room = self.length - len(texts) - 1
+        room = self.length - self.around(len(texts))
         if room < len(texts):
             raise ConfigError(f"data.batches.length = {self.length} leaves no room for texts; make it larger")
         kept = [self.shortened(text, size) for text, size in zip(texts, sizes(texts, room), strict=True)]
-        second = [between, *kept[1]] if len(kept) > 1 else []
+        second = [*between, *kept[1]] if len(kept) > 1 else []
         tokens = np.array([begin, *kept[0], *second, end], dtype=np.int64)
-        return Reading(tokens, len(kept[0]) + 2 if len(kept) > 1 else 0)
+        return Reading(tokens, len(kept[0]) + 2 if second and not self.parts_twice else 0)
 
     def shortened(self, text: Ints, size: int) -> Ints:
         """At most so many tokens of a text."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,13 @@ def several_labels(truth: Sequence[Iterable[str]], found: Sequence[Iterable[str]
             float(metrics.f1_score(right, told, average=average, zero_division=0)) if labels else 0.0
         )
     return scores
+
+
+def classes_by_label(truth: Sequence[Iterable[str]], found: Sequence[Iterable[str]]) -> dict[str, dict[str, float]]:
+    """Precision, recall and F1 of each class, with its number of examples as `support`; an example may have several."""
+    pairs = [(set(one), set(other)) for one, other in zip(truth, found, strict=True)]
+    sides = ([one & other for one, other in pairs], [one for one, _ in pairs], [other for _, other in pairs])
+    return each_label(*(Counter(label for labels in side for label in labels) for side in sides))
 
 
 def scikit_learn_metrics() -> Any:
@@ -106,16 +113,22 @@ def entity_f1(truth: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) ->
 def entities_by_label(truth: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
     """The same for each label, with its number of entities as `support`."""
     there, told = located(truth), located(found)
-    right, support, claimed = (Counter(span.label for _, span in side) for side in (there & told, there, told))
-    return {
-        label: f1_of(right[label], support[label], claimed[label]) | {"support": support[label]}
-        for label in sorted({*support, *claimed})
-    }
+    return each_label(*(Counter(span.label for _, span in side) for side in (there & told, there, told)))
 
 
 def located(sentences: Sequence[Sequence[str]]) -> set[tuple[int, Span]]:
     """All spans, each with the number of its sentence."""
     return {(number, span) for number, tags in enumerate(sentences) for span in spans_of(tags)}
+
+
+def each_label(
+    right: Mapping[str, int], there: Mapping[str, int], told: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
+    """Precision, recall and F1 of each label on either side, of how often it was told rightly, is there, was told."""
+    return {
+        label: f1_of(right.get(label, 0), there.get(label, 0), told.get(label, 0)) | {"support": there.get(label, 0)}
+        for label in sorted({*there, *told})
+    }
 
 
 def f1_of(right: int, there: int, told: int) -> dict[str, float]:

@@ -111,18 +111,18 @@ class AnsweringConfig(TaskConfig):
         """See `TaskConfig.rows`: labels [2], where the answer begins and ends in the row, or twice 0."""
         spelled = lru_cache(maxsize=64)(framing.tokenizer.spans)  # questions on one passage come together
         questions = framing.encode([example.question for example in examples])
-        rows = []
+        rows, marks = [], framing.around(2)
         for number, (example, question) in enumerate(zip(examples, questions, strict=True)):
             ids, spans = spelled(example.passage)
             known = bool(example.answers) or example.impossible
-            asked = question[: min(self.question, max(framing.length - 3, 0) // 2)]
-            room = framing.length - len(asked) - 3
+            asked = question[: min(self.question, max(framing.length - marks, 0) // 2)]
+            room = framing.length - len(asked) - marks
             if room < 1:
                 raise ConfigError(
                     f"data.batches.length = {framing.length} leaves no room for a passage behind a question; "
                     "make it larger"
                 )
-            for window in windows(len(spans), room, min(self.stride, room), len(asked) + 2, spans):
+            for window in windows(len(spans), room, min(self.stride, room), len(asked) + marks - 1, spans):
                 reading = framing.frame(asked, ids[window.begin : window.end])
                 label = place_of(example, window) if known else None
                 rows.append(Row(number, (reading,), label, window))

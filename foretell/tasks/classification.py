@@ -13,13 +13,13 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch.nn.functional as F
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from foretell.config import did_you_mean
 from foretell.data.examples import Labelled
 from foretell.data.rows import Framing, Row
-from foretell.evaluate.tasks import classification, scikit_learn_metrics, several_labels
+from foretell.evaluate.tasks import classes_by_label, classification, scikit_learn_metrics, several_labels
 from foretell.models.blueprint import Blueprint
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Prediction, Scores
@@ -47,6 +47,8 @@ class ClassificationConfig(TextsConfig):
     kind: Literal["classification"] = "classification"
     labels: Literal["one", "several"] = "one"
     """several: a text may belong to any number of classes"""
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """with several: how probable a class has to be, and more, for a text to belong to it"""
     metric: Literal["accuracy", "macro_f1", "micro_f1", "f1", "matthews"] = "accuracy"
     """what a validation is judged by; f1 is that of the `positive` class, micro_f1 one of several labels"""
     positive: str = ""
@@ -58,6 +60,8 @@ class ClassificationConfig(TextsConfig):
             raise ValueError('metric = "f1" is that of one class; name it as positive, or take "macro_f1"')
         if self.labels == "one" and self.metric == "micro_f1":
             raise ValueError('metric = "micro_f1" is the accuracy where a text has one label; take "accuracy"')
+        if self.labels == "one" and self.threshold != 0.5:
+            raise ValueError('threshold is for texts of several labels; leave it out, or set labels = "several"')
         if self.labels == "several" and self.metric in ("f1", "matthews"):
             raise ValueError(f'metric = "{self.metric}" is of texts with one label; take "micro_f1" or "macro_f1"')
         return self
@@ -113,7 +117,7 @@ class ClassificationConfig(TextsConfig):
         """What probabilities of labels say."""
         if self.labels == "one":
             return Classified(max(probabilities, key=probabilities.__getitem__), probabilities)
-        return Classified(tuple(name for name, p in probabilities.items() if p > 0.5), probabilities)
+        return Classified(tuple(name for name, p in probabilities.items() if p > self.threshold), probabilities)
 
     def measure(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> dict[str, Any]:
         """See `TaskConfig.measure`."""
@@ -121,6 +125,10 @@ class ClassificationConfig(TextsConfig):
         if self.labels == "several":
             return several_labels(truth, found)
         return classification([one for (one,) in truth], [one for (one,) in found], self.positive)
+
+    def by_label(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> dict[str, dict[str, float]]:
+        """See `TaskConfig.by_label`."""
+        return classes_by_label(*([labels_of(one) for one in side] for side in (examples, predictions)))
 
 
 def labels_of(example: Any) -> tuple[str, ...]:
@@ -150,7 +158,7 @@ class Classification(Pooled):
             return F.cross_entropy(scores.float(), labels, reduction="sum")
         return F.binary_cross_entropy_with_logits(scores.float(), labels.float(), reduction="sum")
 
-    def told(self, scores: Tensor) -> Tensor:
+    def told(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
         """See `Task.told`: [B, L]"""
         return scores.float().softmax(-1) if self.one else scores.float().sigmoid()
 

@@ -118,7 +118,7 @@ class Selection(Pooled):
         """See `Task.loss`."""
         return F.cross_entropy(scores.float(), labels, reduction="sum")
 
-    def told(self, scores: Tensor) -> Tensor:
+    def told(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
         """See `Task.told`: [B, n]"""
         return scores.float().softmax(-1)
 

@@ -99,7 +99,7 @@ class Similarity(Pooled):
         """See `Task.loss`."""
         return (scores.float() - labels).square().sum()
 
-    def told(self, scores: Tensor) -> Tensor:
+    def told(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
         """See `Task.told`: [B]"""
         return scores.float()
 

@@ -1,7 +1,7 @@
 """Tell of each word what it is, or which words are spans of something: names, diseases, parts of speech.
 
-Devlin et al. 2019 (BERT, section 5.3): a word is told by its first token, and no tags are compared with each other.
-B rows, T places, D width, L tags.
+Devlin et al. 2019 (BERT, section 5.3): a word is told by its first token, and no tags are compared with each other; or
+all tags of a sentence are, by a conditional random field (`chain`). B rows, T places, D width, L tags.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor
@@ -21,8 +22,9 @@ from foretell.data.batches import Ints
 from foretell.data.examples import Tagged
 from foretell.data.rows import Framing, Row
 from foretell.data.tags import OUTSIDE, convert, spans_of, split_tag
-from foretell.evaluate.tasks import entity_f1
+from foretell.evaluate.tasks import classes_by_label, entities_by_label, entity_f1
 from foretell.models.blueprint import Blueprint
+from foretell.tasks.chain import Chain, library
 from foretell.tasks.task import Prediction, Scores, Task, TaskConfig
 from foretell.types import IGNORED, Inputs
 
@@ -75,6 +77,9 @@ class TaggingConfig(TaskConfig):
     """how spans are learnt; none: each tag is a class by itself, as parts of speech are"""
     at: Literal["first", "last"] = "first"
     """by which of its tokens a word is told; last suits models that read forwards"""
+    crf: bool = False
+    """whether tags depend on those beside them, by a conditional random field: the likeliest sequence of tags is told
+    then, and not the likeliest tag of each word; a sentence that is read in parts has one for each part"""
     metric: Literal["entity_f1", "accuracy"] = "entity_f1"
     """what a validation is judged by: spans that are wholly right, or words"""
 
@@ -83,6 +88,11 @@ class TaggingConfig(TaskConfig):
         if self.scheme == "none" and self.metric == "entity_f1":
             raise ValueError('scheme = "none" has no spans to measure; set metric = "accuracy"')
         return self
+
+    def prepare(self) -> None:
+        """See `TaskConfig.prepare`."""
+        if self.crf:
+            library()
 
     def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """See `TaskConfig.names`: of each kind of span all tags of the scheme."""
@@ -129,7 +139,7 @@ class TaggingConfig(TaskConfig):
 
     def build(self, blueprint: Blueprint) -> Tagging:
         """The objective with its model."""
-        return Tagging(self, blueprint)
+        return ChainedTagging(self, blueprint) if self.crf else Tagging(self, blueprint)
 
     def predictions(
         self, examples: Sequence[Tagged], rows: Sequence[Row], scores: Sequence[Scores], names: tuple[str, ...]
@@ -140,9 +150,8 @@ class TaggingConfig(TaskConfig):
         sure = [[0.0] * len(example.words) for example in examples]
         for row, found in zip(rows, scores, strict=True):
             words, at = row.places
-            best = found[at].argmax(-1)  # [K]
-            for word, tag, probability in zip(words, best, found[at, best], strict=True):
-                tags[row.example][word], sure[row.example][word] = names[tag], float(probability)
+            for word, (tag, probability) in zip(words, found[at].tolist(), strict=True):
+                tags[row.example][word], sure[row.example][word] = names[int(tag)], probability
         return [self.prediction(e, tuple(t), tuple(p)) for e, t, p in zip(examples, tags, sure, strict=True)]
 
     def prediction(self, example: Tagged, tags: tuple[str, ...], probabilities: tuple[float, ...]) -> Tags:
@@ -164,6 +173,14 @@ class TaggingConfig(TaskConfig):
         right = [one == other for t, f in zip(truth, found, strict=True) for one, other in zip(t, f, strict=True)]
         measured = {"accuracy": float(np.mean(right))}
         return measured if self.scheme == "none" else entity_f1(truth, found) | measured
+
+    def by_label(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> dict[str, dict[str, float]]:
+        """See `TaskConfig.by_label`: of entities, or where there are none of words."""
+        truth = [example.tags or () for example in examples]
+        found = [prediction.tags for prediction in predictions]
+        if self.scheme != "none":
+            return entities_by_label(truth, found)
+        return classes_by_label(*([[tag] for tags in side for tag in tags] for side in (truth, found)))
 
     def of_line(self, line: str, where: str) -> Sentence:
         """See `TaskConfig.of_line`: words with blanks between them."""
@@ -221,9 +238,10 @@ class Tagging(Task):
         """See `Task.loss`."""
         return F.cross_entropy(scores.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
 
-    def told(self, scores: Tensor) -> Tensor:
-        """See `Task.told`: [B, T, L]"""
-        return scores.float().softmax(-1)
+    def told(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
+        """See `Task.told`: [B, T, 2] the number of the likeliest tag, and its probability"""
+        probability, tag = scores.float().softmax(-1).max(-1)
+        return torch.stack([tag.to(probability.dtype), probability], -1)
 
     def multiplied(self, length: int) -> float:
         """See `Objective.multiplied`: every token is told of."""
@@ -232,3 +250,22 @@ class Tagging(Task):
     def blind_loss(self) -> float:
         """See `Objective.blind_loss`."""
         return math.log(max(self.tags, 2))
+
+
+class ChainedTagging(Tagging):
+    """Sum of -log p(all tags of a sentence), which counts as so many decisions as it has words. Term "tag"."""
+
+    def __init__(self, config: TaggingConfig, blueprint: Blueprint):
+        super().__init__(config, blueprint)
+        self.chain = Chain(self.tags)
+
+    def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """See `Task.loss`."""
+        return self.chain.loss(scores, labels, labels != IGNORED)
+
+    def told(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
+        """See `Task.told`: [B, T, 2] the tag in the likeliest sequence, and its probability"""
+        words = torch.zeros(scores.shape[:2], dtype=torch.bool)
+        for number, row in enumerate(rows):
+            words[number, torch.from_numpy(row.places[1])] = True
+        return self.chain.likeliest(scores, words.to(scores.device))

@@ -116,6 +116,10 @@ class TaskConfig(ObjectiveConfig):
     def measure(self, examples: Sequence[Any], predictions: Sequence[Any]) -> dict[str, Any]:
         """How right they are, by name of the metric; `metric` is among them."""
 
+    def by_label(self, examples: Sequence[Any], predictions: Sequence[Any]) -> dict[str, dict[str, float]]:
+        """Precision, recall, F1 and number of each label; empty where there are no labels."""
+        return {}
+
     def prepare(self) -> None:
         """A `ConfigError` where a library is missing that `measure` takes."""
 
@@ -225,8 +229,9 @@ class Task(Objective):
         """Of how many things that is the sum."""
         return int((labels != IGNORED).sum())
 
-    def told(self, scores: Tensor) -> Tensor:
-        """Scores as they are kept and understood by the settings: as probabilities, where they are some."""
+    def told(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
+        """Scores [B, ...] of these rows as they are kept and understood by the settings: as probabilities, where they
+        are some."""
         return scores
 
     # --- reading ----------------------------------------------------------------------------------

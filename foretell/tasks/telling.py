@@ -44,12 +44,19 @@ def measure(
     names: tuple[str, ...],
     device: torch.device,
     budget: int = SIDE_BY_SIDE,
+    by_label: bool = False,
 ) -> dict[str, Any]:
-    """How right it is of labelled examples, by its metrics, and its loss in nats; `metric` says what to judge by."""
+    """How right it is of labelled examples, by its metrics, and its loss in nats; `metric` says what to judge by.
+
+    With `by_label` also of each label by itself, where the task has labels.
+    """
     begin = time.perf_counter()
     rows = config.rows(examples, framing, names)
     scores, loss = scored(task, rows, framing, device, budget)
-    found = config.measure(examples, config.predictions(examples, rows, scores, names))
+    predictions = config.predictions(examples, rows, scores, names)
+    found = config.measure(examples, predictions)
+    if by_label and (apart := config.by_label(examples, predictions)):
+        found |= {"by_label": apart}
     return {
         "metric": config.metric,
         **found,
@@ -91,6 +98,6 @@ def scored(
         if batch.labels is not None:
             nats += float(task.loss(scores, batch.labels))
             decisions += task.decisions(batch.labels)
-        for i, one in zip(group, task.told(scores).cpu().numpy(), strict=True):
+        for i, one in zip(group, task.told(scores, chosen).cpu().numpy(), strict=True):
             found[i] = one
     return found, nats / decisions if decisions else math.nan

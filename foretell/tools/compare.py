@@ -31,6 +31,7 @@ from foretell.evaluate.comparison import (
 from foretell.evaluate.scoring import TokenScores, metrics
 from foretell.mixing import Mixed
 from foretell.run import Record
+from foretell.tools import compare_tasks as tasks
 from foretell.trained import Trained
 
 Model = Trained | Mixed
@@ -73,10 +74,13 @@ def compare(
 ) -> Record:
     """Measure models on one split of their corpora, or on a file, and test every difference.
 
-    Raises `ConfigError` where the text is not the same.
+    Runs of a task are measured by its metric, on the same examples; see `compare_tasks`. Raises `ConfigError` where the
+    text is not the same.
     """
     if len(models) < 2:
         raise ConfigError("one run alone has nothing to be compared with; name two runs or more")
+    if any(map(tasks.learns_a_task, models)):
+        return tasks.compare_tasks(models, split)
     names = [name_of(model) for model in models]
     raws = [raw_text(model, split) for model in models]
     with ExitStack() as opened:
@@ -183,6 +187,8 @@ def positions_in(one: Measured) -> str:
 
 def render(result: Mapping[str, Any]) -> RenderableType:
     """The tables."""
+    if "task" in result:
+        return tasks.render(result)
     parts: list[RenderableType] = [summary(result), Text()]
     kind = result["position_in"].removesuffix("s")
     parts += [bucket_table(result, "by_frequency", "By the token's frequency in the run's training text"), Text()]

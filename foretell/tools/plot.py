@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from foretell.tools.find_rate import Trial
 
 Axis = Literal["steps", "epochs", "tokens", "seconds"]
-Measure = Literal["loss", "bits_per_byte", "perplexity"]
+Measure = Literal["loss", "bits_per_byte", "perplexity", "metric"]
 Floats = NDArray[np.float64]
 LABELS = {
     "steps": "optimiser steps",
@@ -43,7 +43,9 @@ class Curves:
     name: str
     train: dict[str, Floats]
     valid: dict[str, Floats]
-    """each with `steps`, `epochs`, `tokens`, `seconds`, `loss`, `bits_per_byte`, `perplexity`"""
+    """each with `steps`, `epochs`, `tokens`, `seconds`, `loss`, `bits_per_byte`, `perplexity`, `metric`"""
+    metric: str = ""
+    """what validation of a task is judged by, which training does not measure"""
 
 
 def read_curves(run: Run) -> Curves:
@@ -57,14 +59,17 @@ def read_curves(run: Run) -> Curves:
     for name in ("loss", "bits_per_byte", "gradient_norm", "learning_rate"):
         columns[name] = column(train, name)
     columns["perplexity"] = np.exp(np.minimum(columns["loss"], 700))
+    columns["metric"] = np.full(len(train), math.nan)
     valid = [record for record in records if record["kind"] == "valid"]
+    metric = valid[0].get("metric", "") if valid else ""
     measured = {name: column(valid, name) for name in ("loss", "bits_per_byte", "perplexity")}
     if valid and valid[0]["loss"] is None:  # measured by the terms of its objective
         measured["loss"] = column(valid, "objective_loss")
+    measured["metric"] = column(valid, metric)
     measured["steps"] = column(valid, "step")
     for name in ("epochs", "tokens", "seconds"):  # where training was at that step
         measured[name] = np.interp(measured["steps"], columns["steps"], columns[name])
-    return Curves(run.path.name or str(run.path), columns, measured)
+    return Curves(run.path.name or str(run.path), columns, measured, metric)
 
 
 def column(records: Sequence[Record], name: str) -> Floats:
@@ -87,23 +92,22 @@ def plot_runs(paths: Sequence[Path], out: Path | None, axis: Axis, measure: Meas
     """Draw runs into one PNG (default: `plot.png` in the first run's folder)."""
     pyplot = library()
     curves = [read_curves(Run.open(path)) for path in paths]
+    heading = drawn(paths, curves, measure)
     figure, ((top, rate), (norm, histogram)) = pyplot.subplots(2, 2, figsize=(WIDTH, HEIGHT), layout="constrained")
-    for path, curve in zip(paths, curves, strict=True):
-        if measure != "loss" and np.isnan(curve.train["bits_per_byte"]).all():
-            raise ConfigError(f"{path} gives text no probability, so there is no {LABELS[measure]}; draw its loss")
     names = distinct([Path(path) for path in paths])
     for i, (curve, name) in enumerate(zip(curves, names, strict=True)):
         draw_losses(top, curve, name, f"C{i}", axis, measure, alone=len(curves) == 1)
         rate.plot(curve.train[axis], curve.train["learning_rate"], color=f"C{i}")
         draw_norms(norm, curve, f"C{i}", axis)
     draw_histogram(histogram, [curve.train["gradient_norm"] for curve in curves])
-    limit_height(top, [column for curve in curves for column in (curve.train[measure], curve.valid[measure])])
+    if measure != "metric":
+        limit_height(top, [column for curve in curves for column in (curve.train[measure], curve.valid[measure])])
     scale(rate, [curve.train["learning_rate"] for curve in curves])
     scale(norm, [curve.train["gradient_norm"] for curve in curves])
     for axes in (top, rate, norm):
         axes.xaxis.set_major_formatter(thousands())
     for axes, title, below in (
-        (top, LABELS[measure], LABELS[axis]),
+        (top, heading, LABELS[axis]),
         (rate, "learning rate", LABELS[axis]),
         (norm, "gradient norm, before clipping", LABELS[axis]),
         (histogram, "share of records by gradient norm", "gradient norm"),
@@ -115,16 +119,32 @@ def plot_runs(paths: Sequence[Path], out: Path | None, axis: Axis, measure: Meas
     return {"png": str(out), "runs": [str(path) for path in paths], "x": axis, "y": measure}
 
 
+def drawn(paths: Sequence[Path], curves: Sequence[Curves], measure: Measure) -> str:
+    """What is drawn of runs, in words; a `ConfigError` where one does not have it."""
+    for path, curve in zip(paths, curves, strict=True):
+        if measure == "metric" and not curve.metric:
+            raise ConfigError(f"{path} has no metric: none was validated, or it learns no task; draw its loss")
+        if measure in ("bits_per_byte", "perplexity") and np.isnan(curve.train["bits_per_byte"]).all():
+            raise ConfigError(f"{path} gives text no probability, so there is no {LABELS[measure]}; draw its loss")
+    if measure != "metric":
+        return LABELS[measure]
+    metrics = list(dict.fromkeys(curve.metric for curve in curves))
+    if len(metrics) > 1:
+        raise ConfigError(f"the metrics of these runs are {', '.join(metrics)}; draw those that have the same together")
+    return metrics[0].replace("_", " ")
+
+
 def draw_losses(axes: Any, curve: Curves, name: str, color: str, axis: Axis, measure: Measure, *, alone: bool) -> None:
     """Training as a thin line, validation with a mark at each measurement."""
     train, valid = curve.train, curve.valid
     label = "training" if alone else None
-    axes.plot(train[axis], train[measure], color=color, linewidth=0.8, alpha=0.45, label=label)
+    if measure != "metric":
+        axes.plot(train[axis], train[measure], color=color, linewidth=0.8, alpha=0.45, label=label)
     if len(valid["steps"]):
         label = "validation" if alone else name
         marks = "o" if len(valid["steps"]) <= 60 else ""
         axes.plot(valid[axis], valid[measure], marks + "-", color=color, linewidth=1.8, markersize=3.5, label=label)
-        best = int(np.nanargmin(valid[measure]))
+        best = int(np.nanargmax(valid[measure]) if measure == "metric" else np.nanargmin(valid[measure]))
         at, height = valid[axis][best], valid[measure][best]
         axes.annotate(
             f"{height:.4g}", (at, height), xytext=(0, -13), textcoords="offset points",

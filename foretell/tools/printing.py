@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 
 def emit(result: Mapping[str, Any], as_json: bool, render: Callable[[Mapping[str, Any]], Any]) -> None:
@@ -76,6 +77,19 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         if result.get(key) is not None:
             table.add_row(key.replace("_", " "), form(result[key]))
     return table
+
+
+def evaluated(result: Mapping[str, Any], title: str) -> RenderableType:
+    """The same, and below it of a task with labels what each of them scores."""
+    apart = result.get("by_label")
+    if not apart:
+        return measured(result, title)
+    scores = plain("", "precision", "recall", "F1", "number", title="By label")
+    for label, one in apart.items():
+        scores.add_row(
+            Text(label), *(f"{one[name]:.4f}" for name in ("precision", "recall", "f1")), f"{one['support']:,}"
+        )
+    return Group(measured(result, title), Text(), scores)
 
 
 def found(adaptation: Mapping[str, Any]) -> str:

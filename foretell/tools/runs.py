@@ -29,7 +29,10 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "=": operator.eq,
 }
-KEYS = ("name", "recipe", "model", "parameters", "steps", "bits_per_byte", "loss", "when", "size_bytes", "state")
+KEYS = (
+    "name", "recipe", "model", "parameters", "steps", "bits_per_byte", "loss", "metric", "score", "when", "size_bytes",
+    "state",
+)  # fmt: skip
 
 
 def list_runs(folder: Path, *, filters: Sequence[str] = (), sort: str | None = None) -> list[Record]:
@@ -84,6 +87,8 @@ def describe(run: Run, folder: Path) -> Record:
         "steps": max((int(record["step"]) for record in records), default=0),
         "bits_per_byte": best.get("bits_per_byte"),
         "loss": best.get("loss"),
+        "metric": best.get("metric"),
+        "score": best.get(best.get("metric", "")),
         "when": started(run),
         "size_bytes": size_on_disk(run.path),
         "state": state(run, recipe),
@@ -208,7 +213,7 @@ def render(result: Mapping[str, Any]) -> Table:
     table = Table(title=f"{len(result['runs'])} runs in {result['folder']}", title_justify="left")
     for heading in ("name", "recipe", "model"):
         table.add_column(heading, overflow="fold")
-    for heading in ("parameters", "steps", "valid bits/byte", "size"):
+    for heading in ("parameters", "steps", "valid bits/byte or metric", "size"):
         table.add_column(heading, justify="right")
     table.add_column("started")
     table.add_column("state")
@@ -219,9 +224,16 @@ def render(result: Mapping[str, Any]) -> Table:
             run["model"],
             "" if run["parameters"] is None else f"{run['parameters']:,}",
             f"{run['steps']:,}",
-            "" if run["bits_per_byte"] is None else f"{run['bits_per_byte']:.4f}",
+            validated(run),
             f"{run['size_bytes'] / 2**20:,.1f} MiB",
             (run["when"] or "")[:16].replace("T", " "),
             run["state"],
         )
     return table
+
+
+def validated(run: Record) -> str:
+    """What validation said of a run at its best: bits per byte, or of a task its metric."""
+    if run["score"] is not None:
+        return f"{run['metric'].replace('_', ' ')} {run['score']:.4f}"
+    return "" if run["bits_per_byte"] is None else f"{run['bits_per_byte']:.4f}"

@@ -17,7 +17,7 @@ from foretell.run import judged
 from foretell.tasks.choice import TaskChoice
 from foretell.tasks.task import Task
 
-TASKS = ["classification", "several", "pairs", "similarity", "choice", "tagging", "answering"]
+TASKS = ["classification", "several", "pairs", "similarity", "choice", "tagging", "chained", "answering"]
 every_task = pytest.mark.parametrize("task", TASKS)
 every_model = pytest.mark.parametrize("model", MODELS)
 
@@ -53,11 +53,11 @@ def test_what_it_says_depends_on_no_other_example(task: str, model: str, tmp_pat
     specials = examples.tokenizer.specials
     together = collate(rows, specials).inputs
     with torch.no_grad():
-        scores = built.told(built.scores(built.read(together).last, together))
+        scores = built.told(built.scores(built.read(together).last, together), rows)
         for number, row in enumerate(rows):
             alone = collate([row], specials).inputs
-            one = built.told(built.scores(built.read(alone).last, alone))[0]
-            here = scores[number][: len(one)] if one.dim() and task in ("tagging", "answering") else scores[number]
+            one = built.told(built.scores(built.read(alone).last, alone), [row])[0]
+            here = scores[number][: len(one)] if task in ("tagging", "chained", "answering") else scores[number]
             torch.testing.assert_close(here, one, rtol=1e-4, atol=1e-5)
 
 

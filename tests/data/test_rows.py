@@ -1,13 +1,18 @@
 """Examples as rows: marks, cuts, batches as a pure function of seed and number."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from builders import assert_same
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import ByteLevelBPETokenizer
+from transformers import RobertaTokenizerFast
 
 from foretell.config import ConfigError
+from foretell.data.encoding import load_tokenizer
 from foretell.data.rows import ExamplesConfig, Framing, Reading, Row, by_length, collate, sizes
 from foretell.data.tokenizer import SpecialsName, Tokenizer, WordConfig
 
@@ -22,19 +27,19 @@ def spelled(framing: Framing, *texts: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("specials", "one", "two"),
+    ("specials", "one", "two", "second"),
     [
-        ("none", "<eos> a b <eos>", "<eos> a b <eos> c <eos>"),
-        ("bert", "[CLS] a b [SEP]", "[CLS] a b [SEP] c [SEP]"),
-        ("roberta", "<s> a b </s>", "<s> a b </s> c </s>"),
-        ("gpt", "<start> a b <extract>", "<start> a b <delimiter> c <extract>"),
+        ("none", "<eos> a b <eos>", "<eos> a b <eos> c <eos>", 4),
+        ("bert", "[CLS] a b [SEP]", "[CLS] a b [SEP] c [SEP]", 4),
+        ("roberta", "<s> a b </s>", "<s> a b </s> </s> c </s>", 0),
+        ("gpt", "<start> a b <extract>", "<start> a b <delimiter> c <extract>", 4),
     ],
 )
-def test_the_marks_are_those_of_the_vocabulary(specials: SpecialsName, one: str, two: str) -> None:
+def test_the_marks_are_those_of_the_vocabulary(specials: SpecialsName, one: str, two: str, second: int) -> None:
     framing = Framing(tokenizer(specials), 20)
     assert spelled(framing, "a b") == one
     assert spelled(framing, "a b", "c") == two
-    assert framing.frame(*framing.encode(["a b", "c"])).second == 4
+    assert framing.frame(*framing.encode(["a b", "c"])).second == second
     assert framing.frame(*framing.encode(["a b"])).second == 0
 
 
@@ -45,6 +50,29 @@ def test_what_does_not_fit_is_cut() -> None:
     assert spelled(Framing(tokenizer("bert"), 8), "f g", "a b c d e") == "[CLS] f g [SEP] a b c [SEP]"
     with pytest.raises(ConfigError, match="leaves no room"):
         spelled(Framing(tokenizer("bert"), 4), "a", "b")
+
+
+def test_pairs_of_roberta_are_those_of_transformers(tmp_path: Path) -> None:
+    """The same ids, whole and cut, and no segment but the first."""
+    pairs = [("a quiet, lovely film", "no film"), ("é", "☃ in a long, long text"), ("one", "two")]
+    library = ByteLevelBPETokenizer()
+    marks = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    library.train_from_iterator([text for pair in pairs for text in pair] * 3, 300, special_tokens=marks)
+    library.save_model(str(tmp_path))
+    merges = [tuple(line.split()) for line in (tmp_path / "merges.txt").read_text().splitlines()[1:]]
+    theirs = RobertaTokenizerFast(vocab=library.get_vocab(), merges=merges)
+    theirs.save_pretrained(tmp_path)
+    ours = load_tokenizer(tmp_path / "tokenizer.json")
+    for length in (60, 12):
+        framing = Framing(ours, length)
+        for pair in pairs:
+            expected = theirs(*pair, truncation="longest_first", max_length=length)["input_ids"]
+            reading = framing.frame(*framing.encode(pair))
+            assert reading.tokens.tolist() == expected
+            batch = collate([Row(0, (reading,), None)], ours.specials)
+            assert batch.inputs.segments is None
+            alone = theirs(pair[0], truncation=True, max_length=length)["input_ids"]
+            assert framing.frame(*framing.encode(pair[:1])).tokens.tolist() == alone
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(2, 40))

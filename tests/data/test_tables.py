@@ -11,7 +11,12 @@ import pytest
 from foretell.config import ConfigError
 from foretell.data import hub
 from foretell.data.corpus import Corpus, open_corpus
+from foretell.data.examples import main_text
+from foretell.data.folds import FoldConfig, open_fold
 from foretell.data.hub import name_and_config
+from foretell.data.labelled import open_examples, read_examples
+from foretell.data.readers.squad import SquadConfig
+from foretell.data.readers.tables import TableConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")  # of foreign packages
 
@@ -169,6 +174,99 @@ def test_what_the_hub_cannot_give(local: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert refused("hf:nobody/nothing").endswith("pip install 'foretell[hf]'")
+
+
+# --- labelled -------------------------------------------------------------------------------------
+
+ROWS = [{"body": f"text {number % 50}", "stars": number % 3, "other": None} for number in range(60)]
+READER = TableConfig(texts=("body",), label="stars", names={"0": "bad", "1": "fair", "2": "good"})
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """As JSON lines, or as Parquet."""
+    if path.suffix == ".parquet":
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=7)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def unread(place: Any, split: str, reader: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        open_examples(place, split, reader)
+    return str(caught.value)
+
+
+def test_examples_in_parquet_are_those_in_json_lines(tmp_path: Path) -> None:
+    several = [row | {"stars": ["a", "b"][: number % 3]} for number, row in enumerate(ROWS)]
+    for name, rows, reader in (
+        ("one", ROWS, READER),
+        ("score", ROWS, TableConfig(texts=("body",), label="stars", labels="score")),
+        ("several", several, TableConfig(texts=("body",), label="stars", labels="several")),
+    ):
+        one, other = (write_rows(tmp_path / f"{name}{ending}", rows) for ending in (".jsonl", ".parquet"))
+        for split in ("train", "valid", "test"):
+            assert open_examples(str(one), split, reader) == open_examples(str(other), split, reader) != []
+        assert read_examples(other, reader)[8].where == f"{other}:9"
+
+
+def test_rows_of_parquet_that_are_no_examples(tmp_path: Path) -> None:
+    bad = [
+        {"body": None, "stars": 1},
+        {"body": "a", "stars": 7},
+        {"body": "a", "stars": None},
+        {"body": "b", "stars": 0},
+    ]
+    path = write_rows(tmp_path / "a.parquet", bad)
+    assert unread({"train": str(path), "valid": str(path)}, "train", READER).splitlines()[1:] == [
+        f"  {path}:1: 'body' is null, not a text",
+        f"  {path}:2: label '7' is none of 0, 1, 2",
+        f"  {path}:3: 'stars' is null, not a label",
+    ]
+    assert len(open_examples({"train": str(path), "valid": str(path)}, "train", READER, skip_bad=True)) == 1
+    other = TableConfig(texts=("text",), label="stars")
+    assert unread({"train": str(path), "valid": str(path)}, "train", other) == (
+        f"{path}: has no column 'text' (it has body, stars); name those it has in data.reader"
+    )
+    path.write_text("PAR1")
+    assert "damaged or cut short" in unread({"train": str(path), "valid": str(path)}, "train", READER)
+    raw = write_rows(tmp_path / "raw.parquet", [{"body": b"\xc3\xa9", "stars": 0}, {"body": b"\xff", "stars": 0}])
+    assert f"{raw}:2: not UTF-8" in unread({"train": str(raw), "valid": str(raw)}, "train", READER)
+    assert main_text(open_examples({"train": str(raw), "valid": str(raw)}, "train", READER, skip_bad=True)[0]) == "é"
+
+
+def test_examples_of_a_data_set(local: Path) -> None:
+    """Those of its files; validation is held out of training, as of a folder."""
+    for split in ("train", "test"):
+        write_rows(local / f"{split}.jsonl", [row | {"body": f"{split} {row['body']}"} for row in ROWS])
+    for split in ("train", "valid", "test"):
+        found = open_examples(f"hf:{local}", split, READER)
+        assert found == open_examples(str(local), split, READER) != []
+    fold = FoldConfig(number=1, of=3)
+    assert open_fold(f"hf:{local}", "train", fold, READER, False) == open_fold(str(local), "train", fold, READER, False)
+    places = {example.where for example in found}
+    assert places == {f"hf:{local} test:{number}" for number in range(1, 61)}
+
+
+def test_classes_of_a_data_set_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    classes = datasets.ClassLabel(names=["bad", "good"])
+    lists = datasets.Sequence(classes)
+    features = datasets.Features({"text": datasets.Value("string"), "label": classes, "labels": lists})
+    columns = {"text": ["one", "two", "three"], "label": [1, 0, -1], "labels": [[0, 1], [], [1]]}
+    rows = datasets.Dataset.from_dict(columns, features=features)
+    monkeypatch.setattr(hub, "load", lambda place: {"train": rows, "validation": rows})
+    found = open_examples("hf:a/b", "valid", TableConfig(label="labels", labels="several"))
+    assert [example.label for example in found] == [("bad", "good"), (), ("good",)]
+    found = open_examples("hf:a/b", "train", TableConfig(), skip_bad=True)
+    assert [example.label for example in found] == ["good", "bad"]
+    assert unread("hf:a/b", "train", TableConfig()).endswith("hf:a/b train:3: 'label' is null, not a label")
+    assert "hf:a/b train: has no column 'title' (it has text, label, labels)" in unread(
+        "hf:a/b", "train", TableConfig(texts=("title",))
+    )
+    assert 'is made of columns, which data.reader.kind = "table"' in unread("hf:a/b", "train", SquadConfig())
+    assert "say what is in them" in unread("hf:a/b", "train", None)
 
 
 def test_names_on_the_hub() -> None:

@@ -15,6 +15,7 @@ from sklearn import metrics
 from foretell.config import ConfigError
 from foretell.data.examples import Answer, Question
 from foretell.evaluate.tasks import (
+    classes_by_label,
     classification,
     entities_by_label,
     entity_f1,
@@ -56,6 +57,23 @@ def test_several_labels() -> None:
     scores = several_labels([("x", "y"), ("x",), ()], [("y", "x"), ("z",), ()])
     assert scores == pytest.approx({"accuracy": 2 / 3, "micro_f1": 2 * 2 / 6, "macro_f1": (2 / 3 + 1 + 0) / 3})
     assert several_labels([()], [()]) == {"accuracy": 1.0, "micro_f1": 0.0, "macro_f1": 0.0}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(*[st.sets(st.sampled_from("xyz"))] * 2), min_size=1, max_size=9))
+def test_classes_are_counted_as_scikit_learn_does(pairs: list[tuple[set[str], set[str]]]) -> None:
+    truth, found = zip(*pairs, strict=True)
+    sides = [[[label in one for label in "xyz"] for one in side] for side in (truth, found)]
+    theirs = metrics.precision_recall_fscore_support(*sides, zero_division=0)
+    expected = {
+        label: dict(zip(("precision", "recall", "f1", "support"), figures, strict=True))
+        for label, *figures in zip("xyz", *theirs, strict=True)
+        if any(label in one for pair in pairs for one in pair)
+    }
+    measured = classes_by_label(truth, found)
+    assert list(measured) == list(expected)
+    for label, figures in measured.items():
+        assert figures == pytest.approx(expected[label])
 
 
 def test_a_library_that_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

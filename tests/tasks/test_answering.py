@@ -8,7 +8,7 @@ import pytest
 
 from foretell.data.examples import Answer, Question
 from foretell.data.rows import Framing
-from foretell.data.tokenizer import ByteConfig
+from foretell.data.tokenizer import ByteConfig, SpecialsName
 from foretell.tasks.answering import IMPOSSIBLE, AnsweringConfig, windows
 
 PASSAGE = "Ann went to Rome in May. Bob, who was late, came in June."
@@ -36,9 +36,11 @@ def test_windows_cover_everything_and_tokens_count_once(count: int, room: int, s
 
 
 @pytest.mark.parametrize("length", [24, 40, 99])
-def test_the_label_is_where_the_answer_stands(length: int) -> None:
+@pytest.mark.parametrize("specials", ["none", "roberta"])
+def test_the_label_is_where_the_answer_stands(length: int, specials: SpecialsName) -> None:
     task = AnsweringConfig(stride=9)
-    rows = task.rows([question()], Framing(BYTES, length), ())
+    rows = task.rows([question()], Framing(ByteConfig(specials=specials).train([]), length), ())
+    assert all(row.length <= length for row in rows)
     inside = 0
     for row in rows:
         first, last = row.label

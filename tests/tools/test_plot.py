@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import tables
+from labelled import task_tables, write_labelled
 from typer.testing import CliRunner
 
 import foretell
@@ -89,6 +90,31 @@ def test_what_is_drawn(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [text.get_text() for text in top.texts] == [f"{best:.4g}"]
     low, high = top.get_ylim()
     assert low < best < high
+
+
+def test_the_metric_of_a_task(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What validation says, and its highest; runs of other metrics, or without, are refused."""
+    pytest.importorskip("matplotlib")
+    from foretell.tools import plot
+
+    for task in ("classification", "tagging"):
+        changes = {"limit": "6steps", "evaluation": {"every": "2steps"}}
+        tables = task_tables(task, "recurrent", write_labelled(task, tmp_path), **changes)
+        foretell.train(tables, tmp_path / task, quiet=True)
+    records = [record for record in Run(tmp_path / "classification").metrics() if record["kind"] == "valid"]
+    found: list[Any] = []
+    monkeypatch.setattr(plot, "save", lambda figure, out: found.append(figure))
+    plot_runs([tmp_path / "classification"], tmp_path / "x.png", "steps", "metric")
+    top = found[0].axes[0]
+    (validation,) = top.lines
+    assert validation.get_xdata().tolist() == [2, 4, 6]
+    assert validation.get_ydata().tolist() == [record["accuracy"] for record in records]
+    assert top.get_title(loc="left") == "accuracy"
+    assert [text.get_text() for text in top.texts] == [f"{max(record['accuracy'] for record in records):.4g}"]
+    with pytest.raises(ConfigError, match="are accuracy, entity_f1; draw those that have the same"):
+        plot_runs([tmp_path / "classification", tmp_path / "tagging"], None, "steps", "metric")
+    with pytest.raises(ConfigError, match="has no metric"):
+        plot_runs([run], None, "steps", "metric")
 
 
 def test_pictures_are_written(run: Path, tmp_path: Path) -> None:

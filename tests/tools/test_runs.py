@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from builders import tables
+from labelled import task_tables, write_labelled
 from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app, explain
 from foretell.config import ConfigError
 from foretell.run import Run
-from foretell.tools.runs import deletable, delete, list_runs
+from foretell.tools.runs import deletable, delete, list_runs, validated
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,25 @@ def test_the_parameters_of_counted_models(corpus: dict[str, str], tmp_path: Path
     run = foretell.train(tables(corpus, model={"kind": "ngram", "order": 3}), tmp_path / "n", quiet=True)
     (found,) = list_runs(tmp_path)
     assert (found["parameters"], found["model"], found["state"]) == (run.parameters, "ngram 3", "finished")
+
+
+def test_the_metric_of_a_task(folder: Path) -> None:
+    """Its best, beside runs that have none."""
+    changes = {"limit": "6steps", "evaluation": {"every": "2steps"}}
+    task = foretell.train(
+        task_tables("classification", "recurrent", write_labelled("classification", folder), **changes),
+        folder / "task",
+        quiet=True,
+    )
+    found = {record["name"]: record for record in list_runs(folder)}
+    valid = [record["accuracy"] for record in task.run.metrics() if record["kind"] == "valid"]
+    assert len(valid) == 3
+    assert (found["task"]["metric"], found["task"]["score"]) == ("accuracy", max(valid))
+    assert found["a"]["metric"] is None and found["a"]["score"] is None
+    assert [record["name"] for record in list_runs(folder, filters=["metric=accuracy", "score>=0"])] == ["task"]
+    assert list_runs(folder, sort="-score")[0]["name"] == "task"
+    assert validated(found["task"]) == f"accuracy {max(valid):.4f}"
+    assert validated(found["a"]) == f"{found['a']['bits_per_byte']:.4f}"
 
 
 def test_half_made_ones(folder: Path, corpus: dict[str, str]) -> None:

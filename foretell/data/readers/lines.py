@@ -69,7 +69,7 @@ class LinesReader(Config):
             return BadRow(at(path, number), f"not {self.encoding} ({found}); data.reader.encoding can name another")
 
 
-def at(path: Path, line: int) -> str:
+def at(path: Path | str, line: int) -> str:
     """Where something is, as compilers write it."""
     return f"{path}:{line}"
 

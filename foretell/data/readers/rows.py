@@ -1,4 +1,4 @@
-"""Rows of tables: tab-separated, comma-separated, JSON lines."""
+"""Rows of tables: tab-separated, comma-separated, JSON lines, Parquet."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import field_validator
 
 from foretell.config import ConfigError
 from foretell.data.examples import BadRow, Example
+from foretell.data.readers.arrow import parquet_rows
 from foretell.data.readers.lines import Line, LinesReader, Unfit, at, counted
 from foretell.data.readers.values import Fields
 from foretell.data.reading import content_ending
@@ -20,7 +21,7 @@ from foretell.data.reading import content_ending
 Record = tuple[int, list[str]]
 """the number of its first line, and its fields"""
 Row = tuple[int, Fields]
-FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl"}
+FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 REST = "..."
 QUOTE = '"'
 
@@ -28,7 +29,7 @@ QUOTE = '"'
 class RowsReader(LinesReader):
     """What the settings of readers of tables share. Blank lines are no rows."""
 
-    format: Literal["tsv", "csv", "jsonl"] | None = None
+    format: Literal["tsv", "csv", "jsonl", "parquet"] | None = None
     """absent: as the file's ending says"""
     columns: tuple[str, ...] = ()
     """names of the columns where the first line does not give them; "..." as the last: there may be more"""
@@ -54,11 +55,17 @@ class RowsReader(LinesReader):
 
     def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
         """See `Reader`."""
-        for row in self.rows(path, self.needed(labelled)):
+        return self.examples(self.rows(path, self.needed(labelled)), path, labelled)
+
+    def examples(
+        self, rows: Iterable[Row | BadRow], place: Path | str, labelled: bool = True
+    ) -> Iterator[Example | BadRow]:
+        """The examples in rows, wherever these come from."""
+        for row in rows:
             if isinstance(row, BadRow):
                 yield row
                 continue
-            where = at(path, row[0])
+            where = at(place, row[0])
             try:
                 yield self.example(row[1], where, labelled)
             except Unfit as problem:
@@ -68,7 +75,11 @@ class RowsReader(LinesReader):
         """The rows of a file by column; a table without a column that is needed is refused as a whole."""
         form = self.format or FORMATS.get(content_ending(path))
         if form is None:
-            raise ConfigError(f'{path}: its ending names no format; set data.reader.format to "tsv", "csv" or "jsonl"')
+            *others, last = (f'"{name}"' for name in FORMATS.values())
+            known = f"{', '.join(others)} or {last}"
+            raise ConfigError(f"{path}: its ending names no format; set data.reader.format to {known}")
+        if form == "parquet":
+            return parquet_rows(path, needed)
         lines = self.lines(path)
         if form == "jsonl":
             return json_rows(lines, path)

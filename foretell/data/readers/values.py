@@ -24,7 +24,7 @@ def text_in(row: Fields, column: str) -> str:
     """A text, which may not be empty."""
     value = value_in(row, column)
     if not isinstance(value, str):
-        raise Unfit(f"{column!r} is {json.dumps(value)[:40]}, not a text")
+        raise Unfit(f"{column!r} is {json.dumps(value, default=str)[:40]}, not a text")
     if not value.strip():
         raise Unfit(f"{column!r} is empty")
     return value
@@ -40,7 +40,7 @@ def texts_in(row: Fields, column: str) -> list[str]:
 
 def word_in(value: Any, column: str) -> str:
     """A label as it is stored: JSON may have it as a number or as a truth value."""
-    word = value.strip() if isinstance(value, str) else json.dumps(value)
+    word = value.strip() if isinstance(value, str) else json.dumps(value, default=str)
     if not word:
         raise Unfit(f"{column!r} is empty")
     if value is None or isinstance(value, dict | list):

@@ -123,7 +123,7 @@ def test_a_long_text_is_read(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_format_is_asked_for_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r'set data.reader.format to "tsv", "csv" or "jsonl"'):
+    with pytest.raises(ConfigError, match=r'set data.reader.format to "tsv", "csv", "jsonl" or "parquet"'):
         read(tmp_path, "a;b\n", "a.txt")
     assert read(tmp_path, "label;text\nx;one\n", "a.txt", format="csv", delimiter=";") == ["one"]
     with pytest.raises(ValueError, match="one character"):

@@ -1,0 +1,46 @@
+"""Rows of Parquet files and of data sets of the Hugging Face hub, by the names of their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from foretell.config import ConfigError
+from foretell.data.examples import BadRow
+from foretell.data.readers.lines import at
+from foretell.data.readers.values import Fields
+from foretell.data.reading import damage_errors, parquet_batches
+
+HINT = "name those it has in data.reader"
+
+
+def parquet_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, Fields] | BadRow]:
+    """The rows of a file, counted from 1, with the columns that are needed, in constant memory."""
+    if path.suffix != ".parquet":
+        raise ConfigError(f"{path}: .parquet files are packed inside; unpack this one")
+    try:
+        with path.open("rb") as stream:
+            yield from arrow_rows(parquet_batches(stream, path, needed, HINT), path)
+    except damage_errors() as problem:
+        raise ConfigError(f"{path}: damaged or cut short ({problem}); fetch or write it again") from None
+    except OSError as problem:
+        raise ConfigError(f"{path}: cannot be read: {problem.strerror or problem}") from None
+
+
+def arrow_rows(batches: Iterable[Any], place: Path | str) -> Iterator[tuple[int, Fields] | BadRow]:
+    """The rows of Arrow tables, counted from 1."""
+    number = 0
+    for batch in batches:
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        for i in range(batch.num_rows):
+            number += 1
+            try:
+                yield number, {name: plain(column[i].as_py()) for name, column in columns.items()}
+            except UnicodeDecodeError:
+                yield BadRow(at(place, number), "not UTF-8")
+
+
+def plain(value: Any) -> Any:
+    """Texts that are stored as bytes, as texts."""
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,80 @@
+"""Texts of several classes: read from lists and from fields, told by a threshold, measured by both averages of F1."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labelled import MODELS, text
+from sklearn.metrics import f1_score
+
+import foretell
+from foretell.data.examples import Labelled
+from foretell.examples import Examples
+from foretell.recipe import load_recipe
+from foretell.tasks.classification import ClassificationConfig
+
+LABELS = ("bad", "good", "odd")
+
+
+def rows(count: int = 32) -> list[tuple[str, list[str]]]:
+    """A text says its labels; every eighth has none."""
+    draw = random.Random(3)
+    chosen = [[label for bit, label in enumerate(LABELS) if number >> bit & 1] for number in range(count)]
+    return [(text(draw, *labels), labels) for labels in chosen]
+
+
+def recipe(corpus: Path, separator: str = ",", **objective: Any) -> dict[str, Any]:
+    return {
+        "limit": "40steps",
+        "data": {
+            "corpus": {"train": str(corpus), "valid": str(corpus)},
+            "reader": {"kind": "table", "labels": "several", "separator": separator},
+            "tokenizer": "word",
+            "batches": {"kind": "examples", "batch": 16, "length": 40},
+        },
+        "model": MODELS["recurrent"],
+        "objective": {"kind": "classification", "labels": "several", "metric": "micro_f1"} | objective,
+        "optimizer": {"kind": "adam", "learning_rate": 0.02},
+        "evaluation": {"every": "100epochs"},
+        "checkpoint": {"every": "100epochs"},
+    }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> foretell.Trained:
+    folder = tmp_path_factory.mktemp("several")
+    (folder / "a.jsonl").write_text("".join(json.dumps({"text": t, "label": ls}) + "\n" for t, ls in rows()))
+    return foretell.train(recipe(folder / "a.jsonl"), folder / "run", quiet=True)
+
+
+def test_lists_and_fields_are_the_same_labels(run: foretell.Trained, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f'"{t}","{"; ".join(ls)}"\n' for t, ls in rows()))
+    fields = Examples(load_recipe(recipe(tmp_path / "a.csv", ";")))
+    lists = Examples(run.recipe)
+    assert fields.train == lists.train == [Labelled((t,), tuple(ls)) for t, ls in rows()]
+    assert fields.names == lists.names == run.names == LABELS
+
+
+def test_both_averages_of_f1(run: foretell.Trained) -> None:
+    measured = run.evaluate("valid")
+    found = run.predict([t for t, _ in rows()])
+    truth, told = (
+        [[label in one for label in LABELS] for one in side]
+        for side in ([ls for _, ls in rows()], [one.label for one in found])
+    )
+    for average in ("micro", "macro"):
+        assert measured[f"{average}_f1"] == pytest.approx(f1_score(truth, told, average=average, zero_division=0))
+    assert measured["metric"] == "micro_f1" and measured["micro_f1"] > 0.9
+    for one in found:
+        assert one.label == tuple(label for label in LABELS if one.probabilities[label] > 0.5)
+
+
+def test_the_threshold_is_a_setting() -> None:
+    probabilities = {"bad": 0.3, "good": 0.6, "odd": 0.1}
+    for threshold, expected in ((0.5, ("good",)), (0.2, ("bad", "good")), (0.9, ())):
+        task = ClassificationConfig(labels="several", threshold=threshold)
+        assert task.prediction(probabilities).label == expected
+    with pytest.raises(ValueError, match="threshold is for texts of several labels"):
+        ClassificationConfig(threshold=0.2)
