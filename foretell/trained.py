@@ -78,7 +78,7 @@ class Trained:
         if not self.checkpoint.intact():
             raise ConfigError(f"{self.checkpoint.path} is damaged; use another checkpoint with --which last")
         _, self.settings = self.recipe.resolved_stages()[self.checkpoint.record()["position"]["stage"]]
-        self.weights = self.settings.tuning.merged(self.checkpoint.result())
+        self.weights: Mapping[str, Tensor] = self.settings.tuning.merged(self.checkpoint.result())
         self.model: Objective | NGram
         self.names: tuple[str, ...] = ()  # what a task may say
         if isinstance(self.settings.model, NGramConfig):
