@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor
 
-from foretell.config import did_you_mean
+from foretell.config import ConfigError, did_you_mean
 from foretell.data.examples import Labelled
 from foretell.data.rows import Framing, Row
 from foretell.evaluate.tasks import classification, scikit_learn_metrics, several_labels
@@ -68,7 +68,10 @@ class ClassificationConfig(TextsConfig):
 
     def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """See `TaskConfig.names`: in the order of their spelling."""
-        return tuple(sorted({label for example in examples for label in labels_of(example)}))
+        found = tuple(sorted({label for example in examples for label in labels_of(example)}))
+        if self.labels == "one" and len(found) == 1:
+            raise ConfigError(f"data.corpus: every label of the training split is {found[0]!r}: nothing to tell apart")
+        return found
 
     def complaint(self, example: Labelled, names: tuple[str, ...]) -> str:
         """See `TaskConfig.complaint`."""

@@ -55,7 +55,11 @@ def transfer(
         if results.get(name, {}).get("failed", 1):
             monitor.say(f"\n{name}: {getattr(recipe.objective, 'kind', '')}")
             there = (out / name / "trials.json").exists()
-            found = run_trials(recipe, out / name, resume=there, quiet=quiet, device=device)
+            try:
+                found = run_trials(recipe, out / name, resume=there, quiet=quiet, device=device)
+            except ConfigError as problem:  # others may fit
+                monitor.say(f"{name}: {problem}")
+                found = {"summary": {}, "results": {"all": {"error": str(problem)}}, "trained": 0, "failed": seeds}
             results[name] = row(recipe, found)
             write_json(out / "transfer.json", plan | {"results": results})
     return {"transfer": str(out), **plan, "results": {name: results[name] for name in chosen}}
@@ -146,7 +150,9 @@ def table(result: Mapping[str, Any]) -> Table:
         seeds = f"{one['trained']}" + (f", {one['failed']} failed" if one["failed"] else "")
         figures = (told(one[split]) for split in ("valid", "test"))
         made.add_row(name, one["task"], one["metric"].replace("_", " "), *figures, seeds)
-    made.caption, made.caption_justify = "median over seeds, lowest to highest in brackets", "left"
+    notes = ["median over seeds, lowest to highest in brackets"]
+    notes += [f"{name}, {one}: {error}" for name, row in result["results"].items() for one, error in row["errors"].items()]
+    made.caption, made.caption_justify = "\n".join(notes), "left"
     return made
 
 
