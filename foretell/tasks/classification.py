@@ -71,6 +71,10 @@ class ClassificationConfig(TextsConfig):
         found = tuple(sorted({label for example in examples for label in labels_of(example)}))
         if self.labels == "one" and len(found) == 1:
             raise ConfigError(f"data.corpus: every label of the training split is {found[0]!r}: nothing to tell apart")
+        if self.positive and self.positive not in found:
+            raise ConfigError(
+                f"objective.positive = {self.positive!r} is no label of the training split ({', '.join(found)})"
+            )
         return found
 
     def complaint(self, example: Labelled, names: tuple[str, ...]) -> str:
@@ -78,8 +82,6 @@ class ClassificationConfig(TextsConfig):
         wanted = str if self.labels == "one" else tuple
         if found := super().complaint(example, names):
             return found
-        if self.positive and self.positive not in names:
-            return f"objective.positive = {self.positive!r} is no label of the training split ({', '.join(names)})"
         if example.label is not None and not isinstance(example.label, wanted):
             return (
                 f"the label {example.label!r} is not {'the name of one class' if wanted is str else 'a list of names'}"

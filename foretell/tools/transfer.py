@@ -98,6 +98,8 @@ def recipe_for(run: Path, name: str, overrides: Sequence[str]) -> Recipe:
     tree = read_tree(find_recipe(TRANSFORMER if isinstance(model, TransformerConfig) else RECURRENT))
     tree |= {"name": name, "init": str(run), "objective": {"kind": task_of(SETS[name].reader)}}
     tree["data"] |= {"corpus": name}
+    if tree["objective"]["kind"] == "tagging" and model.direction == "forward":
+        tree["objective"]["at"] = "last"  # before, the end of a word is not known
     if isinstance(model, TransformerConfig):
         tree["data"]["batches"] |= {"length": min(READ[tree["objective"]["kind"]], model.context)}
     else:

@@ -148,11 +148,12 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("tagging", "bert", {"objective": "answering"}, "learns from questions, and .*has tagged words"),
     ("classification", "bert", {"objective": {"kind": "similarity"}}, r"tsv:2: the label 'GOOD' is not a number"),
     ("classification", "bert", {"objective.metric": "f1"}, "name it as positive"),
+    ("classification", "bert", {"objective.positive": "MEH"}, r"^objective.positive = 'MEH' is no label .* \(BAD, GOOD, ODD\)"),
     ("classification", "bert", {"objective.orders": "both"}, "one text has no other order"),
     ("tagging", "bert", {"objective.scheme": "none"}, 'set metric = "accuracy"'),
     ("answering", "bert", {"data.batches.length": 3}, "leaves no room for a passage"),
     ("classification", "bert", {"data.batches.length": 2}, "leaves no room for texts"),
-    ("classification", "bert", {"data.batches.length": 99}, "does not fit model.context"),
+    ("classification", "bert", {"data.batches.length": 99}, r"^recipe: data.batches.length = 99 does not fit"),
 ]  # fmt: skip
 
 
@@ -165,6 +166,12 @@ def test_refusals_say_why(task: str, model: str, changes: dict[str, Any], why: s
 
 
 @pytest.mark.parametrize(("reader", "label", "told"), [("one", "GOOD", "'GOOD'"), ("score", "2", "2.0")])
+def test_a_split_that_is_none_is_told(tmp_path: Path) -> None:
+    tables = task_tables("classification", "recurrent", write_labelled("classification", tmp_path), limit="1steps")
+    with pytest.raises(ConfigError, match=r"tset: no such split; did you mean 'test'\? .* and no such file"):
+        foretell.train(tables, tmp_path / "run", quiet=True).evaluate("tset")
+
+
 def test_labels_that_are_all_the_same_are_refused(reader: str, label: str, told: str, tmp_path: Path) -> None:
     task = {"one": "classification", "score": "similarity"}[reader]
     data = write_labelled(task, tmp_path)
