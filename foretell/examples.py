@@ -86,7 +86,9 @@ def read_split(recipe: Recipe, split: str) -> list[Example]:
     data = recipe.data
     if split not in SPLITS:
         if not Path(split).is_file():
-            raise ConfigError(f"{split}: no such split{did_you_mean(split, SPLITS)} ({', '.join(SPLITS)}) and no such file")
+            raise ConfigError(
+                f"{split}: no such split{did_you_mean(split, SPLITS)} ({', '.join(SPLITS)}) and no such file"
+            )
         return read_examples(Path(split), reader_of(recipe), data.skip_bad)
     if data.fold is not None:
         return open_fold(data.corpus, split, data.fold, data.reader, data.skip_bad)

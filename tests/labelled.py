@@ -106,7 +106,7 @@ def objective_of(task: str, model: str) -> Case:
 def task_tables(task: str, model: str, data: Case, **changes: Any) -> Case:
     """A recipe that trains in a second."""
     return {
-        "limit": "60steps" if task in ("several", "similarity") else "40steps",
+        "limit": "60steps" if task in ("several", "similarity", "tagging") else "40steps",
         "data": {"tokenizer": "word", "batches": {"kind": "examples", "batch": 16, "length": 40}, **data},
         "model": MODELS[model],
         "objective": objective_of(task, model),

@@ -32,7 +32,9 @@ from foretell.tools.printing import emit, measured, print_rows, properties
 
 def evaluate(
     run: RunArgument,
-    split: Annotated[str, typer.Option(help="train, valid, test, or a file: text, or of a task what its reader reads.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="train, valid, test, or a file: text, or of a task what its reader reads.")
+    ] = "test",
     batch: Annotated[int | None, typer.Option(help="Units side by side; changes nothing but speed.")] = None,
     columns: Annotated[
         int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")

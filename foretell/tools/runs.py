@@ -29,7 +29,20 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "=": operator.eq,
 }
-KEYS = ("name", "recipe", "model", "parameters", "steps", "bits_per_byte", "loss", "when", "size_bytes", "state")
+KEYS = (
+    "name",
+    "recipe",
+    "model",
+    "parameters",
+    "steps",
+    "bits_per_byte",
+    "loss",
+    "metric",
+    "score",
+    "when",
+    "size_bytes",
+    "state",
+)
 
 
 def list_runs(folder: Path, *, filters: Sequence[str] = (), sort: str | None = None) -> list[Record]:
@@ -84,6 +97,8 @@ def describe(run: Run, folder: Path) -> Record:
         "steps": max((int(record["step"]) for record in records), default=0),
         "bits_per_byte": best.get("bits_per_byte"),
         "loss": best.get("loss"),
+        "metric": best.get("metric"),
+        "score": best.get(best.get("metric", "")),
         "when": started(run),
         "size_bytes": size_on_disk(run.path),
         "state": state(run, recipe),
@@ -203,6 +218,13 @@ def delete(paths: Sequence[Path]) -> None:
 # --- for people -----------------------------------------------------------------------------------
 
 
+def validated(run: Mapping[str, Any]) -> str:
+    """Bits per byte of text, or of a task its metric; nothing of a model that has neither."""
+    if run["metric"] is not None:
+        return f"{run['metric'].replace('_', ' ')} {run['score']:.4f}"
+    return "" if run["bits_per_byte"] is None else f"{run['bits_per_byte']:.4f}"
+
+
 def render(result: Mapping[str, Any]) -> Table:
     """The list as a table."""
     table = Table(title=f"{len(result['runs'])} runs in {result['folder']}", title_justify="left")
@@ -219,7 +241,7 @@ def render(result: Mapping[str, Any]) -> Table:
             run["model"],
             "" if run["parameters"] is None else f"{run['parameters']:,}",
             f"{run['steps']:,}",
-            "" if run["bits_per_byte"] is None else f"{run['bits_per_byte']:.4f}",
+            validated(run),
             f"{run['size_bytes'] / 2**20:,.1f} MiB",
             (run["when"] or "")[:16].replace("T", " "),
             run["state"],

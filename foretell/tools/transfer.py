@@ -153,7 +153,9 @@ def table(result: Mapping[str, Any]) -> Table:
         figures = (told(one[split]) for split in ("valid", "test"))
         made.add_row(name, one["task"], one["metric"].replace("_", " "), *figures, seeds)
     notes = ["median over seeds, lowest to highest in brackets"]
-    notes += [f"{name}, {one}: {error}" for name, row in result["results"].items() for one, error in row["errors"].items()]
+    notes += [
+        f"{name}, {one}: {error}" for name, row in result["results"].items() for one, error in row["errors"].items()
+    ]
     made.caption, made.caption_justify = "\n".join(notes), "left"
     return made
 

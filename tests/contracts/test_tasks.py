@@ -165,13 +165,13 @@ def test_refusals_say_why(task: str, model: str, changes: dict[str, Any], why: s
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("reader", "label", "told"), [("one", "GOOD", "'GOOD'"), ("score", "2", "2.0")])
 def test_a_split_that_is_none_is_told(tmp_path: Path) -> None:
     tables = task_tables("classification", "recurrent", write_labelled("classification", tmp_path), limit="1steps")
     with pytest.raises(ConfigError, match=r"tset: no such split; did you mean 'test'\? .* and no such file"):
         foretell.train(tables, tmp_path / "run", quiet=True).evaluate("tset")
 
 
+@pytest.mark.parametrize(("reader", "label", "told"), [("one", "GOOD", "'GOOD'"), ("score", "2", "2.0")])
 def test_labels_that_are_all_the_same_are_refused(reader: str, label: str, told: str, tmp_path: Path) -> None:
     task = {"one": "classification", "score": "similarity"}[reader]
     data = write_labelled(task, tmp_path)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from builders import tables
+from labelled import task_tables, write_labelled
 from typer.testing import CliRunner
 
 import foretell
@@ -53,6 +54,14 @@ def test_the_facts(folder: Path) -> None:
     assert first["state"] == "finished" and first["when"].startswith("20")
     files = [path for path in (folder / "a").rglob("*") if path.is_file()]
     assert first["size_bytes"] == sum(path.stat().st_size for path in files)
+
+
+def test_a_task_is_listed_with_its_metric(tmp_path: Path) -> None:
+    tables = task_tables("classification", "recurrent", write_labelled("classification", tmp_path), limit="2steps")
+    run = foretell.train(tables, tmp_path / "run", quiet=True)
+    (found,) = list_runs(tmp_path, filters=["score>=0"])
+    assert (found["metric"], found["score"]) == ("accuracy", run.summary()["accuracy"])
+    assert f"accuracy {found['score']:.4f}" in " ".join(called(str(tmp_path)).stdout.replace("│", " ").split())
 
 
 def test_the_parameters_of_counted_models(corpus: dict[str, str], tmp_path: Path) -> None:
