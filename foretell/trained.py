@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from foretell.config import ConfigError, validate
 from foretell.data.encoding import load_tokenizer
