@@ -41,23 +41,24 @@ def select_rows(state: State, rows: slice | Tensor) -> State:
 def join_rows(states: list[State]) -> State:
     """The inverse of splitting by rows: states of one structure, concatenated on dimension 0.
 
-    Where some have room for more places than others, on dimension 1, these get zeros.
+    Where some have room for more places than others, these get zeros.
     """
     first = states[0]
     if first is None:
         return None
     if isinstance(first, Tensor):
-        places = max(state.shape[1] for state in states) if first.dim() > 1 else 0
-        return torch.cat([with_room(state, places) for state in states])
+        room = [max(sizes) for sizes in zip(*(state.shape[1:] for state in states), strict=True)]
+        return torch.cat([with_room(state, room) for state in states])
     return tuple(join_rows([state[i] for state in states]) for i in range(len(first)))
 
 
-def with_room(tensor: Tensor, places: int) -> Tensor:
-    """[B, P, ...] with zeros behind, so that there are `places` at least."""
-    missing = places - tensor.shape[1] if tensor.dim() > 1 else 0
-    if missing <= 0:
+def with_room(tensor: Tensor, room: list[int]) -> Tensor:
+    """[B, ...] with zeros behind in every direction, up to [B, *room]."""
+    if list(tensor.shape[1:]) == room:
         return tensor
-    return torch.cat([tensor, tensor.new_zeros(len(tensor), missing, *tensor.shape[2:])], 1)
+    new = tensor.new_zeros(len(tensor), *room)
+    new[tuple(map(slice, tensor.shape))] = tensor
+    return new
 
 
 def where_rows(fresh: Tensor, new: State, old: State) -> State:

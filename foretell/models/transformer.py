@@ -19,7 +19,6 @@ from dataclasses import replace
 from typing import Annotated, Literal, Self, cast, overload
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -131,7 +130,7 @@ class TransformerConfig(Config):
 class Transformer(Backbone):
     """Word vectors, positions, segments and attention blocks.
 
-    The state of a causal one is (filled [B], written [B], tokens [B, C], keys and values [B, P, H, d] of each layer):
+    The state of a causal one is (filled [B], written [B], tokens [B, C], keys and values [B, H, P, d] of each layer):
     how many tokens of the present context there are, how many are written by whoever shares its memory (see
     `_writable`), which they are, and what the layers made of them, with room for P <= C. In training every window
     starts anew, whatever the state, and leaves none; so do windows with `documents` or `positions`.
@@ -205,7 +204,7 @@ class Transformer(Backbone):
         """Nothing filled, with room for so many."""
         weight = next(self.blocks.parameters())
         filled = torch.zeros(rows, dtype=torch.int64, device=weight.device)
-        shape = (rows, places, self.heads, self.dim // self.heads)
+        shape = (rows, self.heads, places, self.dim // self.heads)
         caches = tuple((weight.new_zeros(shape), weight.new_zeros(shape)) for _ in range(self.layers))
         return filled, filled.clone(), filled.new_zeros(rows, self.context), caches
 
@@ -294,14 +293,7 @@ class Transformer(Backbone):
         layers, caches = self._through(Inputs(tokens), View(causal=True), keep=True)
         filled = torch.full((rows,), steps, device=tokens.device) if lengths is None else lengths
         real = real_tokens(steps, filled)  # [B, T]
-        room = max(room, self._room(steps))
-
-        def kept(new: Tensor, places: int) -> Tensor:
-            new = new if lengths is None else new * real.view(rows, steps, *[1] * (new.dim() - 2))
-            return F.pad(new, (*[0] * (2 * new.dim() - 3), places - steps))  # [B, places, ...]
-
-        after = tuple((kept(keys, room), kept(values, room)) for keys, values in caches)
-        return layers, (filled, filled.clone(), kept(tokens, self.context), after)
+        return layers, self._copied(filled, real, tokens, caches, max(room, self._room(steps)))
 
     def _go_on(self, tokens: Tensor, lengths: Tensor | None, state: State) -> tuple[list[Tensor], State]:
         """A window [B, T] of any length behind a state: as many pieces as there are contexts to fill."""
@@ -346,15 +338,19 @@ class Transformer(Backbone):
         if ours and room_of(state) >= places:
             return state
         room, most = max(room_of(state), self._room(places)), int(filled.max())
-        real = real_tokens(most, filled)  # [B, most]
+        return self._copied(filled, real_tokens(most, filled), before, caches, room)
+
+    def _copied(self, filled: Tensor, real: Tensor, tokens: Tensor, caches: tuple[Cache, ...], room: int) -> State:
+        """A state of its own with room for so many: of tokens [B, T or more] and caches what is `real` [B, T]."""
+        steps = real.shape[1]
 
         def copied(old: Tensor, places: int) -> Tensor:
-            new = old.new_zeros(len(old), places, *old.shape[2:])
-            new[:, :most] = old[:, :most] * real.view(len(old), most, *[1] * (old.dim() - 2))
+            new = old.new_zeros(*old.shape[:2], places, old.shape[3])
+            new[:, :, :steps] = old[:, :, :steps] * real[:, None, :, None]
             return new
 
-        grown = tuple((copied(keys, room), copied(values, room)) for keys, values in caches)
-        return filled, filled.clone(), copied(before, self.context), grown
+        roomy = tuple((copied(keys, room), copied(values, room)) for keys, values in caches)
+        return filled, filled.clone(), copied(tokens[:, None, :, None], self.context)[:, 0, :, 0], roomy
 
     def _again(self, state: State) -> State:
         """Full rows with room: their last `overlap` tokens read anew from place 0."""
@@ -369,7 +365,7 @@ LEAST_ROOM = 64
 
 def room_of(state: State) -> int:
     """How many places its caches have."""
-    return int(state[3][0][0].shape[1])
+    return int(state[3][0][0].shape[2])
 
 
 class Each(Sequence[Tensor]):

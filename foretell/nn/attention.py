@@ -17,7 +17,8 @@ from foretell.nn.linear import Linear
 from foretell.nn.positions import Turning, turned
 
 Cache = tuple[Tensor, Tensor]
-"""keys and values of one layer, [B, at most C, H, d] each; what places hold that are not yet filled, nobody sees"""
+"""keys and values of one layer, [B, H, at most C, d] each, so that what a head reads for every token lies in one piece;
+what places hold that are not yet filled, nobody sees"""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class SelfAttention(nn.Module):
         self.outward = Linear(width, width, bias=biases)
 
     def forward(self, inputs: Tensor, view: View, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """inputs [B, T, D] -> [B, T, D] and the keys and values [B, T or P, H, d] that were looked at.
+        """inputs [B, T, D] -> [B, T, D] and the keys and values [B, H, T or P, d] that were looked at.
 
         A cache gets those of the window written into it; without one the window sees nothing before itself.
         """
@@ -102,13 +103,15 @@ class SelfAttention(nn.Module):
         if view.rectangles is not None:
             mixed = self.look_by_text(split[0], view)
         elif cache is not None and view.placement is not None:
-            view.placement.write(cache[0], key)
-            view.placement.write(cache[1], value)
-            key, value = (part[:, : view.placement.places].to(query.dtype) for part in cache)  # [B, P, H, d]
+            for part, new in zip(cache, (key, value), strict=True):
+                view.placement.write(part.transpose(1, 2), new)
+            key, value = (
+                part[:, :, : view.placement.places].transpose(1, 2).to(query.dtype) for part in cache
+            )  # [B, P, H, d]
             mixed = self.look(query, key, value, view.placement.visible, causal=False)
         else:
             mixed = self.look(query, key, value, view.visible, causal=view.causal and view.visible is None)
-        return self.outward(mixed.reshape(rows, steps, width)), (key, value)
+        return self.outward(mixed.reshape(rows, steps, width)), (key.transpose(1, 2), value.transpose(1, 2))
 
     def look(self, query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, *, causal: bool) -> Tensor:
         """query [B, T, H, d], key and value [B, C, H, d] -> [B, T, H, d]"""
