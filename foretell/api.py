@@ -80,21 +80,24 @@ def run_recipe(
     """All stages of a resolved recipe, from the beginning or from the newest checkpoint."""
     if recipe.trials():
         raise ConfigError("seeds and folds make several runs: call foretell.trials, or leave them out")
-    first = recipe.resolved_stages()[0][1]
-    if first.init and not resume:
-        open_initial(first)  # before there is a folder with a recipe that cannot be trained
-    if first.is_task and not resume:
-        try_out(first)
+    if not resume:
+        try_out(recipe)  # before there is a folder with a recipe that cannot be trained
     with Run(out).alone():
         return run_stages(recipe, Run.create(out, recipe=recipe.text(), resume=resume), quiet, device)
 
 
 def try_out(recipe: Recipe) -> None:
-    """A `ConfigError` where a task cannot be learnt: its examples are read, one is framed, a model is made on paper."""
-    source = Examples(recipe)
+    """A `ConfigError` where a recipe cannot be trained: the run that it begins with is opened, and the examples of a
+    task are read, one is framed, a model is made on paper."""
+    first = recipe.resolved_stages()[0][1]
+    if first.init:
+        open_initial(first)
+    if not first.is_task:
+        return
+    source = Examples(first)
     source.task.rows(source.train[:1], source.framing(source.tokenizer), source.names)
     with torch.device("meta"):
-        recipe.build(source.tokenizer.size, labels=len(source.names))
+        first.build(source.tokenizer.size, labels=len(source.names))
 
 
 def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str | None) -> Trained:

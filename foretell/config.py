@@ -275,7 +275,8 @@ def explain(cls: type[Config], problem: ValidationError, where: str) -> str:
         shown = first["input"]
         given = f", not {shown!r}" if isinstance(shown, str | int | float | bool) else ""
         plain = first["type"] in ("unknown_kind", "outside", "value_error")
-        text = f"{key}: {message}" if plain else f"{key}: {expected}{message}{given}"
+        text = message if plain else f"{expected}{message}{given}"
+        text = f"{key}: {text}" if key else text  # what is wrong with all of it names its keys itself
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{where}: {text}{more}"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foretell.config import ConfigError
+from foretell.config import ConfigError, did_you_mean
 from foretell.data.corpus import SPLITS
 from foretell.data.encoding import Tokenizer
 from foretell.data.examples import Choice, Example, Labelled, Tagged
@@ -85,6 +85,10 @@ def read_split(recipe: Recipe, split: str) -> list[Example]:
     """The examples of a split of the corpus, or of a file like it."""
     data = recipe.data
     if split not in SPLITS:
+        if not Path(split).is_file():
+            raise ConfigError(
+                f"{split}: no such split{did_you_mean(split, SPLITS)} ({', '.join(SPLITS)}) and no such file"
+            )
         return read_examples(Path(split), reader_of(recipe), data.skip_bad)
     if data.fold is not None:
         return open_fold(data.corpus, split, data.fold, data.reader, data.skip_bad)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from foretell.config import ConfigError, validate
 from foretell.data.encoding import load_tokenizer
@@ -78,7 +79,7 @@ class Trained:
         if not self.checkpoint.intact():
             raise ConfigError(f"{self.checkpoint.path} is damaged; use another checkpoint with --which last")
         _, self.settings = self.recipe.resolved_stages()[self.checkpoint.record()["position"]["stage"]]
-        self.weights = self.settings.tuning.merged(self.checkpoint.result())
+        self.weights: Mapping[str, Tensor] = self.settings.tuning.merged(self.checkpoint.result())
         self.model: Objective | NGram
         self.names: tuple[str, ...] = ()  # what a task may say
         if isinstance(self.settings.model, NGramConfig):

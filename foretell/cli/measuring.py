@@ -32,7 +32,9 @@ from foretell.tools.printing import emit, evaluated, print_rows, properties
 
 def evaluate(
     run: RunArgument,
-    split: Annotated[str, typer.Option(help="train, valid, test, or a text file.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="train, valid, test, or a file: text, or of a task what its reader reads.")
+    ] = "test",
     batch: Annotated[int | None, typer.Option(help="Units side by side; changes nothing but speed.")] = None,
     columns: Annotated[
         int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")
@@ -53,7 +55,8 @@ def evaluate(
 ) -> None:
     """Loss, perplexity, bits per character and byte, top-1 and top-5, over every token of a text.
 
-    A masked model has none of these: it gets the loss and accuracy of masked tokens, and of pairs, on fixed masks.
+    A masked model has none of these: it gets the loss and accuracy of masked tokens, and of pairs, on fixed masks. A
+    task gets its metrics, over every example.
     """
     from foretell.trained import Trained
 

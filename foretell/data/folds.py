@@ -7,10 +7,11 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from foretell.config import Config, Size
+from foretell.config import Config, ConfigError, Size
 from foretell.data.examples import Example, main_text
 from foretell.data.labelled import find_set, hash_of, read_all
 from foretell.data.readers import Reader
+from foretell.data.readers.lines import counted
 from foretell.data.sets import WHOLE
 
 
@@ -48,6 +49,8 @@ def open_fold(
     files, reader = find_set(corpus, reader)
     paths = files.get(WHOLE) or [path for name in ("train", "valid") for path in files.get(name, ())]
     examples = read_all(paths, reader, skip_bad)
+    if (texts := len({main_text(example) for example in examples})) < fold.of:
+        raise ConfigError(f"{counted(texts, 'text')} cannot be dealt to {fold.of} folds; take fewer")
     return [
         example for example, part in zip(examples, dealt(examples, fold.of), strict=True) if fold.takes(part, split)
     ]

@@ -36,7 +36,7 @@ def classification(truth: Sequence[str], found: Sequence[str], positive: str = "
     scores = {
         "accuracy": float(metrics.accuracy_score(truth, found)),
         "macro_f1": float(metrics.f1_score(truth, found, labels=labels, average="macro", zero_division=0)),
-        "matthews": float(metrics.matthews_corrcoef(truth, found)),
+        "matthews": float(metrics.matthews_corrcoef(truth, found)) if len(labels) > 1 else 0.0,
     }
     if positive:
         scores["f1"] = float(metrics.f1_score(truth, found, labels=[positive], average="macro", zero_division=0))

@@ -50,8 +50,8 @@ class Answered(Prediction):
     """empty: the passage holds none"""
     start: int
     end: int
-    no_answer: float
-    """how much more the model says for there being none than for the best answer; nan where there always is one"""
+    no_answer: float | None
+    """how much more the model says for there being none than for the best answer; nothing where there always is one"""
     candidates: tuple[Stretch, ...]
 
     def line(self) -> str:
@@ -154,20 +154,20 @@ class AnsweringConfig(TaskConfig):
         weights = np.exp(scores - scores.max()) if len(ranked) or nothing > -math.inf else np.ones(1)
         shares = (weights / weights.sum()).tolist()
         listed = [Stretch(example.passage[s:e], s, e, p) for (_, s, e), p in zip(ranked, shares, strict=False)]
-        gap = nothing - ranked[0][0] if ranked and nothing > -math.inf else math.nan
-        if not listed or gap > self.threshold:
+        gap = nothing - ranked[0][0] if ranked and nothing > -math.inf else None
+        if not listed or (gap is not None and gap > self.threshold):
             return Answered(example.id, "", -1, -1, gap, tuple(listed))
         return Answered(example.id, listed[0].text, listed[0].start, listed[0].end, gap, tuple(listed))
 
     def measure(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> dict[str, Any]:
         """See `TaskConfig.measure`."""
         measured = squad(examples, [prediction.text for prediction in predictions])
-        if any(example.impossible for example in examples):
+        known = [one.no_answer for one in predictions if one.no_answer is not None]
+        if known and any(example.impossible for example in examples):
             best = [prediction.candidates[0].text if prediction.candidates else "" for prediction in predictions]
-            gaps = [
-                math.inf if math.isnan(prediction.no_answer) else prediction.no_answer for prediction in predictions
-            ]
+            gaps = [math.inf if one.no_answer is None else one.no_answer for one in predictions]
             threshold, reached = null_threshold(examples, best, gaps, self.metric)
+            threshold = max(threshold, min(known) - 1)  # -inf, no answer ever, as a number that JSON has
             measured |= {"best_threshold": threshold, f"{self.metric}_at_best_threshold": reached}
         return measured
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from foretell.config import did_you_mean
+from foretell.config import ConfigError, did_you_mean
 from foretell.data.examples import Labelled
 from foretell.data.rows import Framing, Row
 from foretell.evaluate.tasks import classes_by_label, classification, scikit_learn_metrics, several_labels
@@ -72,15 +72,20 @@ class ClassificationConfig(TextsConfig):
 
     def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """See `TaskConfig.names`: in the order of their spelling."""
-        return tuple(sorted({label for example in examples for label in labels_of(example)}))
+        found = tuple(sorted({label for example in examples for label in labels_of(example)}))
+        if self.labels == "one" and len(found) == 1:
+            raise ConfigError(f"data.corpus: every label of the training split is {found[0]!r}: nothing to tell apart")
+        if self.positive and self.positive not in found:
+            raise ConfigError(
+                f"objective.positive = {self.positive!r} is no label of the training split ({', '.join(found)})"
+            )
+        return found
 
     def complaint(self, example: Labelled, names: tuple[str, ...]) -> str:
         """See `TaskConfig.complaint`."""
         wanted = str if self.labels == "one" else tuple
         if found := super().complaint(example, names):
             return found
-        if self.positive and self.positive not in names:
-            return f"objective.positive = {self.positive!r} is no label of the training split ({', '.join(names)})"
         if example.label is not None and not isinstance(example.label, wanted):
             return (
                 f"the label {example.label!r} is not {'the name of one class' if wanted is str else 'a list of names'}"

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from foretell.config import ConfigError
 from foretell.data.examples import Labelled
 from foretell.data.rows import Framing, Row
 from foretell.evaluate.tasks import pearson, spearman
@@ -46,6 +47,8 @@ class SimilarityConfig(TextsConfig):
     def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """See `TaskConfig.names`: the least and the largest number, between which the model tells a share."""
         numbers = [float(example.label) for example in examples if isinstance(example.label, int | float)]
+        if numbers and min(numbers) == max(numbers):
+            raise ConfigError(f"data.corpus: every label of the training split is {numbers[0]}: nothing to tell apart")
         return (repr(min(numbers)), repr(max(numbers))) if numbers else ("0.0", "1.0")
 
     def complaint(self, example: Labelled, names: tuple[str, ...]) -> str:
@@ -59,7 +62,7 @@ class SimilarityConfig(TextsConfig):
         """See `TaskConfig.rows`: labels [], from 0 to 1."""
         low, high = map(float, names)
         labels = [
-            np.array((example.label - low) / ((high - low) or 1.0), dtype=np.float32)
+            np.array((example.label - low) / (high - low), dtype=np.float32)
             if isinstance(example.label, int | float)
             else None
             for example in examples

@@ -57,15 +57,16 @@ class Tags(Prediction):
         """The spans with tabs between them: start, end, label, text; without spans, the tags."""
         if not self.entities and set(self.tags) != {OUTSIDE}:
             return " ".join(self.tags)
-        return "\t".join(f"{one.start}:{one.end} {one.label} {one.text}" for one in self.entities)
+        return "\t".join(f"{one.start}:{one.end} {one.label} {' '.join(one.text.split())}" for one in self.entities)
 
 
 @dataclass(frozen=True)
 class Sentence(Tagged):
     """The words of a text, and where they are in it."""
 
+    text: str = field(default="", kw_only=True)
     begins: tuple[int, ...] = field(default=(), kw_only=True)
-    """the first character of each"""
+    """the first character of each word"""
 
 
 class TaggingConfig(TaskConfig):
@@ -158,12 +159,11 @@ class TaggingConfig(TaskConfig):
         """Tags with the spans in them."""
         if self.scheme == "none":
             return Tags(example.words, tags, probabilities, ())
-        begins = begins_of(example)
+        whole, begins = text_of(example), begins_of(example)
         entities = []
         for label, start, end in spans_of(tags):
             first, behind = begins[start], begins[end - 1] + len(example.words[end - 1])
-            text = " ".join(example.words[start:end])
-            entities.append(Entity(label, text, first, behind, math.prod(probabilities[start:end])))
+            entities.append(Entity(label, whole[first:behind], first, behind, math.prod(probabilities[start:end])))
         return Tags(example.words, convert(tags, "iob2"), probabilities, tuple(entities))
 
     def measure(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> dict[str, Any]:
@@ -186,11 +186,16 @@ class TaggingConfig(TaskConfig):
         """See `TaskConfig.of_line`: words with blanks between them."""
         found = list(re.finditer(r"\S+", line))
         words, begins = tuple(word[0] for word in found), tuple(word.start() for word in found)
-        return Sentence(words, None, where, begins=begins)
+        return Sentence(words, None, where, text=line, begins=begins)
+
+
+def text_of(example: Tagged) -> str:
+    """The text that the words stand in: these with single blanks where nothing else is known."""
+    return example.text if isinstance(example, Sentence) else " ".join(example.words)
 
 
 def begins_of(example: Tagged) -> tuple[int, ...]:
-    """Where each word begins in its text, which is its words with single blanks where nothing else is known."""
+    """Where each word begins in that text."""
     if isinstance(example, Sentence):
         return example.begins
     ends = np.cumsum([len(word) + 1 for word in example.words])

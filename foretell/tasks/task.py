@@ -151,10 +151,10 @@ class TaskConfig(ObjectiveConfig):
         bad = {i: BadRow(e.where, found) for i, e in enumerate(examples) if (found := self.complaint(e, names))}
         if not bad:
             return list(examples)
-        found = list(bad.values())
+        told = list(bad.values())
         if not skip_bad or len(bad) == len(examples):
-            raise ConfigError(refusal("data.corpus", found, len(examples)))
-        log.warning("left out %d of %d examples; the first: %s", len(bad), len(examples), found[0])
+            raise ConfigError(refusal("data.corpus", told, len(examples)))
+        log.warning("left out %d of %d examples; the first: %s", len(bad), len(examples), told[0])
         return [example for i, example in enumerate(examples) if i not in bad]
 
 

@@ -14,7 +14,7 @@ from foretell.data.labelled import read_examples
 from foretell.data.reading import Report
 from foretell.examples import reader_of, task_of
 from foretell.run import Record
-from foretell.tasks.task import Prediction
+from foretell.tasks.task import Prediction, TaskConfig
 from foretell.tools.score import chunks, read_lines, warn
 from foretell.trained import Trained
 
@@ -44,15 +44,19 @@ def predictions(
     task = task_of(model.settings)
     groups: Iterable[Sequence[Example]]
     if form == "lines":
-        eager = not paths and sys.stdin.isatty()
-        number = count(1)
-        groups = (
-            [task.of_line(line, f"line {next(number)}") for line in group]
-            for group in chunks(read_lines(paths, report), eager)
-        )
+        groups = typed(task, paths, report)
     else:
         if not paths:
             raise ConfigError("--form data reads files; name some, or leave it out to read lines of stdin")
         groups = (read_examples(path, reader_of(model.settings), skip_bad, labelled=False) for path in paths)
     for group in groups:
         yield from zip(group, model.predict(group), strict=True)
+
+
+def typed(task: TaskConfig, paths: Sequence[Path], report: Report) -> Iterator[list[Example]]:
+    """Examples as people type them, one a line, which know where they stand; as many at once as fit into memory."""
+    eager = not paths and sys.stdin.isatty()
+    for path in paths or [Path("-")]:
+        name, number = "stdin" if str(path) == "-" else str(path), count(1)
+        for lines in chunks(read_lines([path], report), eager):
+            yield [task.of_line(line.removesuffix("\r"), f"{name}:{next(number)}") for line in lines]

@@ -69,7 +69,7 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         "tokens_per_second": lambda value: f"{value:,.0f}",
         "peak_memory_bytes": lambda value: f"{value / 2**20:,.0f} MiB",
     }
-    table = Table(title=title, show_header=False, title_justify="left")
+    table = Table(title=title, show_header=False, title_justify="left", min_width=min(len(title), 80))
     for key in [name for name in result if "metric" in result and isinstance(result[name], float)]:
         if key not in formats and not key.endswith("seconds"):
             table.add_row(key.replace("_", " "), f"{result[key]:.4f}")

@@ -38,10 +38,11 @@ from foretell.data.encoding import load_tokenizer
 from foretell.data.store import Store, cache_folder, digest
 from foretell.data.tokenizer import ByteConfig, CharacterConfig, FileConfig, WordConfig
 from foretell.data.writing import META
+from foretell.examples import load_names
 from foretell.models.ngram import NGramConfig
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
-from foretell.recipe import Recipe, load_recipe, recipe_folder, recipe_names
+from foretell.recipe import SOME_LABELS, Recipe, load_recipe, recipe_folder, recipe_names
 from foretell.run import Run, judged
 from foretell.tools.printing import plain
 from foretell.tools.schema import schema
@@ -112,8 +113,8 @@ def recipe_line(name: str) -> Tree:
     return {"name": name, "text": first + ("" if first.endswith(".") or not comments[1:] else " ...")}
 
 
-def describe_recipe(recipe: Recipe, vocabulary: int | None = None) -> Tree:
-    """A resolved recipe: its TOML, and for its vocabulary parameters, memory and arithmetic."""
+def describe_recipe(recipe: Recipe, vocabulary: int | None = None, labels: int = SOME_LABELS) -> Tree:
+    """A resolved recipe: its TOML, and for its vocabulary and labels parameters, memory and arithmetic."""
     if vocabulary is not None and vocabulary < 2:
         raise ConfigError(f"a vocabulary of {vocabulary} is none; give the number of tokens")
     size, source = (vocabulary, "given") if vocabulary else vocabulary_of(recipe)
@@ -125,7 +126,7 @@ def describe_recipe(recipe: Recipe, vocabulary: int | None = None) -> Tree:
         "vocabulary_source": source,
     }
     counted = isinstance(recipe.model, NGramConfig)  # how many numbers that will be, only the text knows
-    return shown | (cost(recipe, size) if size and not counted else {})
+    return shown | (cost(recipe, size, labels) if size and not counted else {})
 
 
 def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = None) -> Tree:
@@ -134,7 +135,8 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
     source = "given"
     if vocabulary is None and run.tokenizer_file.is_file():
         vocabulary, source = load_tokenizer(run.tokenizer_file).size, "the run's tokenizer"
-    shown = describe_recipe(recipe, vocabulary) | {"what": "run", "run": str(run.path)}
+    labels = len(load_names(run.labels_file)) if run.labels_file.is_file() else SOME_LABELS
+    shown = describe_recipe(recipe, vocabulary, labels) | {"what": "run", "run": str(run.path)}
     orders = [record["orders"] for record in run.metrics() if record.get("kind") == "fit"]
     shown |= {"orders": orders[-1]} if orders else {}
     records = [record for record in run.metrics() if "loss" in record]
@@ -176,10 +178,10 @@ def vocabulary_of(recipe: Recipe) -> tuple[int | None, str]:
     return None, "unknown until prepared; or say --vocabulary"
 
 
-def cost(recipe: Recipe, vocabulary: int) -> Tree:
+def cost(recipe: Recipe, vocabulary: int, labels: int = SOME_LABELS) -> Tree:
     """Parameters by part, bytes of training state, and FLOPs per token."""
     with torch.device("meta"):
-        objective = recipe.build(vocabulary)
+        objective = recipe.build(vocabulary, labels=labels)
         recipe.tuning.prepare(objective)
     parts, parameters = parts_of(objective), list(objective.parameters())
     trained = [p for p in parameters if p.requires_grad]
@@ -443,7 +445,9 @@ def render_recipe(shown: Mapping[str, Any]) -> RenderableType:
         if record := shown.get(name):
             note = f"step {record['step']}, epoch {record.get('epoch', math.nan):.2f}, "
             note += "validation" if record["kind"] == "valid" else "training"
-            facts.add_row(f"{name} loss", f"{record['loss']:.4f}", Text(note, "dim"))
+            measure = record.get("metric", "loss")
+            value = record[measure] if "metric" in record else judged(record)
+            facts.add_row(f"{name} {measure.replace('_', ' ')}", f"{value:.4f}", Text(note, "dim"))
     return Group(toml(shown["toml"]), facts)
 
 

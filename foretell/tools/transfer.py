@@ -55,7 +55,11 @@ def transfer(
         if results.get(name, {}).get("failed", 1):
             monitor.say(f"\n{name}: {getattr(recipe.objective, 'kind', '')}")
             there = (out / name / "trials.json").exists()
-            found = run_trials(recipe, out / name, resume=there, quiet=quiet, device=device)
+            try:
+                found = run_trials(recipe, out / name, resume=there, quiet=quiet, device=device)
+            except ConfigError as problem:  # others may fit
+                monitor.say(f"{name}: {problem}")
+                found = {"summary": {}, "results": {"all": {"error": str(problem)}}, "trained": 0, "failed": seeds}
             results[name] = row(recipe, found)
             write_json(out / "transfer.json", plan | {"results": results})
     return {"transfer": str(out), **plan, "results": {name: results[name] for name in chosen}}
@@ -94,6 +98,8 @@ def recipe_for(run: Path, name: str, overrides: Sequence[str]) -> Recipe:
     tree = read_tree(find_recipe(TRANSFORMER if isinstance(model, TransformerConfig) else RECURRENT))
     tree |= {"name": name, "init": str(run), "objective": {"kind": task_of(SETS[name].reader)}}
     tree["data"] |= {"corpus": name}
+    if tree["objective"]["kind"] == "tagging" and model.direction == "forward":
+        tree["objective"]["at"] = "last"  # before, the end of a word is not known
     if isinstance(model, TransformerConfig):
         tree["data"]["batches"] |= {"length": min(READ[tree["objective"]["kind"]], model.context)}
     else:
@@ -146,7 +152,11 @@ def table(result: Mapping[str, Any]) -> Table:
         seeds = f"{one['trained']}" + (f", {one['failed']} failed" if one["failed"] else "")
         figures = (told(one[split]) for split in ("valid", "test"))
         made.add_row(name, one["task"], one["metric"].replace("_", " "), *figures, seeds)
-    made.caption, made.caption_justify = "median over seeds, lowest to highest in brackets", "left"
+    notes = ["median over seeds, lowest to highest in brackets"]
+    notes += [
+        f"{name}, {one}: {error}" for name, row in result["results"].items() for one, error in row["errors"].items()
+    ]
+    made.caption, made.caption_justify = "\n".join(notes), "left"
     return made
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
+from foretell.api import try_out
 from foretell.recipe import Recipe, load_recipe
 from foretell.run import Record, write_json
 from foretell.tools import series
@@ -43,9 +44,12 @@ def trials(
 def run_trials(
     recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False, device: str | None = None
 ) -> dict[str, Any]:
-    """Train each of `Recipe.trials` below a folder; their figures and those of all together."""
+    """Train each of `Recipe.trials` below a folder; their figures and those of all together. A `ConfigError` where none
+    can be trained."""
     monitor, todo = Monitor(quiet=quiet), recipe.trials() or {f"seed-{recipe.seed}": recipe}
     plan = {"recipe": recipe.text()}
+    if not resume:
+        try_out(next(iter(todo.values())))  # or each of them would fail, and leave a folder
     kept = series.begin(out / "trials.json", plan, resume)
     results = {name: result for name, result in kept.items() if "error" not in result}  # what failed is tried again
     options = ["--device", device] if device else []

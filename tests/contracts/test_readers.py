@@ -30,7 +30,7 @@ CASES: list[tuple[Reader, str, str, list[int], int, type[Example]]] = [
     (OptionsConfig(), "a.jsonl", STORIES, [1, 3], 2, Choice),
     (PrefixedConfig(), "a.txt", "x one\ny\nx two é\n", [1, 3], 2, Labelled),
     (FoldersConfig(names={"a": "x"}), "a.txt", "one\n\ntwo é\n", [1, 3], 0, Labelled),
-    (ColumnsConfig(), "a.conll", "one\tB-x\n\ntwo\tI-x\n\ntwo é\tO\n", [1, 5], 3, Tagged),
+    (ColumnsConfig(), "a.conll", "one\tB-x\n\ntwo\tI-x\n\né\tO\n", [1, 5], 3, Tagged),
     (SquadConfig(), "a.json", SQUAD, [2, 4], 3, Question),
 ]  # fmt: skip
 every_reader = pytest.mark.parametrize("case", CASES, ids=lambda case: name_of(case[0]))

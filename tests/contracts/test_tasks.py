@@ -65,9 +65,9 @@ def test_what_it_says_depends_on_no_other_example(task: str, model: str, tmp_pat
 def test_parts_of_a_batch_are_one_batch(task: str, tmp_path: Path) -> None:
     built, examples = build(task, "recurrent", tmp_path)
     batch = examples.batches(examples.tokenizer)[0]
-    whole = float(built(batch, None).terms[built.term].total)
+    whole = built(batch, None).terms[built.term].total.item()
     parts = [batch.rows(slice(0, 5)), batch.rows(slice(5, 16))]
-    assert sum(float(built(part, None).terms[built.term].total) for part in parts) == pytest.approx(whole, rel=1e-5)
+    assert sum(built(part, None).terms[built.term].total.item() for part in parts) == pytest.approx(whole, rel=1e-5)
     assert sum(built.counts(part)[built.term] for part in parts) == built.counts(batch)[built.term]
 
 
@@ -110,8 +110,8 @@ def test_the_next_token_can_be_learnt_beside(model: str, tmp_path: Path) -> None
     for row, wanted in zip(flat, targets, strict=True):
         length = int((wanted != -100).sum()) + 1
         hidden = built.backbone(type(batch.inputs)(tokens=row[None, :length]), None).last[0, :-1]
-        expected += float(built.head.nll(hidden, row[1:length]).sum())
-    assert float(step.terms["language"].total) == pytest.approx(expected, rel=1e-4)
+        expected += built.head.nll(hidden, row[1:length]).sum().item()
+    assert step.terms["language"].total.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_gradients_go_through_the_end_of_a_long_text(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_gradients_go_through_the_end_of_a_long_text(tmp_path: Path) -> None:
         built = recipe.build(examples.tokenizer.size, labels=3).train()
         total = built(batch, None).terms["label"].total
         total.backward()
-        found.append((float(total), {int(t) for t in built.backbone.embedding.weight.grad.any(1).nonzero()}))
+        found.append((total.item(), {int(t) for t in built.backbone.embedding.weight.grad.any(1).nonzero()}))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)  # the same is read
     last = batch.inputs.tokens[:, -3:]
     assert found[1][1] <= {int(token) for token in last.flatten()}
@@ -148,11 +148,12 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("tagging", "bert", {"objective": "answering"}, "learns from questions, and .*has tagged words"),
     ("classification", "bert", {"objective": {"kind": "similarity"}}, r"tsv:2: the label 'GOOD' is not a number"),
     ("classification", "bert", {"objective.metric": "f1"}, "name it as positive"),
+    ("classification", "bert", {"objective.positive": "MEH"}, r"^objective.positive = 'MEH' .* \(BAD, GOOD, ODD\)"),
     ("classification", "bert", {"objective.orders": "both"}, "one text has no other order"),
     ("tagging", "bert", {"objective.scheme": "none"}, 'set metric = "accuracy"'),
     ("answering", "bert", {"data.batches.length": 3}, "leaves no room for a passage"),
     ("classification", "bert", {"data.batches.length": 2}, "leaves no room for texts"),
-    ("classification", "bert", {"data.batches.length": 99}, "does not fit model.context"),
+    ("classification", "bert", {"data.batches.length": 99}, r"^recipe: data.batches.length = 99 does not fit"),
 ]  # fmt: skip
 
 
@@ -162,6 +163,23 @@ def test_refusals_say_why(task: str, model: str, changes: dict[str, Any], why: s
     with pytest.raises(ConfigError, match=why):
         foretell.train(tables, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_split_that_is_none_is_told(tmp_path: Path) -> None:
+    tables = task_tables("classification", "recurrent", write_labelled("classification", tmp_path), limit="1steps")
+    with pytest.raises(ConfigError, match=r"tset: no such split; did you mean 'test'\? .* and no such file"):
+        foretell.train(tables, tmp_path / "run", quiet=True).evaluate("tset")
+
+
+@pytest.mark.parametrize(("reader", "label", "told"), [("one", "GOOD", "'GOOD'"), ("score", "2", "2.0")])
+def test_labels_that_are_all_the_same_are_refused(reader: str, label: str, told: str, tmp_path: Path) -> None:
+    task = {"one": "classification", "score": "similarity"}[reader]
+    data = write_labelled(task, tmp_path)
+    file = tmp_path / "same.tsv"
+    file.write_text(f"text\tlabel\nthe cat\t{label}\na dog\t{label}\n")
+    data |= {"corpus": {"train": str(file), "valid": str(file)}, "reader": {"kind": "table", "labels": reader}}
+    with pytest.raises(ConfigError, match=f"every label of the training split is {told}"):
+        foretell.train(task_tables(task, "recurrent", data), tmp_path / "run", quiet=True)
 
 
 def test_labels_that_training_has_not_are_refused_with_their_lines(tmp_path: Path) -> None:

@@ -45,6 +45,11 @@ def test_every_example_is_tested_on_once_and_validated_on_once(corpus: dict[str,
         assert len({example.where for split in SPLITS for example in fold[split]}) == 30
 
 
+def test_more_folds_than_texts_are_refused(corpus: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="10 texts cannot be dealt to 11 folds"):
+        folds(corpus, 11)
+
+
 def test_what_one_model_is_validated_on_the_next_is_tested_on(corpus: dict[str, str]) -> None:
     found = folds(corpus, 4)
     assert [fold["valid"] for fold in found] == [fold["test"] for fold in [*found[1:], found[0]]]

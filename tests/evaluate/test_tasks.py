@@ -53,6 +53,12 @@ def test_one_class_alone_correlates_with_nothing() -> None:
     assert classification(["x", "y"], ["x", "x"], positive="y")["f1"] == 0
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_class_on_both_sides_is_measured_without_a_warning() -> None:
+    scores = classification(["x", "x"], ["x", "x"], positive="x")
+    assert scores == {"accuracy": 1.0, "macro_f1": 1.0, "matthews": 0.0, "f1": 1.0}
+
+
 def test_several_labels() -> None:
     scores = several_labels([("x", "y"), ("x",), ()], [("y", "x"), ("z",), ()])
     assert scores == pytest.approx({"accuracy": 2 / 3, "micro_f1": 2 * 2 / 6, "macro_f1": (2 / 3 + 1 + 0) / 3})

@@ -75,7 +75,7 @@ def test_predictions_are_the_best_of_all_stretches() -> None:
                     total = score[here.first + start, 0] + score[here.first + end, 1]
                     every[key] = max(every.get(key, (-math.inf, "")), (total, stretch))
         (start, end), (_, text) = max(every.items(), key=lambda item: item[1][0])
-        assert (found.text, found.start, found.end) == (text, start, end) and math.isnan(found.no_answer)
+        assert (found.text, found.start, found.end) == (text, start, end) and found.no_answer is None
         assert PASSAGE[start:end] == text
         chances = [one.probability for one in found.candidates]
         assert chances == sorted(chances, reverse=True) and sum(chances) == pytest.approx(1)
@@ -108,3 +108,9 @@ def test_the_best_threshold_is_told() -> None:
     measured = task.measure(examples, task.predictions(examples, rows, scores, (IMPOSSIBLE,)))
     assert measured["f1"] == 0.5 and measured["f1_at_best_threshold"] == 1.0
     assert measured["best_threshold"] == pytest.approx(1.0)
+    alone = task.rows([impossible], Framing(BYTES, 99), (IMPOSSIBLE,))
+    measured = task.measure([impossible], task.predictions([impossible], alone, scores[1:], (IMPOSSIBLE,)))
+    assert measured["f1_at_best_threshold"] == 1.0 and math.isfinite(measured["best_threshold"])
+    assert measured["best_threshold"] < 2.0  # so that nothing is ever answered
+    measured = task.measure([impossible], task.predictions([impossible], alone, scores[1:], ()))
+    assert "best_threshold" not in measured  # a model that has learnt that there always is one

@@ -95,13 +95,13 @@ def test_new_marks_begin_at_the_mean(runs: Path, tmp_path: Path) -> None:
 def test_what_is_said_of_labels_goes_on_only_with_the_same_labels(runs: Path, tmp_path: Path) -> None:
     first = begun(runs, "lstm", tmp_path)
     (tmp_path / "again").mkdir()
-    again = begun(tmp_path, "run", tmp_path / "again")
+    again = begun(tmp_path, "run", tmp_path / "again", seed=2)
     assert torch.equal(again.objective.outputs[1].weight, first.objective.outputs[1].weight)
     (tmp_path / "other").mkdir()
     other = tmp_path / "other.tsv"
     other.write_text("text\tlabel\nthe cat\tA\na dog\tB\na tree\tC\n")
     corpus = {"train": str(other), "valid": str(other)}
-    changed = begun(tmp_path, "run", tmp_path / "other", **{"data.corpus": corpus})
+    changed = begun(tmp_path, "run", tmp_path / "other", seed=3, **{"data.corpus": corpus})
     assert not torch.equal(changed.objective.outputs[1].weight, first.objective.outputs[1].weight)
     (record,) = [r for r in changed.run.metrics() if r["kind"] == "init"]
     assert "outputs.1.weight" in record["new_weights"]

@@ -53,7 +53,7 @@ def test_spans_have_places_in_the_text() -> None:
     line = "  Angela  Merkel visited Rome ."
     (found,) = [task.prediction(task.of_line(line, "line 1"), TAGS, (0.5, 0.5, 1.0, 0.9, 1.0))]
     person, place = found.entities
-    assert line[person.start : person.end] == "Angela  Merkel" and person.label == "PER"
+    assert line[person.start : person.end] == person.text == "Angela  Merkel" and person.label == "PER"
     assert person.probability == 0.25 and place.probability == 0.9
     assert line[place.start : place.end] == "Rome"
     assert found.line() == "2:16 PER Angela Merkel\t25:29 LOC Rome"

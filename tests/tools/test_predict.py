@@ -65,7 +65,7 @@ def test_files_as_those_that_were_learnt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "arguments", "why"),
     [
-        ("a\tb\tc\n", [], "line 1: 3 texts, where one or two are read"),
+        ("a\tb\tc\n", [], "stdin:1: 3 texts, where one or two are read"),
         ("", ["--form", "data"], "--form data reads files"),
         ("", ["nowhere.txt"], "nowhere.txt: no such file"),
     ],
@@ -73,6 +73,18 @@ def test_files_as_those_that_were_learnt(tmp_path: Path) -> None:
 def test_wrong_input_is_refused(run: foretell.Trained, given: str, arguments: list[str], why: str) -> None:
     done = called(run, *arguments, given=given)
     assert done.exit_code == 1 and why in str(done.exception)
+
+
+def test_refusals_name_file_and_line(run: foretell.Trained, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.txt", tmp_path / "bad.txt"
+    good.write_text("the cat good\n")
+    bad.write_text("the cat good\na\tb\tc\n")
+    done = called(run, str(good), str(bad))
+    assert f"{bad}:2: 3 texts" in str(done.exception)
+
+
+def test_line_ends_of_windows_are_no_part_of_a_text(run: foretell.Trained) -> None:
+    assert called(run, given="the cat good\r\n").stdout == called(run, given="the cat good\n").stdout
 
 
 def test_a_language_model_has_no_predictions(corpus: dict[str, str], tmp_path: Path) -> None:

@@ -56,6 +56,14 @@ def test_the_facts(folder: Path) -> None:
     assert first["size_bytes"] == sum(path.stat().st_size for path in files)
 
 
+def test_a_task_is_listed_with_its_metric(tmp_path: Path) -> None:
+    tables = task_tables("classification", "recurrent", write_labelled("classification", tmp_path), limit="2steps")
+    run = foretell.train(tables, tmp_path / "run", quiet=True)
+    (found,) = list_runs(tmp_path, filters=["score>=0"])
+    assert (found["metric"], found["score"]) == ("accuracy", run.summary()["accuracy"])
+    assert f"accuracy {found['score']:.4f}" in " ".join(called(str(tmp_path)).stdout.replace("│", " ").split())
+
+
 def test_the_parameters_of_counted_models(corpus: dict[str, str], tmp_path: Path) -> None:
     run = foretell.train(tables(corpus, model={"kind": "ngram", "order": 3}), tmp_path / "n", quiet=True)
     (found,) = list_runs(tmp_path)

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from labelled import task_tables, write_labelled
 from rich.console import Console
 
+import foretell
 from foretell import config
 from foretell.config import Config, ConfigError, configs_in
 from foretell.data.store import prepared
@@ -206,6 +208,20 @@ def test_a_run_is_described_with_its_own_vocabulary_and_its_best_and_last(tmp_pa
     assert result["best"]["step"] == 2 and result["last"]["step"] == 4
     assert result["checkpoints"] == {"last": {"checkpoint": "step-00000004", "step": 4}}
     assert any(re.match(r"best loss +2\.0000  step 2", line) for line in shown(result))
+
+
+def test_a_task_is_shown_with_its_labels_and_its_metric(tmp_path: Path) -> None:
+    tables = task_tables("classification", "recurrent", write_labelled("classification", tmp_path), limit="2steps")
+    run = foretell.train(tables, tmp_path / "run", quiet=True)
+    result = describe(str(run.run.path))
+    assert result["parameters"] == run.parameters
+    assert any(re.match(r"best accuracy +0\.\d{4}  step 2", line) for line in shown(result))
+
+
+def test_a_model_without_a_loss_per_token_is_shown_with_that_of_its_objective(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", recipe=load_recipe(SMALL).text(), resume=False)
+    run.append({"kind": "valid", "step": 2, "epoch": 1.0, "loss": None, "objective_loss": 1.5})
+    assert any(re.match(r"best loss +1\.5000  step 2", line) for line in shown(describe(str(run.path))))
 
 
 # Kinds and sections

@@ -81,6 +81,11 @@ def test_every_set_has_a_recipe_for_every_model(runs: dict[str, Path], kind: str
     recipe.build(50)
 
 
+def test_words_are_told_where_they_are_known(runs: dict[str, Path]) -> None:
+    found = {kind: recipe_for(runs[kind], "conll2003", []).objective.at for kind in ("recurrent", "causal", "masked")}
+    assert found == {"recurrent": "last", "causal": "last", "masked": "first"}
+
+
 def test_recurrent_models_are_thawed_layer_by_layer(runs: dict[str, Path]) -> None:
     stages = recipe_for(runs["recurrent"], "sst2", []).resolved_stages()
     tunings = [settings.tuning for _, settings in stages]
