@@ -30,9 +30,19 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
 }
 KEYS = (
-    "name", "recipe", "model", "parameters", "steps", "bits_per_byte", "loss", "metric", "score", "when", "size_bytes",
+    "name",
+    "recipe",
+    "model",
+    "parameters",
+    "steps",
+    "bits_per_byte",
+    "loss",
+    "metric",
+    "score",
+    "when",
+    "size_bytes",
     "state",
-)  # fmt: skip
+)
 
 
 def list_runs(folder: Path, *, filters: Sequence[str] = (), sort: str | None = None) -> list[Record]:
@@ -208,12 +218,19 @@ def delete(paths: Sequence[Path]) -> None:
 # --- for people -----------------------------------------------------------------------------------
 
 
+def validated(run: Mapping[str, Any]) -> str:
+    """Bits per byte of text, or of a task its metric; nothing of a model that has neither."""
+    if run["metric"] is not None:
+        return f"{run['metric'].replace('_', ' ')} {run['score']:.4f}"
+    return "" if run["bits_per_byte"] is None else f"{run['bits_per_byte']:.4f}"
+
+
 def render(result: Mapping[str, Any]) -> Table:
     """The list as a table."""
     table = Table(title=f"{len(result['runs'])} runs in {result['folder']}", title_justify="left")
     for heading in ("name", "recipe", "model"):
         table.add_column(heading, overflow="fold")
-    for heading in ("parameters", "steps", "valid bits/byte or metric", "size"):
+    for heading in ("parameters", "steps", "valid bits/byte", "size"):
         table.add_column(heading, justify="right")
     table.add_column("started")
     table.add_column("state")
@@ -230,10 +247,3 @@ def render(result: Mapping[str, Any]) -> Table:
             run["state"],
         )
     return table
-
-
-def validated(run: Record) -> str:
-    """What validation said of a run at its best: bits per byte, or of a task its metric."""
-    if run["score"] is not None:
-        return f"{run['metric'].replace('_', ' ')} {run['score']:.4f}"
-    return "" if run["bits_per_byte"] is None else f"{run['bits_per_byte']:.4f}"
