@@ -30,19 +30,9 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
 }
 KEYS = (
-    "name",
-    "recipe",
-    "model",
-    "parameters",
-    "steps",
-    "bits_per_byte",
-    "loss",
-    "metric",
-    "score",
-    "when",
-    "size_bytes",
+    "name", "recipe", "model", "parameters", "steps", "bits_per_byte", "loss", "metric", "score", "when", "size_bytes",
     "state",
-)
+)  # fmt: skip
 
 
 def list_runs(folder: Path, *, filters: Sequence[str] = (), sort: str | None = None) -> list[Record]:
@@ -230,8 +220,10 @@ def render(result: Mapping[str, Any]) -> Table:
     table = Table(title=f"{len(result['runs'])} runs in {result['folder']}", title_justify="left")
     for heading in ("name", "recipe", "model"):
         table.add_column(heading, overflow="fold")
-    for heading in ("parameters", "steps", "valid bits/byte", "size"):
+    for heading in ("parameters", "steps"):
         table.add_column(heading, justify="right")
+    table.add_column("bits/byte, or metric", justify="right", min_width=15)
+    table.add_column("size", justify="right")
     table.add_column("started")
     table.add_column("state")
     for run in result["runs"]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from builders import members
 from labelled import task_tables, write_labelled
 from rich.console import Console
 
@@ -14,8 +15,9 @@ from foretell import config
 from foretell.config import Config, ConfigError, configs_in
 from foretell.data.store import prepared
 from foretell.data.tokenizer import CharacterConfig, WordConfig
-from foretell.recipe import Recipe, load_recipe, read_tree, recipe_folder, recipe_names
+from foretell.recipe import LearntChoice, Recipe, load_recipe, read_tree, recipe_folder, recipe_names
 from foretell.run import Run, write_json
+from foretell.tasks.task import TaskConfig
 from foretell.tools.show import describe, readable, render, sections
 
 SMALL = {"model": {"embedding": 8, "hidden": 16, "layers": 2, "output": 8}}
@@ -238,20 +240,25 @@ def test_sections_are_all_places_of_configs_in_a_recipe() -> None:
     assert direct <= keys
 
 
-# What belongs to models that read from both sides is valid beside such a one.
+# What belongs to tasks, or to models that read from both sides, is valid beside such a one.
+EXAMPLES: dict[str, Any] = {"data": {"batches": "examples"}, "objective": "classification"}
 ROWS = {
     "data": {"tokenizer": {"kind": "bpe", "specials": "bert"}, "batches": "full"},
     "model": {"kind": "transformer", "direction": "both"},
     "objective": "masked",
 }
+TASKS = {member.kind_name() for member in members(LearntChoice) if issubclass(member, TaskConfig)}
 
 
-def of_rows(tree: dict[str, Any]) -> bool:
-    """Whether an excerpt of a recipe says what only such a model has."""
-    batches, objective = (tree.get("data", {}).get("batches", {}), tree.get("objective", {}))
-    named = {part.get("kind") for part in (batches, objective)}
-    rows = {"masked", "replaced", "full", "doc", "segment-pair", "sentence-pair"}
-    return bool(named & rows) or "ramp" in tree.get("data", {})
+def beside(tree: dict[str, Any]) -> dict[str, Any]:
+    """What an excerpt of a recipe needs to be one, where that is not what a recipe is where nothing is said."""
+    data, objective = tree.get("data", {}), tree.get("objective", {})
+    named = {part.get("kind") for part in (data.get("batches", {}), objective)}
+    if named & {"examples", *TASKS} or "fold" in data:
+        return EXAMPLES
+    return (
+        ROWS if named & {"masked", "replaced", "full", "doc", "segment-pair", "sentence-pair"} or "ramp" in data else {}
+    )
 
 
 @pytest.mark.parametrize(("key", "member"), kinds())
@@ -265,7 +272,7 @@ def test_every_kind_is_described_and_its_toml_is_valid(key: str, member: type[Co
     names = {field["name"] for field in result["fields"]}
     assert names == set(member.model_fields) - {"kind"}
     tree = tomllib.loads(result["toml"])
-    assert load_recipe(config.merge(ROWS, tree) if of_rows(tree) else tree)
+    assert load_recipe(config.merge(beside(tree), tree))
     for part in key.split("."):
         tree = tree[part]
     mine = tree[0] if isinstance(tree, list) else tree
