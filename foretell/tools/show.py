@@ -310,7 +310,7 @@ def describe_kind(place: Section, member: type[Config]) -> Tree:
 
 def spelled(member: type[Config]) -> Tree:
     """All settings of a kind at their defaults; those that have none with an example."""
-    examples: dict[Any, Any] = {str: "...", Amount: Amount(value=1, unit="epochs")}
+    examples: dict[Any, Any] = {str: "...", int: 3, Amount: Amount(value=1, unit="epochs")}
     given = {
         name: examples.get(setting.annotation, "...")
         for name, setting in member.model_fields.items()
