@@ -14,13 +14,15 @@ from safetensors import SafetensorError, safe_open
 from foretell.config import ConfigError, Tree
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
+from foretell.data.labelled import find_set
 from foretell.data.store import load_counts
 from foretell.data.writing import META
+from foretell.examples import load_names
 from foretell.models.ngram import NGramConfig
 from foretell.nn.adapter import adapters_in
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.masked import MaskedConfig
-from foretell.recipe import Recipe, load_recipe
+from foretell.recipe import SOME_LABELS, Recipe, load_recipe
 from foretell.run import Run, free_space, judged
 from foretell.tools.findings import check, read
 from foretell.tools.show import readable
@@ -111,23 +113,36 @@ def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | No
         return None, None, [check(False, "recipe", str(problem), do, "error")]
     findings, shapes = [check(True, "recipe", recipe.name or "loads", "")], None
     try:
-        corpus = recipe.data.corpus
-        stored = isinstance(corpus, str) and (Path(corpus) / META).is_file()
-        opened = None if stored else open_corpus(corpus)
-        findings.append(check(True, "corpus", opened.name if opened else str(corpus), ""))
+        findings.append(check(True, "corpus", found_corpus(recipe), ""))
     except ConfigError as problem:
         do = "bring the text back: evaluating and resuming need it"
         findings.append(check(False, "corpus", str(problem), do))
+    labels = SOME_LABELS
+    try:
+        labels = len(load_names(run.labels_file)) if recipe.is_task else SOME_LABELS
+    except ConfigError as problem:
+        do = "bring it back from a copy: nothing can be predicted without it"
+        findings.append(check(False, "labels", str(problem), do, "error"))
     try:
         vocabulary = load_tokenizer(run.tokenizer_file).size
         if not isinstance(recipe.model, NGramConfig):  # whose sizes follow from the text
             with torch.device("meta"):
-                objective = recipe.build(vocabulary, load_counts(run.counts_file))
+                objective = recipe.build(vocabulary, load_counts(run.counts_file), labels)
             shapes = {name: list(tensor.shape) for name, tensor in weights(objective).items()}
     except ConfigError as problem:
         do = "bring it back from a copy: nothing can be used without it"
         findings.append(check(False, "tokenizer", str(problem), do, "error"))
     return recipe, shapes, findings
+
+
+def found_corpus(recipe: Recipe) -> str:
+    """What a recipe learns from, by name; a `ConfigError` if it is not there."""
+    corpus = recipe.data.corpus
+    if recipe.is_task:
+        files, _ = find_set(corpus, recipe.data.reader)
+        return corpus if isinstance(corpus, str) else ", ".join(files)
+    stored = isinstance(corpus, str) and (Path(corpus) / META).is_file()
+    return str(corpus) if stored else open_corpus(corpus).name
 
 
 def examine_checkpoint(path: Path, shapes: Mapping[str, list[int]] | None) -> Tree:

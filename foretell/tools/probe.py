@@ -218,7 +218,8 @@ def heat_of(extractor: Extractor, unit: int, name: str, text: str) -> Heat:
 def render(record: Mapping[str, Any]) -> RenderableType:
     """The figures as a table."""
     tests = record["examples"]["test"]
-    table = plain("", "test", "valid", "units", "C", title=f"{record['run']} on {record['on']}, {tests:,} test texts")
+    on = record["on"] if isinstance(record["on"], str) else "files of your own"
+    table = plain("", "test", "valid", "units", "C", title=f"{record['run']} on {on}, {tests:,} test texts")
 
     def add(name: str, found: Mapping[str, Any], units: Any) -> None:
         end = " (end of the grid)" if found["at_end_of_grid"] else ""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from labelled import task_tables, write_labelled
 from rich.console import Console
 
 from foretell import process
@@ -282,6 +283,17 @@ def test_a_sound_run_has_nothing_to_complain_of(run: Path) -> None:
     assert result["finished"] and not result["resumable"]
     assert result["last_record"]["step"] == 4 and result["best_validation"]["step"] == 4
     assert "0 errors, 0 warnings" in shown(result)
+
+
+def test_a_sound_run_of_a_task_has_nothing_to_complain_of(tmp_path: Path) -> None:
+    data = write_labelled("classification", tmp_path)  # of three labels
+    tables = task_tables("classification", "recurrent", data, limit="2steps")
+    run_recipe(load_recipe(tables), tmp_path / "run", resume=False, quiet=True)
+    assert {finding["level"] for finding in examine_run(tmp_path / "run")["findings"]} == {"ok"}
+    Path(data["corpus"]["train"]).unlink()
+    assert "no such file" in worst(examine_run(tmp_path / "run"), "corpus")["text"]
+    (tmp_path / "run" / "labels.json").unlink()
+    assert worst(examine_run(tmp_path / "run"), "labels")["level"] == "error"
 
 
 def test_a_damaged_checkpoint_is_noticed(run: Path) -> None:
