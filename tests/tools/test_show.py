@@ -377,14 +377,21 @@ def allows(schema: dict[str, Any], value: Any, whole: dict[str, Any]) -> bool:
     return True
 
 
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    return describe("schema")
+
+
 @pytest.mark.parametrize("name", recipe_names())
-def test_the_schema_allows_the_shipped_recipes_as_written_and_resolved(name: str) -> None:
-    schema = describe("schema")
+def test_the_schema_allows_the_shipped_recipes_as_written_and_resolved(name: str, schema: dict[str, Any]) -> None:
     path = recipe_folder() / f"{name}.toml"
     assert allows(schema, tomllib.loads(path.read_text(encoding="utf-8")), schema)
     assert allows(schema, read_tree(path), schema)
     assert allows(schema, load_recipe(name).tree(), schema)
-    shown(schema)
+
+
+def test_the_schema_is_shown_as_json(schema: dict[str, Any]) -> None:
+    assert json.loads("".join(shown(schema))) == schema
 
 
 @pytest.mark.parametrize(
@@ -397,8 +404,7 @@ def test_the_schema_allows_the_shipped_recipes_as_written_and_resolved(name: str
         {"data": {"batches": {"kind": "lines", "jitter": 1.0}}},
     ],
 )
-def test_the_schema_finds_mistakes(wrong: dict[str, Any]) -> None:
-    schema = describe("schema")
+def test_the_schema_finds_mistakes(wrong: dict[str, Any], schema: dict[str, Any]) -> None:
     assert not allows(schema, wrong, schema)
     assert allows(schema, {"base": "awd-lstm-tiny.toml", "data": {"batches": {"jitter": 1.0}}}, schema)
 
