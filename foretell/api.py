@@ -16,9 +16,10 @@ from torch import Tensor
 
 from foretell.config import ConfigError
 from foretell.data.batches import Batches
+from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.rows import ExamplesConfig
-from foretell.data.store import Store, load_counts, prepared, save_counts
+from foretell.data.store import Store, is_store, load_counts, prepared, save_counts
 from foretell.evaluate import terms
 from foretell.evaluate.scoring import (
     NeuralScorer,
@@ -87,12 +88,14 @@ def run_recipe(
 
 
 def try_out(recipe: Recipe) -> None:
-    """A `ConfigError` where a recipe cannot be trained: the run that it begins with is opened, and the examples of a
-    task are read, one is framed, a model is made on paper."""
+    """A `ConfigError` where a recipe cannot be trained: the run that it begins with is opened, text is looked for, and
+    the examples of a task are read, one is framed, a model is made on paper."""
     first = recipe.resolved_stages()[0][1]
     if first.init:
         open_initial(first)
     if not first.is_task:
+        if not is_store(first.data.corpus):
+            open_corpus(first.data.corpus).source("train")
         return
     source = Examples(first)
     source.task.rows(source.train[:1], source.framing(source.tokenizer), source.names)

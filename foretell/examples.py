@@ -81,18 +81,20 @@ def framing_of(recipe: Recipe, tokenizer: Tokenizer) -> Framing:
     return Framing(tokenizer, batches.length, batches.cut)
 
 
-def read_split(recipe: Recipe, split: str) -> list[Example]:
-    """The examples of a split of the corpus, or of a file like it."""
+def read_split(recipe: Recipe, split: str, skip_bad: bool | None = None) -> list[Example]:
+    """The examples of a split of the corpus, or of a file like it; rows that are none are left out as the recipe says,
+    or as is said here."""
     data = recipe.data
+    skip_bad = data.skip_bad if skip_bad is None else skip_bad
     if split not in SPLITS:
         if not Path(split).is_file():
             raise ConfigError(
                 f"{split}: no such split{did_you_mean(split, SPLITS)} ({', '.join(SPLITS)}) and no such file"
             )
-        return read_examples(Path(split), reader_of(recipe), data.skip_bad)
+        return read_examples(Path(split), reader_of(recipe), skip_bad)
     if data.fold is not None:
-        return open_fold(data.corpus, split, data.fold, data.reader, data.skip_bad)
-    return open_examples(data.corpus, split, data.reader, data.skip_bad)
+        return open_fold(data.corpus, split, data.fold, data.reader, skip_bad)
+    return open_examples(data.corpus, split, data.reader, skip_bad)
 
 
 def texts_of(example: Example) -> Sequence[str]:

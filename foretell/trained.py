@@ -197,6 +197,7 @@ class Trained(LanguageModel):
         columns: int = 1,
         dynamic: bool | Mapping[str, Any] = False,
         cache: bool | Mapping[str, Any] = False,
+        skip_bad: bool = False,
     ) -> Record:
         """Measure a split of the run's corpus, or any text file.
 
@@ -204,10 +205,12 @@ class Trained(LanguageModel):
         `columns` above 1 the text is cut into that many parts, which is faster and a little worse for the model
         (one with a bounded context needs none: its windows are computed side by side anyway).
         `batch` is how much is computed side by side and changes nothing but speed. `dynamic` and `cache` are those of
-        `adapted`; columns then learn from each other.
+        `adapted`; columns then learn from each other. `skip_bad` leaves out what is no example of a task.
         """
         if isinstance(self.model, Task):
-            return self.measured_task(split)
+            return self.measured_task(split, skip_bad=skip_bad)
+        if skip_bad:
+            raise ConfigError("--skip-bad is of labelled examples, and this is no run of a task; leave it out")
         if isinstance(self.model, Objective) and not self.model.predicts_next:
             return self.measured(split, batch=batch)
         if dynamic is not False or cache is not False:
@@ -247,10 +250,10 @@ class Trained(LanguageModel):
             "peak_memory_bytes": peak_memory(),
         }
 
-    def measured_task(self, split: str = "test") -> Record:
+    def measured_task(self, split: str = "test", *, skip_bad: bool = False) -> Record:
         """What `evaluate` says of a task: its metrics on labelled examples, a split or a file that the reader reads."""
-        task = task_of(self.settings)
-        examples = task.usable(read_split(self.settings, split), self.names, self.settings.data.skip_bad)
+        task, skip = task_of(self.settings), skip_bad or self.settings.data.skip_bad
+        examples = task.usable(read_split(self.settings, split, skip), self.names, skip)
         assert isinstance(self.model, Task)
         found = telling.measure(task, self.model, examples, self.framing, self.names, self.device, by_label=True)
         return {

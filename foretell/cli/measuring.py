@@ -48,6 +48,7 @@ def evaluate(
     dynamic: Dynamic = False,
     cache: Cache = False,
     adapt: Adapt = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Of a task: leave out what is no example.")] = False,
     which: Which = "best",
     device: Device = None,
     as_json: Json = False,
@@ -62,7 +63,10 @@ def evaluate(
 
     adaptation = adaptation_of(dynamic, cache, adapt)
     model = open_model(run, mix, weights, which, device, columns, adaptation=adaptation)
-    result = model.evaluate(split, batch=batch, columns=columns)
+    if skip_bad and not isinstance(model, Trained):
+        raise ConfigError("a mixture is no task; leave out --mix or --skip-bad")
+    leaving_out = {"skip_bad": True} if skip_bad else {}
+    result = model.evaluate(split, batch=batch, columns=columns, **leaving_out)
     if pseudo is not None:
         if not isinstance(model, Trained):
             raise ConfigError("a mixture has no pseudo-perplexity; leave out --mix or --pseudo")

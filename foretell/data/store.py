@@ -211,12 +211,17 @@ def prepared(corpus: str | Mapping[str, str], tokenizer: TokenizerConfig, progre
     The tokeniser is trained on the train split alone. A corpus that is a store already is opened as
     it is.
     """
-    if isinstance(corpus, str) and (Path(corpus) / META).is_file():
+    if isinstance(corpus, str) and is_store(corpus):
         return Store.open(corpus)
     text = open_corpus(corpus)
     trained = cached_tokenizer(text, tokenizer)
     name = store_fingerprint(text, trained)
     return prepare(text, trained, cache_folder() / "stores" / name, progress)
+
+
+def is_store(corpus: str | Mapping[str, str]) -> bool:
+    """Whether that is a prepared store, not text."""
+    return isinstance(corpus, str) and (Path(corpus) / META).is_file()
 
 
 def cached_tokenizer(corpus: Corpus, config: TokenizerConfig) -> Tokenizer:

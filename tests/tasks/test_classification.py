@@ -78,3 +78,16 @@ def test_the_threshold_is_a_setting() -> None:
         assert task.prediction(probabilities).label == expected
     with pytest.raises(ValueError, match="threshold is for texts of several labels"):
         ClassificationConfig(threshold=0.2)
+
+
+def test_bad_rows_of_what_is_measured_are_told_or_left_out(run: foretell.Trained, tmp_path: Path) -> None:
+    good = [json.dumps({"text": t, "label": ls}) + "\n" for t, ls in rows()]
+    (tmp_path / "good.jsonl").write_text("".join(good))
+    (tmp_path / "bad.jsonl").write_text(
+        "".join([*good, '{"text": "no label"}\n', '{"text": "x", "label": ["ugly"]}\n'])
+    )
+    with pytest.raises(foretell.ConfigError, match=r"bad.jsonl: 1 of 34 rows cannot be used.*--skip-bad\n.*:33: "):
+        run.evaluate(str(tmp_path / "bad.jsonl"))
+    left = run.evaluate(str(tmp_path / "bad.jsonl"), skip_bad=True)
+    whole = run.evaluate(str(tmp_path / "good.jsonl"))
+    assert left["examples"] == len(good) and left["objective_loss"] == whole["objective_loss"]

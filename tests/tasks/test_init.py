@@ -124,3 +124,9 @@ def test_an_n_gram_model_is_refused(corpus: dict[str, str], tmp_path: Path) -> N
     foretell.train(tables(corpus, model={"kind": "ngram", "order": 2}), tmp_path / "ngram", quiet=True)
     with pytest.raises(ConfigError, match="an n-gram model has none"):
         begun(tmp_path, "ngram", tmp_path)
+
+
+def test_text_that_is_not_there_leaves_no_folder_behind(tmp_path: Path) -> None:
+    with pytest.raises(foretell.ConfigError, match="no such"):
+        foretell.train("lstm-small", tmp_path / "run", data__corpus=str(tmp_path / "none.txt"), quiet=True)
+    assert not (tmp_path / "run").exists()

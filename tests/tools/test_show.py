@@ -390,10 +390,6 @@ def test_the_schema_allows_the_shipped_recipes_as_written_and_resolved(name: str
     assert allows(schema, load_recipe(name).tree(), schema)
 
 
-def test_the_schema_is_shown_as_json(schema: dict[str, Any]) -> None:
-    assert json.loads("".join(shown(schema))) == schema
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
