@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretell.config import ConfigError
-from foretell.run import sync_folder
+from foretell.run import whole_file
 
 Floats = NDArray[np.float32]
 ENDINGS = (".npy", ".parquet")
@@ -93,20 +92,12 @@ def vector_file(path: Path, width: int) -> Iterator[VectorFile]:
     if path.suffix == ".parquet":
         require_parquet(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as stream:
-            file = (Npy if path.suffix == ".npy" else Parquet)(stream, width)
-            try:
-                yield file
-            finally:  # also what is thrown away has to be ended while its file is open
-                file.finish()
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    with whole_file(path) as stream:
+        file = (Npy if path.suffix == ".npy" else Parquet)(stream, width)
+        try:
+            yield file
+        finally:  # also what is thrown away has to be ended while its file is open
+            file.finish()
 
 
 def require_parquet(path: Path) -> None:
