@@ -53,30 +53,34 @@ def two_models(job: Job) -> dict[str, Any]:
     return timed(step, job, rows * length)
 
 
+def model_of(tiny: bool, **more: Any) -> dict[str, Any]:
+    """The sections `model` and `head` of a recipe for it."""
+    model = {
+        "kind": "transformer",
+        "direction": "both",
+        "layers": LAYERS,
+        "hidden": 8 if tiny else WIDTH,
+        "heads": HEADS,
+        "feed_forward": 16 if tiny else INNER,
+        "context": 512,
+        "norm": {"kind": "post", "embedding": True, "epsilon": 1e-12},
+        "segments": 2,
+    }
+    return {"model": model | more, "head": {"kind": "full", "tied": True, "transform": {"epsilon": 1e-12}}}
+
+
 def make_trainer(job: Job, objective: dict[str, Any] = MASKED, device: str = "cpu", precision: str = "fp32") -> Any:
     """A trainer on random tokens."""
     from foretell.recipe import load_recipe
 
-    vocabulary, length, rows, width, inner = sizes(job)
+    vocabulary, length, rows, _, _ = sizes(job)
     recipe = load_recipe(
         {
+            **model_of(job.tiny, dropout={"input": 0.1, "attention": 0.1, "residual": 0.1}),
             "data": {
                 "tokenizer": {"kind": "wordpiece", "specials": "bert"},
                 "batches": {"kind": "full", "ends": "anywhere", "batch": rows, "length": length},
             },
-            "model": {
-                "kind": "transformer",
-                "direction": "both",
-                "layers": LAYERS,
-                "hidden": width,
-                "heads": HEADS,
-                "feed_forward": inner,
-                "context": 512,
-                "norm": {"kind": "post", "embedding": True, "epsilon": 1e-12},
-                "segments": 2,
-                "dropout": {"input": 0.1, "attention": 0.1, "residual": 0.1},
-            },
-            "head": {"kind": "full", "tied": True, "transform": {"epsilon": 1e-12}},
             "objective": objective,
             "optimizer": {"kind": "adamw", "learning_rate": 1e-4},
             "training": {"gradient_clip": 1.0, "precision": precision},
@@ -87,7 +91,7 @@ def make_trainer(job: Job, objective: dict[str, Any] = MASKED, device: str = "cp
 
 
 def word_tokenizer(vocabulary: int) -> Any:
-    """A tokeniser of whole `words`."""
+    """A tokeniser of whole `words` with blanks between them."""
     import tokenizers
 
     from foretell.data.encoding import wrap
@@ -95,6 +99,7 @@ def word_tokenizer(vocabulary: int) -> Any:
     library = tokenizers.Tokenizer(
         tokenizers.models.WordLevel({word: i for i, word in enumerate(words(vocabulary))}, unk_token="[UNK]")
     )
+    library.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     library.add_special_tokens(list(MARKS))
     return wrap(library)
 

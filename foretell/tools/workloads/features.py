@@ -9,7 +9,7 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
-from foretell.tools.workloads.bert import HEADS, INNER, LAYERS, MARKS, VOCABULARY, WIDTH, words
+from foretell.tools.workloads.bert import LAYERS, MARKS, VOCABULARY, WIDTH, model_of, word_tokenizer, words
 from foretell.tools.workloads.workload import OURS, Job, Side, Workload
 
 SENTENCES, MEDIAN, SPREAD, LONGEST = 2000, 3.2, 0.7, 256
@@ -19,11 +19,9 @@ ROWS, BUDGET = 32, 2048
 def inputs(folder: Path, tiny: bool) -> dict[str, str]:
     """A run of a BERT with random weights, the same as a Hugging Face folder, and sentences as text and as ids."""
     import numpy as np
-    import tokenizers
     import torch
 
     from foretell.api import save_finished
-    from foretell.data.encoding import wrap
     from foretell.recipe import load_recipe
     from foretell.run import Run
     from foretell.tools.exchange import export_run
@@ -31,37 +29,20 @@ def inputs(folder: Path, tiny: bool) -> dict[str, str]:
     from foretell.training.tensors import weights
 
     vocabulary, count = (50, 40) if tiny else (VOCABULARY, SENTENCES)
-    width, inner = (8, 16) if tiny else (WIDTH, INNER)
     recipe = load_recipe(
         {
             "data": {
                 "tokenizer": {"kind": "file", "path": str(folder / "run")},
                 "batches": {"kind": "full", "batch": 8, "length": LONGEST},
             },
-            "model": {
-                "kind": "transformer",
-                "direction": "both",
-                "layers": LAYERS,
-                "hidden": width,
-                "heads": HEADS,
-                "feed_forward": inner,
-                "context": 512,
-                "norm": {"kind": "post", "embedding": True, "epsilon": 1e-12},
-                "segments": 2,
-            },
-            "head": {"kind": "full", "tied": True, "transform": {"epsilon": 1e-12}},
+            **model_of(tiny),
             "objective": {"kind": "masked"},
         }
     )
     names = words(vocabulary)
-    library = tokenizers.Tokenizer(
-        tokenizers.models.WordLevel({word: i for i, word in enumerate(names)}, unk_token="[UNK]")
-    )
-    library.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    library.add_special_tokens(list(MARKS))
     torch.manual_seed(0)
     run = Run.create(folder / "run", recipe=recipe.text(), resume=False)
-    wrap(library).save(run.tokenizer_file)
+    word_tokenizer(vocabulary).save(run.tokenizer_file)
     save_finished(run, weights(recipe.build(vocabulary)))
     export_run(load(run.path, device="cpu"), folder / "theirs", "hf")
     draw = np.random.default_rng(1)
@@ -76,6 +57,11 @@ def inputs(folder: Path, tiny: bool) -> dict[str, str]:
 
 def ours(job: Job) -> dict[str, Any]:
     """foretell's features of the text, tokenising and all."""
+    return read_text(job, "run", lambda run, texts: run.features(texts))
+
+
+def read_text(job: Job, name: str, read: Callable[[Any, list[str]], Any]) -> dict[str, Any]:
+    """What the run of that name says [N, W] of all sentences, from text."""
     import torch
 
     from foretell.trained import load
@@ -83,10 +69,10 @@ def ours(job: Job) -> dict[str, Any]:
     torch.set_num_threads(job.threads)
     folder = Path(job.inputs["folder"])
     texts = (folder / "text.txt").read_text().splitlines()
-    run = load(folder / "run", device="cpu")
-    run.features(texts[:ROWS])
+    run = load(folder / name, device="cpu")
+    read(run, texts[:ROWS])
     begin = time.perf_counter()
-    vectors = run.features(texts)
+    vectors = read(run, texts)
     return figures(begin, vectors, folder, OURS)
 
 

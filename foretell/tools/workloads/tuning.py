@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foretell.tools.workloads import features
-from foretell.tools.workloads.features import SENTENCES, figures, read_padded
+from foretell.tools.workloads.features import SENTENCES, read_padded, read_text
 from foretell.tools.workloads.workload import OURS, Job, Side, Workload
 
 if TYPE_CHECKING:
@@ -137,8 +137,7 @@ def trainer(job: Job, *, by_length: bool) -> dict[str, Any]:
     torch.set_num_threads(job.threads)
     folder = Path(job.inputs["folder"])
     count = len((folder / "labelled.tsv").read_text().splitlines()) - 1
-    lengths = np.load(folder / "lengths.npy")[:count].tolist()
-    rows = torch.from_numpy(np.load(folder / "ids.npy")).split([*lengths, *np.load(folder / "lengths.npy")[count:]])
+    rows = torch.from_numpy(np.load(folder / "ids.npy")).split(np.load(folder / "lengths.npy").tolist())
     examples = [
         {"input_ids": row.tolist(), "attention_mask": [1] * len(row), "labels": number % 2}
         for number, row in enumerate(rows[:count])
@@ -180,18 +179,11 @@ def trainer(job: Job, *, by_length: bool) -> dict[str, Any]:
 def predicted(job: Job) -> dict[str, Any]:
     """foretell's predictions from text."""
     import numpy as np
-    import torch
 
-    from foretell.trained import load
+    def read(run: Any, texts: list[str]) -> Any:
+        return np.array([[one.probabilities[name] for name in CLASSES] for one in run.predict(texts)])
 
-    torch.set_num_threads(job.threads)
-    folder = Path(job.inputs["folder"])
-    texts = (folder / "text.txt").read_text().splitlines()
-    run = load(folder / "classifier", device="cpu")
-    run.predict(texts[:ROWS])
-    begin = time.perf_counter()
-    said = run.predict(texts)
-    return figures(begin, np.array([[one.probabilities[name] for name in CLASSES] for one in said]), folder, OURS)
+    return read_text(job, "classifier", read)
 
 
 def transformers(job: Job, *, by_length: bool) -> dict[str, Any]:
