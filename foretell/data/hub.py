@@ -64,13 +64,9 @@ class Rows:
 def open_hub(place: str, column: str) -> Corpus:
     """The corpus of `hf:NAME` or `hf:OWNER/NAME/CONFIG`; validation and test data it lacks are held out of training."""
     sources: dict[str, Source] = {}
-    given = load(place)
-    for name, rows in given.items():
-        if name in ALIASES:
-            require_columns([column], rows.column_names, place, f"name one as {place}#COLUMN")
-            sources[ALIASES[name]] = Rows(rows, place, column)
-    if "train" not in sources:
-        raise ConfigError(f"{place}: has no split named train (it has {', '.join(given)}); name another data set")
+    for name, rows in splits_of(place).items():
+        require_columns([column], rows.column_names, place, f"name one as {place}#COLUMN")
+        sources[ALIASES[name]] = Rows(rows, place, column)
     if missing := tuple(name for name in ("valid", "test") if name not in sources):
         sources |= Whole(sources["train"], missing).shares()
     return Corpus(place.removeprefix(PREFIX), sources)
@@ -101,11 +97,7 @@ class Table:
 
 def open_tables(place: str) -> dict[str, list[Table]]:
     """The splits of a data set, for readers of tables."""
-    given = load(place)
-    found = {ALIASES[name]: [Table(place, name, rows)] for name, rows in given.items() if name in ALIASES}
-    if "train" not in found:
-        raise ConfigError(f"{place}: has no split named train (it has {', '.join(given)}); name another data set")
-    return found
+    return {ALIASES[name]: [Table(place, name, rows)] for name, rows in splits_of(place).items()}
 
 
 def class_names(feature: Any) -> list[str]:
@@ -118,6 +110,15 @@ def named(value: Any, names: list[str]) -> Any:
     if isinstance(value, list):
         return [named(one, names) for one in value]
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
+
+
+def splits_of(place: str) -> dict[str, Any]:
+    """The rows of those splits whose names we know; a `ConfigError` where none is for training."""
+    given = load(place)
+    known = {name: rows for name, rows in given.items() if name in ALIASES}
+    if "train" not in known:
+        raise ConfigError(f"{place}: has no split named train (it has {', '.join(given)}); name another data set")
+    return known
 
 
 def load(place: str) -> Any:
