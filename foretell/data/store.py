@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeGuard, final
 
 import numpy as np
 import numpy.typing as npt
@@ -211,7 +211,7 @@ def prepared(corpus: str | Mapping[str, str], tokenizer: TokenizerConfig, progre
     The tokeniser is trained on the train split alone. A corpus that is a store already is opened as
     it is.
     """
-    if isinstance(corpus, str) and is_store(corpus):
+    if is_store(corpus):
         return Store.open(corpus)
     text = open_corpus(corpus)
     trained = cached_tokenizer(text, tokenizer)
@@ -219,7 +219,7 @@ def prepared(corpus: str | Mapping[str, str], tokenizer: TokenizerConfig, progre
     return prepare(text, trained, cache_folder() / "stores" / name, progress)
 
 
-def is_store(corpus: str | Mapping[str, str]) -> bool:
+def is_store(corpus: str | Mapping[str, str]) -> TypeGuard[str]:
     """Whether that is a prepared store, not text."""
     return isinstance(corpus, str) and (Path(corpus) / META).is_file()
 

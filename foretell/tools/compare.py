@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from rich.text import Text
 
 from foretell.config import ConfigError
 from foretell.data.corpus import SPLITS, open_corpus
-from foretell.data.store import Split
-from foretell.data.writing import META
+from foretell.data.store import Split, is_store
 from foretell.evaluate.bootstrap import Floats, Interval, bootstrap_ratio
 from foretell.evaluate.comparison import (
     FEWEST_DOCUMENTS,
@@ -111,7 +109,7 @@ def raw_text(model: Model, split: str) -> RawText | None:
         return RawText.read(open_corpus({"test": split}).pieces("test"))
     first = model if isinstance(model, Trained) else model.members[0]
     corpus = first.recipe.data.corpus
-    if isinstance(corpus, str) and (Path(corpus) / META).is_file():
+    if is_store(corpus):
         return None
     return RawText.read(open_corpus(corpus).pieces(split))
 

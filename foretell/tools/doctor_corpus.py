@@ -14,7 +14,7 @@ from typing import Any
 from foretell.config import ConfigError, Tree
 from foretell.data import reading
 from foretell.data.corpus import SPLITS, Files, Share, byte_length, open_corpus
-from foretell.data.writing import META
+from foretell.data.store import is_store
 from foretell.tools.findings import check
 from foretell.tools.show import readable
 
@@ -29,7 +29,7 @@ def examine_corpus(corpus: str, sample_bytes: int = SAMPLE) -> Tree:
     Of each split the first `sample_bytes` are looked at, in constant memory; `complete` says whether
     that was all of it. Where more lines are met than are kept, shares are those of a fair sample.
     """
-    if (Path(corpus) / META).is_file():
+    if is_store(corpus):
         raise ConfigError(f"{corpus} is a token store; name the text that it was made of")
     opened = open_corpus(corpus)
     paths = {path: None for source in opened.sources.values() for path in files_of(source)}

@@ -15,8 +15,7 @@ from foretell.config import ConfigError, Tree
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.labelled import find_set
-from foretell.data.store import load_counts
-from foretell.data.writing import META
+from foretell.data.store import is_store, load_counts
 from foretell.examples import load_names
 from foretell.models.ngram import NGramConfig
 from foretell.nn.adapter import adapters_in
@@ -141,8 +140,7 @@ def found_corpus(recipe: Recipe) -> str:
     if recipe.is_task:
         files, _ = find_set(corpus, recipe.data.reader)
         return corpus if isinstance(corpus, str) else ", ".join(files)
-    stored = isinstance(corpus, str) and (Path(corpus) / META).is_file()
-    return str(corpus) if stored else open_corpus(corpus).name
+    return corpus if is_store(corpus) else open_corpus(corpus).name
 
 
 def examine_checkpoint(path: Path, shapes: Mapping[str, list[int]] | None) -> Tree:

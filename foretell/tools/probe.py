@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from rich.console import Group, RenderableType
 
-from foretell.config import ConfigError
+from foretell.config import ConfigError, parse_override, validate
 from foretell.data.examples import Labelled
 from foretell.data.labelled import open_examples
 from foretell.evaluate.features import Extractor, Vectors
@@ -246,8 +246,6 @@ def render(record: Mapping[str, Any]) -> RenderableType:
 
 def read_data(on: str, reader: str | None, skip_bad: bool) -> DataConfig:
     """`--on` and `--reader` as a recipe has them."""
-    from foretell.config import parse_override, validate
-
     tree: dict[str, Any] = {"corpus": parse_override(f"corpus={on}")["corpus"], "skip_bad": skip_bad}
     if reader is not None:
         tree["reader"] = parse_override(f"reader={reader}")["reader"]

@@ -35,9 +35,8 @@ from foretell.config import (
 )
 from foretell.data.corpus import Files, Share, open_corpus
 from foretell.data.encoding import load_tokenizer
-from foretell.data.store import Store, cache_folder, digest
+from foretell.data.store import Store, cache_folder, digest, is_store
 from foretell.data.tokenizer import ByteConfig, CharacterConfig, FileConfig, WordConfig
-from foretell.data.writing import META
 from foretell.examples import load_names
 from foretell.models.ngram import NGramConfig
 from foretell.objectives.objective import Objective
@@ -153,7 +152,7 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
 def vocabulary_of(recipe: Recipe) -> tuple[int | None, str]:
     """How many tokens a recipe will have, and how that is known; None where it takes long."""
     corpus, config = recipe.data.corpus, recipe.data.tokenizer
-    if isinstance(corpus, str) and (Path(corpus) / META).is_file():
+    if is_store(corpus):
         return Store.open(corpus).tokenizer.size, "the prepared store"
     if isinstance(config, ByteConfig):
         return config.train(()).size, "bytes and the boundary"
