@@ -44,12 +44,21 @@ def linear_cross_entropy_reference(hidden: Tensor, weight: Tensor, bias: Tensor 
     return F.cross_entropy(F.linear(hidden, weight, bias), targets, reduction="none")
 
 
-def _log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """[n, V] in fp32 or wider, so that exponentials and sums are exact enough."""
-    scores = F.linear(hidden, weight, bias)
-    if scores.dtype != torch.float64:
-        scores = scores.float()
-    return torch.log_softmax(scores, 1, out=scores)  # in place: there is no larger tensor
+def _room(rows: int, hidden: Tensor, weight: Tensor) -> Tensor:
+    """[rows, V] for the numbers of a chunk, in fp32 or wider so that exponentials and sums are exact enough."""
+    return hidden.new_empty(rows, len(weight), dtype=torch.promote_types(hidden.dtype, torch.float32))
+
+
+def _log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, room: Tensor | None = None) -> Tensor:
+    """[n, V], in the first rows of `room` where it is given: there is no larger tensor, nor is a second one needed."""
+    scores = _room(len(hidden), hidden, weight) if room is None else room[: len(hidden)]
+    if hidden.dtype != scores.dtype:
+        scores.copy_(F.linear(hidden, weight, bias))
+    elif bias is None:
+        torch.mm(hidden, weight.t(), out=scores)
+    else:
+        torch.addmm(bias, hidden, weight.t(), out=scores)
+    return torch.log_softmax(scores, 1, out=scores)
 
 
 class _Gradients:
@@ -100,15 +109,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if at_once:
             ctx.made = _Gradients(hidden, weight, bias, ctx.dtypes[0], ctx.needs_input_grad)
         nll: list[Tensor] = []
+        # note: one room for all chunks, as an allocator does not surely find the hole of the last one again
+        room = None if keep else _room(min(ctx.rows, len(hidden)), hidden, weight)
         for start in range(0, max(1, len(hidden)), ctx.rows):
             part = slice(start, start + ctx.rows)
-            log_probs = _log_probs(hidden[part], weight, bias)  # [n, V]
+            log_probs = _log_probs(hidden[part], weight, bias, room)  # [n, V]
             nll.append(-log_probs.gather(1, targets[part, None])[:, 0])
             if keep:
                 ctx.kept.append(log_probs)
             if at_once:
                 ctx.made.add(part, hidden[part], targets[part], weight, log_probs, torch.ones_like(nll[-1]))
-            del log_probs  # before the next chunk's are made
         ctx.save_for_backward(hidden, weight, bias, targets)
         return torch.cat(nll)
 
@@ -127,10 +137,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
             factor = scale - common
             others = factor.nonzero()[:, 0]
             parts = others.split(ctx.rows) if len(others) else ()
+        room = None if ctx.kept else _room(min(ctx.rows, len(hidden)), hidden, weight)
         for part in parts:
-            log_probs = ctx.kept.pop(0) if ctx.kept else _log_probs(hidden[part], weight, bias)
+            log_probs = ctx.kept.pop(0) if ctx.kept else _log_probs(hidden[part], weight, bias, room)
             gradients.add(part, hidden[part], targets[part], weight, log_probs, factor[part])
-            del log_probs
         if gradients.hidden is not None:
             gradients.hidden *= scale[:, None]
         if gradients.bias is not None:
