@@ -18,12 +18,14 @@ from foretell.data.readers.columns import ColumnsConfig
 from foretell.data.readers.squad import SquadConfig
 from foretell.data.readers.tables import OptionsConfig, TableConfig
 from foretell.data.sets import SETS
+from foretell.evaluate.probing import GRID
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.recipe import Recipe, find_recipe, load_recipe, read_tree
 from foretell.run import Record, Run, write_json
 from foretell.tools import series
 from foretell.tools.printing import plain
+from foretell.tools.probe import SPLITS, LabelledTexts, bag_of_words, figures
 from foretell.tools.trials import run_trials
 from foretell.training.monitor import Monitor
 
@@ -60,7 +62,7 @@ def transfer(
             except ConfigError as problem:  # others may fit
                 monitor.say(f"{name}: {problem}")
                 found = {"summary": {}, "results": {"all": {"error": str(problem)}}, "trained": 0, "failed": seeds}
-            results[name] = row(recipe, found)
+            results[name] = row(recipe, found) | {"bag_of_words": words_alone(recipe)}
             write_json(out / "transfer.json", plan | {"results": results})
     return {"transfer": str(out), **plan, "results": {name: results[name] for name in chosen}}
 
@@ -143,16 +145,32 @@ def row(recipe: Recipe, found: Mapping[str, Any]) -> Record:
     return {"task": kind, "metric": metric, **of_splits, **counts, "errors": errors}
 
 
+def words_alone(recipe: Recipe) -> Record | None:
+    """What logistic regression on a bag of words learns from the same examples (see `tools.probe`); None where texts
+    have no single class, where splits are not the set's own, and without scikit-learn."""
+    if (
+        getattr(recipe.objective, "kind", "") != "classification"
+        or getattr(recipe.objective, "metric", "") != "accuracy"
+    ):
+        return None
+    try:
+        sets = {split: LabelledTexts.read(recipe.data, split) for split in SPLITS}
+        return figures(bag_of_words(sets, GRID, recipe.seed))
+    except ConfigError:
+        return None
+
+
 def table(result: Mapping[str, Any]) -> Table:
     """A row for each set."""
-    made = plain("", "task", "metric", "valid", "test", "seeds", title=f"{result['run']}, fine-tuned")
+    made = plain("", "task", "metric", "valid", "test", "bag of words", "seeds", title=f"{result['run']}, fine-tuned")
     for column in made.columns[1:3]:
         column.justify = "left"
     for name, one in result["results"].items():
         seeds = f"{one['trained']}" + (f", {one['failed']} failed" if one["failed"] else "")
-        figures = (told(one[split]) for split in ("valid", "test"))
-        made.add_row(name, one["task"], one["metric"].replace("_", " "), *figures, seeds)
-    notes = ["median over seeds, lowest to highest in brackets"]
+        of_splits = (told(one[split]) for split in ("valid", "test"))
+        words = f"{one['bag_of_words']['accuracy']:.4f}" if one["bag_of_words"] else ""
+        made.add_row(name, one["task"], one["metric"].replace("_", " "), *of_splits, words, seeds)
+    notes = ["median over seeds, lowest to highest in brackets; bag of words: logistic regression on the test split"]
     notes += [
         f"{name}, {one}: {error}" for name, row in result["results"].items() for one, error in row["errors"].items()
     ]

@@ -120,6 +120,7 @@ def test_every_set_is_a_row(
             foretell.load(tmp_path / "out" / name / f"seed-{seed}").evaluate("test")["accuracy"] for seed in (1, 2)
         ]
         assert row["test"]["median"] == pytest.approx(sum(measured) / 2)
+        assert row["bag_of_words"]["accuracy"] == 1  # a word tells
     assert table(found).row_count == 2
     monkeypatch.setattr(series, "child", lambda *_, **__: pytest.fail("nothing is left to do"))
     again = transfer(runs[kind], ["trec", "sst2"], settings, resume=True, **course)
