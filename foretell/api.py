@@ -34,8 +34,8 @@ from foretell.nn.vocabulary import Counts, token_rows
 from foretell.objectives.objective import Objective
 from foretell.recipe import Recipe, StageConfig, load_recipe, recipe_names
 from foretell.run import Record, Run
-from foretell.tasks import telling
 from foretell.tasks.task import Task
+from foretell.tasks.telling import Telling
 from foretell.texts import evaluation_rows, evaluation_windows
 from foretell.trained import Trained, default_device, load
 from foretell.training import checkpoint
@@ -361,19 +361,13 @@ def build_task_stage(
     objective = recipe.build(tokenizer.size, counts, len(source.names)).to(device)
     recipe.tuning.prepare(objective)
     assert isinstance(objective, Task)  # as the recipe has made sure
-    framing = source.framing(tokenizer)
-
-    def validate() -> Record:
-        return dict.fromkeys(terms.UNDEFINED) | telling.measure(
-            source.task, objective, source.valid, framing, source.names, device
-        )
-
+    telling = Telling(source.task, objective, source.framing(tokenizer), source.names, device)
     return assemble_stage(
         recipe,
         objective,
         grown(recipe, source.batches(tokenizer)),
-        validate,
-        lambda: telling.expected_seconds(source.task, objective, source.valid, framing, source.names, device),
+        lambda: dict.fromkeys(terms.UNDEFINED) | telling.measure(source.valid),
+        lambda: telling.expected_seconds(source.valid),
         name=stage.name,
         bytes_per_token=1.0,
     )

@@ -42,8 +42,8 @@ from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
 from foretell.recipe import load_recipe
 from foretell.run import Record, Run
-from foretell.tasks import telling
-from foretell.tasks.task import Task
+from foretell.tasks.task import Task, TaskConfig
+from foretell.tasks.telling import Telling
 from foretell.texts import OpenedText, adapting_windows, evaluation_rows, evaluation_windows, rows_of_one_text
 from foretell.training import checkpoint
 from foretell.training.monitor import Monitor, reporting
@@ -254,8 +254,7 @@ class Trained(LanguageModel):
         """What `evaluate` says of a task: its metrics on labelled examples, a split or a file that the reader reads."""
         task, skip = task_of(self.settings), skip_bad or self.settings.data.skip_bad
         examples = task.usable(read_split(self.settings, split, skip), self.names, skip)
-        assert isinstance(self.model, Task)
-        found = telling.measure(task, self.model, examples, self.framing, self.names, self.device, by_label=True)
+        found = self.telling(task).measure(examples, by_label=True)
         return {
             "run": str(self.run.path),
             "split": split,
@@ -280,10 +279,14 @@ class Trained(LanguageModel):
         parts of a text.
         """
         task = task_of(self.settings)
-        assert isinstance(self.model, Task)
         asked = [task.of_line(one, f"text {i}") if isinstance(one, str) else one for i, one in enumerate(examples, 1)]
         readable = task.readable(asked, self.names)
-        return telling.tell(task, self.model, readable, self.framing, self.names, self.device)
+        return self.telling(task).tell(readable)
+
+    def telling(self, task: TaskConfig) -> Telling:
+        """What tells and measures examples of its task."""
+        assert isinstance(self.model, Task)
+        return Telling(task, self.model, self.framing, self.names, self.device)
 
     def pseudo_likelihood(self, split: str = "test", tokens: int = 1000) -> Record:
         """The pseudo-perplexity of a masked model, over so many tokens; see `evaluate.pseudo`."""
