@@ -162,14 +162,15 @@ def words_alone(recipe: Recipe) -> Record | None:
 
 def table(result: Mapping[str, Any]) -> Table:
     """A row for each set."""
-    made = plain("", "task", "metric", "valid", "test", "bag of words", "seeds", title=f"{result['run']}, fine-tuned")
-    for column in made.columns[1:3]:
-        column.justify = "left"
+    made = plain("", "metric", "valid", "test", "bag of words", "seeds", title=f"{result['run']}, fine-tuned")
+    made.columns[1].justify = "left"
+    for column in made.columns[1:5]:
+        column.no_wrap = False  # where there is little room, spreads go below their medians
     for name, one in result["results"].items():
         seeds = f"{one['trained']}" + (f", {one['failed']} failed" if one["failed"] else "")
         of_splits = (told(one[split]) for split in ("valid", "test"))
-        words = f"{one['bag_of_words']['accuracy']:.4f}" if one["bag_of_words"] else ""
-        made.add_row(name, one["task"], one["metric"].replace("_", " "), *of_splits, words, seeds)
+        words = f"{one['bag_of_words']['accuracy']:.4f}" if one.get("bag_of_words") else ""
+        made.add_row(name, one["metric"].replace("_", " "), *of_splits, words, seeds)
     notes = ["median over seeds, lowest to highest in brackets; bag of words: logistic regression on the test split"]
     notes += [
         f"{name}, {one}: {error}" for name, row in result["results"].items() for one, error in row["errors"].items()

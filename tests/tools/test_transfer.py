@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from builders import attending, masking, tables
+from rich.console import Console
 
 import foretell
 from foretell.api import run_recipe
@@ -122,6 +123,9 @@ def test_every_set_is_a_row(
         assert row["test"]["median"] == pytest.approx(sum(measured) / 2)
         assert row["bag_of_words"]["accuracy"] == 1  # a word tells
     assert table(found).row_count == 2
+    with (console := Console(width=60)).capture() as printed:
+        console.print(table(found))
+    assert "…" not in printed.get()
     monkeypatch.setattr(series, "child", lambda *_, **__: pytest.fail("nothing is left to do"))
     again = transfer(runs[kind], ["trec", "sst2"], settings, resume=True, **course)
     assert again["results"] == found["results"]
