@@ -90,8 +90,9 @@ def plateau_findings(run: Run, valid: Sequence[Tree]) -> list[Tree]:
     by_frequency, loss = unigram_entropy(counts, load_tokenizer(run.tokenizer_file)), float(valid[-1]["masked_loss"])
     text = f"masked loss {loss:.3f} at step {valid[-1]['step']:,}; by frequency alone it would be {by_frequency:.3f}"
     do = (
-        "it has learnt how often tokens occur and little else: train longer, raise optimizer.learning_rate behind a "
-        'longer schedule.warmup, or set model.norm.kind = "pre"; a smaller data.batches.batch makes more steps'
+        'it has learnt how often tokens occur and little else: model.positions.kind = "rotary" learns their order much '
+        "sooner; or train longer, raise optimizer.learning_rate behind a longer schedule.warmup, or make more steps "
+        "of a smaller data.batches.batch"
     )
     return [check(loss < PLATEAU * by_frequency, "masked loss", text, do)]
 
