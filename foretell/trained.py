@@ -42,7 +42,7 @@ from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
 from foretell.recipe import load_recipe
 from foretell.run import Record, Run
-from foretell.tasks.task import Task, TaskConfig
+from foretell.tasks.task import Task
 from foretell.tasks.telling import Telling
 from foretell.texts import OpenedText, adapting_windows, evaluation_rows, evaluation_windows, rows_of_one_text
 from foretell.training import checkpoint
@@ -252,9 +252,9 @@ class Trained(LanguageModel):
 
     def measured_task(self, split: str = "test", *, skip_bad: bool = False) -> Record:
         """What `evaluate` says of a task: its metrics on labelled examples, a split or a file that the reader reads."""
-        task, skip = task_of(self.settings), skip_bad or self.settings.data.skip_bad
-        examples = task.usable(read_split(self.settings, split, skip), self.names, skip)
-        found = self.telling(task).measure(examples, by_label=True)
+        telling, skip = self.telling, skip_bad or self.settings.data.skip_bad
+        examples = telling.config.usable(read_split(self.settings, split, skip), self.names, skip)
+        found = telling.measure(examples, by_label=True)
         return {
             "run": str(self.run.path),
             "split": split,
@@ -278,13 +278,15 @@ class Trained(LanguageModel):
         What comes out is a `Prediction` of its task, with probabilities, and offsets in characters where it is about
         parts of a text.
         """
-        task = task_of(self.settings)
+        telling = self.telling
+        task = telling.config
         asked = [task.of_line(one, f"text {i}") if isinstance(one, str) else one for i, one in enumerate(examples, 1)]
-        readable = task.readable(asked, self.names)
-        return self.telling(task).tell(readable)
+        return telling.tell(task.readable(asked, self.names))
 
-    def telling(self, task: TaskConfig) -> Telling:
-        """What tells and measures examples of its task."""
+    @property
+    def telling(self) -> Telling:
+        """What tells and measures examples of its task; a `ConfigError` where it has none."""
+        task = task_of(self.settings)
         assert isinstance(self.model, Task)
         return Telling(task, self.model, self.framing, self.names, self.device)
 

@@ -137,7 +137,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             factor = scale - common
             others = factor.nonzero()[:, 0]
             parts = others.split(ctx.rows) if len(others) else ()
-        room = None if ctx.kept else _room(min(ctx.rows, len(hidden)), hidden, weight)
+        room = None if ctx.kept or not parts else _room(min(ctx.rows, len(hidden)), hidden, weight)
         for part in parts:
             log_probs = ctx.kept.pop(0) if ctx.kept else _log_probs(hidden[part], weight, bias, room)
             gradients.add(part, hidden[part], targets[part], weight, log_probs, factor[part])

@@ -19,7 +19,9 @@ from foretell.data.rows import Framing, Row, by_length, collate
 from foretell.tasks.task import Scores, Task, TaskConfig
 
 SIDE_BY_SIDE = 2**13
-"""tokens that are read at once where nothing is said"""
+"""tokens that are read at once"""
+TRIED = 64
+"""examples from which the time for all is told"""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,6 @@ class Telling:
     names: tuple[str, ...]
     """of the labels"""
     device: torch.device
-    budget: int = SIDE_BY_SIDE
 
     def tell(self, examples: Sequence[Example]) -> list[Any]:
         """What the task says of each example; its own labels are not looked at."""
@@ -61,9 +62,9 @@ class Telling:
             "seconds": time.perf_counter() - begin,
         }
 
-    def expected_seconds(self, examples: Sequence[Example], tried: int = 64) -> float:
+    def expected_seconds(self, examples: Sequence[Example]) -> float:
         """How long that will take, from the second of two looks at a few examples; the first one is slow."""
-        some = examples[:: max(1, len(examples) // tried)]
+        some = examples[:: max(1, len(examples) // TRIED)]
         for _ in range(2):
             begin = time.perf_counter()
             self.measure(some)
@@ -74,7 +75,8 @@ class Telling:
         """What is said of each row [R], and the mean loss of those with labels; not a number where there are none."""
         found: list[Scores] = [np.empty(0)] * len(rows)
         nats, decisions = 0.0, 0
-        for group in by_length(np.array([row.length * len(row.readings) for row in rows], dtype=np.int64), self.budget):
+        sizes = np.array([row.length * len(row.readings) for row in rows], dtype=np.int64)
+        for group in by_length(sizes, SIDE_BY_SIDE):
             chosen = [rows[i] for i in group]
             batch = collate(chosen, self.framing.tokenizer.specials).to(self.device)
             scores = self.task.scores(self.task.read(batch.inputs).last, batch.inputs)

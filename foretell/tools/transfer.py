@@ -62,7 +62,7 @@ def transfer(
             except ConfigError as problem:  # others may fit
                 monitor.say(f"{name}: {problem}")
                 found = {"summary": {}, "results": {"all": {"error": str(problem)}}, "trained": 0, "failed": seeds}
-            results[name] = row(recipe, found) | {"bag_of_words": words_alone(recipe)}
+            results[name] = row(recipe, found)
             write_json(out / "transfer.json", plan | {"results": results})
     return {"transfer": str(out), **plan, "results": {name: results[name] for name in chosen}}
 
@@ -136,23 +136,19 @@ def thawing(layers: int, limit: str) -> list[Tree]:
 
 
 def row(recipe: Recipe, found: Mapping[str, Any]) -> Record:
-    """What is kept of the trials on a set: of its metric the median and spread on each split."""
+    """What is kept of the trials on a set: of its metric the median and spread on each split, beside a bag of words."""
     metric = getattr(recipe.objective, "metric", "")
     of_splits = {split: found["summary"].get(split, {}).get(metric) for split in ("valid", "test")}
     errors = {name: one["error"] for name, one in found["results"].items() if "error" in one}
     kind = getattr(recipe.objective, "kind", "")
     counts = {"trained": found["trained"], "failed": found["failed"]}
-    return {"task": kind, "metric": metric, **of_splits, **counts, "errors": errors}
+    words = words_alone(recipe) if (kind, metric) == ("classification", "accuracy") else None
+    return {"task": kind, "metric": metric, **of_splits, "bag_of_words": words, **counts, "errors": errors}
 
 
 def words_alone(recipe: Recipe) -> Record | None:
     """What logistic regression on a bag of words learns from the same examples (see `tools.probe`); None where texts
-    have no single class, where splits are not the set's own, and without scikit-learn."""
-    if (
-        getattr(recipe.objective, "kind", "") != "classification"
-        or getattr(recipe.objective, "metric", "") != "accuracy"
-    ):
-        return None
+    have no single class, without a test split, and without scikit-learn."""
     try:
         sets = {split: LabelledTexts.read(recipe.data, split) for split in SPLITS}
         return figures(bag_of_words(sets, GRID, recipe.seed))
