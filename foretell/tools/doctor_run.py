@@ -57,7 +57,7 @@ def examine_run(path: Path | str) -> Tree:
     }
     findings += run_findings(run, result)
     if recipe and isinstance(recipe.objective, MaskedConfig):
-        findings += plateau_findings(run, valid)
+        findings += plateau_findings(run, recipe, valid)
     return result | {"findings": findings}
 
 
@@ -82,7 +82,7 @@ def run_findings(run: Run, found: Mapping[str, Any]) -> list[Tree]:
     return [*findings, check(whole == written, "records", text, do)]
 
 
-def plateau_findings(run: Run, valid: Sequence[Tree]) -> list[Tree]:
+def plateau_findings(run: Run, recipe: Recipe, valid: Sequence[Tree]) -> list[Tree]:
     """Whether a masked model has learnt more than how often each token occurs: where such trainings get stuck."""
     counts = load_counts(run.counts_file)
     if counts is None or not valid or valid[-1]["step"] < EARLY:
@@ -90,10 +90,11 @@ def plateau_findings(run: Run, valid: Sequence[Tree]) -> list[Tree]:
     by_frequency, loss = unigram_entropy(counts, load_tokenizer(run.tokenizer_file)), float(valid[-1]["masked_loss"])
     text = f"masked loss {loss:.3f} at step {valid[-1]['step']:,}; by frequency alone it would be {by_frequency:.3f}"
     do = (
-        'it has learnt how often tokens occur and little else: model.positions.kind = "rotary" learns their order much '
-        "sooner; or train longer, raise optimizer.learning_rate behind a longer schedule.warmup, or make more steps "
-        "of a smaller data.batches.batch"
+        "it has learnt how often tokens occur and little else: train longer, raise optimizer.learning_rate behind a "
+        "longer schedule.warmup, or make more steps of a smaller data.batches.batch"
     )
+    if getattr(getattr(recipe.model, "positions", None), "kind", "") == "learned":
+        do += '; model.positions.kind = "rotary" learns the order of tokens much sooner'
     return [check(loss < PLATEAU * by_frequency, "masked loss", text, do)]
 
 

@@ -15,6 +15,7 @@ from builders import masking, outcome
 import foretell
 from foretell.config import ConfigError
 from foretell.data.encoding import load_tokenizer
+from foretell.recipe import load_recipe, read_tree
 from foretell.run import Run
 from foretell.tools import doctor_run
 from foretell.tools.compare import compare
@@ -110,16 +111,20 @@ def test_a_model_at_the_plateau_is_told_of(whole: Path, tmp_path: Path, monkeypa
     out = tmp_path / "run"
     shutil.copytree(whole, out)
 
-    def level(loss: float) -> str:
+    def finding(loss: float) -> dict[str, Any]:
         records = [*Run(whole).metrics()]
         records[-1]["masked_loss"] = loss
         (out / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
         found = doctor_run.examine_run(out)["findings"]
-        return next(finding["level"] for finding in found if finding["about"] == "masked loss")
+        return next(finding for finding in found if finding["about"] == "masked loss")
 
     tokenizer, counts = load_tokenizer(out / "tokenizer.json"), np.load(out / "token-counts.npy")
     shares = [n / (counts.sum() - counts[tokenizer.boundary]) for i, n in enumerate(counts) if i != tokenizer.boundary]
     entropy = -sum(share * math.log(share) for share in shares if share)
     assert doctor_run.unigram_entropy(counts, tokenizer) == pytest.approx(entropy)
-    assert level(entropy) == "warning"
-    assert level(0.8 * entropy) == "ok"
+    assert finding(entropy)["level"] == "warning"
+    assert finding(0.8 * entropy)["level"] == "ok"
+    for kind in "learned", "rotary":
+        model = {"kind": "transformer", "direction": "both", "positions": {"kind": kind}, "hidden": 8, "heads": 2}
+        (out / "recipe.toml").write_text(load_recipe(read_tree(whole / "recipe.toml") | {"model": model}).text())
+        assert ("rotary" in finding(entropy)["do"]) == (kind == "learned")
