@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,12 @@ from foretell.interop.hugging_face.folder import SHARD_BYTES, Weights, read_conf
 from foretell.interop.hugging_face.vocabulary import filled, is_numbers, numbers, read_tokenizer, roles, write_tokenizer
 from foretell.models.blueprint import Blueprint
 from foretell.objectives.generator import SmallerGeneratorConfig
-from foretell.objectives.objective import Objective
+from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.objectives.replaced import Replaced
 from foretell.recipe import Recipe, load_recipe
 from foretell.run import Run, sync_folder, write_json
+from foretell.tasks.similarity import SimilarityConfig
+from foretell.tasks.tagging import TaggingConfig
 from foretell.trained import Trained
 from foretell.training.checkpoint import sync_file
 from foretell.training.monitor import Monitor
@@ -200,8 +202,11 @@ def write_part(part: Part, folder: Path, trained: Trained, first: str | None, sh
     family, form, theirs = family_of(part.recipe, first)
     has_tokenizer = not is_numbers(tokenizer)
     theirs |= {"vocab_size": tokenizer.size} | token_ids(family, tokenizer, has_tokenizer)
+    if form.labels is not None:
+        names = form.labels(trained.names)
+        theirs |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
     write_json(folder / "config.json", theirs)
-    write_weights(folder, write_tensors(family.links, part.tensors), shard_bytes)
+    write_weights(folder, write_tensors((*form.links, *family.links), part.tensors), shard_bytes)
     if has_tokenizer:
         segments = theirs.get("type_vocab_size", 0) > 1
         write_tokenizer(folder, tokenizer, context=part.recipe["model"]["context"], segments=segments)
@@ -270,6 +275,7 @@ def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokeniz
         notes.append(f"Training began with the weights of another run, `{Path(trained.recipe.init).name}`.")
     if not has_tokenizer:
         notes.append("It has no tokenizer: its inputs are ids.")
+    notes += notes_of(trained.settings.objective, trained.names)
     return model_card(
         name=trained.recipe.name or run.path.name,
         kind=family.kind,
@@ -280,6 +286,14 @@ def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokeniz
         recipe=recipe_on_card(trained.recipe, came is None),
         trained=came is None,
     )
+
+
+def notes_of(objective: ObjectiveConfig, names: Sequence[str]) -> Iterator[str]:
+    """What the outputs of a task do not say of themselves."""
+    if isinstance(objective, TaggingConfig):
+        yield f"The tag of a word is told at its {objective.at} token."
+    if isinstance(objective, SimilarityConfig):
+        yield f"Its number is 0 for a label of {names[0]} and 1 for one of {names[1]}."
 
 
 def recipe_on_card(recipe: Recipe, trained: bool) -> str:

@@ -21,10 +21,15 @@ from hugging_face import (
     transformers_installed,
     unwarned,
 )
+from labelled import task_tables, write_labelled
 from safetensors.torch import load_file, save_file
 
 import foretell
 from foretell.config import ConfigError
+from foretell.data.examples import Choice, Question, Tagged
+from foretell.data.rows import collate
+from foretell.examples import Examples
+from foretell.recipe import load_recipe
 from foretell.tools.exchange import export_run, import_path
 from foretell.tools.hugging_face import export_folder
 from foretell.types import Inputs
@@ -355,6 +360,110 @@ def test_electra_goes_in_two_folders(
     save_file(tensors, file)
     with pytest.raises(ConfigError, match=r"its backbone\.embedding\.table\.weight is not that of the main model"):
         imported(tmp_path / "theirs", tmp_path / "third")
+
+
+# --- what tasks have learnt -----------------------------------------------------------------------
+
+POST = {"kind": "post", "embedding": True}
+PIECES = {"kind": "wordpiece", "size": 200, "specials": "bert"}
+UNIGRAMS = {"kind": "unigram", "size": 60, "specials": "bert"}
+BODIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "bert": ({"norm": POST}, PIECES),
+    "roberta": (
+        {"norm": POST, "positions": {"kind": "learned", "offset": 2}, "segments": 0},
+        {"kind": "bpe", "size": 300, "specials": "roberta"},
+    ),
+    "albert": (
+        {"norm": POST, "embedding": 8, "groups": 1, "layers": 2},
+        {"kind": "unigram", "size": 60, "specials": "bert"},
+    ),
+    "electra": ({"norm": POST, "embedding": 8}, PIECES),
+    "megatron-bert": ({"norm": {"kind": "pre", "final": True}}, PIECES),
+}
+"""a small model of each family, and its tokenizer"""
+ON_TOP = {
+    "classification": "SequenceClassification",
+    "several": "SequenceClassification",
+    "pairs": "SequenceClassification",
+    "similarity": "SequenceClassification",
+    "choice": "MultipleChoice",
+    "tagging": "TokenClassification",
+    "answering": "QuestionAnswering",
+}
+
+
+def of_task(task: str, body: str, folder: Path, **changes: Any) -> foretell.Trained:
+    """A run of a task, of a few steps."""
+    model, tokenizer = BODIES[body]
+    tables = task_tables(task, "bert", write_labelled(task, folder), limit="3steps")
+    tables["model"], tables["data"]["tokenizer"] = tables["model"] | model | {"context": 96}, tokenizer
+    tables["data"]["batches"]["length"] = 96
+    if task == "pairs":
+        tables["objective"]["orders"] = "given"
+    return foretell.train(load_recipe(tables, changes), folder / "run", quiet=True)
+
+
+def read_there(tokenizer: Any, example: Any) -> dict[str, torch.Tensor]:
+    """An example as a user of transformers gives it to a model."""
+    if isinstance(example, Choice):
+        contexts = [example.context] * len(example.options)
+        found = tokenizer(contexts, list(example.options), padding=True, return_tensors="pt")
+        return {key: tensor[None] for key, tensor in found.items()}
+    texts = {Tagged: lambda e: [" ".join(e.words)], Question: lambda e: [e.question, e.passage]}
+    return dict(tokenizer(*texts.get(type(example), lambda e: e.texts)(example), return_tensors="pt"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("task", ON_TOP)
+@pytest.mark.parametrize("body", BODIES)
+def test_a_fine_tuned_model_says_the_same_there(task: str, body: str, transformers: ModuleType, tmp_path: Path) -> None:
+    run = of_task(task, body, tmp_path)
+    told = export_run(run, tmp_path / "there", "hf")
+    if body == "electra" and task not in ("tagging", "answering"):  # of texts it says nothing by tanh, as ALBERT does
+        body = "albert"
+    name = {"megatron-bert": "MegatronBert"}.get(body, body.capitalize())
+    assert told["architecture"] == f"{name}For{ON_TOP[task]}"
+    with unwarned():
+        model = getattr(transformers, told["architecture"]).from_pretrained(tmp_path / "there").eval()
+        auto = getattr(transformers, f"AutoModelFor{ON_TOP[task]}").from_pretrained(tmp_path / "there")
+    assert type(auto) is type(model)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "there")
+    examples = Examples(run.recipe)
+    rows = examples.task.rows(examples.train[:6], examples.framing(run.tokenizer), run.names)
+    for example, row in zip(examples.train, rows, strict=False):
+        here = collate([row], run.tokenizer.specials).inputs
+        with torch.no_grad():
+            mine = run.objective.scores(run.objective.read(here).last, here)
+            its = model(**read_there(tokenizer, example))
+        logits = torch.stack([its.start_logits, its.end_logits], -1) if task == "answering" else its.logits
+        torch.testing.assert_close(mine, logits.view_as(mine), rtol=0, atol=1e-5)
+    if task in ("classification", "several", "pairs", "tagging"):
+        assert model.config.id2label == dict(enumerate(run.names))
+    kinds = {"several": "multi_label_classification", "similarity": "regression"}
+    if ON_TOP[task] == "SequenceClassification":
+        assert model.config.problem_type == kinds.get(task, "single_label_classification")
+    card = (tmp_path / "there" / "README.md").read_text()
+    assert f"| {run.summary()[run.settings.objective.metric]:.4f} |" in card
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "told"),
+    [
+        (
+            "classification",
+            {"objective.pooling": "mean"},
+            r"nearest is bert, but for objective\.pooling\.kind = 'mean'",
+        ),
+        ("classification", {"objective.outputs.hidden": 5}, r"but for objective\.outputs\.hidden = 5"),
+        ("pairs", {"objective.orders": "both"}, r"but for objective\.orders = 'both' instead of 'given'"),
+        ("tagging", {"objective.crf": True}, r"but for objective\.crf = True"),
+    ],
+)
+def test_what_no_fine_tuned_model_there_can_say(task: str, changes: dict[str, Any], told: str, tmp_path: Path) -> None:
+    if "objective.crf" in changes:
+        pytest.importorskip("torchcrf")
+    with pytest.raises(ConfigError, match=told):
+        export_run(of_task(task, "bert", tmp_path, **changes), tmp_path / "there", "hf")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -16,6 +16,15 @@ FIGURES = {
     "pair_loss": "loss of the pair task (nats)",
     "pair_accuracy": "pairs told right",
     "pseudo_perplexity": "pseudo-perplexity",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "macro_f1": "F1, mean of all classes",
+    "micro_f1": "F1 of all labels together",
+    "matthews": "Matthews correlation",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "entity_f1": "entity F1",
+    "exact_match": "answers wholly right",
 }
 
 
@@ -57,7 +66,7 @@ def model_card(
         "",
         *table,
         "",
-        "Not measured: other texts than the validation text, tasks, and what the model says of people.",
+        "Not measured: other texts than the validation text, other tasks, and what the model says of people.",
         "",
         *([*(f"* {note}" for note in notes), ""] if notes else []),
         "## Recipe",

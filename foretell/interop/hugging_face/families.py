@@ -7,12 +7,13 @@ original codes and transformers differ (BERT's activation, say), config.json has
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from foretell.config import ConfigError, Tree, did_you_mean, override
 from foretell.interop.hugging_face.correspondence import Link, Misfit, Setting, Theirs, at, link
 from foretell.interop.hugging_face.folder import Weights
+from foretell.nn.pooling import FirstConfig
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 SAME_ACTIVATIONS = {"gelu_python": "gelu", "gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
@@ -34,8 +35,12 @@ class Form:
     """further settings of an imported recipe, which an exported one is free in"""
     settings: tuple[Setting, ...] = ()
     """those that only this form has"""
+    links: tuple[Link, ...] = ()
+    """tensors that only this form has, or calls by other names"""
     without_words: bool = False
     """whether it predicts no words, so that the head's settings do not matter"""
+    labels: Callable[[Sequence[str]], Sequence[str]] | None = None
+    """what config.json calls its outputs, after what a run's task may say; absent: they have no names"""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class Family:
             if not problems:
                 return form, theirs | self.theirs
             misfits.append(problems)
-        raise Misfit(*min(misfits, key=len))
+        raise Misfit(*min(misfits, key=far))
 
     def named(self, weights: Weights) -> Weights:
         """The tensors under the names of transformers 5, with the stem that bare bodies are saved without."""
@@ -115,17 +120,25 @@ class Family:
         return weights.renamed(lambda name: stand_in.get(name, name))
 
 
+def far(problems: Sequence[str]) -> tuple[bool, int]:
+    """How far a form is from what a model is: another objective is farthest, then as many as there are problems."""
+    return any(one.startswith("objective.kind") for one in problems), len(problems)
+
+
 def plain(recipe: Tree) -> Tree:
-    """The tables without settings that say what goes without saying."""
+    """The tables without settings that say what goes without saying, and with what is meant by those left out."""
     model = dict(recipe["model"])
     if model.get("feed_forward") == 4 * model.get("hidden", 0):
         del model["feed_forward"]
     if model.get("groups") is not None and model["groups"] == model.get("layers"):
         del model["groups"]
+    objective = dict(recipe["objective"])
+    if model.get("direction") == "both":  # see `suitable_pooling`
+        objective.setdefault("pooling", FirstConfig().model_dump())
     data = dict(recipe["data"])
     if at(data, "batches.pairs") == "none":
         data["batches"] = {key: value for key, value in data["batches"].items() if key != "pairs"}
-    return recipe | {"model": model, "data": data}
+    return recipe | {"model": model, "objective": objective, "data": data}
 
 
 # --- GPT and GPT-2 --------------------------------------------------------------------------------
@@ -333,6 +346,70 @@ def forms(name: str, words: str, pair: str = "", pairs: str = "") -> tuple[Form,
     return Form(f"{name}ForPreTraining", "fill-mask", pair, both, {rows: "segment-pair"}), alone
 
 
+# What tasks have on top. Labels are theirs to see; where a text's number is between is not (see `SimilarityConfig`).
+KINDS_OF_LABELS = {"one": "single_label_classification", "several": "multi_label_classification"}
+OUTPUTS = "outputs.1"
+"""the last layer of `OutputsConfig.build`"""
+
+
+def of_words(name: str) -> tuple[Form, ...]:
+    """A tag for every token, or where an answer begins and ends."""
+    plain: Tree = {"objective.language_weight": 0.0, "objective.outputs.hidden": None}
+    tags = plain | {"objective.kind": "tagging", "objective.crf": False}
+    stretch = plain | {"objective.kind": "answering"}
+    return (
+        Form(
+            f"{name}ForTokenClassification",
+            "token-classification",
+            ours=tags,
+            links=(link(OUTPUTS, "classifier"),),
+            without_words=True,
+            labels=tuple,
+        ),
+        Form(
+            f"{name}ForQuestionAnswering",
+            "question-answering",
+            ours=stretch,
+            links=(link(OUTPUTS, "qa_outputs"),),
+            without_words=True,
+        ),
+    )
+
+
+def of_texts(name: str, whole: tuple[Link, ...], chosen: tuple[Link, ...] | None = None) -> tuple[Form, ...]:
+    """Classes of a text or a number, by the links of `whole`; one of several texts, by `chosen` where they differ."""
+    pooled: Tree = {
+        "objective.language_weight": 0.0,
+        "objective.outputs.hidden": None,
+        "objective.pooling.kind": "first",
+        "objective.pooling.dense": True,
+    }
+    given = pooled | {"objective.orders": "given"}
+    classes = Form(
+        f"{name}ForSequenceClassification",
+        "text-classification",
+        ours=given | {"objective.kind": "classification"},
+        settings=(Setting("objective.labels", "problem_type", spelled=KINDS_OF_LABELS),),
+        links=whole,
+        without_words=True,
+        labels=tuple,
+    )
+    number = replace(
+        classes,
+        ours=given | {"objective.kind": "similarity"},
+        settings=(Setting("objective.kind", "problem_type", spelled={"similarity": "regression"}),),
+        labels=lambda _: ("similarity",),
+    )
+    option = Form(
+        f"{name}ForMultipleChoice",
+        "multiple-choice",
+        ours=pooled | {"objective.kind": "choice"},
+        links=chosen or whole,
+        without_words=True,
+    )
+    return classes, number, option
+
+
 def pair_head(pooler: str, pair: str) -> tuple[Link, ...]:
     """What tells how two texts belong together; the first kind is the text that goes on, here and there."""
     return link("pooler", pooler), link("pair", pair)
@@ -345,7 +422,11 @@ BERT_HEADS = (
 BERT = Family(
     kind="bert",
     stem="bert",
-    forms=forms("Bert", "cls.predictions.transform.dense.weight", "cls.seq_relationship.weight", "nsp"),
+    forms=(
+        *of_texts("Bert", (link(OUTPUTS, "classifier"),)),
+        *of_words("Bert"),
+        *forms("Bert", "cls.predictions.transform.dense.weight", "cls.seq_relationship.weight", "nsp"),
+    ),
     ours=BOTH_SIDES
     | {
         "model.embedding": None,
@@ -372,7 +453,11 @@ BERT = Family(
 MEGATRON_BERT = replace(
     BERT,
     kind="megatron-bert",
-    forms=forms("MegatronBert", "cls.predictions.transform.dense.weight", "cls.seq_relationship.weight", "nsp"),
+    forms=(
+        *of_texts("MegatronBert", (link(OUTPUTS, "classifier"),)),
+        *of_words("MegatronBert"),
+        *forms("MegatronBert", "cls.predictions.transform.dense.weight", "cls.seq_relationship.weight", "nsp"),
+    ),
     ours=BERT.ours | {"model.norm.kind": "pre", "model.norm.embedding": False, "model.norm.final": True},
     settings=sizes(hidden=1024, layers=24, heads=16, inner=4096) + activations(None),
     links=(
@@ -387,7 +472,15 @@ ROBERTA = replace(
     BERT,
     kind="roberta",
     stem="roberta",
-    forms=forms("Roberta", "lm_head.dense.weight"),
+    forms=(
+        *of_texts(
+            "Roberta",
+            (link("pooler", "classifier.dense"), link(OUTPUTS, "classifier.out_proj")),
+            (link("pooler", "roberta.pooler.dense"), link(OUTPUTS, "classifier")),
+        ),
+        *of_words("Roberta"),
+        *forms("Roberta", "lm_head.dense.weight"),
+    ),
     # places are counted from the padding token's id on, which is 1, and rows 0 and 1 stand for none
     ours=BERT.ours | {"model.positions.offset": 2, "head.transform.activation": "gelu"},
     theirs=ONLY_ENCODERS | {"pad_token_id": 1},
@@ -406,7 +499,11 @@ ALBERT = replace(
     BERT,
     kind="albert",
     stem="albert",
-    forms=forms("Albert", "predictions.dense.weight", "sop_classifier.classifier.weight", "sop"),
+    forms=(
+        *of_texts("Albert", (link(OUTPUTS, "classifier"),)),
+        *of_words("Albert"),
+        *forms("Albert", "predictions.dense.weight", "sop_classifier.classifier.weight", "sop"),
+    ),
     ours={key: value for key, value in BERT.ours.items() if key not in ("model.embedding", "model.groups")},
     theirs=ONLY_ENCODERS | {"inner_group_num": 1},
     settings=(
@@ -441,6 +538,7 @@ ELECTRA = replace(
             settings=(Setting("objective.activation", "hidden_act", "gelu", ACTIVATIONS, SAME_ACTIVATIONS),),
             without_words=True,
         ),
+        *of_words("Electra"),  # of whole texts it tells by a GELU, not tanh; but ALBERTs of as many groups fit those
         *forms("Electra", "generator_predictions.dense.weight"),
     ),
     ours={key: value for key, value in BERT.ours.items() if key != "model.embedding"}
@@ -481,7 +579,7 @@ def family_of(recipe: Tree, first: str | None = None) -> tuple[Family, Form, The
             return family, *family.config(recipe)
         except Misfit as problem:
             misfits[family.kind] = problem
-    nearest = min(misfits, key=lambda kind: len(misfits[kind].problems))
+    nearest = min(misfits, key=lambda kind: far(misfits[kind].problems))
     raise ConfigError(
         f"no family of the Hugging Face world is that model; nearest is {nearest}, but for {misfits[nearest]}"
     )
