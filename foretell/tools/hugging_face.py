@@ -16,6 +16,8 @@ from torch import Tensor
 from foretell.api import save_finished
 from foretell.config import ConfigError, Tree, override, write_toml
 from foretell.data.encoding import Tokenizer, load_tokenizer
+from foretell.data.tags import MARKS, OUTSIDE
+from foretell.examples import keep_names
 from foretell.interop.hugging_face.card import model_card
 from foretell.interop.hugging_face.correspondence import Reading, Theirs, at, read_tensors, write_tensors
 from foretell.interop.hugging_face.families import Family, family_named, family_of
@@ -45,15 +47,18 @@ def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | N
     vocabulary = int(theirs["vocab_size"]) if "vocab_size" in theirs else rows_of_words(family, tensors)
     given = read_vocabulary(folder, theirs, vocabulary, tokenizer_file)
     tokenizer = given or numbers(vocabulary, theirs)
-    tree = family.recipe(theirs, tensors)
+    form, tree = family.recipe(theirs, tensors)
+    names = () if form.labels is None else form.labels.read(labels_there(theirs))
     generator = read_generator(folder, tree) if at(tree, "objective.kind") == "replaced" else None
-    recipe = recipe_of(tree, out, corpus, folder.resolve().name)
-    objective, reading = read_model(family, recipe, tensors, generator, vocabulary)
+    recipe = recipe_of(tree, out, corpus, folder.resolve().name, names)
+    objective, reading = read_model(family.with_links_of(form), recipe, tensors, generator, vocabulary, len(names))
     told = {"missing": reading.missing, "surplus": reading.surplus, "tokenizer": given is not None}
     for warning in warnings_of(folder, told):
         Monitor().say(f"warning: {warning}")
     run = Run.create(out, recipe=recipe.text(), resume=False)
     tokenizer.save(run.tokenizer_file)
+    if recipe.is_task:
+        keep_names(run, names)
     record = {"kind": "import", "stage": "import", "step": 0, "epoch": 0.0, "source": str(folder)}
     run.append({**record, "model_type": family.kind, **told})
     save_finished(run, weights(objective))
@@ -81,7 +86,7 @@ def read_generator(folder: Path, tree: Tree) -> Weights | None:
     theirs = read_config(folder / "generator")
     family = family_named(theirs.get("model_type"))
     tensors = family.named(Weights.open(folder / "generator"))
-    its, main = family.recipe(theirs, tensors), tree["model"]
+    (_, its), main = family.recipe(theirs, tensors), tree["model"]
     inner = its["model"].get("feed_forward", 4 * its["model"]["hidden"])
     model = {key: its["model"][key] for key in ("layers", "heads", "activation")} | {"feed_forward": inner}
     share = its["model"]["hidden"] / main["hidden"]
@@ -89,7 +94,21 @@ def read_generator(folder: Path, tree: Tree) -> Weights | None:
     return tensors
 
 
-def recipe_of(tree: Tree, out: Path, corpus: str, name: str) -> Recipe:
+def labels_there(theirs: Theirs) -> tuple[str, ...]:
+    """What a config.json calls its outputs, of which there are two where it does not say."""
+    named = theirs.get("id2label") or {i: f"LABEL_{i}" for i in range(2)}
+    return tuple(str(named[key]) for key in sorted(named, key=int))
+
+
+def tagged_like(names: tuple[str, ...]) -> Tree:
+    """The settings of a task that learns tags of these names."""
+    marks = {name.partition("-")[0] if "-" in name else name for name in names}
+    if marks <= {OUTSIDE, *MARKS["bioes"]}:
+        return {"objective.scheme": "iob2" if marks <= {OUTSIDE, *MARKS["iob2"]} else "bioes"}
+    return {"objective.scheme": "none", "objective.metric": "accuracy"}
+
+
+def recipe_of(tree: Tree, out: Path, corpus: str, name: str, names: tuple[str, ...]) -> Recipe:
     """The recipe of an imported run: what the checkpoint says, and how to go on from it."""
     length = min(tree["model"]["context"], 512)
     settings = {
@@ -100,15 +119,17 @@ def recipe_of(tree: Tree, out: Path, corpus: str, name: str) -> Recipe:
         "optimizer": {"kind": "adamw", "learning_rate": 5e-5},  # where fine-tuning begins (Devlin et al. 2019, A.3)
         "training.gradient_clip": 1.0,
     }
+    if at(tree, "objective.kind") == "tagging":
+        settings |= tagged_like(names)
     return load_recipe({"name": name} | override(tree, settings))
 
 
 def read_model(
-    family: Family, recipe: Recipe, tensors: Weights, generator: Weights | None, vocabulary: int
+    family: Family, recipe: Recipe, tensors: Weights, generator: Weights | None, vocabulary: int, labels: int
 ) -> tuple[Objective, Reading]:
     """The model with the checkpoint's weights; a `ConfigError` where its body is not whole."""
     torch.manual_seed(recipe.seed)  # for what the checkpoint lacks
-    objective = recipe.build(vocabulary)
+    objective = recipe.build(vocabulary, labels=labels)
     mine = weights(objective)
     reading = read_part(family, tensors, {name: t for name, t in mine.items() if not name.startswith("generator.")})
     if generator is not None:
@@ -203,10 +224,10 @@ def write_part(part: Part, folder: Path, trained: Trained, first: str | None, sh
     has_tokenizer = not is_numbers(tokenizer)
     theirs |= {"vocab_size": tokenizer.size} | token_ids(family, tokenizer, has_tokenizer)
     if form.labels is not None:
-        names = form.labels(trained.names)
+        names = form.labels.write(trained.names)
         theirs |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
     write_json(folder / "config.json", theirs)
-    write_weights(folder, write_tensors((*form.links, *family.links), part.tensors), shard_bytes)
+    write_weights(folder, write_tensors(family.with_links_of(form).links, part.tensors), shard_bytes)
     if has_tokenizer:
         segments = theirs.get("type_vocab_size", 0) > 1
         write_tokenizer(folder, tokenizer, context=part.recipe["model"]["context"], segments=segments)

@@ -442,6 +442,12 @@ def test_a_fine_tuned_model_says_the_same_there(task: str, body: str, transforme
     kinds = {"several": "multi_label_classification", "similarity": "regression"}
     if ON_TOP[task] == "SequenceClassification":
         assert model.config.problem_type == kinds.get(task, "single_label_classification")
+    if task != "choice":  # of how many, the folder does not say
+        back, told = imported(tmp_path / "there", tmp_path / "back")
+        assert told["missing"] == told["surplus"] == []
+        assert back.settings.objective.kind == run.settings.objective.kind
+        here, again = ([found.line() for found in one.predict(examples.train[:6])] for one in (run, back))
+        assert here == again or task == "similarity"
     card = (tmp_path / "there" / "README.md").read_text()
     assert f"| {run.summary()[run.settings.objective.metric]:.4f} |" in card
 

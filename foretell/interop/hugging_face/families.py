@@ -20,6 +20,14 @@ SAME_ACTIVATIONS = {"gelu_python": "gelu", "gelu_pytorch_tanh": "gelu_new", "gel
 
 
 @dataclass(frozen=True)
+class Labels:
+    """What a task may say, as a run has it and as a config.json names outputs."""
+
+    read: Callable[[tuple[str, ...]], tuple[str, ...]] = tuple
+    write: Callable[[tuple[str, ...]], tuple[str, ...]] = tuple
+
+
+@dataclass(frozen=True)
 class Form:
     """One of the models of a family: its body with certain heads."""
 
@@ -33,14 +41,16 @@ class Form:
     """settings of a recipe by dotted name that make this form; of several values the first is imported"""
     begin: Tree = field(default_factory=dict)
     """further settings of an imported recipe, which an exported one is free in"""
+    theirs: Theirs = field(default_factory=dict)
+    """keys of a config.json that make this form"""
     settings: tuple[Setting, ...] = ()
     """those that only this form has"""
     links: tuple[Link, ...] = ()
     """tensors that only this form has, or calls by other names"""
     without_words: bool = False
     """whether it predicts no words, so that the head's settings do not matter"""
-    labels: Callable[[Sequence[str]], Sequence[str]] | None = None
-    """what config.json calls its outputs, after what a run's task may say; absent: they have no names"""
+    labels: Labels | None = None
+    """how what a task may say is called there; absent: its outputs have no names"""
 
 
 @dataclass(frozen=True)
@@ -65,9 +75,11 @@ class Family:
     ignored: str = r"(?!)"
     """names of tensors that say nothing, as a pattern"""
 
-    def recipe(self, theirs: Theirs, weights: Weights) -> Tree:
-        """The tables of a recipe that a config.json and the heads of a checkpoint say."""
+    def recipe(self, theirs: Theirs, weights: Iterable[str]) -> tuple[Form, Tree]:
+        """The form, and the tables of a recipe, that a config.json and the heads of a checkpoint say."""
         theirs = {setting.theirs: setting.default for setting in self.settings} | theirs
+        if theirs.get("problem_type") is None and len(theirs.get("id2label") or "..") == 1:
+            theirs["problem_type"] = "regression"  # as transformers takes it
         if "quantization_config" in theirs:
             raise ConfigError("config.json: quantised weights are not supported; take the checkpoint they were made of")
         for key, value in self.theirs.items():
@@ -75,17 +87,19 @@ class Family:
                 raise ConfigError(
                     f"config.json: {key} = {theirs[key]!r} is not supported for {self.kind}, only {value!r}"
                 )
-        form = self.form_of(weights)
+        form = self.form_of(theirs, weights)
         found = self.begin | form.begin | self.ours | form.ours
         found = {key: value[0] if isinstance(value, tuple) else value for key, value in found.items()}
         for setting in (*self.settings, *form.settings):
             found |= setting.read(theirs)
-        return override({}, {key: value for key, value in found.items() if value is not None})
+        return form, override({}, {key: value for key, value in found.items() if value is not None})
 
-    def form_of(self, weights: Iterable[str]) -> Form:
-        """The form of a checkpoint with tensors of these names."""
-        names = set(weights)
-        return next((form for form in self.forms if form.sign in names), self.forms[-1])
+    def form_of(self, theirs: Theirs, weights: Iterable[str]) -> Form:
+        """The form of a checkpoint with tensors of these names: the one its config.json names, if it does."""
+        names, named = set(weights), set(theirs.get("architectures") or ())
+        forms = [form for form in self.forms if form.architecture in named] or self.forms
+        fitting = (form for form in forms if form.sign in names and form.theirs.items() <= theirs.items())
+        return next(fitting, self.forms[-1])
 
     def config(self, recipe: Tree) -> tuple[Form, Theirs]:
         """The form and the config.json for the tables of a recipe; a `Misfit` where the family cannot be that."""
@@ -106,9 +120,13 @@ class Family:
                 except Misfit as problem:
                     problems += problem.problems
             if not problems:
-                return form, theirs | self.theirs
+                return form, theirs | self.theirs | form.theirs
             misfits.append(problems)
         raise Misfit(*min(misfits, key=far))
+
+    def with_links_of(self, form: Form) -> Family:
+        """The family, where the tensors of that form go by the names they have in it."""
+        return replace(self, links=(*form.links, *self.links))
 
     def named(self, weights: Weights) -> Weights:
         """The tensors under the names of transformers 5, with the stem that bare bodies are saved without."""
@@ -346,68 +364,67 @@ def forms(name: str, words: str, pair: str = "", pairs: str = "") -> tuple[Form,
     return Form(f"{name}ForPreTraining", "fill-mask", pair, both, {rows: "segment-pair"}), alone
 
 
-# What tasks have on top. Labels are theirs to see; where a text's number is between is not (see `SimilarityConfig`).
+# What tasks have on top of a body.
 KINDS_OF_LABELS = {"one": "single_label_classification", "several": "multi_label_classification"}
 OUTPUTS = "outputs.1"
 """the last layer of `OutputsConfig.build`"""
+ONLY_OUTPUTS: Tree = {"objective.language_weight": 0.0, "objective.outputs.hidden": None}
+BY_FIRST: Tree = ONLY_OUTPUTS | {"objective.pooling.kind": "first", "objective.pooling.dense": True}
+EXAMPLES: Tree = {"data.batches.kind": "examples"}
 
 
 def of_words(name: str) -> tuple[Form, ...]:
     """A tag for every token, or where an answer begins and ends."""
-    plain: Tree = {"objective.language_weight": 0.0, "objective.outputs.hidden": None}
-    tags = plain | {"objective.kind": "tagging", "objective.crf": False}
-    stretch = plain | {"objective.kind": "answering"}
-    return (
-        Form(
-            f"{name}ForTokenClassification",
-            "token-classification",
-            ours=tags,
-            links=(link(OUTPUTS, "classifier"),),
-            without_words=True,
-            labels=tuple,
-        ),
-        Form(
-            f"{name}ForQuestionAnswering",
-            "question-answering",
-            ours=stretch,
-            links=(link(OUTPUTS, "qa_outputs"),),
-            without_words=True,
-        ),
+    tags = Form(
+        f"{name}ForTokenClassification",
+        "token-classification",
+        sign="classifier.weight",
+        ours=ONLY_OUTPUTS | {"objective.kind": "tagging", "objective.crf": False},
+        begin=EXAMPLES,
+        links=(link(OUTPUTS, "classifier"),),
+        without_words=True,
+        labels=Labels(),
     )
+    answer = Form(
+        f"{name}ForQuestionAnswering",
+        "question-answering",
+        sign="qa_outputs.weight",
+        ours=ONLY_OUTPUTS | {"objective.kind": "answering"},
+        begin=EXAMPLES,
+        links=(link(OUTPUTS, "qa_outputs"),),
+        without_words=True,
+    )
+    return tags, answer
 
 
 def of_texts(name: str, whole: tuple[Link, ...], chosen: tuple[Link, ...] | None = None) -> tuple[Form, ...]:
-    """Classes of a text or a number, by the links of `whole`; one of several texts, by `chosen` where they differ."""
-    pooled: Tree = {
-        "objective.language_weight": 0.0,
-        "objective.outputs.hidden": None,
-        "objective.pooling.kind": "first",
-        "objective.pooling.dense": True,
-    }
-    given = pooled | {"objective.orders": "given"}
+    """A number for a text or its classes, by the links of `whole`; one of several texts, by `chosen` if given."""
     classes = Form(
         f"{name}ForSequenceClassification",
         "text-classification",
-        ours=given | {"objective.kind": "classification"},
-        settings=(Setting("objective.labels", "problem_type", spelled=KINDS_OF_LABELS),),
+        sign=f"{whole[-1].theirs[0]}.weight",
+        ours=BY_FIRST | {"objective.kind": "classification", "objective.orders": "given"},
+        begin=EXAMPLES,
+        settings=(Setting("objective.labels", "problem_type", spelled=KINDS_OF_LABELS, absent=lambda _: None),),
         links=whole,
         without_words=True,
-        labels=tuple,
+        labels=Labels(),
     )
     number = replace(
         classes,
-        ours=given | {"objective.kind": "similarity"},
-        settings=(Setting("objective.kind", "problem_type", spelled={"similarity": "regression"}),),
-        labels=lambda _: ("similarity",),
+        ours=classes.ours | {"objective.kind": "similarity"},
+        theirs={"problem_type": "regression"},
+        settings=(),
+        labels=Labels(read=lambda _: ("0.0", "1.0"), write=lambda _: ("similarity",)),
     )
-    option = Form(
+    option = Form(  # how many there are is not in a checkpoint, so that it is not read
         f"{name}ForMultipleChoice",
         "multiple-choice",
-        ours=pooled | {"objective.kind": "choice"},
+        ours=BY_FIRST | {"objective.kind": "choice"},
         links=chosen or whole,
         without_words=True,
     )
-    return classes, number, option
+    return number, classes, option
 
 
 def pair_head(pooler: str, pair: str) -> tuple[Link, ...]:

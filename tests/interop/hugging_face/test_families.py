@@ -1,6 +1,5 @@
 """The descriptions of families by themselves: defaults, shipped recipes, both directions."""
 
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -8,7 +7,6 @@ from hugging_face import transformers_installed
 
 from foretell.config import ConfigError, validate
 from foretell.interop.hugging_face.families import FAMILIES, Family, family_named, family_of
-from foretell.interop.hugging_face.folder import Weights
 from foretell.models.transformer import TransformerConfig
 from foretell.recipe import Recipe, load_recipe, recipe_names
 
@@ -48,7 +46,8 @@ def test_shipped_recipes_are_of_the_family_they_are_named_for(recipe: Recipe) ->
     family, form, theirs = family_of(recipe.tree())
     kind = KINDS[recipe.name.partition("-")[0]]
     assert family.kind == ("bert" if kind == "roberta" and recipe.model.positions.offset == 0 else kind)
-    back = family.recipe(theirs, Weights(Path(), {form.sign: ("", "")}))
+    found, back = family.recipe(theirs, [form.sign])
+    assert found is form
     again = validate(TransformerConfig, back["model"], "model")
     free = {"initial": True, "dropout": True, "overlap": True, "positions": {"deviation"}}  # nothing to a trained model
     expected = recipe.model.model_copy(update={"biases": True, "feed_forward": again.feed_forward})
