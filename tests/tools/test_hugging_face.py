@@ -453,6 +453,34 @@ def test_a_fine_tuned_model_says_the_same_there(task: str, body: str, transforme
 
 
 @pytest.mark.parametrize(
+    ("architecture", "settings", "objective", "names"),
+    [
+        ("SequenceClassification", {"num_labels": 1}, {"kind": "similarity"}, ("0.0", "1.0")),
+        ("SequenceClassification", {}, {"kind": "classification", "labels": "one"}, ("LABEL_0", "LABEL_1")),
+        ("TokenClassification", {"id2label": {0: "NOUN", 1: "VERB"}}, {"scheme": "none"}, ("NOUN", "VERB")),
+        ("TokenClassification", {"id2label": {0: "O", 1: "I-LOC"}}, {"scheme": "iob2"}, ("O", "I-LOC")),
+        ("TokenClassification", {"id2label": {0: "S-LOC", 1: "O"}}, {"scheme": "bioes"}, ("S-LOC", "O")),
+        ("MultipleChoice", {}, {"kind": "masked"}, ()),
+    ],
+)
+def test_what_outputs_of_theirs_are_here(
+    architecture: str,
+    settings: dict[str, Any],
+    objective: dict[str, Any],
+    names: tuple[str, ...],
+    transformers: ModuleType,
+    tmp_path: Path,
+) -> None:
+    config = transformers.BertConfig(**BERT_SIZES, **settings)
+    getattr(transformers, f"BertFor{architecture}")(config).save_pretrained(tmp_path / "theirs")
+    run, told = imported(tmp_path / "theirs", tmp_path / "run")
+    assert run.names == names
+    assert objective.items() <= run.settings.objective.model_dump().items()
+    left = ["bert.pooler.dense.bias", "bert.pooler.dense.weight", "classifier.bias", "classifier.weight"]
+    assert sorted(told["surplus"]) == (left if architecture == "MultipleChoice" else [])
+
+
+@pytest.mark.parametrize(
     ("task", "changes", "told"),
     [
         (

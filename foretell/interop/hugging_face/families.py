@@ -90,6 +90,7 @@ class Family:
         form = self.form_of(theirs, weights)
         found = self.begin | form.begin | self.ours | form.ours
         found = {key: value[0] if isinstance(value, tuple) else value for key, value in found.items()}
+        theirs = {setting.theirs: setting.default for setting in form.settings} | theirs
         for setting in (*self.settings, *form.settings):
             found |= setting.read(theirs)
         return form, override({}, {key: value for key, value in found.items() if value is not None})
