@@ -36,7 +36,7 @@ class Form:
     task: str
     """what the hub calls its use"""
     sign: str = ""
-    """a tensor that only checkpoints of this form have; none: it is not read, but as the last form, when no other fits"""
+    """a tensor that only checkpoints of this form have; none: it is read if no other fits and it is the last"""
     ours: Tree = field(default_factory=dict)
     """settings of a recipe by dotted name that make this form; of several values the first is imported"""
     begin: Tree = field(default_factory=dict)
@@ -556,7 +556,7 @@ ELECTRA = replace(
             settings=(Setting("objective.activation", "hidden_act", "gelu", ACTIVATIONS, SAME_ACTIVATIONS),),
             without_words=True,
         ),
-        *of_words("Electra"),  # for whole texts it has a GELU instead of tanh; those of ours fit ALBERTs without sharing
+        *of_words("Electra"),  # whole texts: ours have tanh there and not GELU, so they go as ALBERTs
         *forms("Electra", "generator_predictions.dense.weight"),
     ),
     ours={key: value for key, value in BERT.ours.items() if key != "model.embedding"}
