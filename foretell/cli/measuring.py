@@ -186,6 +186,7 @@ def probe(
         grid=tool.numbers_of(strengths, "--C", float) if strengths else GRID,
         top=tool.numbers_of(top, "--top", int),
         texts=text or (),
+        quiet=as_json,
     )
     emit(record, as_json, tool.render)
 

@@ -151,7 +151,7 @@ def features(
     settings = tool.settings_of(pooling, layers, prepare, tokens, mix)
     extractor = load(run, which=which, device=device).extractor(**settings)
     if out is not None:
-        emit(tool.write_features(extractor, paths, out), as_json, properties)
+        emit(tool.write_features(extractor, paths, out, quiet=as_json), as_json, properties)
     elif as_json:
         emit(tool.all_features(extractor, paths), True, properties)
     else:

@@ -8,7 +8,7 @@ allows. So almost nothing is padded, and a text's vector is what it would be if 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -31,6 +31,8 @@ from foretell.types import Hidden, Inputs, select_rows
 Ints = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 PoolingName = Literal["mean", "last", "first", "max", "concat", "cell"]
+Told = Callable[[int], None]
+"""is told how many texts have been read so far, or nearly"""
 PARTS: dict[str, tuple[str, ...]] = {"concat": ("last", "max", "mean")}
 """what a pooling is put together from, where it is not one by itself; concat: arXiv:1801.06146, section 3.3"""
 STEPS = 128
@@ -68,6 +70,15 @@ class FeaturesConfig(Config):
                 f'pooling = "{self.pooling}" takes a maximum, and that of a mix is not the mix of maxima; take "mean"'
             )
         return self
+
+
+def untold(_: int) -> None:
+    """For nobody who wants to know."""
+
+
+def after(told: Told, before: int) -> Told:
+    """The same, where so many texts have been read before."""
+    return lambda read: told(before + read)
 
 
 class Extractor:
@@ -113,14 +124,17 @@ class Extractor:
         """W of the vectors."""
         return len(self.parts) * (sum(self.widths) if self.settings.mix is None else self.widths[0])
 
-    def blocks(self, texts: Iterable[str]) -> Iterator[tuple[list[str], Vectors]]:
+    def blocks(self, texts: Iterable[str], told: Told = untold) -> Iterator[tuple[list[str], Vectors]]:
         """The texts, some at a time, with their vectors [texts, W]."""
+        before = 0
         for window in windows(texts, self.settings.window):
-            yield window, self.vectors(window)
+            yield window, self.vectors(window, after(told, before))
+            before += len(window)
 
-    def all(self, texts: Iterable[str]) -> Vectors:
+    def all(self, texts: Iterable[str], told: Told = untold) -> Vectors:
         """[texts, W]"""
-        return np.concatenate([np.zeros((0, self.width), np.float32), *(block for _, block in self.blocks(texts))])
+        blocks = (block for _, block in self.blocks(texts, told))
+        return np.concatenate([np.zeros((0, self.width), np.float32), *blocks])
 
     def rows(self, texts: Sequence[str]) -> Rows:
         """What the model reads of some texts: each behind a boundary, or between the tokens that rows begin and end
@@ -133,12 +147,16 @@ class Extractor:
         return Rows.of(lines, specials.begin, specials.separator, self.backbone.context, specials.boundary)
 
     @torch.inference_mode()
-    def vectors(self, texts: Sequence[str]) -> Vectors:
+    def vectors(self, texts: Sequence[str], told: Told = untold) -> Vectors:
         """[texts, W]"""
         rows = self.rows(texts)
         totals = Totals(rows, self.parts, sum(self.widths))
+        read = 0
         for batch in batches(rows.lengths, self.settings.tokens, self.steps):
-            totals.add(batch, self._read(rows.tokens_of(batch), torch.from_numpy(rows.lengths[batch])))
+            lengths = rows.lengths[batch]
+            totals.add(batch, self._read(rows.tokens_of(batch), torch.from_numpy(lengths)))
+            read += int(lengths.sum())
+            told(len(texts) * read // max(int(rows.lengths.sum()), 1))
         return self._mixed(totals.vectors()).flatten(1).numpy()
 
     def _mixed(self, vectors: Tensor) -> Tensor:

@@ -15,16 +15,18 @@ from foretell.evaluate.features import Extractor
 from foretell.process import peak_memory
 from foretell.run import Record
 from foretell.tools.score import read_lines, warn
+from foretell.training.monitor import Monitor, counting
 
 MIX = "mix.json"
 """what a probe calls the weights of layers in its folder"""
 
 
-def write_features(extractor: Extractor, paths: Sequence[Path], out: Path) -> Record:
+def write_features(extractor: Extractor, paths: Sequence[Path], out: Path, *, quiet: bool = True) -> Record:
     """The vectors of the lines of some files (`-` or none: stdin) as a `.npy` or `.parquet` file."""
     report, begin = Report(), time.perf_counter()
+    told = counting(Monitor(quiet=quiet).say, "texts")
     with vector_file(out, extractor.width) as file:
-        for texts, vectors in extractor.blocks(read_lines(paths, report)):
+        for texts, vectors in extractor.blocks(read_lines(paths, report), told):
             file.add(vectors, {"text": texts})
         if not file.rows:
             raise ConfigError("there are no texts to make vectors of; give a file, or lines on stdin")

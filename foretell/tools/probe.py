@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from foretell.config import ConfigError, parse_override, validate
 from foretell.data.examples import Labelled
 from foretell.data.labelled import open_examples
-from foretell.evaluate.features import Extractor, Vectors
+from foretell.evaluate.features import Extractor, Vectors, after
 from foretell.evaluate.probing import GRID, Fitted, Portion, bags, fit, learn_mix
 from foretell.recipe import DataConfig
 from foretell.run import Record, write_json
@@ -23,6 +23,7 @@ from foretell.tools.features import MIX
 from foretell.tools.printing import plain
 from foretell.tools.probe_pictures import Heat, draw
 from foretell.trained import Trained
+from foretell.training.monitor import Monitor, reporting
 
 SPLITS = ("train", "valid", "test")
 SHOWN_CLASSES, SHOWN_CHARACTERS = 4, 1200
@@ -62,6 +63,7 @@ def probe(
     top: Sequence[int] = (1, 10),
     texts: Sequence[str] = (),
     seed: int = 0,
+    quiet: bool = True,
 ) -> Record:
     """Fit, measure, draw; everything goes to the folder `out`.
 
@@ -73,7 +75,11 @@ def probe(
     if len(set(sets["train"].labels)) < 2:
         raise ConfigError(f"{data.corpus}: its training split has one class only; there is nothing to tell apart")
     extractor = run.extractor(**features)
-    portions = {split: Portion(vectors_of(extractor, part.texts), labels_of(part)) for split, part in sets.items()}
+    say = Monitor(quiet=quiet).say
+    portions = {
+        split: Portion(vectors_of(extractor, part.texts, say, f"vectors of {split}"), labels_of(part))
+        for split, part in sets.items()
+    }
     mix: Record | None = None
     if mixed:
         mix, extractor, portions = mix_layers(run, extractor, features, portions)
@@ -110,13 +116,20 @@ def probe(
     return record
 
 
-def vectors_of(extractor: Extractor, texts: Sequence[tuple[str, ...]]) -> Vectors:
+def vectors_of(
+    extractor: Extractor, texts: Sequence[tuple[str, ...]], say: Callable[[str], None], name: str
+) -> Vectors:
     """[N, W] of texts, or of pairs |u - v| and u x v side by side (Tai et al. 2015, arXiv:1503.00075)."""
-    first = extractor.all(text[0] for text in texts)
-    if not texts or len(texts[0]) == 1:
+    watch = reporting(say, name)
+    sides = [[text[side] for text in texts] for side in range(len(texts[0]) if texts else 1)]
+
+    def told(read: int) -> None:
+        watch(read / (len(sides) * len(texts)))
+
+    first, *second = (extractor.all(side, after(told, len(texts) * before)) for before, side in enumerate(sides))
+    if not second:
         return first
-    second = extractor.all(text[1] for text in texts)
-    return np.concatenate([np.abs(first - second), first * second], axis=1)
+    return np.concatenate([np.abs(first - second[0]), first * second[0]], axis=1)
 
 
 def labels_of(part: LabelledTexts) -> Any:

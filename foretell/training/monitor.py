@@ -66,6 +66,20 @@ def reporting(say: Callable[[str], None], name: str, seconds: float = 10.0) -> C
     return watch
 
 
+def counting(say: Callable[[str], None], what: str, seconds: float = 10.0) -> Callable[[int], None]:
+    """Says now and then how many things are done, where nobody knows how many there are; to be told the number."""
+    begun = said = time.monotonic()
+
+    def told(number: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said > seconds:
+            said = now
+            say(f"{number:,} {what}, {number / (now - begun):,.0f} a second")
+
+    return told
+
+
 def describe(record: Mapping[str, Any], fraction: float) -> str:
     """A training record in one line."""
     seconds = record["seconds"]

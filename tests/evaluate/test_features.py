@@ -149,6 +149,13 @@ def test_texts_come_in_pieces(lstm: foretell.Trained) -> None:
     assert next(blocks)[1].shape == (3, 8) and len(taken) == 3
 
 
+def test_how_many_have_been_read_is_told(lstm: foretell.Trained) -> None:
+    read: list[int] = []
+    lstm.extractor(window=4, tokens=8).all(["a cat", "the dog ran", "a", "the", "a cat sat", ""], read.append)
+    assert read == sorted(read) and len(read) > 3
+    assert 4 in read and read[-1] == 6
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -1,0 +1,30 @@
+"""What is said of long work: now and then, how much is done, and how long the rest will take."""
+
+import pytest
+
+from foretell.training import monitor
+from foretell.training.monitor import counting, reporting
+
+
+@pytest.fixture(name="clock")
+def fixture_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, to be set."""
+    now = [100.0]
+    monkeypatch.setattr(monitor.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_how_much_is_done_and_how_long_the_rest_takes(clock: list[float]) -> None:
+    said: list[str] = []
+    watch = reporting(said.append, "runs/one")
+    for clock[0], fraction in ((105.0, 0.1), (120.0, 0.25), (125.0, 0.3), (140.0, 0.5)):
+        watch(fraction)
+    assert said == ["runs/one: 25%, 1:00 left", "runs/one: 50%, 0:40 left"]
+
+
+def test_how_many_where_nobody_knows_of_how_many(clock: list[float]) -> None:
+    said: list[str] = []
+    told = counting(said.append, "texts")
+    for clock[0], number in ((105.0, 10), (120.0, 5_000), (125.0, 6_000), (140.0, 8_000)):
+        told(number)
+    assert said == ["5,000 texts, 250 a second", "8,000 texts, 200 a second"]
