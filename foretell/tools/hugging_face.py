@@ -20,7 +20,8 @@ from foretell.data.tags import MARKS, OUTSIDE
 from foretell.examples import keep_names
 from foretell.interop.hugging_face.card import model_card
 from foretell.interop.hugging_face.correspondence import Reading, Theirs, at, read_tensors, write_tensors
-from foretell.interop.hugging_face.families import Family, family_named, family_of
+from foretell.interop.hugging_face.families import family_named, family_of
+from foretell.interop.hugging_face.family import Family
 from foretell.interop.hugging_face.folder import SHARD_BYTES, Weights, read_config, read_json, write_weights
 from foretell.interop.hugging_face.vocabulary import filled, is_numbers, numbers, read_tokenizer, roles, write_tokenizer
 from foretell.models.blueprint import Blueprint

@@ -6,7 +6,8 @@ import pytest
 from hugging_face import transformers_installed
 
 from foretell.config import ConfigError, validate
-from foretell.interop.hugging_face.families import FAMILIES, Family, family_named, family_of
+from foretell.interop.hugging_face.families import FAMILIES, family_named, family_of
+from foretell.interop.hugging_face.family import Family
 from foretell.models.transformer import TransformerConfig
 from foretell.recipe import Recipe, load_recipe, recipe_names
 
