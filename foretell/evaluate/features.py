@@ -151,12 +151,12 @@ class Extractor:
         """[texts, W]"""
         rows = self.rows(texts)
         totals = Totals(rows, self.parts, sum(self.widths))
-        read = 0
+        read, every = 0, max(int(rows.lengths.sum()), 1)
         for batch in batches(rows.lengths, self.settings.tokens, self.steps):
             lengths = rows.lengths[batch]
             totals.add(batch, self._read(rows.tokens_of(batch), torch.from_numpy(lengths)))
             read += int(lengths.sum())
-            told(len(texts) * read // max(int(rows.lengths.sum()), 1))
+            told(len(texts) * read // every)
         return self._mixed(totals.vectors()).flatten(1).numpy()
 
     def _mixed(self, vectors: Tensor) -> Tensor:

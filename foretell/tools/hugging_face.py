@@ -98,7 +98,10 @@ def read_generator(folder: Path, tree: Tree) -> Weights | None:
 def labels_there(theirs: Theirs) -> tuple[str, ...]:
     """What a config.json calls its outputs, of which there are two where it does not say."""
     named = theirs.get("id2label") or {i: f"LABEL_{i}" for i in range(2)}
-    return tuple(str(named[key]) for key in sorted(named, key=int))
+    try:
+        return tuple(str(named[key]) for key in sorted(named, key=int))
+    except (TypeError, ValueError):
+        raise ConfigError("config.json: id2label is to name each output by its number") from None
 
 
 def tagged_like(names: tuple[str, ...]) -> Tree:

@@ -54,30 +54,32 @@ class Monitor:
 
 def reporting(say: Callable[[str], None], name: str, seconds: float = 10.0) -> Callable[[float], None]:
     """Says now and then how much of a long pass is done; to be told the fraction."""
+    return now_and_then(
+        say,
+        lambda fraction, passed: f"{name}: {fraction:.0%}, {clock(passed / fraction * (1 - fraction))} left",
+        seconds,
+    )
+
+
+def counting(say: Callable[[str], None], what: str, seconds: float = 10.0) -> Callable[[float], None]:
+    """Says now and then how many things are done, where nobody knows how many there are; to be told the number."""
+    return now_and_then(say, lambda number, passed: f"{number:,} {what}, {number / passed:,.0f} a second", seconds)
+
+
+def now_and_then(
+    say: Callable[[str], None], text: Callable[[float, float], str], seconds: float
+) -> Callable[[float], None]:
+    """Says, no more than once in so many seconds, what `text` makes of what it is told and the seconds passed."""
     begun = said = time.monotonic()
 
-    def watch(fraction: float) -> None:
+    def watch(done: float) -> None:
         nonlocal said
         now = time.monotonic()
-        if now - said > seconds and fraction > 0:
+        if now - said > seconds and done > 0:
             said = now
-            say(f"{name}: {fraction:.0%}, {clock((now - begun) / fraction * (1 - fraction))} left")
+            say(text(done, now - begun))
 
     return watch
-
-
-def counting(say: Callable[[str], None], what: str, seconds: float = 10.0) -> Callable[[int], None]:
-    """Says now and then how many things are done, where nobody knows how many there are; to be told the number."""
-    begun = said = time.monotonic()
-
-    def told(number: int) -> None:
-        nonlocal said
-        now = time.monotonic()
-        if now - said > seconds:
-            said = now
-            say(f"{number:,} {what}, {number / (now - begun):,.0f} a second")
-
-    return told
 
 
 def describe(record: Mapping[str, Any], fraction: float) -> str:

@@ -373,10 +373,7 @@ BODIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"norm": POST, "positions": {"kind": "learned", "offset": 2}, "segments": 0},
         {"kind": "bpe", "size": 300, "specials": "roberta"},
     ),
-    "albert": (
-        {"norm": POST, "embedding": 8, "groups": 1, "layers": 2},
-        {"kind": "unigram", "size": 60, "specials": "bert"},
-    ),
+    "albert": ({"norm": POST, "embedding": 8, "groups": 1, "layers": 2}, UNIGRAMS),
     "electra": ({"norm": POST, "embedding": 8}, PIECES),
     "megatron-bert": ({"norm": {"kind": "pre", "final": True}}, PIECES),
 }
@@ -478,6 +475,17 @@ def test_what_outputs_of_theirs_are_here(
     assert objective.items() <= run.settings.objective.model_dump().items()
     left = ["bert.pooler.dense.bias", "bert.pooler.dense.weight", "classifier.bias", "classifier.weight"]
     assert sorted(told["surplus"]) == (left if architecture == "MultipleChoice" else [])
+
+
+@pytest.mark.parametrize("wrong", [{"first": "NOUN"}, ["NOUN", "VERB"]])
+def test_labels_that_name_no_output(wrong: Any, transformers: ModuleType, tmp_path: Path) -> None:
+    config = transformers.BertConfig(**BERT_SIZES)
+    transformers.BertForTokenClassification(config).save_pretrained(tmp_path / "theirs")
+    file = tmp_path / "theirs" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"id2label": wrong}))
+    with pytest.raises(ConfigError, match="id2label is to name each output by its number"):
+        imported(tmp_path / "theirs", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
