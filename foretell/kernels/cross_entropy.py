@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from foretell.kernels.product import product
+
 CHUNK = 2**25
 """How many scores (rows x vocabulary) are worked on at once; 128 MiB in fp32."""
 KEPT = 2
@@ -44,20 +46,10 @@ def linear_cross_entropy_reference(hidden: Tensor, weight: Tensor, bias: Tensor 
     return F.cross_entropy(F.linear(hidden, weight, bias), targets, reduction="none")
 
 
-def _room(rows: int, hidden: Tensor, weight: Tensor) -> Tensor:
-    """[rows, V] for the numbers of a chunk, in fp32 or wider so that exponentials and sums are exact enough."""
-    return hidden.new_empty(rows, len(weight), dtype=torch.promote_types(hidden.dtype, torch.float32))
-
-
-def _log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, room: Tensor | None = None) -> Tensor:
-    """[n, V], in the first rows of `room` where it is given: there is no larger tensor, nor is a second one needed."""
-    scores = _room(len(hidden), hidden, weight) if room is None else room[: len(hidden)]
-    if hidden.dtype != scores.dtype:
-        scores.copy_(F.linear(hidden, weight, bias))
-    elif bias is None:
-        torch.mm(hidden, weight.t(), out=scores)
-    else:
-        torch.addmm(bias, hidden, weight.t(), out=scores)
+def _log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """[n, V], in fp32 or wider so that exponentials and sums are exact enough."""
+    scores = product(hidden, weight, bias)
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     return torch.log_softmax(scores, 1, out=scores)
 
 
@@ -81,7 +73,7 @@ class _Gradients:
         grad = grad.to(hidden.dtype)  # [n, V] gradient of each row's own loss
         # note: scaling rows of width D instead of V saves a pass over the largest tensor
         if self.hidden is not None:
-            self.hidden[part] = grad @ weight
+            self.hidden[part] = product(grad, weight.t())
         if self.weight is not None:
             _add_product(self.weight, grad.t(), (hidden * factor[:, None]).to(hidden.dtype))
 
@@ -109,16 +101,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if at_once:
             ctx.made = _Gradients(hidden, weight, bias, ctx.dtypes[0], ctx.needs_input_grad)
         nll: list[Tensor] = []
-        # note: one room for all chunks, as an allocator does not surely find the hole of the last one again
-        room = None if keep else _room(min(ctx.rows, len(hidden)), hidden, weight)
         for start in range(0, max(1, len(hidden)), ctx.rows):
             part = slice(start, start + ctx.rows)
-            log_probs = _log_probs(hidden[part], weight, bias, room)  # [n, V]
+            log_probs = _log_probs(hidden[part], weight, bias)  # [n, V]
             nll.append(-log_probs.gather(1, targets[part, None])[:, 0])
             if keep:
                 ctx.kept.append(log_probs)
             if at_once:
                 ctx.made.add(part, hidden[part], targets[part], weight, log_probs, torch.ones_like(nll[-1]))
+            del log_probs  # before the next is made
         ctx.save_for_backward(hidden, weight, bias, targets)
         return torch.cat(nll)
 
@@ -137,10 +128,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
             factor = scale - common
             others = factor.nonzero()[:, 0]
             parts = others.split(ctx.rows) if len(others) else ()
-        room = None if ctx.kept or not parts else _room(min(ctx.rows, len(hidden)), hidden, weight)
         for part in parts:
-            log_probs = ctx.kept.pop(0) if ctx.kept else _log_probs(hidden[part], weight, bias, room)
+            log_probs = ctx.kept.pop(0) if ctx.kept else _log_probs(hidden[part], weight, bias)
             gradients.add(part, hidden[part], targets[part], weight, log_probs, factor[part])
+            del log_probs
         if gradients.hidden is not None:
             gradients.hidden *= scale[:, None]
         if gradients.bias is not None:

@@ -1,7 +1,7 @@
 """A window of one LSTM layer on a CPU, faster than the library's where the recurrent weight is large.
 
-A batch has few rows, so what the recurrent product of a step costs is reading its weight. Here MKL lays the weight
-out once per window for the forward and once for the backward pass. Whatever need not wait for the step before, the
+A batch has few rows, so what the recurrent product of a step costs is reading its weight. Here oneDNN lays it out
+once per window for the forward and once for the backward pass. Whatever need not wait for the step before, the
 products with the inputs and all gradients of weights, is one product over the window.
 
 T time steps, B rows, I inputs, H hidden; gates i, f, g, o in torch's order (Hochreiter and Schmidhuber 1997; Gers et
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from foretell.kernels.product import repeated_product
+from foretell.kernels.product import product, repeated_product
 
 LARGE = 2**22
 """How many recurrent weights (4 H H, so H = 1024) make a layer large: from there on this is reliably the faster way."""
@@ -52,13 +52,13 @@ def lstm_reference(
 
 
 def is_faster(inputs: Tensor, weight_hh: Tensor) -> bool:
-    """Whether `lstm` beats torch.lstm for inputs [T, B, I]: several rows, a large layer, fp32 on a CPU with MKL."""
+    """Whether `lstm` beats torch.lstm for inputs [T, B, I]: several rows, a large layer, fp32 on a CPU with oneDNN."""
     return (
         inputs.device.type == "cpu"
         and inputs.dtype == torch.float32
         and inputs.shape[1] > 1
         and weight_hh.numel() >= LARGE
-        and torch.backends.mkl.is_available()
+        and torch.backends.mkldnn.is_available()
         and not torch.compiler.is_compiling()
     )
 
@@ -106,7 +106,7 @@ class _LSTM(torch.autograd.Function):
         ctx: Any, inputs: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         (steps, rows), width = inputs.shape[:2], weight_hh.shape[1]
-        gates = F.linear(inputs.reshape(steps * rows, -1), weight_ih, bias).view(steps, rows, 4, width)
+        gates = product(inputs.reshape(steps * rows, -1), weight_ih, bias).view(steps, rows, 4, width)
         outputs, cells = h.new_empty(steps, rows, width), h.new_empty(steps, rows, width)
         recurrent = repeated_product(weight_hh, rows, steps)
         before, cell = h.contiguous(), c
@@ -131,7 +131,7 @@ class _LSTM(torch.autograd.Function):
             grad_h = recurrent(gate.view(rows, 4 * width))
         flat = grad_gates.view(steps * rows, 4 * width)
         wanted = ctx.needs_input_grad
-        grad_inputs = (flat @ weight_ih).view_as(inputs) if wanted[0] else None
+        grad_inputs = product(flat, weight_ih.t()).view_as(inputs) if wanted[0] else None
         grad_ih = flat.t() @ inputs.reshape(steps * rows, -1) if wanted[3] else None
         grad_hh = None
         if wanted[4]:

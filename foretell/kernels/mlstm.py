@@ -4,8 +4,8 @@
     c_t = s(f) c_t-1 + s(i) tanh(g)        h_t = s(o) tanh(c_t)
 
 A step is two products that wait for each other. Only these are in the loop: as in `kernels.lstm`, the products with
-the inputs come before it, all gradients of weights after it, and MKL lays the weights out once per window on a CPU. On
-other devices nothing in the loop waits for the host, so that a graph can hold it.
+the inputs come before it, all gradients of weights after it, and oneDNN lays the weights out once per window on a CPU.
+On other devices nothing in the loop waits for the host, so that a graph can hold it.
 
 T time steps, B rows, I inputs, H hidden; gates in torch's order (in the authors' of "Learning to Generate Reviews and
 Discovering Sentiment", arXiv:1704.01444, it is i, f, o, g). Weights are stacked: W_x on W_mx, and W_m on W_mh.
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from foretell.kernels.lstm import advance, retreat, slopes
-from foretell.kernels.product import repeated_product
+from foretell.kernels.product import product, repeated_product
 
 
 def mlstm(
@@ -59,8 +59,8 @@ class _MLSTM(torch.autograd.Function):
         (steps, rows), width = inputs.shape[:2], weight_hh.shape[1]
         (w_x, w_mx), (w_m, w_mh) = (weight.split([4 * width, width]) for weight in (weight_ih, weight_hh))
         flat = inputs.reshape(steps * rows, -1)
-        gates = F.linear(flat, w_x, bias).view(steps, rows, 4, width)
-        of_inputs = F.linear(flat, w_mx).view(steps, rows, width)  # the first factor of m
+        gates = product(flat, w_x, bias).view(steps, rows, 4, width)
+        of_inputs = product(flat, w_mx).view(steps, rows, width)  # the first factor of m
         outputs, cells = h.new_empty(steps, rows, width), c.new_empty(steps, rows, width)
         to_factor, to_gates = repeated_product(w_mh, rows, steps), repeated_product(w_m, rows, steps)
         before, cell = h.contiguous(), c
@@ -98,7 +98,7 @@ class _MLSTM(torch.autograd.Function):
         grad_inputs = grad_ih = grad_hh = None
         if wanted[0]:
             w_x, w_mx = weight_ih.split([4 * width, width])
-            grad_inputs = torch.addmm(at_gates @ w_x, at_inputs, w_mx).view_as(inputs)
+            grad_inputs = product(at_gates, w_x.t()).add_(product(at_inputs, w_mx.t())).view_as(inputs)
         if wanted[3]:
             grad_ih = torch.empty_like(weight_ih)
             flat = inputs.reshape(steps * rows, -1)

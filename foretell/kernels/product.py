@@ -1,7 +1,8 @@
-"""Products with one weight many times over: laid out once by MKL, a few rows cost half as much and less on a CPU.
+"""Products with weights on a CPU, through oneDNN, which writes code for the very processor it runs on.
 
-What a product of few rows costs is reading its weight, and MKL reads a weight in an order of its own, which it makes
-anew in each call unless it is kept. R rows, K inputs, N outputs.
+torch's own go through MKL, which knows the processors of one maker: on others a product of few rows takes twice as long
+there, and so does one with very many outputs. What a product of few rows costs is reading its weight, in an order that
+suits the processor; where a weight is used again and again, it is laid out so once. R rows, K inputs, N outputs.
 """
 
 from __future__ import annotations
@@ -20,19 +21,18 @@ FEW = 64
 """How many rows are few; one row gains nothing, as it reads each number once."""
 
 
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [..., K] -> x @ weight.T + bias [..., N], by oneDNN where it can be, which knows no gradients."""
+    return _by_onednn(x, weight, bias) if suits(x, weight) else F.linear(x, weight, bias)
+
+
 def repeated_product(weight: Tensor, rows: int, times: int) -> Callable[[Tensor], Tensor]:
     """x [rows, K] -> x @ weight.T for weight [N, K], laid out for so many calls where that can be done."""
     weight = weight.contiguous()
-    if times < PACKED_FROM or not can_pack(weight):
-        return lambda x: F.linear(x, weight)
-    packed = torch.ops.mkl._mkl_reorder_linear_weight(weight, rows)
-    multiply = torch.ops.mkl._mkl_linear.default
-    return lambda x: multiply(x, packed, weight, None, rows)
-
-
-def can_pack(weight: Tensor) -> bool:
-    """Whether MKL can lay it out: fp32 on a CPU."""
-    return weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkl.is_available()
+    if times >= PACKED_FROM and suits(weight, weight):
+        weight = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+        return lambda x: _by_onednn(x, weight, None)
+    return lambda x: product(x, weight)
 
 
 @dataclass
@@ -50,23 +50,39 @@ _known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x [..., K] -> x @ weight.T + bias [..., N]; the layout is kept as long as the weight is used unchanged.
+    """`product`, or with gradients torch's; the layout is kept as long as the weight is used unchanged.
 
     Only without gradients, and for few rows: generation reads the same weights at every token. It doubles the memory
     that the weight takes.
     """
     rows = x.numel() // x.shape[-1]
-    if torch.is_grad_enabled() or not 1 < rows <= FEW or not can_pack(weight) or torch.compiler.is_compiling():
-        return F.linear(x, weight, bias)
+    if not 1 < rows <= FEW or not suits(x, weight):
+        return product(x, weight, bias)
     known: _Known | None = _known.get(weight)
     if known is None or (known.version, known.rows) != (weight._version, rows):
         _known[weight] = _Known(weight._version, rows)
-        return F.linear(x, weight, bias)
+        return product(x, weight, bias)
     known.calls += 1
-    if known.packed is None:
-        if known.calls < PACKED_FROM:
-            return F.linear(x, weight, bias)
-        known.packed = torch.ops.mkl._mkl_reorder_linear_weight(weight.detach().contiguous(), rows)
-    flat = x.reshape(rows, -1)
-    product: Tensor = torch.ops.mkl._mkl_linear.default(flat, known.packed, weight, bias, rows)
-    return product.view(*x.shape[:-1], -1)
+    if known.packed is None and known.calls >= PACKED_FROM:
+        known.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), rows)
+    return _by_onednn(x, weight if known.packed is None else known.packed, bias)
+
+
+def suits(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN can multiply them as they are: in fp32 on a CPU, without gradients."""
+    return (
+        weight.device.type == "cpu"
+        and weight.dtype == x.dtype == torch.float32
+        and x.numel() > 0
+        and torch.backends.mkldnn.is_available()
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`product` with a weight that is laid out or not."""
+    bias = None if bias is None else bias.contiguous()  # note: strides of a bias are ignored there
+    result: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
+    return result

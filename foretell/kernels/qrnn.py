@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from foretell.kernels.product import product
 from foretell.kernels.scan import backward_steps, linear_scan, step_blocks
 
 _through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
@@ -72,7 +73,7 @@ class _QRNN(torch.autograd.Function):
         ctx: Any, inputs: Tensor, c: Tensor, weight: Tensor, bias: Tensor, zone: Zone, tanh: bool
     ) -> tuple[Tensor, Tensor]:
         (steps, rows), width = inputs.shape[:2], c.shape[1]
-        gates = F.linear(inputs.reshape(steps * rows, -1), weight, bias).view(steps, rows, -1, width)
+        gates = product(inputs.reshape(steps * rows, -1), weight, bias).view(steps, rows, -1, width)
         z, f, *rest = gates.unbind(2)  # each [T, B, H]; what stays in `gates` is activated
         cells = c.new_empty(steps + 1, rows, width)
         cells[0] = cell = c
@@ -128,6 +129,6 @@ class _QRNN(torch.autograd.Function):
                 _through_sigmoid((before - z).mul_(written), f, grad_input=grad_f)
         flat = grad_gates.view(steps * rows, -1)
         wanted = ctx.needs_input_grad
-        grad_inputs = (flat @ weight).view_as(inputs) if wanted[0] else None
+        grad_inputs = product(flat, weight.t()).view_as(inputs) if wanted[0] else None
         grad_weight = flat.t() @ inputs.reshape(steps * rows, -1) if wanted[2] else None
         return grad_inputs, carry, grad_weight, flat.sum(0) if wanted[3] else None, None, None

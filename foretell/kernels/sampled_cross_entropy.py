@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from foretell.kernels.cross_entropy import CHUNK
+from foretell.kernels.product import product
 
 
 def sampled_cross_entropy(
@@ -68,7 +69,7 @@ def _parts(rows: int, at_once: int) -> list[slice]:
 
 def _others(hidden: Tensor, of_samples: Tensor, offset: Tensor, at: Tensor, hit: Tensor) -> Tensor:
     """[n, S] what stands for the other words of some rows, in fp32 or wider; minus infinity for their own target."""
-    scores = (hidden @ of_samples.t()).to(offset.dtype).add_(offset)
+    scores = product(hidden, of_samples).to(offset.dtype).add_(offset)
     own = torch.where(hit, -torch.inf, 0.0).to(scores.dtype)
     found: Tensor = scores.scatter_add_(1, at[:, None], own[:, None])
     return found
@@ -121,7 +122,7 @@ class _SampledCrossEntropy(torch.autograd.Function):
             grad = others.sub_(log_total[part, None]).exp_()  # [n, S]
             grad_offset.addmv_(grad.t(), scale[part])
             grad = grad.to(hidden.dtype)
-            grad_hidden[part].addmm_(grad, of_samples)
+            grad_hidden[part] += product(grad, of_samples.t())
             grad_samples += grad.t() @ scaled[part]
         grad_hidden *= scale[:, None]
         grad_weight = grad_bias = None
