@@ -14,6 +14,7 @@ One that sees both sides takes whole windows, and so does a causal one whose row
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal, Self, cast, overload
@@ -209,8 +210,8 @@ class Transformer(Backbone):
         return filled, filled.clone(), filled.new_zeros(rows, self.context), caches
 
     def _room(self, filled: int) -> int:
-        """For how many places there is room where so many are filled: powers of two, so that it seldom grows."""
-        return min(self.context, max(LEAST_ROOM, 1 << (filled - 1).bit_length()))
+        """For how many places there is room where so many are filled: a quarter more, so that it seldom grows."""
+        return min(self.context, ROOM * max(1, math.ceil(1.25 * filled / ROOM)))
 
     def forward(self, inputs: Inputs, state: State) -> Hidden:
         """See `Backbone.forward`."""
@@ -345,8 +346,9 @@ class Transformer(Backbone):
         steps = real.shape[1]
 
         def copied(old: Tensor, places: int) -> Tensor:
-            new = old.new_zeros(*old.shape[:2], places, old.shape[3])
+            new = old.new_empty(*old.shape[:2], places, old.shape[3])
             new[:, :, :steps] = old[:, :, :steps] * real[:, None, :, None]
+            new[:, :, steps:] = 0
             return new
 
         roomy = tuple((copied(keys, room), copied(values, room)) for keys, values in caches)
@@ -359,8 +361,8 @@ class Transformer(Backbone):
         return self._begin(state[2][:, self.context - self.overlap :], None, self.context)[1]
 
 
-LEAST_ROOM = 64
-"""places of a cache at the beginning"""
+ROOM = 64
+"""a cache has a multiple of that many places"""
 
 
 def room_of(state: State) -> int:

@@ -1,4 +1,4 @@
-"""Products with weights that MKL keeps laid out."""
+"""Products through oneDNN, with weights that are kept laid out."""
 
 import gc
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from builders import assert_same
 from torch import Tensor
 
-from foretell.kernels import product
-from foretell.kernels.product import FEW, PACKED_FROM, linear
+from foretell.kernels import product as kernel
+from foretell.kernels.product import FEW, PACKED_FROM, linear, product, repeated_product, suits
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +24,11 @@ def drawn(*shape: int) -> Tensor:
 
 
 def packed(weight: Tensor) -> bool:
-    known = product._known.get(weight)
+    known = kernel._known.get(weight)
     return known is not None and known.packed is not None
 
 
-needs_mkl = pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="this torch has no MKL")
+needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 
 
 @pytest.mark.parametrize("shape", [(1, 7), (5, 7), (2, 3, 7), (FEW, 7), (FEW + 1, 7)], ids=str)
@@ -41,7 +41,45 @@ def test_it_is_the_product(shape: tuple[int, ...], biased: bool) -> None:
         assert_same(linear(x, weight, bias), exact.float(), 1e-5)
 
 
-@needs_mkl
+ROWS = {
+    "without rows": lambda: drawn(7),
+    "every other number": lambda: drawn(6, 14)[:, ::2],
+    "turned": lambda: drawn(7, 5).t(),
+    "one row for all": lambda: drawn(1, 7).expand(4, 7),
+}
+WEIGHTS = {
+    "turned": lambda: drawn(7, 11).t(),
+    "every other row": lambda: drawn(22, 7)[::2],
+    "a part": lambda: drawn(11, 14)[:, 7:],
+}
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_numbers_may_lie_anywhere(rows: str, weights: str) -> None:
+    x, weight, bias = ROWS[rows](), WEIGHTS[weights](), drawn(22)[::2]
+    exact = F.linear(x.double(), weight.double(), bias.double()).float()
+    assert_same(product(x, weight, bias), exact, 1e-5)
+    assert_same(product(x, weight), exact - bias, 1e-5)
+    if x.ndim == 2:
+        assert_same(repeated_product(weight, len(x), PACKED_FROM)(x), exact - bias, 1e-5)
+
+
+@needs_onednn
+def test_where_onednn_does_not_multiply() -> None:
+    x, weight = drawn(3, 7), drawn(11, 7)
+    assert suits(x, weight)
+    assert not suits(x.double(), weight.double())
+    assert not suits(x[:0], weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not suits(x, weight)
+        assert product(x, weight).dtype == torch.bfloat16
+    with torch.enable_grad():
+        assert not suits(x, weight)
+        assert product(x, weight.requires_grad_()).requires_grad
+
+
+@needs_onednn
 def test_a_weight_is_laid_out_when_it_is_used_again_and_again() -> None:
     weight = drawn(11, 7)
     seen = []
@@ -53,7 +91,7 @@ def test_a_weight_is_laid_out_when_it_is_used_again_and_again() -> None:
     assert not packed(weight), "the layout is for a number of rows"
 
 
-@needs_mkl
+@needs_onednn
 def test_a_changed_weight_is_not_the_one_laid_out() -> None:
     weight = drawn(11, 7)
     for _ in range(PACKED_FROM):
@@ -65,7 +103,7 @@ def test_a_changed_weight_is_not_the_one_laid_out() -> None:
     assert not packed(weight)
 
 
-@needs_mkl
+@needs_onednn
 def test_with_gradients_nothing_is_kept() -> None:
     weight = drawn(11, 7).requires_grad_()
     with torch.enable_grad():
@@ -75,13 +113,13 @@ def test_with_gradients_nothing_is_kept() -> None:
     assert not packed(weight)
 
 
-@needs_mkl
+@needs_onednn
 def test_nothing_outlives_its_weight() -> None:
     gc.collect()  # weights of earlier tests
-    before = len(product._known)
+    before = len(kernel._known)
     weight = drawn(11, 7)
     linear(drawn(3, 7), weight)
-    assert len(product._known) == before + 1
+    assert len(kernel._known) == before + 1
     del weight
     gc.collect()
-    assert len(product._known) == before
+    assert len(kernel._known) == before
