@@ -108,7 +108,7 @@ class _LSTM(torch.autograd.Function):
         (steps, rows), width = inputs.shape[:2], weight_hh.shape[1]
         gates = product(inputs.reshape(steps * rows, -1), weight_ih, bias).view(steps, rows, 4, width)
         outputs, cells = h.new_empty(steps, rows, width), h.new_empty(steps, rows, width)
-        recurrent = repeated_product(weight_hh, rows, steps)
+        recurrent = repeated_product(weight_hh, steps)
         before, cell = h.contiguous(), c
         for gate, output, after in zip(gates.unbind(), outputs.unbind(), cells.unbind(), strict=True):
             gate += recurrent(before).view_as(gate)  # [B, 4, H]
@@ -122,7 +122,7 @@ class _LSTM(torch.autograd.Function):
         inputs, h, c, weight_ih, weight_hh, gates, cells, outputs = ctx.saved_tensors
         (steps, rows), width = inputs.shape[:2], weight_hh.shape[1]
         grad_gates, to_cell = slopes(gates, c, cells)
-        recurrent = repeated_product(weight_hh.t(), rows, steps)
+        recurrent = repeated_product(weight_hh.t(), steps)
         grad_h, grad_c = upstream[1].clone(), upstream[2].clone()
         parts = [part.unbind() for part in (grad_gates, upstream[0], to_cell, gates[:, :, 1])]
         for gate, grad_output, slope, forget in reversed(list(zip(*parts, strict=True))):

@@ -62,7 +62,7 @@ class _MLSTM(torch.autograd.Function):
         gates = product(flat, w_x, bias).view(steps, rows, 4, width)
         of_inputs = product(flat, w_mx).view(steps, rows, width)  # the first factor of m
         outputs, cells = h.new_empty(steps, rows, width), c.new_empty(steps, rows, width)
-        to_factor, to_gates = repeated_product(w_mh, rows, steps), repeated_product(w_m, rows, steps)
+        to_factor, to_gates = repeated_product(w_mh, steps), repeated_product(w_m, steps)
         before, cell = h.contiguous(), c
         factors = []
         parts = [part.unbind() for part in (gates, of_inputs, outputs, cells)]
@@ -83,7 +83,7 @@ class _MLSTM(torch.autograd.Function):
         w_m, w_mh = weight_hh.split([4 * width, width])
         grad_gates, to_cell = slopes(gates, c, cells)
         grad_m, grad_of_states = torch.empty_like(of_inputs), torch.empty_like(of_states)
-        from_factor, from_gates = (repeated_product(weight.t(), rows, steps) for weight in (w_mh, w_m))
+        from_factor, from_gates = (repeated_product(weight.t(), steps) for weight in (w_mh, w_m))
         grad_h, grad_c = upstream[1].clone(), upstream[2].clone()
         parts = (grad_gates, upstream[0], to_cell, gates[:, :, 1], of_inputs, grad_m, grad_of_states)
         for step in reversed(list(zip(*(part.unbind() for part in parts), strict=True))):

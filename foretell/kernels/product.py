@@ -26,13 +26,13 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _by_onednn(x, weight, bias) if suits(x, weight) else F.linear(x, weight, bias)
 
 
-def repeated_product(weight: Tensor, rows: int, times: int) -> Callable[[Tensor], Tensor]:
-    """x [rows, K] -> x @ weight.T for weight [N, K], laid out for so many calls where that can be done."""
-    weight = weight.contiguous()
-    if times >= PACKED_FROM and suits(weight, weight):
-        weight = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
-        return lambda x: _by_onednn(x, weight, None)
-    return lambda x: product(x, weight)
+def repeated_product(weight: Tensor, times: int) -> Callable[[Tensor], Tensor]:
+    """x [R, K] -> x @ weight.T for weight [N, K], laid out for so many calls where that can be done."""
+    if times < PACKED_FROM or not suits(weight, weight):
+        weight = weight.contiguous()
+        return lambda x: product(x, weight)
+    packed = _laid_out(weight)
+    return lambda x: _by_onednn(x, packed, None)
 
 
 @dataclass
@@ -41,7 +41,6 @@ class _Known:
 
     version: int
     """how often it had been changed"""
-    rows: int
     calls: int = 1
     packed: Tensor | None = None
 
@@ -59,12 +58,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not 1 < rows <= FEW or not suits(x, weight):
         return product(x, weight, bias)
     known: _Known | None = _known.get(weight)
-    if known is None or (known.version, known.rows) != (weight._version, rows):
-        _known[weight] = _Known(weight._version, rows)
+    if known is None or known.version != weight._version:
+        _known[weight] = _Known(weight._version)
         return product(x, weight, bias)
     known.calls += 1
     if known.packed is None and known.calls >= PACKED_FROM:
-        known.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), rows)
+        known.packed = _laid_out(weight.detach())
     return _by_onednn(x, weight if known.packed is None else known.packed, bias)
 
 
@@ -79,6 +78,12 @@ def suits(x: Tensor, weight: Tensor) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
+
+
+def _laid_out(weight: Tensor) -> Tensor:
+    """As it is read fastest by products of few rows."""
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), FEW)
+    return packed
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -347,7 +347,8 @@ class Transformer(Backbone):
 
         def copied(old: Tensor, places: int) -> Tensor:
             new = old.new_empty(*old.shape[:2], places, old.shape[3])
-            new[:, :, :steps] = old[:, :, :steps] * real[:, None, :, None]
+            new[:, :, :steps] = old[:, :, :steps]
+            new[:, :, :steps] *= real[:, None, :, None]
             new[:, :, steps:] = 0
             return new
 
