@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from foretell.tools.workloads.workload import OURS, Job, Side, Workload
@@ -16,6 +17,8 @@ SHAPES = {
     "1400 x 400 x 10000": (1400, 400, 10_000),  # AWD-LSTM: the head
     "768 x 128 x 512": (768, 128, 512),  # shakespeare: a feed-forward network
     "2048 x 256 x 50257": (2048, 256, 50_257),  # a small GPT's head
+    "16 x 768 x 3072": (16, 768, 3072),  # GPT-2 124M writes sixteen texts: a feed-forward network
+    "1 x 768 x 50257": (1, 768, 50_257),  # the same, one text: the head
 }
 """rows x inner x columns of products that the other workloads make"""
 
@@ -43,15 +46,20 @@ def bandwidths(job: Job) -> Iterator[tuple[str, float]]:
 
 
 def products(job: Job) -> Iterator[tuple[str, float]]:
-    """Billions of multiplications and additions a second."""
+    """Billions of multiplications and additions a second, as torch does them and as `kernels.product`."""
     import torch
+
+    from foretell.kernels.product import FEW, PACKED_FROM, product, repeated_product
 
     for name, (rows, inner, columns) in SHAPES.items():
         if job.tiny and rows * inner * columns > 1e9:
             continue
         inputs, weight = torch.randn(rows, inner), torch.randn(columns, inner)
-        seconds = typical(lambda x=inputs, w=weight: torch.nn.functional.linear(x, w), job)  # type: ignore[misc]
-        yield f"{name} GFLOP/s", 2 * rows * inner * columns / seconds / 1e9
+        with torch.no_grad():
+            again = repeated_product(weight, PACKED_FROM) if rows <= FEW else partial(product, weight=weight)
+            for how, multiply in (("", partial(torch.nn.functional.linear, weight=weight)), (", ours", again)):
+                seconds = typical(partial(multiply, inputs), job)
+                yield f"{name} GFLOP/s{how}", 2 * rows * inner * columns / seconds / 1e9
 
 
 def typical(function: Callable[[], Any], job: Job) -> float:
