@@ -74,7 +74,7 @@ class NeuralScorer:
     def read(self, tokens: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         """What `next` says [B, V], the hidden vectors of all the tokens [B, T, D], and the state after them."""
         hidden = self.backbone(Inputs(tokens=tokens), state)
-        return self.head.log_probs(hidden.last[:, -1]), hidden.last, hidden.state
+        return self.head.log_probs(hidden.last[:, -1:])[:, 0], hidden.last, hidden.state
 
 
 class NGramScorer:

@@ -42,39 +42,34 @@ def repeated_product(weight: Tensor, times: int) -> Callable[[Tensor], Tensor]:
 
 
 @dataclass
-class _Known:
-    """What is known of a weight that is multiplied with again and again."""
+class _Packed:
+    """A weight that is laid out."""
 
     version: int
     """how often it had been changed"""
-    calls: int = 1
-    packed: Tensor | None = None
+    numbers: Tensor
 
 
-_known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+_packed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`product`, differentiable once; the layout is kept as long as the weight is used unchanged.
+    """`product`, differentiable once; for x [..., 1, K] of few rows, single steps of texts that are written, the weight
+    is laid out, and kept so as long as it is unchanged, which doubles the memory it takes.
 
-    Only without gradients, and for few rows: generation reads the same weights at every token. It doubles the memory
-    that the weight takes.
+    Whether it is depends on x alone, not on how often it was read before: what is measured twice is the same twice.
     """
     if not suits(x, weight):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         result: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return result
-    if not 1 < x.numel() // x.shape[-1] <= FEW:
+    if x.ndim < 3 or x.shape[-2] > 1 or not 1 < x.numel() // x.shape[-1] <= FEW:
         return product(x, weight, bias)
-    known: _Known | None = _known.get(weight)
+    known: _Packed | None = _packed.get(weight)
     if known is None or known.version != weight._version:
-        _known[weight] = _Known(weight._version)
-        return product(x, weight, bias)
-    known.calls += 1
-    if known.packed is None and known.calls >= PACKED_FROM:
-        known.packed = _laid_out(weight.detach())
-    return _by_onednn(x, weight if known.packed is None else known.packed, bias)
+        known = _packed[weight] = _Packed(weight._version, _laid_out(weight.detach()))
+    return _by_onednn(x, known.numbers, bias)
 
 
 class _Linear(torch.autograd.Function):

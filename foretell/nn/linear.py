@@ -1,4 +1,4 @@
-"""A linear layer that generation may call thousands of times with the same weights."""
+"""A linear layer that multiplies as fast as a CPU can."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from foretell.kernels.product import linear
 
 
 class Linear(nn.Linear):
-    """torch's, with the weights laid out once where they do not change; see `kernels.product`."""
+    """torch's, but for how it multiplies; see `kernels.product`."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """inputs [..., I] -> [..., O]"""

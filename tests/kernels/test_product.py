@@ -24,14 +24,13 @@ def drawn(*shape: int) -> Tensor:
 
 
 def packed(weight: Tensor) -> bool:
-    known = kernel._known.get(weight)
-    return known is not None and known.packed is not None
+    return weight in kernel._packed
 
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 
 
-@pytest.mark.parametrize("shape", [(1, 7), (5, 7), (2, 3, 7), (FEW, 7), (FEW + 1, 7)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 7), (5, 7), (2, 3, 7), (2, 1, 7), (FEW, 1, 7), (FEW + 1, 1, 7)], ids=str)
 @pytest.mark.parametrize("biased", [True, False])
 def test_it_is_the_product(shape: tuple[int, ...], biased: bool) -> None:
     weight, bias = drawn(11, 7), drawn(11) if biased else None
@@ -95,35 +94,38 @@ def test_where_onednn_does_not_multiply() -> None:
 
 
 @needs_onednn
-def test_a_weight_is_laid_out_when_it_is_used_again_and_again() -> None:
+def test_a_weight_is_laid_out_for_single_steps() -> None:
     weight = drawn(11, 7)
-    seen = []
-    for _ in range(PACKED_FROM + 1):
-        linear(drawn(3, 7), weight)
-        seen.append(packed(weight))
-    assert seen == [False] * (PACKED_FROM - 1) + [True] * 2
-    x = drawn(4, 7)
-    assert_same(linear(x, weight), x @ weight.t(), 1e-5)  # the layout is for any number of rows
+    for shape in ((3, 7), (3, 2, 7), (1, 1, 7), (FEW + 1, 1, 7)):
+        for _ in range(PACKED_FROM):
+            linear(drawn(*shape), weight)
+        assert not packed(weight)
+    for rows in (3, 4):  # the layout is for any number of rows
+        x = drawn(rows, 1, 7)
+        assert_same(linear(x, weight), x @ weight.t(), 1e-5)
+        assert packed(weight)
+
+
+@needs_onednn
+def test_it_is_the_same_each_time() -> None:
+    x, weight = drawn(5, 1, 300), drawn(200, 300)
+    first = linear(x, weight)
+    assert all(torch.equal(linear(x, weight), first) for _ in range(5))
 
 
 @needs_onednn
 def test_a_changed_weight_is_not_the_one_laid_out() -> None:
-    weight = drawn(11, 7)
-    for _ in range(PACKED_FROM):
-        linear(drawn(3, 7), weight)
-    assert packed(weight)
-    weight.mul_(2)
-    x = drawn(3, 7)
-    assert_same(linear(x, weight), x @ weight.t(), 1e-5)
-    assert not packed(weight)
+    x, weight = drawn(3, 1, 7), drawn(11, 7)
+    for _ in range(2):
+        assert_same(linear(x, weight), x @ weight.t(), 1e-5)
+        weight.mul_(2)
 
 
 @needs_onednn
 def test_with_gradients_nothing_is_kept() -> None:
     weight = drawn(11, 7).requires_grad_()
     with torch.enable_grad():
-        for _ in range(PACKED_FROM + 1):
-            linear(drawn(3, 7), weight).sum().backward()
+        linear(drawn(3, 1, 7), weight).sum().backward()
     assert weight.grad is not None
     assert not packed(weight)
 
@@ -131,10 +133,10 @@ def test_with_gradients_nothing_is_kept() -> None:
 @needs_onednn
 def test_nothing_outlives_its_weight() -> None:
     gc.collect()  # weights of earlier tests
-    before = len(kernel._known)
+    before = len(kernel._packed)
     weight = drawn(11, 7)
-    linear(drawn(3, 7), weight)
-    assert len(kernel._known) == before + 1
+    linear(drawn(3, 1, 7), weight)
+    assert len(kernel._packed) == before + 1
     del weight
     gc.collect()
-    assert len(kernel._known) == before
+    assert len(kernel._packed) == before
