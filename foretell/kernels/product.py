@@ -1,9 +1,9 @@
 """Products with weights on a CPU, through oneDNN, which writes code for the very processor it runs on.
 
 torch's own go through MKL, made for the processors of one maker: on others a product of few rows, or with very many
-outputs, takes up to twice as long there and longer (`docs/results.md`). What a product of few rows costs is reading its
-weight, in an order that suits the processor; where a weight is used again and again, it is laid out so once. R rows,
-K inputs, N outputs.
+outputs, takes one and a half to twice as long there (`docs/results.md`). What a product of few rows costs is reading
+its weight, in an order that suits the processor; where a weight is used again and again, it is laid out so once. R
+rows, K inputs, N outputs.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def products(job: Job) -> Iterator[tuple[str, float]]:
             continue
         inputs, weight = torch.randn(rows, inner), torch.randn(columns, inner)
         with torch.no_grad():
-            again = repeated_product(weight, PACKED_FROM) if rows <= FEW else partial(product, weight=weight)
+            again = repeated_product(weight, PACKED_FROM) if 1 < rows <= FEW else partial(product, weight=weight)
             for how, multiply in (("", partial(torch.nn.functional.linear, weight=weight)), (", ours", again)):
                 seconds = typical(partial(multiply, inputs), job)
                 yield f"{name} GFLOP/s{how}", 2 * rows * inner * columns / seconds / 1e9
