@@ -216,18 +216,18 @@ def load_initial(
     taken = carry_over(shared_by(recipe, mine, other, names), had, has, matching)
     load_weights(objective, {name: tensor.detach() for name, tensor in mine.items()} | taken)
     monitor.say(f"from {recipe.init}, step {other.facts['step']}, {other.facts['weights']} weights: {matching}")
+    new, left = (sorted(names) for names in (mine.keys() - taken.keys(), other.weights.keys() - taken.keys()))
+    if new and not recipe.is_task:
+        monitor.say(f"not in {recipe.init}, and begun as for training: {', '.join(new)}")
     begun = {"init": recipe.init, "init_step": other.facts["step"], "weights": other.facts["weights"]}
-    if recipe.is_task:
-        new, left = (sorted(names) for names in (mine.keys() - taken.keys(), other.weights.keys() - taken.keys()))
-        begun |= {"new_weights": new, "left_weights": left}
-    return begun | matching.counts
+    return begun | {"new_weights": new, "left_weights": left} | matching.counts
 
 
 def shared_by(recipe: Recipe, mine: Mapping[str, Tensor], other: Trained, names: Sequence[str]) -> Mapping[str, Tensor]:
-    """The weights of another run that go on here: all of a language model; of a task what both have, and the outputs
-    only where the task is the same and says the same."""
+    """The weights of another run that go on here: what both have; of a task the outputs only where the task is the same
+    and says the same."""
     if not recipe.is_task:
-        return other.weights
+        return {name: tensor for name, tensor in other.weights.items() if name in mine}
     alike = other.names == tuple(names) and other.settings.objective.kind == recipe.objective.kind
 
     def goes_on(name: str, tensor: Tensor) -> bool:
@@ -262,7 +262,8 @@ def open_initial(recipe: Recipe) -> Trained:
 def first_difference(here: Recipe, there: Recipe) -> str:
     """The first tensor that only one of two models has, or each in another shape; the vocabularies do not matter.
 
-    A task takes over what reads texts, and what predicts their tokens where it goes on doing so.
+    What an objective has beside backbone and head, for pairs of texts say, may be there in one alone. A task takes over
+    what reads texts, and what predicts their tokens where it goes on doing so.
     """
     with torch.device("meta"):  # which computes shapes and holds no numbers
         mine, its = ({name: tuple(t.shape) for name, t in weights(r.build(2**20)).items()} for r in (here, there))
@@ -270,7 +271,8 @@ def first_difference(here: Recipe, there: Recipe) -> str:
         wanted = [name for name in mine if name.startswith(("backbone.", "head."))]
         whole = [name for name in its if name.startswith("backbone.")]
     else:
-        wanted, whole = list(mine), list(its)
+        wanted = [name for name in mine if name in its or name.startswith(("backbone.", "head."))]
+        whole = [name for name in its if name.startswith(("backbone.", "head."))]
     for name in [*wanted, *whole]:
         if mine.get(name) != its.get(name):
             return f"{name} is {its.get(name, 'absent')} there and {mine.get(name, 'absent')} here"

@@ -34,7 +34,7 @@ class Pairs(Backbone):
         self.embedding = TokenEmbedding(vocabulary, config.width)
         self.blocks = nn.ModuleList([nn.Linear(config.width, config.width)])
 
-    def initial_state(self, rows: int) -> State:
+    def initial_state(self, rows: int, ahead: int = 0) -> State:
         return None
 
     def forward(self, inputs: Inputs, state: State) -> Hidden:

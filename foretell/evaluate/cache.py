@@ -134,6 +134,10 @@ class CacheScorer:
         logp = self._mixed(scores.logp, recalled, seen).masked_fill(targets == IGNORED, 0)
         return Scores(logp, vectors=scores.vectors), (inner, memory)
 
+    def begin(self, rows: int, tokens: int) -> State:
+        """See `Scorer.begin`."""
+        return self.scorer.begin(rows, tokens), None
+
     @torch.no_grad()
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Scorer.next`."""

@@ -39,6 +39,10 @@ class Mixture:
         logp = self._mixed([scores.logp for scores, _ in parts])  # [B, T]
         return Scores(logp.masked_fill(targets == IGNORED, 0)), tuple(after for _, after in parts)
 
+    def begin(self, rows: int, tokens: int) -> State:
+        """See `Scorer.begin`."""
+        return tuple(scorer.begin(rows, tokens) for scorer in self.scorers)
+
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Scorer.next`."""
         parts = [s.next(tokens, part) for s, part in zip(self.scorers, self._states(state), strict=True)]

@@ -29,6 +29,9 @@ class Scorer(Protocol):
     def independent(self) -> bool:
         """Whether rows side by side know nothing of each other, so that many texts can be scored at once."""
 
+    def begin(self, rows: int, tokens: int) -> State:
+        """The state of rows that have seen nothing yet, and will read so many tokens; None does as well."""
+
     def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
         """Log-probabilities of targets [B, T] given inputs [B, T], and the state after them."""
 
@@ -65,6 +68,10 @@ class NeuralScorer:
         shape = targets.shape
         return Scores(logp.view(shape), None if rank is None else rank.view(shape), hidden.last), hidden.state
 
+    def begin(self, rows: int, tokens: int) -> State:
+        """See `Scorer.begin`."""
+        return self.backbone.initial_state(rows, tokens)
+
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Scorer.next`."""
         log_probs, _, state = self.read(tokens, state)
@@ -94,6 +101,10 @@ class NGramScorer:
         logp[ignored] = 0.0
         rank = torch.from_numpy(self.model.ranks(text, words)).to(targets.device) if self.ranks else None
         return Scores(torch.from_numpy(logp).to(targets.device), rank), after
+
+    def begin(self, rows: int, tokens: int) -> State:
+        """See `Scorer.begin`."""
+        return None
 
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Scorer.next`."""

@@ -44,8 +44,8 @@ class Backbone(nn.Module):
         return multiplied(self)
 
     @abstractmethod
-    def initial_state(self, rows: int) -> State:
-        """The state of rows that have seen nothing yet."""
+    def initial_state(self, rows: int, ahead: int = 0) -> State:
+        """The state of rows that have seen nothing yet, with room for so many tokens where it would grow with them."""
 
     def cells(self, state: State) -> Sequence[Tensor]:
         """Of a state the memory cells [B, H] of each layer, first to last; none where layers have no such thing."""

@@ -136,7 +136,7 @@ class Recurrent(Backbone):
             )
         self.dim = outputs[-1]
 
-    def initial_state(self, rows: int) -> State:
+    def initial_state(self, rows: int, ahead: int = 0) -> State:
         """One tuple of [B, H] tensors a layer; None where whole sequences are read."""
         if "state" not in self.reads:
             return None

@@ -197,9 +197,9 @@ class Transformer(Backbone):
         again = sum(multiplied(self.block(layer)) for layer in range(self.layers)) - multiplied(self.blocks)
         return multiplied(self) + again + 2 * self.layers * self.dim * length
 
-    def initial_state(self, rows: int) -> State:
+    def initial_state(self, rows: int, ahead: int = 0) -> State:
         """Nothing filled, see the class; None for one that sees both sides."""
-        return self._empty(rows, self._room(0)) if self.causal else None
+        return self._empty(rows, min(self.context, ahead or ROOM)) if self.causal else None
 
     def _empty(self, rows: int, places: int) -> State:
         """Nothing filled, with room for so many."""
@@ -211,7 +211,7 @@ class Transformer(Backbone):
 
     def _room(self, filled: int) -> int:
         """For how many places there is room where so many are filled: a quarter more, so that it seldom grows."""
-        return min(self.context, ROOM * max(1, math.ceil(1.25 * filled / ROOM)))
+        return min(self.context, ROOM * math.ceil(1.25 * filled / ROOM))
 
     def forward(self, inputs: Inputs, state: State) -> Hidden:
         """See `Backbone.forward`."""
@@ -288,13 +288,20 @@ class Transformer(Backbone):
 
     # --- windows that go on -----------------------------------------------------------------------
 
-    def _begin(self, tokens: Tensor, lengths: Tensor | None, room: int = 0) -> tuple[list[Tensor], State]:
-        """A window [B, T <= C] from place 0, which needs no cache; its state, with some room at least."""
+    def _begin(self, tokens: Tensor, lengths: Tensor | None, empty: State = None) -> tuple[list[Tensor], State]:
+        """A window [B, T <= C] from place 0, which looks into no cache; its state, in the room of an empty one."""
         rows, steps = tokens.shape
-        layers, caches = self._through(Inputs(tokens), View(causal=True), keep=True)
+        layers, made = self._through(Inputs(tokens), View(causal=True), keep=True)
         filled = torch.full((rows,), steps, device=tokens.device) if lengths is None else lengths
-        real = real_tokens(steps, filled)  # [B, T]
-        return layers, self._copied(filled, real, tokens, caches, max(room, self._room(steps)))
+        empty = self._empty(rows, self._room(steps)) if empty is None else empty
+        where = Placement.after(empty[0], filled, steps)
+        _, written, before, caches = self._writable(empty, where.places)
+        for cache, parts in zip(caches, made, strict=True):
+            for part, new in zip(cache, parts, strict=True):
+                where.write(part.transpose(1, 2), new.transpose(1, 2))
+        where.write(before, tokens)
+        written.copy_(filled)
+        return layers, (filled, written, before, caches)
 
     def _go_on(self, tokens: Tensor, lengths: Tensor | None, state: State) -> tuple[list[Tensor], State]:
         """A window [B, T] of any length behind a state: as many pieces as there are contexts to fill."""
@@ -317,7 +324,7 @@ class Transformer(Backbone):
         """A window [B, T] that fits behind what is filled."""
         steps = tokens.shape[1]
         if not state[0].any() and steps <= self.context:
-            return self._begin(tokens, None if (lengths == steps).all() else lengths, room_of(state))
+            return self._begin(tokens, lengths, state)
         where = Placement.after(state[0], lengths, steps)
         filled, written, before, caches = self._writable(state, where.places)
         places = filled[:, None] + torch.arange(steps, device=tokens.device)
@@ -339,31 +346,28 @@ class Transformer(Backbone):
         if ours and room_of(state) >= places:
             return state
         room, most = max(room_of(state), self._room(places)), int(filled.max())
-        return self._copied(filled, real_tokens(most, filled), before, caches, room)
+        real = real_tokens(most, filled)[:, None, :, None]
 
-    def _copied(self, filled: Tensor, real: Tensor, tokens: Tensor, caches: tuple[Cache, ...], room: int) -> State:
-        """A state of its own with room for so many: of tokens [B, T or more] and caches what is `real` [B, T]."""
-        steps = real.shape[1]
-
-        def copied(old: Tensor, places: int) -> Tensor:
-            new = old.new_empty(*old.shape[:2], places, old.shape[3])
-            new[:, :, :steps] = old[:, :, :steps]
-            new[:, :, :steps] *= real[:, None, :, None]
-            new[:, :, steps:] = 0
+        def copied(old: Tensor) -> Tensor:
+            new = old.new_empty(*old.shape[:2], room, old.shape[3])
+            new[:, :, :most] = old[:, :, :most]
+            new[:, :, :most] *= real
+            new[:, :, most:] = 0
             return new
 
-        roomy = tuple((copied(keys, room), copied(values, room)) for keys, values in caches)
-        return filled, filled.clone(), copied(tokens[:, None, :, None], self.context)[:, 0, :, 0], roomy
+        return filled, filled.clone(), before.clone(), tuple((copied(keys), copied(values)) for keys, values in caches)
 
     def _again(self, state: State) -> State:
         """Full rows with room: their last `overlap` tokens read anew from place 0."""
         if self.overlap == 0:
             return self._empty(len(state[0]), self.context)
-        return self._begin(state[2][:, self.context - self.overlap :], None, self.context)[1]
+        return self._begin(state[2][:, self.context - self.overlap :], None, self._empty(len(state[0]), self.context))[
+            1
+        ]
 
 
 ROOM = 64
-"""a cache has a multiple of that many places"""
+"""a cache that grows has a multiple of that many places"""
 
 
 def room_of(state: State) -> int:

@@ -22,6 +22,9 @@ class Fixed:
     def __init__(self) -> None:
         self.asked: list[tuple[list[int], State]] = []
 
+    def begin(self, rows: int, tokens: int) -> State:
+        return None
+
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         self.asked.append((tokens[0].tolist(), state))
         return PROBS.log(), len(self.asked)

@@ -458,6 +458,25 @@ def test_writing_on_moves_nothing() -> None:
         assert [part.data_ptr() for layer in state[3] for part in layer] == caches
 
 
+def test_a_text_whose_length_is_known_has_its_room_at_once() -> None:
+    model, tokens = build(context=300, layers=1), tokens_of(2, 100)
+    for lengths in (None, torch.tensor([90, 7])):
+        with torch.no_grad():
+            empty = model.initial_state(2, 100)
+            assert transformer.room_of(empty) == 100
+            state = model(Inputs(tokens[:, :90], lengths=lengths), empty).state
+            for step in range(90, 100):
+                hidden = model(Inputs(tokens[:, step : step + 1]), state)
+                state = hidden.state
+            assert [part.data_ptr() for part in state[3][0]] == [part.data_ptr() for part in empty[3][0]]
+            for row, length in enumerate([90, 90] if lengths is None else lengths.tolist()):
+                text = torch.cat([tokens[row, :length], tokens[row, 90:]])[None]
+                assert_same(hidden.last[row, -1], model(Inputs(text), None).last[0, -1], 1e-12)
+            again = model(Inputs(tokens[:, :3]), empty).last  # which is another's by now
+            assert_same(again, model(Inputs(tokens[:, :3]), None).last, 1e-12)
+    assert transformer.room_of(model.initial_state(1, 1000)) == 300
+
+
 @pytest.mark.parametrize("overlap", [0, 3, 4])
 def test_windows_side_by_side_are_the_stream(overlap: int) -> None:
     """Evaluation in independent windows gives the very figure of reading the text with carried state."""

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import losses, tables, write_corpus
+import torch
+from builders import losses, masking, tables, write_corpus
 from typer.testing import CliRunner
 
 import foretell
@@ -103,6 +104,27 @@ def test_a_new_word_is_the_mean_of_all(
         assert named[name][ids["horse"]].tolist() == pytest.approx(first.weights[name].mean(0).tolist(), abs=1e-6)
         dog = first.weights[name][first.tokenizer.spellings["dog"]]
         assert named[name][ids["dog"]].tolist() == dog.tolist()
+
+
+def test_what_the_objective_alone_has_begins_anew(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that has learnt no pairs goes on with pairs; one that has goes on without."""
+    plain, pairs = tmp_path / "plain", tmp_path / "pairs"
+    before = foretell.train(masking(corpus, limit="3steps", data__batches__kind="full"), plain, quiet=True)
+    recipe = masking(
+        corpus, limit="3steps", data__batches={"kind": "segment-pair", "pairs": "sop", "batch": 4, "length": 12}
+    )
+    trainer = begun(recipe | {"init": str(plain)}, pairs, monkeypatch)
+    now = dict(trainer.stage.objective.named_parameters())
+    new = {"pooler.weight", "pooler.bias", "pair.weight", "pair.bias"}
+    assert set(init_record(pairs)["new_weights"]) == new == now.keys() - before.weights.keys()
+    assert all(torch.equal(now[name], before.weights[name]) for name in now.keys() - new)
+    foretell.train(recipe | {"init": str(plain)}, pairs, resume=True, quiet=True)
+    again = masking(corpus, limit="1steps", data__batches__kind="full", init=str(pairs))
+    begun(again, tmp_path / "again", monkeypatch)
+    record = init_record(tmp_path / "again")
+    assert (record["new_weights"], set(record["left_weights"])) == ([], new)
 
 
 def test_a_killed_beginning_is_recorded_once(
