@@ -26,7 +26,7 @@ WORKLOADS = {
         *MLSTM_STEPS,
         PREPARE,
         NGRAM,
-        SHAKESPEARE,
+        *SHAKESPEARE,
         SOFTMAX,
         *GPT_STEPS,
         BERT_STEP,

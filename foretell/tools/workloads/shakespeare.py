@@ -1,4 +1,4 @@
-"""A whole small training: 200 iterations of nanoGPT's CPU setting for characters of Shakespeare, from a cold start."""
+"""A whole small training: nanoGPT's CPU setting for characters of Shakespeare, from a cold start."""
 
 from __future__ import annotations
 
@@ -6,19 +6,15 @@ import math
 import statistics
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from foretell.tools.workloads.workload import OURS, Job, Side, Workload
 
 LAYERS, HEADS, WIDTH, CONTEXT, ROWS = 4, 4, 128, 64, 12
-ITERATIONS, WARMUP, RATE, FLOOR = 200, 100, 1e-3, 1e-4
+WARMUP, RATE, FLOOR = 100, 1e-3, 1e-4
 VALIDATION_BATCHES = 20
-
-
-def iterations(job: Job) -> int:
-    """How many steps are trained."""
-    return 3 if job.tiny else ITERATIONS
 
 
 def inputs(folder: Path, tiny: bool) -> dict[str, str]:
@@ -62,16 +58,16 @@ class Clock:
 # --- ours -----------------------------------------------------------------------------------------
 
 
-def ours(job: Job) -> dict[str, Any]:
+def ours(job: Job, steps: int) -> dict[str, Any]:
     """The shipped recipe through foretell's own trainer: preparing the text, training, validating, saving."""
     import os
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FORETELL_CACHE"] = f"{folder}/cache"  # nothing is prepared yet
-        return train(job, Path(folder))
+        return train(job, 3 if job.tiny else steps, Path(folder))
 
 
-def train(job: Job, folder: Path) -> dict[str, Any]:
+def train(job: Job, steps: int, folder: Path) -> dict[str, Any]:
     """See `ours`."""
     import torch
 
@@ -84,7 +80,7 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
     from foretell.training.trainer import Position, Trainer
 
     torch.set_num_threads(job.threads)
-    steps, monitor = iterations(job), Monitor(quiet=True)
+    monitor = Monitor(quiet=True)
     recipe = load_recipe(
         "nanogpt-shakespeare",
         {"limit": f"{steps}steps", "data.corpus": dict(job.inputs)},
@@ -147,7 +143,9 @@ def crops_of(text: Any) -> tuple[Any, Any]:
     return rows[:, :-1], rows[:, 1:]
 
 
-def bare_loop(job: Job, build: Callable[[int], Any], scores_of: Callable[[Any, Any], Any]) -> dict[str, Any]:
+def bare_loop(
+    job: Job, steps: int, build: Callable[[int], Any], scores_of: Callable[[Any, Any], Any]
+) -> dict[str, Any]:
     """The plain loop that everybody writes around a model of so many characters."""
     import torch
     import torch.nn.functional as F
@@ -162,7 +160,7 @@ def bare_loop(job: Job, build: Callable[[int], Any], scores_of: Callable[[Any, A
         inputs, targets = crops_of(text)
         return F.cross_entropy(scores_of(model, inputs).flatten(0, 1), targets.flatten())
 
-    clock, steps = Clock(job), iterations(job)
+    clock, steps = Clock(job), 3 if job.tiny else steps
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, steps)
@@ -180,7 +178,7 @@ def bare_loop(job: Job, build: Callable[[int], Any], scores_of: Callable[[Any, A
     return clock.figures(statistics.fmean(losses))
 
 
-def plain(job: Job) -> dict[str, Any]:
+def plain(job: Job, steps: int) -> dict[str, Any]:
     """The model in plain torch modules, in a bare loop."""
     import torch
     import torch.nn.functional as F
@@ -222,7 +220,7 @@ def plain(job: Job) -> dict[str, Any]:
             scores: Tensor = self.head(self.layers(x))
             return scores
 
-    return bare_loop(job, GPT, lambda model, tokens: model(tokens))
+    return bare_loop(job, steps, GPT, lambda model, tokens: model(tokens))
 
 
 def hugging_face_model(characters: int) -> Any:
@@ -246,12 +244,12 @@ def hugging_face_model(characters: int) -> Any:
     )
 
 
-def transformers(job: Job) -> dict[str, Any]:
+def transformers(job: Job, steps: int) -> dict[str, Any]:
     """transformers' GPT-2 in the same bare loop."""
-    return bare_loop(job, hugging_face_model, lambda model, tokens: model(input_ids=tokens).logits)
+    return bare_loop(job, steps, hugging_face_model, lambda model, tokens: model(input_ids=tokens).logits)
 
 
-def trainer(job: Job) -> dict[str, Any]:
+def trainer(job: Job, steps: int) -> dict[str, Any]:
     """transformers' GPT-2 in its own Trainer; it shifts targets itself, so a row has 63 of them."""
     import torch
     import torch.nn.functional as F
@@ -260,7 +258,7 @@ def trainer(job: Job) -> dict[str, Any]:
     torch.set_num_threads(job.threads)
     torch.manual_seed(1337)
     train, valid, characters = tokens_of(job)
-    model, clock, steps = hugging_face_model(characters), Clock(job), iterations(job)
+    model, clock, steps = hugging_face_model(characters), Clock(job), 3 if job.tiny else steps
 
     class Crops(torch.utils.data.Dataset[dict[str, Any]]):
         def __len__(self) -> int:
@@ -309,19 +307,24 @@ def trainer(job: Job) -> dict[str, Any]:
     return clock.figures(statistics.fmean(losses))
 
 
-SHAKESPEARE = Workload(
-    name="shakespeare",
-    text="a whole small training of a character GPT, from a cold start, beside a bare torch loop and transformers",
-    work=(
-        "4 layers, 4 heads, 128 wide, context 64, 12 rows, 200 iterations of AdamW with warm-up and cosine, then 20 "
-        "validation batches; seconds from the start of the process to the validation loss (ours also prepares the text "
-        "and saves checkpoints)"
-    ),
-    sides=(
-        Side(OURS, ours, ("torch",)),
-        Side("torch", plain, ("torch",)),
-        Side("transformers", transformers, ("transformers", "torch")),
-        Side("trainer", trainer, ("transformers", "accelerate", "torch")),
-    ),
-    inputs=inputs,
-)
+def workload(steps: int) -> Workload:
+    """That of so many iterations."""
+    return Workload(
+        name="shakespeare" if steps == 200 else f"shakespeare-{steps}",
+        text=f"{steps:,} iterations of a character GPT, from a cold start, beside a bare torch loop and transformers",
+        work=(
+            f"4 layers, 4 heads, 128 wide, context 64, 12 rows, {steps:,} iterations of AdamW with warm-up and cosine, "
+            "then 20 validation batches; seconds from the start of the process to the validation loss (ours also "
+            "prepares the text, and validates and saves checkpoints on the way)"
+        ),
+        sides=(
+            Side(OURS, partial(ours, steps=steps), ("torch",)),
+            Side("torch", partial(plain, steps=steps), ("torch",)),
+            Side("transformers", partial(transformers, steps=steps), ("transformers", "torch")),
+            Side("trainer", partial(trainer, steps=steps), ("transformers", "accelerate", "torch")),
+        ),
+        inputs=inputs,
+    )
+
+
+SHAKESPEARE = (workload(200), workload(2000))
