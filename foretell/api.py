@@ -144,7 +144,7 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
                 tracker.close()
         if ending == "interrupted":
             raise Interrupted(run)
-    return load(run.path, device=place)
+    return load(run.path, device=place, quiet=quiet)
 
 
 def fit(run: Run, recipe: Recipe, config: NGramConfig, store: Store, monitor: Monitor) -> None:

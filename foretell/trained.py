@@ -58,9 +58,14 @@ def default_device() -> torch.device:
 # --- training -------------------------------------------------------------------------------------
 
 
-def load(path: str | Path, *, which: str = "best", device: torch.device | str | None = None) -> Trained:
-    """A run folder, opened for use with the weights of its `best` (or `last`) checkpoint."""
-    return Trained(Run.open(path), which, torch.device(device) if device else default_device())
+def load(
+    path: str | Path, *, which: str = "best", device: torch.device | str | None = None, quiet: bool = False
+) -> Trained:
+    """A run folder, opened for use with the weights of its `best` (or `last`) checkpoint.
+
+    Passes of more than ten seconds say on stderr how far they are, unless `quiet`.
+    """
+    return Trained(Run.open(path), which, torch.device(device) if device else default_device(), quiet=quiet)
 
 
 class Trained(LanguageModel):
@@ -69,8 +74,8 @@ class Trained(LanguageModel):
     adaptation: Adaptation | None = None
     """how it adapts to the text it is measured on; see `adapted`"""
 
-    def __init__(self, run: Run, which: str, device: torch.device):
-        self.run, self.device = run, device
+    def __init__(self, run: Run, which: str, device: torch.device, *, quiet: bool = False):
+        self.run, self.device, self.quiet = run, device, quiet
         self.recipe = load_recipe(run.recipe_file)
         self.tokenizer = load_tokenizer(run.tokenizer_file)
         self.checkpoint, self.facts = checkpoint.pointed(run, which)
@@ -162,8 +167,8 @@ class Trained(LanguageModel):
         chosen = {name: {} if part is True else part for name, part in given.items() if part is not False}
         settings = validate(AdaptationConfig, chosen, "adaptation")
         neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=False)
-        specials, say = self.tokenizer.specials, Monitor(quiet=quiet).say
-        other = copy.copy(self)
+        other, specials = copy.copy(self), self.tokenizer.specials
+        other.quiet = quiet or self.quiet
         with ExitStack() as opened:
             other.adaptation = adapt(
                 settings,
@@ -174,13 +179,13 @@ class Trained(LanguageModel):
                 ),
                 specials,
                 self.device,
-                say,
+                Monitor(quiet=other.quiet).say,
             )
         return other
 
     def watch(self) -> Watch:
-        """What is told how far a pass is; only adaptation makes passes long."""
-        return unwatched if self.adaptation is None else reporting(self.adaptation.say, str(self.run.path))
+        """What is told how far a pass is, and says so where it takes long."""
+        return unwatched if self.quiet else reporting(Monitor().say, str(self.run.path))
 
     def windows(self, text: Split, columns: int, batch: int | None) -> Windows:
         """One pass over a text; see `evaluation_windows`."""
@@ -254,7 +259,7 @@ class Trained(LanguageModel):
         """What `evaluate` says of a task: its metrics on labelled examples, a split or a file that the reader reads."""
         telling, skip = self.telling, skip_bad or self.settings.data.skip_bad
         examples = telling.config.usable(read_split(self.settings, split, skip), self.names, skip)
-        found = telling.measure(examples, by_label=True)
+        found = telling.measure(examples, by_label=True, watch=self.watch())
         return {
             "run": str(self.run.path),
             "split": split,
@@ -281,7 +286,7 @@ class Trained(LanguageModel):
         telling = self.telling
         task = telling.config
         asked = [task.of_line(one, f"text {i}") if isinstance(one, str) else one for i, one in enumerate(examples, 1)]
-        return telling.tell(task.readable(asked, self.names))
+        return telling.tell(task.readable(asked, self.names), self.watch())
 
     @property
     def telling(self) -> Telling:

@@ -39,8 +39,6 @@ class Adaptation:
     """root mean squares of the gradients in training"""
     found: dict[str, dict[str, Any]]
     """what was tuned, and on how much text"""
-    say: Say
-    """tells people of long passes"""
 
     def scorer(self, neural: NeuralScorer) -> NeuralScorer | CacheScorer:
         """The model with its adaptation, the cache outside."""
@@ -103,10 +101,10 @@ def adapt(
         dynamic, facts = _tuned_dynamic(dynamic, neural, squares, valid, device, say)
         found["dynamic"] = facts | {"statistics_tokens": seen}
     if cache is not None:
-        inner = Adaptation(AdaptationConfig(dynamic=dynamic), squares, {}, say).scorer(neural)
+        inner = Adaptation(AdaptationConfig(dynamic=dynamic), squares, {}).scorer(neural)
         assert isinstance(inner, NeuralScorer)
         cache, found["cache"] = _tuned_cache(cache, inner, valid, device, say)
-    return Adaptation(AdaptationConfig(dynamic=dynamic, cache=cache), squares, found, say)
+    return Adaptation(AdaptationConfig(dynamic=dynamic, cache=cache), squares, found)
 
 
 def _tuned_dynamic(

@@ -16,6 +16,7 @@ import torch
 
 from foretell.data.examples import Example
 from foretell.data.rows import Framing, Row, by_length, collate
+from foretell.evaluate.scoring import Watch, unwatched
 from foretell.tasks.task import Scores, Task, TaskConfig
 
 SIDE_BY_SIDE = 2**13
@@ -35,20 +36,22 @@ class Telling:
     """of the labels"""
     device: torch.device
 
-    def tell(self, examples: Sequence[Example]) -> list[Any]:
+    def tell(self, examples: Sequence[Example], watch: Watch = unwatched) -> list[Any]:
         """What the task says of each example; its own labels are not looked at."""
         rows = self.config.rows(examples, self.framing, self.names)
-        scores, _ = self.scored(rows)
+        scores, _ = self.scored(rows, watch)
         return self.config.predictions(examples, rows, scores, self.names)
 
-    def measure(self, examples: Sequence[Example], *, by_label: bool = False) -> dict[str, Any]:
+    def measure(
+        self, examples: Sequence[Example], *, by_label: bool = False, watch: Watch = unwatched
+    ) -> dict[str, Any]:
         """How right it is of labelled examples, by its metrics, and its loss in nats; `metric` says what to judge by.
 
         With `by_label` also of each label by itself, where the task has labels.
         """
         begin = time.perf_counter()
         rows = self.config.rows(examples, self.framing, self.names)
-        scores, loss = self.scored(rows)
+        scores, loss = self.scored(rows, watch)
         predictions = self.config.predictions(examples, rows, scores, self.names)
         found = self.config.measure(examples, predictions)
         if by_label and (apart := self.config.by_label(examples, predictions)):
@@ -71,12 +74,14 @@ class Telling:
         return (time.perf_counter() - begin) * len(examples) / len(some)
 
     @torch.no_grad()
-    def scored(self, rows: Sequence[Row]) -> tuple[list[Scores], float]:
+    def scored(self, rows: Sequence[Row], watch: Watch) -> tuple[list[Scores], float]:
         """What is said of each row [R], and the mean loss of those with labels; not a number where there are none."""
         found: list[Scores] = [np.empty(0)] * len(rows)
-        nats, decisions = 0.0, 0
+        nats, decisions, read = 0.0, 0, 0
         sizes = np.array([row.length * len(row.readings) for row in rows], dtype=np.int64)
         for group in by_length(sizes, SIDE_BY_SIDE):
+            watch(read / int(sizes.sum()))
+            read += int(sizes[group].sum())
             chosen = [rows[i] for i in group]
             batch = collate(chosen, self.framing.tokenizer.specials).to(self.device)
             scores = self.task.scores(self.task.read(batch.inputs).last, batch.inputs)
