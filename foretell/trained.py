@@ -34,6 +34,7 @@ from foretell.evaluate.scoring import (
     total,
     unwatched,
 )
+from foretell.evaluate.tallies import Tally
 from foretell.examples import framing_of, load_names, read_split, task_of
 from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram, NGramConfig
@@ -257,10 +258,14 @@ class Trained(LanguageModel):
 
     def measured_task(self, split: str = "test", *, skip_bad: bool = False) -> Record:
         """What `evaluate` says of a task: its metrics on labelled examples, a split or a file that the reader reads."""
+        return self.judged(split, skip_bad=skip_bad)[0]
+
+    def judged(self, split: str = "test", *, skip_bad: bool = False) -> tuple[Record, Tally]:
+        """The same, and what each example adds to the metric."""
         telling, skip = self.telling, skip_bad or self.settings.data.skip_bad
         examples = telling.config.usable(read_split(self.settings, split, skip), self.names, skip)
-        found = telling.measure(examples, by_label=True, watch=self.watch())
-        return {
+        found, tally = telling.judge(examples, by_label=True, watch=self.watch())
+        record = {
             "run": str(self.run.path),
             "split": split,
             **dict.fromkeys(terms.UNDEFINED),
@@ -271,6 +276,7 @@ class Trained(LanguageModel):
             "parameters": self.parameters,
             "peak_memory_bytes": peak_memory(),
         }
+        return record, tally
 
     @property
     def framing(self) -> Framing:

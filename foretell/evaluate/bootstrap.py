@@ -1,4 +1,4 @@
-"""Which differences between two models are real: the paired bootstrap over parts of a text.
+"""Which differences between two models are real: the paired bootstrap over parts of a text, or examples of a task.
 
 The parts (documents, or blocks where there are few) are drawn anew with replacement, both models keep their scores of
 each (Efron and Tibshirani 1993, chapter 8; for language technology Koehn 2004). Parts, not tokens: within a document
@@ -8,9 +8,10 @@ tokens are alike, and drawing them one by one would make every difference look c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,36 +39,57 @@ class Interval:
         """Whether zero lies outside the interval."""
         return self.low > 0 or self.high < 0
 
+    def record(self) -> dict[str, Any]:
+        """As JSON has it, `probability` that the one that is better stays so; ends that do not exist are null."""
+        low, high = (end if math.isfinite(end) else None for end in (self.low, self.high))
+        facts = {"level": self.level, "resamples": self.resamples, "probability": 1 - self.better, "real": self.real}
+        return {"difference": self.difference, "low": low, "high": high, **facts}
+
 
 def bootstrap_ratio(
     differences: Floats, sizes: Floats, *, level: float = 0.95, resamples: int = 4000, seed: int = 0
 ) -> Interval:
-    """sum(differences) / sum(sizes) over U parts [U], with its bias-corrected and accelerated interval.
+    """sum(differences) / sum(sizes) over U parts [U], with its interval; see `bootstrap`.
 
-    `differences` are those of the two models' losses of each part, `sizes` how much each part counts (its bytes). BCa:
-    Efron 1987 (JASA 82), with the acceleration from leaving out one part at a time. Fewer than two parts have no
+    `differences` are those of the two models' losses of each part, `sizes` how much each part counts (its bytes).
+    """
+    both = np.stack([differences, sizes], 1)
+    return bootstrap(both, lambda sums: sums[..., 0] / sums[..., 1], level=level, resamples=resamples, seed=seed)
+
+
+def bootstrap(
+    values: Floats,
+    difference: Callable[[Floats], Floats],
+    *,
+    level: float = 0.95,
+    resamples: int = 4000,
+    seed: int = 0,
+) -> Interval:
+    """A difference that depends on U parts by sums of their values [U, K] alone, with its bias-corrected and
+    accelerated interval; `difference` makes [...] of sums [..., K].
+
+    BCa: Efron 1987 (JASA 82), with the acceleration from leaving out one part at a time. Fewer than two parts have no
     interval: its ends are infinite.
     """
-    parts = len(differences)
-    observed = float(differences.sum() / sizes.sum())
-    if parts < 2:
+    sums = values.sum(0)
+    observed = float(difference(sums))
+    if len(values) < 2:
         return Interval(observed, -math.inf, math.inf, 0.5, level, 0)
-    random = np.random.default_rng(seed)
-    drawn = np.concatenate(list(draws(np.stack([differences, sizes], 1), resamples, random)))  # [R, 2]
-    ratios = np.sort(drawn[:, 0] / drawn[:, 1])
-    below = shares_below(ratios, observed)
-    if ratios[0] == ratios[-1] or not 0 < below < 1:  # all alike: there is nothing to correct
-        low, high = (float(end) for end in np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2]))
-        return Interval(observed, low, high, shares_below(ratios, 0.0), level, resamples)
+    drawn = draws(values, resamples, np.random.default_rng(seed))
+    found = np.sort(np.concatenate([difference(some) for some in drawn]))  # [R]
+    below = shares_below(found, observed)
+    if found[0] == found[-1] or not 0 < below < 1:  # all alike: there is nothing to correct
+        low, high = (float(end) for end in np.quantile(found, [(1 - level) / 2, (1 + level) / 2]))
+        return Interval(observed, low, high, shares_below(found, 0.0), level, resamples)
     bias = NORMAL.inv_cdf(below)
-    acceleration = skewness_of_leaving_one_out(differences, sizes)
+    acceleration = skewness_of_leaving_one_out(difference(sums - values))
 
     def corrected(share: float) -> float:
         z = bias + NORMAL.inv_cdf(share)
         return NORMAL.cdf(bias + z / (1 - acceleration * z))
 
-    low, high = (float(np.quantile(ratios, corrected(share))) for share in ((1 - level) / 2, (1 + level) / 2))
-    return Interval(observed, low, high, shares_below(ratios, 0.0), level, resamples)
+    low, high = (float(np.quantile(found, corrected(share))) for share in ((1 - level) / 2, (1 + level) / 2))
+    return Interval(observed, low, high, shares_below(found, 0.0), level, resamples)
 
 
 def draws(values: Floats, resamples: int, random: np.random.Generator) -> Iterator[Floats]:
@@ -85,9 +107,8 @@ def shares_below(ordered: Floats, value: float) -> float:
     return float(np.searchsorted(ordered, value, "left") + np.searchsorted(ordered, value, "right")) / 2 / len(ordered)
 
 
-def skewness_of_leaving_one_out(differences: Floats, sizes: Floats) -> float:
-    """The acceleration of BCa: how the spread of the ratio depends on the ratio."""
-    without = (differences.sum() - differences) / (sizes.sum() - sizes)  # [U]
+def skewness_of_leaving_one_out(without: Floats) -> float:
+    """The acceleration of BCa: how the spread of a difference depends on it, from those without one part [U]."""
     away = without.mean() - without
     spread = float((away**2).sum())
     return float((away**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0

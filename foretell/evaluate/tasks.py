@@ -86,16 +86,27 @@ def spearman(truth: Sequence[float], found: Sequence[float]) -> float:
     return correlation("spearmanr", truth, found)
 
 
+def ranks(values: Sequence[float]) -> list[float]:
+    """Each value's rank from 1, equal ones with their mean rank."""
+    found: list[float] = scipy_stats().rankdata(values).tolist()
+    return found
+
+
 def correlation(name: str, truth: Sequence[float], found: Sequence[float]) -> float:
     """One of SciPy's correlations."""
+    if len(set(truth)) < 2 or len(set(found)) < 2:
+        return 0.0
+    measured: Callable[..., Any] = getattr(scipy_stats(), name)
+    return float(measured(truth, found).statistic)
+
+
+def scipy_stats() -> Any:
+    """The library, imported only here."""
     try:
         from scipy import stats
     except ImportError:
         raise ConfigError("to measure correlations, pip install 'foretell[tasks]'") from None
-    if len(set(truth)) < 2 or len(set(found)) < 2:
-        return 0.0
-    measured: Callable[..., Any] = getattr(stats, name)
-    return float(measured(truth, found).statistic)
+    return stats
 
 
 # --- entities -------------------------------------------------------------------------------------

@@ -21,7 +21,9 @@ from foretell.config import ConfigError, Size
 from foretell.data.batches import Ints
 from foretell.data.examples import Question
 from foretell.data.rows import Framing, Row
-from foretell.evaluate.tasks import null_threshold, squad
+from foretell.evaluate import tallies
+from foretell.evaluate.tallies import Tally
+from foretell.evaluate.tasks import marks, null_threshold, squad
 from foretell.models.blueprint import Blueprint
 from foretell.nn.ragged import real_tokens
 from foretell.tasks.task import Prediction, Scores, Task, TaskConfig
@@ -170,6 +172,11 @@ class AnsweringConfig(TaskConfig):
             threshold = max(threshold, min(known) - 1)  # -inf, no answer ever, as a number that JSON has
             measured |= {"best_threshold": threshold, f"{self.metric}_at_best_threshold": reached}
         return measured
+
+    def tally(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> Tally:
+        """See `TaskConfig.tally`."""
+        none_allowed, place = any(one.impossible for one in examples), ("exact_match", "f1").index(self.metric)
+        return tallies.mean([marks(e, p.text, none_allowed)[place] for e, p in zip(examples, predictions, strict=True)])
 
     def of_line(self, line: str, where: str) -> Question:
         """See `TaskConfig.of_line`: a question and a passage with a tab between them."""

@@ -19,6 +19,8 @@ from torch import Tensor
 from foretell.config import ConfigError, did_you_mean
 from foretell.data.examples import Labelled
 from foretell.data.rows import Framing, Row
+from foretell.evaluate import tallies
+from foretell.evaluate.tallies import Tally
 from foretell.evaluate.tasks import classes_by_label, classification, scikit_learn_metrics, several_labels
 from foretell.models.blueprint import Blueprint
 from foretell.tasks.pooled import Pooled, TextsConfig
@@ -130,6 +132,11 @@ class ClassificationConfig(TextsConfig):
         if self.labels == "several":
             return several_labels(truth, found)
         return classification([one for (one,) in truth], [one for (one,) in found], self.positive)
+
+    def tally(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> Tally:
+        """See `TaskConfig.tally`."""
+        truth, found = ([labels_of(one) for one in side] for side in (examples, predictions))
+        return tallies.classes(self.metric, truth, found, self.positive)
 
     def by_label(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> dict[str, dict[str, float]]:
         """See `TaskConfig.by_label`."""

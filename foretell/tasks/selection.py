@@ -18,6 +18,8 @@ from torch import Tensor
 from foretell.config import ConfigError
 from foretell.data.examples import Choice
 from foretell.data.rows import Framing, Row
+from foretell.evaluate import tallies
+from foretell.evaluate.tallies import Tally
 from foretell.models.blueprint import Blueprint
 from foretell.tasks.pooled import Pooled, PooledConfig
 from foretell.tasks.task import Prediction, Scores
@@ -91,6 +93,10 @@ class ChoiceConfig(PooledConfig):
     def measure(self, examples: Sequence[Choice], predictions: Sequence[Chosen]) -> dict[str, Any]:
         """See `TaskConfig.measure`."""
         return {"accuracy": float(np.mean([e.label == p.option for e, p in zip(examples, predictions, strict=True)]))}
+
+    def tally(self, examples: Sequence[Choice], predictions: Sequence[Chosen]) -> Tally:
+        """See `TaskConfig.tally`."""
+        return tallies.mean([e.label == p.option for e, p in zip(examples, predictions, strict=True)])
 
     def of_line(self, line: str, where: str) -> Choice:
         """See `TaskConfig.of_line`: a context and its options, with tabs between them."""

@@ -15,7 +15,9 @@ from torch import Tensor
 from foretell.config import ConfigError
 from foretell.data.examples import Labelled
 from foretell.data.rows import Framing, Row
-from foretell.evaluate.tasks import pearson, spearman
+from foretell.evaluate import tallies
+from foretell.evaluate.tallies import Tally
+from foretell.evaluate.tasks import pearson, ranks, spearman
 from foretell.models.blueprint import Blueprint
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Prediction, Scores
@@ -85,6 +87,12 @@ class SimilarityConfig(TextsConfig):
         truth = [float(example.label) for example in examples if isinstance(example.label, int | float)]
         found = [prediction.value for prediction in predictions]
         return {"spearman": spearman(truth, found), "pearson": pearson(truth, found)}
+
+    def tally(self, examples: Sequence[Labelled], predictions: Sequence[Rated]) -> Tally:
+        """See `TaskConfig.tally`."""
+        truth = [float(example.label) for example in examples if isinstance(example.label, int | float)]
+        found = [prediction.value for prediction in predictions]
+        return tallies.correlation(*((truth, found) if self.metric == "pearson" else (ranks(truth), ranks(found))))
 
 
 class Similarity(Pooled):

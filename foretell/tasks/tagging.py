@@ -22,6 +22,8 @@ from foretell.data.batches import Ints
 from foretell.data.examples import Tagged
 from foretell.data.rows import Framing, Row
 from foretell.data.tags import OUTSIDE, convert, spans_of, split_tag
+from foretell.evaluate import tallies
+from foretell.evaluate.tallies import Tally
 from foretell.evaluate.tasks import classes_by_label, entities_by_label, entity_f1
 from foretell.models.blueprint import Blueprint
 from foretell.tasks.chain import Chain, library
@@ -173,6 +175,15 @@ class TaggingConfig(TaskConfig):
         right = [one == other for t, f in zip(truth, found, strict=True) for one, other in zip(t, f, strict=True)]
         measured = {"accuracy": float(np.mean(right))}
         return measured if self.scheme == "none" else entity_f1(truth, found) | measured
+
+    def tally(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> Tally:
+        """See `TaskConfig.tally`."""
+        pairs = [(e.tags or (), p.tags) for e, p in zip(examples, predictions, strict=True)]
+        if self.metric == "accuracy":
+            right = [sum(one == other for one, other in zip(*pair, strict=True)) for pair in pairs]
+            return tallies.share(right, [len(there) for there, _ in pairs])
+        spans = [(set(spans_of(there)), set(spans_of(told))) for there, told in pairs]
+        return tallies.f1(*zip(*((len(a & b), len(a), len(b)) for a, b in spans), strict=True))
 
     def by_label(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> dict[str, dict[str, float]]:
         """See `TaskConfig.by_label`: of entities, or where there are none of words."""

@@ -23,6 +23,7 @@ from foretell.data.batches import Gives
 from foretell.data.examples import BadRow, Example
 from foretell.data.labelled import refusal
 from foretell.data.rows import Framing, Row
+from foretell.evaluate.tallies import Tally
 from foretell.models.backbone import Backbone
 from foretell.models.blueprint import Blueprint
 from foretell.models.transformer import Transformer
@@ -115,6 +116,10 @@ class TaskConfig(ObjectiveConfig):
     @abstractmethod
     def measure(self, examples: Sequence[Any], predictions: Sequence[Any]) -> dict[str, Any]:
         """How right they are, by name of the metric; `metric` is among them."""
+
+    @abstractmethod
+    def tally(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Tally:
+        """What each example adds to `metric`."""
 
     def by_label(self, examples: Sequence[Any], predictions: Sequence[Any]) -> dict[str, dict[str, float]]:
         """Precision, recall, F1 and number of each label; empty where there are no labels."""

@@ -17,6 +17,7 @@ import torch
 from foretell.data.examples import Example
 from foretell.data.rows import Framing, Row, by_length, collate
 from foretell.evaluate.scoring import Watch, unwatched
+from foretell.evaluate.tallies import Tally
 from foretell.tasks.task import Scores, Task, TaskConfig
 
 SIDE_BY_SIDE = 2**13
@@ -42,13 +43,15 @@ class Telling:
         scores, _ = self.scored(rows, watch)
         return self.config.predictions(examples, rows, scores, self.names)
 
-    def measure(
-        self, examples: Sequence[Example], *, by_label: bool = False, watch: Watch = unwatched
-    ) -> dict[str, Any]:
-        """How right it is of labelled examples, by its metrics, and its loss in nats; `metric` says what to judge by.
+    def measure(self, examples: Sequence[Example]) -> dict[str, Any]:
+        """How right it is of labelled examples, by its metrics, and its loss in nats; `metric`: what to judge by."""
+        return self.judge(examples)[0]
 
-        With `by_label` also of each label by itself, where the task has labels.
-        """
+    def judge(
+        self, examples: Sequence[Example], *, by_label: bool = False, watch: Watch = unwatched
+    ) -> tuple[dict[str, Any], Tally]:
+        """The same, with `by_label` also of each label by itself, where the task has labels; and what each example
+        adds to the metric."""
         begin = time.perf_counter()
         rows = self.config.rows(examples, self.framing, self.names)
         scores, loss = self.scored(rows, watch)
@@ -56,7 +59,7 @@ class Telling:
         found = self.config.measure(examples, predictions)
         if by_label and (apart := self.config.by_label(examples, predictions)):
             found |= {"by_label": apart}
-        return {
+        measured = {
             "metric": self.config.metric,
             **found,
             "objective_loss": loss,
@@ -64,6 +67,7 @@ class Telling:
             "examples": len(examples),
             "seconds": time.perf_counter() - begin,
         }
+        return measured, self.config.tally(examples, predictions)
 
     def expected_seconds(self, examples: Sequence[Example]) -> float:
         """How long that will take, from the second of two looks at a few examples; the first one is slow."""

@@ -30,6 +30,7 @@ from foretell.evaluate.scoring import TokenScores, metrics
 from foretell.mixing import Mixed
 from foretell.run import Record
 from foretell.tools import compare_tasks as tasks
+from foretell.tools.printing import behind_the_best
 from foretell.trained import Trained
 
 Model = Trained | Mixed
@@ -78,7 +79,7 @@ def compare(
     if len(models) < 2:
         raise ConfigError("one run alone has nothing to be compared with; name two runs or more")
     if any(map(tasks.learns_a_task, models)):
-        return tasks.compare_tasks(models, split)
+        return tasks.compare_tasks(models, split, resamples=resamples, seed=seed)
     names = [name_of(model) for model in models]
     raws = [raw_text(model, split) for model in models]
     with ExitStack() as opened:
@@ -136,7 +137,7 @@ def compared(measured: Sequence[Measured], raw: RawText | None, split: str, resa
 
     intervals = {(a, b): difference(b, a) for a, b in combinations(range(len(measured)), 2)}
     rows = [best.record() | {"to_best": None}]
-    rows += [one.record() | {"to_best": plain(intervals[0, n])} for n, one in enumerate(measured[1:], 1)]
+    rows += [one.record() | {"to_best": intervals[0, n].record()} for n, one in enumerate(measured[1:], 1)]
     return {
         "split": split,
         "bytes": size,
@@ -145,7 +146,7 @@ def compared(measured: Sequence[Measured], raw: RawText | None, split: str, resa
         "resamples": resamples,
         "runs": rows,
         "pairs": [
-            {"better": measured[a].name, "worse": measured[b].name, **plain(interval)}
+            {"better": measured[a].name, "worse": measured[b].name, **interval.record()}
             for (a, b), interval in intervals.items()
         ],
         "same_tokens": len({one.model.tokenizer.fingerprint for one in measured}) == 1,
@@ -160,12 +161,6 @@ def compared(measured: Sequence[Measured], raw: RawText | None, split: str, resa
             if one.model.tokenizer.fingerprint == best.model.tokenizer.fingerprint
         },
     }
-
-
-def plain(interval: Interval) -> Record:
-    """A difference in bits per byte; ends that do not exist are null."""
-    ends = {name: value if math.isfinite(value) else None for name, value in vars(interval).items() if name != "better"}
-    return ends | {"probability": 1 - interval.better, "real": interval.real}
 
 
 def frequencies(one: Measured) -> list[Record]:
@@ -204,12 +199,10 @@ def summary(result: Mapping[str, Any]) -> Table:
     for heading in ("bits/byte", "to the best, 95 %", "p", "perplexity", "top-1", "parameters", "tokens/s", "context"):
         table.add_column(heading, justify="right" if heading != "context" else "left")
     for row in result["runs"]:
-        to_best = row["to_best"]
         table.add_row(
             row["run"],
             f"{row['bits_per_byte']:.4f}" + ("*" if row["lossy"] else ""),
-            "best" if to_best is None else described(to_best),
-            "" if to_best is None or to_best["low"] is None else f"{to_best['probability']:.3f}",
+            *behind_the_best(row["to_best"]),
             f"{row['perplexity']:,.2f}",
             "" if row["top1"] is None else f"{row['top1']:.1%}",
             f"{row['parameters']:,}",
@@ -225,14 +218,6 @@ def summary(result: Mapping[str, Any]) -> Table:
     )
     table.caption_justify = "left"
     return table
-
-
-def described(to_best: Record) -> str:
-    """A difference with its interval, bold where it is real."""
-    if to_best["low"] is None:
-        return f"{to_best['difference']:+.4f} (too little text)"
-    text = f"{to_best['difference']:+.4f} ({to_best['low']:+.4f} to {to_best['high']:+.4f})"
-    return f"[bold]{text}[/]" if to_best["real"] else text
 
 
 def bucket_table(result: Mapping[str, Any], key: str, title: str) -> Table:

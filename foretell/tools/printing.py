@@ -37,6 +37,16 @@ def plain(*headings: str, title: str | None = None) -> Table:
     return table
 
 
+def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Two cells: a difference to the best with its interval, bold where it is real, and how sure it is."""
+    if to_best is None:
+        return "best", ""
+    if to_best["low"] is None:
+        return f"{to_best['difference']:+.4f} (too little text)", ""
+    text = f"{to_best['difference']:+.4f} ({to_best['low']:+.4f} to {to_best['high']:+.4f})"
+    return f"[bold]{text}[/]" if to_best["real"] else text, f"{to_best['probability']:.3f}"
+
+
 def measured(result: Mapping[str, Any], title: str) -> Table:
     """A measurement as a small table."""
     formats: dict[str, Callable[[Any], str]] = {

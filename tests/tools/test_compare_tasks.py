@@ -1,8 +1,10 @@
-"""Runs of a task in one table: what `evaluate` says of each, of the same examples only."""
+"""Runs of a task in one table: what `evaluate` says of each, of the same examples, and which differences are real."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from builders import tables
 from labelled import task_tables, write_labelled
@@ -10,7 +12,10 @@ from rich.console import Console
 
 import foretell
 from foretell.config import ConfigError
+from foretell.evaluate import tallies
+from foretell.examples import Examples
 from foretell.tools.compare import compare, render
+from foretell.tools.compare_tasks import by_text
 
 
 def trained(folder: Path, name: str, task: str = "classification", **changes: Any) -> foretell.Trained:
@@ -36,12 +41,51 @@ def test_the_best_comes_first(runs: list[foretell.Trained]) -> None:
         assert {key: row[key] for key in ("accuracy", "macro_f1")} == {
             key: alone[key] for key in ("accuracy", "macro_f1")
         }
-    console = Console(width=200, record=True)
-    console.print(render(result))
-    shown = console.export_text().splitlines()
+    shown = printed(result)
     assert "classification, valid: 32 examples" in shown[0]
     assert shown[1].split()[:2] == ["run", "accuracy"]
-    assert shown[2].split()[1] == f"{result['runs'][0]['accuracy']:.4f}"
+    assert shown[2].split()[1:3] == [f"{result['runs'][0]['accuracy']:.4f}", "best"]
+    (pair,) = result["pairs"]
+    assert shown[3].split()[2] == f"{pair['difference']:+.4f}" and f"to {pair['high']:+.4f})" in shown[3]
+
+
+def test_how_sure_a_difference_is(runs: list[foretell.Trained]) -> None:
+    result = compare(runs[::-1], "valid", resamples=500)
+    (pair,), (best, other) = result["pairs"], result["runs"]
+    assert best["to_best"] is None and other["to_best"] == {k: pair[k] for k in other["to_best"]}
+    assert pair["difference"] == pytest.approx(best["accuracy"] - other["accuracy"])
+    examples = Examples(runs[0].recipe).valid
+    short, long = (
+        np.array([p.label == e.label for p, e in zip(run.predict(examples), examples, strict=True)]) for run in runs
+    )
+    random = np.random.default_rng(5)
+    drawn = [(long - 1.0 * short)[random.integers(0, 32, 32)].mean() for _ in range(4000)]
+    assert pair["low"] == pytest.approx(np.quantile(drawn, 0.025), abs=0.08)  # BCa is a little aside
+    assert pair["high"] == pytest.approx(np.quantile(drawn, 0.975), abs=0.08)
+    assert pair["real"] == (pair["low"] > 0) and pair["probability"] > 0.9
+
+
+@pytest.mark.parametrize("task", ["several", "similarity", "choice", "tagging", "answering"])
+def test_every_task_has_intervals(task: str, tmp_path: Path) -> None:
+    runs = [trained(tmp_path, name, task, limit=limit) for name, limit in (("short", "1steps"), ("longer", "12steps"))]
+    result = compare(runs, "valid", resamples=200)
+    (pair,), (best, other), metric = result["pairs"], result["runs"], result["metric"]
+    assert pair["difference"] == pytest.approx(best[metric] - other[metric], abs=1e-9)
+    assert pair["low"] <= pair["difference"] <= pair["high"]
+    assert 1 < result["parts"] <= result["examples"] == len(Examples(runs[0].recipe).valid)
+    same = compare([runs[0], runs[0]], "valid", resamples=200)["pairs"][0]
+    assert (same["difference"], same["low"], same["high"], same["real"]) == (0, 0, 0, False)
+
+
+def test_examples_of_one_text_are_drawn_together() -> None:
+    tally = tallies.mean([1, 0, 1, 1])
+    assert by_text(tally, ["a", "b", "a", "c"]).tolist() == [[2, 2], [0, 1], [1, 1]]
+
+
+def printed(result: Mapping[str, Any]) -> list[str]:
+    console = Console(width=200, record=True)
+    console.print(render(result))
+    return console.export_text().splitlines()
 
 
 def test_what_cannot_be_compared(runs: list[foretell.Trained], folder: Path, corpus: dict[str, str]) -> None:
