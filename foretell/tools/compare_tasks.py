@@ -19,7 +19,7 @@ from foretell.run import Record
 from foretell.tools.printing import behind_the_best, plain
 from foretell.trained import Trained
 
-COSTS = ("objective_loss", "seconds", "examples_per_second")
+COSTS = ("seconds", "examples_per_second")
 
 
 def learns_a_task(model: Trained | Mixed) -> bool:
@@ -94,11 +94,14 @@ def by_text(tally: Tally, texts: Sequence[str]) -> Floats:
 def render(result: Mapping[str, Any]) -> Table:
     """A row for each run, best first; the metric of the task comes first."""
     first, metric = result["runs"][0], result["metric"]
-    others = [name for name, value in first.items() if isinstance(value, float) and name not in (*COSTS, metric)]
+    others = [name for name in first if name not in (*COSTS, metric) and not name.endswith("_loss")]
     others = [name for name in others if all(isinstance(run.get(name), float) for run in result["runs"])]
     headings = [name.replace("_", " ") for name in (metric, "behind the best, 95 %", "p", *others, "parameters")]
     title = f"{result['task']}, {result['split']}: {result['examples']:,} examples"
     table = plain("run", *headings, title=title)
+    table.columns[0].overflow = "fold"
+    for column in table.columns:
+        column.no_wrap = False  # where there is little room, the longest go on below
     for run in result["runs"]:
         table.add_row(
             run["run"],
