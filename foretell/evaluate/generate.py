@@ -70,10 +70,11 @@ def generate(
     """`tokens` times what comes next in each of B texts; they begin with `prompts` [B, T > 0], `banned` never comes."""
     random = torch.Generator(device="cpu").manual_seed(sampling.seed)
     given = prompts
-    for number in range(tokens):
+    if state is None:
         with torch.inference_mode():
-            if number == 0 and state is None:
-                state = scorer.begin(len(prompts), prompts.shape[1] + tokens - 1)  # the last is not read
+            state = scorer.begin(len(prompts), prompts.shape[1] + tokens - 1)  # the last is not read
+    for _ in range(tokens):
+        with torch.inference_mode():
             log_probs, state = scorer.next(given, state)
             log_probs = log_probs.cpu()
             if banned:

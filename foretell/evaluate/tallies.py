@@ -66,7 +66,7 @@ def classes(metric: str, truth: Sequence[Iterable[str]], found: Sequence[Iterabl
 
 def macro_f1(right: Floats, there: Floats, told: Floats) -> Floats:
     """Of how often each label [..., L] is told rightly, is there, and is told: the mean F1 of all labels [...]."""
-    mean_f1: Floats = quotient(2 * right, there + told).mean(-1)
+    mean_f1: Floats = quotient(2 * right, there + told).sum(-1) / max(right.shape[-1], 1)
     return mean_f1
 
 

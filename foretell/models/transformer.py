@@ -359,11 +359,10 @@ class Transformer(Backbone):
 
     def _again(self, state: State) -> State:
         """Full rows with room: their last `overlap` tokens read anew from place 0."""
+        empty = self._empty(len(state[0]), self.context)
         if self.overlap == 0:
-            return self._empty(len(state[0]), self.context)
-        return self._begin(state[2][:, self.context - self.overlap :], None, self._empty(len(state[0]), self.context))[
-            1
-        ]
+            return empty
+        return self._begin(state[2][:, self.context - self.overlap :], None, empty)[1]
 
 
 ROOM = 64

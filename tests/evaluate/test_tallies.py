@@ -78,6 +78,13 @@ def test_correlations(case: tuple[Lists, list[int]]) -> None:
     assert ranked.metric(sums(ranked, times)) == pytest.approx(tasks.pearson(*kept), abs=1e-9)
 
 
+def test_no_label_anywhere() -> None:
+    nothing: list[list[str]] = [[], []]
+    found = {metric: tallies.classes(metric, nothing, nothing) for metric in ("accuracy", "micro_f1", "macro_f1")}
+    told = {metric: float(tally.metric(tally.parts.sum(0))) for metric, tally in found.items()}
+    assert told == tasks.several_labels(nothing, nothing)
+
+
 def test_many_sums_at_once() -> None:
     random = np.random.default_rng(0)
     truth, found = (random.choice(list("abcd"), 50).tolist() for _ in range(2))
