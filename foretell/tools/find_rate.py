@@ -24,6 +24,7 @@ from foretell.optim.progress import Progress
 from foretell.optim.schedule import Schedule
 from foretell.recipe import Recipe
 from foretell.run import Run
+from foretell.tools.plot import library, plot_trial
 from foretell.trained import default_device
 from foretell.training.monitor import Monitor
 from foretell.training.trainer import Diverged, Position, Trainer
@@ -86,14 +87,14 @@ def find_rate(
     """A proposal for `optimizer.learning_rate` in the recipe's first stage, and how it was found; no run is written."""
     if not 0 < low < high:
         raise ConfigError(f"the rate has to rise: give a --low above 0 and below --high, not {low:g} and {high:g}")
+    if png is not None:
+        library()  # or it would be found missing when all is tried
     monitor = Monitor(quiet=quiet)
     trial = range_test(recipe, steps, low, high, torch.device(device) if device else default_device(), monitor)
     best = trial.best()
     if best == 0:
         raise ConfigError(f"the loss did not fall at any rate from {low:g} on; give a lower --low or more --steps")
     if png is not None:
-        from foretell.tools.plot import plot_trial
-
         plot_trial(trial, png)
     return {
         "recipe": recipe.name,

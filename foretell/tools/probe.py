@@ -16,7 +16,7 @@ from foretell.config import ConfigError, parse_override, validate
 from foretell.data.examples import Labelled
 from foretell.data.labelled import open_examples
 from foretell.evaluate.features import Extractor, Vectors, after
-from foretell.evaluate.probing import GRID, Fitted, Portion, bags, fit, learn_mix
+from foretell.evaluate.probing import GRID, Fitted, Portion, bags, fit, learn_mix, library
 from foretell.recipe import DataConfig
 from foretell.run import Record, write_json
 from foretell.tools.features import MIX
@@ -71,6 +71,7 @@ def probe(
     units are probed alone, `texts` are those whose heat map is drawn (none: the first test text of each class).
     """
     begin = time.perf_counter()
+    library()  # or it would be found missing when all vectors are there
     sets = {split: LabelledTexts.read(data, split) for split in SPLITS}
     if len(set(sets["train"].labels)) < 2:
         raise ConfigError(f"{data.corpus}: its training split has one class only; there is nothing to tell apart")
@@ -111,7 +112,10 @@ def probe(
     if mix is not None:
         write_json(out / MIX, mix)
     if record["best_unit"] is not None:
-        record["pictures"] = pictures(extractor, record["best_unit"], sets, portions, texts, out, record)
+        try:
+            record["pictures"] = pictures(extractor, record["best_unit"], sets, portions, texts, out, record)
+        except ConfigError as problem:
+            say(f"no pictures: {problem}")
     write_json(out / "probe.json", record)
     return record
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,15 @@ def test_the_proposed_rate_is_good(corpus: dict[str, str], tmp_path: Path, optim
         except foretell.Diverged:
             found[times] = math.inf
     assert min(found, key=found.__getitem__) == 1
+
+
+def test_without_the_library_that_draws_nothing_is_tried(
+    corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delattr("foretell.tools.find_rate.range_test")
+    with pytest.raises(ConfigError, match="drawing needs matplotlib"):
+        find_rate(load_recipe(tables(corpus)), png=tmp_path / "a.png")
 
 
 def test_the_verb_writes_nothing_but_the_picture(

@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 import foretell
 from foretell.cli import app
 from foretell.config import ConfigError
+from foretell.evaluate.features import Extractor
 from foretell.tools.probe_pictures import COLUMNS, Heat, grid_of, spans
 
 pytest.importorskip("sklearn")
@@ -67,6 +69,31 @@ def test_what_a_probe_leaves(run: foretell.Trained, tmp_path: Path) -> None:
         assert (out / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     page = (out / "probe.html").read_text()
     assert "&lt;" in page and "<cat>" not in page and "<svg" in page
+
+
+def test_without_the_library_that_draws_the_figures_are_there(
+    run: foretell.Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    on, out = write_set(tmp_path), tmp_path / "probe"
+    done = CliRunner().invoke(
+        app, ["probe", str(run.run.path), "--on", on, "--out", str(out), "--reader", "table", "--C", "1,100"]
+    )
+    assert done.exit_code == 0 and "no pictures: drawing needs matplotlib" in done.stderr
+    assert [path.name for path in out.iterdir()] == ["probe.json"]
+
+
+def test_without_the_library_that_fits_nothing_is_read(
+    run: foretell.Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    monkeypatch.setattr(Extractor, "all", nothing_is_read)
+    with pytest.raises(ConfigError, match="probing needs scikit-learn"):
+        probed(run, write_set(tmp_path), tmp_path / "probe", "--reader", "table")
+
+
+def nothing_is_read(*_: Any) -> None:
+    raise AssertionError("vectors were made")
 
 
 def test_the_mix_is_learnt_kept_and_used_again(run: foretell.Trained, tmp_path: Path) -> None:
