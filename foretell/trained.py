@@ -34,7 +34,6 @@ from foretell.evaluate.scoring import (
     total,
     unwatched,
 )
-from foretell.evaluate.tallies import Tally
 from foretell.examples import framing_of, load_names, read_split, task_of
 from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram, NGramConfig
@@ -258,13 +257,16 @@ class Trained(LanguageModel):
 
     def measured_task(self, split: str = "test", *, skip_bad: bool = False) -> Record:
         """What `evaluate` says of a task: its metrics on labelled examples, a split or a file that the reader reads."""
-        return self.judged(split, skip_bad=skip_bad)[0]
+        return self.judged(split, self.usable(split, skip_bad=skip_bad))[0]
 
-    def judged(self, split: str = "test", *, skip_bad: bool = False) -> tuple[Record, Tally]:
-        """The same, and what each example adds to the metric."""
-        telling, skip = self.telling, skip_bad or self.settings.data.skip_bad
-        examples = telling.config.usable(read_split(self.settings, split, skip), self.names, skip)
-        found, tally = telling.judge(examples, by_label=True, watch=self.watch())
+    def usable(self, split: str, *, skip_bad: bool = False) -> list[Example]:
+        """The labelled examples that a task can be measured on, of a split or a file."""
+        skip = skip_bad or self.settings.data.skip_bad
+        return self.telling.config.usable(read_split(self.settings, split, skip), self.names, skip)
+
+    def judged(self, split: str, examples: Sequence[Example]) -> tuple[Record, list[Any]]:
+        """What `evaluate` says of these examples, and what `predict` does."""
+        found, predictions = self.telling.judge(examples, by_label=True, watch=self.watch())
         record = {
             "run": str(self.run.path),
             "split": split,
@@ -276,7 +278,7 @@ class Trained(LanguageModel):
             "parameters": self.parameters,
             "peak_memory_bytes": peak_memory(),
         }
-        return record, tally
+        return record, predictions
 
     @property
     def framing(self) -> Framing:

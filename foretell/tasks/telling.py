@@ -17,7 +17,6 @@ import torch
 from foretell.data.examples import Example
 from foretell.data.rows import Framing, Row, by_length, collate
 from foretell.evaluate.scoring import Watch, unwatched
-from foretell.evaluate.tallies import Tally
 from foretell.tasks.task import Scores, Task, TaskConfig
 
 SIDE_BY_SIDE = 2**13
@@ -49,9 +48,8 @@ class Telling:
 
     def judge(
         self, examples: Sequence[Example], *, by_label: bool = False, watch: Watch = unwatched
-    ) -> tuple[dict[str, Any], Tally]:
-        """The same, with `by_label` also of each label by itself, where the task has labels; and what each example
-        adds to the metric."""
+    ) -> tuple[dict[str, Any], list[Any]]:
+        """The same, with `by_label` also of each label by itself, where the task has labels; and what `tell` says."""
         begin = time.perf_counter()
         rows = self.config.rows(examples, self.framing, self.names)
         scores, loss = self.scored(rows, watch)
@@ -67,7 +65,7 @@ class Telling:
             "examples": len(examples),
             "seconds": time.perf_counter() - begin,
         }
-        return measured, self.config.tally(examples, predictions)
+        return measured, predictions
 
     def expected_seconds(self, examples: Sequence[Example]) -> float:
         """How long that will take, from the second of two looks at a few examples; the first one is slow."""
@@ -83,8 +81,9 @@ class Telling:
         found: list[Scores] = [np.empty(0)] * len(rows)
         nats, decisions, read = 0.0, 0, 0
         sizes = np.array([row.length * len(row.readings) for row in rows], dtype=np.int64)
+        every = int(sizes.sum())
         for group in by_length(sizes, SIDE_BY_SIDE):
-            watch(read / int(sizes.sum()))
+            watch(read / every)
             read += int(sizes[group].sum())
             chosen = [rows[i] for i in group]
             batch = collate(chosen, self.framing.tokenizer.specials).to(self.device)

@@ -13,7 +13,7 @@ from foretell.config import ConfigError
 from foretell.data.examples import main_text
 from foretell.evaluate.bootstrap import Floats, bootstrap
 from foretell.evaluate.tallies import Tally
-from foretell.examples import read_split, task_of
+from foretell.examples import task_of
 from foretell.mixing import Mixed
 from foretell.run import Record
 from foretell.tools.printing import behind_the_best, plain
@@ -41,7 +41,7 @@ def compare_tasks(models: Sequence[Trained | Mixed], split: str, *, resamples: i
         name = other.run.path if isinstance(other, Trained) else "a mixture"
         raise ConfigError(f"{runs[0].run.path} learns a task and {name} does not; name runs of one task, or of none")
     first = runs[0]
-    task, examples = task_of(first.settings), read_split(first.settings, split)
+    task, examples = task_of(first.settings), first.usable(split)
     for run in runs[1:]:
         mine = task_of(run.settings)
         if (mine.kind_name(), mine.metric) != (task.kind_name(), task.metric):
@@ -49,12 +49,15 @@ def compare_tasks(models: Sequence[Trained | Mixed], split: str, *, resamples: i
                 f"{first.run.path} is measured by {task.metric} of {task.kind_name()}, {run.run.path} by {mine.metric} "
                 f"of {mine.kind_name()}, so their figures say nothing about each other"
             )
-        if read_split(run.settings, split) != examples:
+        if run.usable(split) != examples:
             raise ConfigError(
                 f"{first.run.path} and {run.run.path} have different examples as their {split} split, so their figures "
                 "say nothing about each other; name one file for both with --split FILE"
             )
-    judged = [run.judged(split) for run in runs]
+    judged: list[tuple[Record, Tally]] = []
+    for run in runs:
+        record, predictions = run.judged(split, examples)
+        judged.append((record, task_of(run.settings).tally(examples, predictions)))
     judged.sort(key=lambda one: float(one[0][task.metric]), reverse=True)
     texts = [main_text(example) for example in examples]
     parts = [by_text(tally, texts) for _, tally in judged]

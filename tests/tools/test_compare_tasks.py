@@ -77,6 +77,16 @@ def test_every_task_has_intervals(task: str, tmp_path: Path) -> None:
     assert (same["difference"], same["low"], same["high"], same["real"]) == (0, 0, 0, False)
 
 
+def test_rows_that_are_left_out_are_no_parts(tmp_path: Path) -> None:
+    data = write_labelled("classification", tmp_path)
+    path = Path(data["corpus"]["valid"])
+    recipe = task_tables("classification", "recurrent", data, limit="1steps")
+    runs = [foretell.train(recipe, tmp_path / name, quiet=True, data__skip_bad=True) for name in ("one", "other")]
+    more = tmp_path / "more.tsv"
+    more.write_text(path.read_text() + "a text\tNEVER SEEN\n")
+    assert compare(runs, str(more))["examples"] == 32
+
+
 def test_examples_of_one_text_are_drawn_together() -> None:
     tally = tallies.mean([1, 0, 1, 1])
     assert by_text(tally, ["a", "b", "a", "c"]).tolist() == [[2, 2], [0, 1], [1, 1]]

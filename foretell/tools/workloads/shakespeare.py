@@ -17,6 +17,11 @@ WARMUP, RATE, FLOOR = 100, 1e-3, 1e-4
 VALIDATION_BATCHES = 20
 
 
+def iterations(job: Job, steps: int) -> int:
+    """How many of so many steps are trained."""
+    return 3 if job.tiny else steps
+
+
 def inputs(folder: Path, tiny: bool) -> dict[str, str]:
     """The text in two files, its first nine tenths and the rest."""
     from foretell.data.builtin import open_builtin
@@ -64,7 +69,7 @@ def ours(job: Job, steps: int) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FORETELL_CACHE"] = f"{folder}/cache"  # nothing is prepared yet
-        return train(job, 3 if job.tiny else steps, Path(folder))
+        return train(job, iterations(job, steps), Path(folder))
 
 
 def train(job: Job, steps: int, folder: Path) -> dict[str, Any]:
@@ -160,7 +165,7 @@ def bare_loop(
         inputs, targets = crops_of(text)
         return F.cross_entropy(scores_of(model, inputs).flatten(0, 1), targets.flatten())
 
-    clock, steps = Clock(job), 3 if job.tiny else steps
+    clock, steps = Clock(job), iterations(job, steps)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, steps)
@@ -258,7 +263,7 @@ def trainer(job: Job, steps: int) -> dict[str, Any]:
     torch.set_num_threads(job.threads)
     torch.manual_seed(1337)
     train, valid, characters = tokens_of(job)
-    model, clock, steps = hugging_face_model(characters), Clock(job), 3 if job.tiny else steps
+    model, clock, steps = hugging_face_model(characters), Clock(job), iterations(job, steps)
 
     class Crops(torch.utils.data.Dataset[dict[str, Any]]):
         def __len__(self) -> int:
