@@ -48,12 +48,12 @@ def several_labels(truth: Sequence[Iterable[str]], found: Sequence[Iterable[str]
     metrics = scikit_learn_metrics()
     pairs = [(set(one), set(other)) for one, other in zip(truth, found, strict=True)]
     labels = sorted({label for pair in pairs for side in pair for label in side})
-    right, told = (np.array([[label in pair[side] for label in labels] for pair in pairs]) for side in (0, 1))
+    columns = [*labels, None]  # one that nobody has: scikit-learn would take a single column for two classes
+    right, told = (np.array([[label in pair[side] for label in columns] for pair in pairs]) for side in (0, 1))
     scores = {"accuracy": float(np.mean([one == other for one, other in pairs]))}
     for average in ("micro", "macro"):  # no label at all on either side: none is found, none is missed
-        scores[f"{average}_f1"] = (
-            float(metrics.f1_score(right, told, average=average, zero_division=0)) if labels else 0.0
-        )
+        f1 = metrics.f1_score(right, told, labels=range(len(labels)), average=average, zero_division=0) if labels else 0
+        scores[f"{average}_f1"] = float(f1)
     return scores
 
 

@@ -65,6 +65,13 @@ def test_several_labels() -> None:
     assert several_labels([()], [()]) == {"accuracy": 1.0, "micro_f1": 0.0, "macro_f1": 0.0}
 
 
+def test_a_single_label_is_there_or_not_and_its_absence_is_no_class() -> None:
+    """One found, one missed, two rightly left out: F1 2/3."""
+    scores = several_labels([("x",), ("x",), (), ()], [("x",), (), (), ()])
+    assert scores == pytest.approx({"accuracy": 0.75, "micro_f1": 2 / 3, "macro_f1": 2 / 3})
+    assert several_labels([(), ()], [(), ("x",)]) == {"accuracy": 0.5, "micro_f1": 0.0, "macro_f1": 0.0}
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(*[st.sets(st.sampled_from("xyz"))] * 2), min_size=1, max_size=9))
 def test_classes_are_counted_as_scikit_learn_does(pairs: list[tuple[set[str], set[str]]]) -> None:
