@@ -77,6 +77,8 @@ class ClassificationConfig(TextsConfig):
         found = tuple(sorted({label for example in examples for label in labels_of(example)}))
         if self.labels == "one" and len(found) == 1:
             raise ConfigError(f"data.corpus: every label of the training split is {found[0]!r}: nothing to tell apart")
+        if examples and not found:
+            raise ConfigError("data.corpus: no example of the training split has a label: nothing to tell apart")
         if self.positive and self.positive not in found:
             raise ConfigError(
                 f"objective.positive = {self.positive!r} is no label of the training split ({', '.join(found)})"

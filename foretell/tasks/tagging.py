@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor
 
+from foretell.config import ConfigError
 from foretell.data.batches import Ints
 from foretell.data.examples import Tagged
 from foretell.data.rows import Framing, Row
@@ -100,6 +101,9 @@ class TaggingConfig(TaskConfig):
     def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """See `TaskConfig.names`: of each kind of span all tags of the scheme."""
         found = {tag for example in examples for tag in example.tags or ()}
+        if len(found) == 1 and (found == {OUTSIDE} or self.scheme == "none"):
+            (tag,) = found
+            raise ConfigError(f"data.corpus: every tag of the training split is {tag!r}: nothing to tell apart")
         if self.scheme == "none":
             return tuple(sorted(found))
         kinds = sorted({split_tag(tag)[1] for tag in found if tag != OUTSIDE})

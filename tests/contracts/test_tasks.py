@@ -182,6 +182,17 @@ def test_labels_that_are_all_the_same_are_refused(reader: str, label: str, told:
         foretell.train(task_tables(task, "recurrent", data), tmp_path / "run", quiet=True)
 
 
+@pytest.mark.parametrize("changes", [{}, {"objective.scheme": "none", "objective.metric": "accuracy"}])
+def test_tags_that_are_all_the_same_are_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    data = write_labelled("tagging", tmp_path)
+    file = tmp_path / "same.conll"
+    file.write_text("the O\ncat O\n\na O\n")
+    data |= {"corpus": {"train": str(file), "valid": str(file)}}
+    tables = override(task_tables("tagging", "recurrent", data), changes)
+    with pytest.raises(ConfigError, match="every tag of the training split is 'O': nothing to tell apart"):
+        foretell.train(tables, tmp_path / "run", quiet=True)
+
+
 def test_labels_that_training_has_not_are_refused_with_their_lines(tmp_path: Path) -> None:
     data = write_labelled("classification", tmp_path)
     other = tmp_path / "other.tsv"

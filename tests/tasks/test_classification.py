@@ -80,6 +80,12 @@ def test_the_threshold_is_a_setting() -> None:
         ClassificationConfig(threshold=0.2)
 
 
+def test_texts_none_of_which_has_a_label_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "the cat", "label": []}\n{"text": "a dog", "label": []}\n')
+    with pytest.raises(foretell.ConfigError, match="no example of the training split has a label"):
+        foretell.train(recipe(tmp_path / "a.jsonl"), tmp_path / "run", quiet=True)
+
+
 def test_bad_rows_of_what_is_measured_are_told_or_left_out(run: foretell.Trained, tmp_path: Path) -> None:
     good = [json.dumps({"text": t, "label": ls}) + "\n" for t, ls in rows()]
     (tmp_path / "good.jsonl").write_text("".join(good))
