@@ -18,13 +18,14 @@ UNDEFINED = ("loss", "perplexity", "bits_per_character", "bits_per_byte", "top1"
 
 @torch.no_grad()
 def measure(objective: Objective, batches: Batches, device: torch.device, watch: Watch = unwatched) -> dict[str, Any]:
-    """One epoch of batches: of each term the mean loss in nats and the share of right guesses.
+    """One epoch of batches: of each term the mean loss in nats and the share of right guesses, with what else the
+    objective tells apart.
 
     `objective_loss` is their weighted sum, as in training. A term of which the batches have nothing is None.
     """
     begin = time.perf_counter()
     nats: defaultdict[str, float] = defaultdict(float)
-    right, number = Counter[str](), Counter[str]()
+    counts, number = Counter[str](), Counter[str]()
     weight: dict[str, float] = {}
     for k in range(len(batches)):
         watch(k / len(batches))
@@ -34,14 +35,15 @@ def measure(objective: Objective, batches: Batches, device: torch.device, watch:
         for name, count in here.items():
             number[name] += count
             nats[name] += float(step.terms[name].total)
-            right[name] += int(step.metrics.get(name, 0))
             weight[name] = step.terms[name].weight
+        for name, count in step.metrics.items():
+            counts[name] += int(count)
     seconds = time.perf_counter() - begin
     return {
         **dict.fromkeys(UNDEFINED),
         "objective_loss": sum(weight[name] * nats[name] / number[name] for name in number),
         **{f"{name}_loss": nats[name] / number[name] for name in number},
-        **{f"{name}_accuracy": right[name] / number[name] for name in number},
+        **objective.shares(counts, number),
         **{f"{name}_targets": number[name] for name in number},
         "seconds": seconds,
     }

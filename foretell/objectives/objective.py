@@ -70,6 +70,10 @@ class Objective(nn.Module):
         parallelism average exactly. Called on the host's copy of the batch: it costs no device synchronisation.
         """
 
+    def shares(self, counts: Mapping[str, int], number: Mapping[str, int]) -> dict[str, float]:
+        """What `Step.metrics` of an evaluation say, added up, of so many targets of each term that there was."""
+        return {f"{name}_accuracy": counts.get(name, 0) / of for name, of in number.items()}
+
     def blind_loss(self) -> float:
         """What guessing blindly costs, in nats: a training whose loss is far above that is lost."""
         return math.log(self.backbone.embedding.vocabulary)

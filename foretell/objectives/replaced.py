@@ -109,10 +109,10 @@ class Replaced(Objective):
         terms, metrics, samples = self._generate(batch)
         seen = with_tokens(batch, samples)
         hidden = self.backbone(seen.inputs, None)
-        loss, right = self.discriminator(hidden.dropped, batch, seen.inputs.tokens)
+        loss, counts = self.discriminator(hidden.dropped, batch, seen.inputs.tokens)
         terms[self.discriminator.term] = Term(loss, self.weight)
         if not self.training:
-            metrics[self.discriminator.term] = right
+            metrics |= counts
         return Step(terms=terms, metrics=metrics)
 
     def counts(self, batch: Batch) -> Mapping[str, int]:
@@ -120,6 +120,10 @@ class Replaced(Objective):
         chosen = int((batch.targets != IGNORED).sum())
         told = {self.discriminator.term: batch.tokens if self.discriminator.everywhere else chosen}
         return told if self.generator is None else {"masked": chosen} | told
+
+    def shares(self, counts: Mapping[str, int], number: Mapping[str, int]) -> dict[str, float]:
+        """See `Objective.shares`."""
+        return super().shares(counts, number) | self.discriminator.shares(counts)
 
     def blind_loss(self) -> float:
         """See `Objective.blind_loss`."""

@@ -6,6 +6,7 @@ B rows, T places, N chosen places, D width, V vocabulary.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,8 @@ from foretell.nn.ragged import real_tokens
 from foretell.objectives.masked import guessed, picked
 from foretell.types import IGNORED, Batch
 
+Counts = dict[str, Tensor]
+
 
 class Teller(nn.Module):
     """What stands on the main model; abstract: subclasses are final."""
@@ -30,8 +33,13 @@ class Teller(nn.Module):
     """whether it tells of all tokens, or of those the generator had to guess"""
 
     @abstractmethod
-    def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """vectors [B, T, D] of the tokens `seen` [B, T] -> the sum of its losses [], and how often it was right []."""
+    def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Counts]:
+        """vectors [B, T, D] of the tokens `seen` [B, T] -> the sum of its losses [], and how often it was right [] (by
+        the name of its term), with what else `shares` asks for."""
+
+    def shares(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """What these counts, added up, say beside how often it was right."""
+        return {}
 
 
 class Discriminator(Teller):
@@ -48,14 +56,27 @@ class Discriminator(Teller):
             initial.fill(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Counts]:
         """See `Teller.forward`."""
         scores = self.prediction(self.activate(self.dense(vectors)))[..., 0]  # [B, T]
         scores = scores.to(wide(scores))
         replaced = seen != originals(batch)
         told = real(batch) if self.everywhere else batch.targets != IGNORED
         losses = F.binary_cross_entropy_with_logits(scores, replaced.to(scores.dtype), reduction="none")
-        return (losses * told).sum(), (((scores > 0) == replaced) & told).sum()
+        there, found = replaced & told, (scores > 0) & told
+        counts = {
+            "replaced": (told & (there == found)).sum(),
+            "replaced_there": there.sum(),
+            "replaced_told": found.sum(),
+            "replaced_found": (there & found).sum(),
+        }
+        return (losses * told).sum(), counts
+
+    def shares(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """How many of those it calls replaced are, and how many of the replaced it finds: who says "original" of all
+        is nearly always right, and has found nothing."""
+        there, told, found = (counts[f"replaced_{name}"] for name in ("there", "told", "found"))
+        return {"replaced_precision": found / max(told, 1), "replaced_recall": found / max(there, 1)}
 
 
 class Restorer(Teller):
@@ -67,9 +88,10 @@ class Restorer(Teller):
         super().__init__()
         self.head = head
 
-    def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Counts]:
         """See `Teller.forward`."""
-        return guessed(self.head, *picked(vectors, batch), training=self.training)
+        loss, right = guessed(self.head, *picked(vectors, batch), training=self.training)
+        return loss, {self.term: right}
 
 
 class CopyingRestorer(Teller):
@@ -83,7 +105,7 @@ class CopyingRestorer(Teller):
         initial.fill(self.copies.weight)
         nn.init.zeros_(self.copies.bias)
 
-    def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Counts]:
         """See `Teller.forward`."""
         flat, shown, targets = vectors.flatten(0, 1), seen.flatten(), originals(batch).flatten()
         told, score = real(batch).flatten(), self.copies(flat)[:, 0]  # [B * T]
@@ -91,7 +113,7 @@ class CopyingRestorer(Teller):
         others = F.logsigmoid(-score) - self.head.nll(flat, targets)
         log_probs = torch.where(shown == targets, torch.logaddexp(F.logsigmoid(score), others), others)
         right = score.new_zeros(()) if self.training else (self._guesses(flat, shown, score) == targets)[told].sum()
-        return -(log_probs * told).sum(), right
+        return -(log_probs * told).sum(), {self.term: right}
 
     def _guesses(self, vectors: Tensor, shown: Tensor, score: Tensor) -> Tensor:
         """The most probable token of each place [B * T], without holding V numbers for all of them."""

@@ -21,6 +21,7 @@ from foretell.models.ngram import NGramConfig
 from foretell.nn.adapter import adapters_in
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.masked import MaskedConfig
+from foretell.objectives.replaced import ReplacedConfig
 from foretell.recipe import SOME_LABELS, Recipe, load_recipe
 from foretell.run import Run, free_space, judged
 from foretell.tools.findings import check, read
@@ -32,6 +33,8 @@ EARLY = 500
 """steps after which a masked model knows the frequencies of tokens, and should know more"""
 PLATEAU = 0.97
 """the share of the loss by frequencies alone above which it does not"""
+BLIND = 0.01
+"""the share of replaced tokens below which a main model that looks for them finds none"""
 
 
 def examine_run(path: Path | str) -> Tree:
@@ -58,6 +61,8 @@ def examine_run(path: Path | str) -> Tree:
     findings += run_findings(run, result)
     if recipe and isinstance(recipe.objective, MaskedConfig):
         findings += plateau_findings(run, recipe, valid)
+    if recipe and isinstance(recipe.objective, ReplacedConfig):
+        findings += blindness_findings(valid)
     return result | {"findings": findings}
 
 
@@ -96,6 +101,20 @@ def plateau_findings(run: Run, recipe: Recipe, valid: Sequence[Tree]) -> list[Tr
     if getattr(getattr(recipe.model, "positions", None), "kind", "") == "learned":
         do += '; model.positions.kind = "rotary" learns the order of tokens much sooner'
     return [check(loss < PLATEAU * by_frequency, "masked loss", text, do)]
+
+
+def blindness_findings(valid: Sequence[Tree]) -> list[Tree]:
+    """Whether the main model of ELECTRA finds any token that was replaced: calling all of them original is right for
+    the most part, and all that a model can do whose vectors have become alike."""
+    found = valid[-1].get("replaced_recall") if valid else None
+    if found is None or valid[-1]["step"] < EARLY:
+        return []
+    text = f"{found:.1%} of replaced tokens found at step {valid[-1]['step']:,}"
+    do = (
+        "it calls every token original, and may stay like that: train anew with a lower optimizer.learning_rate and a "
+        "longer schedule.warmup; features of such a model are worth nothing"
+    )
+    return [check(found > BLIND, "replaced tokens", text, do)]
 
 
 def unigram_entropy(counts: Counts, tokenizer: Tokenizer) -> float:

@@ -70,6 +70,8 @@ def shortened(key: str, value: Any) -> Any:
         "bits_per_byte",
         "masked_loss",
         "masked_accuracy",
+        "replaced_accuracy",
+        "replaced_recall",
         "pair_accuracy",
         "tokens_per_second",
     )

@@ -108,7 +108,9 @@ def validated(measured: Mapping[str, Any]) -> str:
         losses = [name for name in measured if name.endswith("_loss") and name != "objective_loss"]
         said = [f"{name.replace('_', ' ')} {measured[name]:.4f}" for name in losses]
         right = [f"{measured[name.replace('_loss', '_accuracy')]:.1%} right" for name in losses]
-        return "validation " + "  ".join(f"{one}  {other}" for one, other in zip(said, right, strict=True))
+        found = {"replaced_loss": f", {measured['replaced_recall']:.1%} found"} if "replaced_recall" in measured else {}
+        shown = [f"{one}  {other}{found.get(name, '')}" for name, one, other in zip(losses, said, right, strict=True)]
+        return "validation " + "  ".join(shown)
     return (
         f"validation loss {measured['loss']:.4f}  perplexity {measured['perplexity']:.2f}"
         f"  {measured['bits_per_byte']:.4f} bits/byte"

@@ -1,6 +1,9 @@
 """ELECTRA: two models trained at once, samples between them, and what is told of which tokens."""
 
+import json
 import math
+import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from foretell.nn.heads import FullHeadConfig
 from foretell.objectives.replaced import GROUP, Replaced, ReplacedConfig, sample, written
 from foretell.objectives.telling import originals
 from foretell.run import Run
+from foretell.tools import doctor_run
 from foretell.training import checkpoint
 from foretell.types import Batch, Inputs
 
@@ -200,7 +204,7 @@ def test_discriminating_by_hand(at: str) -> None:
     step = built(batch, None)
     tokens = seen_by(built, batch)
     vectors = built.backbone(Inputs(tokens=tokens, lengths=batch.inputs.lengths), None).last
-    total, right, number = 0.0, 0, 0
+    total, right, number, pairs = 0.0, 0, 0, Counter[tuple[bool, bool]]()
     for row, length in enumerate(batch.inputs.lengths.tolist()):
         for place in range(length):
             if at == "chosen" and batch.targets[row, place] == -100:
@@ -211,9 +215,14 @@ def test_discriminating_by_hand(at: str) -> None:
             total += math.log1p(math.exp(-score if replaced else score))
             right += (score > 0) == replaced
             number += 1
+            pairs[replaced, score > 0] += 1
     assert step.terms["replaced"].total.item() == pytest.approx(total, rel=1e-9)
     assert step.terms["replaced"].weight == 50
     assert step.metrics["replaced"] == right
+    shares = built.shares({name: int(count) for name, count in step.metrics.items()}, built.counts(batch))
+    assert shares["replaced_accuracy"] == right / number
+    assert shares["replaced_precision"] == pairs[True, True] / (pairs[True, True] + pairs[False, True])
+    assert shares["replaced_recall"] == pairs[True, True] / (pairs[True, True] + pairs[True, False])
     assert built.counts(batch)["replaced"] == number
     assert at == "chosen" or number == int(batch.inputs.lengths.sum())
 
@@ -285,6 +294,35 @@ def test_both_models_learn(whole: Path) -> None:
     assert 0 < valid["masked_accuracy"] < 1
     assert 0.8 < valid["replaced_accuracy"] < 1
     assert valid["objective_loss"] == pytest.approx(valid["masked_loss"] + 50 * valid["replaced_loss"], rel=1e-6)
+
+
+def test_what_breaks_an_order_is_found(tmp_path: Path) -> None:
+    """Of a text that goes round in a circle, whose replaced words any of their neighbours gives away."""
+    words, random = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"], np.random.default_rng(0)
+    for split, lines in ("train", 300), ("valid", 60):
+        rounds = [np.roll(words, begin)[:10] for begin in random.integers(0, len(words), lines)]
+        (tmp_path / f"{split}.txt").write_text("".join(" ".join(line) + "\n" for line in rounds))
+    files = {split: str(tmp_path / f"{split}.txt") for split in ("train", "valid")}
+    model = {"model__hidden": 32, "model__layers": 2, "model__positions": "rotary", "model__dropout": {}}
+    how = {"limit": "16epochs", "data__batches__batch": 16, "optimizer__learning_rate": 3e-3}
+    tables = replacing(files, objective__masking={"kind": "token", "rate": 0.2}, **model, **how)
+    foretell.train(tables, tmp_path / "run", quiet=True)
+    valid = [record for record in Run(tmp_path / "run").metrics() if record["kind"] == "valid"][-1]
+    assert valid["replaced_precision"] > 0.4 and valid["replaced_recall"] > 0.1  # by chance: 0.15, none
+
+
+def test_a_main_model_that_finds_nothing_is_told_of(whole: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(doctor_run, "EARLY", 1)
+    shutil.copytree(whole, tmp_path / "run")
+
+    def level(recall: float) -> str:
+        records = [*Run(whole).metrics()]
+        records[-1]["replaced_recall"] = recall
+        (tmp_path / "run" / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+        found = doctor_run.examine_run(tmp_path / "run")["findings"]
+        return next(str(finding["level"]) for finding in found if finding["about"] == "replaced tokens")
+
+    assert level(0.0) == "warning" and level(0.2) == "ok"
 
 
 def test_a_run_is_measured_alike_each_time(whole: Path) -> None:

@@ -13,6 +13,8 @@ FIGURES = {
     "top1": "first guess right",
     "masked_loss": "loss at masked tokens (nats)",
     "masked_accuracy": "masked tokens guessed right",
+    "replaced_accuracy": "tokens told rightly, replaced or not",
+    "replaced_recall": "replaced tokens found",
     "pair_loss": "loss of the pair task (nats)",
     "pair_accuracy": "pairs told right",
     "pseudo_perplexity": "pseudo-perplexity",
