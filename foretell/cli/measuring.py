@@ -56,8 +56,8 @@ def evaluate(
 ) -> None:
     """Loss, perplexity, bits per character and byte, top-1 and top-5, over every token of a text.
 
-    A masked model has none of these: it gets the loss and accuracy of masked tokens, and of pairs, on fixed masks. A
-    task gets its metrics on labelled examples.
+    A masked model has none of these: it gets the loss and accuracy of masked tokens, and of pairs, on fixed masks, and
+    ELECTRA how many replaced tokens it finds. A task gets its metrics on labelled examples.
     """
     from foretell.trained import Trained
 
