@@ -34,8 +34,8 @@ class Teller(nn.Module):
 
     @abstractmethod
     def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Counts]:
-        """vectors [B, T, D] of the tokens `seen` [B, T] -> the sum of its losses [], and how often it was right [] (by
-        the name of its term), with what else `shares` asks for."""
+        """vectors [B, T, D] of the tokens `seen` [B, T] -> the sum of its losses [], and in evaluation how often it
+        was right [] (by the name of its term), with what else `shares` asks for."""
 
     def shares(self, counts: Mapping[str, int]) -> dict[str, float]:
         """What these counts, added up, say beside how often it was right."""
@@ -63,14 +63,16 @@ class Discriminator(Teller):
         replaced = seen != originals(batch)
         told = real(batch) if self.everywhere else batch.targets != IGNORED
         losses = F.binary_cross_entropy_with_logits(scores, replaced.to(scores.dtype), reduction="none")
-        there, found = replaced & told, (scores > 0) & told
-        counts = {
+        return (losses * told).sum(), {} if self.training else self._counts(replaced & told, (scores > 0) & told, told)
+
+    def _counts(self, there: Tensor, found: Tensor, told: Tensor) -> Counts:
+        """Of what is replaced, what is called so, and what is told of, all [B, T]."""
+        return {
             "replaced": (told & (there == found)).sum(),
             "replaced_there": there.sum(),
             "replaced_told": found.sum(),
             "replaced_found": (there & found).sum(),
         }
-        return (losses * told).sum(), counts
 
     def shares(self, counts: Mapping[str, int]) -> dict[str, float]:
         """How many of those it calls replaced are, and how many of the replaced it finds: who says "original" of all

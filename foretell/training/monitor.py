@@ -105,16 +105,18 @@ def validated(measured: Mapping[str, Any]) -> str:
         shown = [measured["metric"], *losses]
         return "validation " + "  ".join(f"{name.replace('_', ' ')} {measured[name]:.4f}" for name in shown)
     if measured["loss"] is None:
-        losses = [name for name in measured if name.endswith("_loss") and name != "objective_loss"]
-        said = [f"{name.replace('_', ' ')} {measured[name]:.4f}" for name in losses]
-        right = [f"{measured[name.replace('_loss', '_accuracy')]:.1%} right" for name in losses]
-        found = {"replaced_loss": f", {measured['replaced_recall']:.1%} found"} if "replaced_recall" in measured else {}
-        shown = [f"{one}  {other}{found.get(name, '')}" for name, one, other in zip(losses, said, right, strict=True)]
-        return "validation " + "  ".join(shown)
+        terms = [name.removesuffix("_accuracy") for name in measured if name.endswith("_accuracy")]
+        return "validation " + "  ".join(told(term, measured) for term in terms)
     return (
         f"validation loss {measured['loss']:.4f}  perplexity {measured['perplexity']:.2f}"
         f"  {measured['bits_per_byte']:.4f} bits/byte"
     )
+
+
+def told(term: str, measured: Mapping[str, Any]) -> str:
+    """The loss of a term, how much was right, and how much was found of what had to be."""
+    found = f", {measured[f'{term}_recall']:.1%} found" if f"{term}_recall" in measured else ""
+    return f"{term} loss {measured[f'{term}_loss']:.4f}  {measured[f'{term}_accuracy']:.1%} right{found}"
 
 
 def clock(seconds: float) -> str:
