@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from foretell.api import Interrupted, train
-    from foretell.config import ConfigError
+    from foretell.errors import ConfigError
     from foretell.evaluate.lines import Scored
     from foretell.mixing import Mixed, mix
     from foretell.recipe import Recipe, load_recipe
@@ -32,7 +32,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ConfigError": "config",
+    "ConfigError": "errors",
     "Diverged": "training.trainer",
     "Interrupted": "api",
     "Mixed": "mixing",

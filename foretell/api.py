@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foretell.config import ConfigError
 from foretell.data.batches import Batches
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.rows import ExamplesConfig
 from foretell.data.store import Store, is_store, load_counts, prepared, save_counts
+from foretell.errors import ConfigError
 from foretell.evaluate import terms
 from foretell.evaluate.scoring import (
     NeuralScorer,

@@ -33,6 +33,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from foretell import trust
+from foretell.errors import ConfigError
+
 Tree = dict[str, Any]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 """a probability of dropping something: dropping all of it is no setting"""
@@ -41,10 +44,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Size = Annotated[int, Field(gt=0)]
 """how many of something there has to be at least one of"""
 C = TypeVar("C", bound="Config")
-
-
-class ConfigError(ValueError):
-    """Wrong input by the user: one line that says what, where, and what to write instead."""
 
 
 class Config(BaseModel):
@@ -146,6 +145,10 @@ def load_outside(value: Any) -> Config:
         return value
     path = str(value["kind"])
     module, _, name = path.partition(":")
+    if not trust.is_trusted():
+        hint = f"would import {path!r}, and this recipe came with a run that was not made here; "
+        hint += "if you trust who made it, add --trust"
+        raise PydanticCustomError("outside", "{hint}", {"hint": hint})
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as problem:

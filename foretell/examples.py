@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from foretell.config import ConfigError, did_you_mean
+from foretell.artifacts import write_json
+from foretell.config import did_you_mean
 from foretell.data.corpus import SPLITS
 from foretell.data.encoding import Tokenizer
 from foretell.data.examples import Choice, Example, Labelled, Tagged
@@ -17,9 +18,10 @@ from foretell.data.folds import open_fold
 from foretell.data.labelled import find_set, open_examples, read_examples
 from foretell.data.readers import Reader
 from foretell.data.rows import ExampleBatches, ExamplesConfig, Framing
+from foretell.errors import ConfigError
 from foretell.nn.vocabulary import Counts
 from foretell.recipe import Recipe
-from foretell.run import Run, write_json
+from foretell.run import Run
 from foretell.tasks.task import TaskConfig
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from foretell.config import ConfigError
 from foretell.data.store import Split
+from foretell.errors import ConfigError
 from foretell.evaluate.language_model import LanguageModel
 from foretell.evaluate.mixture import Fit, Mixture, checked_weights, fit_weights, mixed_logp
 from foretell.evaluate.scoring import TokenScores, metrics

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from foretell import config
-from foretell.config import Amount, Config, ConfigError, Size, Tagged, Tree
+from foretell.config import Amount, Config, Size, Tagged, Tree
 from foretell.data.batches import Gives
 from foretell.data.choice import BatchesChoice
 from foretell.data.folds import FoldConfig
@@ -22,6 +22,7 @@ from foretell.data.ramp import RampConfig
 from foretell.data.readers import ReaderChoice
 from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig
 from foretell.data.tokenizer import BPEConfig, TokenizerChoice, TrainedConfig
+from foretell.errors import ConfigError
 from foretell.models.blueprint import Blueprint
 from foretell.models.choice import ModelChoice
 from foretell.models.ngram import NGramConfig

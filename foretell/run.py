@@ -21,82 +21,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from foretell.config import ConfigError
+from foretell.artifacts import exclusive, is_draft, remove_all_dead_drafts, write_atomic, write_json
+from foretell.errors import ConfigError
 
 Record = dict[str, Any]
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """`content` at `path`, wholly or not at all."""
-    with whole_file(path) as file:
-        file.write(content)
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which is at `path` when we end well, and not at all if not."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make renames inside a folder survive a power cut, where the system can."""
-    if os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def exclusive(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """Make the folder, and keep other processes out of it until we end, however we end.
-
-    Without `wait` a `BlockingIOError` says that another is in it. The system holds the lock, for as long as the process
-    lives: none is left behind by one that was killed.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not on this platform: there, one process at a time is up to the user
-        folder.mkdir(exist_ok=True)
-        yield
-        return
-    while True:
-        folder.mkdir(exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
-                break
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # it was renamed or deleted while we waited
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # only when it is empty: nothing was to be done
-
-
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """The record as readable JSON, wholly or not at all."""
-    write_atomic(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 class Run:
@@ -123,8 +53,7 @@ class Run:
         run.path.mkdir(parents=True, exist_ok=True)
         write_atomic(run.recipe_file, recipe.encode())  # the first: what has no recipe is no run
         run.checkpoints.mkdir(exist_ok=True)
-        for rest in (*run.path.glob(".*.[0-9]*"), *run.checkpoints.glob(".*.json.[0-9]*")):
-            rest.unlink()  # of a `write_atomic` that was killed
+        remove_all_dead_drafts(run.path)
         write_json(run.path / "environment.json", environment())
         return run
 
@@ -157,7 +86,7 @@ class Run:
 
     def is_empty(self) -> bool:
         """Whether it is a folder with nothing in it, or nothing but a recipe half written."""
-        return self.path.is_dir() and all(item.match(".recipe.toml.*") for item in self.path.iterdir())
+        return self.path.is_dir() and all(is_draft(item) for item in self.path.iterdir())
 
     @classmethod
     def open(cls, path: Path | str) -> Run:

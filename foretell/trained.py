@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foretell.config import ConfigError, validate
+from foretell.config import validate
 from foretell.data.encoding import load_tokenizer
 from foretell.data.examples import Example
 from foretell.data.preparation import preparation_of
 from foretell.data.rows import Framing
 from foretell.data.store import Split, load_counts
 from foretell.data.streams import Windows
+from foretell.errors import ConfigError
 from foretell.evaluate import terms
 from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
 from foretell.evaluate.features import Extractor, FeaturesConfig, Vectors

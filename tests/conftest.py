@@ -22,6 +22,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FORETELL_CACHE", str(folder))
+        patch.setenv("FORETELL_STATE", str(tmp_path_factory.mktemp("state")))
         yield folder
 
 

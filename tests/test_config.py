@@ -10,9 +10,10 @@ from builders import members
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from foretell import config
-from foretell.config import Amount, Config, ConfigError, Tagged, merge, override, parse_override, validate
+from foretell.config import Amount, Config, Tagged, merge, override, parse_override, validate
 from foretell.data.choice import BatchesChoice
 from foretell.data.tokenizer import TokenizerChoice
+from foretell.errors import ConfigError
 from foretell.models.choice import ModelChoice
 from foretell.nn.cells import CellChoice
 from foretell.nn.heads import HeadChoice

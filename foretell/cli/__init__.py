@@ -15,7 +15,7 @@ from collections.abc import Callable
 import typer
 
 from foretell.cli import looking, measuring, training, using
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 
 VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Train": {

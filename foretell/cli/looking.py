@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from foretell.cli.options import Debug, Json, Overrides
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.tools.printing import emit, properties
 
 Axis = Literal["steps", "epochs", "tokens", "seconds"]

@@ -26,7 +26,7 @@ from foretell.cli.options import (
     adaptation_of,
     open_model,
 )
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.tools.printing import emit, evaluated, print_rows, properties
 
 

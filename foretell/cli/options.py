@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 
 if TYPE_CHECKING:
     from foretell import Mixed, Trained

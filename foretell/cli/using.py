@@ -22,7 +22,7 @@ from foretell.cli.options import (
     Which,
     open_model,
 )
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.tools.printing import emit, print_rows, properties
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from foretell.config import ConfigError
+from foretell.artifacts import write_atomic
 from foretell.data.corpus import (
     Corpus,
     Files,
@@ -28,7 +28,7 @@ from foretell.data.labelled import open_text
 from foretell.data.reading import is_text_file
 from foretell.data.sets import SETS
 from foretell.data.store import cache_folder, digest
-from foretell.run import write_atomic
+from foretell.errors import ConfigError
 
 EXTRACTION = 1  # raise it when the same Python would give other documents
 HELD_OUT_BYTES = 100_000

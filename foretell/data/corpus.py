@@ -13,7 +13,7 @@ from typing import Protocol, final
 import numpy as np
 import numpy.typing as npt
 
-from foretell.config import ConfigError, did_you_mean
+from foretell.config import did_you_mean
 from foretell.data.reading import (
     BLOCK,
     COLUMN,
@@ -27,6 +27,7 @@ from foretell.data.reading import (
     read_file,
     split_pieces,
 )
+from foretell.errors import ConfigError
 
 SPLITS = ("train", "valid", "test")
 ALIASES = {"dev": "valid", "devel": "valid", "val": "valid", "validation": "valid"} | {name: name for name in SPLITS}

@@ -24,9 +24,9 @@ import numpy.typing as npt
 import tokenizers
 from tokenizers.decoders import DecodeStream
 
-from foretell.config import ConfigError
+from foretell.artifacts import write_atomic
 from foretell.data.reading import BOUNDARY, split_pieces
-from foretell.run import write_atomic
+from foretell.errors import ConfigError
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"

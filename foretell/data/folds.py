@@ -7,12 +7,13 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from foretell.config import Config, ConfigError, Size
+from foretell.config import Config, Size
 from foretell.data.examples import Example, main_text
 from foretell.data.labelled import find_set, hash_of, read_all
 from foretell.data.readers import Reader
 from foretell.data.readers.lines import counted
 from foretell.data.sets import WHOLE
+from foretell.errors import ConfigError
 
 
 class FoldConfig(Config):

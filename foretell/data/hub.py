@@ -18,12 +18,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
-from foretell.config import ConfigError
 from foretell.data.corpus import ALIASES, Corpus, Source, Whole
 from foretell.data.examples import BadRow
 from foretell.data.readers.arrow import HINT, arrow_rows
 from foretell.data.readers.values import Fields
 from foretell.data.reading import RULES, Piece, Report, read_rows, require_columns
+from foretell.errors import ConfigError
 
 PREFIX = "hf:"
 ROWS = 64

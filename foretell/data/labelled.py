@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import final
 
-from foretell.config import ConfigError, did_you_mean
+from foretell.config import did_you_mean
 from foretell.data import hub
 from foretell.data.corpus import ALIASES, SPLITS, Corpus, Texts, by_split, find_files
 from foretell.data.examples import BadRow, Example, main_text, prose_of
@@ -22,6 +22,7 @@ from foretell.data.readers.lines import LinesReader, counted
 from foretell.data.readers.rows import RowsReader
 from foretell.data.reading import Piece, Report
 from foretell.data.sets import SETS, WHOLE
+from foretell.errors import ConfigError
 
 SHOWN = 20
 Place = Path | hub.Table

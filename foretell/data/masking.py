@@ -21,11 +21,12 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from foretell.config import Config, ConfigError, Share, Size, Tagged
+from foretell.config import Config, Share, Size, Tagged
 from foretell.data.batches import Accounting, Batches, Ints
 from foretell.data.encoding import Tokenizer
 from foretell.data.passages import Passages
 from foretell.data.words import Words, word_table
+from foretell.errors import ConfigError
 from foretell.types import IGNORED, Batch
 
 Bools = NDArray[np.bool_]

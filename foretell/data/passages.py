@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.config import Config, ConfigError, Share, Size
+from foretell.config import Config, Share, Size
 from foretell.data.batches import Accounting, Batches, Gives, Ints, Text
 from foretell.data.encoding import Specials
+from foretell.errors import ConfigError
 from foretell.types import IGNORED, Batch, Inputs
 
 POOL = 64

@@ -27,7 +27,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 
 RULES = 1
 LONGEST = 1 << 16

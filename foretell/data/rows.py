@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.config import Config, ConfigError, Size
+from foretell.config import Config, Size
 from foretell.data.batches import Batches, Gives, Ints
 from foretell.data.encoding import Specials, Tokenizer
 from foretell.data.passages import generator, grouped
 from foretell.data.reading import split_pieces
+from foretell.errors import ConfigError
 from foretell.types import IGNORED, Batch, Inputs
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from foretell.config import ConfigError
 from foretell.data.corpus import SPLITS
 from foretell.data.readers import Reader
 from foretell.data.readers.columns import ColumnsConfig
@@ -16,6 +15,7 @@ from foretell.data.readers.prefixed import PrefixedConfig
 from foretell.data.readers.squad import SquadConfig
 from foretell.data.readers.tables import OptionsConfig, TableConfig
 from foretell.data.reading import PACKED_ENDINGS
+from foretell.errors import ConfigError
 
 WHOLE = "whole"
 """in place of a split: files that come without, to be divided by us"""

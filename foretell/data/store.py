@@ -21,12 +21,12 @@ from typing import Any, TypeGuard, final
 import numpy as np
 import numpy.typing as npt
 
-from foretell.config import ConfigError
+from foretell.artifacts import exclusive, sync_folder, write_atomic, write_json
 from foretell.data.corpus import Corpus, open_corpus
 from foretell.data.encoding import Ids, Tokenizer, load_tokenizer
 from foretell.data.tokenizer import FileConfig, TokenizerConfig
 from foretell.data.writing import META, POINT, TOKENIZER, Counts, build
-from foretell.run import exclusive, sync_folder, write_atomic, write_json
+from foretell.errors import ConfigError
 
 FORMAT = 1
 Offsets = npt.NDArray[np.int64]

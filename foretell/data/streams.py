@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.config import Config, ConfigError, Size
+from foretell.config import Config, Size
 from foretell.data.batches import Batches, Gives, Ints, Text
 from foretell.data.encoding import Specials
+from foretell.errors import ConfigError
 from foretell.types import IGNORED, Batch, Inputs
 
 

@@ -11,8 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.config import ConfigError
-from foretell.run import whole_file
+from foretell.artifacts import whole_file
+from foretell.errors import ConfigError
 
 Floats = NDArray[np.float32]
 ENDINGS = (".npy", ".parquet")

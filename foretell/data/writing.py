@@ -24,10 +24,10 @@ from typing import IO, Any, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
+from foretell.artifacts import write_json
 from foretell.data.corpus import Corpus, byte_length
 from foretell.data.encoding import Ids, Losses, Tokenizer
 from foretell.data.reading import Piece
-from foretell.run import write_json
 
 META = "meta.json"
 TOKENIZER = "tokenizer.json"

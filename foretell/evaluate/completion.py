@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.config import ConfigError
 from foretell.data.encoding import Spelling, Tokenizer
+from foretell.errors import ConfigError
 from foretell.evaluate.scoring import Scorer
 from foretell.types import State, join_rows, select_rows
 

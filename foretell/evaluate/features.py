@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 from torch import Tensor
 
-from foretell.config import Config, ConfigError, Size
+from foretell.config import Config, Size
 from foretell.data.encoding import Ids, Tokenizer
 from foretell.data.preparation import PreparationName, prepare_text
+from foretell.errors import ConfigError
 from foretell.evaluate.lines import Lines
 from foretell.models.backbone import Backbone
 from foretell.nn.ragged import real_tokens

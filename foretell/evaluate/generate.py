@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from foretell.config import ConfigError
 from foretell.data.encoding import Tokenizer
+from foretell.errors import ConfigError
 from foretell.evaluate.scoring import Scorer
 from foretell.types import State
 

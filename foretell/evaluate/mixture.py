@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.evaluate.scoring import Scorer
 from foretell.types import IGNORED, Inputs, Scores, State
 

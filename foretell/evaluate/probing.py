@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.nn.scalar_mix import ScalarMix
 
 Floats = NDArray[np.float32]

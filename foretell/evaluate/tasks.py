@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from foretell.config import ConfigError
 from foretell.data.examples import Question
 from foretell.data.tags import Span, spans_of
+from foretell.errors import ConfigError
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 ARTICLES = re.compile(r"\b(a|an|the)\b")

@@ -16,8 +16,8 @@ from typing import Literal, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.config import ConfigError
 from foretell.data.encoding import UNKNOWN, Tokenizer
+from foretell.errors import ConfigError
 from foretell.models.ngram import NGram, Order
 
 BEGIN, END = "<s>", "</s>"

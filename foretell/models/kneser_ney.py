@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]

@@ -13,7 +13,8 @@ import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from foretell.config import Config, ConfigError, Rate, Size
+from foretell.config import Config, Rate, Size
+from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
 from foretell.nn.cells import CellChoice
 from foretell.nn.direction import BothWays, Direction, Reverse

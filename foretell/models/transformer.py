@@ -23,7 +23,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from foretell.config import Config, ConfigError, Rate, Size
+from foretell.config import Config, Rate, Size
+from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
 from foretell.nn.activation import ActivationName, GatedName
 from foretell.nn.arithmetic import multiplied

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.nn.vocabulary import Counts, TokenIndexed, shares
 
 MOST_TAILS = 4

@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import nn
 
 from foretell import config
-from foretell.config import Config, ConfigError, Tagged
+from foretell.config import Config, Tagged
+from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
 from foretell.models.blueprint import Blueprint
 from foretell.models.transformer import TransformerConfig

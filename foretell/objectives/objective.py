@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from foretell.config import Config, ConfigError
+from foretell.config import Config
 from foretell.data.batches import Batches, Gives
 from foretell.data.encoding import Tokenizer
+from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
 from foretell.models.blueprint import Blueprint
 from foretell.nn.arithmetic import multiplied

@@ -17,10 +17,11 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from foretell.config import ConfigError, Size
+from foretell.config import Size
 from foretell.data.batches import Ints
 from foretell.data.examples import Question
 from foretell.data.rows import Framing, Row
+from foretell.errors import ConfigError
 from foretell.evaluate import tallies
 from foretell.evaluate.tallies import Tally
 from foretell.evaluate.tasks import marks, null_threshold, squad

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 
 
 class Chain(nn.Module):

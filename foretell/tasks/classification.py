@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from foretell.config import ConfigError, did_you_mean
+from foretell.config import did_you_mean
 from foretell.data.examples import Labelled
 from foretell.data.rows import Framing, Row
+from foretell.errors import ConfigError
 from foretell.evaluate import tallies
 from foretell.evaluate.tallies import Tally
 from foretell.evaluate.tasks import classes_by_label, classification, scikit_learn_metrics, several_labels

@@ -11,9 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from foretell.config import ConfigError
 from foretell.data.examples import Labelled
 from foretell.data.rows import Framing, Reading
+from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
 from foretell.models.blueprint import Blueprint
 from foretell.nn.pooling import FirstConfig, PoolingChoice, PoolingConfig

@@ -15,9 +15,9 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from foretell.config import ConfigError
 from foretell.data.examples import Choice
 from foretell.data.rows import Framing, Row
+from foretell.errors import ConfigError
 from foretell.evaluate import tallies
 from foretell.evaluate.tallies import Tally
 from foretell.models.blueprint import Blueprint

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from foretell.config import ConfigError
 from foretell.data.examples import Labelled
 from foretell.data.rows import Framing, Row
+from foretell.errors import ConfigError
 from foretell.evaluate import tallies
 from foretell.evaluate.tallies import Tally
 from foretell.evaluate.tasks import pearson, ranks, spearman

@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor
 
-from foretell.config import ConfigError
 from foretell.data.batches import Ints
 from foretell.data.examples import Tagged
 from foretell.data.rows import Framing, Row
 from foretell.data.tags import OUTSIDE, convert, spans_of, split_tag
+from foretell.errors import ConfigError
 from foretell.evaluate import tallies
 from foretell.evaluate.tallies import Tally
 from foretell.evaluate.tasks import classes_by_label, entities_by_label, entity_f1

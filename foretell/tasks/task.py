@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from foretell.config import Config, ConfigError, Rate, Size
+from foretell.config import Config, Rate, Size
 from foretell.data.batches import Gives
 from foretell.data.examples import BadRow, Example
 from foretell.data.labelled import refusal
 from foretell.data.rows import Framing, Row
+from foretell.errors import ConfigError
 from foretell.evaluate.tallies import Tally
 from foretell.models.backbone import Backbone
 from foretell.models.blueprint import Blueprint

@@ -23,7 +23,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 import foretell
-from foretell.config import ConfigError, did_you_mean
+from foretell.config import did_you_mean
+from foretell.errors import ConfigError
 from foretell.process import SPIN
 from foretell.run import Record, processor
 from foretell.tools.printing import plain

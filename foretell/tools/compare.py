@@ -14,9 +14,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from foretell.config import ConfigError
 from foretell.data.corpus import SPLITS, open_corpus
 from foretell.data.store import Split, is_store
+from foretell.errors import ConfigError
 from foretell.evaluate.bootstrap import Floats, Interval, bootstrap_ratio
 from foretell.evaluate.comparison import (
     FEWEST_DOCUMENTS,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from foretell.config import ConfigError
 from foretell.data.examples import main_text
+from foretell.errors import ConfigError
 from foretell.evaluate.bootstrap import Floats, bootstrap
 from foretell.evaluate.tallies import Tally
 from foretell.examples import task_of

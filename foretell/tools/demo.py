@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from foretell.config import ConfigError
 from foretell.data.corpus import open_corpus
+from foretell.errors import ConfigError
 from foretell.mixing import mix
 from foretell.tools.printing import plain
 from foretell.tools.race import COLUMNS, run_race, short

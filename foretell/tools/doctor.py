@@ -27,11 +27,12 @@ import torch
 import foretell
 from foretell import process
 from foretell.api import run_recipe
-from foretell.config import ConfigError, Tree
+from foretell.config import Tree
 from foretell.data.builtin import BUILTIN, open_builtin, topics
 from foretell.data.corpus import Corpus, Texts
 from foretell.data.store import cache_folder, prepare
 from foretell.data.tokenizer import ByteConfig
+from foretell.errors import ConfigError
 from foretell.recipe import load_recipe
 from foretell.run import free_space, processor
 from foretell.tools.doctor_corpus import examine_corpus

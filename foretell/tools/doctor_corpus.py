@@ -11,10 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from foretell.config import ConfigError, Tree
+from foretell.config import Tree
 from foretell.data import reading
 from foretell.data.corpus import SPLITS, Files, Share, byte_length, open_corpus
 from foretell.data.store import is_store
+from foretell.errors import ConfigError
 from foretell.tools.findings import check
 from foretell.tools.show import readable
 

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from foretell.config import ConfigError, Tree
+from foretell.config import Tree
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.labelled import find_set
 from foretell.data.store import is_store, load_counts
+from foretell.errors import ConfigError
 from foretell.examples import load_names
 from foretell.models.ngram import NGramConfig
 from foretell.nn.adapter import adapters_in

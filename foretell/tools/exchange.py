@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from foretell.api import save_finished
-from foretell.config import ConfigError, did_you_mean
+from foretell.config import did_you_mean
 from foretell.data.encoding import END_OF_LINE, UNKNOWN, Tokenizer, load_tokenizer
 from foretell.data.tokenizer import word_level
+from foretell.errors import ConfigError
 from foretell.interop import arpa
 from foretell.models.ngram import NGram
 from foretell.recipe import load_recipe

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from foretell.config import ConfigError
 from foretell.data.reading import Report
 from foretell.data.vectors import vector_file
+from foretell.errors import ConfigError
 from foretell.evaluate.features import Extractor
 from foretell.process import peak_memory
 from foretell.run import Record

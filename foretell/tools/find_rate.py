@@ -18,7 +18,8 @@ import torch
 from rich.table import Table
 
 from foretell.api import build_stage, initial_counts, load_initial, load_source
-from foretell.config import Amount, ConfigError
+from foretell.config import Amount
+from foretell.errors import ConfigError
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.optim.progress import Progress
 from foretell.optim.schedule import Schedule

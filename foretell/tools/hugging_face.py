@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from foretell.api import save_finished
-from foretell.config import ConfigError, Tree, override, write_toml
+from foretell.artifacts import sync_folder, write_json
+from foretell.config import Tree, override, write_toml
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.tags import MARKS, OUTSIDE
+from foretell.errors import ConfigError
 from foretell.examples import keep_names
 from foretell.interop.hugging_face.card import model_card
 from foretell.interop.hugging_face.correspondence import Reading, Theirs, at, read_tensors, write_tensors
@@ -29,7 +31,7 @@ from foretell.objectives.generator import SmallerGeneratorConfig
 from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.objectives.replaced import Replaced
 from foretell.recipe import Recipe, load_recipe
-from foretell.run import Run, sync_folder, write_json
+from foretell.run import Run
 from foretell.tasks.similarity import SimilarityConfig
 from foretell.tasks.tagging import TaggingConfig
 from foretell.trained import Trained

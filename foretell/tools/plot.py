@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.config import ConfigError
-from foretell.run import Record, Run, write_atomic
+from foretell.artifacts import write_atomic
+from foretell.errors import ConfigError
+from foretell.run import Record, Run
 
 if TYPE_CHECKING:
     from foretell.tools.find_rate import Trial

@@ -8,10 +8,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from foretell.config import ConfigError
 from foretell.data.examples import Example
 from foretell.data.labelled import read_examples
 from foretell.data.reading import Report
+from foretell.errors import ConfigError
 from foretell.examples import reader_of, task_of
 from foretell.run import Record
 from foretell.tasks.task import Prediction, TaskConfig

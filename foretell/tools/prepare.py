@@ -10,10 +10,11 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from foretell.config import ConfigError, parse_override
+from foretell.config import parse_override
 from foretell.data.corpus import open_corpus
 from foretell.data.store import cached_tokenizer, prepare
 from foretell.data.tokenizer import TokenizerChoice
+from foretell.errors import ConfigError
 from foretell.process import peak_memory
 
 

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from rich.console import Group, RenderableType
 
-from foretell.config import ConfigError, parse_override, validate
+from foretell.artifacts import write_json
+from foretell.config import parse_override, validate
 from foretell.data.examples import Labelled
 from foretell.data.labelled import open_examples
+from foretell.errors import ConfigError
 from foretell.evaluate.features import Extractor, Vectors, after
 from foretell.evaluate.probing import GRID, Fitted, Portion, bags, fit, learn_mix, library
 from foretell.recipe import DataConfig
-from foretell.run import Record, write_json
+from foretell.run import Record
 from foretell.tools.features import MIX
 from foretell.tools.printing import plain
 from foretell.tools.probe_pictures import Heat, draw

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from foretell.run import Record, write_atomic
+from foretell.artifacts import write_atomic
+from foretell.run import Record
 from foretell.tools.plot import dress, library, save
 
 COLUMNS = 90

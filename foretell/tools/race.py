@@ -18,12 +18,14 @@ from typing import Any
 from pydantic import ValidationError
 from rich.table import Table
 
-from foretell.config import Amount, ConfigError
+from foretell.artifacts import write_json
+from foretell.config import Amount
 from foretell.data.store import prepared
 from foretell.data.streams import StreamsConfig
+from foretell.errors import ConfigError
 from foretell.models.ngram import NGramConfig
 from foretell.recipe import Recipe, load_recipe
-from foretell.run import Record, write_json
+from foretell.run import Record
 from foretell.tools import series
 from foretell.tools.plot import dress, library, save, thousands
 from foretell.tools.printing import plain

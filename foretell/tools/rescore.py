@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from foretell.config import ConfigError, did_you_mean
+from foretell.config import did_you_mean
 from foretell.data.reading import Report
+from foretell.errors import ConfigError
 from foretell.evaluate.rescoring import Lists, tune
 from foretell.run import Record
 from foretell.tools.score import Model, read_lines, score_lines, warn, written

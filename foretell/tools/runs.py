@@ -16,7 +16,8 @@ from typing import Any
 from rich.table import Table
 from safetensors import SafetensorError, safe_open
 
-from foretell.config import ConfigError, did_you_mean, read_toml
+from foretell.config import did_you_mean, read_toml
+from foretell.errors import ConfigError
 from foretell.run import Record, Run, judged
 from foretell.training.checkpoint import Checkpoint, pointed
 

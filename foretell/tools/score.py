@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from foretell.config import ConfigError
 from foretell.data.reading import Report, open_stream, without_mark
+from foretell.errors import ConfigError
 from foretell.evaluate.lines import Reader, Scored, score_texts
 from foretell.mixing import Mixed
 from foretell.run import Record

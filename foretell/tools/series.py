@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from foretell.config import ConfigError, Tree
+from foretell.artifacts import write_atomic, write_json
+from foretell.config import Tree
+from foretell.errors import ConfigError
 from foretell.recipe import Recipe
-from foretell.run import Record, write_atomic, write_json
+from foretell.run import Record
 from foretell.training.interruption import ending_signals
 
 

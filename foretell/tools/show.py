@@ -22,21 +22,12 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
-from foretell.config import (
-    Amount,
-    Config,
-    ConfigError,
-    Tree,
-    configs_in,
-    did_you_mean,
-    merge,
-    nest,
-    write_toml,
-)
+from foretell.config import Amount, Config, Tree, configs_in, did_you_mean, merge, nest, write_toml
 from foretell.data.corpus import Files, Share, open_corpus
 from foretell.data.encoding import load_tokenizer
 from foretell.data.store import Store, cache_folder, digest, is_store
 from foretell.data.tokenizer import ByteConfig, CharacterConfig, FileConfig, WordConfig
+from foretell.errors import ConfigError
 from foretell.examples import load_names
 from foretell.models.ngram import NGramConfig
 from foretell.objectives.objective import Objective

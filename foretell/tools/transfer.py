@@ -12,17 +12,19 @@ from typing import Any
 
 from rich.table import Table
 
-from foretell.config import ConfigError, Tree, did_you_mean, override, parse_override
+from foretell.artifacts import write_json
+from foretell.config import Tree, did_you_mean, override, parse_override
 from foretell.data.readers import Reader
 from foretell.data.readers.columns import ColumnsConfig
 from foretell.data.readers.squad import SquadConfig
 from foretell.data.readers.tables import OptionsConfig, TableConfig
 from foretell.data.sets import SETS
+from foretell.errors import ConfigError
 from foretell.evaluate.probing import GRID
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.recipe import Recipe, find_recipe, load_recipe, read_tree
-from foretell.run import Record, Run, write_json
+from foretell.run import Record, Run
 from foretell.tools import series
 from foretell.tools.printing import plain
 from foretell.tools.probe import SPLITS, LabelledTexts, bag_of_words, figures

@@ -14,8 +14,9 @@ from typing import Any
 from rich.table import Table
 
 from foretell.api import try_out
+from foretell.artifacts import write_json
 from foretell.recipe import Recipe, load_recipe
-from foretell.run import Record, write_json
+from foretell.run import Record
 from foretell.tools import series
 from foretell.tools.printing import plain
 from foretell.training.monitor import Monitor

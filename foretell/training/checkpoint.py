@@ -27,8 +27,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from foretell.config import ConfigError
-from foretell.run import Record, Run, sync_folder, write_json
+from foretell.artifacts import sync_folder, write_json
+from foretell.errors import ConfigError
+from foretell.run import Record, Run
 from foretell.types import State
 
 Tensors = Mapping[str, Tensor]

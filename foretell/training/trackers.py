@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 
 TrackerName = Literal["tensorboard", "wandb"]
 

@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from foretell.config import Config, ConfigError, Size, Tagged
+from foretell.config import Config, Size, Tagged
+from foretell.errors import ConfigError
 from foretell.nn.adapter import Adapter, adapt, merged
 from foretell.objectives.objective import Objective
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from builders import BOUNDARY, SPECIALS, FakeText, assert_same, fake_text, members, name_of, small
 
-from foretell.config import Config, ConfigError
+from foretell.config import Config
 from foretell.data.choice import BatchesChoice
 from foretell.data.streams import (
     CropsConfig,
@@ -20,6 +20,7 @@ from foretell.data.streams import (
     StreamsConfig,
     Windows,
 )
+from foretell.errors import ConfigError
 
 KINDS = [
     *[small(member) for member in members(BatchesChoice) if member.gives == "next tokens"],

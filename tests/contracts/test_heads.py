@@ -8,7 +8,8 @@ import torch
 from builders import assert_same, members, name_of, small
 from torch import Tensor
 
-from foretell.config import Config, ConfigError
+from foretell.config import Config
+from foretell.errors import ConfigError
 from foretell.nn.bands import Bands
 from foretell.nn.embedding import AdaptiveEmbedding, TokenEmbedding
 from foretell.nn.heads import Head, HeadChoice

@@ -22,7 +22,8 @@ from outside import CosineHeadConfig, PairsConfig, TwofoldConfig
 from torch import Tensor
 
 import foretell
-from foretell.config import Config, ConfigError
+from foretell.config import Config
+from foretell.errors import ConfigError
 from foretell.models.blueprint import Blueprint
 from foretell.models.choice import BackboneChoice
 from foretell.nn.heads import FullHeadConfig, HeadChoice

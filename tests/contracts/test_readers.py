@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from builders import members, name_of
 
-from foretell.config import ConfigError
 from foretell.data.examples import BadRow, Choice, Example, Labelled, Question, Tagged
 from foretell.data.readers import Reader, ReaderChoice
 from foretell.data.readers.columns import ColumnsConfig
@@ -14,6 +13,7 @@ from foretell.data.readers.folders import FoldersConfig
 from foretell.data.readers.prefixed import PrefixedConfig
 from foretell.data.readers.squad import SquadConfig
 from foretell.data.readers.tables import OptionsConfig, TableConfig
+from foretell.errors import ConfigError
 
 SQUAD = """{"data": [{"paragraphs": [{"context": "Ann sings.", "qas": [
 {"id": "1", "question": "Who?", "answers": [{"text": "Ann", "answer_start": 0}]},

@@ -8,7 +8,8 @@ import pytest
 import torch
 from builders import members, name_of, small
 
-from foretell.config import Amount, Config, ConfigError, validate
+from foretell.config import Amount, Config, validate
+from foretell.errors import ConfigError
 from foretell.optim.drops import PlateauConfig, StepsConfig
 from foretell.optim.progress import Progress
 from foretell.optim.schedule import Schedule

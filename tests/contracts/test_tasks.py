@@ -9,8 +9,9 @@ from builders import members
 from labelled import MODELS, objective_of, task_tables, write_labelled
 
 import foretell
-from foretell.config import ConfigError, override
+from foretell.config import override
 from foretell.data.rows import collate
+from foretell.errors import ConfigError
 from foretell.examples import Examples
 from foretell.recipe import load_recipe
 from foretell.run import judged

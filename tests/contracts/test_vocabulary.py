@@ -7,7 +7,8 @@ import torch
 from builders import assert_same, members, name_of, ragged_batch, small, small_models
 from outside import CosineHeadConfig, PairsConfig
 
-from foretell.config import Config, ConfigError
+from foretell.config import Config
+from foretell.errors import ConfigError
 from foretell.models.blueprint import Blueprint
 from foretell.models.choice import BackboneChoice
 from foretell.nn.embedding import AdaptiveEmbeddingConfig

@@ -13,11 +13,11 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretell.config import ConfigError
 from foretell.data import builtin, reading
 from foretell.data.builtin import docstrings_below, paragraphs, without_repeats
 from foretell.data.corpus import Corpus, assign_documents, open_corpus, shuffled
 from foretell.data.reading import LONGEST, Piece, Report, join_blocks, read_blocks, split_pieces
+from foretell.errors import ConfigError
 
 DATA = os.environ.get("FORETELL_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="needs FORETELL_DATA")

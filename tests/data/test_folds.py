@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from foretell.config import ConfigError, validate
+from foretell.config import validate
 from foretell.data.examples import Example, main_text
 from foretell.data.folds import FoldConfig, open_fold
 from foretell.data.readers.tables import TableConfig
+from foretell.errors import ConfigError
 
 READER = TableConfig(texts=("premise", "hypothesis"))
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from foretell.config import ConfigError
 from foretell.data.examples import Answer, Choice, Example, Labelled, Question, Tagged, main_text, prose_of
 from foretell.data.labelled import divide, open_examples, read_examples
 from foretell.data.readers.folders import FoldersConfig
 from foretell.data.readers.tables import TableConfig
+from foretell.errors import ConfigError
 
 TABLE = TableConfig()
 

@@ -11,7 +11,7 @@ import torch
 from builders import assert_same, members
 from numpy.typing import NDArray
 
-from foretell.config import ConfigError, validate
+from foretell.config import validate
 from foretell.data.encoding import Tokenizer
 from foretell.data.masking import (
     Draws,
@@ -25,6 +25,7 @@ from foretell.data.masking import (
 from foretell.data.passages import FullConfig, Passages, SegmentPairConfig
 from foretell.data.reading import split_pieces
 from foretell.data.tokenizer import BPEConfig, TokenizerConfig, UnigramConfig, WordConfig, WordPieceConfig
+from foretell.errors import ConfigError
 from foretell.types import IGNORED
 
 ENOUGH = 120_000

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from builders import FakeText, assert_same, fake_text
 
-from foretell.config import ConfigError
 from foretell.data.encoding import Specials
 from foretell.data.passages import (
     DocConfig,
@@ -18,6 +17,7 @@ from foretell.data.passages import (
     SentencePairConfig,
     covered,
 )
+from foretell.errors import ConfigError
 
 SPECIALS = Specials(boundary=9, mask=1, begin=2, separator=3, padding=4)
 FIRST = 10

@@ -8,10 +8,11 @@ import torch
 from builders import SPECIALS, assert_same, fake_text
 
 from foretell import config
-from foretell.config import Amount, ConfigError
+from foretell.config import Amount
 from foretell.data.passages import FullConfig
 from foretell.data.ramp import Ramp, RampConfig, joined
 from foretell.data.streams import CropsConfig
+from foretell.errors import ConfigError
 from foretell.types import Batch, Inputs
 
 SOURCE = CropsConfig(batch=3, length=4).build(fake_text(200), SPECIALS, seed=1)

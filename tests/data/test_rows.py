@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tokenizers import ByteLevelBPETokenizer
 from transformers import RobertaTokenizerFast
 
-from foretell.config import ConfigError
 from foretell.data.encoding import load_tokenizer
 from foretell.data.rows import ExamplesConfig, Framing, Reading, Row, by_length, collate, sizes
 from foretell.data.tokenizer import SpecialsName, Tokenizer, WordConfig
+from foretell.errors import ConfigError
 
 
 def tokenizer(specials: SpecialsName) -> Tokenizer:

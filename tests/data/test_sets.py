@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from foretell.config import ConfigError
 from foretell.data.corpus import open_corpus
 from foretell.data.examples import Choice, Labelled, Tagged
 from foretell.data.labelled import open_examples
 from foretell.data.sets import SETS
 from foretell.data.tags import spans_of
+from foretell.errors import ConfigError
 
 needs_data = pytest.mark.skipif(not os.environ.get("FORETELL_DATA"), reason="needs FORETELL_DATA")
 SIZES = {  # train, valid, test; of those that are divided only the sum is known

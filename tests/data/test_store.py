@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foretell.config import ConfigError
 from foretell.data import writing
 from foretell.data.corpus import Corpus, open_corpus
 from foretell.data.encoding import Tokenizer
@@ -24,6 +23,7 @@ from foretell.data.tokenizer import (
     WordConfig,
     load_tokenizer,
 )
+from foretell.errors import ConfigError
 
 DATA = os.environ.get("FORETELL_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="needs FORETELL_DATA")

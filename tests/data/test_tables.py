@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from foretell.config import ConfigError
 from foretell.data import hub
 from foretell.data.corpus import Corpus, open_corpus
 from foretell.data.examples import main_text
@@ -17,6 +16,7 @@ from foretell.data.hub import name_and_config
 from foretell.data.labelled import open_examples, read_examples
 from foretell.data.readers.squad import SquadConfig
 from foretell.data.readers.tables import TableConfig
+from foretell.errors import ConfigError
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")  # of foreign packages
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foretell.config import Config as Settings
-from foretell.config import ConfigError, validate
+from foretell.config import validate
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import byte_alphabet
 from foretell.data.reading import LONGEST, split_pieces
@@ -28,6 +28,7 @@ from foretell.data.tokenizer import (
     WordPieceConfig,
     load_tokenizer,
 )
+from foretell.errors import ConfigError
 
 DATA = os.environ.get("FORETELL_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="needs FORETELL_DATA")

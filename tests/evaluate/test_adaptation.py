@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import foretell
 from foretell import api
 from foretell.cli import app
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.evaluate.dynamic import weights_of
 from foretell.training.tensors import weights
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.evaluate.beam import Beam, Continuation, beam_search
 from foretell.evaluate.scoring import NeuralScorer, Scorer
 from foretell.models.recurrent import RecurrentConfig

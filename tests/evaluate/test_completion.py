@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.evaluate.completion import next_words, split_prompt
 
 TEXT = "ab ba ab abb\nb a ab ba bab\n" * 40

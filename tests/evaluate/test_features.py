@@ -11,7 +11,7 @@ from builders import attending, masking, tables
 from torch import Tensor
 
 import foretell
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.evaluate import features
 from foretell.types import Inputs
 

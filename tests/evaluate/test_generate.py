@@ -9,7 +9,7 @@ from builders import tables
 from torch import Tensor
 
 import foretell
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.evaluate.generate import Sampling, generate
 from foretell.types import State
 

@@ -10,7 +10,7 @@ import torch
 from builders import assert_same, tables
 
 import foretell
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.evaluate.mixture import Mixture, fit_weights, mixed_logp
 from foretell.types import Inputs
 

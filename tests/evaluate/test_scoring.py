@@ -12,9 +12,9 @@ import torch
 from builders import BOUNDARY, SPECIALS, FakeText, assert_same, fake_text, tables
 
 import foretell
-from foretell.config import ConfigError
 from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig
 from foretell.data.writing import Counts
+from foretell.errors import ConfigError
 from foretell.evaluate import scoring
 from foretell.evaluate.scoring import NeuralScorer, Totals, expected_seconds, metrics, perplexity, total
 from foretell.models.recurrent import RecurrentConfig

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from seqeval.metrics import classification_report, f1_score, precision_score, recall_score
 from sklearn import metrics
 
-from foretell.config import ConfigError
 from foretell.data.examples import Answer, Question
+from foretell.errors import ConfigError
 from foretell.evaluate.tasks import (
     classes_by_label,
     classification,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import foretell
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.interop import arpa
 from foretell.models.ngram import NGram
 

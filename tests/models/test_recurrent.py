@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import foretell
 from foretell import config
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.models.recurrent import Recurrent, RecurrentConfig
 from foretell.nn.cells import CellChoice
 from foretell.nn.direction import turned

@@ -14,9 +14,9 @@ from builders import BOUNDARY, FakeText, assert_same, attending
 from torch import Tensor
 
 import foretell
-from foretell.config import ConfigError
 from foretell.data.encoding import Specials
 from foretell.data.streams import OverlappingConfig, StreamsConfig
+from foretell.errors import ConfigError
 from foretell.evaluate.scoring import NeuralScorer, total
 from foretell.models import transformer
 from foretell.models.transformer import InitialConfig, Transformer, TransformerConfig

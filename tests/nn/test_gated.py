@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
 from foretell import config as configs
-from foretell.config import Config, ConfigError
+from foretell.config import Config
+from foretell.errors import ConfigError
 from foretell.models.recurrent import RecurrentConfig
 from foretell.nn.dropout import keep_mask
 from foretell.nn.gated import GatedLayer

@@ -8,7 +8,8 @@ import torch
 from builders import assert_same
 from torch import Tensor
 
-from foretell.config import ConfigError, validate
+from foretell.config import validate
+from foretell.errors import ConfigError
 from foretell.nn.qrnn import QRNN, QRNNConfig
 
 INPUTS, HIDDEN, ROWS, STEPS = 3, 4, 5, 6

@@ -13,8 +13,8 @@ import pytest
 from builders import masking, outcome
 
 import foretell
-from foretell.config import ConfigError
 from foretell.data.encoding import load_tokenizer
+from foretell.errors import ConfigError
 from foretell.recipe import load_recipe, read_tree
 from foretell.run import Run
 from foretell.tools import doctor_run

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from builders import ATTENDING, SPECIALS, ragged_batch, small, trainer_of
 
-from foretell.config import Config, ConfigError
+from foretell.config import Config
 from foretell.data.passages import DocConfig, FullConfig, SegmentPairConfig
+from foretell.errors import ConfigError
 from foretell.evaluate import pseudo
 from foretell.evaluate.pseudo import pseudo_likelihood
 from foretell.models.blueprint import Blueprint

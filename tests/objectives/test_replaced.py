@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 import foretell
 from foretell import config
-from foretell.config import ConfigError
 from foretell.data.masking import Draws, places_of
+from foretell.errors import ConfigError
 from foretell.models.blueprint import Blueprint
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig

@@ -12,7 +12,8 @@ from builders import assert_same, members, name_of, small
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from foretell.config import Config, ConfigError
+from foretell.config import Config
+from foretell.errors import ConfigError
 from foretell.optim.groups import groups
 from foretell.optim.lamb import Variant
 from foretell.optim.optimizers import OptimizerChoice, SGDConfig

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.tasks.chain import Chain
 from foretell.tasks.tagging import TaggingConfig
 

@@ -9,7 +9,7 @@ from builders import attending, masking, tables
 from labelled import write_labelled
 
 import foretell
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.recipe import load_recipe
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.process import SPIN
 from foretell.tools import bench
 from foretell.tools.child import version

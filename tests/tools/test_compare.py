@@ -10,7 +10,7 @@ from builders import tables, write_corpus
 from rich.console import Console
 
 import foretell
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.tools.compare import compare, render
 
 

@@ -11,7 +11,7 @@ from labelled import task_tables, write_labelled
 from rich.console import Console
 
 import foretell
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.evaluate import tallies
 from foretell.examples import Examples
 from foretell.tools.compare import compare, render

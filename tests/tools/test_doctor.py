@@ -16,7 +16,7 @@ from rich.console import Console
 
 from foretell import process
 from foretell.api import run_recipe
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.recipe import load_recipe
 from foretell.tools import doctor, doctor_corpus
 from foretell.tools.doctor import examine_corpus, examine_machine, examine_run, render

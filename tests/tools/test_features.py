@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
-from foretell.config import ConfigError
 from foretell.data.vectors import vector_file
+from foretell.errors import ConfigError
 from foretell.tools.features import layers_of, write_features
 
 LINES = ["the cat sat", "a dog", "", "the cat sat on the mat and then a dog ran", "dog"]

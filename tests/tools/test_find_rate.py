@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.recipe import load_recipe
 from foretell.tools.find_rate import Trial, find_rate
 

@@ -25,9 +25,9 @@ from labelled import task_tables, write_labelled
 from safetensors.torch import load_file, save_file
 
 import foretell
-from foretell.config import ConfigError
 from foretell.data.examples import Choice, Question, Tagged
 from foretell.data.rows import collate
+from foretell.errors import ConfigError
 from foretell.examples import Examples
 from foretell.recipe import load_recipe
 from foretell.tools.exchange import export_run, import_path

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.run import Run
 from foretell.tools.plot import distinct, plot_runs, read_curves, total, wide
 

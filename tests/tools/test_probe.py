@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.evaluate.features import Extractor
 from foretell.tools.probe_pictures import COLUMNS, Heat, grid_of, spans
 

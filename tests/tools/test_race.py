@@ -7,7 +7,8 @@ import pytest
 
 import foretell
 from foretell.api import run_recipe
-from foretell.config import Amount, ConfigError
+from foretell.config import Amount
+from foretell.errors import ConfigError
 from foretell.recipe import load_recipe
 from foretell.tools import race, series
 from foretell.tools.race import Budget, fitted, frontier, run_race, scaled, table

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app, explain
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.run import Run
 from foretell.tools.runs import deletable, delete, list_runs, validated
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.tools import score as tool
 from foretell.tools.rescore import parse_weights, rescore, tuned
 

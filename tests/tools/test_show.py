@@ -12,11 +12,13 @@ from rich.console import Console
 
 import foretell
 from foretell import config
-from foretell.config import Config, ConfigError, configs_in
+from foretell.artifacts import write_json
+from foretell.config import Config, configs_in
 from foretell.data.store import prepared
 from foretell.data.tokenizer import CharacterConfig, WordConfig
+from foretell.errors import ConfigError
 from foretell.recipe import LearntChoice, Recipe, load_recipe, read_tree, recipe_folder, recipe_names
-from foretell.run import Run, write_json
+from foretell.run import Run
 from foretell.tasks.task import TaskConfig
 from foretell.tools.show import describe, readable, render, sections
 

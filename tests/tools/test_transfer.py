@@ -9,8 +9,8 @@ from rich.console import Console
 
 import foretell
 from foretell.api import run_recipe
-from foretell.config import ConfigError
 from foretell.data.sets import SETS
+from foretell.errors import ConfigError
 from foretell.recipe import load_recipe
 from foretell.tools import series
 from foretell.tools.transfer import recipe_for, sets_there, table, task_of, thawing, transfer

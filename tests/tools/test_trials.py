@@ -10,7 +10,7 @@ from labelled import write_labelled
 
 import foretell
 from foretell.api import run_recipe
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.examples import read_split
 from foretell.recipe import load_recipe
 from foretell.tools import series

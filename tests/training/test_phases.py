@@ -7,9 +7,9 @@ import pytest
 from builders import attending, masking
 
 import foretell
-from foretell.config import ConfigError
 from foretell.data.passages import Passages
 from foretell.data.ramp import Ramp
+from foretell.errors import ConfigError
 from foretell.recipe import load_recipe
 from foretell.run import Run
 

@@ -9,7 +9,7 @@ import pytest
 from builders import tables
 
 import foretell
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.run import Run
 from foretell.training.trackers import numbers
 from foretell.training.trainer import Trainer

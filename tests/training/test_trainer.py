@@ -13,7 +13,8 @@ import torch
 from builders import assert_same, averaging, losses, outcome, tables
 
 import foretell
-from foretell.config import Amount, ConfigError
+from foretell.config import Amount
+from foretell.errors import ConfigError
 from foretell.evaluate import scoring
 from foretell.evaluate.scoring import NeuralScorer
 from foretell.optim.progress import Progress, due
@@ -432,10 +433,10 @@ def test_a_run_is_not_written_over(corpus: Corpus, tmp_path: Path) -> None:
 def test_a_run_that_died_while_it_was_made_can_be_resumed(corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()
-    (out / ".recipe.toml.123").write_text("li")
+    (out / ".recipe.toml.0123abcd.draft").write_text("li")
     foretell.train(tables(corpus), out, resume=True, quiet=True)
     assert losses(out)
-    assert not (out / ".recipe.toml.123").exists()
+    assert not (out / ".recipe.toml.0123abcd.draft").exists()
 
 
 # --- averages through a whole training ------------------------------------------------------------

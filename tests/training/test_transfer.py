@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
-from foretell.config import ConfigError
 from foretell.data.tokenizer import ByteConfig, CharacterConfig, WordConfig, word_level
+from foretell.errors import ConfigError
 from foretell.run import Run
 from foretell.training.trainer import Trainer
 from foretell.training.transfer import match

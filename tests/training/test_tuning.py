@@ -8,7 +8,7 @@ import torch
 from builders import assert_same, attending, outcome, read_json, tables
 
 import foretell
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.nn.adapter import adapters_in
 from foretell.recipe import load_recipe
 from foretell.tools.doctor import examine_run

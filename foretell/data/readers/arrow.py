@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from foretell.config import ConfigError
 from foretell.data.examples import BadRow
 from foretell.data.readers.lines import at
 from foretell.data.readers.values import Fields
 from foretell.data.reading import damage_errors, parquet_batches
+from foretell.errors import ConfigError
 
 HINT = "name those it has in data.reader"
 

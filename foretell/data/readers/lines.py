@@ -9,9 +9,10 @@ from typing import Protocol
 
 from pydantic import field_validator
 
-from foretell.config import Config, ConfigError
+from foretell.config import Config
 from foretell.data.examples import BadRow, Example
 from foretell.data.reading import damage_errors, open_stream, without_mark
+from foretell.errors import ConfigError
 
 Line = tuple[int, str]
 """its number, counted from 1, and its text without the end of line"""

@@ -11,12 +11,12 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from foretell.config import ConfigError
 from foretell.data.examples import BadRow, Example
 from foretell.data.readers.arrow import parquet_rows
 from foretell.data.readers.lines import Line, LinesReader, Unfit, at, counted
 from foretell.data.readers.values import Fields
 from foretell.data.reading import content_ending
+from foretell.errors import ConfigError
 
 Record = tuple[int, list[str]]
 """the number of its first line, and its fields"""

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from foretell.config import ConfigError
 from foretell.data.examples import Answer, BadRow, Example, Question
 from foretell.data.readers.lines import LinesReader, Unfit, at
 from foretell.data.readers.values import text_in, value_in
+from foretell.errors import ConfigError
 
 
 class SquadConfig(LinesReader):

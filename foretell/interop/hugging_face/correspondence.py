@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foretell.config import ConfigError, Tree, did_you_mean
+from foretell.config import Tree, did_you_mean
+from foretell.errors import ConfigError
 
 Theirs = dict[str, Any]
 """the content of a config.json"""

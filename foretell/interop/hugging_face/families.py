@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from foretell.config import ConfigError, Tree, did_you_mean
+from foretell.config import Tree, did_you_mean
+from foretell.errors import ConfigError
 from foretell.interop.hugging_face.correspondence import Link, Misfit, Setting, Theirs, link
 from foretell.interop.hugging_face.family import Family, Form, Labels, far
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from foretell.config import ConfigError, Tree, override
+from foretell.config import Tree, override
+from foretell.errors import ConfigError
 from foretell.interop.hugging_face.correspondence import Link, Misfit, Setting, Theirs, at
 from foretell.interop.hugging_face.folder import Weights
 from foretell.nn.pooling import FirstConfig

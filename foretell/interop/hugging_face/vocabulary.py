@@ -13,11 +13,11 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
-from foretell.config import ConfigError
+from foretell.artifacts import write_json
 from foretell.data.encoding import ROLES, UNKNOWN, Tokenizer, load_tokenizer, wrap
+from foretell.errors import ConfigError
 from foretell.interop.hugging_face.correspondence import Theirs
 from foretell.interop.hugging_face.folder import read_json
-from foretell.run import write_json
 
 CONVENTIONAL = {name for names in ROLES.values() for name in names} | {"<|endoftext|>"}
 """how special tokens are spelled that are special without being called so"""

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foretell.config import ConfigError, Size
+from foretell.config import Size
+from foretell.errors import ConfigError
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.nn.bands import Bands, BandTables, SharedTable, make_bands
 from foretell.nn.embedding import AdaptiveEmbedding, Embedding

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foretell.config import ConfigError
+from foretell.errors import ConfigError
 from foretell.nn.embedding import Embedding, TokenEmbedding
 from foretell.nn.vocabulary import Counts, TokenIndexed, shares
 

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from foretell.config import Config, ConfigError, Size
+from foretell.config import Config, Size
+from foretell.errors import ConfigError
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.kernels.path_cross_entropy import path_cross_entropy
 from foretell.nn.bands import Bands

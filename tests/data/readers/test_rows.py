@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretell.config import ConfigError
 from foretell.data.examples import BadRow
 from foretell.data.readers.rows import named_rows, quoted_records
 from foretell.data.readers.tables import TableConfig
+from foretell.errors import ConfigError
 
 FIELDS = st.text(alphabet='ab",\n é', max_size=6)
 TABLES = st.lists(st.lists(FIELDS, min_size=2, max_size=2), max_size=5)

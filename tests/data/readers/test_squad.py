@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from foretell.config import ConfigError
 from foretell.data.examples import Answer, BadRow, Question
 from foretell.data.readers.squad import SquadConfig
+from foretell.errors import ConfigError
 
 PASSAGE = "Ann sings, and so does Bob; Ann is louder."
 

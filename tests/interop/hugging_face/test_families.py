@@ -5,7 +5,8 @@ from types import ModuleType
 import pytest
 from hugging_face import transformers_installed
 
-from foretell.config import ConfigError, validate
+from foretell.config import validate
+from foretell.errors import ConfigError
 from foretell.interop.hugging_face.families import FAMILIES, family_named, family_of
 from foretell.interop.hugging_face.family import Family
 from foretell.models.transformer import TransformerConfig

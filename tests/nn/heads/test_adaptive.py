@@ -9,8 +9,8 @@ from builders import assert_same, tables
 from torch import Tensor, nn
 
 import foretell
-from foretell.config import ConfigError
 from foretell.data.store import load_counts
+from foretell.errors import ConfigError
 from foretell.nn.bands import FEW, Bands, choose_cutoffs
 from foretell.nn.embedding import AdaptiveEmbeddingConfig, TokenEmbedding
 from foretell.nn.heads import AdaptiveHead, AdaptiveHeadConfig

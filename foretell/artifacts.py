@@ -1,0 +1,204 @@
+"""Files and folders that appear whole or not at all.
+
+Everything is written under a temporary name beside its place, synced, and renamed when it is finished. So a reader
+never sees half a file, and an error, a full disk or a kill leaves what was there before. A process that is killed
+leaves its draft behind; whoever writes to the same place next deletes it. A draft in use is locked (flock), and the
+system drops the lock when its process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # not on this platform: there, one process at a time is up to the user
+    fcntl = None  # type: ignore[assignment]
+
+DRAFT = ".draft"
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """`content` at `path`, wholly or not at all."""
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """The record as readable JSON, wholly or not at all."""
+    write_atomic(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that is at `path` when the block ends well, and not at all if it does not."""
+    remove_dead_drafts(path)
+    draft = draft_of(path)
+    try:
+        with draft.open("xb") as file:
+            lock(file.fileno())
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            draft.replace(path)
+    except OSError as problem:
+        raise named(problem, draft, path) from None
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill that is at `path` when the block ends well, and not at all if it does not.
+
+    What is at `path` may be an empty folder, which is replaced; anything else is a `FileExistsError`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_dead_drafts(path)
+    draft = draft_of(path)
+    try:
+        draft.mkdir()
+        with locked(draft):
+            yield draft
+            sync_tree(draft)
+            if path.is_dir():
+                path.rmdir()
+            draft.rename(path)
+    except OSError as problem:
+        raise named(problem, draft, path) from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    sync_folder(path.parent)
+
+
+def draft_of(path: Path) -> Path:
+    """A new temporary name beside `path`."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
+
+
+def is_draft(path: Path) -> bool:
+    """Whether a file or folder has the temporary name of another."""
+    return path.name.startswith(".") and path.name.endswith(DRAFT)
+
+
+def remove_dead_drafts(path: Path) -> None:
+    """Delete the drafts of `path` whose processes have ended."""
+    start = f".{path.name}."
+    with contextlib.suppress(OSError):
+        for draft in [item for item in path.parent.iterdir() if is_draft(item) and item.name.startswith(start)]:
+            remove_if_dead(draft)
+
+
+def remove_all_dead_drafts(folder: Path) -> None:
+    """Delete the drafts in a folder, and in those below it, whose processes have ended."""
+    for draft in [item for item in folder.rglob(f".*{DRAFT}") if is_draft(item)]:
+        remove_if_dead(draft)
+
+
+def remove_if_dead(draft: Path) -> None:
+    """Delete a draft unless a living process holds it."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(draft, os.O_RDONLY)
+        try:
+            if fcntl:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where it is held
+            if draft.is_dir():
+                shutil.rmtree(draft, ignore_errors=True)
+            else:
+                draft.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+
+def lock(descriptor: int) -> None:
+    """Hold an open file until it is closed."""
+    if fcntl:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder of our own."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def named(problem: OSError, draft: Path, path: Path) -> OSError:
+    """The error with the name of the place, where it has that of the draft or none."""
+    known = str(problem.filename) if problem.filename is not None else ""
+    if problem.errno is None or (known and not known.startswith(str(draft))):
+        return problem
+    inside = known.removeprefix(str(draft)).lstrip("/") if known else ""
+    return type(problem)(problem.errno, problem.strerror, str(path / inside if inside else path))
+
+
+def sync_tree(folder: Path) -> None:
+    """Force a folder and all that is in it to the disk."""
+    for place, _, files in os.walk(folder, topdown=False):
+        for file in files:
+            sync_file(Path(place) / file)
+        sync_folder(Path(place))
+
+
+def sync_file(file: Path) -> None:
+    """Force a file to the disk."""
+    handle = os.open(file, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames inside a folder survive a power cut, where the system can."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Make the folder, and keep other processes out of it until the block ends, however it ends.
+
+    Without `wait` a `BlockingIOError` says that another is in it. The system holds the lock for as long as the process
+    lives: none is left behind by one that was killed.
+    """
+    if not fcntl:
+        folder.mkdir(exist_ok=True)
+        yield
+        return
+    while True:
+        folder.mkdir(exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                break
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # it was renamed or deleted while we waited
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only when it is empty: nothing was to be done
