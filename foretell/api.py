@@ -84,7 +84,7 @@ def run_recipe(
     if not resume:
         try_out(recipe)  # before there is a folder with a recipe that cannot be trained
     with Run(out).alone():
-        return run_stages(recipe, Run.create(out, recipe=recipe.text(), resume=resume), quiet, device)
+        return run_stages(recipe, Run.create(out, recipe=recipe.text(Path(out)), resume=resume), quiet, device)
 
 
 def try_out(recipe: Recipe) -> None:

@@ -2,15 +2,17 @@
 
 Everything is written under a temporary name beside its place, synced, and renamed when it is finished. So a reader
 never sees half a file, and an error, a full disk or a kill leaves what was there before. A process that is killed
-leaves its draft behind; whoever writes to the same place next deletes it. A draft in use is locked (flock), and the
+leaves its draft behind; whoever writes into the same folder next deletes it. A draft in use is locked (flock), and the
 system drops the lock when its process ends, however it ends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -39,11 +41,13 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that is at `path` when the block ends well, and not at all if it does not."""
-    remove_dead_drafts(path)
-    draft = draft_of(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_dead_drafts(path.parent)
+    draft, file = new_file(path)
     try:
-        with draft.open("xb") as file:
-            lock(file.fileno())
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -61,22 +65,63 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     What is at `path` may be an empty folder, which is replaced; anything else is a `FileExistsError`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_dead_drafts(path)
-    draft = draft_of(path)
+    if not is_free(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    place = path.absolute()  # `.` has no name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    remove_dead_drafts(place.parent)
+    draft, descriptor = new_folder(place)
     try:
-        draft.mkdir()
-        with locked(draft):
-            yield draft
-            sync_tree(draft)
-            if path.is_dir():
-                path.rmdir()
-            draft.rename(path)
+        yield draft
+        sync_tree(draft)
+        if place.is_dir():
+            place.rmdir()
+        draft.rename(place)
     except OSError as problem:
         raise named(problem, draft, path) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    sync_folder(path.parent)
+        os.close(descriptor)
+    sync_folder(place.parent)
+
+
+def is_free(path: Path) -> bool:
+    """Whether nothing is there, or a folder with nothing in it."""
+    return not os.path.lexists(path) or (path.is_dir() and not path.is_symlink() and not any(path.iterdir()))
+
+
+# --- drafts ---------------------------------------------------------------------------------------
+
+
+def new_file(path: Path) -> tuple[Path, IO[bytes]]:
+    """A draft of a file, open and locked."""
+    while True:
+        draft = draft_of(path)
+        file = draft.open("xb")
+        if is_ours(draft, file.fileno()):
+            return draft, file
+        file.close()
+
+
+def new_folder(path: Path) -> tuple[Path, int]:
+    """A draft of a folder, and the descriptor that holds it."""
+    while True:
+        draft = draft_of(path)
+        draft.mkdir()
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(draft, os.O_RDONLY)
+            if is_ours(draft, descriptor):
+                return draft, descriptor
+            os.close(descriptor)
+
+
+def is_ours(draft: Path, descriptor: int) -> bool:
+    """Lock a new draft; False where another process took it for a dead one before it was locked."""
+    try:
+        lock(descriptor)
+        return os.path.samestat(os.fstat(descriptor), os.stat(draft))
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def draft_of(path: Path) -> Path:
@@ -86,19 +131,18 @@ def draft_of(path: Path) -> Path:
 
 def is_draft(path: Path) -> bool:
     """Whether a file or folder has the temporary name of another."""
-    return path.name.startswith(".") and path.name.endswith(DRAFT)
+    return re.fullmatch(rf"\..*\.[0-9a-f]{{8}}{re.escape(DRAFT)}", path.name, re.DOTALL) is not None
 
 
-def remove_dead_drafts(path: Path) -> None:
-    """Delete the drafts of `path` whose processes have ended."""
-    start = f".{path.name}."
+def remove_dead_drafts(folder: Path) -> None:
+    """Delete the drafts in a folder whose processes have ended."""
     with contextlib.suppress(OSError):
-        for draft in [item for item in path.parent.iterdir() if is_draft(item) and item.name.startswith(start)]:
+        for draft in [item for item in folder.iterdir() if is_draft(item)]:
             remove_if_dead(draft)
 
 
 def remove_all_dead_drafts(folder: Path) -> None:
-    """Delete the drafts in a folder, and in those below it, whose processes have ended."""
+    """The same in a folder and in all those below it."""
     for draft in [item for item in folder.rglob(f".*{DRAFT}") if is_draft(item)]:
         remove_if_dead(draft)
 
@@ -106,10 +150,9 @@ def remove_all_dead_drafts(folder: Path) -> None:
 def remove_if_dead(draft: Path) -> None:
     """Delete a draft unless a living process holds it."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(draft, os.O_RDONLY)
+        descriptor = os.open(draft, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe of that name does not block
         try:
-            if fcntl:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where it is held
+            lock(descriptor)  # raises where it is held
             if draft.is_dir():
                 shutil.rmtree(draft, ignore_errors=True)
             else:
@@ -119,20 +162,9 @@ def remove_if_dead(draft: Path) -> None:
 
 
 def lock(descriptor: int) -> None:
-    """Hold an open file until it is closed."""
+    """Hold an open file until it is closed; a `BlockingIOError` where another process does."""
     if fcntl:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder of our own."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        lock(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def named(problem: OSError, draft: Path, path: Path) -> OSError:

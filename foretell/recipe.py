@@ -46,6 +46,8 @@ LearntChoice = Annotated[AnyObjective | AnyTask, Tagged()]
 """what can be learnt: the objectives of language models, and the tasks"""
 TOKENS: Gives = "next tokens"
 """what classes from outside give and want that do not say"""
+TOKENIZER = "tokenizer.json"
+"""the file of a run's own tokenizer"""
 SOME_LABELS = 2
 """how many a task has to tell apart where no examples have been seen yet"""
 
@@ -251,9 +253,15 @@ class Recipe(Config):
         """The recipe as nested tables, defaults included."""
         return self.model_dump(mode="json", exclude_none=True)
 
-    def text(self) -> str:
-        """The recipe as TOML."""
-        return config.write_toml(self.tree())
+    def text(self, run: Path | None = None) -> str:
+        """The recipe as TOML; in the folder of a `run` its own tokenizer goes by its name alone, so that a run that is
+        moved keeps it."""
+        tree = self.tree()
+        tokenizer = tree["data"]["tokenizer"]
+        own = None if run is None else (run / TOKENIZER).resolve()
+        if tokenizer["kind"] == "file" and Path(tokenizer["path"]).resolve() == own:
+            tokenizer["path"] = TOKENIZER
+        return config.write_toml(tree)
 
     def measures_like(self, other: Recipe) -> bool:
         """Whether validation losses under both can be compared: of the same tokens, objective, masks and contexts."""
@@ -325,12 +333,22 @@ def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Tree:
     if path.resolve() in seen:
         raise ConfigError(f"{path}: its base leads back to itself")
     tree = config.read_toml(path)
+    find_tokenizer(tree, path.parent)
     base = tree.pop("base", None)
     if base is None:
         return tree
     beside = path.parent / str(base)
     origin = beside if beside.is_file() else find_recipe(str(base))
     return config.merge(read_tree(origin, (*seen, path.resolve())), tree)
+
+
+def find_tokenizer(tree: Tree, folder: Path) -> None:
+    """Let a recipe name a tokenizer that lies beside it, as one in a run does, from wherever it is read."""
+    data = tree.get("data")
+    tokenizer = data.get("tokenizer") if isinstance(data, dict) else None
+    if isinstance(tokenizer, dict) and tokenizer.get("kind") == "file" and tokenizer.get("path") == TOKENIZER:
+        beside = folder / TOKENIZER
+        tokenizer["path"] = str(beside) if beside.is_file() else TOKENIZER
 
 
 def load_recipe(

@@ -23,7 +23,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from foretell.artifacts import exclusive, is_draft, remove_all_dead_drafts, write_atomic, write_json
+from foretell.artifacts import (
+    exclusive,
+    is_draft,
+    is_free,
+    remove_all_dead_drafts,
+    whole_folder,
+    write_atomic,
+    write_json,
+)
 from foretell.errors import ConfigError
 
 Record = dict[str, Any]
@@ -56,6 +64,15 @@ class Run:
         remove_all_dead_drafts(run.path)
         write_json(run.path / "environment.json", environment())
         return run
+
+    @classmethod
+    @contextlib.contextmanager
+    def whole(cls, path: Path | str, *, recipe: str) -> Iterator[Run]:
+        """A new run to fill, which is at `path` when the block ends well, checkpoint and all, and else not at all."""
+        if not is_free(Path(path)):
+            raise ConfigError(f"{path} exists; choose another --out")
+        with whole_folder(Path(path)) as draft:
+            yield cls.create(draft, recipe=recipe, resume=False)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

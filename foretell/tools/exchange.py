@@ -14,7 +14,7 @@ from foretell.interop import arpa
 from foretell.models.ngram import NGram
 from foretell.recipe import load_recipe
 from foretell.run import Run
-from foretell.tools.hugging_face import export_folder, import_folder
+from foretell.tools.hugging_face import export_folder, import_folder, imported_from
 from foretell.trained import Trained
 
 ENDINGS = (".arpa", ".arpa.gz")
@@ -56,10 +56,11 @@ def import_arpa(path: Path, out: Path, corpus: str, tokenizer_file: Path | None)
     kept = {"kind": "file", "path": str(out / "tokenizer.json")}
     data = {"corpus": corpus, "tokenizer": kept}
     recipe = load_recipe({"name": path.stem, "data": data, "model": {"kind": "ngram", "order": model.order}})
-    run = Run.create(out, recipe=recipe.text(), resume=False)
-    tokenizer.save(run.tokenizer_file)
-    save_finished(run, model.tensors())
-    return {"run": str(run.path), "order": model.order, "vocabulary": tokenizer.size, "parameters": model.parameters}
+    with Run.whole(out, recipe=recipe.text(out)) as run:
+        tokenizer.save(run.tokenizer_file)
+        run.append(imported_from(path, "arpa"))
+        save_finished(run, model.tensors())
+    return {"run": str(out), "order": model.order, "vocabulary": tokenizer.size, "parameters": model.parameters}
 
 
 def words_in(path: Path) -> Tokenizer:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import torch
 from torch import Tensor
 
 from foretell.api import save_finished
-from foretell.artifacts import sync_folder, write_json
+from foretell.artifacts import whole_folder, write_json
 from foretell.config import Tree, override, write_toml
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.tags import MARKS, OUTSIDE
@@ -31,11 +29,10 @@ from foretell.objectives.generator import SmallerGeneratorConfig
 from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.objectives.replaced import Replaced
 from foretell.recipe import Recipe, load_recipe
-from foretell.run import Run
+from foretell.run import Record, Run
 from foretell.tasks.similarity import SimilarityConfig
 from foretell.tasks.tagging import TaggingConfig
 from foretell.trained import Trained
-from foretell.training.checkpoint import sync_file
 from foretell.training.monitor import Monitor
 from foretell.training.tensors import load_weights, weights
 
@@ -58,16 +55,21 @@ def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | N
     told = {"missing": reading.missing, "surplus": reading.surplus, "tokenizer": given is not None}
     for warning in warnings_of(folder, told):
         Monitor().say(f"warning: {warning}")
-    run = Run.create(out, recipe=recipe.text(), resume=False)
-    tokenizer.save(run.tokenizer_file)
-    if recipe.is_task:
-        keep_names(run, names)
-    record = {"kind": "import", "stage": "import", "step": 0, "epoch": 0.0, "source": str(folder)}
-    run.append({**record, "model_type": family.kind, **told})
-    save_finished(run, weights(objective))
+    with Run.whole(out, recipe=recipe.text(out)) as run:
+        tokenizer.save(run.tokenizer_file)
+        if recipe.is_task:
+            keep_names(run, names)
+        run.append(imported_from(folder, family.kind) | told)
+        save_finished(run, weights(objective))
     parameters = sum(p.numel() for p in objective.parameters())
     facts = {"model_type": family.kind, "vocabulary": vocabulary, "parameters": parameters}
-    return {"run": str(run.path), **facts, **told}
+    return {"run": str(out), **facts, **told}
+
+
+def imported_from(source: Path, model_type: str) -> Record:
+    """The record that tells an imported run from one that was trained here."""
+    place = {"stage": "import", "step": 0, "epoch": 0.0}
+    return {"kind": "import", **place, "source": str(source), "model_type": model_type}
 
 
 def rows_of_words(family: Family, tensors: Weights) -> int:
@@ -197,7 +199,9 @@ def export_folder(trained: Trained, out: Path, shard_bytes: int = SHARD_BYTES) -
     """A run as a folder that `AutoModel` and `AutoTokenizer` of transformers load; ELECTRA's generator is one in it."""
     recipe, objective = trained.settings, trained.objective
     came = next((record for record in trained.run.metrics() if record["kind"] == "import"), {})
-    with new_folder(out) as draft:
+    if os.path.lexists(out):
+        raise ConfigError(f"{out} exists; choose another --out")
+    with whole_folder(out) as draft:
         found = write_part(main_part(recipe, objective), draft, trained, came.get("model_type"), shard_bytes)
         if isinstance(objective, Replaced) and (part := generator_part(recipe, objective)) is not None:
             (draft / "generator").mkdir()
@@ -254,25 +258,6 @@ def token_ids(family: Family, tokenizer: Tokenizer, has_tokenizer: bool) -> dict
                 'train with a tokenizer of specials = "roberta", or model.positions.offset = 0'
             )
     return found
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A folder that is there when it is whole, and else not at all."""
-    if out.exists():
-        raise ConfigError(f"{out} exists; choose another --out")
-    draft = out.with_name(f".{out.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
-        yield draft
-        for file in sorted(draft.rglob("*"), reverse=True):  # folders after what is in them
-            (sync_folder if file.is_dir() else sync_file)(file)
-        sync_folder(draft)
-        draft.rename(out)
-        sync_folder(out.parent)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokenizer: bool) -> str:

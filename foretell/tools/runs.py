@@ -16,6 +16,7 @@ from typing import Any
 from rich.table import Table
 from safetensors import SafetensorError, safe_open
 
+from foretell.artifacts import is_draft
 from foretell.config import did_you_mean, read_toml
 from foretell.errors import ConfigError
 from foretell.run import Record, Run, judged
@@ -62,6 +63,7 @@ def find_runs(folder: Path) -> list[Path]:
         if is_run(Path(place)):
             found.append(Path(place))
             inner.clear()
+        inner[:] = [name for name in inner if not is_draft(Path(name))]
     return sorted(found)
 
 
