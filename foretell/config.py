@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,25 +32,52 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from foretell import trust
-from foretell.errors import ConfigError
+from foretell.errors import CONTROL, ConfigError
 
 Tree = dict[str, Any]
+C = TypeVar("C", bound="Config")
+
+# Every number of a config has a range, so a setting is refused rather than overflowing or running for ever. Floats
+# are finite in any case.
 Rate = Annotated[float, Field(ge=0, lt=1)]
 """a probability of dropping something: dropping all of it is no setting"""
 Share = Annotated[float, Field(ge=0, le=1)]
 """a part of the whole"""
-Size = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1e12)]
+"""a factor that must not be 0"""
+NonNegative = Annotated[float, Field(ge=0, le=1e12)]
+"""a factor that may be 0"""
+Real = Annotated[float, Field(ge=-1e12, le=1e12)]
+"""a number of either sign"""
+Size = Annotated[int, Field(gt=0, lt=2**31)]
 """how many of something there has to be at least one of"""
-C = TypeVar("C", bound="Config")
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+"""how many of something there may be none of"""
+Width = Annotated[int, Field(gt=0, le=2**20)]
+"""the length of a vector; products of two still fit"""
+Depth = Annotated[int, Field(gt=0, le=1024)]
+"""how many layers lie one on the other"""
+Words = Annotated[int, Field(ge=3, le=2**24)]
+"""how many tokens a vocabulary has"""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""what random numbers start from"""
+
+LEVELS = 32
+"""tables within tables that a recipe may have"""
+TOO_DEEP = f"tables and lists within each other, more than {LEVELS} deep"
+LARGEST_FILE = 1 << 20
+"""bytes of a recipe"""
 
 
 class Config(BaseModel):
-    """Base of all settings: immutable, strict, and closed to unknown keys."""
+    """Base of all settings: immutable, strict, closed to unknown keys, without infinite numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     @classmethod
     def kind_name(cls) -> str:
@@ -65,19 +93,21 @@ _SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
 class Amount(BaseModel):
     """How much training: `"300steps"`, `"2epochs"`, `"5e6tokens"`, or time as `"90s"`, `"10m"`, `"2h"`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    value: float
+    value: float = Field(gt=0, le=1e24)
     unit: Literal["steps", "epochs", "tokens", "seconds"]
 
     @model_validator(mode="before")
     @classmethod
     def _parse(cls, given: Any) -> Any:
+        if isinstance(given, int | float):
+            raise ValueError(f'{given!r} is not an amount; write "{given}steps", "{given}epochs" or "{given}m"')
         if not isinstance(given, str):
             return given
         match = re.fullmatch(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([a-z]+)\s*", given)
         names = {unit: unit for unit in UNITS.values()} | UNITS | {u[:-1]: u for u in UNITS.values()}
-        if not match or match[2] not in names or float(match[1]) <= 0:
+        if not match or match[2] not in names or not 0 < float(match[1]) <= 1e20:
             raise ValueError(f'{given!r} is not an amount; write "300steps", "2epochs", "5e6tokens" or "10m"')
         unit = names[match[2]]
         return {"value": float(match[1]) * _SECONDS.get(unit, 1), "unit": "seconds" if unit in _SECONDS else unit}
@@ -107,17 +137,18 @@ class Tagged:
 
         def expand(value: Any) -> Any:
             value = {"kind": value} if isinstance(value, str) else value
+            if not isinstance(value, Mapping | Config):
+                raise refused(f'should be a kind such as "{default}", or a table with it, not {value!r:.40}')
             kind = kind_of(value)
             if kind not in choices and ":" not in kind:
-                hint = f"unknown kind {kind!r}{did_you_mean(kind, choices)} (known: {', '.join(choices)})"
-                raise PydanticCustomError("unknown_kind", "{hint}", {"hint": hint})
+                raise refused(f"unknown kind {kind!r}{did_you_mean(kind, choices)} (known: {', '.join(choices)})")
             return value
 
         def discriminate(value: Any) -> str:
             return kind if (kind := kind_of(value)) in choices else "outside"
 
         outside = core_schema.no_info_plain_validator_function(
-            load_outside,
+            lambda value: load_outside(value, members),
             serialization=core_schema.plain_serializer_function_ser_schema(dump_outside),
             metadata={
                 "pydantic_js_functions": [
@@ -139,27 +170,68 @@ def union_members(source: Any) -> list[type[Config]]:
     return [source]
 
 
-def load_outside(value: Any) -> Config:
-    """A config of a class named by dotted path: `{"kind": "package.module:Class", ...}`."""
+def refused(hint: str) -> PydanticCustomError:
+    """An error whose message is a sentence of ours."""
+    return PydanticCustomError("refused", "{hint}", {"hint": hint})
+
+
+def load_outside(value: Any, members: Mapping[str, type[Config]]) -> Config:
+    """A config of a class named by dotted path, `{"kind": "package.module:Class", ...}`, in the place of these."""
     if isinstance(value, Config):
         return value
     path = str(value["kind"])
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", path):
+        raise refused(f'{path!r} is no class; write it as "package.module:Class"')
     module, _, name = path.partition(":")
+    if "__main__" in module.split("."):
+        raise refused(f"{path!r} would run a program; name a module that only defines classes")
     if not trust.is_trusted():
         hint = f"would import {path!r}, and this recipe came with a run that was not made here; "
-        hint += "if you trust who made it, add --trust"
-        raise PydanticCustomError("outside", "{hint}", {"hint": hint})
+        raise refused(hint + "if you trust who made it, add --trust")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as problem:
-        raise PydanticCustomError("outside", "{hint}", {"hint": f"cannot load {path!r}: {problem}"}) from None
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as problem:  # their module may do anything
+        kind = "" if isinstance(problem, ImportError | AttributeError) else f"{type(problem).__name__}: "
+        raise refused(f"cannot load {path!r}: {kind}{problem}") from None
     if not (isinstance(found, type) and issubclass(found, Config)):
-        raise PydanticCustomError("outside", "{hint}", {"hint": f"{path!r} is not a foretell.config.Config"})
+        raise refused(f"{path!r} is not a foretell.config.Config")
+    if not fits(found, members.values()):
+        known = ", ".join(members)
+        raise refused(f"{path!r} is of another family; name a class that is built as these are: {known}")
     settings = {key: item for key, item in value.items() if key != "kind"}
     try:
         return validate(found, settings, path)
     except ConfigError as problem:
-        raise PydanticCustomError("outside", "{hint}", {"hint": str(problem)}) from None
+        raise refused(str(problem)) from None
+
+
+ENTRIES = ("build", "arrange", "train", "read", "choose", "pool", "fit", "prepare")
+"""the methods by which configs become what they describe; a config has one of them"""
+
+
+def fits(found: type[Config], members: Iterable[type[Config]]) -> bool:
+    """Whether a class can stand where these do: it is one of them, or an outside one that is called as they are."""
+    own = found.__module__.partition(".")[0] == __name__.partition(".")[0]
+    if found in (known := list(members)) or own:
+        return found in known
+    for member in known:
+        entry = next((name for name in ENTRIES if callable(getattr(member, name, None))), None)
+        if entry is None or (callable(getattr(found, entry, None)) and takes_like(found, member, entry)):
+            return True
+    return False
+
+
+def takes_like(found: type[Config], member: type[Config], entry: str) -> bool:
+    """Whether a method of one can be called with what that of the other has to be given."""
+    given = [p for p in inspect.signature(getattr(member, entry)).parameters.values() if p.default is p.empty]
+    by_name = {p.name: None for p in given if p.kind is p.KEYWORD_ONLY}
+    try:
+        inspect.signature(getattr(found, entry)).bind(*[None] * (len(given) - len(by_name)), **by_name)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def dump_outside(value: Config) -> Tree:
@@ -169,10 +241,11 @@ def dump_outside(value: Config) -> Tree:
     }
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or nothing when no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.55)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
+    """`; did you mean 'x'?`, of several `'x', 'y' or 'z'`; nothing when no known word is near."""
+    near = difflib.get_close_matches(word[:100], list(dict.fromkeys(known)), n=most, cutoff=0.55)
+    *others, last = map(repr, near or [""])
+    return f"; did you mean {', '.join(others)}{' or ' if others else ''}{last}?" if near else ""
 
 
 # --- trees: reading, merging, overriding ----------------------------------------------------------
@@ -180,12 +253,43 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def read_toml(path: Path) -> Tree:
     """The tables of a TOML file; a `ConfigError` names the file and line of a mistake."""
+    if path.stat().st_size > LARGEST_FILE:
+        raise ConfigError(f"has {path.stat().st_size:,} bytes, and a recipe has a few thousand", file=path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as problem:
-        raise ConfigError(f"{path}: not valid TOML: {problem}") from None
+        return parse_toml(path.read_text(encoding="utf-8-sig"), path)
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8 text, so not a TOML file") from None
+        raise ConfigError("not UTF-8 text, so not a TOML file", file=path) from None
+
+
+def parse_toml(text: str, where: Path | str) -> Tree:
+    """The tables of TOML text."""
+    try:
+        tree = tomllib.loads(text)
+    except RecursionError:
+        raise wrong(where, TOO_DEEP) from None
+    except ValueError as problem:  # TOMLDecodeError, and what Python says of numbers of a thousand digits
+        place = re.search(r" \(at line (\d+), column \d+\)", str(problem))
+        raise wrong(where, f"not valid TOML: {problem}", int(place[1]) if place else None) from None
+    return checked(tree, where)
+
+
+def checked(tree: Tree, where: Path | str) -> Tree:
+    """The tree, or a `ConfigError` where it is too deep or a text of it holds control characters."""
+    level: list[tuple[str, Any]] = [("", tree)]
+    for _ in range(LEVELS):
+        inner: list[tuple[str, Any]] = []
+        for key, value in level:
+            if isinstance(value, Mapping):
+                inner += [(f"{key}.{name}".lstrip("."), item) for name, item in value.items()]
+            elif isinstance(value, list | tuple):
+                inner += [(key, item) for item in value]
+            if isinstance(value, str) and (found := CONTROL.search(value.replace("\n", "").replace("\t", ""))):
+                raise wrong(where, f"{key}: holds the control character {found[0]!r}; leave it out")
+            if found := CONTROL.search(key):
+                raise wrong(where, f"{key!r} holds the control character {found[0]!r}; leave it out")
+        if not (level := inner):
+            return tree
+    raise wrong(where, TOO_DEEP)
 
 
 def write_toml(tree: Tree) -> str:
@@ -215,11 +319,15 @@ def parse_override(text: str) -> Tree:
     key, equals, raw = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"{text!r} is not an override; write it as name.of.setting=value")
+    if key.count(".") >= LEVELS:
+        raise ConfigError(f"{text[:60]!r} ...: names have at most {LEVELS} parts")
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+    except RecursionError:
+        raise ConfigError(f"{text[:60]!r} ...: {TOO_DEEP}") from None
+    except ValueError:
         value = raw
-    return nest(key.strip(), value)
+    return checked(nest(key.strip(), value), "settings")
 
 
 def nest(dotted: str, value: Any) -> Tree:
@@ -245,12 +353,17 @@ def override(tree: Mapping[str, Any], overrides: Sequence[str] | Mapping[str, An
 # --- errors a person can act on -------------------------------------------------------------------
 
 
-def validate(cls: type[C], tree: Mapping[str, Any], where: str) -> C:
+def validate(cls: type[C], tree: Mapping[str, Any], where: Path | str) -> C:
     """A config from a tree, or a `ConfigError` of one line: file, key, problem, nearest right name."""
     try:
-        return cls.model_validate(freeze(tree))
+        return cls.model_validate(freeze(checked(dict(tree), where)))
     except ValidationError as problem:
-        raise ConfigError(explain(cls, problem, where)) from None
+        raise wrong(where, explain(cls, problem)) from None
+
+
+def wrong(where: Path | str, what: str, line: int | None = None) -> ConfigError:
+    """The error for what is in a file, or in what `where` describes in words."""
+    return ConfigError(what, file=where, line=line) if isinstance(where, Path) else ConfigError(f"{where}: {what}")
 
 
 def freeze(tree: Any) -> Any:
@@ -260,28 +373,31 @@ def freeze(tree: Any) -> Any:
     return tuple(freeze(item) for item in tree) if isinstance(tree, list | tuple) else tree
 
 
-def explain(cls: type[Config], problem: ValidationError, where: str) -> str:
-    """The first mistake of a `ValidationError` in one line, and how many more there are."""
-    errors = problem.errors()
-    first = errors[0]
-    key, owner = locate(cls, first["loc"])
+def explain(cls: type[Config], problem: ValidationError) -> str:
+    """The first three mistakes of a `ValidationError` in one line, and how many more there are."""
+    errors = problem.errors(include_url=False)
+    told = list(dict.fromkeys(explain_one(cls, error) for error in errors))
+    more = f" (and {len(told) - 3} more)" if len(told) > 3 else ""
+    return "; also ".join(told[:3]) + more
+
+
+def explain_one(cls: type[Config], error: ErrorDetails) -> str:
+    """One mistake: its key, what is wrong, what to write."""
+    key, owner = locate(cls, error["loc"])
     name = key.rpartition(".")[2]
-    if first["type"] == "extra_forbidden":
+    if error["type"] == "extra_forbidden":
         fields = list(owner.model_fields) if owner else []
         hint = did_you_mean(name, fields) or f" (known: {', '.join(fields)})"
-        text = f"{key}: no such setting{hint}"
-    elif first["type"] == "missing":
-        text = f"{key}: has to be given"
-    else:
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        expected = "should be " if message != first["msg"] else ""
-        shown = first["input"]
-        given = f", not {shown!r}" if isinstance(shown, str | int | float | bool) else ""
-        plain = first["type"] in ("unknown_kind", "outside", "value_error")
-        text = message if plain else f"{expected}{message}{given}"
-        text = f"{key}: {text}" if key else text  # what is wrong with all of it names its keys itself
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{where}: {text}{more}"
+        return f"{key}: no such setting{hint}"
+    if error["type"] == "missing":
+        return f"{key}: has to be given"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    expected = "should be " if message != error["msg"] else ""
+    shown = error["input"]
+    given = f", not {shown!r:.80}" if isinstance(shown, str | int | float | bool) else ""
+    plain = error["type"] in ("refused", "value_error")
+    text = message if plain else f"{expected}{message}{given}"
+    return f"{key}: {text}" if key else text  # what is wrong with all of it names its keys itself
 
 
 def locate(cls: type[Config], loc: tuple[int | str, ...]) -> tuple[str, type[Config] | None]:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""what steers a terminal, breaks a line, turns the direction of writing, or cannot be written as UTF-8"""
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with its control characters spelled out, as `\\x1b`, except those to keep."""
+    return CONTROL.sub(lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)
 
 
 class ConfigError(ValueError):
@@ -17,7 +26,7 @@ class ConfigError(ValueError):
         self, what: str, *, file: Path | str | None = None, line: int | None = None, remedy: str | None = None
     ) -> None:
         place = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
-        super().__init__(f"{place}{what}{f'; {remedy}' if remedy else ''}")
+        super().__init__(printable(f"{place}{what}{f'; {remedy}' if remedy else ''}"))
         self.what, self.file, self.line, self.remedy = what, file, line, remedy
 
     def record(self) -> dict[str, Any]:

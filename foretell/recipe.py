@@ -6,6 +6,7 @@ here they are only composed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from foretell import config
-from foretell.config import Amount, Config, Size, Tagged, Tree
+from foretell.config import Amount, Config, Seed, Size, Tagged, Tree
 from foretell.data.batches import Gives
 from foretell.data.choice import BatchesChoice
 from foretell.data.folds import FoldConfig
@@ -48,6 +49,8 @@ TOKENS: Gives = "next tokens"
 """what classes from outside give and want that do not say"""
 TOKENIZER = "tokenizer.json"
 """the file of a run's own tokenizer"""
+LONGEST_NAME = 200
+"""letters, as the name of a folder"""
 SOME_LABELS = 2
 """how many a task has to tell apart where no examples have been seen yet"""
 
@@ -82,9 +85,9 @@ class EvaluationConfig(Config):
     """How the validation split is measured during training."""
 
     every: Amount = Amount(value=1, unit="epochs")
-    columns: int = 1
+    columns: Size = 1
     """cut the text into so many parts that start from a fresh state: 1 is exact, more is faster"""
-    length: int = 256
+    length: Size = 256
     """time steps computed at once; changes nothing but speed and memory"""
 
 
@@ -106,10 +109,10 @@ class Recipe(Config):
 
     name: str = ""
     """what to call it in tables"""
-    seed: int = 1
-    seeds: Size = 1
+    seed: Seed = 1
+    seeds: Annotated[int, Field(gt=0, le=1000)] = 1
     """train so many runs, with this seed and those that follow it, each in a folder of its own"""
-    folds: Annotated[int, Field(ge=3)] | None = None
+    folds: Annotated[int, Field(ge=3, le=1000)] | None = None
     """cross-validation of a task: deal examples for training and validation to so many parts, and train so many runs,
     each tested on another part and validated on the next; a test split of the set's own is left alone"""
     limit: Amount = Amount(value=1, unit="epochs")
@@ -129,12 +132,25 @@ class Recipe(Config):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: SavingConfig = SavingConfig()
-    stages: tuple[StageConfig, ...] = ()
+    stages: Annotated[tuple[StageConfig, ...], Field(max_length=100)] = ()
     """training in stages; absent: one stage up to `limit`"""
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, given: str) -> str:
+        if given in (".", "..") or re.search(r"[/\\\n\t]", given) or len(given) > LONGEST_NAME:
+            raise ValueError(f"{given!r:.80} names no folder; leave out slashes, or give --out")
+        return given
+
+    @model_validator(mode="after")
+    def _seeds_fit(self) -> Self:
+        if self.seed + self.seeds > 2**63:
+            raise ValueError(f"seed = {self.seed} leaves no room for {self.seeds} seeds; take a smaller one")
+        return self
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:
-        model, length = self.model, self.data.batches.length
+        model, length = self.model, getattr(self.data.batches, "length", 0)
         if isinstance(model, TransformerConfig) and length > model.context:
             raise ValueError(
                 f"data.batches.length = {length} does not fit model.context = {model.context}; make it at most that"
@@ -324,21 +340,29 @@ def find_recipe(name: str) -> Path:
     for path in (Path(name), Path(name) / "recipe.toml", shipped):
         if path.is_file():
             return path
-    hint = config.did_you_mean(name, recipe_names())
-    raise ConfigError(f"no recipe {name!r}{hint} (a path, or one of: {', '.join(recipe_names())})")
+    hint = config.did_you_mean(name, recipe_names(), most=5)
+    raise ConfigError(f"no recipe {name!r:.200}{hint} (give a path, or a name that `foretell show` lists)")
+
+
+LONGEST_CHAIN = 20
+"""of recipes, each the base of the next"""
 
 
 def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Tree:
     """The tables of a recipe file laid on those of its `base`, and so on."""
     if path.resolve() in seen:
-        raise ConfigError(f"{path}: its base leads back to itself")
+        raise ConfigError("its base leads back to itself", file=path)
+    if len(seen) >= LONGEST_CHAIN:
+        raise ConfigError(f"a chain of more than {LONGEST_CHAIN} recipes, each the base of the next", file=path)
     tree = config.read_toml(path)
     find_tokenizer(tree, path.parent)
     base = tree.pop("base", None)
     if base is None:
         return tree
-    beside = path.parent / str(base)
-    origin = beside if beside.is_file() else find_recipe(str(base))
+    if not isinstance(base, str):
+        raise ConfigError(f"base should be the name of a recipe, not {base!r:.80}", file=path)
+    beside = path.parent / base
+    origin = beside if beside.is_file() else find_recipe(base)
     return config.merge(read_tree(origin, (*seen, path.resolve())), tree)
 
 
@@ -355,18 +379,19 @@ def load_recipe(
     source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] | Mapping[str, Any] = ()
 ) -> Recipe:
     """A recipe from a shipped name, a path, tables or a recipe, with dotted overrides applied."""
+    where: Path | str
     if isinstance(source, Recipe):
         tree, where = source.tree(), "recipe"
     elif isinstance(source, Mapping):
         tree, where = dict(source), "recipe"
     else:
         path = find_recipe(str(source))
-        tree, where = {"name": path.stem} | read_tree(path), str(path)
+        tree, where = {"name": path.stem} | read_tree(path), path
     recipe = config.validate(Recipe, with_initial(config.override(tree, overrides)), where)
     if recipe.init and isinstance(recipe.model, NGramConfig):
-        raise ConfigError(f"{where}: an n-gram model is counted anew for each text and goes on from none; set init=''")
+        raise config.wrong(where, "an n-gram model is counted anew for each text and goes on from none; set init=''")
     if recipe.seeds > 1 and isinstance(recipe.model, NGramConfig):
-        raise ConfigError(f"{where}: seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
+        raise config.wrong(where, f"seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
     recipe.resolved_stages()  # a mistake in a later stage is one now, not after hours
     return recipe
 
@@ -374,6 +399,8 @@ def load_recipe(
 def with_initial(tree: Tree) -> Tree:
     """The tables laid on the model, head and tokenizer of the run that `init` names, where they name no kind."""
     init, data = tree.get("init"), tree.get("data", {})
+    if not isinstance(init, str) or not isinstance(data, Mapping):
+        return tree  # which says so when it is read
     model, tokenizer = (named(table) for table in (tree.get("model"), data.get("tokenizer")))
     if not init or (model and tokenizer):
         return tree

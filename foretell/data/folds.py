@@ -21,7 +21,7 @@ class FoldConfig(Config):
 
     number: Size
     """which part, counted from 1, is for testing"""
-    of: int = Field(ge=3)
+    of: int = Field(ge=3, le=1000)
     """how many parts there are"""
 
     @model_validator(mode="after")

@@ -110,7 +110,7 @@ class NGramMaskingConfig(MaskingConfig):
     """Runs of n whole words, n with a probability proportional to 1 / n, shorter where the budget ends."""
 
     kind: Literal["n-gram"] = "n-gram"
-    longest: Size = 3
+    longest: Annotated[int, Field(gt=0, le=100)] = 3
     """words of a run at most"""
 
     def choose(self, tokens: Ints, candidates: Bools, budget: Ints, words: Words, draws: Draws) -> Bools:

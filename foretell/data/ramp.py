@@ -24,7 +24,7 @@ from foretell.types import IGNORED, Batch, Inputs
 class RampConfig(Config):
     """Batches grow linearly from one of `data.batches` to so many of them joined."""
 
-    times: int = Field(default=16, ge=2)
+    times: int = Field(default=16, ge=2, lt=2**31)
     """how many times as large they are in the end"""
     over: Amount = Amount(value=10_000, unit="steps")
     """until when they grow: "1000steps", "4e9tokens" (places, padding included) or "1epochs" """

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.config import Config, Size
+from foretell.config import Config, Count, NonNegative, Share, Size
 from foretell.data.batches import Batches, Gives, Ints, Text
 from foretell.data.encoding import Specials
 from foretell.errors import ConfigError
@@ -44,13 +44,13 @@ class StreamsConfig(WindowsConfig):
     """columns"""
     length: Size = 70
     """time steps of a window"""
-    jitter: float = 0.0
+    jitter: NonNegative = 0.0
     """standard deviation of random window lengths (AWD-LSTM: 5); 0: all alike"""
-    halved: float = 0.05
+    halved: Share = 0.05
     """how often a random window is drawn around half the length"""
     shortest: Size = 5
     """no random window is shorter"""
-    beyond: int = 20
+    beyond: Count = 20
     """no random window is longer than `length` + this"""
 
     def build(self, text: Text, specials: Specials, seed: int) -> Windows:
@@ -145,7 +145,7 @@ class OverlappingConfig(Config):
 
     batch: Size = 32
     length: Size
-    overlap: int
+    overlap: Count
 
     def build(self, text: Text, specials: Specials, seed: int) -> Windows:
         """The windows of one split."""

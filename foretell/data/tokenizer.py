@@ -13,7 +13,7 @@ import tokenizers
 from pydantic import Field
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from foretell.config import Config, Tagged
+from foretell.config import Config, Size, Tagged, Words
 from foretell.data.encoding import (
     END_OF_LINE,
     UNKNOWN,
@@ -92,7 +92,7 @@ class BPEConfig(TrainedConfig):
     """Byte-level byte-pair encoding, as in GPT-2 (Radford et al. 2019): text comes back exactly."""
 
     kind: Literal["bpe"] = "bpe"
-    size: int = Field(default=16384, ge=257)
+    size: int = Field(default=16384, ge=257, le=2**24)
     """Tokens at most, the 256 bytes and the boundary between documents included."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
@@ -129,7 +129,7 @@ class CharacterConfig(TrainedConfig):
     """Unicode characters, the frequent first."""
 
     kind: Literal["character"] = "character"
-    min_count: int = Field(default=1, ge=1)
+    min_count: Size = 1
     """Characters that occur less often become unknown."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
@@ -151,9 +151,9 @@ class WordConfig(TrainedConfig):
     """Words between whitespace and an `<eos>` for every line: how PTB and WikiText are counted."""
 
     kind: Literal["word"] = "word"
-    min_count: int = Field(default=1, ge=1)
+    min_count: Size = 1
     """Words that occur less often become `<unk>`."""
-    size: int | None = Field(default=None, ge=3)
+    size: Words | None = None
     """Tokens at most, the most frequent, `<unk>` and `<eos>` included."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
@@ -180,7 +180,7 @@ class WordPieceConfig(LoweringConfig):
     """WordPiece, as in BERT (Devlin et al. 2019); whitespace is lost."""
 
     kind: Literal["wordpiece"] = "wordpiece"
-    size: int = Field(default=16384, ge=3)
+    size: Words = 16384
     """Tokens at most."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
@@ -202,7 +202,7 @@ class UnigramConfig(LoweringConfig):
     """The unigram model of Kudo (2018), newlines as tokens; characters not seen are lost."""
 
     kind: Literal["unigram"] = "unigram"
-    size: int = Field(default=16384, ge=3)
+    size: Words = 16384
     """Tokens at most."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:

@@ -14,15 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
-from foretell.config import Config, Rate, Size
+from foretell.config import Config, NonNegative, Rate, Size
 from foretell.evaluate.mixture import fit_weights, mixed_logp
 from foretell.evaluate.scoring import NeuralScorer
 from foretell.evaluate.search import climb
@@ -42,7 +40,7 @@ class CacheConfig(Config):
 
     window: Size | None = None
     """how many of the last words it remembers"""
-    sharpness: Annotated[float, Field(ge=0)] | None = None
+    sharpness: NonNegative | None = None
     """how much likeness counts (theta); 0: all words in the window alike"""
     weight: Rate | None = None
     """its share of the probability (lambda)"""

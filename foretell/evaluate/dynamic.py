@@ -15,13 +15,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from foretell.config import Config, Size
+from foretell.config import Config, NonNegative, Positive, Share, Size
 from foretell.evaluate.scoring import NeuralScorer
 from foretell.evaluate.search import climb
 from foretell.models.backbone import Backbone
@@ -42,11 +41,11 @@ class DynamicConfig(Config):
 
     rule: Literal["rms", "sgd"] = "rms"
     """how a gradient changes the weights: rms has steps of a size for each weight, from its gradients in training"""
-    learning_rate: Annotated[float, Field(ge=0)] | None = None
+    learning_rate: NonNegative | None = None
     """size of a step"""
-    decay: Annotated[float, Field(ge=0, le=1)] | None = None
+    decay: Share | None = None
     """share of the way back to the trained weights that each step takes"""
-    epsilon: Annotated[float, Field(gt=0)] = 2e-5
+    epsilon: Positive = 2e-5
     """added to the root mean squares of the gradients (rms)"""
     segment: Size = 5
     """tokens that are scored together, then learnt from; the larger, the faster and the later it learns"""

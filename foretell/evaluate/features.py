@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from foretell.config import Config, Size
+from foretell.config import Config, Real, Size
 from foretell.data.encoding import Ids, Tokenizer
 from foretell.data.preparation import PreparationName, prepare_text
 from foretell.errors import ConfigError
@@ -48,9 +48,9 @@ class FeaturesConfig(Config):
     pooling: PoolingName = "mean"
     """which of the vectors of a text's tokens, those around it included: their mean or maximum, the first, the last;
     concat: last, max and mean side by side; cell: the memory cells behind the last token (lstm, mlstm, qrnn)"""
-    layers: tuple[int, ...] | Literal["all"] = (-1,)
+    layers: tuple[Annotated[int, Field(ge=-1025, le=1025)], ...] | Literal["all"] = (-1,)
     """from 1, next to the word vectors, or from the end; several are put side by side"""
-    mix: tuple[float, ...] | None = None
+    mix: tuple[Real, ...] | None = None
     """a weight for each layer, which are then added up instead (Peters et al. 2018, arXiv:1802.05365)"""
     prepare: PreparationName | None = None
     """reviews: as in arXiv:1704.01444, without HTML entities, on one line between blanks, behind a newline that takes

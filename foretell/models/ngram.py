@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from foretell.config import Config
+from foretell.config import Config, Count, NonNegative
 from foretell.models import kneser_ney
 from foretell.models.kneser_ney import Estimate, Floats, Ints, OrderReport
 
@@ -28,11 +28,11 @@ class NGramConfig(Config):
     """n-grams with interpolated modified Kneser-Ney smoothing."""
 
     kind: Literal["ngram"] = "ngram"
-    order: int = 5
+    order: Annotated[int, Field(ge=1, le=15)] = 5
     """words in the longest n-gram, 1 to 7: the context is one less"""
-    prune: tuple[int, ...] = ()
+    prune: tuple[Count, ...] = ()
     """leave out n-grams that occur so often or less, by order from one word up; the last number holds for the rest"""
-    fallback: tuple[float, float, float] = kneser_ney.FALLBACK
+    fallback: tuple[NonNegative, NonNegative, NonNegative] = kneser_ney.FALLBACK
     """discounts for counts of 1, 2, 3 and more where the text does not allow to estimate them"""
     omit_newest: bool = True
     """as KenLM does, leave the word that is new last in the text out of the counts of counts; false: as published"""

@@ -13,7 +13,7 @@ import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from foretell.config import Config, Rate, Size
+from foretell.config import Config, Depth, Positive, Rate, Width
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
 from foretell.nn.cells import CellChoice
@@ -60,14 +60,14 @@ class RecurrentConfig(Config):
     """which recurrent layer"""
     first_cell: CellChoice | None = None
     """that of the first layer, where it differs"""
-    embedding: Size = 400
+    embedding: Width = 400
     """width of the word vectors"""
     words: EmbeddingChoice = TableConfig()
     """one vector of that width for each token, or narrower ones for rarer tokens"""
-    hidden: Size | tuple[Size, ...] = 1150
+    hidden: Width | tuple[Width, ...] = 1150
     """width of the layers, in each direction; or a list, one for each"""
-    layers: Size = 3
-    output: Size | None = None
+    layers: Depth = 3
+    output: Width | None = None
     """width of the last layer; absent: `hidden`"""
     stack: StackName = "plain"
     """plain: a layer reads the one before; residual: and is added to it; dense: reads all before it, and the embedding;
@@ -75,9 +75,9 @@ class RecurrentConfig(Config):
     direction: Direction = "forward"
     """reverse and both read whole sequences: they carry no state and predict no next token"""
     dropout: DropoutConfig = DropoutConfig()
-    init_range: float | None = None
+    init_range: Positive | None = None
     """layers start uniform in +- this; absent: 1 / sqrt(width), in a QRNN of what its gates read"""
-    embedding_range: float = 0.1
+    embedding_range: Positive = 0.1
     """word vectors start uniform in +- this"""
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from foretell.config import Config, Rate, Size
+from foretell.config import Config, Count, Depth, Rate, Width
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
 from foretell.nn.activation import ActivationName, GatedName
@@ -68,28 +68,28 @@ class TransformerConfig(Config):
     kind: Literal["transformer"] = "transformer"
     direction: Literal["forward", "both"] = "forward"
     """both: every token sees all of its window, which predicts no next token but hidden ones"""
-    hidden: Size = 768
+    hidden: Width = 768
     """width of every layer"""
-    embedding: Size | None = None
+    embedding: Width | None = None
     """width of the word vectors; absent: `hidden`, else they are projected to it (ALBERT)"""
     words: EmbeddingChoice = TableConfig()
     """one vector of that width for each token, or narrower ones for rarer tokens"""
-    layers: Size = 12
-    groups: Size | None = None
+    layers: Depth = 12
+    groups: Depth | None = None
     """layers that follow each other share their weights in so many groups (ALBERT: 1); absent: none do"""
-    heads: Size = 12
+    heads: Width = 12
     """of attention, each hidden / heads wide"""
-    feed_forward: Size | None = None
+    feed_forward: Width | None = None
     """inner width of the feed-forward networks; absent: 4 x hidden"""
     activation: ActivationName | GatedName = "gelu"
     """geglu: half of the inner values gate the other half, which makes twice as many inner weights"""
-    context: Size = 1024
+    context: Annotated[int, Field(gt=0, le=2**24)] = 1024
     """how many tokens it sees at most"""
-    overlap: Annotated[int, Field(ge=0)] | None = None
+    overlap: Count | None = None
     """tokens read again when the context is full, outside training; absent: half of it"""
     positions: PositionsChoice = LearnedConfig()
     norm: NormChoice = PreNormConfig()
-    segments: Annotated[int, Field(ge=0)] = 0
+    segments: Annotated[int, Field(ge=0, le=2**20)] = 0
     """kinds of segments, such as the two texts of a pair, with a learned vector each"""
     biases: bool = True
     """of linear layers and layer norms"""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from foretell.config import Config, Tagged
+from foretell.config import Config, Positive, Tagged
 from foretell.nn.activation import ActivationName, GatedName, function_of
 from foretell.nn.attention import Cache, SelfAttention, View
 from foretell.nn.dropout import dropout
@@ -17,7 +17,7 @@ class PreNormConfig(Config):
     """Layer norm before each sublayer, which leaves the residual stream alone: GPT-2, Megatron."""
 
     kind: Literal["pre"] = "pre"
-    epsilon: float = 1e-5
+    epsilon: Positive = 1e-5
     embedding: bool = False
     """one more on the sum of word, position and segment"""
     final: bool = True
@@ -28,7 +28,7 @@ class PostNormConfig(Config):
     """Layer norm after each sum: the original Transformer, GPT, BERT."""
 
     kind: Literal["post"] = "post"
-    epsilon: float = 1e-5
+    epsilon: Positive = 1e-5
     embedding: bool = False
     """one more on the sum of word, position and segment"""
     final: bool = False

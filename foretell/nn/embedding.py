@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from foretell.config import Config, Size, Tagged
@@ -96,7 +97,7 @@ class AdaptiveEmbeddingConfig(Config):
     """Narrower vectors for rarer tokens; `head.kind = "adaptive"` with `tied = true` shares them."""
 
     kind: Literal["adaptive"] = "adaptive"
-    cutoffs: tuple[Size, ...] | None = None
+    cutoffs: Annotated[tuple[Size, ...], Field(max_length=64)] | None = None
     """how many of the most frequent tokens come before each next band; absent: chosen as for the adaptive head"""
     divide: Size = 4
     """by how much each band's vectors are narrower than those of the band before"""

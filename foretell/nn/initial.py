@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from foretell.config import Config
+from foretell.config import Config, Positive
 
 
 class NormalConfig(Config):
     """Weights begin normally distributed around zero, biases at zero, gains at one."""
 
-    deviation: float = 0.02
+    deviation: Positive = 0.02
     """standard deviation, before anything is cut off"""
     truncated: bool = False
     """draw anew what lies beyond two deviations, as BERT's code does"""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foretell.config import Size
+from foretell.config import Real, Width
 from foretell.kernels import lstm as kernels
 from foretell.nn.gated import CellConfig, GatedLayer, MemoryDropoutConfig, StepDropoutConfig, lowered
 from foretell.nn.layer import LayerState
@@ -181,9 +181,9 @@ class LSTMConfig(CellConfig):
     """Long short-term memory."""
 
     kind: Literal["lstm"] = "lstm"
-    forget_bias: float | None = None
+    forget_bias: Real | None = None
     """start value of the forget gate's bias; absent: uniform like the other biases"""
-    projection: Size | None = None
+    projection: Width | None = None
     """width the output is projected to (Sak et al. 2014); absent: it is not"""
     layer_norm: bool = False
     """normalise what reaches the gates, and the cell (Ba et al. 2016); takes steps written out, which are slower"""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from foretell.config import Config, Tagged
+from foretell.config import Config, Positive, Tagged
 from foretell.nn.initial import NormalConfig
 
 Turning = tuple[Tensor, Tensor]
@@ -111,9 +111,9 @@ class LearnedConfig(Config):
     """A learned vector for each place is added to the word."""
 
     kind: Literal["learned"] = "learned"
-    offset: Annotated[int, Field(ge=0)] = 0
+    offset: Annotated[int, Field(ge=0, le=2**24)] = 0
     """so many rows before the first place's, which stand for nothing: RoBERTa's table has 2"""
-    deviation: float | None = None
+    deviation: Positive | None = None
     """standard deviation they begin with; absent: that of all weights"""
 
     def build(self, context: int, width: int, head_width: int, initial: NormalConfig) -> LearnedPositions:
@@ -127,7 +127,7 @@ class SinusoidConfig(Config):
     """Sines and cosines of the place are added to the word; nothing is learned."""
 
     kind: Literal["sinusoid"] = "sinusoid"
-    base: float = 10_000.0
+    base: Annotated[float, Field(gt=1, le=1e12)] = 10_000.0
 
     def build(self, context: int, width: int, head_width: int, initial: NormalConfig) -> SinusoidPositions:
         """Places 0 to `context` - 1 as vectors of `width`, which has to be even."""
@@ -138,7 +138,7 @@ class RotaryConfig(Config):
     """Queries and keys are turned by the place, so that a head sees distances; nothing is learned."""
 
     kind: Literal["rotary"] = "rotary"
-    base: float = 10_000.0
+    base: Annotated[float, Field(gt=1, le=1e12)] = 10_000.0
 
     def build(self, context: int, width: int, head_width: int, initial: NormalConfig) -> RotaryPositions:
         """Places 0 to `context` - 1 as angles for heads of `head_width`, which has to be even."""

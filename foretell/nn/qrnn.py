@@ -6,7 +6,7 @@ elementwise pooling is recurrent (`kernels.qrnn`). B rows, T steps, I inputs, H 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -92,7 +92,7 @@ class QRNNConfig(Config):
     """Quasi-recurrent network: gates from the inputs alone, one product for all time steps."""
 
     kind: Literal["qrnn"] = "qrnn"
-    window: int = Field(1, ge=1)
+    window: Annotated[int, Field(gt=0, le=1024)] = 1
     """how many inputs, this one and those before, the gates see"""
     pooling: Pooling = "fo"
     """f: forget gate; fo: and output gate; ifo: and an input gate of its own"""

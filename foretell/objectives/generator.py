@@ -29,7 +29,7 @@ class SmallerGeneratorConfig(Config):
     """A narrower model of the same kind on the main one's embeddings: words, positions, segments and their norm."""
 
     kind: Literal["smaller"] = "smaller"
-    hidden_share: float = Field(default=0.25, gt=0, le=1)
+    hidden_share: Annotated[float, Field(gt=0, le=1)] = 0.25
     """its width, and that of its feed-forward networks, beside the main model's; its heads are as wide as those"""
     model: dict[str, Any] = Field(default={})
     """what else differs from the main model, as in [model]"""

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from foretell.config import NonNegative, Positive
 from foretell.data.batches import Batches, Gives
 from foretell.data.encoding import Tokenizer
 from foretell.data.masking import Masked, MaskingChoice, TokenMaskingConfig
@@ -33,9 +34,9 @@ class MaskedConfig(ObjectiveConfig):
     wants: ClassVar[Gives] = "rows"
     masking: MaskingChoice = TokenMaskingConfig()
     """which tokens are hidden, and how"""
-    pair_weight: float = 1.0
+    pair_weight: NonNegative = 1.0
     """of the loss of pairs beside that of tokens"""
-    initial_deviation: float = 0.02
+    initial_deviation: Positive = 0.02
     """standard deviation of the weights that judge pairs at the start"""
 
     def build(self, blueprint: Blueprint) -> MaskedLM:

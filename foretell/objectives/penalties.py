@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from foretell.config import Config, Tagged
+from foretell.config import Config, NonNegative, Tagged
 from foretell.types import Hidden
 
 
@@ -38,7 +38,7 @@ class ActivationPenaltyConfig(Config):
     """Activation regularisation (AR): weight x mean of the squared last layer after dropout."""
 
     kind: Literal["activation"] = "activation"
-    weight: float = 2.0
+    weight: NonNegative = 2.0
 
     def build(self) -> ActivationPenalty:
         """The penalty."""
@@ -60,7 +60,7 @@ class TemporalPenaltyConfig(Config):
     """Temporal activation regularisation (TAR): weight x mean squared change of the last layer from step to step."""
 
     kind: Literal["temporal"] = "temporal"
-    weight: float = 1.0
+    weight: NonNegative = 1.0
 
     def build(self) -> TemporalPenalty:
         """The penalty."""
@@ -85,7 +85,7 @@ class StartPenaltyConfig(Config):
     """L2 to the start (L2-SP): keeps weights near those that the stage began with; for going on from a run (`init`)."""
 
     kind: Literal["l2-sp"] = "l2-sp"
-    weight: float = 0.01
+    weight: NonNegative = 0.01
 
     def build(self) -> StartPenalty:
         """The penalty."""

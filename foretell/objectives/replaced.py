@@ -17,13 +17,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from foretell.config import NonNegative
 from foretell.data.batches import Batches, Gives
 from foretell.data.encoding import Tokenizer
 from foretell.data.masking import Masked, MaskingChoice, TokenMaskingConfig
@@ -53,7 +54,7 @@ class ReplacedConfig(ObjectiveConfig):
     masking: MaskingChoice = TokenMaskingConfig(mask=0.85, random=0.0)
     """which tokens the generator has to guess"""
     generator: GeneratorChoice = SmallerGeneratorConfig()
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: Annotated[float, Field(ge=1e-3, le=1e3)] = 1.0
     """of its samples: below 1 they are more probable ones"""
     allow_correct: bool = True
     """whether a sample may happen to be the hidden token, which then counts as original"""
@@ -61,9 +62,9 @@ class ReplacedConfig(ObjectiveConfig):
     """what the main model tells of a token: whether it was replaced, or what it was"""
     at: Literal["all", "chosen"] = "all"
     """of which tokens: all there are, special ones included, or those the generator had to guess"""
-    masked_weight: float = 1.0
+    masked_weight: NonNegative = 1.0
     """of the generator's loss"""
-    weight: float | None = None
+    weight: NonNegative | None = None
     """of the main model's loss; absent: 50, or 1 where it tells the original"""
     activation: ActivationName = "gelu"
     """between the two layers that tell whether a token was replaced"""

@@ -21,7 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from foretell.config import Amount, Config, Tagged
+from foretell.config import Amount, Config, Count, Tagged
 from foretell.optim.progress import Progress, due
 from foretell.optim.trigger import non_monotone
 
@@ -177,7 +177,7 @@ class TriggeredAveragingConfig(Config):
     """NT-ASGD: the mean of all weights since validation stopped improving."""
 
     kind: Literal["nt-asgd"] = "nt-asgd"
-    patience: int = Field(default=5, ge=0)
+    patience: Count = 5
     """start when a validation loss is above the best of all but the last so many"""
     at_once: bool = False
     """average from the first step on (the fine-tuning stage)"""

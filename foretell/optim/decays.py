@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from foretell.config import Amount
+from foretell.config import Amount, Positive, Share
 from foretell.optim.progress import Progress
 from foretell.optim.schedule import Schedule, WarmConfig
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ConstantConfig(WarmConfig):
@@ -59,7 +57,7 @@ class PolynomialConfig(_FallConfig):
     """(1 - share used up) to a power, from 1 to `floor` at the end."""
 
     kind: Literal["polynomial"] = "polynomial"
-    power: float = Field(default=2.0, gt=0)
+    power: Positive = 2.0
     """1 is linear; above 1 falls fast first, below 1 late"""
 
     def build(self) -> Schedule:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from foretell.config import Amount
+from foretell.config import Amount, Count
 from foretell.optim.progress import Progress
 from foretell.optim.schedule import Schedule, WarmConfig
 from foretell.optim.trigger import non_monotone
@@ -17,7 +17,7 @@ class StepsConfig(WarmConfig):
     """Multiply by `by` at given moments, or from `after` on every so often."""
 
     kind: Literal["steps"] = "steps"
-    by: float = 0.1
+    by: Annotated[float, Field(gt=0, le=1)] = 0.1
     at: tuple[Amount, ...] = ()
     """moments of a multiplication each"""
     after: Amount | None = None
@@ -62,9 +62,9 @@ class PlateauConfig(WarmConfig):
     """Multiply by `by` whenever validation has stopped improving."""
 
     kind: Literal["plateau"] = "plateau"
-    by: float = Field(default=0.25, gt=0)
+    by: Annotated[float, Field(gt=0, le=1)] = 0.25
     """0.1 divides by ten, 0.5 by two"""
-    patience: int = 0
+    patience: Count = 0
     """a validation loss above the best of all but the last so many is a plateau; 0: any that is no new best"""
 
     def build(self) -> Schedule:

@@ -14,13 +14,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from foretell.config import Config, Rate, Size, Tagged
+from foretell.config import Config, NonNegative, Positive, Rate, Size, Tagged
 from foretell.optim.groups import Decayed, exempt, groups
 from foretell.optim.lamb import LAMB, Variant
 
 Heights = Mapping[nn.Parameter, int]
 """how far below the output parameters lie: see `Objective.heights`"""
-Positive = Annotated[float, Field(gt=0)]
 
 
 def fusible(parameters: Iterable[nn.Parameter]) -> bool:
@@ -51,7 +50,7 @@ class OptimizerConfig(Config):
     """a layer's rate is so many times that of the one above; 1: all rates are alike, 0.3846: ULMFiT's 1 / 2.6"""
     layer_decay_gap: Size = 1
     """how many layers the uppermost one is below what is on top; 2 in ELECTRA's code"""
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: NonNegative = 0.0
     decayed: Decayed = "all"
     """what weight decay applies to; "matrices" leaves out biases and norms"""
 
@@ -76,7 +75,7 @@ class SGDConfig(OptimizerConfig):
 
     kind: Literal["sgd"] = "sgd"
     learning_rate: Positive = 1.0
-    momentum: float = Field(default=0.0, ge=0)
+    momentum: Rate = 0.0
     nesterov: bool = False
     """look ahead along the momentum, which then has to be above 0"""
 
@@ -101,7 +100,7 @@ class SGDConfig(OptimizerConfig):
 class _AdamConfig(OptimizerConfig):
     learning_rate: Positive = 1e-3
     betas: tuple[Rate, Rate] = (0.9, 0.999)
-    epsilon: float = Field(default=1e-8, ge=0)
+    epsilon: NonNegative = 1e-8
     amsgrad: bool = False
     """divide by the largest second moment so far instead of the present one (Reddi et al. 2018, arXiv:1904.09237)"""
 
@@ -125,7 +124,7 @@ class AdamWConfig(_AdamConfig):
     """Adam with decoupled weight decay (arXiv:1711.05101)."""
 
     kind: Literal["adamw"] = "adamw"
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: NonNegative = 0.01
     decayed: Decayed = "matrices"
     """what weight decay applies to; "matrices" leaves out biases and norms"""
     bias_correction: bool = True
@@ -161,9 +160,9 @@ class AdagradConfig(OptimizerConfig):
 
     kind: Literal["adagrad"] = "adagrad"
     learning_rate: Positive = 0.1
-    initial: float = Field(default=0.0, ge=0)
+    initial: NonNegative = 0.0
     """what the sums of squares start from; above 0 it tames the first steps"""
-    epsilon: float = Field(default=1e-10, ge=0)
+    epsilon: NonNegative = 1e-10
 
     def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
@@ -182,7 +181,7 @@ class AdadeltaConfig(OptimizerConfig):
     learning_rate: Positive = 1.0
     rho: Rate = 0.9
     """how much of the running squares stays from step to step"""
-    epsilon: float = Field(default=1e-6, ge=0)
+    epsilon: NonNegative = 1e-6
 
     def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
@@ -198,10 +197,10 @@ class RMSpropConfig(OptimizerConfig):
     learning_rate: Positive = 1e-2
     alpha: Rate = 0.99
     """how much of the running squares stays from step to step"""
-    momentum: float = Field(default=0.0, ge=0)
+    momentum: Rate = 0.0
     centered: bool = False
     """divide by the standard deviation of the gradients instead (arXiv:1308.0850, equation 38)"""
-    epsilon: float = Field(default=1e-8, ge=0)
+    epsilon: NonNegative = 1e-8
 
     def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
@@ -224,9 +223,9 @@ class LAMBConfig(OptimizerConfig):
     "apex" and "nvlamb" scale gradients themselves and need no `training.gradient_clip`"""
     learning_rate: Positive = 5e-3
     betas: tuple[Rate, Rate] = (0.9, 0.999)
-    epsilon: float | None = Field(default=None, ge=0)
+    epsilon: NonNegative | None = None
     """absent: 1e-6, or its square where it stands inside the root ("nvlamb")"""
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: NonNegative = 0.01
     decayed: Decayed = "matrices"
     """what weight decay applies to; "matrices" leaves out biases and norms"""
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from foretell.config import Amount, Config
-from foretell.optim.decays import Share, half_cosine
+from foretell.config import Amount, Config, Share
+from foretell.optim.decays import half_cosine
 from foretell.optim.progress import Progress
 from foretell.optim.schedule import Schedule
 
@@ -83,7 +83,7 @@ class SlantedConfig(Config):
     kind: Literal["slanted"] = "slanted"
     cut: float = Field(default=0.1, gt=0, lt=1)
     """the share of the limit at which the rate is highest; not rounded to a whole step as it is in the paper"""
-    ratio: float = Field(default=32.0, ge=1)
+    ratio: float = Field(default=32.0, ge=1, le=1e12)
     """how many times lower the rate is at both ends"""
 
     def build(self) -> Schedule:

@@ -17,7 +17,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from foretell.config import Size
+from foretell.config import Real, Size
 from foretell.data.batches import Ints
 from foretell.data.examples import Question
 from foretell.data.rows import Framing, Row
@@ -91,7 +91,7 @@ class AnsweringConfig(TaskConfig):
     """tokens of an answer at most"""
     best: Size = 20
     """answers that are listed"""
-    threshold: float = 0.0
+    threshold: Real = 0.0
     """how much more has to be said for there being none than for the best answer, where that may be; evaluation tells
     which is best for the split it measures"""
     metric: Literal["f1", "exact_match"] = "f1"

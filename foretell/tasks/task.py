@@ -15,10 +15,9 @@ from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 
-from foretell.config import Config, Rate, Size
+from foretell.config import Config, NonNegative, Rate, Size, Width
 from foretell.data.batches import Gives
 from foretell.data.examples import BadRow, Example
 from foretell.data.labelled import refusal
@@ -57,7 +56,7 @@ class Prediction:
 class OutputsConfig(Config):
     """The layers between what a text is for the model and what is said of it."""
 
-    hidden: Size | None = None
+    hidden: Width | None = None
     """width of a layer in between, with ReLU; absent: none"""
     dropout: Rate = 0.1
     """ahead of every layer"""
@@ -87,7 +86,7 @@ class TaskConfig(ObjectiveConfig):
     metric: str
     """what a validation is judged by"""
     outputs: OutputsConfig = OutputsConfig()
-    language_weight: float = Field(default=0.0, ge=0)
+    language_weight: NonNegative = 0.0
     """of the loss of the next token, learnt beside (GPT: 0.5); for models that predict it"""
     gradient_length: Size | None = None
     """recurrent models: how many of a long text's last tokens gradients go through (ULMFiT: 1400); absent: all"""

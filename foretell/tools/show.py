@@ -40,6 +40,7 @@ from foretell.training.checkpoint import pointed
 
 Overrides = Sequence[str] | Mapping[str, Any]
 QUICKLY_COUNTED = 32 << 20  # bytes of text whose words or characters are counted while you wait
+ENDLESS = 2**20  # limits beyond which only mistakes lie; the schema has them
 TRAINED = 3  # a backward pass multiplies by every weight twice, for inputs and for weights
 
 
@@ -60,12 +61,10 @@ def describe(what: str, overrides: Overrides = (), vocabulary: int | None = None
         return describe_recipe(load_recipe(what, overrides), vocabulary)
     places = sections()
     kinds = [member.kind_name() for place in places for member in place.members]
-    names = [place.name for place in places]
-    hint = did_you_mean(what, ["recipes", "schema", *recipe_names(), *names, *kinds])
+    hint = did_you_mean(what, ["recipes", "schema", *recipe_names(), *(place.name for place in places), *kinds], most=5)
     raise ConfigError(
-        f"nothing to show is called {what!r}{hint} (a recipe or a run by its path; recipes; schema; "
-        f"a section: {', '.join(names)}; a kind such as lstm; a shipped recipe: "
-        f"{', '.join(recipe_names())})"
+        f"nothing to show is called {what!r:.200}{hint} (`foretell show` lists the recipes, `foretell show schema` all "
+        "settings; a run or a recipe of your own goes by its path)"
     )
 
 
@@ -344,10 +343,10 @@ def limits(setting: FieldInfo) -> str:
     """What a number may be, as ` >= 3`."""
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     found = [
-        f" {sign} {getattr(item, name)}"
+        f" {sign} {bound}"
         for item in setting.metadata
         for name, sign in signs.items()
-        if hasattr(item, name)
+        if (bound := getattr(item, name, None)) is not None and abs(bound) < ENDLESS
     ]
     return ",".join(found)
 

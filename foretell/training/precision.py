@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from foretell.config import Config, Size
+from foretell.config import Config, Positive, Size
 from foretell.run import Record
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -30,11 +29,11 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 class ScalingConfig(Config):
     """How the loss is scaled with `precision = "fp16"`."""
 
-    initial: float = Field(default=2.0**16, gt=0)
+    initial: Positive = 2.0**16
     """the first scale; the higher, the more steps are left out before the right one is found"""
     grow_every: Size = 1000
     """double the scale after so many clean steps in a row"""
-    floor: float = Field(default=1.0, gt=0)
+    floor: Positive = 1.0
     """the scale falls no further: a step that is not finite at this one ends the training"""
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from foretell.config import Amount, Config, Size
+from foretell.config import Amount, Config, Count, Positive, Size
 from foretell.data.batches import Batches
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import Averager
@@ -40,7 +40,7 @@ from foretell.types import Batch, State, detach, join_rows, map_state, select_ro
 class TrainingConfig(Config):
     """How the loop runs, whatever is trained."""
 
-    gradient_clip: float | None = None
+    gradient_clip: Positive | None = None
     """scale the gradient down to this norm"""
     micro_batches: Size | Literal["auto"] = 1
     """split the rows of a batch into so many parts, one after the other: less memory, the same step; "auto": as few
@@ -55,7 +55,7 @@ class TrainingConfig(Config):
     more time, the same gradients"""
     compile: bool = False
     """let torch.compile make the model faster, after a minute or more of compiling"""
-    patience: int | None = None
+    patience: Count | None = None
     """stop when validation is worse than the best of all but the last so many"""
     log_every: Amount = Amount(value=50, unit="steps")
     log_to: tuple[TrackerName, ...] = ()
@@ -66,7 +66,7 @@ class SavingConfig(Config):
     """When checkpoints are written, and how many stay."""
 
     every: Amount = Amount(value=1, unit="epochs")
-    keep: int = 2
+    keep: Size = 2
     """the last so many, beside the best"""
 
 

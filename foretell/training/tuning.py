@@ -10,10 +10,9 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
 from torch import Tensor
 
-from foretell.config import Config, Size, Tagged
+from foretell.config import Config, Count, Positive, Tagged, Width
 from foretell.errors import ConfigError
 from foretell.nn.adapter import Adapter, adapt, merged
 from foretell.objectives.objective import Objective
@@ -44,7 +43,7 @@ class TopConfig(TuningConfig):
     """What is on top of the layers, and the uppermost of these; all below stays as it is."""
 
     kind: Literal["top"] = "top"
-    layers: int = Field(default=0, ge=0)
+    layers: Count = 0
     """how many of them; 0: features are fixed. A weight that two places share belongs to the upper one"""
 
     def prepare(self, objective: Objective) -> None:
@@ -60,9 +59,9 @@ class LoRAConfig(TuningConfig):
     """Low-rank adapters beside all weight matrices of the layers, and what is on top (LoRA, arXiv:2106.09685)."""
 
     kind: Literal["lora"] = "lora"
-    rank: Size = 8
+    rank: Width = 8
     """of the product that is added to a weight; a matrix for several gates, or queries, keys and values, has one"""
-    alpha: float = Field(default=16.0, gt=0)
+    alpha: Positive = 16.0
     """that product is multiplied by alpha / rank"""
 
     @property

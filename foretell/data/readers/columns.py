@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
 
 from foretell.data import tags
 from foretell.data.examples import BadRow, Example, Tagged
@@ -23,13 +25,17 @@ class Row(NamedTuple):
     where: str
 
 
+Column = Annotated[int, Field(ge=-1000, le=1000)]
+"""one of them, counted from 0, or from the end: -1"""
+
+
 class ColumnsConfig(LinesReader):
     """Words with tags, one a line, and a blank line between sentences."""
 
     kind: Literal["columns"] = "columns"
-    word: int = 0
+    word: Column = 0
     """the column of the word, counted from 0"""
-    tag: int = -1
+    tag: Column = -1
     """the column of the tag; -1: the last"""
     scheme: Literal["iob2", "iob1", "io", "bioes", "none"] = "iob2"
     """how the tags write spans of words; "none": each is a class by itself, as parts of speech are"""

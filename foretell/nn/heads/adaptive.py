@@ -8,13 +8,14 @@ target is in it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from foretell.config import Size
+from foretell.config import Positive, Size
 from foretell.errors import ConfigError
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.nn.bands import Bands, BandTables, SharedTable, make_bands
@@ -99,14 +100,14 @@ class AdaptiveHeadConfig(SoftmaxConfig):
     """Adaptive softmax: rare words in tails of narrower vectors (arXiv:1609.04309)."""
 
     kind: Literal["adaptive"] = "adaptive"
-    cutoffs: tuple[Size, ...] | None = None
+    cutoffs: Annotated[tuple[Size, ...], Field(max_length=64)] | None = None
     """how many of the most frequent tokens come before each tail; absent: chosen for the least work, from how often
     tokens occur in the training split, or the embedding's when it is adaptive and shared"""
     divide: Size = 4
     """by how much the vectors of each tail are narrower than those of the band before; a shared table's are not"""
     tied: bool = False
     """use the embedding's weights: a table as wide as the model's output, or adaptive word vectors with their bands"""
-    init_range: float | None = None
+    init_range: Positive | None = None
     """vectors of the first band start uniform in +- this; absent: 1 / sqrt(width)"""
 
     def build(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from foretell.config import Config, Size
+from foretell.config import Config, Positive, Size
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.kernels.product import linear
 from foretell.nn.activation import ACTIVATIONS, ActivationName
@@ -38,7 +38,7 @@ class TransformConfig(Config):
     """A dense layer to the width of the word vectors, an activation and a layer norm (BERT, RoBERTa, ALBERT)."""
 
     activation: ActivationName = "gelu"
-    epsilon: float = 1e-5
+    epsilon: Positive = 1e-5
     """of the layer norm"""
     initial: NormalConfig = NormalConfig()
 
@@ -84,7 +84,7 @@ class SoftmaxConfig(Config):
     bias: bool = True
     bias_start: BiasStart = "zero"
     """"unigram": at the logarithm of each token's share in the training split, which then need not be learnt"""
-    init_range: float | None = None
+    init_range: Positive | None = None
     """weights start uniform in +- this; absent: 1 / sqrt(width)"""
     chunk: Size = CHUNK
     """how many scores (positions x vocabulary) are worked on at once in training; twice as many may be kept"""

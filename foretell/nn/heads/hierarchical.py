@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from foretell.config import Config, Size
+from foretell.config import Config, Positive, Size
 from foretell.errors import ConfigError
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.kernels.path_cross_entropy import path_cross_entropy
@@ -205,7 +205,7 @@ class HierarchicalHeadConfig(Config):
     """binary decisions, few for frequent words (arXiv:1310.4546), or classes by frequency and words in them"""
     classes: Size | None = None
     """how many classes; absent: the root of the vocabulary"""
-    init_range: float | None = None
+    init_range: Positive | None = None
     """weights start uniform in +- this; absent: 1 / sqrt(width)"""
     chunk: Size = CHUNK
     """how many scores of classes are worked on at once in training"""

@@ -7,13 +7,14 @@ softmax(W z_k) with z_k = tanh(W_k h), pi = softmax(W_pi h). Computed in logarit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from foretell.config import Rate, Size
+from foretell.config import Positive, Rate, Size, Width
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.nn.dropout import keep_mask
 from foretell.nn.embedding import Embedding
@@ -74,15 +75,15 @@ class MixtureHeadConfig(SoftmaxConfig):
     """A mixture of softmaxes (arXiv:1711.03953)."""
 
     kind: Literal["mixture"] = "mixture"
-    components: Size = 15
+    components: Annotated[int, Field(gt=0, le=4096)] = 15
     """how many softmaxes"""
-    latent: Size | None = None
+    latent: Width | None = None
     """width of the vectors they are of; absent: that of the embedding, or of the model's output where there is none"""
     dropout: Rate = 0.0
     """of these vectors, every element for itself"""
     tied: bool = False
     """use the embedding's weights; `latent` must then be its width"""
-    init_range: float | None = None
+    init_range: Positive | None = None
     """weights start uniform in +- this; absent: 1 / sqrt(latent)"""
     chunk: Size = CHUNK
     """how many scores (positions x components x vocabulary) are worked on at once in training; twice as many may
