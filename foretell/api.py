@@ -29,6 +29,7 @@ from foretell.evaluate.scoring import (
     total,
 )
 from foretell.examples import Examples, keep_names, load_names
+from foretell.models import kneser_ney
 from foretell.models.ngram import NGram, NGramConfig
 from foretell.nn.vocabulary import Counts, token_rows
 from foretell.objectives.objective import Objective
@@ -156,8 +157,9 @@ def fit(run: Run, recipe: Recipe, config: NGramConfig, store: Store, monitor: Mo
     anew = np.asarray(anew[:-1])
     monitor.say(f"counting n-grams of {len(tokens):,} tokens")
     model = config.fit(tokens, anew[anew < len(tokens)], tokenizer.boundary, tokenizer.size)
-    for report in model.reports:
-        monitor.say(str(report))
+    unit = "line" if tokenizer.ends_lines or recipe.data.batches.kind == "lines" else "document"
+    for line in kneser_ney.told(model.reports, unit):
+        monitor.say(line)
     place = {"stage": "counting", "step": 0, "epoch": 1.0}
     counted = {"tokens": len(tokens), "seconds": time.monotonic() - begin}
     run.append({"kind": "fit", **place, **counted, "orders": [vars(report) for report in model.reports]})

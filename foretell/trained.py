@@ -87,7 +87,7 @@ class Trained(LanguageModel):
         self.model: Objective | NGram
         self.names: tuple[str, ...] = ()  # what a task may say
         if isinstance(self.settings.model, NGramConfig):
-            self.model = NGram.load(self.weights, self.tokenizer.boundary)
+            self.model = NGram.load(self.weights, self.tokenizer.boundary, self.tokenizer.size)
             return
         counts = load_counts(run.counts_file)
         self.names = load_names(run.labels_file) if self.settings.is_task else ()

@@ -279,7 +279,7 @@ def discounts(counts_of_counts: Sequence[int], fallback: Sequence[float]) -> tup
     y = n1 / (n1 + 2 * n2)
     found = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
     for k, discount in enumerate(found, 1):
-        if not 0 <= discount <= k:
+        if not 0 < discount <= k:  # 0 would leave words that were never seen in a context without any probability
             return given, f"the discount for the count {k} would be {discount:.3f}"
     return found, ""
 
@@ -314,17 +314,33 @@ def estimate(
             p = (level.adjusted - discount) / total + freed.sum() / total / vocabulary
         else:
             contexts = len(found[number - 1])
-            totals = np.bincount(level.context, weights=level.adjusted, minlength=contexts)
-            gamma = np.bincount(level.context, weights=freed, minlength=contexts)
+            totals = sums(level.context, level.adjusted, contexts)
+            gamma = sums(level.context, freed, contexts)
             np.divide(gamma, totals, out=gamma, where=totals > 0)
             gamma[totals == 0] = 1.0
             p = (level.adjusted - discount) / totals[level.context] + gamma[level.context] * p_below[level.shorter]
             backoff.append(np.log(gamma)[new_index >= 0].astype(np.float32))
         pruned = len(level) - int(kept.sum())
         reports.append(OrderReport(number + 1, len(level) - pruned, pruned, (n1, n2, n3, n4), chosen, why))
-        logp.append(np.log(p[kept]).astype(np.float32))
+        logp.append(np.minimum(np.log(p[kept]), 0).astype(np.float32))  # rounding may have led above 1
         everything_kept = everything_kept and pruned == 0
         kept_levels.append(level if everything_kept else level.keep(kept, new_index))
         new_index = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
         p_below = p
     return Estimate(kept_levels, logp, backoff, reports)
+
+
+def sums(places: NDArray[np.int32], values: Whole | Floats, length: int) -> Floats:
+    """[length] the sums of the values that belong to each place."""
+    return np.bincount(places, weights=values, minlength=length).astype(np.float64)  # of nothing, numpy makes integers
+
+
+def told(reports: Sequence[OrderReport], unit: str = "line") -> list[str]:
+    """What was done for each order, a line each; orders that no `unit` of the text is long enough for share one."""
+    filled = [report for report in reports if report.ngrams + report.pruned]
+    said = [str(report) for report in filled]
+    if len(filled) == len(reports) - 1:
+        said.append(f"no {unit} is long enough for order {len(reports)}; it is empty")
+    elif len(filled) < len(reports):
+        said.append(f"no {unit} is long enough for orders {len(filled) + 1} and above; they are empty")
+    return said

@@ -17,36 +17,37 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from foretell.config import Config, Count, NonNegative
+from foretell.config import Config, Count, Positive
+from foretell.errors import ConfigError
 from foretell.models import kneser_ney
 from foretell.models.kneser_ney import Estimate, Floats, Ints, OrderReport
 
 BEST = 5  # words whose rank is told
+MAX_ORDER = 15
+PARTS = {"first": torch.int32, "shorter": torch.int32, "logp": torch.float32, "backoff": torch.float32}
 
 
 class NGramConfig(Config):
     """n-grams with interpolated modified Kneser-Ney smoothing."""
 
     kind: Literal["ngram"] = "ngram"
-    order: Annotated[int, Field(ge=1, le=15)] = 5
-    """words in the longest n-gram, 1 to 7: the context is one less"""
+    order: Annotated[int, Field(ge=1, le=MAX_ORDER)] = 5
+    """words in the longest n-gram, 1 to 15: the context is one less"""
     prune: tuple[Count, ...] = ()
     """leave out n-grams that occur so often or less, by order from one word up; the last number holds for the rest"""
-    fallback: tuple[NonNegative, NonNegative, NonNegative] = kneser_ney.FALLBACK
-    """discounts for counts of 1, 2, 3 and more where the text does not allow to estimate them"""
+    fallback: tuple[Positive, Positive, Positive] = kneser_ney.FALLBACK
+    """discounts for counts of 1, 2, 3 and more where the text does not allow to estimate them; above 0"""
     omit_newest: bool = True
     """as KenLM does, leave the word that is new last in the text out of the counts of counts; false: as published"""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        if not 1 <= self.order <= 7:
-            raise ValueError(f"order is {self.order}; it has to be 1 to 7")
-        if list(self.prune) != sorted(self.prune) or len(self.prune) > self.order or min(self.prune, default=0) < 0:
+        if list(self.prune) != sorted(self.prune) or len(self.prune) > self.order:
             raise ValueError(f"prune is {list(self.prune)}; give at most {self.order} numbers that do not fall")
         if self.prune and self.prune[0] != 0:
             raise ValueError("prune begins with the single words, which all stay: its first number has to be 0")
-        if not all(0 <= discount <= k for k, discount in enumerate(self.fallback, 1)):
-            raise ValueError(f"fallback is {list(self.fallback)}; the discount for k has to be 0 to k")
+        if not all(discount <= k for k, discount in enumerate(self.fallback, 1)):
+            raise ValueError(f"fallback is {list(self.fallback)}; the discount for k is at most k")
         return self
 
     def fit(self, tokens: NDArray[np.unsignedinteger], starts: Ints, boundary: int, vocabulary: int) -> NGram:
@@ -83,9 +84,22 @@ class NGram:
     """
 
     def __init__(self, orders: Sequence[Order], boundary: int, reports: Sequence[OrderReport] = ()):
-        self.orders, self.boundary, self.reports = list(orders), boundary, list(reports)
-        self.vocabulary = len(self.orders[0])
-        self._keys = [order.shorter.astype(np.int64) * self.vocabulary + order.first for order in self.orders]
+        self.boundary, self.reports = boundary, list(reports)
+        self.vocabulary = len(orders[0])
+        self.orders: list[Order] = []
+        self._keys: list[Ints] = []
+        self._logp: list[NDArray[np.float32]] = []  # as in `orders`; one 0 where there are none, so that
+        self._backoff: list[NDArray[np.float32]] = []  # any index may be looked up and masked later
+        for order in orders:
+            self.append(order)
+
+    def append(self, order: Order) -> None:
+        """Add the next higher order."""
+        self.orders.append(order)
+        self._keys.append(order.shorter.astype(np.int64) * self.vocabulary + order.first)
+        none = np.zeros(1, dtype=np.float32)
+        self._logp.append(order.logp if len(order) else none)
+        self._backoff.append(order.backoff if len(order) else none)
 
     @classmethod
     def of(cls, found: Estimate, boundary: int) -> NGram:
@@ -121,12 +135,44 @@ class NGram:
         }
 
     @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], boundary: int) -> NGram:
-        """The inverse of `tensors`."""
-        count = max(int(name.partition(".")[0]) for name in tensors)
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        names = ("first", "shorter", "logp", "backoff")
-        return cls([Order(*(arrays[f"{i}.{name}"] for name in names)) for i in range(1, count + 1)], boundary)
+    def load(cls, tensors: Mapping[str, Tensor], boundary: int, vocabulary: int | None = None) -> NGram:
+        """The inverse of `tensors`; a `ConfigError` where they are not those of a model over the vocabulary."""
+        count = len(tensors) // len(PARTS)
+        known = {f"{number}.{part}": dtype for number in range(1, count + 1) for part, dtype in PARTS.items()}
+        if known.keys() != tensors.keys() or not 1 <= count <= MAX_ORDER:
+            raise damaged(f"they are not those of orders 1 to at most {MAX_ORDER}")
+        for name, tensor in tensors.items():
+            if tensor.dtype != known[name] or tensor.dim() != 1:
+                raise damaged(f"{name} is {tensor.dtype} {list(tensor.shape)}, not a row of {known[name]}")
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        orders = [Order(*(arrays[f"{number}.{part}"] for part in PARTS)) for number in range(1, count + 1)]
+        for number, order in enumerate(orders, 1):
+            if not len(order.first) == len(order.shorter) == len(order.logp):
+                raise damaged(f"those of order {number} differ in length")
+        if len(orders[0]) != (len(orders[0]) if vocabulary is None else vocabulary):
+            raise damaged(f"they hold {len(orders[0]):,} words, the tokenizer {vocabulary:,}")
+        if not 0 <= boundary < len(orders[0]):
+            raise damaged(f"the boundary {boundary} is not among their {len(orders[0]):,} words")
+        model = cls(orders, boundary)
+        for number in range(1, count + 1):
+            model._check(number)
+        return model
+
+    def _check(self, number: int) -> None:
+        """A `ConfigError` where an order holds what no model does; lookups in it would find nonsense."""
+        order, keys = self.orders[number - 1], self._keys[number - 1]
+        below = 1 if number == 1 else len(self.orders[number - 2])
+        if len(order.backoff) != (len(order) if number < self.order else 0):
+            raise damaged(f"{number}.backoff has {len(order.backoff):,} weights for {len(order):,} n-grams")
+        for name, indices, limit in (("first", order.first, self.vocabulary), ("shorter", order.shorter, below)):
+            if len(indices) and not (indices.min() >= 0 and indices.max() < limit):
+                raise damaged(f"{number}.{name} has indices outside of 0 to {limit - 1:,}")
+        if not (keys[1:] > keys[:-1]).all() or (number == 1 and keys[-1:].tolist() != [self.vocabulary - 1]):
+            raise damaged(f"the n-grams of order {number} are not in order")
+        if not (np.isfinite(order.logp).all() and (order.logp <= 1e-6).all()):
+            raise damaged(f"{number}.logp has values that are no log-probabilities")
+        if not np.isfinite(order.backoff).all():
+            raise damaged(f"{number}.backoff has values that are not finite")
 
     # --- scoring ----------------------------------------------------------------------------------
 
@@ -147,8 +193,8 @@ class NGram:
                 here &= text[:, self.order - number + 1 : self.order - number + 1 + steps] != self.boundary
             node, exists = self.extend(number, node, before)
             here &= exists
-            backoff = np.where(context[number - 1] < 0, 0.0, self.orders[number - 1].backoff[context[number - 1]])
-            logp = np.where(here, self.orders[number].logp[node], logp + backoff)
+            backoff = np.where(context[number - 1] < 0, 0.0, self._backoff[number - 1][context[number - 1]])
+            logp = np.where(here, self._logp[number][node], logp + backoff)
             length[here] = number + 1
         return logp, length
 
@@ -227,14 +273,14 @@ class NGram:
         counts = offsets[contexts + 1] - offsets[contexts]
         row = np.repeat(np.arange(len(contexts)), counts)
         at = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(offsets[contexts], counts)
-        rest = logp + self.orders[number - 1].backoff[contexts, None]
+        rest = logp + self._backoff[number - 1][contexts, None]
         seen = np.isin(
             np.arange(len(contexts))[:, None] * self.vocabulary + words, row * self.vocabulary + followers[at]
         )
         rest[seen] = -np.inf  # it stands among those that were seen
         rows = np.concatenate([row, np.repeat(np.arange(len(contexts)), BEST)])
         all_words = np.concatenate([followers[at], words.ravel()])
-        all_logp = np.concatenate([self.orders[number].logp[ngrams[at]].astype(np.float64), rest.ravel()])
+        all_logp = np.concatenate([self._logp[number][ngrams[at]].astype(np.float64), rest.ravel()])
         order = np.lexsort([-all_logp, rows])
         first = np.searchsorted(rows[order], np.arange(len(contexts)))
         chosen = order[first[:, None] + np.arange(BEST)]
@@ -250,11 +296,11 @@ class NGram:
         contexts = [found[:, -1] for found in self.contexts(padded)]
         for number, context in enumerate(contexts, 1):
             known = np.flatnonzero(context >= 0)
-            logp[known] += self.orders[number - 1].backoff[context[known], None]
+            logp[known] += self._backoff[number - 1][context[known], None]
             offsets, ngrams, words = self._followers[number]
             for row in known:
                 own = slice(offsets[context[row]], offsets[context[row] + 1])
-                logp[row, words[own]] = self.orders[number].logp[ngrams[own]]
+                logp[row, words[own]] = self._logp[number][ngrams[own]]
         return logp
 
     @cached_property
@@ -270,7 +316,9 @@ class NGram:
                 context = order.first
             else:  # the shorter n-gram's context with one more word before it
                 shorter_context = context[order.shorter].astype(np.int64)
-                longer, _ = self.extend(number - 1, shorter_context, order.first.astype(np.int64))
+                longer, exists = self.extend(number - 1, shorter_context, order.first.astype(np.int64))
+                if not exists.all():
+                    raise damaged(f"n-grams of order {number + 1} begin with none of order {number}")
                 context = longer.astype(np.int32)
             by_context = np.argsort(context, kind="stable").astype(np.int32)
             offsets = np.searchsorted(context[by_context], np.arange(len(self.orders[number - 1]) + 1))
@@ -285,3 +333,10 @@ class NGram:
             columns.append(self.orders[level].first[index])
             index = self.orders[level].shorter[index]
         return np.stack(columns, axis=1)
+
+
+def damaged(what: str) -> ConfigError:
+    """The error for tensors that are no model."""
+    return ConfigError(
+        f"the tensors of the n-gram model are damaged: {what}", remedy="train it again or import it anew"
+    )

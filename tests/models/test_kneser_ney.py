@@ -56,7 +56,7 @@ class Plain:
             return [0.0, *fallback]
         y = have[1] / (have[1] + 2 * have[2])
         found = [k - (k + 1) * y * have[k + 1] / have[k] for k in (1, 2, 3)]
-        return [0.0, *(found if all(0 <= d <= k for k, d in enumerate(found, 1)) else fallback)]
+        return [0.0, *(found if all(0 < d <= k for k, d in enumerate(found, 1)) else fallback)]
 
     def p(self, word: int, context: tuple) -> float:
         n = len(context) + 1
@@ -108,6 +108,61 @@ def test_probabilities_are_those_of_the_formulas(
         np.testing.assert_allclose(np.exp(logp[:, 0]), wanted, rtol=2e-6)
         assert sum(wanted) == pytest.approx(1, abs=1e-12)
         np.testing.assert_allclose(model.distribution(text)[0], logp[:, 0], atol=2e-6)
+
+
+@pytest.mark.parametrize("order", [4, 5, 6, 9, 15])
+@pytest.mark.parametrize("ends", [True, False], ids=["lines", "documents"])
+def test_orders_above_the_longest_line_are_empty(order: int, ends: bool) -> None:
+    """Lines of at most 3 words make n-grams of at most 5: `<s>`, the words, `</s>`; of documents without an end, 4."""
+    lines = [[3, 1, 4], [1], [2, 3], [3, 1, 2], [4, 1, 3], [1, 2], [2], [3, 1, 4]]
+    if ends:
+        lines = [[*line, BOUNDARY] for line in lines]
+    tokens = np.concatenate(lines).astype(np.uint16)
+    starts = np.cumsum([0, *map(len, lines)])[:-1]
+    config = NGramConfig(order=order, omit_newest=False)
+    model = config.fit(tokens, starts, BOUNDARY, VOCABULARY)
+    longest = min(order, max(map(len, lines)) + 1)
+    assert [len(one) > 0 for one in model.orders] == [True] * longest + [False] * (order - longest)
+    plain = Plain(lines, order, [0] * order, config.fallback)
+    for context in ([], [3], [3, 1], [3, 1, 4], [2, 2], [1, 2, 3, 4, 1], [4, 3, 1]):
+        text = np.array([[BOUNDARY] * order + context])
+        logp = model.distribution(text)[0].astype(np.float64)
+        known = ("<s>", *context)[-(order - 1) :]
+        np.testing.assert_allclose(np.exp(logp), [plain.p(word, known) for word in range(VOCABULARY)], rtol=2e-6)
+        assert np.exp(logp).sum() == pytest.approx(1, abs=1e-6)
+        looked_up, _ = model.logp(np.repeat(text[:, -order:], VOCABULARY, 0), np.arange(VOCABULARY)[:, None])
+        np.testing.assert_allclose(looked_up[:, 0], logp, atol=2e-6)
+        ranks = model.ranks(np.repeat(text[:, -order:], VOCABULARY, 0), np.arange(VOCABULARY)[:, None])[:, 0]
+        assert ranks.tolist() == [min(int((logp > own + 1e-6).sum()), 5) for own in logp]
+
+
+def test_empty_orders_are_told_once() -> None:
+    lines = NGramConfig(order=7).fit(np.array([1, 2, 0] * 9, dtype=np.uint16), NO_STARTS, BOUNDARY, 4)
+    *orders, last = kneser_ney.told(lines.reports)
+    assert len(orders) == 4 and all(f"order {n}:" in line for n, line in enumerate(orders, 1))
+    assert last == "no line is long enough for orders 5 and above; they are empty"
+    assert kneser_ney.told(lines.reports[:5], "document")[-1] == ("no document is long enough for order 5; it is empty")
+    assert kneser_ney.told(lines.reports[:4]) == orders
+
+
+def test_an_order_that_is_pruned_whole_gives_its_probability_to_the_one_below() -> None:
+    tokens = random_text(2)
+    model = NGramConfig(order=3, prune=(0, 0, 10_000)).fit(tokens, NO_STARTS, BOUNDARY, VOCABULARY)
+    shorter = NGramConfig(order=3).fit(tokens, NO_STARTS, BOUNDARY, VOCABULARY)
+    assert len(model.orders[2]) == 0 < len(model.orders[1])
+    assert len(kneser_ney.told(model.reports)) == 3  # nothing is too long: it was there
+    for context in ([3, 1], [5, 2], [BOUNDARY, 1]):
+        found = model.distribution(np.array([context]))
+        assert np.exp(found.astype(np.float64)).sum() == pytest.approx(1, abs=1e-6)
+        lower = NGram([*shorter.orders[:2], model.orders[2]], BOUNDARY)
+        lower.orders[1].backoff[:] = 0
+        np.testing.assert_allclose(found, lower.distribution(np.array([context])), atol=2e-6)
+
+
+def test_no_discount_is_nothing() -> None:
+    """With counts of counts 4, 1, 1 the formula gives 0 for the count 2, and unseen words no probability at all."""
+    found, why = kneser_ney.discounts((4, 1, 1, 0), (0.5, 1.0, 1.5))
+    assert found == (0.5, 1.0, 1.5) and why == "the discount for the count 2 would be 0.000"
 
 
 def test_counting_in_parts_is_counting_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,15 @@
 """Looking words up, their ranks and whole distributions agree with one another."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
-from foretell.models.ngram import BEST, NGram, NGramConfig
+from foretell.errors import ConfigError
+from foretell.models.ngram import BEST, PARTS, NGram, NGramConfig
 
 BOUNDARY, VOCABULARY, ORDER = 0, 12, 4
 
@@ -50,6 +53,69 @@ def test_what_is_saved_is_what_is_loaded(model: NGram) -> None:
     assert again.parameters == model.parameters
 
 
+def changed(name: str, place: int, value: float) -> Callable[[dict], None]:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        tensors[name][place] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.clear(), "orders 1 to at most 15"),
+        (lambda t: t.pop("2.logp"), "orders 1 to at most 15"),
+        (lambda t: t.update({"x": t["1.logp"]}), "orders 1 to at most 15"),
+        (lambda t: t.update({"5.logp": t.pop("4.logp")}), "orders 1 to at most 15"),
+        (lambda t: t.update({f"{n}.{k}": t[f"2.{k}"] for n in range(5, 17) for k in PARTS}), "orders 1 to at most 15"),
+        (lambda t: t.update({"2.logp": t["2.logp"].double()}), "2.logp is torch.float64"),
+        (lambda t: t.update({"2.logp": t["2.logp"].bfloat16()}), "2.logp is torch.bfloat16"),
+        (lambda t: t.update({"2.first": t["2.first"].float()}), "2.first is torch.float32"),
+        (lambda t: t.update({"1.first": t["1.first"][None]}), "1.first is torch.int32 \\[1, 12\\]"),
+        (lambda t: t.update({k: v[:-1] for k, v in t.items() if k[0] == "1"}), "they hold 11 words, the tokenizer 12"),
+        (lambda t: t.update({"3.first": t["3.first"][:-1]}), "order 3 differ in length"),
+        (lambda t: t.update({"3.logp": t["3.logp"][:-1]}), "order 3 differ in length"),
+        (lambda t: t.update({"3.backoff": t["3.backoff"][:-1]}), "3.backoff has"),
+        (lambda t: t.update({"4.backoff": t["4.logp"]}), "4.backoff has"),
+        (changed("2.first", 3, VOCABULARY), "2.first has indices outside"),
+        (changed("2.first", 3, -1), "2.first has indices outside"),
+        (changed("3.shorter", -1, 1 << 30), "3.shorter has indices outside"),
+        (changed("1.shorter", 0, 1), "1.shorter has indices outside"),
+        (changed("1.first", 1, 0), "order 1 are not in order"),
+        (lambda t: t.update({"2.first": t["2.first"].flip(0)}), "order 2 are not in order"),
+        (lambda t: t.update({"3.shorter": t["3.shorter"].flip(0)}), "order 3 are not in order"),
+        (changed("2.logp", 5, math.nan), "2.logp has values"),
+        (changed("2.logp", 5, -math.inf), "2.logp has values"),
+        (changed("1.logp", 5, 0.25), "1.logp has values"),
+        (changed("2.backoff", 5, math.inf), "2.backoff has values"),
+    ],
+)
+def test_damaged_tensors_are_refused(model: NGram, change: Callable[[dict], None], said: str) -> None:
+    tensors = {name: tensor.clone() for name, tensor in model.tensors().items()}
+    change(tensors)
+    with pytest.raises(ConfigError, match=said):
+        NGram.load(tensors, BOUNDARY, VOCABULARY)
+
+
+def test_contexts_that_are_not_there_are_refused(model: NGram) -> None:
+    """Unlike endings, beginnings are looked up only when whole distributions are asked for."""
+    tensors = {name: tensor.clone() for name, tensor in model.tensors().items()}
+    kept = torch.ones(len(tensors["3.first"]), dtype=torch.bool)
+    first, _, last = model.words(3).T
+    kept[np.flatnonzero((first == BOUNDARY) & (last != BOUNDARY))[0]] = False  # it begins 4-grams and ends none
+    tensors["4.shorter"] = (kept.cumsum(0).int() - 1)[tensors["4.shorter"].long()].int()
+    for part in PARTS:
+        tensors[f"3.{part}"] = tensors[f"3.{part}"][kept]
+    damaged = NGram.load(tensors, BOUNDARY, VOCABULARY)
+    with pytest.raises(ConfigError, match="order 4 begin with none of order 3"):
+        damaged.distribution(texts()[0])
+
+
+def test_the_boundary_is_a_word(model: NGram) -> None:
+    with pytest.raises(ConfigError, match="boundary 12 is not among"):
+        NGram.load(model.tensors(), VOCABULARY)
+
+
 def test_pruning_leaves_fewer_n_grams_and_a_distribution(model: NGram) -> None:
     tokens = np.minimum(np.random.default_rng(0).geometric(0.25, 3000), VOCABULARY - 1) - 1
     pruned = NGramConfig(order=ORDER, prune=(0, 0, 1)).fit(
@@ -63,7 +129,15 @@ def test_pruning_leaves_fewer_n_grams_and_a_distribution(model: NGram) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"order": 0}, {"order": 8}, {"prune": (1,)}, {"prune": (0, 2, 1)}, {"fallback": (2.0, 1.0, 1.5)}]
+    "settings",
+    [
+        {"order": 0},
+        {"order": 16},
+        {"prune": (1,)},
+        {"prune": (0, 2, 1)},
+        {"fallback": (2.0, 1.0, 1.5)},
+        {"fallback": (0.0, 1.0, 1.5)},
+    ],
 )
 def test_senseless_settings_are_refused(settings: dict) -> None:
     with pytest.raises(ValidationError):
