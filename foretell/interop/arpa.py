@@ -7,60 +7,63 @@ all of them as a context. The boundary token is `</s>` as a last word and `<s>` 
 from __future__ import annotations
 
 import gzip
-import io
+import logging
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foretell.artifacts import whole_file
 from foretell.data.encoding import UNKNOWN, Tokenizer
 from foretell.errors import ConfigError
+from foretell.interop.arpa_text import Reader, Section, Words, shown
 from foretell.models.ngram import NGram, Order
 
 BEGIN, END = "<s>", "</s>"
 BLOCK = 1 << 16  # lines formatted at once
 NEVER = -99.0  # what stands for log10(0)
+MISSING = -100.0  # log10 p of unknown words where a file has no <unk>, as in KenLM
+UNKNOWN_WORDS = (UNKNOWN, "<UNK>")  # the CMU toolkit writes it in capitals, and KenLM reads both
+
+log = logging.getLogger("foretell")
 
 
 def spelled(tokenizer: Tokenizer) -> list[str]:
     """How each token stands in a file: as itself; in subword vocabularies blanks are written as `\\u0020`."""
     words = [tokenizer.library.id_to_token(token) or f"<{token}>" for token in range(tokenizer.size)]
     if tokenizer.kind != "word":
-        words = ["".join(f"\\u{ord(c):04x}" if c.isspace() or c == "\\" else c for c in word) for word in words]
-    for word in words:
-        if word in (BEGIN, END):
+        words = ["".join(f"\\u{ord(c):04x}" if c.isspace() or c in "\\\0" else c for c in word) for word in words]
+    for token, word in enumerate(words):
+        if word in (BEGIN, END) and token != tokenizer.boundary:
             raise ConfigError(f"the vocabulary has a word {word!r}, which means a line's edge in ARPA files; rename it")
     return words
-
-
-def opened(path: Path, mode: Literal["r", "w"]) -> TextIO:
-    """A text file, compressed if its name ends in .gz."""
-    if path.suffix == ".gz":
-        return io.TextIOWrapper(gzip.GzipFile(path, mode), encoding="utf-8", newline="\n")
-    return open(path, mode, encoding="utf-8", newline="\n")
 
 
 # --- writing --------------------------------------------------------------------------------------
 
 
 def write_arpa(model: NGram, words: Sequence[str], path: Path) -> None:
-    """The model as an ARPA file; `words` are the spellings of the tokens."""
-    draft = path.with_name(f".{path.name}")  # the ending, which decides about compression, stays last
-    try:
-        with opened(draft, "w") as file:
-            file.write("\\data\\\n")
-            for number, order in enumerate(model.orders, 1):
-                file.write(f"ngram {number}={len(order) + (number == 1)}\n")  # the boundary is two words
-            for number in range(1, model.order + 1):
-                file.write(f"\n\\{number}-grams:\n")
-                file.writelines(lines(model, number, words))
-            file.write("\n\\end\\\n")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    """The model as an ARPA file, compressed if its name ends in .gz; `words` are the spellings of the tokens."""
+    with whole_file(path) as file:
+        if path.suffix == ".gz":
+            with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
+                packed.writelines(text.encode() for text in sections(model, words))
+        else:
+            file.writelines(text.encode() for text in sections(model, words))
+
+
+def sections(model: NGram, words: Sequence[str]) -> Iterator[str]:
+    """The text of the file, in large pieces."""
+    yield "\\data\\\n"
+    for number, order in enumerate(model.orders, 1):
+        yield f"ngram {number}={len(order) + (number == 1)}\n"  # the boundary is two words
+    for number in range(1, model.order + 1):
+        yield f"\n\\{number}-grams:\n"
+        yield from lines(model, number, words)
+    yield "\n\\end\\\n"
 
 
 def lines(model: NGram, number: int, words: Sequence[str]) -> Iterator[str]:
@@ -94,15 +97,19 @@ def lines(model: NGram, number: int, words: Sequence[str]) -> Iterator[str]:
 # --- reading --------------------------------------------------------------------------------------
 
 
-Section = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]
-"""the words of each n-gram [M, order], log10 p [M], log10 back-off weight [M]"""
-
-
 def vocabulary_of(path: Path) -> list[str]:
-    """The words of an ARPA file as they stand in it, without the edges of lines."""
-    with opened(path, "r") as file:
-        words = [fields[1] for number, fields in entries(file, path) if number == 1]
-    return [word for word in words if word not in (BEGIN, END)]
+    """The words of an ARPA file, without the edges of lines; the unknown word is `<unk>`."""
+    words = Words()
+    reader = Reader(path, words)
+    single = next(reader.sections())
+    refuse_repeated(reader, single, list(words))
+    found = []
+    for word, line in zip(words, single.lines.tolist(), strict=True):
+        try:
+            found.append(word.decode())
+        except UnicodeDecodeError:
+            reader.fail(line, f"{shown(word)} is not UTF-8", "convert the file with iconv -t UTF-8")
+    return [UNKNOWN if word in UNKNOWN_WORDS else word for word in found if word not in (BEGIN, END)]
 
 
 def read_arpa(path: Path, words: Sequence[str], boundary: int) -> NGram:
@@ -111,127 +118,154 @@ def read_arpa(path: Path, words: Sequence[str], boundary: int) -> NGram:
     A word of the file that is not in the vocabulary is an error; a token that is not in the file gets the probability
     of the unknown word, if the file has one, else one that is practically zero.
     """
-    ids = {word: index for index, word in enumerate(words)} | {BEGIN: boundary, END: boundary}
-    sections = list(parse(path, ids))
-    if not sections:
-        raise ConfigError(f"{path}: no n-grams in it; is it an ARPA file?")
-    return assembled(complete(sections), sections[0], len(words), boundary, ids.get(UNKNOWN))
+    begin, end = len(words), len(words) + 1  # one token here, two words in the file
+    ids = {word.encode(): index for index, word in enumerate(words) if index != boundary}
+    unknown = next((ids[word.encode()] for word in UNKNOWN_WORDS if word.encode() in ids), None)
+    if unknown is not None:
+        ids = {word.encode(): unknown for word in UNKNOWN_WORDS} | ids
+    reader = Reader(path, ids | {BEGIN.encode(): begin, END.encode(): end}, words[boundary].encode())
+    single, *longer = list(reader.sections())
+    spellings = [*(word.encode() for word in words), BEGIN.encode(), END.encode()]
+    refuse_repeated(reader, single, spellings)
+    refuse_strangers(reader, single, longer, spellings)
+    orders = [words_alone(reader, single, len(words), boundary, unknown, order=1 + len(longer))]
+    longer = [inside_lines(reader, section, begin, end, boundary) for section in longer]
+    return assembled(reader, longer, orders[0], boundary)
 
 
-def entries(file: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Order and fields (log10 p, words, back-off if any) of each n-gram."""
-    number = 0
-    for at, line in enumerate(file, 1):
-        line = line.rstrip("\n")
-        if line.endswith("-grams:") and line.startswith("\\"):
-            number = int(line[1 : -len("-grams:")])
-        elif line == "\\end\\":
-            return
-        elif number and line:
-            fields = line.split("\t") if "\t" in line else [line.split()[0], " ".join(line.split()[1 : number + 1])]
-            if len(fields) < 2 or len(fields[1].split(" ")) != number:
-                raise ConfigError(f"{path}, line {at}: {line[:60]!r} is no {number}-gram")
-            yield number, fields
-    raise ConfigError(f"{path}: ends without \\end\\; it is cut off or no ARPA file")
+def refuse_repeated(reader: Reader, single: Section, spellings: Sequence[bytes]) -> None:
+    """Every word stands in the file once."""
+    order = np.argsort(single.ngrams[:, 0], kind="stable")
+    words = single.ngrams[order, 0]
+    for again in order[1:][words[1:] == words[:-1]].tolist():
+        word = spellings[single.ngrams[again, 0]]
+        what = "the unknown word" if word.decode(errors="replace") in UNKNOWN_WORDS else f"the word {shown(word)}"
+        first = single.lines[(single.ngrams[:, 0] == single.ngrams[again, 0]).argmax()]
+        reader.fail(int(single.lines[again]), f"{what} again, after line {first}", "keep one of the two")
 
 
-def parse(path: Path, ids: dict[str, int]) -> Iterator[Section]:
-    """The sections of a file, single words first."""
-    current = 0
-    ngrams: list[list[int]] = []
-    logp: list[float] = []
-    backoff: list[float] = []
-
-    def section() -> Section:
-        table = np.array(ngrams, dtype=np.int32).reshape(-1, current)
-        return table, np.array(logp, dtype=np.float32), np.array(backoff, dtype=np.float32)
-
-    with opened(path, "r") as file:
-        for number, fields in entries(file, path):
-            if number != current:
-                if current:
-                    yield section()
-                current, ngrams, logp, backoff = number, [], [], []
-            try:
-                ngrams.append([ids[word] for word in fields[1].split(" ")])
-            except KeyError as missing:
-                raise ConfigError(f"{path}: the word {missing} is not in the vocabulary of the tokenizer") from None
-            if number == 1 and fields[1] == BEGIN:  # only a context
-                ngrams[-1], first_backoff = [ids[END]], float(fields[2]) if len(fields) > 2 else 0.0
-                logp.append(math.nan)
-                backoff.append(first_backoff)
-                continue
-            logp.append(float(fields[0]))
-            backoff.append(float(fields[2]) if len(fields) > 2 else 0.0)
-    if current:
-        yield section()
+def refuse_strangers(reader: Reader, single: Section, longer: Sequence[Section], spellings: Sequence[bytes]) -> None:
+    """Every word of longer n-grams stands among the single ones, and the end of a line does."""
+    known = np.zeros(len(spellings), dtype=bool)
+    known[single.ngrams[:, 0]] = True
+    if not known[-1]:
+        remedy = f"give a model of whole lines, or add '{NEVER:g} {END}' if lines never end"
+        reader.fail(None, f"has no word {END}, the end of a line", remedy)
+    for section in longer:
+        strange = np.argwhere(~known[section.ngrams])
+        for row, place in strange[:1].tolist():
+            word = shown(spellings[section.ngrams[row, place]])
+            reader.fail(int(section.lines[row]), f"the word {word} is not among the 1-grams")
+    if not known[-2]:
+        log.warning("%s: has no %s: what begins a line has no context", reader.path, BEGIN)
 
 
-def complete(sections: list[Section]) -> list[Section]:
-    """From two words up, with every n-gram's beginning and ending added where a pruned file lacks it (log10 p: nan)."""
-    done: list[Section] = [sections[-1]] if len(sections) > 1 else []
-    for number in range(len(sections) - 2, 0, -1):
-        ngrams, logp, backoff = sections[number]
-        above = done[0][0]
-        wanted = np.concatenate([ngrams, above[:, 1:], above[:, :-1]])
-        order = np.lexsort(
-            np.column_stack([np.arange(len(wanted)), wanted]).T
-        )  # of equal ones the file's own comes first
-        wanted = wanted[order]
-        new = np.append(True, (wanted[1:] != wanted[:-1]).any(axis=1))
-        own = order[new]
-        inside = own < len(ngrams)
-        at = np.minimum(own, len(ngrams) - 1)
-        done.insert(0, (wanted[new], np.where(inside, logp[at], np.nan), np.where(inside, backoff[at], 0.0)))
-    return done
+def words_alone(
+    reader: Reader, single: Section, vocabulary: int, boundary: int, unknown: int | None, *, order: int
+) -> Order:
+    """The order of single words, one for each token."""
+    logp, backoff = np.full(vocabulary + 2, np.nan), np.zeros(vocabulary + 2)
+    logp[single.ngrams[:, 0]], backoff[single.ngrams[:, 0]] = single.logp, single.backoff
+    logp[boundary], backoff[boundary] = logp[vocabulary + 1], backoff[vocabulary]  # </s> as a word, <s> as a context
+    rest = MISSING if unknown is None else logp[unknown]
+    if math.isnan(rest):
+        rest = MISSING
+    if rest == MISSING and unknown is not None:
+        log.warning("%s: has no %s; unknown words get the probability 1e-100, as in KenLM", reader.path, UNKNOWN)
+    logp = np.where(np.isnan(logp), rest, logp)[:vocabulary]
+    scaled = [(values * math.log(10)).astype(np.float32) for values in (logp, backoff[:vocabulary])]
+    index = np.arange(vocabulary, dtype=np.int32)
+    return Order(index, np.zeros_like(index), scaled[0], scaled[1] if order > 1 else scaled[1][:0])
 
 
-def assembled(done: list[Section], single: Section, vocabulary: int, boundary: int, unknown: int | None) -> NGram:
-    """The trie of complete sections."""
-    orders = [words_alone(single, vocabulary, boundary, unknown)]
-    if not done:
-        orders[0] = Order(orders[0].first, orders[0].shorter, orders[0].logp, orders[0].backoff[:0])
-    model = NGram(orders, boundary)
-    for number, (ngrams, logp, backoff) in enumerate(done, 2):
-        shorter, context = lookup(model, ngrams[:, 1:]), lookup(model, ngrams[:, :-1])
-        below = orders[-1]
-        inherited = below.logp[shorter] + below.backoff[context]
-        p = np.where(np.isnan(logp), inherited, logp * math.log(10)).astype(np.float32)
-        weight = (backoff * math.log(10)).astype(np.float32) if number <= len(done) else np.zeros(0, np.float32)
-        order = np.lexsort((ngrams[:, 0], shorter))
-        orders.append(
-            Order(
-                np.ascontiguousarray(ngrams[order, 0]),
-                shorter[order].astype(np.int32),
-                p[order],
-                weight[order] if len(weight) else weight,
-            )
-        )
-        model = NGram(orders, boundary)
+def inside_lines(reader: Reader, section: Section, begin: int, end: int, boundary: int) -> Section:
+    """The n-grams that can occur in a line: `<s>` stands first or nowhere, `</s>` last or nowhere."""
+    possible = (section.ngrams[:, 1:] != begin).all(1) & (section.ngrams[:, :-1] != end).all(1)
+    if not possible.all():
+        impossible = len(section) - int(possible.sum())
+        log.warning("%s: %d %d-grams go beyond a line, left out", reader.path, impossible, section.order)
+        section = section.only(possible)
+    return replace(section, ngrams=np.where(section.ngrams >= begin, np.int32(boundary), section.ngrams))
+
+
+def assembled(reader: Reader, longer: Sequence[Section], single: Order, boundary: int) -> NGram:
+    """The trie of all sections."""
+    model = NGram([single], boundary)
+    for section in longer:
+        if not extended(reader, model, section, last=section is longer[-1]):
+            break
+    else:
+        return model
+    model = NGram([single], boundary)  # a pruned file of another program, which has gaps
+    longer = complete(reader, longer)
+    for section in longer:
+        extended(reader, model, section, last=section is longer[-1])
     return model
 
 
-def words_alone(single: Section, vocabulary: int, boundary: int, unknown: int | None) -> Order:
-    """The order of single words, one for each token."""
-    ngrams, logp, backoff = single
-    p = np.full(vocabulary, np.nan)
-    weight = np.zeros(vocabulary)
-    for word, value, scale in zip(ngrams[:, 0], logp, backoff, strict=True):
-        if math.isnan(value):
-            weight[word] = scale  # <s>
-        else:
-            p[word] = value
-            weight[word] = scale if word != boundary else weight[word]
-    rest = p[unknown] if unknown is not None and not math.isnan(p[unknown]) else NEVER
-    p = np.where(np.isnan(p), rest, p)
-    index = np.arange(vocabulary, dtype=np.int32)
-    scaled = [(values * math.log(10)).astype(np.float32) for values in (p, weight)]
-    return Order(index, np.zeros(vocabulary, dtype=np.int32), *scaled)
+def extended(reader: Reader, model: NGram, section: Section, *, last: bool) -> bool:
+    """Add the next order to a model; nothing, and false, where n-grams begin or end with what the model lacks."""
+    ngrams = section.ngrams
+    shorter, endings_there = lookup(model, ngrams[:, 1:])
+    context, beginnings_there = lookup(model, ngrams[:, :-1])
+    if not (endings_there and beginnings_there):
+        return False
+    keys = shorter * model.vocabulary + ngrams[:, 0]
+    order: NDArray[np.int64] | slice = slice(None)
+    if not (keys[1:] > keys[:-1]).all():
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        for again in np.flatnonzero(keys[1:] == keys[:-1])[:1].tolist():
+            first, second = section.lines[order][again : again + 2].tolist()
+            reader.fail(second, f"the {section.order}-gram of line {first} again", "keep one of the two")
+    below = model.orders[-1]
+    inherited = below.logp[shorter] + below.backoff[context]  # which back-off gives those that a file lacks
+    logp = np.where(np.isnan(section.logp), inherited, section.logp * math.log(10)).astype(np.float32)
+    backoff = (section.backoff * math.log(10)).astype(np.float32)
+    model.append(
+        Order(
+            np.ascontiguousarray(ngrams[order, 0]),
+            shorter[order].astype(np.int32),
+            logp[order],
+            backoff[:0] if last else backoff[order],
+        )
+    )
+    return True
 
 
-def lookup(model: NGram, ngrams: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The indices [M] of n-grams [M, order], which are all there."""
+def lookup(model: NGram, ngrams: NDArray[np.int32]) -> tuple[NDArray[np.int64], bool]:
+    """The indices [M] of n-grams [M, order], and whether all are there."""
     node = ngrams[:, -1].astype(np.int64)
     for number in range(1, ngrams.shape[1]):
-        node, _ = model.extend(number, node, ngrams[:, -1 - number].astype(np.int64))
-    return node
+        node, exists = model.extend(number, node, ngrams[:, -1 - number].astype(np.int64))
+        if not exists.all():
+            return node, False
+    return node, True
+
+
+def complete(reader: Reader, longer: Sequence[Section]) -> list[Section]:
+    """The sections with every n-gram's beginning and ending added that a file lacks (log10 p: nan)."""
+    done = [longer[-1]]
+    room = 2 * sum(map(len, longer)) + 1000
+    for section in reversed(longer[:-1]):
+        above = done[0].ngrams
+        wanted = np.concatenate([section.ngrams, above[:, 1:], above[:, :-1]])
+        columns = [np.arange(len(wanted)), *wanted.T]
+        wanted = wanted[order := np.lexsort(columns)]  # of equal ones the file's own comes first
+        new = np.ones(len(wanted), dtype=bool)
+        new[1:] = (wanted[1:] != wanted[:-1]).any(axis=1)
+        repeated = order[~new & (order < len(section))]
+        if len(repeated):
+            reader.fail(int(section.lines[repeated[0]]), f"a {section.order}-gram for the second time", "keep one")
+        own = order[new]
+        room -= int((own >= len(section)).sum())
+        if room < 0:
+            reader.fail(None, "most beginnings and endings of its n-grams are missing; is it cut off?")
+        inside = own < len(section)
+        at = np.where(inside, own, 0)
+        full = [values[at] if len(section) else np.zeros(len(own)) for values in (section.logp, section.backoff)]
+        none = np.full(len(own), -1)
+        lines = np.where(inside, section.lines[at], none) if len(section) else none
+        logp, backoff = np.where(inside, full[0], np.nan), np.where(inside, full[1], 0.0)
+        done.insert(0, Section(wanted[new], logp.astype(np.float32), backoff.astype(np.float32), lines))
+    return done

@@ -1,6 +1,10 @@
 """ARPA files keep the model, and mean to KenLM what they mean to us."""
 
+import gzip
+import itertools
 import math
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +12,8 @@ import pytest
 
 import foretell
 from foretell.errors import ConfigError
-from foretell.interop import arpa
-from foretell.models.ngram import NGram
+from foretell.interop import arpa, arpa_text
+from foretell.models.ngram import NGram, NGramConfig
 
 TEXT = (
     """the cat sat on the mat
@@ -68,19 +72,277 @@ def test_a_file_with_gaps(tmp_path: Path) -> None:
     assert logp[3, 1] == pytest.approx(-0.7)
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("hello\n", "cut off"),
-        ("\\data\\\n\n\\1-grams:\n-1\ta b\n\n\\end\\\n", "line 4"),
-        ("\\data\\\n\n\\1-grams:\n-1\tzebra\n\n\\end\\\n", "zebra"),
-        ("\\data\\\n\\end\\\n", "no n-grams"),
-    ],
-)
-def test_what_is_no_arpa_file_is_told(text: str, problem: str, tmp_path: Path) -> None:
-    (tmp_path / "x.arpa").write_text(text)
-    with pytest.raises(ConfigError, match=problem):
-        arpa.read_arpa(tmp_path / "x.arpa", ["<unk>", "<eos>", "a"], boundary=1)
+# --- forms of the same file -----------------------------------------------------------------------
+
+PLAIN = """\\data\\
+ngram 1=5
+ngram 2=3
+ngram 3=1
+
+\\1-grams:
+-99\t<s>\t-0.5
+-0.7\t</s>
+-0.5\tdog\t-0.3
+-0.9\tcat\t-0.2
+-1.5\t<unk>\t-0.9
+
+\\2-grams:
+-0.2\t<s> dog\t-0.1
+-0.4\tdog cat\t-0.25
+-0.6\tcat </s>
+
+\\3-grams:
+-0.05\t<s> dog cat
+
+\\end\\
+"""
+WORDS = ["<unk>", "<eos>", "dog", "cat"]
+UNK, EOS, DOG, CAT = range(4)
+CMU = """#############################################################
+## Copyright (c) 1996, Carnegie Mellon University, Cambridge University,
+This is a 3-gram language model, based on a vocabulary of 5 words,
+  which begins "<s>", "</s>", "dog"...
+Data formats:
+
+Beginning of data mark: \\data\\
+ngram 1=nr            # number of 1-grams
+
+\\1-grams:
+p_1     wd_1 bo_wt_1
+
+end of data mark: \\end\\
+
+"""
+
+
+def read(path: Path, text: str | bytes, words: Sequence[str] = WORDS) -> NGram:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return arpa.read_arpa(path, words, EOS)
+
+
+def log10(model: NGram, *text: int) -> float:
+    """log10 p of the last token after the others, which a line begins."""
+    padded = np.array([[EOS] * model.order + list(text[:-1])])
+    return float(model.logp(padded[:, -model.order :], np.array([text[-1:]]))[0][0, 0]) / math.log(10)
+
+
+def figures(model: NGram) -> list[float]:
+    """What the plain file says by the rules of back-off, without any program; `figures(plain) == EXPECTED`."""
+    texts = [(DOG,), (CAT,), (EOS,), (DOG, CAT), (CAT, EOS), (CAT, CAT), (UNK, DOG), (DOG, CAT, EOS), (DOG, DOG)]
+    return [log10(model, *text) for text in texts]
+
+
+EXPECTED = [-0.2, -0.5 - 0.9, -0.5 - 0.7, -0.05, -0.6, -0.2 - 0.9, -0.9 - 0.5, -0.25 - 0.6, -0.1 - 0.3 - 0.5]
+
+
+def without(text: str, line: str) -> str:
+    assert text.count(line) == 1
+    return text.replace(line, "")
+
+
+FORMS = {
+    "plain": PLAIN,
+    "blanks": PLAIN.replace("\t", " "),
+    "columns": PLAIN.replace("\t", "     \t "),
+    "some lines by blanks": PLAIN.replace("dog\t-0.3", "dog -0.3").replace("-1.5\t<unk>\t", "-1.5 <unk> "),
+    "CRLF": PLAIN.replace("\n", "\r\n"),
+    "blanks at the ends": PLAIN.replace("\n", " \t\n"),
+    "blanks before": PLAIN.replace("\n", "\n  "),
+    "lines of blanks": PLAIN.replace("\n", "\n \t \n"),
+    "no empty lines": PLAIN.replace("\n\n", "\n"),
+    "no last newline": PLAIN.rstrip("\n"),
+    "byte-order mark": "\ufeff" + PLAIN,
+    "CMU": CMU + PLAIN.replace("<unk>", "<UNK>").replace("\t", " ").replace("-99", "-99.0000"),
+    "exponents": PLAIN.replace("-0.2\t<s>", "-2.0e-1\t<s>").replace("-0.5\tdog", "-.5\tdog"),
+    "spaced counts": PLAIN.replace("ngram 1=5", "ngram  1 = 5 "),
+    "weights everywhere": PLAIN.replace("</s>\n", "</s>\t0\n").replace("<s> dog cat\n", "<s> dog cat\t0.0\n"),
+    "other order": without(PLAIN, "-0.4\tdog cat\t-0.25\n").replace("cat </s>\n", "cat </s>\n-0.4 dog cat -0.25\n"),
+    "beyond lines": PLAIN.replace("2=3", "2=5").replace("cat </s>\n", "cat </s>\n-0.1\tdog <s>\n-0.1\t</s> dog\n"),
+    "an empty order": PLAIN.replace("3=1\n", "3=1\nngram 4=0\n").replace("\n\\end", "\n\\4-grams:\n\n\\end"),
+    "an empty order without a title": PLAIN.replace("3=1\n", "3=1\nngram 4=0\n"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_file_means_the_same(form: str, tmp_path: Path) -> None:
+    model = read(tmp_path / "lm.arpa", FORMS[form])
+    assert figures(model) == pytest.approx(EXPECTED, abs=1e-6)
+    assert arpa.vocabulary_of(tmp_path / "lm.arpa") == ["dog", "cat", "<unk>"]
+
+
+def test_blocks_may_end_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in (40, 61, 97):
+        monkeypatch.setattr(arpa_text, "BLOCK", size)
+        assert figures(read(tmp_path / "lm.arpa", PLAIN)) == pytest.approx(EXPECTED, abs=1e-6)
+        with pytest.raises(ConfigError, match=r"lm.arpa:16: '-0.6\\tcat' is no 2-gram"):
+            read(tmp_path / "lm.arpa", PLAIN.replace("cat </s>", "cat"))
+
+
+def test_lines_parsed_at_once_are_those_parsed_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(arpa_text.Reader, "parse_at_once", fails)
+    for text in FORMS.values():
+        assert figures(read(tmp_path / "lm.arpa", text)) == pytest.approx(EXPECTED, abs=1e-6)
+
+
+def test_weights_count_where_no_longer_n_grams_are(tmp_path: Path) -> None:
+    """As in KenLM: an empty highest order makes the one below a context."""
+    text = PLAIN.replace("3=1", "3=0").replace("-0.05\t<s> dog cat\n", "")
+    model = read(tmp_path / "lm.arpa", text)
+    assert model.order == 3 and log10(model, DOG, CAT) == pytest.approx(-0.1 - 0.4, abs=1e-6)
+    assert log10(model, DOG, EOS) == pytest.approx(-0.1 - 0.3 - 0.7, abs=1e-6)
+
+
+def test_unknown_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without `<unk>` log10 p is -100, as in KenLM; a vocabulary's tokens that a file lacks are unknown words."""
+    model = read(tmp_path / "lm.arpa", PLAIN.replace("<unk>", "<UNK>"), [*WORDS, "bird"])
+    assert log10(model, DOG, 4) == log10(model, DOG, UNK) == pytest.approx(-0.1 - 0.3 - 1.5)
+    assert not caplog.records
+    model = read(tmp_path / "lm.arpa", without(PLAIN, "-1.5\t<unk>\t-0.9\n").replace("1=5", "1=4"))
+    assert log10(model, DOG, UNK) == pytest.approx(-0.1 - 0.3 - 100, abs=1e-4)
+    assert "has no <unk>" in caplog.text
+
+
+# --- files that are wrong -------------------------------------------------------------------------
+
+
+def after(line: str, new: str, text: str = PLAIN) -> str:
+    assert text.count(line) == 1
+    return text.replace(line, line + new)
+
+
+def instead(line: str, new: str, text: str = PLAIN) -> str:
+    assert text.count(line) == 1
+    return text.replace(line, new)
+
+
+WRONG = {
+    "hello\n": "no line .data.",
+    "": "no line .data.",
+    "\\data\\\n\\end\\\n": "no n-grams",
+    PLAIN[:-7]: "cut off",
+    PLAIN[:80]: "cut off",
+    "iARPA\n" + PLAIN: ":1: a format of IRSTLM",
+    PLAIN + PLAIN: ":22: a second .data.",
+    PLAIN + "-0.1 dog\n": ":22: goes on behind",
+    instead("-0.5\tdog", "0.5\tdog"): ":9: log10 p is '0.5': a probability above 1",
+    instead("-0.5\tdog", "nan\tdog"): ":9: 'nan' is no number",
+    instead("-0.5\tdog", "-inf\tdog"): ":9: '-inf' is no number",
+    instead("-0.5\tdog", "-1e999\tdog"): ":9: '-1e999' is no logarithm",
+    instead("-0.5\tdog", "-1_0\tdog"): ":9: '-1_0' is no number",
+    instead("-0.5\tdog", "-0,5\tdog"): ":9: '-0,5' is no number; write a point, not a comma",
+    instead("-0.5\tdog", "-\u0661\tdog"): ":9: .* is no number",
+    instead("dog\t-0.3", "dog\tnan"): ":9: 'nan' is no number",
+    instead("dog\t-0.3", "dog\t-0,3"): ":9: '-0,3' is no number; write a point, not a comma",
+    instead("dog\t-0.3", "dog\t-0.3\t1"): ":9: .* is no 1-gram",
+    instead("-0.5\tdog", "-0.5dog"): ":9: .* is no number",
+    instead("-0.5\tdog\t-0.3", "-0.5"): ":9: '-0.5' is no 1-gram",
+    instead("-0.4\tdog cat", "-0.4\tdog"): ":15: the word '-0.25' is not in the vocabulary",
+    instead("-0.4\tdog cat", "-0.4\tdog\0cat"): ":15: has a control character",
+    instead("-0.4\tdog cat", "-0.4\tdog zebra"): ":15: the word 'zebra' is not in the vocabulary",
+    instead("-0.4\tdog cat", "-0.4\tdog <eos>"): ":15: the word '<eos>' stands for the end of a line",
+    instead("-0.9\tcat", "-0.9\tdog"): ":10: the word 'dog' again, after line 9",
+    instead("-0.9\tcat", "-0.9\t<UNK>"): ":11: the unknown word again, after line 10",
+    instead("-0.4\tdog cat", "-0.4\t<s> dog"): ":15: the 2-gram of line 14 again",
+    instead("dog cat\n", "dog cat\t-0.1\n"): ":19: .* has a back-off weight, but no 4-grams follow",
+    instead("2=3", "2=4"): ":3: ngram 2=4, but .2-grams: has 3",
+    instead("2=3", "2=2"): ":16: ngram 2=2, in line 3, promises fewer",
+    instead("1=5", "1=1000000000000"): ":2: ngram 1=1000000000000, but .1-grams: has 5",
+    instead("1=5", "1=-5"): ":2: 'ngram 1=-5' where the next count",
+    instead("1=5", "1=" + "9" * 5000): ":2: 'ngram 1=9999.* where the next count",
+    instead("ngram 2=3\n", ""): ":3: 'ngram 3=1' where the next count",
+    instead("ngram 3=1\n", ""): ":13: .* has a back-off weight, but no 3-grams follow",
+    instead("\\3-grams:\n", ""): ":18: 'cat' is no number",
+    instead("\\3-grams:", "\\4-grams:"): ":18: .4-grams: without a line",
+    instead("\\3-grams:", "\\2-grams:"): ":18: .2-grams: behind .2-grams:",
+    instead("\\2-grams:", "\\2-gram:"): ":13: .* is no 1-gram",
+    instead("-0.7\t</s>\n", "", instead("1=5", "1=4")): "has no word </s>",
+    instead("-0.9\tcat\t-0.2\n", "", instead("1=5", "1=4")): ":14: the word 'cat' is not among the 1-grams",
+    after("3=1\n", "".join(f"ngram {n}=0\n" for n in range(4, 17))): ":17: has n-grams of more than 15 words",
+    "\\data\\" + "x" * (3 << 20): "no line .data.|a line of more than a megabyte",
+    instead("-0.5\tdog", "-0.5\tdo" + "g" * (3 << 20)): ":9: a line of more than a megabyte",
+    instead("-0.5\tdog", "\n" * (3 << 20)): "half a megabyte of empty lines",
+    "a\n" * (2 << 20) + PLAIN: "no line .data.",
+}
+
+
+@pytest.mark.parametrize("text", WRONG, ids=[said[:40] for said in WRONG.values()])
+def test_a_file_that_is_wrong_is_told_with_the_line(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=WRONG[text]) as told:
+        read(tmp_path / "x.arpa", text)
+    assert "\n" not in str(told.value) and len(str(told.value)) < 400 + len(str(tmp_path))
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "lm.arpa"
+    with pytest.raises(ConfigError, match=r"lm.arpa:9: the word .* is not in the vocabulary"):
+        read(path, PLAIN.encode().replace(b"\tdog\t", b"\td\xf6g\t"))
+    with pytest.raises(ConfigError, match=r"lm.arpa:9: .* is not UTF-8; convert"):
+        arpa.vocabulary_of(path)
+    with pytest.raises(ConfigError, match="UTF-16"):
+        read(path, PLAIN.encode("utf-16"))
+
+
+def test_packed_files_that_are_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "lm.arpa.gz"
+    whole = gzip.compress(PLAIN.encode())
+    assert figures(read(path, whole)) == pytest.approx(EXPECTED, abs=1e-6)
+    for damaged in (whole[:-9], whole[:20], PLAIN.encode(), whole[:40] + b"\0" + whole[41:]):
+        with pytest.raises(ConfigError, match="damaged or cut short"):
+            read(path, damaged)
+
+
+def test_a_packed_file_cannot_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arpa_text, "BLOCK", 1 << 12)
+    packed = gzip.compress(PLAIN.replace("1=5", "1=9999999").replace("-0.7\t</s>\n", "-0.7\t</s>\n" * 500_000).encode())
+    assert len(packed) * 200 < 500_000 * 10
+    with pytest.raises(ConfigError, match="unpacks to more than 200 times its size"):
+        read(tmp_path / "lm.arpa.gz", packed)
+
+
+def test_gaps_have_an_end(tmp_path: Path) -> None:
+    """A file of long n-grams alone would fill the memory with those between."""
+    grams = "".join(f"-0.5 {' '.join('a' if (n >> k) & 1 else 'b' for k in range(15))}\n" for n in range(1 << 11))
+    counts = "".join(f"ngram {n}=0\n" for n in range(2, 15))
+    text = f"\\data\\\nngram 1=4\n{counts}ngram 15={1 << 11}\n\\1-grams:\n-1 a\n-1 b\n-1 <s>\n-1 </s>\n"
+    with pytest.raises(ConfigError, match="most beginnings and endings"):
+        read(tmp_path / "lm.arpa", f"{text}\\15-grams:\n{grams}\\end\\\n", ["<unk>", "<eos>", "a", "b"])
+
+
+# --- written files --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lm.arpa", "lm.arpa.gz"])
+def test_a_model_with_empty_orders_is_written_and_read(name: str, tmp_path: Path) -> None:
+    tokens = np.array([2, 3, 1, 3, 1, 2, 2, 1, 3, 2, 1] * 3, dtype=np.uint16)
+    model = NGramConfig(order=9).fit(tokens, np.zeros(0, np.int64), EOS, 4)
+    assert [len(order) > 0 for order in model.orders] == [True] * 4 + [False] * 5
+    arpa.write_arpa(model, WORDS, tmp_path / name)
+    again = arpa.read_arpa(tmp_path / name, WORDS, EOS)
+    assert [len(order) for order in again.orders] == [len(order) for order in model.orders]
+    texts = np.array(list(itertools.product(range(4), repeat=3)))
+    np.testing.assert_allclose(again.distribution(texts), model.distribution(texts), atol=1e-5)
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was there before stays when writing fails, and drafts of dead processes are cleared away."""
+    path = tmp_path / "lm.arpa.gz"
+    model = read(tmp_path / "plain.arpa", PLAIN)
+    path.write_bytes(b"before")
+    (tmp_path / ".lm.arpa.gz.01234567.draft").write_bytes(b"left by a process that was killed")
+    with monkeypatch.context() as patched:
+        patched.setattr(arpa, "lines", lambda *_: iter(["-1\t", None]))
+        with pytest.raises((AttributeError, TypeError)):
+            arpa.write_arpa(model, WORDS, path)
+    assert path.read_bytes() == b"before"
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(handle))
+    arpa.write_arpa(model, WORDS, path)
+    assert len(synced) == 2  # the file, and the folder it was renamed in
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["lm.arpa.gz", "plain.arpa"]
+    assert figures(arpa.read_arpa(path, WORDS, EOS)) == pytest.approx(EXPECTED, abs=1e-6)
 
 
 @pytest.mark.slow

@@ -1,0 +1,314 @@
+"""The text of ARPA files: its sections are found and counted, their lines parsed.
+
+    \\data\\
+    ngram 1=5               how many lines each section has
+    ngram 2=3
+
+    \\1-grams:
+    -0.5    word    -0.1    log10 p(last word | the words before), the words, log10 of their back-off weight if any
+    ...
+    \\end\\
+
+What a file means is what it means to KenLM. Its form may be looser: any blanks between fields, at the ends of lines or
+around titles, CRLF, and any text before `\\data\\` (the CMU toolkit explains the format there).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretell.data.reading import PACKED_ENDINGS, damage_errors, open_stream, without_mark
+from foretell.errors import ConfigError
+from foretell.models.ngram import MAX_ORDER
+
+BLOCK = 1 << 20  # bytes read at once; no line and no text before \data\ may be longer
+LARGEST = 1e30  # of a logarithm
+PACKED = 200  # times its size is the most that a packed file of n-grams unpacks to, beyond the first 64 blocks
+
+PREAMBLE, COUNTS, REST = -2, 0, -1  # what is neither: a section is called by its order
+TITLE = re.compile(rb"\n[ \t\r]*\\(data\\|end\\|[0-9]{1,9}-grams:)[ \t\r]*(?=\n)")
+COUNT = re.compile(rb"ngram[ \t]+([0-9]{1,9})[ \t]*=[ \t]*([0-9]{1,18})")
+NUMBER = re.compile(rb"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+FOREIGN = (b"iARPA", b"qARPA", b"blmt", b"Qblmt")  # IRSTLM's own formats
+CONTROL = (b"\0", b"\x0b", b"\x0c")  # blanks to some programs, letters to others
+
+BLANK = np.zeros(256, dtype=bool)
+BLANK[list(b" \t\r\n")] = True
+
+
+@dataclass(frozen=True)
+class Section:
+    """The n-grams of one order, as they stand in the file."""
+
+    ngrams: NDArray[np.int32]
+    """[M, order] the words, first to last"""
+    logp: NDArray[np.float32]
+    """[M] log10 of the probability of the last word"""
+    backoff: NDArray[np.float32]
+    """[M] log10 of the back-off weight, 0 where there is none"""
+    lines: NDArray[np.int64]
+    """[M] where they stand"""
+
+    @property
+    def order(self) -> int:
+        """Words in each n-gram."""
+        return int(self.ngrams.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.ngrams)
+
+    def only(self, kept: NDArray[np.bool_]) -> Section:
+        """Some of them."""
+        return Section(*(getattr(self, field.name)[kept] for field in fields(self)))
+
+
+class Words(dict[bytes, int]):
+    """Numbers words in the order in which they are asked for."""
+
+    def __missing__(self, word: bytes) -> int:
+        self[word] = len(self)
+        return len(self) - 1
+
+
+def blocks(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Whole lines, about a megabyte at a time, with the number of the first."""
+    line, rest, total = 1, b"", 0
+    most = PACKED * path.stat().st_size if path.suffix in PACKED_ENDINGS else None
+    try:
+        with open_stream(path) as stream:
+            while chunk := stream.read(BLOCK):
+                total += len(chunk)
+                if most is not None and total > max(most, 64 * BLOCK):
+                    raise ConfigError(f"unpacks to more than {PACKED} times its size: it is no ARPA file", file=path)
+                block = rest + (chunk if total > len(chunk) else without_mark(chunk, path))
+                end = block.rfind(b"\n") + 1
+                rest = block[end:]
+                if len(rest) > BLOCK or (end and not block[:end].strip() and end > BLOCK // 2):
+                    line += block.count(b"\n", 0, end) if len(rest) > BLOCK else 0
+                    what = "a line of more than a megabyte" if len(rest) > BLOCK else "half a megabyte of empty lines"
+                    raise ConfigError(f"{what}: it is no ARPA file", file=path, line=line)
+                if end:
+                    yield line, block[:end]
+                line += block.count(b"\n", 0, end)
+    except damage_errors() as problem:
+        raise ConfigError(f"damaged or cut short ({problem})", file=path, remedy="fetch or pack it again") from None
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror or problem}", file=path) from None
+    if rest:
+        yield line, rest + b"\n"
+
+
+def stretches(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Lines that belong together: their section's order or COUNTS or REST, the number of the first, the lines.
+
+    Each title comes as a stretch of its own, without lines.
+    """
+    now, before = PREAMBLE, 0
+    for line, block in blocks(path):
+        begin = 0
+        if line == 1 and block[:100].split()[:1] and block[:100].split()[0] in FOREIGN:
+            remedy = "write it as ARPA with compile-lm --text=yes"
+            raise ConfigError("a format of IRSTLM that only looks like ARPA", file=path, line=1, remedy=remedy)
+        for found in TITLE.finditer(b"\n" + block):
+            if now == PREAMBLE and found[1] != b"data\\":
+                continue  # the CMU toolkit shows what a file looks like
+            at = line + block.count(b"\n", 0, found.start())
+            if now != PREAMBLE and found.start() > begin:
+                yield now, line + block.count(b"\n", 0, begin), block[begin : found.start()]
+            if found[1] == b"data\\" and now != PREAMBLE:
+                raise ConfigError("a second \\data\\", file=path, line=at, remedy="keep one model in a file")
+            if now == REST:
+                raise ConfigError("goes on behind \\end\\", file=path, line=at, remedy="keep one model in a file")
+            now = COUNTS if found[1] == b"data\\" else REST if found[1] == b"end\\" else int(found[1].split(b"-")[0])
+            begin = found.end()
+            yield now, at, b""
+        if now == PREAMBLE:
+            before += len(block)
+            if before > BLOCK:
+                break
+        elif begin < len(block):
+            yield now, line + block.count(b"\n", 0, begin), block[begin:]
+    if now == PREAMBLE:
+        raise ConfigError("has no line \\data\\ where it should begin; it is cut off or no ARPA file", file=path)
+    if now != REST:
+        raise ConfigError("ends without \\end\\; it is cut off or no ARPA file", file=path)
+
+
+class Reader:
+    """Reads the sections of a file; `ids` are the numbers of the words as they are spelled in it."""
+
+    def __init__(self, path: Path, ids: Mapping[bytes, int], boundary: bytes | None = None):
+        self.path, self.ids, self.boundary = path, ids, boundary
+        self.promised: dict[int, tuple[int, int]] = {}  # by order: how many n-grams, and the line that says so
+
+    def fail(self, line: int | None, what: str, remedy: str | None = None) -> NoReturn:
+        """A `ConfigError` about a line."""
+        raise ConfigError(what, file=self.path, line=line, remedy=remedy)
+
+    def sections(self) -> Iterator[Section]:
+        """The n-grams of every order the file promises, single words first."""
+        parts: list[Section] = []
+        order = 0
+        for now, line, content in stretches(self.path):
+            if now == COUNTS:
+                self.count(line, content)
+            elif now == REST:
+                if content.strip():
+                    self.fail(line, "goes on behind \\end\\", "keep one model in a file")
+            elif not content:  # a title
+                self.begins(now, line, order)
+                yield from self.finished(order, parts, now)
+                parts, order = [], now
+            else:
+                parts.append(self.parse(order, line, content))
+                if (surplus := sum(map(len, parts)) - self.promised[order][0]) > 0:
+                    promise = f"ngram {order}={self.promised[order][0]}, in line {self.promised[order][1]},"
+                    self.fail(int(parts[-1].lines[-surplus]), f"{promise} promises fewer {order}-grams than there are")
+        if not self.promised:
+            self.fail(None, "no n-grams in it; is it an ARPA file?")
+        yield from self.finished(order, parts, len(self.promised) + 1)
+
+    def count(self, line: int, content: bytes) -> None:
+        """The lines `ngram 1=5` between `\\data\\` and the first section."""
+        for number, text in enumerate(content.split(b"\n"), line):
+            if not (text := text.strip()):
+                continue
+            found = COUNT.fullmatch(text)
+            if not found or int(found[1]) != len(self.promised) + 1:
+                example = f"ngram {len(self.promised) + 1}=1000"
+                self.fail(number, f"{shown(text)} where the next count should be", f"write it as {example}")
+            if len(self.promised) == MAX_ORDER:
+                self.fail(number, f"has n-grams of more than {MAX_ORDER} words", "give a model of a lower order")
+            self.promised[int(found[1])] = int(found[2]), number
+
+    def begins(self, order: int, line: int, before: int) -> None:
+        """Sections come in rising order, and all were promised."""
+        if order not in self.promised:
+            self.fail(line, f"\\{order}-grams: without a line 'ngram {order}=' below \\data\\")
+        if order <= before:
+            self.fail(line, f"\\{order}-grams: behind \\{before}-grams:", "put them in rising order, each once")
+
+    def finished(self, order: int, parts: list[Section], behind: int) -> Iterator[Section]:
+        """The section that ends here, with those up to the next that were promised to be empty."""
+        none = np.zeros(0, dtype=np.float32)
+        for number in range(max(order, 1), behind):
+            empty = Section(np.zeros((0, number), dtype=np.int32), none, none, np.zeros(0, dtype=np.int64))
+            own = [empty, *parts] if number == order else [empty]
+            found = Section(*(np.concatenate([getattr(part, field.name) for part in own]) for field in fields(empty)))
+            wanted, line = self.promised[number]
+            if len(found) != wanted:
+                self.fail(line, f"ngram {number}={wanted}, but \\{number}-grams: has {len(found)}", "count again")
+            parts.clear()
+            yield found
+
+    # --- lines ------------------------------------------------------------------------------------
+
+    def parse(self, order: int, line: int, content: bytes) -> Section:
+        """Whole lines of a section: all at once if nothing is wrong with them, else one by one up to the wrong one."""
+        try:
+            return self.parse_at_once(order, line, content)
+        except (ValueError, KeyError):
+            return self.parse_one_by_one(order, line, content)
+
+    def parse_at_once(self, order: int, line: int, content: bytes) -> Section:
+        """A `ValueError` or a `KeyError` where any line is wrong."""
+        if any(character in content for character in CONTROL):
+            raise ValueError
+        characters = np.frombuffer(content, dtype=np.uint8)
+        blank = BLANK[characters]
+        begins = ~blank
+        begins[1:] &= blank[:-1]
+        last = np.cumsum(begins)[np.flatnonzero(characters == ord("\n"))]  # fields up to the end of each line
+        count = np.diff(last, prepend=0)
+        filled = count > 0
+        first, count = (last - count)[filled], count[filled]
+        weighted = count == order + 2
+        if not (weighted | (count == order + 1)).all():
+            raise ValueError
+        found = content.split()
+
+        def column(at: NDArray[np.int64]) -> list[bytes]:
+            return list(map(found.__getitem__, at.tolist()))
+
+        logp = numbers(column(first))
+        if (logp > 0).any():
+            raise ValueError
+        backoff = np.zeros(len(first), dtype=np.float32)
+        backoff[weighted] = numbers(column(first[weighted] + order + 1))
+        if order == len(self.promised) and backoff.any():
+            raise ValueError
+        ngrams = np.empty((len(first), order), dtype=np.int32)
+        for place in range(order):
+            words = map(self.ids.__getitem__, column(first + 1 + place))
+            ngrams[:, place] = np.fromiter(words, dtype=np.int32, count=len(first))
+        return Section(ngrams, logp, backoff, line + np.flatnonzero(filled))
+
+    def parse_one_by_one(self, order: int, line: int, content: bytes) -> Section:
+        """The same, or a `ConfigError` about the first line that is wrong."""
+        rows = [(self.entry(order, at, text), at) for at, text in enumerate(content.split(b"\n"), line) if text.strip()]
+        return Section(
+            np.array([words for (_, words, _), _ in rows], dtype=np.int32).reshape(-1, order),
+            np.array([logp for (logp, _, _), _ in rows], dtype=np.float32),
+            np.array([backoff for (_, _, backoff), _ in rows], dtype=np.float32),
+            np.array([at for _, at in rows], dtype=np.int64),
+        )
+
+    def entry(self, order: int, line: int, text: bytes) -> tuple[float, list[int], float]:
+        """log10 p, words and log10 back-off weight of one line."""
+        if bad := [character for character in CONTROL if character in text]:
+            self.fail(line, f"has a control character ({bad[0].decode()!r})", "delete it")
+        logp, *words = text.split()
+        if len(words) not in (order, order + 1):
+            wanted = f"log10 p, {'a word' if order == 1 else f'{order} words'} and, if any, a back-off weight"
+            self.fail(line, f"{shown(text)} is no {order}-gram", f"write {wanted}")
+        p = self.number(line, logp)
+        weight = self.number(line, words.pop()) if len(words) > order else 0.0
+        if p > 0:
+            self.fail(line, f"log10 p is {shown(logp)}: a probability above 1", "give logarithms of probabilities")
+        if weight and order == len(self.promised):
+            self.fail(line, f"{shown(text)} has a back-off weight, but no {order + 1}-grams follow", "leave it out")
+        return p, [self.word(line, word) for word in words], weight
+
+    def number(self, line: int, text: bytes) -> float:
+        """A number as C writes it."""
+        if not NUMBER.fullmatch(text):
+            remedy = (
+                "write a point, not a comma" if NUMBER.fullmatch(text.replace(b",", b".")) else "write -0.5 or 1e-3"
+            )
+            self.fail(line, f"{shown(text)} is no number", remedy)
+        value = float(text)
+        if not abs(value) < LARGEST:
+            self.fail(line, f"{shown(text)} is no logarithm of anything", "write -99 for log10 of 0")
+        return value
+
+    def word(self, line: int, word: bytes) -> int:
+        """The number of a word."""
+        try:
+            return self.ids[word]
+        except KeyError:
+            if word == self.boundary:
+                remedy = "write </s> where a line ends, or rename the word"
+                self.fail(line, f"the word {shown(word)} stands for the end of a line in this vocabulary", remedy)
+            self.fail(line, f"the word {shown(word)} is not in the vocabulary of the tokenizer")
+
+
+def numbers(texts: list[bytes]) -> NDArray[np.float32]:
+    """Plain decimal numbers; a `ValueError` where any is something else."""
+    if b"".join(texts).translate(None, b"0123456789.eE+-"):  # what Python reads as well: 1_0, nan, infinity
+        raise ValueError
+    values = np.fromiter(map(float, texts), dtype=np.float64, count=len(texts))
+    if not (np.abs(values) < LARGEST).all():
+        raise ValueError
+    return values.astype(np.float32)
+
+
+def shown(text: bytes) -> str:
+    """A part of a line as messages quote it."""
+    return repr(text[:200].decode(errors="replace")[:60])
