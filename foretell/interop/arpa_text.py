@@ -296,7 +296,7 @@ class Reader:
             if word == self.boundary:
                 remedy = "write </s> where a line ends, or rename the word"
                 self.fail(line, f"the word {shown(word)} stands for the end of a line in this vocabulary", remedy)
-            self.fail(line, f"the word {shown(word)} is not in the vocabulary of the tokenizer")
+            self.fail(line, f"the word {shown(word)} is not in the vocabulary")
 
 
 def numbers(texts: list[bytes]) -> NDArray[np.float32]:
