@@ -22,10 +22,10 @@ from foretell.data.reading import (
     Piece,
     Report,
     content_ending,
+    document_pieces,
     is_text_file,
-    mark_documents,
+    mended,
     read_file,
-    split_pieces,
 )
 from foretell.errors import ConfigError
 
@@ -107,7 +107,7 @@ class Files:
             report = Report()
             for piece in read_file(path, report, self.column):
                 if self.transform:
-                    piece = Piece(self.transform(piece.text), piece.ends_document)
+                    piece = piece._replace(text=self.transform(piece.text))
                 yield piece
             self.found[str(path)] = report
 
@@ -141,18 +141,19 @@ class Texts:
     def pieces(self) -> Iterator[Piece]:
         """The text, document by document."""
         for document in self.documents:
-            yield from mark_documents(split_pieces(document), Report())
+            yield from document_pieces(document, Report())
 
     def digest(self) -> str:
         """A hash over the documents."""
         state = hashlib.blake2b(f"rules {RULES}".encode(), digest_size=16)
         for document in self.documents:
-            state.update(f"\0{len(document)}\0{document}".encode())
+            state.update(f"\0{len(document)}\0{document}".encode(errors="surrogatepass"))
         return state.hexdigest()
 
     def reports(self) -> dict[str, Report]:
-        """Sizes of the text; nothing needed mending."""
-        sizes = [Report(1, len(text.encode()), len(text)) for text in self.documents]
+        """Sizes of the text, and what needed mending."""
+        found = [mended(text) for text in self.documents]
+        sizes = [Report(1, text.bytes, len(text.text), text.replaced) for text in found]
         return {f"{index} {id(self)}": size for index, size in enumerate(sizes)}
 
 
@@ -220,7 +221,7 @@ class Share:
                 held = piece
             position += byte_length(piece.text)
         if held:
-            yield Piece(held.text, True)
+            yield held._replace(ends_document=True)
 
     def digest(self) -> str:
         """The hash of all the text, and of which share this is."""

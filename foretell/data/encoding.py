@@ -8,30 +8,28 @@ id of one.
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
 import tokenizers
-from tokenizers.decoders import DecodeStream
 
 from foretell.artifacts import write_atomic
-from foretell.data.reading import BOUNDARY, split_pieces
+from foretell.data.reading import BOUNDARY, REPLACEMENT, SURROGATE, mended, split_pieces
+from foretell.data.spelling import LibraryStream, Spelling, SpellingRule, Stream, byte_alphabet
 from foretell.errors import ConfigError
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
 BOUNDARY_NAMES = (BOUNDARY, "<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]", END_OF_LINE, UNKNOWN)
-REPLACEMENT = "\ufffd"
 LOWERING = {
     "type": "Sequence",
     "normalizers": [{"type": "NFD"}, {"type": "Lowercase"}, {"type": "StripAccents"}],
@@ -86,17 +84,7 @@ class Losses(NamedTuple):
     unknown: int
     """Tokens that stand for something outside the vocabulary."""
     altered_lines: int
-    """Pieces that do not come back from their tokens; outer blanks and unknown tokens apart."""
-
-
-class Stream(Protocol):
-    """Decodes token by token; what it has given never changes."""
-
-    def feed(self, token: int) -> str:
-        """The text that is certain after one more token; a character comes when it is complete."""
-
-    def finish(self) -> str:
-        """What is left at the end: U+FFFD for a character cut in two, else nothing."""
+    """Lines that `decode` does not give back from their tokens, to the last blank; those with unknown tokens apart."""
 
 
 class Tokenizer(ABC):
@@ -106,6 +94,8 @@ class Tokenizer(ABC):
         library.encode_special_tokens = True  # text is never taken for a special token
         library.no_truncation()  # files of others may ask to be cut and padded
         library.no_padding()
+        if getattr(library.model, "dropout", None):  # or to be encoded by chance
+            library.model.dropout = None
         self.library = library
         self.kind = kind
         self.boundary = boundary
@@ -114,7 +104,7 @@ class Tokenizer(ABC):
         """The id of what is not in the vocabulary; None where there is no such thing."""
         self.size: int = library.get_vocab_size()
         self.exact = False
-        """Whether decoding gives back the text, unknown tokens apart."""
+        """Whether it is certain that decoding gives back the text, unknown tokens apart."""
         self.ends_lines = False
         """Whether the boundary also ends every line, as in word-level corpora."""
 
@@ -133,13 +123,14 @@ class Tokenizer(ABC):
         write_atomic(path, self.library.to_str().encode())
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, without any special token added."""
-        ids: list[int] = self.encode_pieces(split_pieces(text))[0].tolist()
+        """The ids of a text, without any special token added; a lone surrogate is read as U+FFFD."""
+        ids: list[int] = self.encode_pieces(split_pieces(mended(text).text))[0].tolist()
         return ids
 
     def spans(self, text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The ids of a text as `encode` has them [T], and the characters that each stands for [T, 2]: from the first to
         the one behind the last, without blanks at either end."""
+        text = SURROGATE.sub(REPLACEMENT, text)
         pieces = split_pieces(text)
         encodings = self.library.encode_batch(pieces, add_special_tokens=False)
         starts = np.cumsum([0, *map(len, pieces)])[: len(pieces)]
@@ -172,61 +163,27 @@ class Tokenizer(ABC):
         """The id of each token by how it is spelled in the JSON."""
         return dict(self.library.get_vocab(with_added_tokens=True))
 
-    def losses(self, pieces: Sequence[str], ids: Ids, lengths: Lengths) -> Losses:
-        """What the encoding `(ids, lengths)` of these pieces did not keep."""
+    def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
+        """The ids of all pieces in one array, and how many each has; safe to call from threads."""
+        try:
+            return self.encode_texts(pieces)
+        except (UnicodeEncodeError, TypeError):  # of lone surrogates, which only strings made by Python can hold
+            return self.encode_texts([mended(piece).text for piece in pieces])
+
+    def losses(self, lines: Sequence[str], ids: Ids, lengths: Lengths) -> Losses:
+        """What the encoding `(ids, lengths)` of these lines did not keep; each is whole, its newline included.
+
+        A text is kept if `decode` gives it back. All kinds decode line by line, so nothing else has to be compared.
+        """
         return Losses(0 if self.unknown is None else int(np.count_nonzero(ids == self.unknown)), 0)
 
     @abstractmethod
-    def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
-        """The ids of all pieces in one array, and how many each has; safe to call from threads."""
+    def encode_texts(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
+        """The same for pieces without lone surrogates."""
 
     @abstractmethod
     def stream(self) -> Stream:
         """A decoder for tokens that come one by one, at constant cost for each."""
-
-
-@final
-class Spelling:
-    """A stream of tokens whose bytes depend on the token before at most."""
-
-    def __init__(self, spell: SpellingRule) -> None:
-        self.spell = spell
-        self.before: int | None = None
-        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def feed(self, token: int) -> str:
-        """The characters that this token completes."""
-        text = self.decoder.decode(self.spell(token, self.before))
-        self.before = token
-        return text
-
-    def finish(self) -> str:
-        """U+FFFD when a character is not complete."""
-        return self.decoder.decode(b"", True)
-
-
-class SpellingRule(Protocol):
-    """The bytes of a token after another (None at the start)."""
-
-    def __call__(self, token: int, before: int | None) -> bytes:
-        """The bytes."""
-
-
-@final
-class LibraryStream:
-    """The stream of a tokeniser of which only the library knows how to decode it."""
-
-    def __init__(self, library: tokenizers.Tokenizer) -> None:
-        self.library = library
-        self.state = DecodeStream(skip_special_tokens=True)
-
-    def feed(self, token: int) -> str:
-        """The characters that this token completes."""
-        return self.state.step(self.library, token) or ""
-
-    def finish(self) -> str:
-        """Nothing: the library does not tell."""
-        return ""
 
 
 # --- the kinds ------------------------------------------------------------------------------------
@@ -240,7 +197,7 @@ class ByteTokenizer(Tokenizer):
         super().__init__(library, "byte", 0, None)
         self.exact = True
 
-    def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
+    def encode_texts(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
         """One id a byte."""
         joined = "".join(pieces)
         data = joined.encode()
@@ -270,7 +227,7 @@ class CharacterTokenizer(Tokenizer):
                 self.table[ord(character)] = index
         self.marks = set(self.specials.marks)
 
-    def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
+    def encode_texts(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
         """One id a character."""
         points = np.frombuffer("".join(pieces).encode("utf-32-le"), dtype="<u4")
         return self.table[points], np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
@@ -292,19 +249,21 @@ class WordTokenizer(Tokenizer):
     counted.
 
     The literal word `<unk>` is a known word, which those corpora have in their text; only words
-    outside the vocabulary count as unknown, though both have the same id.
+    outside the vocabulary count as unknown, though both have the same id. The literal word `<eos>` is one of these.
     """
 
-    def __init__(self, library: tokenizers.Tokenizer) -> None:
+    def __init__(self, library: tokenizers.Tokenizer, padded: bool) -> None:
         self.ids: dict[str, int] = library.get_vocab(with_added_tokens=True)
         super().__init__(library, "word", self.ids[END_OF_LINE], self.ids[UNKNOWN])
+        self.padded = padded
+        """Whether lines are written as ` word word ` (those of PTB and WikiText are), else as `word word`."""
         self.ends_lines = True
         self.words = sorted(self.ids, key=self.ids.__getitem__)
         self.marks = {token for token in self.specials.marks if token != self.boundary}
-        for token in self.marks:  # a word of the text that is spelled like one is unknown
+        for token in {*self.marks, self.boundary}:  # a word of the text that is spelled like one is unknown
             del self.ids[self.words[token]]
 
-    def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
+    def encode_texts(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
         """One id a word, and one a newline."""
         find, unknown, end = self.ids.get, self.ids[UNKNOWN], self.boundary
         ids: list[int] = []
@@ -317,11 +276,21 @@ class WordTokenizer(Tokenizer):
             lengths[index] = len(ids) - before
         return np.array(ids, dtype=self.dtype), lengths
 
-    def losses(self, pieces: Sequence[str], ids: Ids, lengths: Lengths) -> Losses:
-        """Words outside the vocabulary, and lines whose words are not parted by single blanks."""
-        literal = sum(piece.split().count(UNKNOWN) for piece in pieces if UNKNOWN in piece)
-        altered = sum(" ".join(piece.split()) != piece.strip(" \n") for piece in pieces)
+    def losses(self, lines: Sequence[str], ids: Ids, lengths: Lengths) -> Losses:
+        """Words outside the vocabulary, and lines whose blanks are others, or that lack their newline."""
+        literal = sum(line.split().count(UNKNOWN) for line in lines if UNKNOWN in line)
+        altered = sum(map(self.alters, lines, lengths.tolist()))
         return Losses(int(np.count_nonzero(ids == self.unknown)) - literal, altered)
+
+    def alters(self, line: str, length: int) -> bool:
+        """Whether a line is not written as `spell` does it, or its `length` tokens are not one for each word."""
+        words = line.split()
+        ends = line.endswith("\n")
+        if self.padded:
+            written = " ".join(["", *words, "\n"] if ends else ["", *words] if words else [])
+        else:
+            written = " ".join(words) + "\n" * ends
+        return written != line or len(words) + ends != length
 
     def stream(self) -> Stream:
         """Gives words with single blanks between them."""
@@ -330,47 +299,66 @@ class WordTokenizer(Tokenizer):
     def spell(self, token: int, before: int | None) -> bytes:
         """The word, after a blank unless it starts its line."""
         if token == self.boundary:
-            return b"\n"
+            return b" \n" if self.padded else b"\n"
         if token in self.marks:
             return b""
-        blank = "" if before is None or before == self.boundary else " "
+        blank = "" if not self.padded and (before is None or before == self.boundary) else " "
         return (blank + self.words[token]).encode()
 
 
 @final
 class SubwordTokenizer(Tokenizer):
-    """What the library does itself: byte-level BPE, which is exact, WordPiece, Unigram, files."""
+    """What the library does itself: byte-level BPE, WordPiece, Unigram, files."""
 
-    def __init__(self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None) -> None:
+    def __init__(
+        self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None, exact: bool = False
+    ) -> None:
         super().__init__(library, kind, boundary, unknown)
-        self.exact = kind == "bpe"
-        self.special = {i for i, token in library.get_added_tokens_decoder().items() if token.special}
+        self.exact = exact
+        self.special = {i for i, token in library.get_added_tokens_decoder().items() if token.special} | {boundary}
 
-    def encode_pieces(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
+    def encode_texts(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
         """The ids by the library, on all cores and without the interpreter's lock."""
         encodings = self.library.encode_batch_fast(list(pieces), add_special_tokens=False)
         ids = [encoding.ids for encoding in encodings]
         lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
         return np.fromiter(chain.from_iterable(ids), dtype=self.dtype, count=int(lengths.sum())), lengths
 
-    def losses(self, pieces: Sequence[str], ids: Ids, lengths: Lengths) -> Losses:
-        """Unknown tokens, and, where not exact, the pieces that decode to something else."""
-        if self.exact:
-            return super().losses(pieces, ids, lengths)
-        parts = [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])] if len(pieces) else []
-        decoded = self.library.decode_batch(parts, skip_special_tokens=False)
+    def losses(self, lines: Sequence[str], ids: Ids, lengths: Lengths) -> Losses:
+        """Unknown tokens, and, where not exact, the lines that decode to something else."""
+        found = super().losses(lines, ids, lengths)
+        if self.exact or not lines:
+            return found
+        parts = [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])]
+        decoded = self.library.decode_batch(parts, skip_special_tokens=True)
         altered = sum(
-            back.strip(" \n") != piece.strip(" \n")
-            for back, piece, part in zip(decoded, pieces, parts, strict=True)
+            back != line or not self.closes(line, part)
+            for back, line, part in zip(decoded, lines, parts, strict=True)
             if self.unknown not in part
         )
-        return Losses(super().losses(pieces, ids, lengths).unknown, altered)
+        return found._replace(altered_lines=altered)
+
+    def closes(self, line: str, ids: Sequence[int]) -> bool:
+        """Whether `decode` begins the next line afresh, if this one has a newline."""
+        return self.kind != "file" or not line.endswith("\n") or ids[-1] in self.ends
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text, by the library where tokens are spelled by more than the one before."""
-        if self.kind == "file":
-            return self.library.decode([int(token) for token in ids], skip_special_tokens=True)
-        return super().decode(ids)
+        """The text; by the library, line by line, where tokens are spelled by more than the one before."""
+        if self.kind != "file":
+            return super().decode(ids)
+        lines: list[list[int]] = [[]]
+        for token in map(int, ids):
+            if token != self.boundary:
+                lines[-1].append(token)
+            if token in self.ends:
+                lines.append([])
+        return "".join(self.library.decode_batch(lines, skip_special_tokens=True))
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """The tokens behind which a line begins: the boundary, and those that end in a newline."""
+        texts = self.library.decode_batch([[token] for token in range(self.size)], skip_special_tokens=True)
+        return frozenset([self.boundary, *(token for token, text in enumerate(texts) if text.endswith("\n"))])
 
     def stream(self) -> Stream:
         """Gives a character with the token that completes it."""
@@ -379,7 +367,7 @@ class SubwordTokenizer(Tokenizer):
             "unigram": lambda token, before: self.plain(token).replace("▁", " ").encode(),
             "wordpiece": self.spell_word_piece,
         }
-        return Spelling(rules[self.kind]) if self.kind in rules else LibraryStream(self.library)
+        return Spelling(rules[self.kind]) if self.kind in rules else LibraryStream(self.library, self.ends)
 
     def token(self, token: int) -> str:
         """The token as text, bytes that are no whole character as `\\xe9`."""
@@ -410,15 +398,6 @@ class SubwordTokenizer(Tokenizer):
         return (spelled if starts else " " + spelled).encode()
 
 
-@lru_cache(maxsize=1)
-def byte_alphabet() -> dict[str, int]:
-    """The byte for each character of byte-level BPE: itself if printable, else from U+0100 on."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    shifted = {chr(0x100 + index): byte for index, byte in enumerate(others)}
-    return {chr(byte): byte for byte in printable} | shifted
-
-
 # --- loading --------------------------------------------------------------------------------------
 
 
@@ -445,7 +424,7 @@ def wrap(library: tokenizers.Tokenizer) -> Tokenizer:
     if kind == "character":
         return CharacterTokenizer(library)
     if kind == "word":
-        return WordTokenizer(library)
+        return WordTokenizer(library, padded=description["decoder"] is not None)
     ids = (library.token_to_id(name) for name in BOUNDARY_NAMES)
     boundary = next((index for index in ids if index is not None), None)
     if boundary is None:
@@ -454,7 +433,7 @@ def wrap(library: tokenizers.Tokenizer) -> Tokenizer:
     unknown = model.get("unk_id")
     if unknown is None and model.get("unk_token"):
         unknown = library.token_to_id(model["unk_token"])
-    return SubwordTokenizer(library, kind, boundary, unknown)
+    return SubwordTokenizer(library, kind, boundary, unknown, exact=kind == "bpe" and keeps_all(description))
 
 
 def kind_of(description: dict[str, Any]) -> str:
@@ -470,11 +449,40 @@ def kind_of(description: dict[str, Any]) -> str:
             return "character"
     if model["type"] == "BPE" and decoder == "ByteLevel" and plain:
         whole = byte_alphabet().keys() <= vocabulary.keys()
-        if whole and '"add_prefix_space": true' not in json.dumps(splitter):
+        affixes = model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
+        if whole and not affixes and '"add_prefix_space": true' not in json.dumps(splitter):
             return "bpe" if model["merges"] or len(vocabulary) != 257 else "byte"
     plain = plain or description["normalizer"] == LOWERING  # which loses text, but spells tokens as ever
-    if model["type"] == "WordPiece" and splitter.get("type") == "BertPreTokenizer" and plain:
+    if (
+        model["type"] == "WordPiece"
+        and splitter.get("type") == "BertPreTokenizer"
+        and description["decoder"] == {"type": "WordPiece", "prefix": "##", "cleanup": False}
+        and model["continuing_subword_prefix"] == "##"
+        and plain
+    ):
         return "wordpiece" if BOUNDARY in vocabulary else "file"
     if model["type"] == "Unigram" and decoder == "Metaspace" and plain:
         return "unigram" if vocabulary[0][0] == BOUNDARY else "file"
     return "file"
+
+
+def keeps_all(description: dict[str, Any]) -> bool:
+    """Whether a byte-level BPE cannot but keep every byte: its pre-tokenizers remove nothing, the last of them writes
+    bytes, and no added token is looked for in the text, which could take the blanks around it along."""
+    steps = flattened(description["pre_tokenizer"])
+    kept = all(
+        step["type"] in ("ByteLevel", "Digits", "UnicodeScripts")
+        or (step["type"] in ("Split", "Punctuation") and step["behavior"] != "Removed")
+        for step in steps
+    )
+    writes_bytes = [step["type"] for step in steps].count("ByteLevel") == 1 and steps[-1]["type"] == "ByteLevel"
+    return kept and writes_bytes and all(token["special"] for token in description["added_tokens"])
+
+
+def flattened(step: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The pre-tokenizers of a sequence, or of what may be one."""
+    if step is None:
+        return []
+    if step["type"] != "Sequence":
+        return [step]
+    return [part for inner in step["pretokenizers"] for part in flattened(inner)]

@@ -49,20 +49,21 @@ class Reviews:
     def pieces(self) -> Iterator[Piece]:
         """A line for each document; all of them are one document, as nothing else is to stand between them."""
         held = None
-        for text in self._texts():
+        for document in self._documents():
             if held is not None:
-                yield Piece(held, False)
-            held = f" {one_line(text)} \n"
+                yield held
+            held = document._replace(text=f" {one_line(document.text)} \n", ends_document=False)
         if held is not None:
-            yield Piece(held, True)
+            yield held._replace(ends_document=True)
 
-    def _texts(self) -> Iterator[str]:
+    def _documents(self) -> Iterator[Piece]:
         """The documents, whole."""
-        parts: list[str] = []
+        parts: list[Piece] = []
         for piece in self.documents.pieces():
-            parts.append(piece.text)
+            parts.append(piece)
             if piece.ends_document:
-                yield "".join(parts)
+                texts, _, replaced, surplus = zip(*parts, strict=True)
+                yield Piece("".join(texts), True, sum(replaced), sum(surplus))
                 parts = []
 
     def digest(self) -> str:

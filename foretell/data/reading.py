@@ -11,8 +11,9 @@ on them):
 - A line `<|endofdoc|>` ends a document and is not text. A `.txt` file is one document unless it has
   such lines; in a `.jsonl` file every line is a document, in a `.parquet` file every row, under
   the key or in the column `text`, or another that is asked for. Documents without text do not count.
-- A UTF-8 byte-order mark is dropped; UTF-16 and UTF-32 are refused; invalid UTF-8 becomes U+FFFD
-  and is counted; NUL bytes are kept and counted.
+- A UTF-8 byte-order mark is dropped; UTF-16 and UTF-32 are refused; NUL bytes are kept and counted.
+- Invalid UTF-8, and a lone surrogate (which JSON and Python strings can hold), becomes U+FFFD and is counted. Until
+  then invalid bytes are kept as Python's `surrogateescape` does, so that a piece knows how many bytes are stored.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import gzip
 import json
 import logging
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -29,15 +31,20 @@ from typing import IO, Any, NamedTuple, cast
 
 from foretell.errors import ConfigError
 
-RULES = 1
+RULES = 2
 LONGEST = 1 << 16
 BOUNDARY = "<|endofdoc|>"
+REPLACEMENT = "\ufffd"
 BLOCK = 1 << 20
 COLUMN = "text"
 ROWS = 64
 TEXT_ENDINGS = (".txt", ".tokens", ".jsonl", ".parquet")
 PACKED_ENDINGS = (".gz", ".xz", ".zst")
 FOREIGN_ENDINGS = (".arrow", ".json", ".csv", ".tsv", ".zip", ".tar", ".bz2", ".pdf")
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Lone surrogates that do not stand for a byte in `surrogateescape`."""
 
 log = logging.getLogger("foretell")
 
@@ -47,6 +54,10 @@ class Piece(NamedTuple):
 
     text: str
     ends_document: bool
+    replaced: int = 0
+    """Places where U+FFFD stands for invalid UTF-8 or a lone surrogate."""
+    surplus: int = 0
+    """How many bytes longer `text` is in UTF-8 than what is stored, because of these."""
 
 
 @dataclass
@@ -65,6 +76,38 @@ class Report:
     def __add__(self, other: Report) -> Report:
         sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Report)}
         return Report(**sums)
+
+
+# --- what is no text ------------------------------------------------------------------------------
+
+
+class Mended(NamedTuple):
+    """A text that can be stored, and what it took."""
+
+    text: str
+    replaced: int
+    """Places where U+FFFD stands for invalid UTF-8 or a lone surrogate."""
+    bytes: int
+    """Its length as stored: a byte for each that `surrogateescape` kept, UTF-8 for the rest."""
+
+
+def mended(text: str) -> Mended:
+    """A text with U+FFFD for invalid UTF-8 (kept as `surrogateescape` does) and for any other lone surrogate."""
+    if text.isascii():
+        return Mended(text, 0, len(text))
+    if not SURROGATE.search(text):
+        return Mended(text, 0, len(text.encode()))
+    characters, lone = NO_BYTE.subn(REPLACEMENT, text)
+    stored = characters.encode(errors="surrogateescape")
+    return Mended(stored.decode(errors="replace"), lone + count_replaced(stored), len(stored))
+
+
+def piece_of(text: str, ends_document: bool, report: Report) -> Piece:
+    """The piece of a text, mended where `report` says that there is something to mend."""
+    if not report.replaced:
+        return Piece(text, ends_document)
+    found = mended(text)
+    return Piece(found.text, ends_document, found.replaced, len(found.text.encode()) - found.bytes)
 
 
 # --- lines and cuts -------------------------------------------------------------------------------
@@ -104,6 +147,16 @@ def join_blocks(blocks: Iterable[str]) -> Iterator[str]:
         yield rest
 
 
+def document_pieces(text: str, report: Report) -> Iterator[Piece]:
+    """The pieces of a text that is a string already and may hold lone surrogates, as JSON's and Python's may."""
+    found = mended(text)
+    report.bytes += found.bytes
+    report.characters += len(found.text)
+    report.replaced += found.replaced
+    report.nul += text.count("\0")
+    return mark_documents(split_pieces(text), report)
+
+
 def mark_documents(pieces: Iterable[str], report: Report) -> Iterator[Piece]:
     """Pieces with their documents' ends; `<|endofdoc|>` lines, and the end of the text, end one."""
     held = ""  # one piece is held back, as only the next tells whether it ends its document
@@ -114,15 +167,15 @@ def mark_documents(pieces: Iterable[str], report: Report) -> Iterator[Piece]:
             report.characters -= len(piece)
             if held:
                 report.documents += 1
-                yield Piece(held, True)
+                yield piece_of(held, True, report)
             held = ""
             continue
         if held:
-            yield Piece(held, False)
+            yield piece_of(held, False, report)
         held = piece
     if held:
         report.documents += 1
-        yield Piece(held, True)
+        yield piece_of(held, True, report)
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -181,7 +234,7 @@ def read_jsonl(stream: IO[bytes], path: Path, report: Report, column: str) -> It
             continue
         where = f"{path}, line {number}"
         try:
-            value = json.loads(line.decode(errors="replace"))
+            value = json.loads(line.decode(errors="surrogateescape"))
         except json.JSONDecodeError as problem:
             raise ConfigError(f"{where}: not valid JSON: {problem}") from None
         text = value.get(column) if isinstance(value, dict) else None
@@ -189,10 +242,7 @@ def read_jsonl(stream: IO[bytes], path: Path, report: Report, column: str) -> It
             raise ConfigError(
                 f'{where}: needs a string under "{column}", as in {{"{column}": "…"}}; name another key as {path}#KEY'
             )
-        # JSON can spell lone surrogates (\ud800), which are no characters and cannot be stored
-        block = text.encode(errors="surrogatepass")
-        report.replaced += count_replaced(line)
-        yield from mark_documents(split_pieces(decode(block, report)), report)
+        yield from document_pieces(text, report)
 
 
 def read_parquet(stream: IO[bytes], path: Path, report: Report, column: str) -> Iterator[Piece]:
@@ -279,11 +329,15 @@ def whole_characters(chunk: bytes) -> int:
 
 
 def decode(block: bytes, report: Report) -> str:
-    """A block as text, invalid UTF-8 replaced, and counted with all else in `report`."""
+    """A block as text, counted in `report`; invalid UTF-8 is kept (`surrogateescape`) for `mark_documents` to mend."""
     report.bytes += len(block)
     report.nul += block.count(0)
-    report.replaced += count_replaced(block)
-    text = block.decode(errors="replace")
+    try:
+        text = block.decode()
+    except UnicodeDecodeError:
+        report.replaced += count_replaced(block)
+        report.characters += len(block.decode(errors="replace"))
+        return block.decode(errors="surrogateescape")
     report.characters += len(text)
     return text
 

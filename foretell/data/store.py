@@ -28,7 +28,7 @@ from foretell.data.tokenizer import FileConfig, TokenizerConfig
 from foretell.data.writing import META, POINT, TOKENIZER, Counts, build
 from foretell.errors import ConfigError
 
-FORMAT = 1
+FORMAT = 2
 Offsets = npt.NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 """Called with the split, and the bytes of text and the tokens done in it."""
@@ -46,12 +46,12 @@ class Split:
 
     @property
     def lossy(self) -> bool:
-        """Whether the tokens hold less than the text."""
-        return self.counts.unknown > 0 or self.counts.altered_lines > 0
+        """Whether the tokens hold less than what is stored."""
+        return bool(self.counts.unknown or self.counts.altered_lines or self.counts.replaced)
 
     @property
     def bytes(self) -> int:
-        """The length of the text in UTF-8."""
+        """The length of the text as stored."""
         return self.counts.bytes
 
     @property
@@ -91,7 +91,7 @@ class Split:
 
     @cached_property
     def document_bytes(self) -> Offsets:
-        """The length of each document's text in UTF-8: [D]."""
+        """The length of each document's text as stored: [D]."""
         return self.array("document_bytes")
 
     @cached_property
@@ -136,7 +136,11 @@ class Store:
         except (OSError, json.JSONDecodeError):
             raise ConfigError(f"{path}: not a token store; make one with foretell prepare") from None
         if meta.get("format") != FORMAT:
-            raise ConfigError(f"{path}: store format {meta.get('format')}, not {FORMAT}; prepare it again")
+            raise ConfigError(
+                f"is a store of format {meta.get('format')!r}, not {FORMAT}: its bytes are counted by other rules",
+                file=path,
+                remedy="prepare it again",
+            )
         return cls(path, meta)
 
     @property

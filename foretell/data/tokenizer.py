@@ -18,13 +18,12 @@ from foretell.data.encoding import (
     END_OF_LINE,
     UNKNOWN,
     Losses,
-    Stream,
     Tokenizer,
-    byte_alphabet,
     load_tokenizer,
     wrap,
 )
 from foretell.data.reading import BOUNDARY
+from foretell.data.spelling import Stream, byte_alphabet
 
 __all__ = [
     "BPEConfig",
@@ -148,7 +147,11 @@ class CharacterConfig(TrainedConfig):
 
 @final
 class WordConfig(TrainedConfig):
-    """Words between whitespace and an `<eos>` for every line: how PTB and WikiText are counted."""
+    """Words between whitespace and an `<eos>` for every line: how PTB and WikiText are counted.
+
+    Whether blanks stand at the ends of lines, as they do there, is learned from the text; where a line differs, that is
+    counted.
+    """
 
     kind: Literal["word"] = "word"
     min_count: Size = 1
@@ -159,12 +162,14 @@ class WordConfig(TrainedConfig):
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """Counts the words; ids go by falling frequency, as adaptive softmax wants."""
         counts: Counter[str] = Counter()
+        ends, padded = 0, 0
         for piece in pieces:
             counts.update(piece.split())
-            counts[END_OF_LINE] += piece.endswith("\n")
-        for name in self.names:  # spelled like a special token, it would become one
+            ends += piece.endswith("\n")
+            padded += piece.startswith(" ") and piece.endswith(" \n")
+        for name in (END_OF_LINE, *self.names):  # spelled like a special token, it would become one
             counts.pop(name, 0)
-        unknown, ends = counts.pop(UNKNOWN, 0), counts.pop(END_OF_LINE, 0)
+        unknown = counts.pop(UNKNOWN, 0)
         enough = [word for word in by_frequency(counts) if counts[word] >= self.min_count]
         kept = list(islice(enough, self.size and max(self.size - 2 - len(self.names), 1)))
         dropped = counts.total() - sum(counts[word] for word in kept)
@@ -172,7 +177,7 @@ class WordConfig(TrainedConfig):
             UNKNOWN: unknown + dropped,
             END_OF_LINE: ends,
         }
-        return word_level(by_frequency(frequencies), self.names)
+        return word_level(by_frequency(frequencies), self.names, padded=2 * padded > ends)
 
 
 @final
@@ -257,16 +262,23 @@ TokenizerChoice = Annotated[
 ]
 
 
-def word_level(words: Iterable[str], specials: Sequence[str] = ()) -> Tokenizer:
-    """Words between whitespace, with their place in the list as id; `<unk>` and `<eos>` have to be among them."""
+def word_level(words: Iterable[str], specials: Sequence[str] = (), padded: bool = False) -> Tokenizer:
+    """Words between whitespace, with their place in the list as id; `<unk>` and `<eos>` have to be among them.
+
+    `padded`: blanks stand at the ends of lines too.
+    """
     library = tokenizers.Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN))
     library.normalizer = normalizers.Sequence(
         [  # the four separators below U+0020 are whitespace to Python but not to the library
             normalizers.Replace(tokenizers.Regex("[\x1c-\x1f]"), " "),
+            normalizers.Replace(tokenizers.Regex(rf"(?<!\S){END_OF_LINE}(?!\S)"), UNKNOWN),
             normalizers.Replace("\n", f" {END_OF_LINE} "),
         ]
     )
     library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if padded:
+        ends = decoders.Replace(tokenizers.Regex(f"^ {END_OF_LINE}$"), " \n")
+        library.decoder = decoders.Sequence([decoders.Replace(tokenizers.Regex("^"), " "), ends, decoders.Fuse()])
     library.add_special_tokens(list(specials))
     return wrap(library)
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.data.encoding import REPLACEMENT, Tokenizer
+from foretell.data.encoding import Tokenizer
+from foretell.data.reading import REPLACEMENT
 
 # What a token has at its edge. Two tokens are parts of one word if these are the same there, or one is `JOINED`.
 APART, JOINED, LETTERS, DIGITS, SIGNS, BLANKS = range(6)

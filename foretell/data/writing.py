@@ -13,11 +13,12 @@ import contextlib
 import json
 import os
 import shutil
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import compress, count, pairwise
 from pathlib import Path
 from typing import IO, Any, NamedTuple, final
 
@@ -26,7 +27,7 @@ import numpy.typing as npt
 
 from foretell.artifacts import write_json
 from foretell.data.corpus import Corpus, byte_length
-from foretell.data.encoding import Ids, Losses, Tokenizer
+from foretell.data.encoding import Ids, Lengths, Losses, Tokenizer
 from foretell.data.reading import Piece
 
 META = "meta.json"
@@ -46,7 +47,7 @@ class Counts:
     documents: int = 0
     lines: int = 0
     bytes: int = 0
-    """Of the text in UTF-8."""
+    """Of the text as stored: in UTF-8, but for what was replaced."""
     characters: int = 0
     words: int = 0
     """Parted by whitespace."""
@@ -54,6 +55,8 @@ class Counts:
     """Tokens for what is not in the vocabulary."""
     altered_lines: int = 0
     """Lines (cuts of very long ones by themselves) that do not come back from their tokens."""
+    replaced: int = 0
+    """Places where the text has U+FFFD for invalid UTF-8 or a lone surrogate."""
 
 
 @dataclass
@@ -82,11 +85,16 @@ class Point:
 
 
 class Batch(NamedTuple):
-    """Some pieces, the indices of those that end a document, and whether boundaries follow."""
+    """The texts of some pieces, the indices of those that end a document, and whether boundaries follow."""
 
     pieces: list[str]
     ends: list[int]
     bounded: bool
+    before: str = ""
+    """The cut of a long line that the first piece goes on with."""
+    replaced: int = 0
+    surplus: Mapping[int, int] = {}
+    """By index, how many bytes longer a piece is than what is stored."""
 
 
 class Block(NamedTuple):
@@ -102,6 +110,7 @@ class Block(NamedTuple):
     starts_word: bool
     open_word: bool
     losses: Losses
+    replaced: int
 
 
 # --- batches --------------------------------------------------------------------------------------
@@ -113,34 +122,46 @@ def make_batches(pieces: Iterator[Piece], skip: int) -> Iterator[Batch]:
     A lone document has no boundary after it, so the end of the first is told only when the next
     piece is there.
     """
-    texts: list[str] = []
-    ends: list[int] = []
-    size, lone = 0, False
-    for text, ends_document, lone in islice(first_document(pieces), skip, None):
-        if ends_document:
-            ends.append(len(texts))
-        texts.append(text)
-        size += len(text)
+    batch: list[Piece] = []
+    size, lone, before = 0, False, ""
+    for number, (piece, lone) in enumerate(first_document(pieces)):
+        if number < skip:
+            before = rest_of_line(piece)
+            continue
+        batch.append(piece)
+        size += len(piece.text)
         if size >= BATCH:
-            yield Batch(texts, ends, not lone)
-            texts, ends, size = [], [], 0
-    if texts:
-        yield Batch(texts, ends, not lone)
+            yield batch_of(batch, not lone, before)
+            batch, size, before = [], 0, rest_of_line(piece)
+    if batch:
+        yield batch_of(batch, not lone, before)
 
 
-def first_document(pieces: Iterator[Piece]) -> Iterator[tuple[str, bool, bool]]:
-    """Pieces as text, whether it ends a document, and whether that is known to be the only one."""
-    for text, ends_document in pieces:
-        if not ends_document:
-            yield text, False, False
+def batch_of(pieces: list[Piece], bounded: bool, before: str) -> Batch:
+    """The batch of these pieces."""
+    texts, ends, replaced, _ = zip(*pieces, strict=True)
+    surplus = {index: piece.surplus for index, piece in enumerate(pieces) if piece.surplus} if any(replaced) else {}
+    return Batch(list(texts), [*compress(count(), ends)], bounded, before, sum(replaced), surplus)
+
+
+def rest_of_line(piece: Piece) -> str:
+    """What the next piece goes on with: a cut of a long line, or nothing."""
+    return "" if piece.ends_document or piece.text.endswith("\n") else piece.text
+
+
+def first_document(pieces: Iterator[Piece]) -> Iterator[tuple[Piece, bool]]:
+    """Pieces, and whether they are known to end the only document."""
+    for piece in pieces:
+        if not piece.ends_document:
+            yield piece, False
             continue
         following = next(pieces, None)
-        yield text, True, following is None
+        yield piece, following is None
         if following:
-            yield (*following, False)
+            yield following, False
         break
-    for text, ends_document in pieces:
-        yield text, ends_document, False
+    for piece in pieces:
+        yield piece, False
 
 
 # --- encoding -------------------------------------------------------------------------------------
@@ -150,27 +171,56 @@ def encode_batch(tokenizer: Tokenizer, batch: Batch) -> Block:
     """The ids of a batch, boundaries put in, and all counts of it."""
     pieces, ends = batch.pieces, batch.ends
     ids, lengths = tokenizer.encode_pieces(pieces)
-    losses = tokenizer.losses(pieces, ids, lengths)
-    closed = [index for index in ends if not (tokenizer.ends_lines and pieces[index].endswith("\n"))]
-    if closed and (batch.bounded or tokenizer.ends_lines):
+    ends_line = np.fromiter((piece.endswith("\n") for piece in pieces), dtype=np.bool_, count=len(pieces))
+    if tokenizer.ends_lines:  # where the boundary is the newline that the last line lacks
+        closed = [index for index in ends if not ends_line[index]]
+    else:
+        closed = ends if batch.bounded else []
+    ends_line[ends] = True
+    losses = None if tokenizer.ends_lines else line_losses(tokenizer, batch, ids, lengths, ends_line)
+    if closed:
         ids = np.insert(ids, np.cumsum(lengths)[closed], tokenizer.boundary)
         lengths[closed] += 1
+    losses = losses or line_losses(tokenizer, batch, ids, lengths, ends_line)
     stops = np.cumsum(lengths)
-    ends_line = np.fromiter((piece.endswith("\n") for piece in pieces), dtype=np.bool_, count=len(pieces))
-    ends_line[ends] = True
     starts = [0, *(index + 1 for index in ends)]
     parts = ["".join(pieces[start:stop]) for start, stop in zip(starts, [*starts[1:], None], strict=True)]
+    surplus = [0] * len(parts)
+    for index, more in batch.surplus.items():
+        surplus[bisect_left(ends, index)] += more
     return Block(
         pieces=len(pieces),
         ids=ids,
         document_ends=stops[ends],
         line_ends=stops[ends_line],
-        sizes=[(byte_length(part), len(part)) for part in parts],
+        sizes=[(byte_length(part) - more, len(part)) for part, more in zip(parts, surplus, strict=True)],
         words=sum(len(part.split()) for part in parts),
         starts_word=not pieces[0][0].isspace(),
         open_word=bool(parts[-1]) and not parts[-1][-1].isspace(),
         losses=losses,
+        replaced=batch.replaced,
     )
+
+
+def line_losses(
+    tokenizer: Tokenizer, batch: Batch, ids: Ids, lengths: Lengths, ends_line: npt.NDArray[np.bool_]
+) -> Losses:
+    """What the encoding of a batch did not keep, by lines; the cuts of a long one are read in one, as far as they are
+    in the batch, with the cut before the batch."""
+    if ends_line.all() and not batch.before:
+        return tokenizer.losses(batch.pieces, ids, lengths)
+    first, first_lengths = tokenizer.encode_pieces([batch.before] if batch.before else [])
+    stops = [*np.flatnonzero(ends_line) + 1, *([] if ends_line[-1] else [len(lengths)])]
+    lines = ["".join(batch.pieces[begin:end]) for begin, end in pairwise([0, *stops])]
+    lengths = np.add.reduceat(lengths, [0, *stops[:-1]])
+    lines[0] = batch.before + lines[0]
+    lengths[0] += len(first)
+    found = tokenizer.losses(lines, np.concatenate([first, ids]).astype(ids.dtype), lengths)
+    if not ends_line[-1]:  # the blank at the end of a cut may be what decoding puts before the next
+        lines[-1] = lines[-1].removesuffix(" ")
+        found = min(found, tokenizer.losses(lines, np.concatenate([first, ids]).astype(ids.dtype), lengths))
+    counted_before = tokenizer.losses([batch.before], first, first_lengths).unknown if batch.before else 0
+    return found._replace(unknown=found.unknown - counted_before)
 
 
 def encode_all(tokenizer: Tokenizer, batches: Iterable[Batch]) -> Generator[Block]:
@@ -229,6 +279,7 @@ class SplitWriter:
         counts.words += block.words - (point.open_word and block.starts_word)
         counts.unknown += block.losses.unknown
         counts.altered_lines += block.losses.altered_lines
+        counts.replaced += block.replaced
         point.open_word = block.open_word
         point.pieces += block.pieces
 

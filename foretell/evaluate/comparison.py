@@ -34,16 +34,16 @@ class RawText:
     digest: str
     """of the text and of where its documents end, however it is stored"""
     line_bytes: Ints
-    """[lines] the length of each line in UTF-8, its newline included"""
+    """[lines] the length of each line as stored, its newline included"""
 
     @classmethod
     def read(cls, pieces: Iterable[Piece]) -> RawText:
         """All of it, in the pieces it comes in."""
         state = hashlib.blake2b(digest_size=16)
         lines, size = [], 0
-        for text, ends_document in pieces:
-            state.update(text.encode(errors="surrogatepass") + (b"\0" if ends_document else b""))
-            size += byte_length(text)
+        for text, ends_document, _, surplus in pieces:
+            state.update(text.encode() + (b"\0" if ends_document else b""))
+            size += byte_length(text) - surplus
             if ends_document or text.endswith("\n"):
                 lines.append(size)
                 size = 0

@@ -23,7 +23,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.data.encoding import Spelling, Tokenizer
+from foretell.data.encoding import Tokenizer
+from foretell.data.reading import mended
+from foretell.data.spelling import Spelling
 from foretell.errors import ConfigError
 from foretell.evaluate.scoring import Scorer
 from foretell.types import State, join_rows, select_rows
@@ -60,6 +62,7 @@ def next_words(
     """
     if count < 1:
         raise ConfigError(f"--words {count}: ask for at least one")
+    prompt = mended(prompt).text
     text, begun = split_prompt(prompt) if complete else (prompt, "")
     if tokenizer.kind == "word":
         return exact_words(scorer, tokenizer, text, begun, count, device)

@@ -145,7 +145,7 @@ class Survey:
         self.characters: Counter[str] = Counter()
         self.complete = True
         length, chain = 0, ""
-        for text, ends_document in pieces:
+        for text, ends_document, *_ in pieces:
             if self.n["bytes"] >= sample:
                 self.complete = False
                 break

@@ -36,7 +36,7 @@ def write_parquet(path: Path, texts: list[Any], column: str = "text", **options:
 
 
 def read(corpus: Corpus) -> dict[str, list[tuple[str, bool]]]:
-    return {split: list(map(tuple, corpus.pieces(split))) for split in corpus.splits}
+    return {split: [piece[:2] for piece in corpus.pieces(split)] for split in corpus.splits}
 
 
 def refused(spec: Any) -> str:
