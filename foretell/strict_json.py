@@ -21,7 +21,6 @@ DEEPEST = 100
 """levels of lists and objects inside each other"""
 LARGEST = 64 << 20
 """bytes of a file; parsed, JSON can take twenty times as much memory"""
-SURROGATE = re.compile("[\ud800-\udfff]")
 ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -114,7 +113,7 @@ def depth(value: Any) -> int:
 
 
 def check_surrogates(value: Any) -> None:
-    """Refuse texts that hold half a surrogate pair, which no file and no tokenizer can store."""
+    """Refuse texts that hold half a surrogate pair."""
     waiting = [value]
     while waiting:
         item = waiting.pop()
@@ -122,8 +121,17 @@ def check_surrogates(value: Any) -> None:
             waiting += [*item, *item.values()]
         elif isinstance(item, list):
             waiting += item
-        elif isinstance(item, str) and (found := SURROGATE.search(item)):
-            raise Invalid(f"the text {shown(item)} holds {found[0]!a}, a lone surrogate, which is no character")
+        elif isinstance(item, str) and (found := surrogate_in(item)):
+            raise Invalid(f"the text {shown(item)} holds {found!a}, a lone surrogate, which is no character")
+
+
+def surrogate_in(text: str) -> str:
+    """The first lone surrogate of a text, if it has one: half of a character, which no file and no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as problem:
+        return text[problem.start]
+    return ""
 
 
 def shown(value: Any) -> str:

@@ -5,7 +5,11 @@ Each knows the file and the line it comes from (`where`), which is no part of wh
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""control characters, line and paragraph separators, marks that turn the direction of writing, lone surrogates"""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,10 @@ class BadRow:
 
     where: str
     reason: str
+    example: str = ""
+    """the place of the example that is lost by it, where several parts may lose one; absent: this one"""
+    remedy: str = ""
+    """a setting that would help, if one is known"""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}"
@@ -90,3 +98,16 @@ def prose_of(example: Example) -> str:
     if isinstance(example, Choice) and example.label is not None:
         return f"{example.context} {example.options[example.label]}"
     return main_text(example)
+
+
+def label_fault(label: str) -> str:
+    """Why a text cannot be a label, if so: predictions are printed one a line, with tabs between their parts."""
+    if not label.strip():
+        return "is empty"
+    found = UNPRINTABLE.search(label)
+    return f"holds {found[0]!a}, which no label may" if found else ""
+
+
+def one_line(text: str) -> str:
+    """A text in one line, blanks in place of what is not printed."""
+    return UNPRINTABLE.sub(" ", text)

@@ -188,18 +188,24 @@ def read_examples(path: Place, reader: Reader, skip_bad: bool = False, labelled:
     bad = [row for row in rows if isinstance(row, BadRow)]
     examples = [row for row in rows if not isinstance(row, BadRow)]
     if bad and not skip_bad:
-        raise ConfigError(refusal(path, bad, len(rows)))
+        raise refusal(path, bad, len(examples))
     if bad:
-        log.warning("%s: left out %d of %s; the first: %s", path, len(bad), counted(len(rows), "row"), bad[0])
+        log.warning("%s: left out %s; the first: %s", path, share_lost(bad, len(examples)), bad[0])
     if not examples:
         raise ConfigError(f"{path}: no examples in it")
     return examples
 
 
-def refusal(place: Place | str, bad: Sequence[BadRow], total: int) -> str:
-    """All that is wrong with a file, a line each."""
-    head = (
-        f"{place}: {len(bad)} of {counted(total, 'row')} cannot be used; mend them, or leave them out with --skip-bad"
-    )
+def refusal(place: Place | str, bad: Sequence[BadRow], good: int) -> ConfigError:
+    """All that is wrong with a file, a line each; `good`: how many examples are right."""
+    settings = " or ".join(dict.fromkeys(f"set {row.remedy}" for row in bad if row.remedy))
     more = [f"… and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
-    return "\n  ".join([head, *map(str, bad[:SHOWN]), *more])
+    listed = "\n  ".join(["", *map(str, bad[:SHOWN]), *more])
+    remedy = f"{settings or 'mend them'}, or leave them out with --skip-bad{listed}"
+    return ConfigError(f"{share_lost(bad, good)} cannot be used", file=str(place), remedy=remedy)
+
+
+def share_lost(bad: Sequence[BadRow], good: int) -> str:
+    """How many examples are lost by bad rows, and of how many; `good`: how many are right."""
+    lost = len({row.example or f"{row.where} {row.reason}" for row in bad})
+    return f"{lost} of {counted(lost + good, 'sentence' if any(row.example for row in bad) else 'row')}"

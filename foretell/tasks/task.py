@@ -158,7 +158,7 @@ class TaskConfig(ObjectiveConfig):
             return list(examples)
         told = list(bad.values())
         if not skip_bad or len(bad) == len(examples):
-            raise ConfigError(refusal("data.corpus", told, len(examples)))
+            raise refusal("data.corpus", told, len(examples) - len(bad))
         log.warning("left out %d of %d examples; the first: %s", len(bad), len(examples), told[0])
         return [example for i, example in enumerate(examples) if i not in bad]
 

@@ -11,6 +11,7 @@ from foretell.data.readers import Reader, ReaderChoice
 from foretell.data.readers.columns import ColumnsConfig
 from foretell.data.readers.folders import FoldersConfig
 from foretell.data.readers.prefixed import PrefixedConfig
+from foretell.data.readers.questions import QuestionsConfig
 from foretell.data.readers.squad import SquadConfig
 from foretell.data.readers.tables import OptionsConfig, TableConfig
 from foretell.errors import ConfigError
@@ -19,6 +20,11 @@ SQUAD = """{"data": [{"paragraphs": [{"context": "Ann sings.", "qas": [
 {"id": "1", "question": "Who?", "answers": [{"text": "Ann", "answer_start": 0}]},
 {"id": "2", "question": "What?", "answers": [{"text": "nothing", "answer_start": 4}]},
 {"id": "3", "question": "Why é?", "answers": [{"text": "sings", "answer_start": 4}]}]}]}]}
+"""
+QUESTIONS = """question,context,a,s
+Who?,Ann sings.,Ann,0
+What?,Ann sings.,nothing,4
+Why é?,"Ann, she sings.","Ann, she",0
 """
 STORIES = """{"context": "é", "options": ["a", "b"], "label": 1}
 {"context": "c", "options": ["a"], "label": 0}
@@ -32,6 +38,7 @@ CASES: list[tuple[Reader, str, str, list[int], int, type[Example]]] = [
     (FoldersConfig(names={"a": "x"}), "a.txt", "one\n\ntwo é\n", [1, 3], 0, Labelled),
     (ColumnsConfig(), "a.conll", "one\tB-x\n\ntwo\tI-x\n\né\tO\n", [1, 5], 3, Tagged),
     (SquadConfig(), "a.json", SQUAD, [2, 4], 3, Question),
+    (QuestionsConfig(answer="a", start="s"), "a.csv", QUESTIONS, [2, 4], 3, Question),
 ]  # fmt: skip
 every_reader = pytest.mark.parametrize("case", CASES, ids=lambda case: name_of(case[0]))
 

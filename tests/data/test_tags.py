@@ -11,6 +11,8 @@ TABLE: dict[Scheme, str] = {
     "iob1": "I-ORG O I-PER I-PER I-LOC B-LOC I-LOC I-ORG I-LOC",
     "iob2": "B-ORG O B-PER I-PER B-LOC B-LOC I-LOC B-ORG B-LOC",
     "io": "I-ORG O I-PER I-PER I-LOC I-LOC I-LOC I-ORG I-LOC",
+    "bilou": "U-ORG O B-PER L-PER U-LOC B-LOC L-LOC U-ORG U-LOC",
+    "bmes": "S-ORG O B-PER E-PER S-LOC B-LOC E-LOC S-ORG S-LOC",
     "bioes": "S-ORG O B-PER E-PER S-LOC B-LOC E-LOC S-ORG S-LOC",
 }
 SPANS = [
@@ -23,7 +25,7 @@ SPANS = [
 ]
 LABELS = st.sampled_from(["x", "y-z"])
 ANY_TAGS = st.lists(st.one_of(st.just("O"), st.builds("{}-{}".format, st.sampled_from("BIES"), LABELS)), max_size=12)
-exact = pytest.mark.parametrize("scheme", ["iob1", "iob2", "bioes"])
+exact = pytest.mark.parametrize("scheme", ["iob1", "iob2", "bioes", "bilou", "bmes"])
 
 
 @st.composite

@@ -12,11 +12,13 @@ from foretell.data.readers.columns import ColumnsConfig
 from foretell.data.readers.folders import FoldersConfig
 from foretell.data.readers.lines import Reader
 from foretell.data.readers.prefixed import PrefixedConfig
+from foretell.data.readers.questions import QuestionsConfig
 from foretell.data.readers.squad import SquadConfig
 from foretell.data.readers.tables import OptionsConfig, TableConfig
 
 ReaderChoice = Annotated[
-    TableConfig | OptionsConfig | PrefixedConfig | FoldersConfig | ColumnsConfig | SquadConfig, Tagged()
+    TableConfig | OptionsConfig | PrefixedConfig | FoldersConfig | ColumnsConfig | SquadConfig | QuestionsConfig,
+    Tagged(),
 ]
 
 __all__ = ["Reader", "ReaderChoice"]

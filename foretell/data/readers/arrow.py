@@ -17,7 +17,7 @@ HINT = "name those it has in data.reader"
 
 def parquet_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, Fields] | BadRow]:
     """The rows of a file, counted from 1, with the columns that are needed, in constant memory."""
-    if path.suffix != ".parquet":
+    if path.suffix.lower() != ".parquet":
         raise ConfigError(f"{path}: .parquet files are packed inside; unpack this one")
     try:
         with path.open("rb") as stream:
@@ -33,14 +33,23 @@ def arrow_rows(batches: Iterable[Any], place: Path | str) -> Iterator[tuple[int,
     number = 0
     for batch in batches:
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        if len(columns) < len(batch.columns):
+            twice = next(name for name in columns if batch.schema.names.count(name) > 1)
+            raise ConfigError(f"has the column {twice!r} twice", file=place, remedy="rename one of them")
         for i in range(batch.num_rows):
             number += 1
             try:
                 yield number, {name: plain(column[i].as_py()) for name, column in columns.items()}
             except UnicodeDecodeError:
                 yield BadRow(at(place, number), "not UTF-8")
+            except (ValueError, OverflowError) as problem:  # a date that Python has not
+                yield BadRow(at(place, number), f"has a value that is not read ({problem})")
 
 
 def plain(value: Any) -> Any:
     """Texts that are stored as bytes, as texts."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
     return value.decode() if isinstance(value, bytes) else value

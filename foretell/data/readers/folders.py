@@ -11,7 +11,7 @@ from pydantic import Field
 
 from foretell.data.examples import BadRow, Example, Labelled
 from foretell.data.readers.lines import LinesReader, Unfit, at
-from foretell.data.readers.values import called
+from foretell.data.readers.values import Names, called, word_in
 from foretell.data.reading import PACKED_ENDINGS
 
 
@@ -19,17 +19,21 @@ class FoldersConfig(LinesReader):
     """A folder for each class, each file in it a text; or a file for each class, each line a text."""
 
     kind: Literal["folders"] = "folders"
-    names: dict[str, str] = Field(default={})
-    """what to call classes, by the names of their folders or files; there may be no others then"""
+    names: Names = Field(default={})
+    """what to call classes, by the names of their folders or files; there may be no others then. Absent: those names,
+    of files without what all in the folder begin with"""
 
     def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
         """See `Reader`; `path` is the folder around those of the classes, the file of one, or unlabelled texts."""
         if not labelled:
             yield from self.texts(path, None)
             return
-        for entry in visible(path.iterdir()) if path.is_dir() else [path]:
+        entries = visible(path.iterdir()) if path.is_dir() else [path]
+        files = all(entry.is_file() for entry in entries)
+        shared = shared_start([plain_name(entry) for entry in entries]) if files and not self.names else ""
+        for entry in entries:
             try:
-                label = called(entry.name if entry.is_dir() else plain_name(entry), self.names)
+                label = called(word_in(plain_name(entry).removeprefix(shared), "the name"), self.names)
             except Unfit as problem:
                 yield BadRow(str(entry), str(problem))
                 continue
@@ -59,9 +63,21 @@ class FoldersConfig(LinesReader):
 
 
 def plain_name(file: Path) -> str:
-    """The name without endings that tell how it is packed, and that it is text."""
-    name = file.stem if file.suffix in PACKED_ENDINGS else file.name
-    return name.removesuffix(".txt")
+    """The name; of a file without endings that tell how it is packed, and that it is text."""
+    if file.is_dir():
+        return file.name
+    name = file.stem if file.suffix.lower() in PACKED_ENDINGS else file.name
+    return name[: -len(".txt")] if name.lower().endswith(".txt") else name
+
+
+def shared_start(names: list[str]) -> str:
+    """What all names begin with, up to a dot, a hyphen or an underscore: `rt-polarity.` of `rt-polarity.neg` and
+    `rt-polarity.pos`."""
+    if len(names) < 2:
+        return ""
+    first, last = min(names), max(names)
+    size = next((i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first) - 1)
+    return first[: 1 + max(first.rfind(sign, 0, size) for sign in ".-_")]
 
 
 def visible(paths: Iterator[Path]) -> list[Path]:

@@ -45,6 +45,8 @@ class LinesReader(Config):
             plain = "a\n".encode(name)
         except LookupError:
             raise ValueError(f'there is no encoding {name!r}; write "utf-8", "latin-1" or another') from None
+        if codecs.lookup(name).name == "utf-8-sig":
+            return "utf-8"  # whose mark at the beginning is dropped
         if plain != b"a\n":
             raise ValueError(f"{codecs.lookup(name).name} is not read; convert the files to UTF-8")
         return name
@@ -65,8 +67,9 @@ class LinesReader(Config):
         """One line."""
         try:
             return number, stored.decode(self.encoding)
-        except UnicodeDecodeError as problem:
-            found = f"byte 0x{stored[problem.start]:02x} at place {problem.start + 1}"
+        except UnicodeError as problem:
+            place = problem.start if isinstance(problem, UnicodeDecodeError) else 0
+            found = f"byte 0x{stored[place]:02x} at place {place + 1}"
             return BadRow(at(path, number), f"not {self.encoding} ({found}); data.reader.encoding can name another")
 
 

@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from foretell.data.examples import BadRow, Example, Labelled
 from foretell.data.readers.lines import LinesReader, Unfit, at
-from foretell.data.readers.values import called, word_in
+from foretell.data.readers.values import Names, called, word_in
+from foretell.strict_json import shown
 
 
 class PrefixedConfig(LinesReader):
@@ -23,13 +24,15 @@ class PrefixedConfig(LinesReader):
     """whether a text has any number of labels; that needs a mark"""
     part: str = ""
     """of labels only what is before this: with ":", NUM of NUM:dist"""
-    names: dict[str, str] = Field(default={})
+    names: Names = Field(default={})
     """what to call labels, by how they are stored; there may be no others then"""
 
     @model_validator(mode="after")
     def _marked(self) -> Self:
         if self.several and not self.mark:
             raise ValueError('several labels need a mark that tells them from the text; set mark = "__label__"')
+        if self.mark.split() not in ([], [self.mark]):
+            raise ValueError(f"mark {self.mark!r} holds blanks, at which labels end; name a word")
         return self
 
     def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
@@ -50,11 +53,10 @@ class PrefixedConfig(LinesReader):
         """The example on a line."""
         labels: list[str] = []
         while text.startswith(self.mark) and text and (self.several or not labels):
-            word, _, text = text.partition(" ")
+            word, text = (*text.split(None, 1), "")[:2]
             labels.append(self.label(word.removeprefix(self.mark)))
-            text = text.lstrip()
         if not labels and not self.several:
-            raise Unfit(f"begins with {text.split()[0]!r}, not with {self.mark + '…'!r}")
+            raise Unfit(f"begins with {shown(text.split()[0])}, not with {self.mark + '…'!r}")
         if not text:
             raise Unfit("has no text behind its label")
         return Labelled((text,), tuple(labels) if self.several else labels[0], where)

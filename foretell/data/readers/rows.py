@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from foretell.data.examples import BadRow, Example
 from foretell.data.readers.arrow import parquet_rows
-from foretell.data.readers.lines import Line, LinesReader, Unfit, at, counted
+from foretell.data.readers.delimited import QUOTE, Dialect, Row, named_rows
+from foretell.data.readers.lines import Line, LinesReader, Unfit, at
 from foretell.data.readers.values import Fields
 from foretell.data.reading import content_ending
 from foretell.errors import ConfigError
+from foretell.strict_json import parse_json
 
-Record = tuple[int, list[str]]
-"""the number of its first line, and its fields"""
-Row = tuple[int, Fields]
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
-REST = "..."
-QUOTE = '"'
 
 
 class RowsReader(LinesReader):
@@ -36,14 +30,24 @@ class RowsReader(LinesReader):
     delimiter: str | None = None
     """what stands between fields; absent: a comma in csv, a tab in tsv"""
     quoted: bool | None = None
-    """whether a field may stand between double quotes, with "" for one of its own; absent: in csv it may, in tsv not"""
+    """whether a field may stand between quotes, with two for one of its own; absent: in csv it may, in tsv not"""
+    quote: str | None = None
+    """the quote, such as "'"; absent: a double one"""
 
-    @field_validator("delimiter")
+    @field_validator("delimiter", "quote")
     @classmethod
     def _one_character(cls, given: str | None) -> str | None:
-        if given is not None and (len(given) != 1 or given in '"\n\r'):
+        if given is not None and (len(given) != 1 or given in "\n\r\0"):
             raise ValueError('has to be one character such as ";" or "|"')
         return given
+
+    @model_validator(mode="after")
+    def _can_be_told_apart(self) -> Self:
+        if self.quote and self.quoted is False:
+            raise ValueError("quote is for tables with quotes; leave it out, or quoted = false")
+        if self.delimiter is not None and self.delimiter == (self.quote or QUOTE):
+            raise ValueError("delimiter is the quote; name another one of them")
+        return self
 
     def needed(self, labelled: bool) -> tuple[str, ...]:
         """The columns that are read."""
@@ -73,7 +77,7 @@ class RowsReader(LinesReader):
 
     def rows(self, path: Path, needed: tuple[str, ...]) -> Iterator[Row | BadRow]:
         """The rows of a file by column; a table without a column that is needed is refused as a whole."""
-        form = self.format or FORMATS.get(content_ending(path))
+        form = self.format or FORMATS.get(content_ending(path).lower())
         if form is None:
             *others, last = (f'"{name}"' for name in FORMATS.values())
             known = f"{', '.join(others)} or {last}"
@@ -83,10 +87,10 @@ class RowsReader(LinesReader):
         lines = self.lines(path)
         if form == "jsonl":
             return json_rows(lines, path)
+        quoted = form == "csv" or self.quote is not None if self.quoted is None else self.quoted
         delimiter = self.delimiter or ("," if form == "csv" else "\t")
-        quoted = form == "csv" if self.quoted is None else self.quoted
-        records = quoted_records(lines, delimiter, path) if quoted else split_lines(lines, delimiter)
-        return named_rows(records, self.columns, needed, path)
+        dialect = Dialect(delimiter, (self.quote or QUOTE) if quoted else None)
+        return named_rows(dialect.records(lines, path), self.columns, needed, path)
 
 
 def json_rows(lines: Iterable[Line | BadRow], path: Path) -> Iterator[Row | BadRow]:
@@ -95,90 +99,10 @@ def json_rows(lines: Iterable[Line | BadRow], path: Path) -> Iterator[Row | BadR
         if isinstance(line, BadRow):
             yield line
         elif line[1].strip():
+            where = at(path, line[0])
             try:
-                value = json.loads(line[1])
-            except json.JSONDecodeError as problem:
-                yield BadRow(at(path, line[0]), f"not valid JSON: {problem}")
+                value = parse_json(line[1], path, line[0], lenient=True)
+            except ConfigError as problem:
+                yield BadRow(where, problem.what)
                 continue
-            yield (line[0], value) if isinstance(value, dict) else BadRow(at(path, line[0]), "not a JSON object {…}")
-
-
-def split_lines(lines: Iterable[Line | BadRow], delimiter: str) -> Iterator[Record | BadRow]:
-    """Records of tables without quoting: what is between delimiters, as it is."""
-    for line in lines:
-        if isinstance(line, BadRow):
-            yield line
-        elif line[1].strip():
-            yield line[0], line[1].split(delimiter)
-
-
-def quoted_records(lines: Iterable[Line | BadRow], delimiter: str, path: Path) -> Iterator[Record | BadRow]:
-    """Records of tables with quoting (RFC 4180), which may go on over several lines.
-
-    A quote that is never closed would swallow all behind it: its line is bad, and reading goes on with the next one.
-    """
-    csv.field_size_limit(2**31 - 1)  # the library's own limit, 128 kB, is less than a long text
-    source, again = iter(lines), deque[Line | BadRow]()
-
-    def following() -> Line | BadRow | None:
-        return again.popleft() if again else next(source, None)
-
-    while (line := following()) is not None:
-        if isinstance(line, BadRow):
-            yield line
-            continue
-        number, text = line
-        if not text.strip():
-            continue
-        taken: list[Line | BadRow] = []
-        fields = fields_of(text, delimiter)
-        while fields is None and (line := following()) is not None:
-            taken.append(line)
-            if isinstance(line, BadRow):
-                break
-            text += "\n" + line[1]
-            fields = fields_of(text, delimiter) if QUOTE in line[1] else None
-        if isinstance(fields, list):
-            yield number, fields
-        else:
-            again.extendleft(reversed(taken))
-            yield BadRow(at(path, number), fields or "a quote that begins here is never closed")
-
-
-def fields_of(text: str, delimiter: str) -> list[str] | str | None:
-    """The fields of a record, or what is wrong with it, or None where it has to go on over the next line."""
-    try:
-        return next(csv.reader([text], delimiter=delimiter, strict=True), [])
-    except csv.Error as problem:
-        return None if "unexpected end" in str(problem) else f"wrongly quoted ({problem})"
-
-
-def named_rows(
-    records: Iterable[Record | BadRow], columns: tuple[str, ...], needed: tuple[str, ...], path: Path
-) -> Iterator[Row | BadRow]:
-    """Rows by the names of columns that are given, or else in the first record."""
-    more = columns[-1:] == (REST,)
-    names = list(columns[:-1] if more else columns)
-    require(names or list(needed), needed, path)
-    for record in records:
-        if isinstance(record, BadRow):
-            yield record
-            continue
-        number, fields = record
-        if not names:
-            names = fields
-            require(names, needed, path)
-        elif len(fields) == len(names) or (more and len(fields) > len(names)):
-            yield number, dict(zip(names, fields, strict=False))
-        else:
-            yield BadRow(at(path, number), f"has {counted(len(fields), 'column')}, not {len(names)}")
-
-
-def require(names: list[str], needed: tuple[str, ...], path: Path) -> None:
-    """A `ConfigError` where a table lacks a column."""
-    if missing := [repr(name) for name in needed if name not in names]:
-        have = ", ".join(map(repr, names[:20]))
-        raise ConfigError(
-            f"{path}: has no column {', '.join(missing)} (it has {have}); name those it has in data.reader, "
-            "and all of them in data.reader.columns where the first line is a row"
-        )
+            yield (line[0], value) if isinstance(value, dict) else BadRow(where, "not a JSON object {…}")

@@ -1,20 +1,41 @@
-"""Questions on passages, in the JSON of SQuAD 1.1 and 2.0."""
+"""Questions on passages, in the JSON of SQuAD 1.1 and 2.0, nested or flat as the `datasets` library has it."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from foretell.data.examples import Answer, BadRow, Example, Question
+from foretell.data.examples import BadRow, Example, Question
+from foretell.data.readers.answers import answers_in
 from foretell.data.readers.lines import LinesReader, Unfit, at
-from foretell.data.readers.values import text_in, value_in
+from foretell.data.readers.values import name_in, text_in, value_in
 from foretell.errors import ConfigError
+from foretell.strict_json import parse_json, shown
+
+ID = re.compile(r'"id"\s*:\s*')
+NEAR = 20
+"""keys "id" that are looked at for that of a question; answers may have some as well"""
+FORM = (
+    '{"data": [{"paragraphs": [{"context": "…", "qas": [{"id": "…", "question": "…", "answers": [{"text": "…", '
+    '"answer_start": 0}]}]}]}]}'
+)
+
+
+class Asked(NamedTuple):
+    """A question as it is stored."""
+
+    value: Any
+    passage: Any
+    place: str
+    """which one it is, by numbers from 1"""
 
 
 class SquadConfig(LinesReader):
-    """SQuAD's JSON: articles with paragraphs with questions."""
+    """SQuAD's JSON: articles with paragraphs with questions, or a list of questions with their passages."""
 
     kind: Literal["squad"] = "squad"
 
@@ -23,21 +44,21 @@ class SquadConfig(LinesReader):
         text = self.text(path)
         seen: dict[str, str] = {}
         position = line = 0
-        for passage, question in questions(parsed(text, path), path):
-            name = question.get("id") if isinstance(question, Mapping) else None
-            found = text.find(f'"{name}"', position)
-            if found >= 0:
+        several = "\n" in text.strip()
+        for asked in questions(self.parsed(text, path), path):
+            name = asked.value.get("id") if isinstance(asked.value, Mapping) else None
+            if found := id_in(text, asked.value, position):
                 line += text.count("\n", position, found)
-                position = found + 1
-            where = at(path, line + 1)
+                position = found
+            where = at(path, line + 1) if several else f"{path}, {asked.place}"
             try:
-                example = question_of(passage, question, where, labelled)
+                example = question_of(asked, where, labelled)
                 if example.id in seen:
                     raise Unfit(f"the id is that of another question, at {seen[example.id]}")
                 seen[example.id] = where
                 yield example
             except Unfit as problem:
-                yield BadRow(where, f"question {name!r}: {problem}" if name else str(problem))
+                yield BadRow(where, f"question {shown(name)}: {problem}" if name else f"{asked.place}: {problem}")
 
     def text(self, path: Path) -> str:
         """All of a file."""
@@ -47,61 +68,81 @@ class SquadConfig(LinesReader):
                 raise ConfigError(str(line))
         return "\n".join(line[1] for line in lines if not isinstance(line, BadRow))
 
-
-def parsed(text: str, path: Path) -> Any:
-    """The value of a JSON text."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as problem:
-        raise ConfigError(f"{at(path, problem.lineno)}: not valid JSON: {problem.msg}") from None
-
-
-def questions(value: Any, path: Path) -> Iterator[tuple[Any, Any]]:
-    """Each passage with each of its questions."""
-    try:
-        for article in value["data"]:
-            for paragraph in article["paragraphs"]:
-                for question in paragraph["qas"]:
-                    yield paragraph["context"], question
-    except (KeyError, TypeError) as problem:
-        missing = problem.args[0] if isinstance(problem, KeyError) else "a list"
-        raise ConfigError(
-            f"{path}: not SQuAD's JSON, {missing!r} is missing somewhere; "
-            '{"data": [{"paragraphs": [{"context": "…", "qas": [{"id": "…", "question": "…", "answers": [{"text": "…", '
-            '"answer_start": 0}]}]}]}]}'
-        ) from None
+    def parsed(self, text: str, path: Path) -> Any:
+        """The value of a JSON text."""
+        try:
+            return parse_json(text, path, lenient=True)
+        except ConfigError as problem:
+            if not problem.what.startswith("not valid JSON: Extra data"):
+                raise
+            remedy = 'read an object a line by data.reader.kind = "questions"'
+            raise ConfigError(problem.what, file=path, line=problem.line, remedy=remedy) from None
 
 
-def question_of(passage: Any, question: Any, where: str, labelled: bool) -> Question:
+def questions(value: Any, path: Path) -> Iterator[Asked]:
+    """Each question with its passage."""
+    articles = value.get("data") if isinstance(value, Mapping) else value
+    for i, article in numbered(articles, "a list of articles under 'data'", "", path):
+        if "paragraphs" not in article and "question" in article:
+            yield Asked(article, article.get("context"), f"question {i}")
+            continue
+        paragraphs = article.get("paragraphs")
+        for j, paragraph in numbered(paragraphs, "a list under 'paragraphs'", f" in article {i}", path):
+            where = f"paragraph {j} of article {i}"
+            if "context" not in paragraph:
+                raise no_squad("'context' is missing", f" in {where}", path)
+            for k, question in enumerate(listed(paragraph.get("qas"), "a list under 'qas'", f" in {where}", path), 1):
+                yield Asked(question, paragraph["context"], f"question {k} of {where}")
+
+
+def numbered(value: Any, wanted: str, where: str, path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The objects in a list, counted from 1."""
+    for number, item in enumerate(listed(value, wanted, where, path), 1):
+        if not isinstance(item, Mapping):
+            raise no_squad(f"item {number} of {wanted} is {shown(item)}", where, path)
+        yield number, item
+
+
+def listed(value: Any, wanted: str, where: str, path: Path) -> list[Any]:
+    """What should be a list."""
+    if not isinstance(value, list):
+        raise no_squad(f"{wanted} is missing", where, path)
+    return value
+
+
+def no_squad(what: str, where: str, path: Path) -> ConfigError:
+    """The error of a file in another form."""
+    return ConfigError(f"not SQuAD's JSON, {what}{where}", file=path, remedy=f"write {FORM}")
+
+
+def id_in(text: str, question: Any, position: int) -> int:
+    """Where in a file the id of a question is written, behind a position; 0 if it has none."""
+    if not isinstance(question, Mapping) or "id" not in question:
+        return 0
+    name = question["id"]
+    scalar = isinstance(name, str | int)
+    written = tuple({json.dumps(name, ensure_ascii=ascii) for ascii in (True, False)}) if scalar else ("",)
+    keys = (found.end() for found in islice(ID.finditer(text, position), NEAR))
+    return next((end for end in keys if text.startswith(written, end)), 0)
+
+
+def question_of(asked: Asked, where: str, labelled: bool) -> Question:
     """The example of a question."""
+    question = asked.value
     if not isinstance(question, Mapping):
         raise Unfit("a question is a JSON object {…}")
-    name, asked = text_in(question, "id"), text_in(question, "question")
-    passage = text_in({"context": passage}, "context")
+    name, words = name_in(question, "id"), text_in(question, "question")
+    passage = text_in({"context": asked.passage}, "context")
     if not labelled:
-        return Question(name, asked, passage, (), False, where)
-    impossible = question.get("is_impossible", False)
+        return Question(name, words, passage, (), False, where)
     given = value_in(question, "answers")
-    if not isinstance(given, list):
-        raise Unfit("'answers' is no list")
-    answers = tuple(answer_in(passage, answer) for answer in given)
-    if bool(answers) == bool(impossible):
+    answers = answers_in(passage, given)
+    marked = question.get("is_impossible")
+    if not isinstance(marked, bool | None):
+        raise Unfit(f"'is_impossible' is {shown(marked)}, not true or false")
+    impossible = isinstance(given, Mapping) and not answers if marked is None else marked
+    if bool(answers) == impossible:
         raise Unfit(
             "is marked impossible but has an answer" if answers else "has no answer and is not marked impossible"
         )
-    return Question(name, asked, passage, answers, bool(impossible), where)
-
-
-def answer_in(passage: str, answer: Any) -> Answer:
-    """An answer, which has to be where it says."""
-    if not isinstance(answer, Mapping):
-        raise Unfit("an answer is a JSON object {…}")
-    text, start = text_in(answer, "text"), value_in(answer, "answer_start")
-    if not isinstance(start, int) or start < 0:
-        raise Unfit(f"'answer_start' is {start!r}, not a number of characters")
-    found = passage[start : start + len(text)]
-    if found != text:
-        elsewhere = passage.find(text)
-        hint = f"it is at {elsewhere}" if elsewhere >= 0 else "it is nowhere in its context"
-        raise Unfit(f"the answer {text[:40]!r} is not at {start} ({found[:40]!r}); {hint}")
-    return Answer(text, start)
+    return Question(name, words, passage, answers, impossible, where)

@@ -9,7 +9,18 @@ from pydantic import Field, model_validator
 from foretell.data.examples import Choice, Labelled
 from foretell.data.readers.lines import Unfit, counted
 from foretell.data.readers.rows import RowsReader
-from foretell.data.readers.values import Fields, called, number_in, text_in, texts_in, value_in, word_in
+from foretell.data.readers.values import (
+    LISTED,
+    Fields,
+    Names,
+    as_stored,
+    called,
+    number_in,
+    text_in,
+    texts_in,
+    value_in,
+    word_in,
+)
 
 
 class TableConfig(RowsReader):
@@ -23,13 +34,15 @@ class TableConfig(RowsReader):
     labels: Literal["one", "several", "score"] = "one"
     """what a label is: the name of a class, those of several with `separator` between them, or a number"""
     separator: str = ","
-    names: dict[str, str] = Field(default={})
+    names: Names = Field(default={})
     """what to call labels, by how they are stored; there may be no others then"""
 
     @model_validator(mode="after")
     def _one_or_two(self) -> Self:
         if not 1 <= len(self.texts) <= 2:
             raise ValueError("texts: name one column, or two for pairs")
+        if not self.separator:
+            raise ValueError('separator: has to stand between labels, as "," does')
         return self
 
     def needed(self, labelled: bool) -> tuple[str, ...]:
@@ -48,9 +61,10 @@ class TableConfig(RowsReader):
             return number_in(value, self.label)
         if self.labels == "one":
             return called(word_in(value, self.label), self.names)
-        several = (
-            value if isinstance(value, list) else [part for part in str(value).split(self.separator) if part.strip()]
-        )
+        if value is None or isinstance(value, bool | dict):
+            raise Unfit(f"{self.label!r} is {as_stored(value)}, not a list of labels")
+        parts = value.split(self.separator) if isinstance(value, str) else value if isinstance(value, list) else [value]
+        several = [part for part in parts if not isinstance(value, str) or part.strip()]
         return tuple(called(word_in(part, self.label), self.names) for part in several)
 
 
@@ -84,5 +98,5 @@ class OptionsConfig(RowsReader):
         given = word_in(value_in(row, self.label), self.label)
         known = (self.numbers or tuple(map(str, range(options))))[:options]
         if given not in known:
-            raise Unfit(f"{self.label!r} is {given}, none of {', '.join(known)}")
+            raise Unfit(f"{self.label!r} is {given[:40]}, none of {', '.join(known[:LISTED])}")
         return known.index(given)

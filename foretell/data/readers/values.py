@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator
+
+from foretell.data.examples import label_fault
 from foretell.data.readers.lines import Unfit
+from foretell.strict_json import shown, surrogate_in
 
 Fields = Mapping[str, Any]
 """the fields of a row by the names of their columns"""
+LISTED = 20
+"""labels that a message lists"""
+
+
+def renamings(names: dict[str, str]) -> dict[str, str]:
+    """Labels by how they are stored, spelled as `word_in` spells them."""
+    for name in names.values():
+        if fault := label_fault(name):
+            raise ValueError(f"the label {shown(name)} {fault}")
+    return {unicodedata.normalize("NFC", stored.strip()): name for stored, name in names.items()}
+
+
+Names = Annotated[dict[str, str], AfterValidator(renamings)]
+"""what to call labels, by how they are stored"""
 
 
 def value_in(row: Fields, column: str) -> Any:
@@ -24,9 +43,11 @@ def text_in(row: Fields, column: str) -> str:
     """A text, which may not be empty."""
     value = value_in(row, column)
     if not isinstance(value, str):
-        raise Unfit(f"{column!r} is {json.dumps(value, default=str)[:40]}, not a text")
+        raise Unfit(f"{column!r} is {as_stored(value)}, not a text")
     if not value.strip():
         raise Unfit(f"{column!r} is empty")
+    if found := surrogate_in(value):
+        raise Unfit(f"{column!r} holds {found!a}, half of a character (a lone surrogate)")
     return value
 
 
@@ -38,13 +59,25 @@ def texts_in(row: Fields, column: str) -> list[str]:
     return [text_in({f"{column}[{place}]": text}, f"{column}[{place}]") for place, text in enumerate(value)]
 
 
+def name_in(row: Fields, column: str) -> str:
+    """What tells rows apart: a text or an integer."""
+    value = value_in(row, column)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else text_in(row, column)
+
+
 def word_in(value: Any, column: str) -> str:
-    """A label as it is stored: JSON may have it as a number or as a truth value."""
-    word = value.strip() if isinstance(value, str) else json.dumps(value, default=str)
-    if not word:
-        raise Unfit(f"{column!r} is empty")
-    if value is None or isinstance(value, dict | list):
-        raise Unfit(f"{column!r} is {word[:40]}, not a label")
+    """A label as it is stored: JSON may have it as a number or as a truth value. 1 and 1.0 are one label, and so are
+    the ways of Unicode to write a letter with its accent."""
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str):
+        word = unicodedata.normalize("NFC", value.strip())
+    elif isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        word = json.dumps(value)
+    else:
+        raise Unfit(f"{column!r} is {as_stored(value)}, not a label")
+    if fault := label_fault(word):
+        raise Unfit(f"{column!r} {fault}")
     return word
 
 
@@ -52,15 +85,21 @@ def number_in(value: Any, column: str) -> float:
     """A score."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise Unfit(f"{column!r} is {value!r}, not a number") from None
+    except (TypeError, ValueError, OverflowError):
+        raise Unfit(f"{column!r} is {shown(value)}, not a number") from None
     if not math.isfinite(number) or isinstance(value, bool):
-        raise Unfit(f"{column!r} is {value!r}, not a finite number")
+        raise Unfit(f"{column!r} is {shown(value)}, not a finite number")
     return number
 
 
 def called(label: str, names: Mapping[str, str]) -> str:
     """What a label is called; where `names` are given there may be no others."""
     if names and label not in names:
-        raise Unfit(f"label {label!r} is none of {', '.join(names)}")
+        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        raise Unfit(f"label {shown(label)} is none of {', '.join(list(names)[:LISTED])}{more}")
     return names.get(label, label)
+
+
+def as_stored(value: Any) -> str:
+    """The beginning of a value in JSON's spelling, as a file has it."""
+    return json.dumps(value, default=str)[:40]

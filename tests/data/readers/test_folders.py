@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import pytest
+
 from foretell.data.examples import BadRow, Labelled
-from foretell.data.readers.folders import FoldersConfig
+from foretell.data.readers.folders import FoldersConfig, shared_start
 
 
 def read(path: Path, labelled: bool = True, **settings: object) -> list[object]:
@@ -31,3 +33,23 @@ def test_a_file_a_class_with_a_line_a_text(tmp_path: Path) -> None:
     expected = [Labelled(("fine .",), "good"), Labelled(("dull .",), "rt.neg"), Labelled(("flat .",), "rt.neg")]
     assert read(tmp_path) == expected
     assert read(tmp_path / "rt.neg", names={"rt.neg": "bad"})[0] == Labelled(("dull .",), "bad")
+
+
+def test_what_the_names_of_all_files_begin_with_is_no_part_of_a_label(tmp_path: Path) -> None:
+    write(tmp_path / "subj.objective", "so it was\n")
+    write(tmp_path / "subj.subjective.txt", "fine\n")
+    assert read(tmp_path) == [Labelled(("so it was",), "objective"), Labelled(("fine",), "subjective")]
+    names = {"subj.objective": "told", "subj.subjective": "felt"}
+    assert read(tmp_path, names=names)[0] == Labelled(("so it was",), "told")
+    assert read(tmp_path / "subj.objective")[0] == Labelled(("so it was",), "subj.objective")  # of one, all counts
+    write(tmp_path / "deep" / "talk.x" / "1", "one")
+    write(tmp_path / "deep" / "talk.y" / "1", "one")
+    assert [row.label for row in read(tmp_path / "deep")] == ["talk.x", "talk.y"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("names", "shared"),
+    [(["a.x", "a.y"], "a."), (["ab", "ac"], ""), (["a-b-x", "a-b-y"], "a-b-"), (["a.", "a.b"], ""), (["a.x"], "")],
+)
+def test_what_names_share(names: list[str], shared: str) -> None:
+    assert shared_start(names) == shared

@@ -40,3 +40,18 @@ def test_labels_with_a_mark(tmp_path: Path) -> None:
 
 def test_lines_to_predict_are_texts(tmp_path: Path) -> None:
     assert read(tmp_path, "so it is\n", labelled=False) == [Labelled(("so it is",), None)]
+
+
+def test_labels_end_at_a_tab_too(tmp_path: Path) -> None:
+    text = "__label__good\tlovely film\n__label__a\t__label__b\tso it is\n"
+    one, _ = read(tmp_path, text, mark="__label__")
+    assert one == Labelled(("lovely film",), "good")
+    several = read(tmp_path, text, mark="__label__", several=True)
+    assert several == [Labelled(("lovely film",), ("good",)), Labelled(("so it is",), ("a", "b"))]
+    with pytest.raises(ValueError, match="holds blanks"):
+        PrefixedConfig(mark="a b")
+
+
+def test_labels_that_could_not_be_printed(tmp_path: Path) -> None:
+    assert read(tmp_path, "go\x1bod fine\n") == [r"'label' holds '\x1b', which no label may"]
+    assert read(tmp_path, "__label__ fine\n", mark="__label__") == ["'label' is empty"]

@@ -77,3 +77,37 @@ def test_options_in_a_list(tmp_path: Path) -> None:
         "'options[1]' is empty",
         "has 1 option; a choice is between two at least",
     ]
+
+
+def test_one_label_however_it_is_written(tmp_path: Path) -> None:
+    labels = [1, 1.0, "1", "caf\u00e9", "cafe\u0301", " caf\u00e9 ", True, 0.5]
+    rows = read(tmp_path, TableConfig(), *({"text": "a", "label": label} for label in labels))
+    assert [row.label for row in rows] == ["1", "1", "1", "café", "café", "café", "true", "0.5"]
+    named = TableConfig(names={"cafe\u0301": "x"})
+    assert read(tmp_path, named, {"text": "a", "label": "caf\u00e9"}) == [Labelled(("a",), "x")]
+    with pytest.raises(ValueError, match=r"the label 'a\\tb' holds '\\t'"):
+        TableConfig(names={"x": "a\tb"})
+
+
+def test_several_labels_that_are_none(tmp_path: Path) -> None:
+    reader = TableConfig(labels="several")
+    values = [None, True, {"a": 1}, ["x", None], ["x", {}], ["x\n"], ["a\nb"]]
+    found = read(tmp_path, reader, *({"text": "a", "label": value} for value in values))
+    assert found == [
+        "'label' is null, not a list of labels",
+        "'label' is true, not a list of labels",
+        "'label' is {\"a\": 1}, not a list of labels",
+        "'label' is null, not a label",
+        "'label' is {}, not a label",
+        Labelled(("a",), ("x",)),
+        r"'label' holds '\n', which no label may",
+    ]
+    assert read(tmp_path, reader, {"text": "a", "label": 3}) == [Labelled(("a",), ("3",))]
+    with pytest.raises(ValueError, match="has to stand between labels"):
+        TableConfig(labels="several", separator="")
+
+
+def test_scores_that_no_float_holds(tmp_path: Path) -> None:
+    reader = TableConfig(labels="score")
+    (found,) = read(tmp_path, reader, {"text": "a", "label": 10**400})
+    assert isinstance(found, str) and found.startswith("'label' is 1000") and len(found) < 100

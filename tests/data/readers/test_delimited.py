@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foretell.data.examples import BadRow
-from foretell.data.readers.rows import named_rows, quoted_records
+from foretell.data.readers.delimited import named_rows, quoted_records
 from foretell.data.readers.tables import TableConfig
 from foretell.errors import ConfigError
 
@@ -134,3 +134,70 @@ def test_columns_given_are_not_read_from_the_first_line() -> None:
     records = [(1, ["x", "one"]), (2, ["y", "two"])]
     rows = list(named_rows(records, ("label", "text"), ("text",), Path("x")))
     assert rows == [(1, {"label": "x", "text": "one"}), (2, {"label": "y", "text": "two"})]
+
+
+def test_other_delimiters_and_quotes_without_a_header(tmp_path: Path) -> None:
+    text = "Sport;'Wien; \"gut\" und ''besser'''\nWeb;'kurz\nund lang'\n"
+    settings = {"delimiter": ";", "quote": "'", "columns": ("label", "text")}
+    assert read(tmp_path, text, **settings) == ["Wien; \"gut\" und 'besser'", "kurz\nund lang"]
+    assert read(tmp_path, text, "a.tsv", **settings) == read(tmp_path, text, **settings)  # a quote says that there are
+    with pytest.raises(ConfigError) as problem:
+        read(tmp_path, text)
+    assert 'set data.reader.delimiter = ";" and data.reader.quote = "\'"' in str(problem.value)
+    assert "all of them in data.reader.columns where the first line is a row" in str(problem.value)
+    with pytest.raises(ConfigError, match=r'set data.reader.delimiter = "\\t", or name those'):
+        read(tmp_path, "label\ttext\nx\tone\n")
+    for wrong in ({"quote": ""}, {"delimiter": '"'}, {"delimiter": "'", "quote": "'"}, {"quote": "'", "quoted": False}):
+        with pytest.raises(ValueError, match=r"one character|is the quote|for tables with quotes"):
+            TableConfig(**wrong)
+
+
+def test_blanks_ahead_of_a_quote_are_no_part_of_a_field(tmp_path: Path) -> None:
+    text = '"text", "label"\n"one, two",  "x"\n"three\nlines", "y"\n four,y\n'
+    assert read(tmp_path, text) == ["one, two", "three\nlines", " four"]
+    assert read(tmp_path, 'text, label\n "a ""b"", c", x\n') == ['a "b", c']
+    assert read(tmp_path, 'text,label\n "a" b,x\nc,y\n') == [
+        f"{tmp_path}/a.csv:2: wrongly quoted (',' expected after '\"')",
+        "c",
+    ]  # fmt: skip
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    for name, text in {"a.tsv": "text\tlabel\ttext\na\tx\tb\n", "a.csv": 'text,label,"text"\na,x,b\n'}.items():
+        with pytest.raises(ConfigError, match=rf"{name}:1: has the column 'text' twice; rename one of them"):
+            read(tmp_path, text, name)
+    with pytest.raises(ConfigError, match="has the column 'text' twice"):
+        read(tmp_path, "a,x,b\n", columns=("text", "label", "text"))
+    assert read(tmp_path, "text,,label,\na,,x,\n") == ["a"]  # others may have one name
+    assert read(tmp_path, '{"text": "a", "label": "x", "text": "b"}\n', "a.jsonl") == [
+        f"{tmp_path}/a.jsonl:1: an object has the key 'text' twice"
+    ]
+
+
+def test_quotes_that_never_close_take_no_time(tmp_path: Path) -> None:
+    lines = ["label,text", 'x,"never closed', *['x,a ""b"" c'] * 20_000]
+    found = read(tmp_path, "\n".join(lines) + "\n")
+    assert len(found) == 20_001 and found[0] == f"{tmp_path}/a.csv:2: a quote that begins here is never closed"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("[" * 50_000, "nested more than 100 levels deep"),
+        ('{"text": "a", "label": ' + "1" * 5000 + "}", "an integer has thousands of digits"),
+        ('{"text": "a", "label": NaN}', "'label' is NaN, not a label"),
+        ('{"text": "a", "label": -Infinity}', "'label' is -Infinity, not a label"),
+        ('{"text": NaN, "label": 1}', "'text' is NaN, not a text"),
+        ('{"text": "a\\ud83d", "label": 1}', r"'text' holds '\ud83d', half of a character (a lone surrogate)"),
+        ('{"text": "a", "label": "\\udc00"}', r"'label' holds '\udc00', which no label may"),
+        ('{"text": "a", "label": "x\\ny"}', r"'label' holds '\n', which no label may"),
+        ('{"text": "a", "label": "x\\ty"}', r"'label' holds '\t', which no label may"),
+        ('{"text": "a", "label": "\\u001b[2J"}', r"'label' holds '\x1b', which no label may"),
+        ('{"text": "a", "label": "\\u202ex"}', r"'label' holds '\u202e', which no label may"),
+        ('{"text": "a", "label": {}}', "'label' is {}, not a label"),
+        ('{"text": "a", "label": []}', "'label' is [], not a label"),
+    ],
+)
+def test_values_of_json_that_are_no_text_and_no_label(tmp_path: Path, line: str, reason: str) -> None:
+    good = json.dumps({"text": "good", "label": 1, "more": "\ud83d"})
+    assert read(tmp_path, f"{line}\n{good}\n", "a.jsonl") == [f"{tmp_path}/a.jsonl:1: {reason}", "good"]
