@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,22 @@ class ConfigError(ValueError):
     """Wrong input by the user, in one line: where it is, what is wrong, and what to write instead.
 
     `what` alone may be the whole sentence. A reader of files names the `file`, the `line` (from 1; of a table, the
-    row) and the `remedy` apart, and `str` joins them as `file:line: what; remedy`.
+    row) and the `remedy` apart, and `str` joins them as `file:line: what; remedy`. Where many lines of a file are wrong
+    `details` lists them, each in a line of its own below.
     """
 
     def __init__(
-        self, what: str, *, file: Path | str | None = None, line: int | None = None, remedy: str | None = None
+        self,
+        what: str,
+        *,
+        file: Path | str | None = None,
+        line: int | None = None,
+        remedy: str | None = None,
+        details: Sequence[str] = (),
     ) -> None:
         place = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
-        super().__init__(printable(f"{place}{what}{f'; {remedy}' if remedy else ''}"))
+        head = printable(f"{place}{what}{f'; {remedy}' if remedy else ''}")
+        super().__init__("\n  ".join([head, *map(printable, details)]))
         self.what, self.file, self.line, self.remedy = what, file, line, remedy
 
     def record(self) -> dict[str, Any]:

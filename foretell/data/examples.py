@@ -5,11 +5,9 @@ Each knows the file and the line it comes from (`where`), which is no part of wh
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""control characters, line and paragraph separators, marks that turn the direction of writing, lone surrogates"""
+from foretell.errors import CONTROL
 
 
 @dataclass(frozen=True)
@@ -104,10 +102,10 @@ def label_fault(label: str) -> str:
     """Why a text cannot be a label, if so: predictions are printed one a line, with tabs between their parts."""
     if not label.strip():
         return "is empty"
-    found = UNPRINTABLE.search(label)
+    found = CONTROL.search(label)
     return f"holds {found[0]!a}, which no label may" if found else ""
 
 
 def one_line(text: str) -> str:
     """A text in one line, blanks in place of what is not printed."""
-    return UNPRINTABLE.sub(" ", text)
+    return CONTROL.sub(" ", text)

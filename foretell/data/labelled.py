@@ -22,7 +22,7 @@ from foretell.data.readers.lines import LinesReader, counted
 from foretell.data.readers.rows import RowsReader
 from foretell.data.reading import Piece, Report
 from foretell.data.sets import SETS, WHOLE
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, printable
 
 SHOWN = 20
 Place = Path | hub.Table
@@ -190,7 +190,7 @@ def read_examples(path: Place, reader: Reader, skip_bad: bool = False, labelled:
     if bad and not skip_bad:
         raise refusal(path, bad, len(examples))
     if bad:
-        log.warning("%s: left out %s; the first: %s", path, share_lost(bad, len(examples)), bad[0])
+        log.warning("%s: left out %s; the first: %s", path, share_lost(bad, len(examples)), printable(str(bad[0])))
     if not examples:
         raise ConfigError(f"{path}: no examples in it")
     return examples
@@ -200,9 +200,9 @@ def refusal(place: Place | str, bad: Sequence[BadRow], good: int) -> ConfigError
     """All that is wrong with a file, a line each; `good`: how many examples are right."""
     settings = " or ".join(dict.fromkeys(f"set {row.remedy}" for row in bad if row.remedy))
     more = [f"… and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
-    listed = "\n  ".join(["", *map(str, bad[:SHOWN]), *more])
-    remedy = f"{settings or 'mend them'}, or leave them out with --skip-bad{listed}"
-    return ConfigError(f"{share_lost(bad, good)} cannot be used", file=str(place), remedy=remedy)
+    remedy = f"{settings or 'mend them'}, or leave them out with --skip-bad"
+    details = [*map(str, bad[:SHOWN]), *more]
+    return ConfigError(f"{share_lost(bad, good)} cannot be used", file=str(place), remedy=remedy, details=details)
 
 
 def share_lost(bad: Sequence[BadRow], good: int) -> str:
