@@ -25,6 +25,7 @@ import tokenizers
 from foretell.artifacts import write_atomic
 from foretell.data.reading import BOUNDARY, REPLACEMENT, SURROGATE, mended, split_pieces
 from foretell.data.spelling import LibraryStream, Spelling, SpellingRule, Stream, byte_alphabet
+from foretell.data.tokenizer_files import read_library
 from foretell.errors import ConfigError
 
 UNKNOWN = "<unk>"
@@ -403,12 +404,7 @@ class SubwordTokenizer(Tokenizer):
 
 def load_tokenizer(path: Path | str) -> Tokenizer:
     """The tokeniser in a JSON file of the `tokenizers` library, ours or another's."""
-    try:
-        library = tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise ConfigError(f"tokenizer {path}: cannot be read: {problem.strerror or problem}") from None
-    except Exception as problem:  # the library raises nothing more specific
-        raise ConfigError(f"tokenizer {path}: not a JSON file of the tokenizers library: {problem}") from None
+    library = read_library(Path(path))
     try:
         return wrap(library)
     except ConfigError as problem:
@@ -462,7 +458,7 @@ def kind_of(description: dict[str, Any]) -> str:
     ):
         return "wordpiece" if BOUNDARY in vocabulary else "file"
     if model["type"] == "Unigram" and decoder == "Metaspace" and plain:
-        return "unigram" if vocabulary[0][0] == BOUNDARY else "file"
+        return "unigram" if vocabulary and vocabulary[0][0] == BOUNDARY else "file"
     return "file"
 
 

@@ -24,6 +24,7 @@ from foretell.data.encoding import (
 )
 from foretell.data.reading import BOUNDARY
 from foretell.data.spelling import Stream, byte_alphabet
+from foretell.data.tokenizer_files import check_tokenizer
 
 __all__ = [
     "BPEConfig",
@@ -249,7 +250,9 @@ class FileConfig(TokenizerConfig):
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """Loads the file; the text is not read."""
         path = Path(self.path).expanduser()
-        found = load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
+        path = path / "tokenizer.json" if path.is_dir() else path
+        check_tokenizer(path)
+        found = load_tokenizer(path)
         if self.specials == "none":
             return found
         found.library.add_special_tokens(NAMES[self.specials])

@@ -12,17 +12,24 @@ import torch
 from torch import Tensor
 
 from foretell.api import save_finished
-from foretell.artifacts import whole_folder, write_json
+from foretell.artifacts import is_free, whole_folder, write_atomic, write_json
 from foretell.config import Tree, override, write_toml
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.tags import MARKS, OUTSIDE
 from foretell.errors import ConfigError
 from foretell.examples import keep_names
 from foretell.interop.hugging_face.card import model_card
-from foretell.interop.hugging_face.correspondence import Reading, Theirs, at, read_tensors, write_tensors
+from foretell.interop.hugging_face.correspondence import (
+    Reading,
+    at,
+    check_shapes,
+    place,
+    read_tensors,
+    write_tensors,
+)
 from foretell.interop.hugging_face.families import family_named, family_of
-from foretell.interop.hugging_face.family import Family
-from foretell.interop.hugging_face.folder import SHARD_BYTES, Weights, read_config, read_json, write_weights
+from foretell.interop.hugging_face.family import Family, labels_there
+from foretell.interop.hugging_face.folder import SHARD_BYTES, Weights, has, read_config, write_weights
 from foretell.interop.hugging_face.vocabulary import filled, is_numbers, numbers, read_tokenizer, roles, write_tokenizer
 from foretell.models.blueprint import Blueprint
 from foretell.objectives.generator import SmallerGeneratorConfig
@@ -30,25 +37,31 @@ from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.objectives.replaced import Replaced
 from foretell.recipe import Recipe, load_recipe
 from foretell.run import Record, Run
+from foretell.strict_json import JsonObject, read_object, shown
 from foretell.tasks.similarity import SimilarityConfig
 from foretell.tasks.tagging import TaggingConfig
 from foretell.trained import Trained
 from foretell.training.monitor import Monitor
 from foretell.training.tensors import load_weights, weights
+from foretell.trust import foreign
 
 # --- import ---------------------------------------------------------------------------------------
 
 
 def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | None) -> dict[str, Any]:
     """A checkpoint folder as a run; what of the model is not in it begins as in training, and is told."""
+    if not is_free(out):
+        raise ConfigError(f"{out} exists; choose another --out")
     theirs = read_config(folder)
-    family = family_named(theirs.get("model_type"))
+    family = family_named(theirs.get("model_type"), theirs.file)
     tensors = family.named(Weights.open(folder))
-    vocabulary = int(theirs["vocab_size"]) if "vocab_size" in theirs else rows_of_words(family, tensors)
-    given = read_vocabulary(folder, theirs, vocabulary, tokenizer_file)
-    tokenizer = given or numbers(vocabulary, theirs)
     form, tree = family.recipe(theirs, tensors)
+    vocabulary = family.words_in(theirs, tensors)
+    family.check_sizes(tree, tensors)
     names = () if form.labels is None else form.labels.read(labels_there(theirs))
+    with foreign():
+        given = read_vocabulary(folder, theirs, vocabulary, tokenizer_file)
+    tokenizer = given or numbers(vocabulary, theirs)
     generator = read_generator(folder, tree) if at(tree, "objective.kind") == "replaced" else None
     recipe = recipe_of(tree, out, corpus, folder.resolve().name, names)
     objective, reading = read_model(family.with_links_of(form), recipe, tensors, generator, vocabulary, len(names))
@@ -72,12 +85,7 @@ def imported_from(source: Path, model_type: str) -> Record:
     return {"kind": "import", **place, "source": str(source), "model_type": model_type}
 
 
-def rows_of_words(family: Family, tensors: Weights) -> int:
-    """The size of the vocabulary, from the first tensor there is: that of the words."""
-    return len(tensors[family.links[0].theirs[0]])
-
-
-def read_vocabulary(folder: Path, theirs: Theirs, vocabulary: int, file: Path | None) -> Tokenizer | None:
+def read_vocabulary(folder: Path, theirs: JsonObject, vocabulary: int, file: Path | None) -> Tokenizer | None:
     """The tokenizer of a folder, or the one in a file; None where there is none."""
     if file is not None:
         return filled(load_tokenizer(file).library, vocabulary, file)
@@ -86,26 +94,19 @@ def read_vocabulary(folder: Path, theirs: Theirs, vocabulary: int, file: Path | 
 
 def read_generator(folder: Path, tree: Tree) -> Weights | None:
     """The tensors of ELECTRA's generator, where it is in a folder of that name, and its settings put into a recipe."""
-    if not (folder / "generator" / "config.json").is_file():
+    inner = folder / "generator"
+    if not has(folder, "generator/config.json"):
         return None
-    theirs = read_config(folder / "generator")
-    family = family_named(theirs.get("model_type"))
-    tensors = family.named(Weights.open(folder / "generator"))
+    theirs = read_config(inner)
+    family = family_named(theirs.get("model_type"), theirs.file)
+    tensors = family.named(Weights.open(inner))
     (_, its), main = family.recipe(theirs, tensors), tree["model"]
+    family.check_sizes(its, tensors)
     inner = its["model"].get("feed_forward", 4 * its["model"]["hidden"])
     model = {key: its["model"][key] for key in ("layers", "heads", "activation")} | {"feed_forward": inner}
     share = its["model"]["hidden"] / main["hidden"]
     tree["objective"]["generator"] = {"kind": "smaller", "hidden_share": share, "model": model}
     return tensors
-
-
-def labels_there(theirs: Theirs) -> tuple[str, ...]:
-    """What a config.json calls its outputs, of which there are two where it does not say."""
-    named = theirs.get("id2label") or {i: f"LABEL_{i}" for i in range(2)}
-    try:
-        return tuple(str(named[key]) for key in sorted(named, key=int))
-    except (TypeError, ValueError):
-        raise ConfigError("config.json: id2label is to name each output by its number") from None
 
 
 def tagged_like(names: tuple[str, ...]) -> Tree:
@@ -136,13 +137,20 @@ def read_model(
     family: Family, recipe: Recipe, tensors: Weights, generator: Weights | None, vocabulary: int, labels: int
 ) -> tuple[Objective, Reading]:
     """The model with the checkpoint's weights; a `ConfigError` where its body is not whole."""
+    try:
+        with torch.device("meta"):
+            on_paper = recipe.build(vocabulary, labels=labels)
+    except RuntimeError as problem:  # numbers that overflow
+        raise ConfigError(f"{tensors.folder}: cannot be built as config.json says: {shown(str(problem))}") from None
+    check_part(family, tensors, main_tensors(on_paper))
+    if generator is not None:
+        check_part(family, generator, generator_tensors(on_paper))
     torch.manual_seed(recipe.seed)  # for what the checkpoint lacks
     objective = recipe.build(vocabulary, labels=labels)
     mine = weights(objective)
-    reading = read_part(family, tensors, {name: t for name, t in mine.items() if not name.startswith("generator.")})
+    reading = read_part(family, tensors, main_tensors(objective))
     if generator is not None:
-        assert isinstance(objective, Replaced) and objective.generator is not None
-        its = read_part(family, generator, dict(objective.generator.named_parameters()))
+        its = read_part(family, generator, generator_tensors(objective))
         for name, tensor in its.tensors.items():
             if f"generator.{name}" not in mine and not torch.equal(tensor, reading.tensors[name]):
                 raise ConfigError(f"{generator.folder}: its {name} is not that of the main model, which shares it here")
@@ -153,14 +161,33 @@ def read_model(
     return objective, reading
 
 
-def read_part(family: Family, tensors: Weights, mine: Mapping[str, Tensor]) -> Reading:
-    """The tensors of one folder."""
-    reading = read_tensors(family.links, tensors, mine)
-    if gone := [name for name in reading.missing if name.startswith("backbone.")]:
+def main_tensors(objective: Objective) -> dict[str, Tensor]:
+    """Those of the model itself, by our names."""
+    return {name: tensor for name, tensor in weights(objective).items() if not name.startswith("generator.")}
+
+
+def generator_tensors(objective: Objective) -> dict[str, Tensor]:
+    """Those of ELECTRA's generator, by the names of a model of its own."""
+    assert isinstance(objective, Replaced) and objective.generator is not None
+    return dict(objective.generator.named_parameters())
+
+
+def check_part(family: Family, tensors: Weights, mine: Mapping[str, Tensor]) -> None:
+    """A `ConfigError` where a folder has not the tensors of a whole body, or of other shapes."""
+    check_shapes(family.links, {name: tensors.shape(name) for name in tensors}, mine)
+    names = {name: place(family.links, name)[1] for name in mine}
+    gone = [name for name in mine if name.startswith("backbone.") and not all(n in tensors for n in names[name])]
+    if gone:
+        surplus = sorted(tensors.keys() - {n for theirs in names.values() for n in theirs})
         raise ConfigError(
             f"{tensors.folder}: not a whole {family.kind}: nothing for {', '.join(gone[:3])}; "
-            f"it has {', '.join(sorted(reading.surplus)[:3]) or 'nothing else'}"
+            f"it has {', '.join(surplus[:3]) or 'nothing else'}"
         )
+
+
+def read_part(family: Family, tensors: Weights, mine: Mapping[str, Tensor]) -> Reading:
+    """The tensors of one folder, which are as they should be (see `check_part`)."""
+    reading = read_tensors(family.links, tensors, mine)
     for other in [name for name in reading.surplus if name in family.tied]:
         if not torch.equal(tensors[other], tensors[family.tied[other]]):
             raise ConfigError(
@@ -178,8 +205,8 @@ def warnings_of(folder: Path, told: dict[str, Any]) -> Iterator[str]:
     if told["surplus"]:
         yield f"left out, as nothing here is like it: {', '.join(told['surplus'])}"
     if not told["tokenizer"]:
-        piece = (folder / "spiece.model").is_file()
-        had = " (spiece.model is none yet: AutoTokenizer's save_pretrained makes tokenizer.json of it)" if piece else ""
+        piece = next((name for name in ("spiece.model", "sentencepiece.bpe.model") if (folder / name).is_file()), None)
+        had = f" ({piece} is none yet: AutoTokenizer's save_pretrained makes tokenizer.json of it)" if piece else ""
         yield f"no tokenizer{had}: the run reads ids, as in '17 4 99', for text; --tokenizer FILE gives it one"
 
 
@@ -212,8 +239,7 @@ def export_folder(trained: Trained, out: Path, shard_bytes: int = SHARD_BYTES) -
 
 def main_part(recipe: Recipe, objective: Objective) -> Part:
     """The model itself."""
-    tensors = {name: t for name, t in weights(objective).items() if not name.startswith("generator.")}
-    return Part(recipe.tree(), tensors)
+    return Part(recipe.tree(), main_tensors(objective))
 
 
 def generator_part(recipe: Recipe, objective: Replaced) -> Part | None:
@@ -242,7 +268,7 @@ def write_part(part: Part, folder: Path, trained: Trained, first: str | None, sh
         segments = theirs.get("type_vocab_size", 0) > 1
         write_tokenizer(folder, tokenizer, context=part.recipe["model"]["context"], segments=segments)
     card = card_of(trained, part, family, form.task, has_tokenizer)
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    write_atomic(folder / "README.md", card.encode())
     return {"model_type": family.kind, "architecture": form.architecture, "tokenizer": has_tokenizer}
 
 
@@ -263,7 +289,7 @@ def token_ids(family: Family, tokenizer: Tokenizer, has_tokenizer: bool) -> dict
 def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokenizer: bool) -> str:
     """The README.md of an exported run."""
     run, model = trained.run, part.recipe["model"]
-    machine = read_json(run.path / "environment.json")
+    machine = read_object(run.path / "environment.json")
     record = trained.summary()
     came = next((record for record in run.metrics() if record["kind"] == "import"), None)
     facts = {

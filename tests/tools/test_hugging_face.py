@@ -596,7 +596,7 @@ def test_nothing_is_left_of_an_export_that_fails(corpus: dict[str, str], tmp_pat
     with pytest.raises(ConfigError, match="exists; choose another --out"):
         export_run(run, tmp_path / "out", "hf")
     run.run.path.joinpath("environment.json").write_text("{")
-    with pytest.raises(ConfigError, match="not JSON"):
+    with pytest.raises(ConfigError, match="not valid JSON"):
         export_run(run, tmp_path / "new", "hf")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from foretell.config import Tree, did_you_mean
 from foretell.errors import ConfigError
+from foretell.strict_json import JsonObject, shown
 
 Theirs = dict[str, Any]
 """the content of a config.json"""
@@ -46,28 +48,40 @@ class Setting:
     """their value for each of ours, where they differ"""
     alike: Mapping[str, str] = field(default_factory=dict)
     """other spellings of theirs, and which of the above they mean"""
-    absent: Callable[[Theirs], Any] | None = None
+    absent: Callable[[Mapping[str, Any]], Any] | None = None
     """what theirs is where ours is absent"""
-    less: Callable[[Theirs], int] | None = None
+    less: Callable[[Mapping[str, Any]], int] | None = None
     """ours is smaller than theirs by this"""
     least: int | None = None
     """theirs is no smaller"""
+    most: int = 2**31 - 1
+    """theirs is no larger"""
     loose: bool = False
     """of no consequence to a trained model: where two of ours are one of theirs, the first is taken"""
 
-    def read(self, theirs: Theirs) -> dict[str, Any]:
+    def read(self, theirs: JsonObject) -> dict[str, Any]:
         """Our setting by its name; nothing where it is to be left out."""
         value = theirs[self.theirs]
         if self.absent is not None and value in (None, self.absent(theirs)):
             return {}
         if self.spelled is not None:
-            value = self.alike.get(value, value) if isinstance(value, str) else value
-            known = {its: mine for mine, its in self.spelled.items()}
-            if value not in known:
-                hint = did_you_mean(str(value), map(str, known)) or f" (known: {', '.join(map(str, known))})"
-                raise ConfigError(f"{self.theirs} = {value!r} is not supported{hint}")
-            value = known[value]
-        return {self.ours: value if self.less is None else value - self.less(theirs)}
+            return {self.ours: self._spelled(value, theirs.file)}
+        if isinstance(self.default, bool):
+            return {self.ours: theirs.flag(self.theirs)}
+        if isinstance(self.default, float):
+            return {self.ours: theirs.number(self.theirs, least=0, most=1)}
+        less = 0 if self.less is None else self.less(theirs)
+        return {self.ours: theirs.integer(self.theirs, least=1 + less, most=self.most) - less}
+
+    def _spelled(self, value: Any, file: Path | str) -> Any:
+        """Ours for one of the words of theirs."""
+        assert self.spelled is not None
+        known = {its: mine for mine, its in self.spelled.items()}
+        word = self.alike.get(value, value) if isinstance(value, str) else None
+        if word not in known:
+            hint = did_you_mean(str(word), map(str, known)) or f" (known: {', '.join(map(str, known))})"
+            raise ConfigError(f"{self.theirs} = {shown(value)} is not supported{hint}", file=file)
+        return known[word]
 
     def write(self, tree: Tree, theirs: Theirs) -> None:
         """Our value put into theirs."""
@@ -140,6 +154,13 @@ class Link:
             (t.t() if self.turned and t.dim() == 2 else t).contiguous().clone() for t in ours.chunk(len(self.theirs))
         )
 
+    @cached_property
+    def numbered(self) -> re.Pattern[str] | None:
+        """What the first of theirs looks like, with the number of a layer; None where it is of no layer."""
+        if "{}" not in self.theirs[0]:
+            return None
+        return re.compile(re.escape(self.theirs[0]).replace(r"\{\}", r"(\d{1,9})") + r"(?:\.weight|\.bias)?")
+
 
 def link(ours: str, *theirs: str, turned: bool = False, instead: str | None = None) -> Link:
     """A `Link` in one line."""
@@ -167,25 +188,40 @@ class Reading:
     """theirs that stand for nothing here"""
 
 
+def layers_in(links: Iterable[Link], theirs: Iterable[str]) -> int:
+    """How many layers a checkpoint with tensors of these names has."""
+    numbered = [one.numbered for one in links if one.numbered is not None]
+    found = (pattern.fullmatch(name) for name in theirs for pattern in numbered)
+    return max((int(match[1]) + 1 for match in found if match), default=0)
+
+
+def check_shapes(links: Sequence[Link], theirs: Mapping[str, tuple[int, ...]], ours: Mapping[str, Tensor]) -> None:
+    """A `ConfigError` where a tensor there, of which the shape is enough, is not as ours is, of which it is too."""
+    for name, like in ours.items():
+        one, names = place(links, name)
+        if not all(n in theirs for n in names):
+            continue
+        shapes = [theirs[n][::-1] if one.turned and len(theirs[n]) == 2 else theirs[n] for n in names]
+        joined = (sum(shape[0] for shape in shapes if shape), *(shapes[0][1:]))
+        if joined != tuple(like.shape) or any(shape[1:] != shapes[0][1:] for shape in shapes):
+            told = ", ".join(f"{n} {tuple(theirs[n])}" for n in names)
+            raise ConfigError(
+                f"{told} does not fit config.json, after which {name} is {tuple(like.shape)}; mend config.json"
+            )
+
+
 def read_tensors(links: Sequence[Link], theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> Reading:
-    """The tensors of a checkpoint for a model with those of `ours`, which give the shapes."""
+    """The tensors of a checkpoint for a model with those of `ours`, of the same shapes (see `check_shapes`)."""
     found: dict[str, Tensor] = {}
     missing: list[str] = []
     used: set[str] = set()
-    for name, like in ours.items():
+    for name in ours:
         one, names = place(links, name)
         if not all(n in theirs for n in names):
             missing.append(name)
             continue
-        parts = [theirs[n] for n in names]
+        found[name] = one.read([theirs[n] for n in names])
         used.update(names)
-        tensor = one.read(parts)
-        if tensor.shape != like.shape:
-            shapes = ", ".join(f"{n} {tuple(p.shape)}" for n, p in zip(names, parts, strict=True))
-            raise ConfigError(
-                f"{shapes} does not fit config.json, after which {name} is {tuple(like.shape)}; mend config.json"
-            )
-        found[name] = tensor
     return Reading(found, missing, [name for name in theirs if name not in used])
 
 

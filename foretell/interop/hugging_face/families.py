@@ -6,13 +6,17 @@ original codes and transformers differ (BERT's activation, say), config.json has
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
+from pathlib import Path
 
-from foretell.config import Tree, did_you_mean
+from foretell.config import Tree
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.correspondence import Link, Misfit, Setting, Theirs, link
 from foretell.interop.hugging_face.family import Family, Form, Labels, far
+from foretell.strict_json import shown
 
+MOST_LAYERS = 4096
 ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 SAME_ACTIVATIONS = {"gelu_python": "gelu", "gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
 
@@ -65,7 +69,7 @@ def gpt(
         else {},
         settings=(
             Setting("model.hidden", "n_embd", 768),
-            Setting("model.layers", "n_layer", 12),
+            Setting("model.layers", "n_layer", 12, most=MOST_LAYERS),
             Setting("model.heads", "n_head", 12),
             activation,
             Setting("model.norm.epsilon", "layer_norm_epsilon", 1e-5),
@@ -139,7 +143,7 @@ def sizes(
     """The settings that go by the same keys in all of them, with what transformers takes where a key is missing."""
     return (
         Setting("model.hidden", "hidden_size", hidden),
-        Setting("model.layers", "num_hidden_layers", layers),
+        Setting("model.layers", "num_hidden_layers", layers, most=MOST_LAYERS),
         Setting("model.heads", "num_attention_heads", heads),
         Setting("model.feed_forward", "intermediate_size", inner, absent=lambda theirs: 4 * theirs["hidden_size"]),
         Setting("model.context", "max_position_embeddings", 512, less=lambda _: less),
@@ -437,13 +441,15 @@ ELECTRA = replace(
 FAMILIES = (GPT2, GPT, BERT, ROBERTA, ELECTRA, ALBERT, MEGATRON_BERT)
 
 
-def family_named(kind: object) -> Family:
-    """The family of a `model_type`."""
+def family_named(kind: object, file: Path | str = "config.json") -> Family:
+    """The family of a `model_type`, which a file says."""
     known = {family.kind: family for family in FAMILIES}
-    if kind not in known:
-        hint = did_you_mean(str(kind), known)
-        raise ConfigError(f"config.json: model_type {kind!r} is not supported{hint} (supported: {', '.join(known)})")
-    return known[str(kind)]
+    if isinstance(kind, str) and kind in known:
+        return known[kind]
+    # note: not `did_you_mean`, to which every relative of BERT looks like another that is known
+    near = difflib.get_close_matches(str(kind), known, n=1, cutoff=0.7)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"model_type {shown(kind)} is not supported{hint} (supported: {', '.join(known)})", file=file)
 
 
 def family_of(recipe: Tree, first: str | None = None) -> tuple[Family, Form, Theirs]:

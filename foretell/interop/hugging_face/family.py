@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from foretell.config import Tree, override
 from foretell.errors import ConfigError
-from foretell.interop.hugging_face.correspondence import Link, Misfit, Setting, Theirs, at
+from foretell.interop.hugging_face.correspondence import Link, Misfit, Setting, Theirs, at, layers_in
 from foretell.interop.hugging_face.folder import Weights
 from foretell.nn.pooling import FirstConfig
+from foretell.strict_json import JsonObject, shown
 
 
 @dataclass(frozen=True)
@@ -69,29 +72,31 @@ class Family:
     ignored: str = r"(?!)"
     """names of tensors that say nothing, as a pattern"""
 
-    def recipe(self, theirs: Theirs, weights: Iterable[str]) -> tuple[Form, Tree]:
+    def recipe(self, theirs: Mapping[str, Any], weights: Iterable[str]) -> tuple[Form, Tree]:
         """The form, and the tables of a recipe, that a config.json and the heads of a checkpoint say."""
-        theirs = {setting.theirs: setting.default for setting in self.settings} | theirs
-        if theirs.get("problem_type") is None and len(theirs.get("id2label") or "..") == 1:
-            theirs["problem_type"] = "regression"  # as transformers takes it
-        if "quantization_config" in theirs:
-            raise ConfigError("config.json: quantised weights are not supported; take the checkpoint they were made of")
+        file = theirs.file if isinstance(theirs, JsonObject) else "config.json"
+        given = {setting.theirs: setting.default for setting in self.settings} | dict(theirs)
+        named = given.get("id2label")
+        if given.get("problem_type") is None and isinstance(named, dict) and len(named) == 1:
+            given["problem_type"] = "regression"  # as transformers takes it
+        if "quantization_config" in given:
+            raise ConfigError(
+                "quantised weights are not supported", file=file, remedy="take the checkpoint they were made of"
+            )
         for key, value in self.theirs.items():
-            if theirs.get(key, value) != value:
-                raise ConfigError(
-                    f"config.json: {key} = {theirs[key]!r} is not supported for {self.kind}, only {value!r}"
-                )
-        form = self.form_of(theirs, weights)
+            if (its := given.get(key, value)) != value:
+                raise ConfigError(f"{key} = {shown(its)} is not supported for {self.kind}, only {value!r}", file=file)
+        form = self.form_of(JsonObject(given, file), weights)
         found = self.begin | form.begin | self.ours | form.ours
         found = {key: value[0] if isinstance(value, tuple) else value for key, value in found.items()}
-        theirs = {setting.theirs: setting.default for setting in form.settings} | theirs
+        read = JsonObject({setting.theirs: setting.default for setting in form.settings} | given, file)
         for setting in (*self.settings, *form.settings):
-            found |= setting.read(theirs)
+            found |= setting.read(read)
         return form, override({}, {key: value for key, value in found.items() if value is not None})
 
-    def form_of(self, theirs: Theirs, weights: Iterable[str]) -> Form:
+    def form_of(self, theirs: JsonObject, weights: Iterable[str]) -> Form:
         """The form of a checkpoint with tensors of these names: the one its config.json names, if it does."""
-        names, named = set(weights), set(theirs.get("architectures") or ())
+        names, named = set(weights), set(theirs.texts("architectures", []))
         forms = [form for form in self.forms if form.architecture in named] or self.forms
         fitting = (form for form in forms if form.sign in names and form.theirs.items() <= theirs.items())
         return next(fitting, self.forms[-1])
@@ -119,6 +124,33 @@ class Family:
             misfits.append(problems)
         raise Misfit(*min(misfits, key=far))
 
+    def words_in(self, theirs: Mapping[str, Any], weights: Weights) -> int:
+        """The size of the vocabulary, which is that of the first tensor there is."""
+        words = self.links[0].theirs[0]
+        shape = weights.shape(words) if words in weights else ()
+        if len(shape) != 2:
+            raise ConfigError(f"{weights.folder}: not a whole {self.kind}: no {words}, a vector for each token")
+        told = theirs.integer("vocab_size", shape[0]) if isinstance(theirs, JsonObject) else shape[0]
+        if told != shape[0]:
+            raise ConfigError(
+                f"{weights.folder / 'config.json'}: vocab_size is {told}, but {words} has {shape[0]:,} rows; "
+                "mend config.json"
+            )
+        return shape[0]
+
+    def check_sizes(self, recipe: Tree, weights: Weights) -> None:
+        """A `ConfigError` where a recipe has more or larger layers than the weights, before anything is built of it."""
+        model, file = recipe["model"], weights.folder / "config.json"
+        layers = model.get("groups") or model["layers"]
+        held = layers_in(self.links, weights)
+        if held != layers and (held or layers > 100):  # without any, what is missing is better told by name
+            raise ConfigError(f"{file}: says {layers:,} layers, but the weights hold {held:,}; mend config.json")
+        for name in ("hidden", "embedding", "feed_forward", "context", "segments"):
+            if (size := model.get(name) or 0) > max(weights.largest, 1 << 16):
+                raise ConfigError(
+                    f"{file}: after it {name} is {size:,}, larger than any of the weights is; mend config.json"
+                )
+
     def with_links_of(self, form: Form) -> Family:
         """The family, where the tensors of that form go by the names they have in it."""
         return replace(self, links=(*form.links, *self.links))
@@ -131,6 +163,22 @@ class Family:
             weights = weights.renamed(lambda name: f"{self.stem}.{name}")
         stand_in = {other: name for other, name in self.tied.items() if other in weights and name not in weights}
         return weights.renamed(lambda name: stand_in.get(name, name))
+
+
+def labels_there(theirs: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a config.json calls its outputs, of which there are two where it does not say."""
+    named = theirs.get("id2label")
+    if not named and named in (None, {}):
+        return tuple(f"LABEL_{output}" for output in range(2))
+    file = theirs.file if isinstance(theirs, JsonObject) else "config.json"
+    if not isinstance(named, dict) or {*named} != {str(output) for output in range(len(named))}:
+        raise ConfigError("id2label is to name each output by its number, from 0 on", file=file)
+    names = [named[str(output)] for output in range(len(named))]
+    if wrong := [name for name in names if not isinstance(name, str | int) or not str(name).isprintable()]:
+        raise ConfigError(f"id2label has the name {shown(wrong[0])}, which is no line of text", file=file)
+    if twice := [name for name, count in Counter(map(str, names)).items() if count > 1]:
+        raise ConfigError(f"id2label gives two outputs the name {shown(twice[0])}", file=file, remedy="rename one")
+    return tuple(map(str, names))
 
 
 def far(problems: Sequence[str]) -> tuple[bool, int]:

@@ -5,8 +5,8 @@ Nothing is ever unpickled: folders with other kinds of weights are refused.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,58 +16,104 @@ from torch import Tensor
 
 from foretell.artifacts import write_json
 from foretell.errors import ConfigError
+from foretell.strict_json import JsonObject, read_object, shown
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000
 """a file is closed before it would hold more"""
+MOST_TENSORS = 1 << 16
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise ConfigError(f"{file}: cannot be read: {problem.strerror or problem}") from None
-    except ValueError as problem:
-        raise ConfigError(f"{file}: not JSON: {problem}") from None
-    if not isinstance(found, dict):
-        raise ConfigError(f"{file}: holds no JSON object")
-    return found
+def inside(folder: Path, name: str) -> Path:
+    """A file of a folder, which may be a link to another in it, or, as the hub's own cache has it, to one of its blobs;
+    a `ConfigError` where it leads elsewhere."""
+    root, file = folder.resolve(), (folder / name).resolve()
+    if root in file.parents or (root.parent.name == "snapshots" and root.parents[1] / "blobs" == file.parent):
+        return folder / name
+    raise ConfigError("a link that leads out of the folder", file=folder / name, remedy="copy what it leads to there")
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def has(folder: Path, name: str) -> bool:
+    """Whether a folder has a file of that name."""
+    return (folder / name).is_file() and inside(folder, name).is_file()
+
+
+def read_settings(folder: Path, name: str) -> JsonObject:
+    """The object in one of the JSON files of a folder; an empty one where it has no such file."""
+    return read_object(folder / name) if has(folder, name) else JsonObject({}, folder / name)
+
+
+def read_config(folder: Path) -> JsonObject:
     """The folder's config.json."""
-    if not (folder / "config.json").is_file():
+    if not has(folder, "config.json"):
         raise ConfigError(f"{folder} has no config.json; name the folder of a checkpoint")
-    return read_json(folder / "config.json")
+    return read_object(folder / "config.json")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor is, and what its file says of it."""
+
+    file: str
+    name: str
+    """what it is called there"""
+    shape: tuple[int, ...]
 
 
 class Weights(Mapping[str, Tensor]):
     """The tensors of a folder by name, read from disk when asked for."""
 
-    def __init__(self, folder: Path, places: Mapping[str, tuple[str, str]]):
+    def __init__(self, folder: Path, places: Mapping[str, Place]):
         self.folder, self.places = folder, dict(places)
-        """by name the file of each tensor, and what it is called there"""
 
     @classmethod
     def open(cls, folder: Path) -> Weights:
         """All tensors of a folder under their own names."""
-        return cls(folder, {name: (file, name) for name, file in files_of(folder).items()})
+        return cls(folder, places_in(folder))
 
     def renamed(self, rename: Callable[[str], str]) -> Weights:
         """The same tensors under other names."""
-        return Weights(self.folder, {rename(name): place for name, place in self.places.items()})
+        found: dict[str, Place] = {}
+        for name, place in self.places.items():
+            if found.setdefault(rename(name), place) is not place:
+                raise ConfigError(
+                    f"has both {found[rename(name)].name} and {place.name}, where both are one", file=self.folder
+                )
+        return Weights(self.folder, found)
 
     def without(self, left_out: Callable[[str], bool]) -> Weights:
         """Some of the tensors."""
         return Weights(self.folder, {name: place for name, place in self.places.items() if not left_out(name)})
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, which is known without reading it."""
+        return self.places[name].shape
+
+    @property
+    def largest(self) -> int:
+        """The largest dimension of all tensors."""
+        return max((max(place.shape, default=1) for place in self.places.values()), default=0)
+
     def __getitem__(self, name: str) -> Tensor:
-        file, own = self.places[name]
-        with opened(self.folder / file) as opening:
-            tensor: Tensor = opening.get_tensor(own)
-            return tensor
+        place = self.places[name]
+        file = self.folder / place.file
+        with opened(file) as opening:
+            try:
+                tensor: Tensor = opening.get_tensor(place.name)
+            except Exception as problem:  # types of numbers that torch does not know, and what else the library finds
+                raise ConfigError(f"{place.name} cannot be read: {shown(str(problem))}", file=file) from None
+        if not tensor.is_floating_point():
+            raise ConfigError(f"{place.name} holds {tensor.dtype}, which are no weights", file=file)
+        found = tensor.float()
+        if not bool(found.isfinite().all()):
+            count = int((~found.isfinite()).sum())
+            raise ConfigError(
+                f"{count:,} of the {found.numel():,} numbers in {place.name} are NaN or infinite",
+                file=file,
+                remedy="take a checkpoint from before training diverged, or download it again",
+            )
+        return found
 
     def __contains__(self, name: object) -> bool:
         return name in self.places
@@ -79,23 +125,12 @@ class Weights(Mapping[str, Tensor]):
         return len(self.places)
 
 
-def files_of(folder: Path) -> dict[str, str]:
-    """Which file holds each tensor."""
-    if (folder / INDEX).is_file():
-        index = read_json(folder / INDEX).get("weight_map")
-        if not isinstance(index, dict):
-            raise ConfigError(f"{folder / INDEX}: has no weight_map")
-        for file in sorted(set(index.values())):
-            if Path(file).name != file or not (folder / file).is_file():
-                raise ConfigError(f"{folder / INDEX} names {file}, which is not in the folder; bring it there")
-            with opened(folder / file) as shard:
-                held = set(shard.keys())
-            if gone := [name for name, its in index.items() if its == file and name not in held]:
-                raise ConfigError(f"{folder / file} lacks {gone[0]}, which the index says it holds")
-        return {str(name): str(file) for name, file in index.items()}
-    if (folder / WHOLE).is_file():
-        with opened(folder / WHOLE) as file:
-            return dict.fromkeys(file.keys(), WHOLE)
+def places_in(folder: Path) -> dict[str, Place]:
+    """Where each tensor of a folder is."""
+    if has(folder, INDEX):
+        return places_by_index(folder)
+    if has(folder, WHOLE):
+        return tensors_in(folder, WHOLE)
     if pickled := [name for name in PICKLED if (folder / name).is_file()]:
         raise ConfigError(
             f"{folder / pickled[0]} is a pickle, which can run any code and is never opened here; convert it where you "
@@ -104,12 +139,47 @@ def files_of(folder: Path) -> dict[str, str]:
     raise ConfigError(f"{folder} has no {WHOLE} and no {INDEX}; name the folder of a checkpoint")
 
 
+def places_by_index(folder: Path) -> dict[str, Place]:
+    """The same for a checkpoint in several files."""
+    index = read_object(folder / INDEX).inner("weight_map")
+    files = {name: index.text(name) for name in index}
+    held: dict[str, dict[str, Place]] = {}
+    for file in sorted(set(files.values())):
+        if Path(file).name != file or not file.isprintable() or not has(folder, file):
+            raise ConfigError(f"{folder / INDEX} names {clean(file)}, which is not in the folder; bring it there")
+        held[file] = tensors_in(folder, file)
+    if gone := [name for name, file in files.items() if name not in held[file]]:
+        raise ConfigError(f"{folder / files[gone[0]]} lacks {clean(gone[0])}, which the index says it holds")
+    return {name: held[file][name] for name, file in files.items()}
+
+
+def tensors_in(folder: Path, name: str) -> dict[str, Place]:
+    """The tensors in one file, after its header."""
+    file = folder / name
+    with opened(file) as opening:
+        names = opening.keys()
+        if len(names) > MOST_TENSORS:
+            raise ConfigError(f"holds {len(names):,} tensors, and no model has more than {MOST_TENSORS:,}", file=file)
+        found = {its: Place(name, its, tuple(opening.get_slice(its).get_shape())) for its in names}
+    for its, place in found.items():
+        if not its.isprintable():
+            raise ConfigError(f"the name of a tensor, {shown(its)}, has characters that cannot be shown", file=file)
+        if 0 in place.shape:
+            raise ConfigError(f"{its} {place.shape} is empty", file=file)
+    return found
+
+
 def opened(file: Path) -> Any:
     """A safetensors file for reading."""
     try:
         return safe_open(str(file), framework="pt")
     except (SafetensorError, OSError) as problem:
-        raise ConfigError(f"{file}: not a whole safetensors file: {problem}") from None
+        raise ConfigError(f"{file}: not a whole safetensors file: {clean(str(problem))}") from None
+
+
+def clean(text: str) -> str:
+    """A foreign text for a message: short, and without characters that cannot be shown."""
+    return text if text.isprintable() and len(text) <= 60 else shown(text)
 
 
 def write_weights(folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_bytes: int = SHARD_BYTES) -> None:

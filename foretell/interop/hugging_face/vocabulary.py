@@ -6,6 +6,7 @@ A folder without one makes a run that reads numbers: tokens are spelled by their
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
-from foretell.artifacts import write_json
+from foretell.artifacts import write_atomic, write_json
 from foretell.data.encoding import ROLES, UNKNOWN, Tokenizer, load_tokenizer, wrap
+from foretell.data.tokenizer_files import check_ids, ids_of
 from foretell.errors import ConfigError
-from foretell.interop.hugging_face.correspondence import Theirs
-from foretell.interop.hugging_face.folder import read_json
+from foretell.interop.hugging_face.folder import has, read_settings
+from foretell.strict_json import LARGEST, read_object, shown
 
 CONVENTIONAL = {name for names in ROLES.values() for name in names} | {"<|endoftext|>"}
 """how special tokens are spelled that are special without being called so"""
@@ -28,13 +30,13 @@ END = "</s>"
 # --- reading --------------------------------------------------------------------------------------
 
 
-def read_tokenizer(folder: Path, theirs: Theirs, vocabulary: int) -> Tokenizer | None:
+def read_tokenizer(folder: Path, theirs: Mapping[str, Any], vocabulary: int) -> Tokenizer | None:
     """The folder's tokenizer with a token for each of the model's; None where it has none."""
-    if (folder / "tokenizer.json").is_file():
+    if has(folder, "tokenizer.json"):
         found = load_tokenizer(folder / "tokenizer.json").library
-    elif (folder / "vocab.txt").is_file():
+    elif has(folder, "vocab.txt"):
         found = word_pieces(folder)
-    elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+    elif has(folder, "vocab.json") and has(folder, "merges.txt"):
         found = byte_pairs(folder, lowered=theirs["model_type"] == "openai-gpt")
     else:
         return None
@@ -49,58 +51,126 @@ def filled(library: tokenizers.Tokenizer, vocabulary: int, source: Path) -> Toke
             f"{source}: its tokenizer has {size:,} tokens, the weights rows for only {vocabulary:,}; "
             "name the tokenizer they were trained with: --tokenizer FILE"
         )
-    fillers = [f"[unused-{token}]" for token in range(size, vocabulary)]
+    fillers = [filler(token) for token in range(size, vocabulary)]
     library.add_special_tokens(fillers)  # which no text becomes
     if fillers and library.token_to_id(fillers[-1]) != vocabulary - 1:
         raise ConfigError(f"{source}: the ids of its tokenizer have gaps, so it is none for {vocabulary:,} rows")
-    return wrap(library)
+    try:
+        return wrap(library)
+    except ConfigError as problem:
+        raise ConfigError(f"{source}: its tokenizer {problem}") from None
+
+
+def filler(token: int) -> str:
+    """The spelling of a token that no text becomes."""
+    return f"[unused-{token}]"
+
+
+# --- the older files ------------------------------------------------------------------------------
+
+
+def word_pieces(folder: Path) -> tokenizers.Tokenizer:
+    """BERT's: vocab.txt, a piece a line."""
+    settings = read_settings(folder, "tokenizer_config.json")
+    named = {"unk_token": "[UNK]"} | special_names(folder)
+    pieces = [line.removesuffix("\r") for line in text_in(folder, "vocab.txt").removesuffix("\n").split("\n")]
+    places = {piece: token for token, piece in enumerate(pieces)}  # of a piece that is there twice the last, as there
+    places.pop("", None)
+    for token in {*range(len(pieces))} - {*places.values()}:
+        places[filler(token)] = token
+    if named["unk_token"] not in places:
+        raise ConfigError(f"has no {shown(named['unk_token'])}, which unknown words become", file=folder / "vocab.txt")
+    library = tokenizers.Tokenizer(models.WordPiece(places, unk_token=named["unk_token"]))
+    library.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=settings.flag("tokenize_chinese_chars", True),
+        strip_accents=None if settings.get("strip_accents") is None else settings.flag("strip_accents"),
+        lowercase=settings.flag("do_lower_case", True),
+    )
+    library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    library.decoder = decoders.WordPiece(prefix="##")
+    return with_added(with_specials(library, named), folder)
+
+
+def byte_pairs(folder: Path, *, lowered: bool) -> tokenizers.Tokenizer:
+    """GPT-2's and RoBERTa's, over bytes, or `lowered` that of GPT, over words in small letters."""
+    settings = read_settings(folder, "tokenizer_config.json")
+    named = ({"unk_token": UNKNOWN} if lowered else {}) | special_names(folder)
+    vocabulary = ids_of(read_object(folder / "vocab.json"))
+    check_ids(vocabulary, folder / "vocab.json")
+    ending = {"unk_token": named["unk_token"], "end_of_word_suffix": "</w>"} if lowered else {}
+    try:
+        library = tokenizers.Tokenizer(models.BPE(vocabulary, merges_in(folder), **ending))
+    except Exception as problem:  # the library raises nothing more specific
+        raise ConfigError(f"does not fit vocab.json: {shown(str(problem))}", file=folder / "merges.txt") from None
+    if lowered:
+        library.normalizer = normalizers.BertNormalizer(lowercase=True)
+        library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        library.decoder = decoders.BPEDecoder(suffix="</w>")
+    else:
+        library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=settings.flag("add_prefix_space", False))
+        library.decoder = decoders.ByteLevel()
+    return with_added(with_specials(library, named), folder)
+
+
+def text_in(folder: Path, name: str) -> str:
+    """The text of a vocabulary file."""
+    file = folder / name
+    if file.stat().st_size > LARGEST:
+        raise ConfigError(f"larger than {LARGEST:,} bytes, which is more than such a file needs", file=file)
+    content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as problem:
+        line = content.count(b"\n", 0, problem.start) + 1
+        raise ConfigError("not UTF-8", file=file, line=line, remedy="convert it to UTF-8") from None
+
+
+def merges_in(folder: Path) -> list[tuple[str, str]]:
+    """The pairs of merges.txt, a line each with a blank between them."""
+    found = []
+    for number, line in enumerate(text_in(folder, "merges.txt").split("\n"), 1):
+        pair = line.removesuffix("\r").split(" ")
+        if pair == [""] or line.startswith("#version"):
+            continue
+        if len(pair) != 2:
+            raise ConfigError(f"{shown(line)} is no pair of tokens", file=folder / "merges.txt", line=number)
+        found.append((pair[0], pair[1]))
+    return found
 
 
 def special_names(folder: Path) -> dict[str, str]:
     """Special tokens by role, as `cls_token`, from the files beside a vocabulary."""
     found: dict[str, str] = {}
     for file in ("tokenizer_config.json", "special_tokens_map.json"):
-        for role, token in (read_json(folder / file) if (folder / file).is_file() else {}).items():
+        for role, token in read_settings(folder, file).items():
             name = token.get("content") if isinstance(token, Mapping) else token
-            if role.endswith("_token") and isinstance(name, str):
+            if role.endswith("_token") and isinstance(name, str) and name:
                 found[role] = name
     return found
 
 
-def word_pieces(folder: Path) -> tokenizers.Tokenizer:
-    """BERT's: vocab.txt, a piece a line."""
-    settings = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
-    pieces = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    named = {"unk_token": "[UNK]"} | special_names(folder)
-    vocabulary = {piece: token for token, piece in enumerate(pieces)}
-    library = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=named["unk_token"]))
-    library.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
-        strip_accents=settings.get("strip_accents"),
-        lowercase=settings.get("do_lower_case", True),
-    )
-    library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    library.decoder = decoders.WordPiece(prefix="##")
-    return with_specials(library, named)
-
-
-def byte_pairs(folder: Path, *, lowered: bool) -> tokenizers.Tokenizer:
-    """GPT-2's and RoBERTa's, over bytes, or `lowered` that of GPT, over words in small letters."""
-    files = str(folder / "vocab.json"), str(folder / "merges.txt")
-    named = special_names(folder)
-    if lowered:
-        named = {"unk_token": UNKNOWN} | named
-        model = models.BPE.from_file(*files, unk_token=named["unk_token"], end_of_word_suffix="</w>")
-        library = tokenizers.Tokenizer(model)
-        library.normalizer = normalizers.BertNormalizer(lowercase=True)
-        library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        library.decoder = decoders.BPEDecoder(suffix="</w>")
-    else:
-        library = tokenizers.Tokenizer(models.BPE.from_file(*files))
-        library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        library.decoder = decoders.ByteLevel()
-    return with_specials(library, named)
+def with_added(library: tokenizers.Tokenizer, folder: Path) -> tokenizers.Tokenizer:
+    """The tokenizer with the tokens that were added to its vocabulary, by the id that each is to have."""
+    plain = read_settings(folder, "added_tokens.json")
+    added = {plain.integer(content, least=0): AddedToken(content, normalized=True) for content in plain}
+    described = read_settings(folder, "tokenizer_config.json").inner("added_tokens_decoder", {})
+    for number in described:
+        entry = described.inner(number)
+        how = {key: entry.flag(key, False) for key in ("lstrip", "rstrip", "single_word", "special")}
+        how["normalized"] = entry.flag("normalized", not how["special"])
+        if not number.isascii() or not number.isdigit():
+            raise ConfigError(f"'added_tokens_decoder' has {shown(number)} for an id", file=described.file)
+        added[int(number[:18])] = AddedToken(entry.text("content"), **how)
+    for token in sorted(added):
+        content = added[token].content
+        if library.token_to_id(content) is None:
+            (library.add_special_tokens if added[token].special else library.add_tokens)([added[token]])
+        if (its := library.token_to_id(content)) != token:
+            told = f"the added token {shown(content)} has the id {token}, but "
+            told += f"{library.get_vocab_size():,} are free" if its is None else f"its place is {its}"
+            raise ConfigError(told, file=folder, remedy="number added tokens on from the vocabulary, without gaps")
+    return library
 
 
 def with_specials(library: tokenizers.Tokenizer, named: Mapping[str, str]) -> tokenizers.Tokenizer:
@@ -130,11 +200,11 @@ def frame(library: tokenizers.Tokenizer) -> None:
 # --- without a tokenizer --------------------------------------------------------------------------
 
 
-def numbers(vocabulary: int, theirs: Theirs) -> Tokenizer:
+def numbers(vocabulary: int, theirs: Mapping[str, Any]) -> Tokenizer:
     """The vocabulary of a run without a tokenizer: each token is spelled by its id, the boundary as `</s>`."""
     ends = [theirs.get(key) for key in ("eos_token_id", "sep_token_id", "bos_token_id", "pad_token_id")]
-    ends = [end[0] if isinstance(end, list) else end for end in ends]
-    boundary = next((end for end in ends if isinstance(end, int) and 0 <= end < vocabulary), 0)
+    ends = [end[0] if isinstance(end, list) and end else end for end in ends]
+    boundary = next((end for end in ends if type(end) is int and 0 <= end < vocabulary), 0)
     spelled = {END if token == boundary else str(token): token for token in range(vocabulary)}
     library = tokenizers.Tokenizer(models.WordLevel(spelled, unk_token=END))
     library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -157,7 +227,7 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, *, context: int, segment
     """tokenizer.json and the two files that transformers reads beside it."""
     library = tokenizers.Tokenizer.from_str(tokenizer.library.to_str())
     frame(library)
-    (folder / "tokenizer.json").write_text(library.to_str(pretty=True), encoding="utf-8")
+    write_atomic(folder / "tokenizer.json", library.to_str(pretty=True).encode())
     named = spelled_specials(tokenizer)
     inputs = ["input_ids", *["token_type_ids"] * segments, "attention_mask"]
     settings: dict[str, Any] = {
