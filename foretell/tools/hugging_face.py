@@ -63,7 +63,7 @@ def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | N
         given = read_vocabulary(folder, theirs, vocabulary, tokenizer_file)
     tokenizer = given or numbers(vocabulary, theirs)
     generator = read_generator(folder, tree) if at(tree, "objective.kind") == "replaced" else None
-    recipe = recipe_of(tree, out, corpus, folder.resolve().name, names)
+    recipe = recipe_of(tree, out, corpus, folder / "config.json", names)
     objective, reading = read_model(family.with_links_of(form), recipe, tensors, generator, vocabulary, len(names))
     told = {"missing": reading.missing, "surplus": reading.surplus, "tokenizer": given is not None}
     for warning in warnings_of(folder, told):
@@ -117,8 +117,8 @@ def tagged_like(names: tuple[str, ...]) -> Tree:
     return {"objective.scheme": "none", "objective.metric": "accuracy"}
 
 
-def recipe_of(tree: Tree, out: Path, corpus: str, name: str, names: tuple[str, ...]) -> Recipe:
-    """The recipe of an imported run: what the checkpoint says, and how to go on from it."""
+def recipe_of(tree: Tree, out: Path, corpus: str, file: Path, names: tuple[str, ...]) -> Recipe:
+    """The recipe of an imported run: what the checkpoint's config file says, and how to go on from it."""
     length = min(tree["model"]["context"], 512)
     settings = {
         "data.corpus": corpus,
@@ -130,7 +130,10 @@ def recipe_of(tree: Tree, out: Path, corpus: str, name: str, names: tuple[str, .
     }
     if at(tree, "objective.kind") == "tagging":
         settings |= tagged_like(names)
-    return load_recipe({"name": name} | override(tree, settings))
+    try:
+        return load_recipe({"name": file.parent.resolve().name} | override(tree, settings))
+    except ConfigError as problem:
+        raise ConfigError(f"describes no model: {problem}", file=file) from None
 
 
 def read_model(
@@ -174,7 +177,8 @@ def generator_tensors(objective: Objective) -> dict[str, Tensor]:
 
 def check_part(family: Family, tensors: Weights, mine: Mapping[str, Tensor]) -> None:
     """A `ConfigError` where a folder has not the tensors of a whole body, or of other shapes."""
-    check_shapes(family.links, {name: tensors.shape(name) for name in tensors}, mine)
+    shapes = {name: tensors.shape(name) for name in tensors}
+    check_shapes(family.links, shapes, mine, tensors.folder / "config.json")
     names = {name: place(family.links, name)[1] for name in mine}
     gone = [name for name in mine if name.startswith("backbone.") and not all(n in tensors for n in names[name])]
     if gone:

@@ -195,8 +195,10 @@ def layers_in(links: Iterable[Link], theirs: Iterable[str]) -> int:
     return max((int(match[1]) + 1 for match in found if match), default=0)
 
 
-def check_shapes(links: Sequence[Link], theirs: Mapping[str, tuple[int, ...]], ours: Mapping[str, Tensor]) -> None:
-    """A `ConfigError` where a tensor there, of which the shape is enough, is not as ours is, of which it is too."""
+def check_shapes(
+    links: Sequence[Link], theirs: Mapping[str, tuple[int, ...]], ours: Mapping[str, Tensor], file: Path
+) -> None:
+    """A `ConfigError` where a tensor there, of which the shape is enough, is not as ours, made after a config file."""
     for name, like in ours.items():
         one, names = place(links, name)
         if not all(n in theirs for n in names):
@@ -205,9 +207,8 @@ def check_shapes(links: Sequence[Link], theirs: Mapping[str, tuple[int, ...]], o
         joined = (sum(shape[0] for shape in shapes if shape), *(shapes[0][1:]))
         if joined != tuple(like.shape) or any(shape[1:] != shapes[0][1:] for shape in shapes):
             told = ", ".join(f"{n} {tuple(theirs[n])}" for n in names)
-            raise ConfigError(
-                f"{told} does not fit config.json, after which {name} is {tuple(like.shape)}; mend config.json"
-            )
+            what = f"{told} does not fit config.json, after which {name} is {tuple(like.shape)}"
+            raise ConfigError(what, file=file, remedy="mend config.json")
 
 
 def read_tensors(links: Sequence[Link], theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> Reading:

@@ -99,8 +99,9 @@ def byte_pairs(folder: Path, *, lowered: bool) -> tokenizers.Tokenizer:
     vocabulary = ids_of(read_object(folder / "vocab.json"))
     check_ids(vocabulary, folder / "vocab.json")
     ending = {"unk_token": named["unk_token"], "end_of_word_suffix": "</w>"} if lowered else {}
+    merges = merges_in(folder)
     try:
-        library = tokenizers.Tokenizer(models.BPE(vocabulary, merges_in(folder), **ending))
+        library = tokenizers.Tokenizer(models.BPE(vocabulary, merges, **ending))
     except Exception as problem:  # the library raises nothing more specific
         raise ConfigError(f"does not fit vocab.json: {shown(str(problem))}", file=folder / "merges.txt") from None
     if lowered:
