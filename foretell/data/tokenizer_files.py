@@ -21,7 +21,7 @@ from foretell.trust import is_trusted
 
 SECONDS, PATIENCE = 6, 20
 """of a processor, and by the clock"""
-MEMORY = 3 << 29
+MEMORY = 1 << 30
 """bytes of address space"""
 TRIAL = """
 import sys

@@ -6,7 +6,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -367,10 +366,10 @@ def test_a_hostile_folder_ends_in_one_line(name: str, folder: Path, tmp_path: Pa
     (tmp_path / "secret").write_text(PIECES)
     save_file(tensors(), tmp_path / "outside.safetensors")
     harm(folder)
-    begin = time.monotonic()
+    begin = sum(os.times()[:4])
     with pytest.raises(ConfigError, match=told) as raised:
         import_path(folder, tmp_path / "run", "python-docs", None)
-    assert time.monotonic() - begin < 10
+    assert sum(os.times()[:4]) - begin < 10  # of processors, ours and those of children
     assert str(raised.value).isprintable() and len(str(raised.value)) < 500 + len(str(folder))
     assert str(folder) in str(raised.value)
     assert not (tmp_path / "run").exists()
