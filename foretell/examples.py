@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from foretell.artifacts import write_json
-from foretell.config import did_you_mean
-from foretell.data.corpus import SPLITS
 from foretell.data.encoding import Tokenizer
 from foretell.data.examples import Choice, Example, Labelled, Tagged
+from foretell.data.files import SPLITS, no_split
 from foretell.data.folds import open_fold
 from foretell.data.labelled import find_set, open_examples, read_examples
 from foretell.data.readers import Reader
@@ -90,9 +89,7 @@ def read_split(recipe: Recipe, split: str, skip_bad: bool | None = None) -> list
     skip_bad = data.skip_bad if skip_bad is None else skip_bad
     if split not in SPLITS:
         if not Path(split).is_file():
-            raise ConfigError(
-                f"{split}: no such split{did_you_mean(split, SPLITS)} ({', '.join(SPLITS)}) and no such file"
-            )
+            raise no_split(split)
         return read_examples(Path(split), reader_of(recipe), skip_bad)
     if data.fold is not None:
         return open_fold(data.corpus, split, data.fold, data.reader, skip_bad)

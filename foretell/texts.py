@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from foretell.data.batches import Batches
-from foretell.data.corpus import open_corpus
+from foretell.data.corpus import open_file
 from foretell.data.encoding import Specials, Tokenizer
 from foretell.data.passages import DocConfig, FullConfig, RowsConfig
 from foretell.data.rows import ExamplesConfig
@@ -76,7 +76,7 @@ class OpenedText:
         if self.name in ("train", "valid", "test"):
             return prepared(self.data.corpus, self.data.tokenizer, None).split(self.name)
         self.folder = Path(tempfile.mkdtemp(prefix="foretell-"))
-        corpus = open_corpus({"test": self.name})
+        corpus = open_file(self.name)
         return prepare(corpus, self.tokenizer, self.folder / "store").split("test")
 
     def __exit__(self, *_: object) -> None:

@@ -20,10 +20,10 @@ from foretell.data.corpus import (
     Source,
     Texts,
     Whole,
-    by_split,
     byte_length,
     shuffled,
 )
+from foretell.data.files import by_split, entries, select
 from foretell.data.labelled import open_text
 from foretell.data.reading import is_text_file
 from foretell.data.sets import SETS
@@ -83,13 +83,14 @@ def open_builtin(name: str) -> Corpus:
     if not root:
         raise ConfigError(f"corpus {name!r}: set FORETELL_DATA to a folder and put {entry.files} into {place}")
     folder = Path(root).expanduser() / entry.folder
-    paths = sorted(item for item in folder.glob("*.*") if is_text_file(item))
-    named = by_split(paths, folder)
-    if not paths or (entry.splits and len(named) < 3):
+    inside = entries(folder) if folder.is_dir() else []
+    found = select(str(folder), folder, inside, [item for item in inside if is_text_file(item) and item.is_file()], "")
+    named = by_split(found)[0] if entry.splits else {}
+    if not found.files or (entry.splits and len(named) < 3):
         raise ConfigError(f"corpus {name!r}: put {entry.files} into {folder} ({place})")
     if entry.splits:
-        return Corpus(name, {split: Files(found, entry.transform) for split, found in named.items()})
-    return Corpus(name, Whole(Files(paths, entry.transform)).shares())
+        return Corpus(name, {split: Files(files, entry.transform) for split, files in named.items()})
+    return Corpus(name, Whole(Files(found.files, entry.transform)).shares())
 
 
 # --- the documentation of Python ------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,25 +12,35 @@ from typing import Protocol, final
 import numpy as np
 import numpy.typing as npt
 
-from foretell.config import did_you_mean
+from foretell.data.files import (
+    SPLITS,
+    Found,
+    LeftOut,
+    by_split,
+    expanded,
+    find_files,
+    no_split,
+    split_keys,
+    tell,
+)
 from foretell.data.reading import (
     BLOCK,
     COLUMN,
-    PACKED_ENDINGS,
     RULES,
+    TEXT_ENDINGS,
     Piece,
     Report,
     content_ending,
     document_pieces,
     is_text_file,
     mended,
+    packing,
     read_file,
 )
 from foretell.errors import ConfigError
 
-SPLITS = ("train", "valid", "test")
-ALIASES = {"dev": "valid", "devel": "valid", "val": "valid", "validation": "valid"} | {name: name for name in SPLITS}
 FEWEST_TO_SHUFFLE = 20
+KINDS = f"{', '.join(TEXT_ENDINGS[:-1])} (plain, .gz, .xz, .zst) or {TEXT_ENDINGS[-1]}"
 
 
 class Source(Protocol):
@@ -51,9 +60,11 @@ class Source(Protocol):
 class Corpus:
     """Text in splits. Reading is lazy and can be repeated; nothing is held in memory."""
 
-    def __init__(self, name: str, sources: Mapping[str, Source]) -> None:
+    def __init__(self, name: str, sources: Mapping[str, Source], left_out: Sequence[LeftOut] = ()) -> None:
         self.name = name
         self.sources = dict(sources)
+        self.left_out = tuple(left_out)
+        """files of its folder that are not read"""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -119,8 +130,8 @@ class Files:
         if self.column != COLUMN:
             state.update(f"column {self.column}".encode())
         for path in self.paths:
-            table, packing = content_ending(path) in (".jsonl", ".parquet"), path.suffix in PACKED_ENDINGS
-            state.update(f"\0{table} {packing} {path.stat().st_size}\0".encode())
+            table, packed = content_ending(path) in (".jsonl", ".parquet"), bool(packing(path))
+            state.update(f"\0{table} {packed} {path.stat().st_size}\0".encode())
             with path.open("rb") as stream:
                 while block := stream.read(BLOCK):
                     state.update(block)
@@ -268,10 +279,10 @@ def open_corpus(spec: str | Mapping[str, str]) -> Corpus:
     """The corpus that `spec` names.
 
     A built-in name (which goes before a file of that name: write `./ptb` for that), a path, a glob,
-    or a folder of `.txt`, `.jsonl` (plain or packed) and `.parquet` files; or such a path for each
+    or a folder of `.txt`, `.tokens`, `.jsonl` (plain or packed) and `.parquet` files; or such a path for each
     split; or `hf:NAME` for a data set of the Hugging Face hub (see `hub`). A column of tables other
-    than `text` is named after the place: `reviews.parquet#body`. Files named for splits (`train.txt`,
-    `wiki.valid.tokens`, `dev.jsonl.gz`, `test/…`) give those splits; all else is divided by us.
+    than `text` is named after the place: `reviews.parquet#body`. Files named for splits (see `files`)
+    give those splits; all else is divided by us.
     `reviews:` before any of these names makes a line of each document (see `preparation`).
     """
     from foretell.data import preparation
@@ -288,17 +299,23 @@ def open_corpus(spec: str | Mapping[str, str]) -> Corpus:
     if spec.startswith(PREFIX):
         corpus = open_hub(place, column)
         return checked(corpus, [corpus.source("train")])
-    paths, root = find_files(place, BUILTIN)
-    named = by_split(paths, root)
-    whole = Files(paths, column=column)
-    sources = {name: Files(found, column=column) for name, found in named.items()} if named else Whole(whole).shares()
-    return checked(Corpus(Path(place).name or place, sources), [whole])
+    name = Path(place).name or place
+    found = text_files(place, BUILTIN)
+    named, left_out = by_split(found)
+    whole = Files(found.files, column=column)
+    sources: dict[str, Source] = {split: Files(files, column=column) for split, files in named.items()}
+    return checked(Corpus(name, sources or Whole(whole).shares(), left_out), [whole])
+
+
+def text_files(place: str, known: Sequence[str] = ()) -> Found:
+    """The files of a place that hold text."""
+    return find_files(place, known, is_text_file, KINDS)
 
 
 def split_column(spec: str) -> tuple[str, str]:
     """The place and the column of `PLACE#COLUMN`; a `#` that is part of an existing file's name is just that."""
     place, mark, column = spec.rpartition("#")
-    if not mark or not column or Path(spec).expanduser().exists():
+    if not mark or not column or expanded(spec).exists():
         return spec, COLUMN
     return place, column
 
@@ -306,60 +323,30 @@ def split_column(spec: str) -> tuple[str, str]:
 def open_splits(spec: Mapping[str, str]) -> Corpus:
     """A corpus from one path, glob or folder for each split."""
     sources: dict[str, Source] = {}
-    for key, path in spec.items():
-        if key not in ALIASES:
-            raise ConfigError(f"corpus.{key}: no such split{did_you_mean(key, SPLITS)} (known: {', '.join(SPLITS)})")
+    left_out: list[LeftOut] = []
+    places = split_keys(spec)
+    for split, path in places.items():
         place, column = split_column(path)
-        sources[ALIASES[key]] = Files(find_files(place, ())[0], column=column)
-    if not sources:
-        raise ConfigError("corpus: no split given; write corpus = {train = …, valid = …, test = …}")
-    name = Path(spec.get("train", next(iter(spec.values())))).name
-    return checked(Corpus(name, sources), list(sources.values()))
+        found = text_files(place)
+        sources[split] = Files(found.files, column=column)
+        left_out += found.left_out
+    name = Path(places.get("train", next(iter(places.values())))).name
+    return checked(Corpus(name, sources, left_out), list(sources.values()))
+
+
+def open_file(name: str) -> Corpus:
+    """A text that is measured in place of a split: a path, glob or folder, as the split `test`."""
+    place, _ = split_column(name)
+    if not expanded(place).exists() and not glob.has_magic(place):
+        raise no_split(name)
+    return open_splits({"test": name})
 
 
 def checked(corpus: Corpus, sources: Sequence[Source]) -> Corpus:
-    """The corpus, when each of the sources has any text."""
+    """The corpus, when each of the sources has any text; what is left out of it is told."""
+    for files in corpus.left_out:
+        tell(str(files))
     for source in sources:
         if next(source.pieces(), None) is None:
             raise ConfigError(f"corpus {corpus.name!r}: there is no text in it")
     return corpus
-
-
-def find_files(spec: str, builtin: Sequence[str] | Mapping[str, object]) -> tuple[list[Path], Path]:
-    """The files of a path, glob or folder, sorted, and the folder they were looked for in."""
-    path = Path(spec).expanduser()
-    if path.is_dir():
-        found = sorted(item for item in path.rglob("*") if item.is_file() and is_text_file(item))
-        if not found:
-            raise ConfigError(
-                f"{spec}: no .txt or .jsonl files (plain, .gz, .xz, .zst) and no .parquet files in this folder"
-            )
-        return found, path
-    if path.is_file():
-        return [path], path.parent
-    matches = sorted(Path(item) for item in glob.glob(str(path), recursive=True))
-    files = [item for item in matches if item.is_file()]
-    if not files:
-        raise ConfigError(f"corpus {spec!r}: {nearest(path, builtin)}")
-    return files, path.parent
-
-
-def nearest(path: Path, builtin: Sequence[str] | Mapping[str, object]) -> str:
-    """What to write instead of a path that does not exist."""
-    folder = next((parent for parent in path.parents if parent.is_dir()), Path())
-    here = [item.name for item in folder.iterdir()]
-    missing = path.relative_to(folder).parts[0]
-    hint = did_you_mean(missing, [*here, *builtin])
-    names = f"; built-in: {', '.join(builtin)}" if builtin else ""
-    return f"no such file or folder{hint} (nearest existing folder: {folder}{names})"
-
-
-def by_split(paths: Sequence[Path], root: Path) -> dict[str, list[Path]]:
-    """The files by the split that their path below `root` says; nothing if none is for training."""
-    named: dict[str, list[Path]] = {}
-    for path in paths:
-        inside = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
-        words = re.split(r"[._\-/\\ ]+", str(inside).lower())
-        if split := next((ALIASES[word] for word in words if word in ALIASES), None):
-            named.setdefault(split, []).append(path)
-    return named if "train" in named else {}

@@ -15,11 +15,11 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, final
 
-from foretell.data.corpus import ALIASES, Corpus, Source, Whole
+from foretell.data.corpus import Corpus, Source, Whole
 from foretell.data.examples import BadRow
+from foretell.data.files import ALIASES, expanded
 from foretell.data.readers.arrow import HINT, arrow_rows
 from foretell.data.readers.values import Fields
 from foretell.data.reading import RULES, Piece, Report, read_rows, require_columns
@@ -128,8 +128,8 @@ def load(place: str) -> Any:
     except ImportError:
         raise ConfigError(f"{place}: to read data sets of the Hugging Face hub, pip install 'foretell[hf]'") from None
     name = place.removeprefix(PREFIX)
-    here = Path(name).expanduser().exists()
-    path, config = (str(Path(name).expanduser()), None) if here else name_and_config(name)
+    here = expanded(name)
+    path, config = (str(here), None) if here.exists() else name_and_config(name)
     try:
         return datasets.load_dataset(path, config)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as problem:

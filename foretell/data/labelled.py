@@ -14,8 +14,23 @@ from typing import final
 
 from foretell.config import did_you_mean
 from foretell.data import hub
-from foretell.data.corpus import ALIASES, SPLITS, Corpus, Texts, by_split, find_files
+from foretell.data.corpus import Corpus, Texts
 from foretell.data.examples import BadRow, Example, main_text, prose_of
+from foretell.data.files import (
+    ALIASES,
+    NAME_EACH,
+    SPLITS,
+    UNNAMED,
+    LeftOut,
+    Named,
+    by_split,
+    decide,
+    entries,
+    expanded,
+    find_files,
+    split_keys,
+    tell,
+)
 from foretell.data.readers import Reader
 from foretell.data.readers.folders import FoldersConfig
 from foretell.data.readers.lines import LinesReader, counted
@@ -47,7 +62,12 @@ def open_examples(
         have = ", ".join(name for name in SPLITS if name in files or (whole and name in ("train", *held_out)))
         raise ConfigError(f"corpus {corpus!r} has no {split!r} split (it has {have})")
     examples = read_all(whole, reader, skip_bad)
-    return divide(examples, held_out)[split] if held_out else examples
+    if not held_out:
+        return examples
+    try:
+        return divide(examples, held_out)[split]
+    except ConfigError as problem:
+        raise ConfigError(f"corpus {corpus!r}: {problem.what}", remedy=problem.remedy) from None
 
 
 def held_out_of(files: Collection[str]) -> tuple[str, ...]:
@@ -67,7 +87,8 @@ def divide(examples: Sequence[Example], held_out: Sequence[str]) -> dict[str, li
     each = max(1, round(len(order) / 10))
     if len(order) <= each * len(held_out):
         raise ConfigError(
-            f"{counted(len(order), 'text')} cannot be divided into train, {', '.join(held_out)}; add some"
+            f"{counted(len(order), 'text')} cannot be divided into train, {', '.join(held_out)}",
+            remedy=f"add some, or {NAME_EACH}",
         )
     split_of = {text: name for i, name in enumerate(held_out) for text in order[i * each : (i + 1) * each]}
     parts: dict[str, list[Example]] = {name: [] for name in ("train", *held_out)}
@@ -91,8 +112,8 @@ def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[Ma
     if reader is None:
         hint = did_you_mean(corpus, SETS) if isinstance(corpus, str) else ""
         raise ConfigError(
-            f"data.corpus {corpus!r} is no labelled set known by name{hint} ({', '.join(SETS)}); for files of your own "
-            'say what is in them, as in data.reader = {kind = "table", texts = ["text"], label = "label"}'
+            f"data.corpus {corpus!r} is no labelled set known by name{hint} (foretell doctor lists them); for files of "
+            'your own say what is in them, as in data.reader = {kind = "table", texts = ["text"], label = "label"}'
         )
     if isinstance(corpus, str) and corpus.startswith(hub.PREFIX):
         if not isinstance(reader, RowsReader):
@@ -100,34 +121,40 @@ def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[Ma
         return hub.open_tables(corpus), reader
     if isinstance(corpus, str):
         return whole_or_split(corpus, reader), reader
-    found: dict[str, list[Path]] = {}
-    for key, place in corpus.items():
-        if key not in ALIASES:
-            raise ConfigError(f"corpus.{key}: no such split{did_you_mean(key, SPLITS)} (known: {', '.join(SPLITS)})")
-        found[ALIASES[key]] = files_at(place, reader)
-    return found, reader
+    return {split: files_at(place, reader) for split, place in split_keys(corpus).items()}, reader
 
 
 def whole_or_split(place: str, reader: Reader) -> dict[str, list[Path]]:
-    """The files of a place, by the splits they are named for if any is named for training."""
-    path = Path(place).expanduser()
+    """The files of a place, by the splits they are named for if any is."""
+    path = expanded(place)
     if isinstance(reader, FoldersConfig) and path.is_dir():
-        named = {ALIASES[entry.name]: [entry] for entry in path.iterdir() if entry.name in ALIASES}
-        return named if "train" in named else {WHOLE: [path]}
-    files = files_at(place, reader)
-    return by_split(files, path if path.is_dir() else path.parent) or {WHOLE: files}
+        return class_folders(path, place)
+    found = find_files(place, tuple(SETS))
+    splits, left_out = by_split(found)
+    for files in left_out:
+        tell(str(files))
+    return splits or {WHOLE: list(found.files)}
+
+
+def class_folders(path: Path, place: str) -> dict[str, list[Path]]:
+    """The folder around those of the classes, or one for each split around them."""
+    inside = entries(path)
+    named = Named({entry: ALIASES[entry.name.lower()] for entry in inside if entry.name.lower() in ALIASES}, {})
+    splits = decide(inside, named, place)
+    if splits and (others := tuple(entry for entry in inside if entry not in named.splits)):
+        tell(str(LeftOut(place, others, UNNAMED)))
+    return splits or {WHOLE: [path]}
 
 
 def files_at(place: str, reader: Reader) -> list[Path]:
     """The files that a path, folder or glob names."""
-    path = Path(place).expanduser()
+    path = expanded(place)
     if isinstance(reader, FoldersConfig) and path.is_dir():
         return [path]
-    if not path.is_dir():
-        return find_files(place, tuple(SETS))[0]
-    if found := sorted(item for item in path.rglob("*") if item.is_file() and not item.name.startswith(".")):
-        return found
-    raise ConfigError(f"{place}: an empty folder; put train, valid and test files into it")
+    found = find_files(place, tuple(SETS))
+    for files in found.left_out:
+        tell(str(files))
+    return list(found.files)
 
 
 # --- as text ----------------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ on them):
 
 from __future__ import annotations
 
+import contextlib
 import gzip
-import json
+import io
 import logging
 import lzma
 import re
@@ -27,19 +28,26 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast, final
 
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, printable
+from foretell.strict_json import parse_json
 
 RULES = 2
 LONGEST = 1 << 16
 BOUNDARY = "<|endofdoc|>"
 REPLACEMENT = "\ufffd"
 BLOCK = 1 << 20
+LONGEST_LINE = 1 << 26
+"""bytes of a line that has to be read whole, as a record or a text of its own"""
+PACKED_BLOCK = 1 << 11
+"""bytes of a `.zst` file unpacked at once, as each of them can become 32 thousand"""
 COLUMN = "text"
 ROWS = 64
 TEXT_ENDINGS = (".txt", ".tokens", ".jsonl", ".parquet")
 PACKED_ENDINGS = (".gz", ".xz", ".zst")
+DAMAGE = (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
+"""what unpacking a damaged file raises"""
 FOREIGN_ENDINGS = (".arrow", ".json", ".csv", ".tsv", ".zip", ".tar", ".bz2", ".pdf")
 
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -188,37 +196,38 @@ def is_text_file(path: Path) -> bool:
 
 def content_ending(path: Path) -> str:
     """The ending that tells the format, the one of packing left off: `.jsonl` for `a.jsonl.gz`."""
-    packed = path.suffix in PACKED_ENDINGS
-    return Path(path.stem).suffix if packed else path.suffix
+    return (Path(path.stem) if packing(path) else path).suffix.lower()
+
+
+def packing(path: Path) -> str:
+    """The ending that tells how a file is packed, in small letters; empty where it is not."""
+    ending = path.suffix.lower()
+    return ending if ending in PACKED_ENDINGS else ""
 
 
 def read_file(path: Path, report: Report, column: str = COLUMN) -> Iterator[Piece]:
     """The pieces of one file; what was met is added to `report`."""
     ending = content_ending(path)
     if ending in FOREIGN_ENDINGS:
-        raise ConfigError(f"{path}: not a text file; write the text as .txt, .jsonl or .parquet")
-    if ending == ".parquet" and path.suffix != ".parquet":
-        raise ConfigError(f"{path}: .parquet files are packed inside; unpack this one")
+        raise ConfigError("not a text file", file=path, remedy="write the text as .txt, .jsonl or .parquet")
+    if ending == ".parquet" and packing(path):
+        raise ConfigError(".parquet files are packed inside", file=path, remedy="unpack this one")
     before = report.documents
-    try:
-        with open_stream(path) as stream:
-            if ending == ".parquet":
-                yield from read_parquet(stream, path, report, column)
-            elif ending == ".jsonl":
-                yield from read_jsonl(stream, path, report, column)
-            else:
-                yield from read_text(stream, path, report)
-    except damage_errors() as problem:
-        raise ConfigError(f"{path}: damaged or cut short ({problem}); fetch or pack it again") from None
-    except OSError as problem:
-        raise ConfigError(f"{path}: cannot be read: {problem.strerror or problem}") from None
+    with opened(path) as stream:
+        if ending == ".parquet":
+            yield from read_parquet(stream, path, report, column)
+        elif ending == ".jsonl":
+            yield from read_jsonl(stream, path, report, column)
+        else:
+            yield from read_text(stream, path, report)
+    name = printable(str(path))
     if report.documents == before:
         report.empty_files += 1
-        log.info("%s: no text in it, skipped", path)
+        log.info("%s: no text in it, skipped", name)
     if report.replaced:
-        log.warning("%s: %d places are not valid UTF-8, read as U+FFFD", path, report.replaced)
+        log.warning("%s: %d places are not valid UTF-8, read as U+FFFD", name, report.replaced)
     if report.nul:
-        log.warning("%s: %d NUL bytes in the text, kept", path, report.nul)
+        log.warning("%s: %d NUL bytes in the text, kept", name, report.nul)
 
 
 def read_text(stream: IO[bytes], path: Path, report: Report) -> Iterator[Piece]:
@@ -229,18 +238,17 @@ def read_text(stream: IO[bytes], path: Path, report: Report) -> Iterator[Piece]:
 
 def read_jsonl(stream: IO[bytes], path: Path, report: Report, column: str) -> Iterator[Piece]:
     """The pieces of a stream of JSON objects, one a line, each a document under that key."""
-    for number, line in enumerate(read_lines(stream, path), 1):
+    for number, line in numbered_lines(stream, path):
         if not line.strip():
             continue
-        where = f"{path}, line {number}"
-        try:
-            value = json.loads(line.decode(errors="surrogateescape"))
-        except json.JSONDecodeError as problem:
-            raise ConfigError(f"{where}: not valid JSON: {problem}") from None
+        value = parse_json(line.decode(errors="surrogateescape"), path, number, lenient=True)
         text = value.get(column) if isinstance(value, dict) else None
         if not isinstance(text, str):
             raise ConfigError(
-                f'{where}: needs a string under "{column}", as in {{"{column}": "…"}}; name another key as {path}#KEY'
+                f'needs a string under "{column}", as in {{"{column}": "…"}}',
+                file=path,
+                line=number,
+                remedy=f"name another key as {path}#KEY",
             )
         yield from document_pieces(text, report)
 
@@ -262,9 +270,9 @@ def parquet_batches(stream: IO[bytes], path: Path, columns: Sequence[str], hint:
         table = pyarrow.parquet.ParquetFile(stream, buffer_size=BLOCK)
         require_columns(columns, table.schema_arrow.names, str(path), hint)
         yield from table.iter_batches(batch_size=ROWS, columns=list(columns))
-    except pyarrow.ArrowInvalid as problem:
+    except pyarrow.ArrowException as problem:
         first = str(problem).splitlines()[0]
-        raise ConfigError(f"{path}: damaged or cut short ({first}); fetch or write it again") from None
+        raise ConfigError(f"damaged or cut short ({first})", file=path, remedy="fetch or write it again") from None
 
 
 def require_columns(columns: Sequence[str], names: Sequence[str], where: str, hint: str) -> None:
@@ -286,10 +294,21 @@ def read_rows(rows: Any, where: str, report: Report, column: str) -> Iterator[Pi
             yield from mark_documents(split_pieces(decode(text, report)), report)
 
 
-def read_lines(stream: IO[bytes], path: Path) -> Iterator[bytes]:
-    """Whole lines, a byte-order mark dropped."""
-    for number, line in enumerate(stream):
-        yield line if number else without_mark(line, path)
+def stored_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, plain or packed; see `numbered_lines`."""
+    with opened(path) as stream:
+        yield from numbered_lines(stream, path)
+
+
+def numbered_lines(stream: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
+    """Whole lines with their numbers from 1, newlines kept, a byte-order mark dropped; too long ones are refused."""
+    number = 0
+    while line := stream.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            size = f"longer than {LONGEST_LINE >> 20} MiB"
+            raise ConfigError(size, file=path, line=number, remedy="break it, or make several of it")
+        yield number, line if number > 1 else without_mark(line, path)
 
 
 def read_blocks(stream: IO[bytes], path: Path) -> Iterator[bytes]:
@@ -355,32 +374,72 @@ def count_replaced(block: bytes) -> int:
 # --- packing --------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The unpacked bytes of a file; whatever keeps them from being read to their end is one `ConfigError`."""
+    try:
+        with open_stream(path) as stream:
+            yield stream
+    except DAMAGE as problem:
+        raise ConfigError(f"damaged or cut short ({problem})", file=path, remedy="fetch or pack it again") from None
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror or problem}", file=path) from None
+
+
 def open_stream(path: Path) -> IO[bytes]:
-    """The unpacked bytes of a file that is plain, `.gz`, `.xz` or `.zst`."""
+    """The unpacked bytes of a file that is plain, `.gz`, `.xz` or `.zst`; `opened` tells what is wrong with it."""
     openers: dict[str, Callable[[Path], Any]] = {
         ".gz": gzip.open,
         ".xz": lzma.open,
         ".zst": open_zstd,
     }
-    if path.suffix not in openers:
+    if (ending := packing(path)) not in openers:
         return path.open("rb")
-    return cast("IO[bytes]", openers[path.suffix](path))
+    if path.is_file() and path.stat().st_size == 0:
+        raise EOFError("it is empty")
+    return cast("IO[bytes]", openers[ending](path))
 
 
-def open_zstd(path: Path) -> Any:
-    """The unpacked bytes of a `.zst` file; the package for it is imported only here."""
-    try:
-        import zstandard
-    except ImportError:
-        raise ConfigError(f"{path}: to read .zst files, pip install zstandard") from None
-    return zstandard.open(path, "rb")
+def open_zstd(path: Path) -> IO[bytes]:
+    """The unpacked bytes of a `.zst` file."""
+    return io.BufferedReader(ZstdFile(path), BLOCK)
 
 
-def damage_errors() -> tuple[type[Exception], ...]:
-    """What unpacking a damaged file raises."""
-    errors = (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
-    try:
-        import zstandard
-    except ImportError:
-        return errors
-    return (*errors, zstandard.ZstdError)
+@final
+class ZstdFile(io.RawIOBase):
+    """A `.zst` file of one frame or several, each of which has to end: the library's own reader takes a cut for the end
+    and leaves out what follows the first frame."""
+
+    def __init__(self, path: Path) -> None:
+        import zstandard  # which takes longer to import than most texts to read
+
+        self.stored = path.open("rb")
+        self.error: type[Exception] = zstandard.ZstdError
+        self.library = zstandard.ZstdDecompressor()
+        self.frame = self.library.decompressobj()
+        self.begun = False
+        self.unpacked = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer as far as the next bytes go; 0 at the end."""
+        while not self.unpacked and (packed := self.frame.unused_data or self.stored.read(PACKED_BLOCK)):
+            if self.frame.eof:
+                self.frame, self.begun = self.library.decompressobj(), False
+            try:
+                self.unpacked, self.begun = memoryview(self.frame.decompress(packed)), True
+            except self.error as problem:
+                raise EOFError(str(problem)) from None
+        if not self.unpacked and self.begun and not self.frame.eof:
+            raise EOFError("the last frame does not end")
+        size = min(len(buffer), len(self.unpacked))
+        buffer[:size], self.unpacked = self.unpacked[:size], self.unpacked[size:]
+        return size
+
+    def close(self) -> None:
+        """Close the file."""
+        self.stored.close()
+        super().close()

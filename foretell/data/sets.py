@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from foretell.data.corpus import SPLITS
+from foretell.data.files import SPLITS
 from foretell.data.readers import Reader
 from foretell.data.readers.columns import ColumnsConfig
 from foretell.data.readers.folders import FoldersConfig

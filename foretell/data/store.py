@@ -24,6 +24,7 @@ import numpy.typing as npt
 from foretell.artifacts import exclusive, sync_folder, write_atomic, write_json
 from foretell.data.corpus import Corpus, open_corpus
 from foretell.data.encoding import Ids, Tokenizer, load_tokenizer
+from foretell.data.files import NAME_EACH
 from foretell.data.tokenizer import FileConfig, TokenizerConfig
 from foretell.data.writing import META, POINT, TOKENIZER, Counts, build
 from foretell.errors import ConfigError
@@ -156,7 +157,10 @@ class Store:
     def split(self, name: str) -> Split:
         """One split; a `ConfigError` says which there are."""
         if name not in self.counts:
-            raise ConfigError(f"store {self.path} has no {name!r} split (it has {', '.join(self.splits)})")
+            raise ConfigError(
+                f"corpus {self.corpus!r} has no text for {name!r} (only for {', '.join(self.splits)})",
+                remedy=f"give more text, or {NAME_EACH}",
+            )
         return Split(self.path / name, self.dtype, self.counts[name])
 
     @cached_property

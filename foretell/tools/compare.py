@@ -14,7 +14,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from foretell.data.corpus import SPLITS, open_corpus
+from foretell.data.corpus import open_corpus, open_file
+from foretell.data.files import SPLITS
 from foretell.data.store import Split, is_store
 from foretell.errors import ConfigError
 from foretell.evaluate.bootstrap import Floats, Interval, bootstrap_ratio
@@ -107,7 +108,7 @@ def name_of(model: Model) -> str:
 def raw_text(model: Model, split: str) -> RawText | None:
     """The text behind a split; None where only its tokens are kept."""
     if split not in SPLITS:
-        return RawText.read(open_corpus({"test": split}).pieces("test"))
+        return RawText.read(open_file(split).pieces("test"))
     first = model if isinstance(model, Trained) else model.members[0]
     corpus = first.recipe.data.corpus
     if is_store(corpus):

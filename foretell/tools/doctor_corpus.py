@@ -13,7 +13,8 @@ from typing import Any
 
 from foretell.config import Tree
 from foretell.data import reading
-from foretell.data.corpus import SPLITS, Files, Share, byte_length, open_corpus
+from foretell.data.corpus import Files, Share, byte_length, open_corpus
+from foretell.data.files import SPLITS
 from foretell.data.store import is_store
 from foretell.errors import ConfigError
 from foretell.tools.findings import check
@@ -79,16 +80,15 @@ def is_odd(character: str) -> bool:
 def scan(paths: Sequence[Path], sample: int) -> Tree:
     """What files hold as bytes, each up to its share of the sample."""
     share = max(1 << 20, sample // max(len(paths), 1))
-    errors: tuple[type[Exception], ...] = (ConfigError, OSError, *reading.damage_errors())
     found: Counter[str] = Counter()
     damaged: list[str] = []
     for path in paths:
         found["stored_bytes"] += path.stat().st_size
         size = 0
         try:
-            with reading.open_stream(path) as stream:
+            with reading.opened(path) as stream:
                 found["byte_order_marks"] += stream.read(3) == b"\xef\xbb\xbf"
-            with reading.open_stream(path) as stream:
+            with reading.opened(path) as stream:
                 for block in reading.read_blocks(stream, path):
                     size += len(block)
                     found["invalid_utf8"] += reading.count_replaced(block)
@@ -97,8 +97,8 @@ def scan(paths: Sequence[Path], sample: int) -> Tree:
                         found["carriage_returns"] += block.count(b"\r\n")
                     if size >= share:
                         break
-        except errors as problem:
-            damaged.append(str(problem) if str(path) in str(problem) else f"{path}: {problem}")
+        except ConfigError as problem:
+            damaged.append(str(problem))
         found["empty"] += size == 0
         found["looked_at_bytes"] += size
     keys = ("stored_bytes", "looked_at_bytes", "empty", "byte_order_marks", "invalid_utf8")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from foretell.data.reading import Report, open_stream, without_mark
+from foretell.data.reading import Report, count_replaced, numbered_lines, stored_lines
 from foretell.errors import ConfigError
 from foretell.evaluate.lines import Reader, Scored, score_texts
 from foretell.mixing import Mixed
@@ -27,14 +27,12 @@ def read_lines(paths: Sequence[Path], report: Report) -> Iterator[str]:
     A line ends at a newline and nowhere else; invalid UTF-8 becomes U+FFFD and is counted in the report.
     """
     for path in paths or [Path("-")]:
-        if str(path) != "-" and not path.is_file():
-            raise ConfigError(f"{path}: no such file; name text files, or - for stdin")
-        with sys.stdin.buffer if str(path) == "-" else open_stream(path) as stream:
-            for number, line in enumerate(stream):
-                line = line if number else without_mark(line, path)
-                text = line.decode(errors="replace")
-                report.replaced += text.count("\ufffd") - line.count("\ufffd".encode())
-                yield text.removesuffix("\n")
+        if str(path) != "-" and not path.exists():
+            raise ConfigError("no such file", file=path, remedy="name text files, or - for stdin")
+        stored = numbered_lines(sys.stdin.buffer, Path("stdin")) if str(path) == "-" else stored_lines(path)
+        for _, line in stored:
+            report.replaced += count_replaced(line)
+            yield line.decode(errors="replace").removesuffix("\n")
 
 
 def chunks(lines: Iterable[str], eager: bool) -> Iterator[list[str]]:

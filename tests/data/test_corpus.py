@@ -178,7 +178,7 @@ def test_a_lone_surrogate_in_json_is_replaced(tmp_path: Path) -> None:
 )
 def test_jsonl_mistakes_name_file_and_line(tmp_path: Path, line: str, problem: str) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n\n' + line + "\n")
-    with pytest.raises(ConfigError, match=rf"a\.jsonl, line 3: {problem}"):
+    with pytest.raises(ConfigError, match=rf"a\.jsonl:3: {problem}"):
         list(whole(tmp_path / "a.jsonl").pieces("train"))
 
 
@@ -189,13 +189,11 @@ def test_packed_files_give_the_same_and_damage_is_told(tmp_path: Path, ending: s
     path = tmp_path / f"a.txt{ending}"
     path.write_bytes(pack(text.encode()))
     assert text_of(whole(path), "train") == text
-    path.write_bytes(path.read_bytes()[:-40])
-    if ending != ".zst":  # whose reader takes a cut as the end
+    stored = path.read_bytes()
+    for damaged in (stored[:-40], stored[: len(stored) // 2], stored[:-1], stored[:1], b"", b"nothing packed"):
+        path.write_bytes(damaged)
         with pytest.raises(ConfigError, match=r"a\.txt.*damaged"):
             list(whole(path).pieces("train"))
-    path.write_bytes(b"nothing packed")
-    with pytest.raises(ConfigError, match=r"a\.txt.*damaged"):
-        whole(path)
 
 
 # --- finding --------------------------------------------------------------------------------------
@@ -226,11 +224,6 @@ def test_folders_and_globs_tell_splits_too(tmp_path: Path) -> None:
     assert corpus.splits == ("train", "test")
 
 
-def test_a_test_file_without_a_train_file_is_only_text(tmp_path: Path) -> None:
-    (tmp_path / "test.txt").write_text("a\n" * 100)
-    assert open_corpus(str(tmp_path)).splits == ("train", "valid", "test")
-
-
 def test_splits_can_be_given_one_by_one(tmp_path: Path) -> None:
     write_splits(tmp_path)
     paths = {"train": str(tmp_path / "train.txt"), "dev": str(tmp_path / "v*.txt")}
@@ -248,7 +241,7 @@ def test_what_is_missing_or_unusable_is_told_in_one_line(tmp_path: Path) -> None
         str(tmp_path / "novel.txt"): "did you mean 'novels.txt'",
         str(tmp_path / "none" / "a.txt"): f"nearest existing folder: {tmp_path}; built-in: python",
         "python-doc": "did you mean 'python-docs'",
-        str(tmp_path / "empty"): "no .txt or .jsonl files",
+        str(tmp_path / "empty"): "an empty folder",
         str(tmp_path / "*.xyz"): "no such file or folder",
     }.items():
         with pytest.raises(ConfigError) as caught:

@@ -91,7 +91,10 @@ def test_splits_are_the_same_for_every_order_and_nearly_so_with_more_texts() -> 
 
 def test_too_few_texts_to_divide(tmp_path: Path) -> None:
     path = str(write(tmp_path / "a.tsv", ["one", "one", "two"]))
-    assert refused(open_examples, path, "train", TABLE) == "2 texts cannot be divided into train, valid, test; add some"
+    assert refused(open_examples, path, "train", TABLE) == (
+        f"corpus {path!r}: 2 texts cannot be divided into train, valid, test; "
+        "add some, or name each: corpus = {train = …, valid = …, test = …}"
+    )
 
 
 # --- what is not found ----------------------------------------------------------------------------

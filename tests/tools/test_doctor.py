@@ -190,8 +190,8 @@ def test_unknown_rates_are_those_counted_by_hand(tmp_path: Path) -> None:
 def test_odd_bytes_are_counted(tmp_path: Path) -> None:
     path = write_corpus(tmp_path / "c", train=[], valid=["fine"], test=["fine"])
     (tmp_path / "c" / "train.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo \xe4\r\nnul \0 \xee\x80\x80\n")
-    (tmp_path / "c" / "train-empty.txt").touch()
-    with gzip.open(tmp_path / "c" / "train-more.txt.gz", "wb") as stream:
+    (tmp_path / "c" / "train-1.txt").touch()
+    with gzip.open(tmp_path / "c" / "train-2.txt.gz", "wb") as stream:
         stream.write(b"packed \xff\n")
     result = examine_corpus(path)
     files = result["files"]
@@ -205,10 +205,10 @@ def test_odd_bytes_are_counted(tmp_path: Path) -> None:
 def test_a_damaged_file_is_an_error_and_nothing_else_is_read(tmp_path: Path) -> None:
     path = write_corpus(tmp_path / "c", train=["fine"], valid=["fine"], test=["fine"])
     packed = gzip.compress(random.Random(1).randbytes(5000))
-    (tmp_path / "c" / "train-more.txt.gz").write_bytes(packed[:2000])
+    (tmp_path / "c" / "train-2.txt.gz").write_bytes(packed[:2000])
     result = examine_corpus(path)
     assert worst(result, "files")["level"] == "error" and result["splits"] == {}
-    assert "train-more.txt.gz" in shown(result, width=200)
+    assert "train-2.txt.gz" in shown(result, width=200)
 
 
 def test_only_the_beginning_is_looked_at_and_said_so(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from foretell.data.examples import BadRow
 from foretell.data.readers.lines import at
 from foretell.data.readers.values import Fields
-from foretell.data.reading import damage_errors, parquet_batches
+from foretell.data.reading import opened, packing, parquet_batches
 from foretell.errors import ConfigError
 
 HINT = "name those it has in data.reader"
@@ -17,15 +17,10 @@ HINT = "name those it has in data.reader"
 
 def parquet_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, Fields] | BadRow]:
     """The rows of a file, counted from 1, with the columns that are needed, in constant memory."""
-    if path.suffix.lower() != ".parquet":
+    if packing(path):
         raise ConfigError(f"{path}: .parquet files are packed inside; unpack this one")
-    try:
-        with path.open("rb") as stream:
-            yield from arrow_rows(parquet_batches(stream, path, needed, HINT), path)
-    except damage_errors() as problem:
-        raise ConfigError(f"{path}: damaged or cut short ({problem}); fetch or write it again") from None
-    except OSError as problem:
-        raise ConfigError(f"{path}: cannot be read: {problem.strerror or problem}") from None
+    with opened(path) as stream:
+        yield from arrow_rows(parquet_batches(stream, path, needed, HINT), path)
 
 
 def arrow_rows(batches: Iterable[Any], place: Path | str) -> Iterator[tuple[int, Fields] | BadRow]:

@@ -10,9 +10,9 @@ from typing import Literal
 from pydantic import Field
 
 from foretell.data.examples import BadRow, Example, Labelled
+from foretell.data.files import entries, unpacked, walk
 from foretell.data.readers.lines import LinesReader, Unfit, at
 from foretell.data.readers.values import Names, called, word_in
-from foretell.data.reading import PACKED_ENDINGS
 
 
 class FoldersConfig(LinesReader):
@@ -28,10 +28,11 @@ class FoldersConfig(LinesReader):
         if not labelled:
             yield from self.texts(path, None)
             return
-        entries = visible(path.iterdir()) if path.is_dir() else [path]
-        files = all(entry.is_file() for entry in entries)
-        shared = shared_start([plain_name(entry) for entry in entries]) if files and not self.names else ""
-        for entry in entries:
+        inside = sorted(entries(path), key=natural) if path.is_dir() else [path]
+        beside = inside if path.is_dir() else entries(path.parent)
+        files = all(entry.is_file() for entry in beside)
+        shared = shared_start([plain_name(entry) for entry in beside]) if files and not self.names else ""
+        for entry in inside:
             try:
                 label = called(word_in(plain_name(entry).removeprefix(shared), "the name"), self.names)
             except Unfit as problem:
@@ -42,7 +43,7 @@ class FoldersConfig(LinesReader):
     def texts(self, path: Path, label: str | None) -> Iterator[Example | BadRow]:
         """The files in a folder, in the order of the numbers in their names, or the lines of a file."""
         if path.is_dir():
-            for file in visible(p for p in path.rglob("*") if p.is_file()):
+            for file in sorted((file for file in walk(path) if file.is_file()), key=natural):
                 yield from self.whole(file, label)
             return
         for line in self.lines(path):
@@ -66,7 +67,7 @@ def plain_name(file: Path) -> str:
     """The name; of a file without endings that tell how it is packed, and that it is text."""
     if file.is_dir():
         return file.name
-    name = file.stem if file.suffix.lower() in PACKED_ENDINGS else file.name
+    name = unpacked(file.name)
     return name[: -len(".txt")] if name.lower().endswith(".txt") else name
 
 
@@ -80,11 +81,6 @@ def shared_start(names: list[str]) -> str:
     return first[: 1 + max(first.rfind(sign, 0, size) for sign in ".-_")]
 
 
-def visible(paths: Iterator[Path]) -> list[Path]:
-    """Those whose names do not begin with a dot, `2.txt` before `10.txt`."""
-    return sorted((path for path in paths if not path.name.startswith(".")), key=natural)
-
-
 def natural(path: Path) -> list[tuple[int, str]]:
-    """What to sort by, so that numbers in names count as such."""
+    """What to sort by, so that numbers in names count as such: `2.txt` before `10.txt`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.as_posix()) if part]

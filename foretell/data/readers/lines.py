@@ -11,8 +11,7 @@ from pydantic import field_validator
 
 from foretell.config import Config
 from foretell.data.examples import BadRow, Example
-from foretell.data.reading import damage_errors, open_stream, without_mark
-from foretell.errors import ConfigError
+from foretell.data.reading import stored_lines
 
 Line = tuple[int, str]
 """its number, counted from 1, and its text without the end of line"""
@@ -53,15 +52,8 @@ class LinesReader(Config):
 
     def lines(self, path: Path) -> Iterator[Line | BadRow]:
         """The lines of a file, plain or packed; those that are not in this encoding are bad."""
-        try:
-            with open_stream(path) as stream:
-                for number, line in enumerate(stream, 1):
-                    stored = without_mark(line, path) if number == 1 else line
-                    yield self.decoded(stored.removesuffix(b"\n").removesuffix(b"\r"), path, number)
-        except damage_errors() as problem:
-            raise ConfigError(f"{path}: damaged or cut short ({problem}); fetch or pack it again") from None
-        except OSError as problem:
-            raise ConfigError(f"{path}: cannot be read: {problem.strerror or problem}") from None
+        for number, line in stored_lines(path):
+            yield self.decoded(line.removesuffix(b"\n").removesuffix(b"\r"), path, number)
 
     def decoded(self, stored: bytes, path: Path, number: int) -> Line | BadRow:
         """One line."""
