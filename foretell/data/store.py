@@ -158,8 +158,8 @@ class Store:
         """One split; a `ConfigError` says which there are."""
         if name not in self.counts:
             raise ConfigError(
-                f"corpus {self.corpus!r} has no text for {name!r} (only for {', '.join(self.splits)})",
-                remedy=f"give more text, or {NAME_EACH}",
+                f"corpus {self.corpus!r} has no {name!r} split (it has {', '.join(self.splits)})",
+                remedy=f"give more text to divide, or {NAME_EACH}",
             )
         return Split(self.path / name, self.dtype, self.counts[name])
 

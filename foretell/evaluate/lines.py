@@ -72,22 +72,34 @@ class Lines:
         """Each text is a document too."""
         return self.lines
 
+    closed: Sequence[bool] = ()
+    """[texts] whether the last token of a text is the boundary behind it; empty: of none"""
+
     @classmethod
-    def encode(cls, texts: Sequence[str], tokenizer: Tokenizer) -> Lines:
-        """The texts in the tokens of a model."""
+    def encode(cls, texts: Sequence[str], tokenizer: Tokenizer, ends: Sequence[bool] = ()) -> Lines:
+        """The texts in the tokens of a model; those that end a document (`ends`) closed as a store of tokens has it."""
         pieces = [split_pieces(text) for text in texts]
         ids, lengths = tokenizer.encode_pieces([piece for part in pieces for piece in part])
-        ends = np.concatenate([[0], np.cumsum(lengths)])  # [pieces + 1]
-        return cls(texts, ids, ends[np.concatenate([[0], np.cumsum([len(part) for part in pieces])]).astype(int)])
+        offsets = np.concatenate([[0], np.cumsum(lengths)])  # [pieces + 1]
+        lines = offsets[np.concatenate([[0], np.cumsum([len(part) for part in pieces])]).astype(int)]
+        if not any(ends):
+            return cls(texts, ids, lines)
+        # where the boundary ends every line, a newline has put it there
+        closed = [
+            end and not (tokenizer.ends_lines and text.endswith("\n")) for text, end in zip(texts, ends, strict=True)
+        ]
+        ids = np.insert(ids, lines[1:][closed], tokenizer.boundary)
+        return cls(texts, ids, lines + np.concatenate([[0], np.cumsum(closed)]), closed)
 
     def with_scores(self, logp: NDArray[np.float64], tokenizer: Tokenizer) -> list[Scored]:
         """Each text with its part of the log-probabilities [N]."""
         name = lru_cache(maxsize=None)(tokenizer.token)
         found = []
-        for text, (begin, end) in zip(self.texts, pairwise(self.lines.tolist()), strict=True):
+        closed = self.closed or [False] * len(self.texts)
+        for text, (begin, end), more in zip(self.texts, pairwise(self.lines.tolist()), closed, strict=True):
             ids, own = self.tokens[begin:end], tuple(logp[begin:end].tolist())
             names = tuple(name(token) for token in ids.tolist())
-            found.append(Scored(text, math.fsum(own), names, own, unknown(text, ids, tokenizer)))
+            found.append(Scored(text, math.fsum(own), names, own, unknown(text, ids[: end - begin - more], tokenizer)))
         return found
 
 
@@ -116,9 +128,9 @@ class Reader:
         self.state: State = None
         self.before = tokenizer.boundary
 
-    def score(self, texts: Sequence[str]) -> list[Scored]:
-        """The next texts."""
-        lines = Lines.encode(texts, self.tokenizer)
+    def score(self, texts: Sequence[str], ends: Sequence[bool] = ()) -> list[Scored]:
+        """The next texts, and which of them end a document before others follow."""
+        lines = Lines.encode(texts, self.tokenizer, ends)
         parts = [self._read(part) for part in self._parts(lines.tokens)]
         return lines.with_scores(np.concatenate([np.zeros(0), *parts]), self.tokenizer)
 

@@ -58,5 +58,5 @@ def typed(task: TaskConfig, paths: Sequence[Path], report: Report) -> Iterator[l
     eager = not paths and sys.stdin.isatty()
     for path in paths or [Path("-")]:
         name, number = "stdin" if str(path) == "-" else str(path), count(1)
-        for lines in chunks(read_lines([path], report), eager):
+        for lines in chunks(read_lines([path], report), eager, len):
             yield [task.of_line(line.removesuffix("\r"), f"{name}:{next(number)}") for line in lines]

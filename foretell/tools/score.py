@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from foretell.data.reading import Report, count_replaced, numbered_lines, stored_lines
+from foretell.data.reading import BOUNDARY, Report, count_replaced, numbered_lines, stored_lines
 from foretell.errors import ConfigError
 from foretell.evaluate.lines import Reader, Scored, score_texts
 from foretell.mixing import Mixed
 from foretell.run import Record
 from foretell.trained import Trained
 
+T = TypeVar("T")
 Model = Trained | Mixed
 Context = Literal["lines", "carried"]
 CHARACTERS = 1 << 18  # of lines scored side by side, and held in memory
 LINES = 4096
+STDIN = Path("-")
+
+
+class Line(NamedTuple):
+    """A line of a running text, with its newline; empty where a line only ended a document."""
+
+    text: str
+    ends_document: bool = False
+    """whether a boundary closes the document behind it"""
 
 
 def read_lines(paths: Sequence[Path], report: Report) -> Iterator[str]:
@@ -26,44 +36,90 @@ def read_lines(paths: Sequence[Path], report: Report) -> Iterator[str]:
 
     A line ends at a newline and nowhere else; invalid UTF-8 becomes U+FFFD and is counted in the report.
     """
-    for path in paths or [Path("-")]:
-        if str(path) != "-" and not path.exists():
-            raise ConfigError("no such file", file=path, remedy="name text files, or - for stdin")
-        stored = numbered_lines(sys.stdin.buffer, Path("stdin")) if str(path) == "-" else stored_lines(path)
-        for _, line in stored:
-            report.replaced += count_replaced(line)
-            yield line.decode(errors="replace").removesuffix("\n")
+    for path in paths or [STDIN]:
+        yield from (line.removesuffix("\n") for line in stored_text(path, report))
 
 
-def chunks(lines: Iterable[str], eager: bool) -> Iterator[list[str]]:
+def read_running(paths: Sequence[Path], report: Report, lone: bool, eager: bool = False) -> Iterator[Line]:
+    """The lines of some files as one running text, closed by boundaries as a corpus of these files would be.
+
+    A file's end and a line `<|endofdoc|>` end a document. Each is closed where there are several, a `lone` one on
+    request. That is known only at the next document, so a line is held back, unless `eager`.
+    """
+    held: list[Line] = []  # the last line of text, and those behind it that only ended its document
+    ended = several = False
+    for path in paths or [STDIN]:
+        for text in stored_text(path, report):
+            mark = text.startswith(BOUNDARY) and text.rstrip() == BOUNDARY
+            if eager:
+                yield Line("", True) if mark else Line(text)
+            elif mark:
+                held.append(Line(""))
+                ended = True
+            else:
+                several = several or (ended and any(line.text for line in held))
+                yield from closed(held, ended)
+                held, ended = [Line(text)], False
+        ended = True
+    yield from closed(held, several or lone)
+
+
+def closed(lines: Sequence[Line], ends: bool) -> Iterator[Line]:
+    """The lines, of which that with text, if there is one, ends a document or not."""
+    yield from (line._replace(ends_document=bool(ends and line.text)) for line in lines)
+
+
+def stored_text(path: Path, report: Report) -> Iterator[str]:
+    """The lines of a file or of stdin, newlines kept."""
+    if path != STDIN and not path.exists():
+        raise ConfigError("no such file", file=path, remedy="name text files, or - for stdin")
+    stored = numbered_lines(sys.stdin.buffer, Path("stdin")) if path == STDIN else stored_lines(path)
+    for _, line in stored:
+        report.replaced += count_replaced(line)
+        yield line.decode(errors="replace")
+
+
+def chunks(lines: Iterable[T], eager: bool, size: Callable[[T], int]) -> Iterator[list[T]]:
     """Lines in lists that fit into memory; `eager`: one by one, as for someone who types them."""
-    chunk: list[str] = []
-    size = 0
+    chunk: list[T] = []
+    total = 0
     for line in lines:
         chunk.append(line)
-        size += len(line)
-        if eager or size >= CHARACTERS or len(chunk) >= LINES:
+        total += size(line)
+        if eager or total >= CHARACTERS or len(chunk) >= LINES:
             yield chunk
-            chunk, size = [], 0
+            chunk, total = [], 0
     if chunk:
         yield chunk
 
 
-def score_lines(
-    model: Model, lines: Iterable[str], *, context: Context = "lines", end: bool = True, eager: bool = False
-) -> Iterator[Scored]:
-    """What the model says of each line, in order, in constant memory.
+def score_lines(model: Model, lines: Iterable[str], *, end: bool = True, eager: bool = False) -> Iterator[Scored]:
+    """What the model says of each line from a fresh state, in order, in constant memory.
 
-    `end`: the newline belongs to a line and is predicted too. `context`: each line from a fresh state ("lines"), or
-    given all those before it ("carried").
+    `end`: the newline belongs to a line and is predicted too.
     """
-    if context == "carried" and not end:
-        raise ConfigError("carried context reads the ends of lines, so they count; leave --no-end out")
     scorer, tokenizer, device = model.scorer(ranks=False), model.tokenizer, model.device
-    reader = Reader(scorer, tokenizer, device)
-    for chunk in chunks(lines, eager):
-        texts = [line + "\n" for line in chunk] if end else chunk
-        yield from reader.score(texts) if context == "carried" else score_texts(scorer, tokenizer, texts, device)
+    for chunk in chunks(lines, eager, len):
+        yield from score_texts(scorer, tokenizer, [line + "\n" for line in chunk] if end else chunk, device)
+
+
+def score_running(model: Model, lines: Iterable[Line], *, eager: bool = False) -> Iterator[Scored]:
+    """What the model says of each line given all those before it: in sum, what `evaluate` says of the text."""
+    reader = Reader(model.scorer(ranks=False), model.tokenizer, model.device)
+    for chunk in chunks(lines, eager, lambda line: len(line.text)):
+        texts, ends = zip(*chunk, strict=True)
+        yield from reader.score(texts, ends)
+
+
+def scores(
+    model: Model, paths: Sequence[Path], report: Report, context: Context, end: bool, eager: bool = False
+) -> Iterator[Scored]:
+    """What the model says of each line of some files: read alone ("lines"), or given those before it ("carried")."""
+    if context == "lines":
+        return score_lines(model, read_lines(paths, report), end=end, eager=eager)
+    if not end:
+        raise ConfigError("carried context reads the ends of lines, so they count; leave --no-end out")
+    return score_running(model, read_running(paths, report, model.tokenizer.ends_lines, eager), eager=eager)
 
 
 # --- output ---------------------------------------------------------------------------------------
@@ -138,9 +194,7 @@ def print_scores(
     eager = not paths and sys.stdin.isatty()
     if header:
         yield "\t".join(("line", "token", "surprisal_bits") if tokens else COLUMNS)
-    for number, scored in enumerate(
-        score_lines(model, read_lines(paths, report), context=context, end=end, eager=eager), 1
-    ):
+    for number, scored in enumerate(scores(model, paths, report, context, end, eager), 1):
         yield from token_rows(number, scored) if tokens else [row(scored)]
     warn(report)
 
@@ -150,8 +204,8 @@ def all_scores(
 ) -> Record:
     """The same as one JSON object, which has to be held in memory."""
     report = Report()
-    found = score_lines(model, read_lines(paths, report), context=context, end=end)
-    result = summed([record(scored, tokens) for scored in found]) | {"replaced": report.replaced}
+    found = [record(scored, tokens) for scored in scores(model, paths, report, context, end)]
+    result = summed(found) | {"replaced": report.replaced}
     warn(report)
     return result
 

@@ -278,8 +278,8 @@ def test_places_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         store.split("valid")
     assert str(caught.value) == (
-        "corpus 'one' has no text for 'valid' (only for train); "
-        "give more text, or name each: corpus = {train = …, valid = …, test = …}"
+        "corpus 'one' has no 'valid' split (it has train); "
+        "give more text to divide, or name each: corpus = {train = …, valid = …, test = …}"
     )
     write(tmp_path / "other", "a.md", "b.png")
     refused(

@@ -1,18 +1,22 @@
 """`foretell score` as a program: rows in order, one JSON object, stated behaviour for odd lines; n-best lists."""
 
+import gzip
 import io
 import json
+import lzma
 import math
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from builders import tables
 from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
+from foretell.data import reading
 from foretell.errors import ConfigError
 from foretell.tools import score as tool
 from foretell.tools.rescore import parse_weights, rescore, tuned
@@ -22,6 +26,12 @@ from foretell.tools.rescore import parse_weights, rescore, tuned
 def run(corpus: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> foretell.Trained:
     recipe = tables(corpus, limit="60steps", optimizer={"kind": "adam", "learning_rate": 0.03})
     return foretell.train(recipe, tmp_path_factory.mktemp("run") / "run", quiet=True)
+
+
+@pytest.fixture(scope="module")
+def letters(corpus: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> foretell.Trained:
+    recipe = tables(corpus, data__tokenizer={"kind": "byte"})
+    return foretell.train(recipe, tmp_path_factory.mktemp("letters") / "run", quiet=True)
 
 
 def called(run: foretell.Trained, *arguments: str, given: str | bytes = "") -> str:
@@ -82,6 +92,59 @@ def test_carried_is_evaluate(run: foretell.Trained, corpus: dict[str, str]) -> N
     result = json.loads(called(run, corpus["test"], "--context", "carried", "--json"))
     measured = run.evaluate("test")
     assert -result["logp"] == pytest.approx(measured["loss"] * measured["tokens"], rel=1e-6)
+
+
+DOCUMENTS = {
+    "one": "the cat sat\non a mat\n",
+    "closed": "the cat sat\n<|endofdoc|>\n<|endofdoc|>\n",
+    "several": "<|endofdoc|>\nthe cat sat\non a mat\n<|endofdoc|>\r\n<|endofdoc|>\na dog ran\n<|endofdoc|>\nthe cat\n",
+    "closed at last": "the cat sat\n<|endofdoc|>\na dog ran\n<|endofdoc|>\n",
+    "no newline": "the cat sat\n<|endofdoc|>\na dog",
+    "one without newline": "the cat sat\na dog",
+    "a word in it": "the cat <|endofdoc|>\n <|endofdoc|>\na dog\n",
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("kind", ["word", "byte"])
+def test_carried_documents_are_those_of_evaluate(
+    run: foretell.Trained, letters: foretell.Trained, kind: str, name: str, tmp_path: Path
+) -> None:
+    model = run if kind == "word" else letters
+    (tmp_path / "a.txt").write_text(DOCUMENTS[name])
+    result = json.loads(called(model, f"{tmp_path}/a.txt", "--context", "carried", "--json"))
+    measured = model.evaluate(f"{tmp_path}/a.txt")
+    assert (result["tokens"], result["unknown"]) == (
+        measured["tokens"],
+        round(measured["unknown_rate"] * measured["tokens"]),
+    )
+    assert -result["logp"] == pytest.approx(measured["loss"] * measured["tokens"], rel=1e-5)
+    assert len(result["lines"]) == len(DOCUMENTS[name].splitlines())  # a row for each line, whatever it is
+
+
+def test_carried_files_are_documents(letters: foretell.Trained, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(f"{name} cat\nsat\n")
+    result = json.loads(called(letters, f"{tmp_path}/a.txt", f"{tmp_path}/b.txt", "--context", "carried", "--json"))
+    measured = letters.evaluate(str(tmp_path))
+    assert result["tokens"] == measured["tokens"] == 2 * (len("a cat\nsat\n") + 1)
+    assert -result["logp"] == pytest.approx(measured["loss"] * measured["tokens"], rel=1e-5)
+
+
+def test_packed_lines_and_damage(run: foretell.Trained, tmp_path: Path) -> None:
+    for ending, pack in {".gz": gzip.compress, ".xz": lzma.compress, ".ZST": zstandard.compress}.items():
+        path = tmp_path / f"a.txt{ending}"
+        path.write_bytes(pack("\n".join(LINES).encode()))
+        assert called(run, str(path)) == called(run, given="\n".join(LINES))
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(ConfigError, match=rf"{path}: damaged or cut short"):
+            called(run, str(path))
+
+
+def test_a_line_longer_than_memory_bears_is_refused(run: foretell.Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LONGEST_LINE", 1 << 20)
+    with pytest.raises(ConfigError, match=r"stdin:2: longer than 1 MiB; break it"):
+        called(run, given="the cat\n" + "x" * ((1 << 20) + 1))
 
 
 def test_odd_bytes(run: foretell.Trained, capsys: pytest.CaptureFixture[str]) -> None:
