@@ -24,7 +24,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.data.reading import PACKED_ENDINGS, damage_errors, open_stream, without_mark
+from foretell.data.reading import opened, packing, without_mark
 from foretell.errors import ConfigError
 from foretell.models.ngram import MAX_ORDER
 
@@ -80,27 +80,22 @@ class Words(dict[bytes, int]):
 def blocks(path: Path) -> Iterator[tuple[int, bytes]]:
     """Whole lines, about a megabyte at a time, with the number of the first."""
     line, rest, total = 1, b"", 0
-    most = PACKED * path.stat().st_size if path.suffix in PACKED_ENDINGS else None
-    try:
-        with open_stream(path) as stream:
-            while chunk := stream.read(BLOCK):
-                total += len(chunk)
-                if most is not None and total > max(most, 64 * BLOCK):
-                    raise ConfigError(f"unpacks to more than {PACKED} times its size: it is no ARPA file", file=path)
-                block = rest + (chunk if total > len(chunk) else without_mark(chunk, path))
-                end = block.rfind(b"\n") + 1
-                rest = block[end:]
-                if len(rest) > BLOCK or (end and not block[:end].strip() and end > BLOCK // 2):
-                    line += block.count(b"\n", 0, end) if len(rest) > BLOCK else 0
-                    what = "a line of more than a megabyte" if len(rest) > BLOCK else "half a megabyte of empty lines"
-                    raise ConfigError(f"{what}: it is no ARPA file", file=path, line=line)
-                if end:
-                    yield line, block[:end]
-                line += block.count(b"\n", 0, end)
-    except damage_errors() as problem:
-        raise ConfigError(f"damaged or cut short ({problem})", file=path, remedy="fetch or pack it again") from None
-    except OSError as problem:
-        raise ConfigError(f"cannot be read: {problem.strerror or problem}", file=path) from None
+    most = PACKED * path.stat().st_size if packing(path) else None
+    with opened(path) as stream:
+        while chunk := stream.read(BLOCK):
+            total += len(chunk)
+            if most is not None and total > max(most, 64 * BLOCK):
+                raise ConfigError(f"unpacks to more than {PACKED} times its size: it is no ARPA file", file=path)
+            block = rest + (chunk if total > len(chunk) else without_mark(chunk, path))
+            end = block.rfind(b"\n") + 1
+            rest = block[end:]
+            if len(rest) > BLOCK or (end and not block[:end].strip() and end > BLOCK // 2):
+                line += block.count(b"\n", 0, end) if len(rest) > BLOCK else 0
+                what = "a line of more than a megabyte" if len(rest) > BLOCK else "half a megabyte of empty lines"
+                raise ConfigError(f"{what}: it is no ARPA file", file=path, line=line)
+            if end:
+                yield line, block[:end]
+            line += block.count(b"\n", 0, end)
     if rest:
         yield line, rest + b"\n"
 

@@ -41,7 +41,7 @@ def test_what_the_names_of_all_files_begin_with_is_no_part_of_a_label(tmp_path: 
     assert read(tmp_path) == [Labelled(("so it was",), "objective"), Labelled(("fine",), "subjective")]
     names = {"subj.objective": "told", "subj.subjective": "felt"}
     assert read(tmp_path, names=names)[0] == Labelled(("so it was",), "told")
-    assert read(tmp_path / "subj.objective")[0] == Labelled(("so it was",), "subj.objective")  # of one, all counts
+    assert read(tmp_path / "subj.objective")[0] == Labelled(("so it was",), "objective")  # as in its folder
     write(tmp_path / "deep" / "talk.x" / "1", "one")
     write(tmp_path / "deep" / "talk.y" / "1", "one")
     assert [row.label for row in read(tmp_path / "deep")] == ["talk.x", "talk.y"]  # type: ignore[attr-defined]
