@@ -24,6 +24,7 @@ from foretell.data.encoding import (
 )
 from foretell.data.reading import BOUNDARY
 from foretell.data.spelling import Stream, byte_alphabet
+from foretell.data.subwords import count_words, unigram_vocabulary, wordpiece_vocabulary
 from foretell.data.tokenizer_files import check_tokenizer
 
 __all__ = [
@@ -187,19 +188,19 @@ class WordPieceConfig(LoweringConfig):
 
     kind: Literal["wordpiece"] = "wordpiece"
     size: Words = 16384
-    """Tokens at most."""
+    """Tokens at most, or as many as there are characters."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
-        """Trained by the library, which breaks ties by chance: two runs may differ in rare tokens."""
+        """The most frequent pairs of pieces merged within words until there are `size` tokens."""
         library = tokenizers.Tokenizer(models.WordPiece(unk_token=UNKNOWN))
         if self.normalizer is not None:
             library.normalizer = self.normalizer
         library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         library.decoder = decoders.WordPiece(prefix="##", cleanup=False)
-        trainer = trainers.WordPieceTrainer(
-            vocab_size=self.size, special_tokens=[BOUNDARY, UNKNOWN, *self.names], show_progress=False
-        )
-        library.train_from_iterator(pieces, trainer)
+        specials = [BOUNDARY, UNKNOWN, *self.names]
+        vocabulary = wordpiece_vocabulary(count_words(pieces, library), self.size, specials, prefix="##")
+        library.model = models.WordPiece(vocabulary, unk_token=UNKNOWN)
+        library.add_special_tokens(specials)
         return wrap(library)
 
 
@@ -209,10 +210,10 @@ class UnigramConfig(LoweringConfig):
 
     kind: Literal["unigram"] = "unigram"
     size: Words = 16384
-    """Tokens at most."""
+    """Tokens at most, or as many as there are characters."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
-        """Trained by the library, which breaks ties by chance: two runs may differ in rare tokens."""
+        """Trained by sentencepiece; ids go by falling probability."""
         library = tokenizers.Tokenizer(models.Unigram())
         if self.normalizer is not None:
             library.normalizer = self.normalizer
@@ -225,13 +226,10 @@ class UnigramConfig(LoweringConfig):
             ]
         )
         library.decoder = decoders.Metaspace(prepend_scheme="never")
-        trainer = trainers.UnigramTrainer(
-            vocab_size=self.size,
-            special_tokens=[BOUNDARY, UNKNOWN, *self.names],
-            unk_token=UNKNOWN,
-            show_progress=False,
-        )
-        library.train_from_iterator(pieces, trainer)
+        specials = [BOUNDARY, UNKNOWN, *self.names]
+        found = unigram_vocabulary(count_words(pieces, library), self.size - len(specials))
+        library.model = models.Unigram([*((name, 0.0) for name in specials), *found], unk_id=1)
+        library.add_special_tokens(specials)
         # written and read once, as the library's scores are rounded then: the fingerprint is of
         # what is stored
         return wrap(tokenizers.Tokenizer.from_str(library.to_str()))
