@@ -33,18 +33,19 @@ from foretell.models import kneser_ney
 from foretell.models.ngram import NGram, NGramConfig
 from foretell.nn.vocabulary import Counts, token_rows
 from foretell.objectives.objective import Objective
-from foretell.recipe import Recipe, StageConfig, load_recipe, recipe_names
+from foretell.recipe import Recipe, StageConfig, load_recipe, recipe_names, recipe_of
 from foretell.run import Record, Run
 from foretell.tasks.task import Task
 from foretell.tasks.telling import Telling
 from foretell.texts import evaluation_rows, evaluation_windows
 from foretell.trained import Trained, default_device, load
 from foretell.training import checkpoint
+from foretell.training.checkpoint import Position
 from foretell.training.monitor import Monitor
 from foretell.training.recompute import recompute_blocks
 from foretell.training.tensors import load_weights, weights
 from foretell.training.trackers import open_trackers
-from foretell.training.trainer import Position, Stage, Trainer
+from foretell.training.trainer import Stage, Trainer
 from foretell.training.transfer import carry_over, match
 
 
@@ -85,7 +86,12 @@ def run_recipe(
     if not resume:
         try_out(recipe)  # before there is a folder with a recipe that cannot be trained
     with Run(out).alone():
-        return run_stages(recipe, Run.create(out, recipe=recipe.text(Path(out)), resume=resume), quiet, device)
+        run = Run.create(out, recipe=recipe.text(Path(out)), resume=resume)
+        try:
+            return run_stages(recipe, run, quiet, device)
+        except BaseException:
+            run.discard_if_empty()
+            raise
 
 
 def try_out(recipe: Recipe) -> None:
@@ -108,23 +114,19 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
     """The stages that the run has not finished yet."""
     place = torch.device(device) if device else default_device()
     monitor = Monitor(quiet=quiet)
-    saved = checkpoint.newest(run)
-    position = Position(**saved.record()["position"]) if saved else Position()
+    saved, skipped = checkpoint.to_resume(run)
+    for problem in skipped:
+        monitor.say(f"warning: {problem}; set aside")
+    position = saved.position() if saved else Position()
     run.rewind(position.step if saved else -1)
     if saved:
-        checkpoint.point_to(run, saved)
+        run.note_resumed()
         monitor.say(f"going on after step {position.step}")
     stages = recipe.resolved_stages()
     for number, (stage_config, settings) in enumerate(stages):
         if number < position.stage or (number == position.stage and position.finished):
             continue
-        source = load_source(settings, monitor)
-        if not run.tokenizer_file.exists():
-            source.tokenizer.save(run.tokenizer_file)
-        if not run.counts_file.exists() and not isinstance(settings.model, NGramConfig):
-            save_counts(run.counts_file, initial_counts(settings, source))
-        if settings.is_task:
-            keep_names(run, source.names)
+        source = open_source(run, settings, monitor)
         if number > position.stage or position.finished:
             alike = settings.measures_like(stages[position.stage][1])  # or an earlier best is none of this stage
             position = Position(stage=number, step=position.step, best=position.best if alike else math.inf)
@@ -146,6 +148,25 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
         if ending == "interrupted":
             raise Interrupted(run)
     return load(run.path, device=place, quiet=quiet)
+
+
+def open_source(run: Run, recipe: Recipe, monitor: Monitor) -> Store | Examples:
+    """What a recipe learns from, in tokens of the run's vocabulary; a new run takes over tokenizer, counts and labels.
+
+    A `ConfigError` where the run has learned from another text.
+    """
+    tokenizer = load_tokenizer(run.tokenizer_file) if run.holds(run.tokenizer_file) else None
+    source = load_source(recipe, monitor, tokenizer)
+    run.keep_corpus_fingerprint(recipe.data.corpus, source.texts)
+    if tokenizer is None:
+        source.tokenizer.save(run.tokenizer_file)
+        run.seal(run.tokenizer_file)
+    if not run.holds(run.counts_file) and not isinstance(recipe.model, NGramConfig):
+        save_counts(run.counts_file, initial_counts(recipe, source))
+        run.seal(run.counts_file)
+    if isinstance(source, Examples):
+        keep_names(run, source.names)
+    return source
 
 
 def fit(run: Run, recipe: Recipe, config: NGramConfig, store: Store, monitor: Monitor) -> None:
@@ -174,7 +195,7 @@ def save_finished(run: Run, tensors: Mapping[str, Tensor]) -> None:
     """A model that is complete as it is, as the run's only checkpoint."""
     facts = {"step": 0, "weights": "raw"}
     record = {"pointers": {"last": facts, "best": facts}, "position": vars(Position(finished=True))}
-    checkpoint.point_to(run, checkpoint.save(run, 0, {"model": tensors}, record))
+    checkpoint.save(run, 0, {"model": tensors}, record)
 
 
 def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) -> None:
@@ -185,11 +206,11 @@ def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) 
         trainer.monitor.say(f"{whole - held:,} of {whole:,} parameters are trained")
     if position.stage_step > 0:
         latest = checkpoint.newest(run)
-        assert latest is not None
+        assert latest is not None  # it was found before the stage was built
         trainer.restore(latest, frozenset({"model", "optimizer", "schedule", "averager", "state"}))
     elif position.stage > 0:
         before, _ = checkpoint.pointed(run, stage.start)
-        _, earlier = load_recipe(run.recipe_file).resolved_stages()[before.record()["position"]["stage"]]
+        _, earlier = recipe_of(run).resolved_stages()[before.position().stage]
         same = earlier.tuning == recipe.tuning  # or adapters become part of the weights they are beside
         load_weights(trainer.stage.objective, before.result() if same else earlier.tuning.merged(before.result()))
         trainer.restore(before, frozenset(stage.keep))
@@ -281,13 +302,14 @@ def first_difference(here: Recipe, there: Recipe) -> str:
     return ""
 
 
-def load_source(recipe: Recipe, monitor: Monitor) -> Store | Examples:
-    """What a recipe learns from: prepared text, or the examples of its task."""
-    return Examples(recipe) if recipe.is_task else load_data(recipe, monitor)
+def load_source(recipe: Recipe, monitor: Monitor, tokenizer: Tokenizer | None = None) -> Store | Examples:
+    """What a recipe learns from, prepared text or the examples of its task, in tokens of that tokenizer or of the one
+    that the recipe says."""
+    return Examples(recipe, tokenizer) if recipe.is_task else load_data(recipe, monitor, tokenizer)
 
 
-def load_data(recipe: Recipe, monitor: Monitor) -> Store:
-    """The prepared text of a recipe."""
+def load_data(recipe: Recipe, monitor: Monitor, tokenizer: Tokenizer | None = None) -> Store:
+    """The prepared text of a recipe, in tokens of that tokenizer or of the one that the recipe says."""
     said = time.monotonic()
 
     def progress(split: str, size: int, tokens: int) -> None:
@@ -296,7 +318,7 @@ def load_data(recipe: Recipe, monitor: Monitor) -> Store:
             said = time.monotonic()
             monitor.say(f"preparing {split}: {size / 1e6:,.0f} MB of text, {tokens:,} tokens")
 
-    return prepared(recipe.data.corpus, recipe.data.tokenizer, progress)
+    return prepared(recipe.data.corpus, tokenizer or recipe.data.tokenizer, progress)
 
 
 def initial_counts(recipe: Recipe, source: Store | Examples) -> Counts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
@@ -27,9 +28,10 @@ from foretell.tasks.task import TaskConfig
 class Examples:
     """What a recipe learns from: training and validation examples of which it has been made sure that they fit."""
 
-    def __init__(self, recipe: Recipe):
-        self.recipe, self.task = recipe, task_of(recipe)
+    def __init__(self, recipe: Recipe, tokenizer: Tokenizer | None = None):
+        self.recipe, self.task, self.given = recipe, task_of(recipe), tokenizer
         self.train, self.valid = (read_split(recipe, split) for split in ("train", "valid"))
+        self.texts = {"train": digest_of(self.train), "valid": digest_of(self.valid)}
         self.task.prepare()
         self.task.accept(self.train)
         self.names = self.task.names(self.train)
@@ -39,8 +41,9 @@ class Examples:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The one that the recipe names, or makes of the training texts."""
-        return self.recipe.data.tokenizer.train(text + "\n" for example in self.train for text in texts_of(example))
+        """The one that was given, or else the one that the recipe names, or makes of the training texts."""
+        lines = (text + "\n" for example in self.train for text in texts_of(example))
+        return self.given or self.recipe.data.tokenizer.train(lines)
 
     def framing(self, tokenizer: Tokenizer) -> Framing:
         """How texts become rows."""
@@ -56,6 +59,14 @@ class Examples:
         texts = [text for example in self.train for text in texts_of(example)]
         ids = self.framing(tokenizer).encode(texts)
         return np.bincount(np.concatenate(ids), minlength=tokenizer.size).astype(np.int64)
+
+
+def digest_of(examples: Sequence[Example]) -> str:
+    """A hash of examples, labels included."""
+    state = hashlib.blake2b(digest_size=16)
+    for example in examples:
+        state.update(repr(example).encode(errors="surrogatepass") + b"\0")
+    return state.hexdigest()
 
 
 def task_of(recipe: Recipe) -> TaskConfig:
@@ -110,8 +121,9 @@ def texts_of(example: Example) -> Sequence[str]:
 
 def keep_names(run: Run, names: tuple[str, ...]) -> None:
     """Write the labels into a run; a `ConfigError` where it has learnt others."""
-    if not run.labels_file.exists():
+    if not run.holds(run.labels_file):
         write_json(run.labels_file, {"labels": list(names)})
+        run.seal(run.labels_file)
     if load_names(run.labels_file) != names:
         raise ConfigError(f"{run.path} has learnt other labels than its data has now; train a new run")
 

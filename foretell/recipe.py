@@ -6,6 +6,7 @@ here they are only composed.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -15,12 +16,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from foretell import config
+from foretell.checksums import FILE as CHECKSUMS
 from foretell.config import Amount, Config, Seed, Size, Tagged, Tree
 from foretell.data.batches import Gives
+from foretell.data.builtin import BUILTIN
 from foretell.data.choice import BatchesChoice
 from foretell.data.folds import FoldConfig
 from foretell.data.ramp import RampConfig
 from foretell.data.readers import ReaderChoice
+from foretell.data.sets import SETS
 from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig
 from foretell.data.tokenizer import BPEConfig, TokenizerChoice, TrainedConfig
 from foretell.errors import ConfigError
@@ -38,10 +42,11 @@ from foretell.optim.averaging import AveragingChoice, NoAveragingConfig
 from foretell.optim.decays import ConstantConfig
 from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
 from foretell.optim.schedules import ScheduleChoice
-from foretell.run import Run
+from foretell.run import RECIPE, Run
 from foretell.tasks.choice import AnyTask
 from foretell.training.trainer import SavingConfig, TrainingConfig
 from foretell.training.tuning import FullConfig, TuningChoice
+from foretell.trust import foreign, refuse
 
 LearntChoice = Annotated[AnyObjective | AnyTask, Tagged()]
 """what can be learnt: the objectives of language models, and the tasks"""
@@ -363,6 +368,8 @@ def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Tree:
         raise ConfigError(f"base should be the name of a recipe, not {base!r:.80}", file=path)
     beside = path.parent / base
     origin = beside if beside.is_file() else find_recipe(base)
+    if is_of_run(origin) and not Run.open(origin.parent).is_trusted:
+        raise refuse(origin, "settle the recipe that has it for its base", "copy what you need of it")
     return config.merge(read_tree(origin, (*seen, path.resolve())), tree)
 
 
@@ -386,14 +393,46 @@ def load_recipe(
         tree, where = dict(source), "recipe"
     else:
         path = find_recipe(str(source))
+        if Path(source).is_dir() or is_of_run(path):
+            return recipe_to_train(Run.open(path.parent), overrides)
         tree, where = {"name": path.stem} | read_tree(path), path
-    recipe = config.validate(Recipe, with_initial(config.override(tree, overrides)), where)
+    return checked(config.validate(Recipe, with_initial(config.override(tree, overrides)), where), where)
+
+
+def checked(recipe: Recipe, where: Path | str) -> Recipe:
+    """The recipe, when its parts fit each other."""
     if recipe.init and isinstance(recipe.model, NGramConfig):
         raise config.wrong(where, "an n-gram model is counted anew for each text and goes on from none; set init=''")
     if recipe.seeds > 1 and isinstance(recipe.model, NGramConfig):
         raise config.wrong(where, f"seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
     recipe.resolved_stages()  # a mistake in a later stage is one now, not after hours
     return recipe
+
+
+def is_of_run(path: Path) -> bool:
+    """Whether a recipe is that of a run."""
+    return path.name == RECIPE and any((path.parent / name).exists() for name in (CHECKSUMS, "checkpoints"))
+
+
+def recipe_to_train(run: Run, overrides: Sequence[str] | Mapping[str, Any]) -> Recipe:
+    """The recipe of a run as one to train; of a run that came from somebody else, a `ConfigError` names the files and
+    data sets that it would open by its own choice."""
+    recipe = recipe_of(run, overrides)
+    own_choice = opened_by(recipe_of(run).tree()) & opened_by(recipe.tree()) - {str(run.tokenizer_file)}
+    if own_choice and not run.is_trusted:
+        raise refuse(run.path, f"open {', '.join(sorted(own_choice))}", "name a text of your own: data.corpus=…")
+    return recipe
+
+
+def opened_by(tree: Tree) -> set[str]:
+    """The files, runs and data sets that training by these tables opens, known ones of the package apart."""
+    data = tree.get("data", {})
+    corpus, tokenizer = data.get("corpus", ""), data.get("tokenizer", {})
+    places = {*corpus.values()} if isinstance(corpus, Mapping) else {corpus}
+    places |= {str(tree.get("init", "")), str(tokenizer.get("path", "")) if isinstance(tokenizer, Mapping) else ""}
+    for stage in tree.get("stages", ()):
+        places |= opened_by(config.override({}, stage.get("set", {})))
+    return {str(place) for place in places} - {"", *BUILTIN, *SETS}
 
 
 def with_initial(tree: Tree) -> Tree:
@@ -406,15 +445,24 @@ def with_initial(tree: Tree) -> Tree:
         return tree
     found: Tree = {} if tokenizer else {"data": {"tokenizer": {"kind": "file", "path": str(init)}}}
     if not model:
-        last = load_recipe(recipe_of_run(str(init))).resolved_stages()[-1][1].tree()
+        last = recipe_at(str(init)).resolved_stages()[-1][1].tree()
         found |= {name: last[name] for name in ("model", "head")}
     return config.merge(found, tree)
 
 
-def recipe_of_run(path: str) -> Path:
+def recipe_at(path: str) -> Recipe:
     """The recipe of a run; of one that is still to be trained, `runs/RECIPE`, the shipped one of that name."""
     shipped = recipe_folder() / f"{Path(path).name}.toml"
-    return shipped if shipped.is_file() and not Path(path).exists() else Run.open(path).recipe_file
+    return load_recipe(shipped) if shipped.is_file() and not Path(path).exists() else recipe_of(Run.open(path))
+
+
+def recipe_of(run: Run, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
+    """The recipe of a run; one that came from somebody else may not name classes from outside the package."""
+    where = run.recipe_file
+    with contextlib.nullcontext() if run.is_trusted else foreign():
+        tree = config.read_toml(run.recipe_file)
+        find_tokenizer(tree, run.path)
+        return checked(config.validate(Recipe, config.override(tree, overrides), where), where)
 
 
 def named(table: Any) -> bool:

@@ -1,12 +1,14 @@
-"""The run folder: what a training leaves behind, and what goes to the terminal meanwhile.
+"""The run folder: what a training leaves behind.
 
     recipe.toml        the resolved recipe        environment.json   versions, machine, command
     tokenizer.json     the run's own tokenizer    metrics.jsonl      one record a line, training and validation
     token-counts.npy   of the training split      checkpoints/       see `training.checkpoint`
-    labels.json        what a task may say
+    labels.json        those of a task            checksums.json     of the files above but metrics.jsonl
 
-Everything is written to a temporary name, synced, then renamed: a reader never sees half a file, and a full disk costs
-nothing that was finished.
+A run is whole: with this folder alone it is opened, measured and, with its text, trained further. `checksums.json`
+also holds the `format` of the run, the fingerprint of each corpus it has learned from (`corpus_fingerprint`), the
+signature of its recipe (see `trust`) and whether a checkpoint was ever saved. A file is part of the run once its
+checksum is there. Everything appears whole or not at all (see `artifacts`).
 """
 
 from __future__ import annotations
@@ -32,9 +34,16 @@ from foretell.artifacts import (
     write_atomic,
     write_json,
 )
+from foretell.checksums import FILE, damaged, digest, plain_file, read_checksums, verify, write_checksums
 from foretell.errors import ConfigError
+from foretell.trust import is_own, sign, trusts_everything
 
 Record = dict[str, Any]
+FORMAT = 2
+"""of run folders; a change that an older version would misread makes it one more"""
+RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
+LONGEST_RECORD = 1 << 20
+"""bytes of a line of metrics.jsonl"""
 
 
 class Run:
@@ -42,27 +51,33 @@ class Run:
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
+        self.checksums: Record = {}
+        """what `checksums.json` holds, once it was read or written"""
+        self.trust = False
+        """whether the user trusts who made it, be it somebody else"""
 
     @classmethod
     def create(cls, path: Path | str, *, recipe: str, resume: bool) -> Run:
-        """A run folder for a recipe; one that exists is an error unless it is to be resumed with the same recipe."""
+        """A run folder for a recipe; one that exists is an error unless it is to be resumed with the same recipe, or
+        nothing was saved in it yet."""
         run = cls(path)
-        if run.recipe_file.exists():
-            if not resume:
-                raise ConfigError(f"{run.path} exists; add --resume to go on with it, or choose another --out")
+        if run.checksums_file.exists() and resume:
+            run.verify()
             before = run.recipe_file.read_text(encoding="utf-8")
             if before != recipe:
                 raise ConfigError(
                     f"{run.path} was started with other settings ({difference(before, recipe)}); "
                     "resume it without overrides, or choose another --out"
                 )
-        elif run.path.exists() and not run.is_empty():
-            raise ConfigError(f"{run.path} exists and is not a run; choose another --out")
-        run.path.mkdir(parents=True, exist_ok=True)
-        write_atomic(run.recipe_file, recipe.encode())  # the first: what has no recipe is no run
+            remove_all_dead_drafts(run.path)
+        else:
+            run.make_room(resume)
+            run.path.mkdir(parents=True, exist_ok=True)
+            write_atomic(run.recipe_file, recipe.encode())
+            run.checksums = {"format": FORMAT, "saved": False, "signature": sign(recipe.encode()), "files": {}}
+            write_json(run.environment_file, environment())
+            run.seal(run.recipe_file, run.environment_file)
         run.checkpoints.mkdir(exist_ok=True)
-        remove_all_dead_drafts(run.path)
-        write_json(run.path / "environment.json", environment())
         return run
 
     @classmethod
@@ -73,6 +88,29 @@ class Run:
             raise ConfigError(f"{path} exists; choose another --out")
         with whole_folder(Path(path)) as draft:
             yield cls.create(draft, recipe=recipe, resume=False)
+
+    def make_room(self, resume: bool) -> None:
+        """Delete what a start left that came to nothing; a `ConfigError` for anything else that is in the way."""
+        if not self.path.exists():
+            return
+        rest = [item for item in self.path.iterdir() if not is_draft(item)]
+        if not any(item.name in (RECIPE, FILE) for item in rest) and rest:
+            raise ConfigError(f"{self.path} exists and is not a run; choose another --out")
+        if self.checksums_file.exists():
+            came_to_nothing = not self.read().was_saved and not any(self.checkpoints.glob("step-*"))
+        else:  # it is the last that is written
+            came_to_nothing = {item.name for item in rest} <= {RECIPE, self.environment_file.name}
+        if not came_to_nothing:
+            if resume:
+                self.read()  # which says what is wrong with it
+            raise ConfigError(f"{self.path} exists; add --resume to go on with it, or choose another --out")
+        for item in self.path.iterdir():
+            shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
+
+    def discard_if_empty(self) -> None:
+        """Delete a folder in which nothing was trained: it would be in the way of a corrected start."""
+        if self.checksums and not self.was_saved and not any(self.metrics()):
+            shutil.rmtree(self.path, ignore_errors=True)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -101,22 +139,107 @@ class Run:
         except BlockingIOError:
             return True
 
-    def is_empty(self) -> bool:
-        """Whether it is a folder with nothing in it, or nothing but a recipe half written."""
-        return self.path.is_dir() and all(is_draft(item) for item in self.path.iterdir())
-
     @classmethod
     def open(cls, path: Path | str) -> Run:
-        """A run folder that is there."""
-        run = cls(path)
-        if not run.recipe_file.exists():
+        """A run folder that is there, its files as they were written; a `ConfigError` names the first that is not."""
+        return cls.find(path).verify()
+
+    @classmethod
+    def find(cls, path: Path | str) -> Run:
+        """A run folder that is there, whatever has become of its files."""
+        run = cls(Path(path).expanduser())
+        if not run.recipe_file.exists() and not run.checksums_file.exists():
             raise ConfigError(f"{run.path} is not a run: it has no recipe.toml; name the --out of a `foretell train`")
-        return run
+        return run.read()
+
+    # --- checksums --------------------------------------------------------------------------------
+
+    def read(self) -> Run:
+        """Read `checksums.json`; a `ConfigError` where it is missing, damaged or of an older format."""
+        self.checksums = read_checksums(self.path, FORMAT)
+        return self
+
+    def verify(self) -> Run:
+        """Read `checksums.json`, and hold the files against it."""
+        files = self.read().checksums["files"]
+        if RECIPE not in files:
+            raise damaged(self.checksums_file)
+        verify(self.path, files)
+        return self
+
+    def seal(self, *files: Path) -> None:
+        """Make files part of the run, with what they hold now."""
+        self.checksums["files"] |= {file.name: digest(file) for file in files}
+        write_checksums(self.path, **self.checksums)
+
+    def holds(self, file: Path) -> bool:
+        """Whether that file of the folder is part of the run."""
+        return file.name in self.checksums.get("files", ())
+
+    def note(self, **facts: Any) -> None:
+        """Keep facts in `checksums.json`."""
+        if any(self.checksums.get(key) != value for key, value in facts.items()):
+            self.checksums |= facts
+            self.seal()
+
+    def note_resumed(self) -> None:
+        """Remember on which machine, by which versions and when it went on."""
+        self.note(resumed=[*self.checksums.get("resumed", ()), environment()])
+
+    def mark_saved(self) -> None:
+        """Remember that a checkpoint was saved, in a folder that was made to be a run."""
+        if self.checksums:
+            self.note(saved=True)
+
+    @property
+    def was_saved(self) -> bool:
+        """Whether a checkpoint was ever saved, be it there or not."""
+        return bool(self.checksums.get("saved"))
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether its recipe may name code and files: it was made here, or the user said `--trust`."""
+        return (
+            self.trust or trusts_everything() or is_own(self.recipe_file.read_bytes(), self.checksums.get("signature"))
+        )
+
+    def corpus_fingerprint(self, corpus: str | Mapping[str, str]) -> dict[str, str]:
+        """The fingerprint of each split of a corpus as the run knows it; empty where it knows none."""
+        known = self.checksums.get("corpus_fingerprint")
+        found = known.get(corpus_key(corpus)) if isinstance(known, dict) else None
+        return dict(found) if isinstance(found, dict) else {}
+
+    def keep_corpus_fingerprint(self, corpus: str | Mapping[str, str], splits: Mapping[str, str]) -> None:
+        """Remember the fingerprint of each split of a corpus, or refuse another text than that which was learned from.
+
+        What is for measuring alone may change.
+        """
+        known = self.corpus_fingerprint(corpus)
+        if changed := [name for name in ("train", "valid") if name in known and known[name] != splits.get(name)]:
+            raise ConfigError(
+                f"the {' and the '.join(changed)} text of {corpus_key(corpus)} has changed since this run began",
+                file=self.path,
+                remedy=f"bring it back, or begin a new run on it: init={self.path}",
+            )
+        every = self.checksums.get("corpus_fingerprint") or {}
+        self.note(corpus_fingerprint=every | {corpus_key(corpus): dict(splits) | known})
+
+    # --- files ------------------------------------------------------------------------------------
+
+    @property
+    def checksums_file(self) -> Path:
+        """The checksums of the other files."""
+        return self.path / FILE
 
     @property
     def recipe_file(self) -> Path:
         """The resolved recipe."""
-        return self.path / "recipe.toml"
+        return self.path / RECIPE
+
+    @property
+    def environment_file(self) -> Path:
+        """Versions, machine and command of the start."""
+        return self.path / "environment.json"
 
     @property
     def tokenizer_file(self) -> Path:
@@ -141,7 +264,7 @@ class Run:
     @property
     def metrics_file(self) -> Path:
         """The records, one JSON object a line."""
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS
 
     def append(self, record: Mapping[str, Any]) -> None:
         """One more line of metrics.jsonl."""
@@ -149,19 +272,27 @@ class Run:
             file.write(json.dumps(record) + "\n")
 
     def metrics(self) -> Iterator[Record]:
-        """The records so far; a last line that was cut off is left out."""
+        """The records so far; what is no record, such as a last line that was cut off, is left out."""
         if not self.metrics_file.exists():
             return
-        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                return
+        with plain_file(self.path, METRICS).open("rb") as file:
+            while line := file.readline(LONGEST_RECORD):
+                try:
+                    record = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(record, dict) and isinstance(record.get("step"), int) and "kind" in record:
+                    yield record
 
     def rewind(self, step: int) -> None:
         """Forget records after a step: going on from a checkpoint writes them again."""
         kept = [json.dumps(record) + "\n" for record in self.metrics() if record["step"] <= step]
         write_atomic(self.metrics_file, "".join(kept).encode())
+
+
+def corpus_key(corpus: str | Mapping[str, str]) -> str:
+    """A corpus as a recipe names it, in one line."""
+    return corpus if isinstance(corpus, str) else json.dumps(dict(corpus), ensure_ascii=False, sort_keys=True)
 
 
 def judged(measured: Mapping[str, Any]) -> float:

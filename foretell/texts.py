@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from foretell.data.batches import Batches
-from foretell.data.corpus import open_file
+from foretell.data.builtin import BUILTIN
+from foretell.data.corpus import SPLITS, open_file
 from foretell.data.encoding import Specials, Tokenizer
 from foretell.data.passages import DocConfig, FullConfig, RowsConfig
 from foretell.data.rows import ExamplesConfig
+from foretell.data.sets import SETS
 from foretell.data.store import Split, prepare, prepared
 from foretell.data.streams import DocumentsConfig, LinesConfig, OverlappingConfig, StreamsConfig, Windows
 from foretell.evaluate.adaptation import AdaptationConfig, segment_of
 from foretell.models.backbone import Backbone
 from foretell.recipe import DataConfig, Recipe
+from foretell.run import Run, corpus_key
+from foretell.trust import refuse
+
+log = logging.getLogger("foretell")
 
 SIDE_BY_SIDE = 2**14
 """tokens of windows that know nothing of each other, measured at once where nothing is said"""
@@ -66,19 +74,39 @@ def adapting_windows(
 
 
 class OpenedText:
-    """A split of a run's corpus, or a file as a split of its own in a temporary store."""
+    """A split of a run's corpus, or a file as a split of its own in a temporary store.
 
-    def __init__(self, data: DataConfig, tokenizer: Tokenizer, split: str):
-        self.data, self.tokenizer, self.name = data, tokenizer, split
+    `changed` says, once it is open, whether that text is another than when the run began.
+    """
+
+    def __init__(self, run: Run, data: DataConfig, tokenizer: Tokenizer, split: str):
+        self.run, self.data, self.tokenizer, self.name = run, data, tokenizer, split
         self.folder: Path | None = None
+        self.changed = False
 
     def __enter__(self) -> Split:
-        if self.name in ("train", "valid", "test"):
-            return prepared(self.data.corpus, self.data.tokenizer, None).split(self.name)
+        if self.name in SPLITS:
+            check_trust(self.run, self.data.corpus)
+            store = prepared(self.data.corpus, self.tokenizer)
+            known = self.run.corpus_fingerprint(self.data.corpus)
+            self.changed = self.name in known and known[self.name] != store.texts.get(self.name)
+            if self.changed:
+                log.warning("%s: the %s text has changed since this run began", self.run.path, self.name)
+            return store.split(self.name)
         self.folder = Path(tempfile.mkdtemp(prefix="foretell-"))
         corpus = open_file(self.name)
         return prepare(corpus, self.tokenizer, self.folder / "store").split("test")
 
+    def note(self) -> dict[str, str]:
+        """What a result says of a text that changed; nothing of one that did not."""
+        return {"corpus": "changed since this run began"} if self.changed else {}
+
     def __exit__(self, *_: object) -> None:
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def check_trust(run: Run, corpus: str | Mapping[str, str]) -> None:
+    """A `ConfigError` where a run that somebody sent would have its own choice of files or data sets opened."""
+    if not (run.is_trusted or (isinstance(corpus, str) and corpus in {*BUILTIN, *SETS})):
+        raise refuse(run.path, f"open {corpus_key(corpus)!r}", "name a text of your own")

@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foretell.checksums import damaged
 from foretell.config import validate
+from foretell.data.corpus import SPLITS
 from foretell.data.encoding import load_tokenizer
 from foretell.data.examples import Example
+from foretell.data.passages import RowsConfig
 from foretell.data.preparation import preparation_of
 from foretell.data.rows import Framing
 from foretell.data.store import Split, load_counts
@@ -41,12 +44,20 @@ from foretell.models.ngram import NGram, NGramConfig
 from foretell.nn.bands import ByFrequency
 from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
-from foretell.recipe import load_recipe
+from foretell.recipe import Recipe, recipe_of
 from foretell.run import Record, Run
 from foretell.tasks.task import Task
 from foretell.tasks.telling import Telling
-from foretell.texts import OpenedText, adapting_windows, evaluation_rows, evaluation_windows, rows_of_one_text
+from foretell.texts import (
+    OpenedText,
+    adapting_windows,
+    check_trust,
+    evaluation_rows,
+    evaluation_windows,
+    rows_of_one_text,
+)
 from foretell.training import checkpoint
+from foretell.training.checkpoint import Checkpoint, check_finite
 from foretell.training.monitor import Monitor, reporting
 from foretell.training.tensors import load_weights
 
@@ -60,13 +71,22 @@ def default_device() -> torch.device:
 
 
 def load(
-    path: str | Path, *, which: str = "best", device: torch.device | str | None = None, quiet: bool = False
+    path: str | Path,
+    *,
+    which: str = "best",
+    device: torch.device | str | None = None,
+    quiet: bool = False,
+    trust: bool = False,
 ) -> Trained:
     """A run folder, opened for use with the weights of its `best` (or `last`) checkpoint.
 
-    Passes of more than ten seconds say on stderr how far they are, unless `quiet`.
+    Passes of more than ten seconds say on stderr how far they are, unless `quiet`. A run that was made by somebody else
+    may import classes from outside the package, and open the corpus that its recipe names, only with `trust`. Raises
+    `ConfigError` where a file of the run is missing or damaged.
     """
-    return Trained(Run.open(path), which, torch.device(device) if device else default_device(), quiet=quiet)
+    run = Run.open(path)
+    run.trust = trust
+    return Trained(run, which, torch.device(device) if device else default_device(), quiet=quiet)
 
 
 class Trained(LanguageModel):
@@ -77,13 +97,13 @@ class Trained(LanguageModel):
 
     def __init__(self, run: Run, which: str, device: torch.device, *, quiet: bool = False):
         self.run, self.device, self.quiet = run, device, quiet
-        self.recipe = load_recipe(run.recipe_file)
+        self.recipe = recipe_of(run)
         self.tokenizer = load_tokenizer(run.tokenizer_file)
         self.checkpoint, self.facts = checkpoint.pointed(run, which)
-        if not self.checkpoint.intact():
-            raise ConfigError(f"{self.checkpoint.path} is damaged; use another checkpoint with --which last")
-        _, self.settings = self.recipe.resolved_stages()[self.checkpoint.record()["position"]["stage"]]
+        self.checkpoint.verify()
+        self.settings = self.stage_of(self.checkpoint)
         self.weights: Mapping[str, Tensor] = self.settings.tuning.merged(self.checkpoint.result())
+        check_finite(self.weights, self.checkpoint.path)
         self.model: Objective | NGram
         self.names: tuple[str, ...] = ()  # what a task may say
         if isinstance(self.settings.model, NGramConfig):
@@ -99,6 +119,13 @@ class Trained(LanguageModel):
             )
         load_weights(objective, self.weights)
         self.model = objective.eval().requires_grad_(False)
+
+    def stage_of(self, saved: Checkpoint) -> Recipe:
+        """The recipe as it held in the stage of a checkpoint."""
+        stages, number = self.recipe.resolved_stages(), saved.position().stage
+        if not 0 <= number < len(stages):
+            raise damaged(saved.path / "record.json", f"names stage {number}, and the recipe has {len(stages)}")
+        return stages[number][1]
 
     @property
     def objective(self) -> Objective:
@@ -221,12 +248,14 @@ class Trained(LanguageModel):
             return self.measured(split, batch=batch)
         if dynamic is not False or cache is not False:
             return self.adapted(dynamic=dynamic, cache=cache).evaluate(split, batch=batch, columns=columns)
-        with self.text(split) as text:
+        opened = self.text(split)
+        with opened as text:
             totals = total(self.scorer(), self.windows(text, columns, batch), self.device, self.watch())
             measured = metrics(totals, text)
         return {
             "run": str(self.run.path),
             "split": split,
+            **opened.note(),
             **measured,
             "context": self.context(columns),
             **({"adaptation": self.adaptation.record} if self.adaptation else {}),
@@ -238,13 +267,15 @@ class Trained(LanguageModel):
 
     def measured(self, split: str = "test", *, batch: int | None = None) -> Record:
         """What `evaluate` says of a model that guesses masked tokens: by the terms of its objective, on fixed masks."""
-        with self.text(split) as text:
+        opened = self.text(split)
+        with opened as text:
             rows = evaluation_rows(self.settings, self.tokenizer, text, batch)
             found = terms.measure(self.objective, rows, self.device, self.watch())
             kept = {"lossy": text.lossy, "unknown_rate": text.counts.unknown / len(text.tokens)}
         return {
             "run": str(self.run.path),
             "split": split,
+            **opened.note(),
             **found,
             **kept,
             "tokens": len(text.tokens),
@@ -263,6 +294,8 @@ class Trained(LanguageModel):
     def usable(self, split: str, *, skip_bad: bool = False) -> list[Example]:
         """The labelled examples that a task can be measured on, of a split or a file."""
         skip = skip_bad or self.settings.data.skip_bad
+        if split in SPLITS:
+            check_trust(self.run, self.settings.data.corpus)
         return self.telling.config.usable(read_split(self.settings, split, skip), self.names, skip)
 
     def judged(self, split: str, examples: Sequence[Example]) -> tuple[Record, list[Any]]:
@@ -310,9 +343,10 @@ class Trained(LanguageModel):
             raise ConfigError(f"{self.run.path} predicts the next token: it has a perplexity, and no pseudo-perplexity")
         if tokens < 1:
             raise ConfigError(f"a pseudo-perplexity of {tokens} tokens is none; name 1 or more")
-        specials = self.tokenizer.specials
+        specials, batches = self.tokenizer.specials, self.settings.data.batches
+        assert isinstance(batches, RowsConfig)  # which such a model learns from
         with self.text(split) as text:
-            rows = rows_of_one_text(self.settings.data.batches).build(text, specials, seed=0)
+            rows = rows_of_one_text(batches).build(text, specials, seed=0)
             return pseudo_likelihood(self.model, rows, specials, tokens, self.device, self.watch())
 
     def context(self, columns: int) -> str:
@@ -332,7 +366,7 @@ class Trained(LanguageModel):
 
     def text(self, split: str) -> OpenedText:
         """A split of the run's corpus, or of a file, as tokens of this run's vocabulary."""
-        return OpenedText(self.recipe.data, self.tokenizer, split)
+        return OpenedText(self.run, self.recipe.data, self.tokenizer, split)
 
     def token_scores(
         self, text: Split, *, batch: int | None = None, columns: int = 1, ranks: bool = True

@@ -28,6 +28,11 @@ def is_trusted() -> bool:
     return _trusted.get() or _everything.get()
 
 
+def trusts_everything() -> bool:
+    """Whether the user has said `--trust`."""
+    return _everything.get()
+
+
 @contextlib.contextmanager
 def foreign() -> Iterator[None]:
     """Within it, what is read came from somebody else."""

@@ -27,9 +27,9 @@ from foretell.optim.averaging import NoAveragingConfig
 from foretell.optim.decays import ConstantConfig
 from foretell.optim.optimizers import SGDConfig
 from foretell.run import Run
-from foretell.training.checkpoint import Checkpoint
+from foretell.training.checkpoint import Position, pointed
 from foretell.training.monitor import Monitor
-from foretell.training.trainer import Position, SavingConfig, Stage, Trainer, TrainingConfig
+from foretell.training.trainer import SavingConfig, Stage, Trainer, TrainingConfig
 from foretell.types import Batch, Inputs
 
 # --- members of unions ----------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def outcome(run: Path) -> dict[str, Any]:
     """All that a training leaves behind and that has to be the same however often it was stopped, as bytes."""
     found: dict[str, Any] = {}
     for name in ("last", "best"):
-        where = Checkpoint(run / "checkpoints" / read_json(run / "checkpoints" / f"{name}.json")["checkpoint"])
+        where = pointed(Run(run), name)[0]
         assert where.intact()
         files = [where.path / f"{file}.safetensors" for file in TENSOR_FILES]
         found |= {f"{name} {file.name}": file.read_bytes() for file in files if file.exists()}

@@ -123,6 +123,8 @@ class Store:
         self.path = path
         self.corpus: str = meta["corpus"]
         self.fingerprint: str = meta["fingerprint"]
+        self.texts: dict[str, str] = meta["texts"]
+        """The fingerprint of each split's text; see `Corpus.fingerprint`."""
         self.exact: bool = meta["exact"]
         """Whether the tokens give back the text, unknown ones apart."""
         self.dtype = np.dtype(meta["dtype"])
@@ -178,13 +180,27 @@ def save_counts(path: Path, counts: Offsets) -> None:
 
 def load_counts(path: Path) -> Offsets | None:
     """The counts in that file; None where there is none."""
-    return np.load(path, allow_pickle=False) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        counts = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError):
+        counts = None
+    if not isinstance(counts, np.ndarray) or counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise ConfigError("does not hold how often each token occurs", file=path, remedy="bring it back from a copy")
+    return counts.astype(np.int64, copy=False)
 
 
 # --- making ---------------------------------------------------------------------------------------
 
 
-def prepare(corpus: Corpus, tokenizer: Tokenizer, out: Path | str, progress: Progress | None = None) -> Store:
+def prepare(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    out: Path | str,
+    progress: Progress | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> Store:
     """The store of a corpus at `out`: opened if it is there already, else made, or finished if
     interrupted.
 
@@ -192,7 +208,8 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, out: Path | str, progress: Pro
     of its split. Word-level tokenisers end every line with it, so documents need no other.
     """
     out = Path(out)
-    fingerprint = store_fingerprint(corpus, tokenizer)
+    texts = texts or {split: corpus.fingerprint(split) for split in corpus.splits}
+    fingerprint = store_fingerprint(texts, tokenizer)
     if not (found := existing(out, fingerprint)):
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_name(f".{out.name}.partial")
@@ -203,6 +220,7 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, out: Path | str, progress: Pro
                     "format": FORMAT,
                     "fingerprint": fingerprint,
                     "corpus": corpus.name,
+                    "texts": dict(texts),
                     "exact": tokenizer.exact,
                     "dtype": str(tokenizer.dtype),
                     "splits": {name: asdict(counts) for name, counts in splits.items()},
@@ -213,18 +231,25 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, out: Path | str, progress: Pro
     return found or Store.open(out)
 
 
-def prepared(corpus: str | Mapping[str, str], tokenizer: TokenizerConfig, progress: Progress | None = None) -> Store:
-    """The store for a corpus and a kind of tokeniser, from the cache where that has it.
+def prepared(
+    corpus: str | Mapping[str, str], tokenizer: TokenizerConfig | Tokenizer, progress: Progress | None = None
+) -> Store:
+    """The store for a corpus and a tokenizer, from the cache where that has it.
 
-    The tokeniser is trained on the train split alone. A corpus that is a store already is opened as
-    it is.
+    A kind of tokenizer is trained on the train split alone. A corpus that is a store already is opened as it is; its
+    tokenizer has to be the one that is wanted.
     """
     if is_store(corpus):
-        return Store.open(corpus)
+        store = Store.open(corpus)
+        if isinstance(tokenizer, Tokenizer) and store.tokenizer.fingerprint != tokenizer.fingerprint:
+            raise ConfigError(
+                "its tokens are of another tokenizer than the run's", file=corpus, remedy="name the text itself"
+            )
+        return store
     text = open_corpus(corpus)
-    trained = cached_tokenizer(text, tokenizer)
-    name = store_fingerprint(text, trained)
-    return prepare(text, trained, cache_folder() / "stores" / name, progress)
+    trained = tokenizer if isinstance(tokenizer, Tokenizer) else cached_tokenizer(text, tokenizer)
+    texts = {split: text.fingerprint(split) for split in text.splits}
+    return prepare(text, trained, cache_folder() / "stores" / store_fingerprint(texts, trained), progress, texts)
 
 
 def is_store(corpus: str | Mapping[str, str]) -> TypeGuard[str]:
@@ -256,10 +281,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foretell"
 
 
-def store_fingerprint(corpus: Corpus, tokenizer: Tokenizer) -> str:
-    """A hash of all that determines a store's contents: text by split, tokeniser, rules."""
-    texts = [f"{split}={corpus.fingerprint(split)}" for split in corpus.splits]
-    return digest(f"format {FORMAT}", *texts, tokenizer.fingerprint)
+def store_fingerprint(texts: Mapping[str, str], tokenizer: Tokenizer) -> str:
+    """A hash of all that determines a store's contents: the fingerprint of each split's text, tokenizer, rules."""
+    named = [f"{split}={fingerprint}" for split, fingerprint in texts.items()]
+    return digest(f"format {FORMAT}", *named, tokenizer.fingerprint)
 
 
 def digest(*parts: str) -> str:

@@ -30,6 +30,7 @@ from foretell.evaluate.comparison import (
 from foretell.evaluate.scoring import TokenScores, metrics
 from foretell.mixing import Mixed
 from foretell.run import Record
+from foretell.texts import check_trust
 from foretell.tools import compare_tasks as tasks
 from foretell.tools.printing import behind_the_best
 from foretell.trained import Trained
@@ -111,6 +112,7 @@ def raw_text(model: Model, split: str) -> RawText | None:
         return RawText.read(open_file(split).pieces("test"))
     first = model if isinstance(model, Trained) else model.members[0]
     corpus = first.recipe.data.corpus
+    check_trust(first.run, corpus)
     if is_store(corpus):
         return None
     return RawText.read(open_corpus(corpus).pieces(split))

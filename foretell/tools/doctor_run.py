@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
+from foretell.checksums import verify
 from foretell.config import Tree
 from foretell.data.corpus import open_corpus
 from foretell.data.encoding import Tokenizer, load_tokenizer
@@ -23,11 +23,12 @@ from foretell.nn.adapter import adapters_in
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.masked import MaskedConfig
 from foretell.objectives.replaced import ReplacedConfig
-from foretell.recipe import SOME_LABELS, Recipe, load_recipe
+from foretell.recipe import SOME_LABELS, Recipe, recipe_of
 from foretell.run import Run, free_space, judged
+from foretell.texts import check_trust
 from foretell.tools.findings import check, read
 from foretell.tools.show import readable
-from foretell.training.checkpoint import Checkpoint, digest
+from foretell.training.checkpoint import Checkpoint, find, in_order
 from foretell.training.tensors import weights
 
 EARLY = 500
@@ -40,23 +41,25 @@ BLIND = 0.01
 
 def examine_run(path: Path | str) -> Tree:
     """A run folder: recipe, tokenizer, each checkpoint, records, and whether it can be resumed."""
-    run = Run.open(path)
-    recipe, shapes, findings = examine_settings(run)
-    saved = {p.name: examine_checkpoint(p, shapes) for p in sorted(run.checkpoints.glob("step-*"))}
+    run = Run.find(path)
+    findings = examine_files(run)
+    recipe, shapes, found = examine_settings(run)
+    findings += found
+    saved = {p.name: examine_checkpoint(p, shapes) for p in in_order(run)}
     intact = [name for name, facts in saved.items() if not facts["problem"]]
-    position = read_json(run.checkpoints / intact[-1] / "record.json")["position"] if intact else {}
+    finished = bool(intact) and Checkpoint(run.checkpoints / intact[-1]).position().finished
     records = [record for record in run.metrics() if "loss" in record]
     valid = [record for record in records if record["kind"] == "valid"]
     result = {
         "what": "run",
         "run": str(run.path),
         "checkpoints": saved,
-        **{name: read_json(run.checkpoints / f"{name}.json") for name in ("best", "last")},
-        "half_written": [p.name for p in run.checkpoints.glob(".step-*")],
+        **{name: meant(run, name) for name in ("best", "last")},
+        "set_aside": sorted(p.name for p in run.checkpoints.glob("damaged-*")),
         "last_record": records[-1] if records else None,
         "best_validation": min(valid, key=judged, default=None),
-        "finished": bool(position.get("finished")),
-        "resumable": bool(recipe and shapes and intact and not position.get("finished")),
+        "finished": finished,
+        "resumable": bool(recipe and shapes and intact and not finished),
         "disk_free_bytes": free_space(run.path),
     }
     findings += run_findings(run, result)
@@ -71,14 +74,14 @@ def run_findings(run: Run, found: Mapping[str, Any]) -> list[Tree]:
     """What of a run's checkpoints and records needs attention."""
     saved, free = found["checkpoints"], found["disk_free_bytes"]
     findings = []
-    do = "remove this folder; --resume goes on from the newest intact one"
+    do = "--resume sets it aside and goes on from the newest intact one"
     for name, facts in saved.items():
         text = facts["problem"] or "intact"
         findings.append(check(not facts["problem"], name, text, do, "error"))
-    do = "it names no intact checkpoint: train further with --resume"
+    do = "train further with --resume"
     for name in ("best", "last"):
-        meant = str(found[name].get("checkpoint", "none yet"))
-        findings.append(check(meant in saved and not saved[meant]["problem"], name, meant, do))
+        checkpoint = found[name] or "none yet"
+        findings.append(check(checkpoint in saved and not saved[checkpoint]["problem"], name, checkpoint, do))
     largest = max((facts["bytes"] for facts in saved.values()), default=0)
     text = f"{readable(free)} free, a checkpoint takes {readable(largest)}"
     findings.append(check(free > 2 * largest, "disk", text, "free some before going on"))
@@ -128,12 +131,13 @@ def unigram_entropy(counts: Counts, tokenizer: Tokenizer) -> float:
 def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | None, list[Tree]]:
     """The recipe, the names and shapes of the weights it asks for, and what is wrong with these."""
     try:
-        recipe = load_recipe(run.recipe_file)
+        recipe = recipe_of(run)
     except ConfigError as problem:
         do = "mend the file: nothing can be used without it"
         return None, None, [check(False, "recipe", str(problem), do, "error")]
     findings, shapes = [check(True, "recipe", recipe.name or "loads", "")], None
     try:
+        check_trust(run, recipe.data.corpus)
         findings.append(check(True, "corpus", found_corpus(recipe), ""))
     except ConfigError as problem:
         do = "bring the text back: evaluating and resuming need it"
@@ -165,19 +169,33 @@ def found_corpus(recipe: Recipe) -> str:
     return corpus if is_store(corpus) else open_corpus(corpus).name
 
 
+def examine_files(run: Run) -> list[Tree]:
+    """Which files of the run, its checkpoints apart, are not what was written."""
+    findings = []
+    for name, expected in run.checksums["files"].items():
+        try:
+            verify(run.path, {name: expected})
+        except ConfigError as problem:
+            findings.append(check(False, name, problem.what, "bring it back from a copy", "error"))
+    return findings
+
+
+def meant(run: Run, which: str) -> str | None:
+    """The name of the best or the last checkpoint; None where there is none, or it cannot be told which it is."""
+    try:
+        found = find(run, which)
+    except ConfigError:
+        return None
+    return found[0].path.name if found else None
+
+
 def examine_checkpoint(path: Path, shapes: Mapping[str, list[int]] | None) -> Tree:
     """The size of a checkpoint and what is wrong with it, if anything."""
-    facts: Tree = {"bytes": sum(f.stat().st_size for f in path.iterdir()), "problem": ""}
-    record = read_json(path / "record.json")
-    if "files" not in record or "position" not in record:
-        return facts | {"problem": "record.json is missing or damaged"}
-    if not Checkpoint(path).intact():
-        wrong = [name for name, known in record["files"].items() if not same(path / name, known)]
-        return facts | {"problem": f"damaged or missing: {', '.join(wrong)}"}
-    try:
-        found = {name: shape for file in Checkpoint(path).weight_files() for name, shape in shapes_in(file)}
-    except (OSError, SafetensorError) as problem:
-        return facts | {"problem": f"model.safetensors: {problem}"}
+    saved = Checkpoint(path)
+    facts: Tree = {"bytes": sum(f.lstat().st_size for f in path.iterdir()), "problem": saved.problem()}
+    if facts["problem"]:
+        return facts
+    found = {name: shape for file in saved.weight_files() for name, shape in shapes_in(file)}
     for name in adapters_in(found):  # which come and go with stages
         del found[name]
     if shapes is not None and found != shapes:
@@ -190,17 +208,3 @@ def shapes_in(file: Path) -> list[tuple[str, list[int]]]:
     """The tensors of a file."""
     with safe_open(file, framework="pt") as tensors:
         return [(name, tensors.get_slice(name).get_shape()) for name in list(tensors.keys())]
-
-
-def same(file: Path, known: str) -> bool:
-    """Whether a file is there and has the digest it was written with."""
-    return file.is_file() and digest(file) == known
-
-
-def read_json(path: Path) -> Tree:
-    """A JSON object; empty where it is missing or damaged."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -58,6 +58,7 @@ def import_arpa(path: Path, out: Path, corpus: str, tokenizer_file: Path | None)
     recipe = load_recipe({"name": path.stem, "data": data, "model": {"kind": "ngram", "order": model.order}})
     with Run.whole(out, recipe=recipe.text(out)) as run:
         tokenizer.save(run.tokenizer_file)
+        run.seal(run.tokenizer_file)
         run.append(imported_from(path, "arpa"))
         save_finished(run, model.tensors())
     return {"run": str(out), "order": model.order, "vocabulary": tokenizer.size, "parameters": model.parameters}

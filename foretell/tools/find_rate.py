@@ -27,8 +27,9 @@ from foretell.recipe import Recipe
 from foretell.run import Run
 from foretell.tools.plot import library, plot_trial
 from foretell.trained import default_device
+from foretell.training.checkpoint import Position
 from foretell.training.monitor import Monitor
-from foretell.training.trainer import Diverged, Position, Trainer
+from foretell.training.trainer import Diverged, Trainer
 
 SMOOTHING = 0.9
 """how much of the mean loss stays from step to step"""

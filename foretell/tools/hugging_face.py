@@ -70,6 +70,7 @@ def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | N
         Monitor().say(f"warning: {warning}")
     with Run.whole(out, recipe=recipe.text(out)) as run:
         tokenizer.save(run.tokenizer_file)
+        run.seal(run.tokenizer_file)
         if recipe.is_task:
             keep_names(run, names)
         run.append(imported_from(folder, family.kind) | told)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import operator
 import os
@@ -17,10 +16,11 @@ from rich.table import Table
 from safetensors import SafetensorError, safe_open
 
 from foretell.artifacts import is_draft
+from foretell.checksums import read_record
 from foretell.config import did_you_mean, read_toml
 from foretell.errors import ConfigError
 from foretell.run import Record, Run, judged
-from foretell.training.checkpoint import Checkpoint, pointed
+from foretell.training.checkpoint import find, pointed
 
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
@@ -134,22 +134,25 @@ def size_on_disk(path: Path) -> int:
 def started(run: Run) -> str | None:
     """When it was started or last resumed."""
     try:
-        environment = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
-        return str(environment["started"])
-    except (OSError, ValueError, KeyError):
+        resumed = run.read().checksums.get("resumed") or [read_record(run.environment_file)]
+        return str(resumed[-1]["started"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def state(run: Run, recipe: Mapping[str, Any]) -> str:
-    """training (a process is at it), finished, stopped (it can be resumed), or empty (nothing was saved)."""
+    """training (a process is at it), finished, stopped (it can be resumed), empty (nothing was saved) or damaged."""
     if run.is_busy():
         return "training"
     try:
-        position = Checkpoint(pointed(run, "last")[0].path).record()["position"]
-        last = position["stage"] == max(len(recipe.get("stages", ())) - 1, 0)
-        return "finished" if position["finished"] and last else "stopped"
-    except (ConfigError, OSError, ValueError, KeyError):
-        return "empty"
+        found = find(run, "last")
+        if found is None:
+            return "empty"
+        position = found[0].position()
+        last = position.stage == max(len(recipe.get("stages", ())) - 1, 0)
+        return "finished" if position.finished and last else "stopped"
+    except (OSError, ValueError, TypeError):
+        return "damaged"
 
 
 def parse_filter(text: str) -> Callable[[Record], bool]:

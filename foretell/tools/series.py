@@ -77,10 +77,10 @@ def child(verb: str, *arguments: str, quiet: bool) -> Record:
 
 @contextmanager
 def handing_on(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM reach the training, which saves and ends; then we end."""
+    """Signals to end reach the training, which saves and ends; then we end."""
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGTERM:  # Ctrl-C has reached it already
+        if number != signal.SIGINT:  # Ctrl-C has reached it already
             process.send_signal(number)
 
     with ending_signals(pass_on):

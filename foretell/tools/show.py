@@ -32,11 +32,11 @@ from foretell.examples import load_names
 from foretell.models.ngram import NGramConfig
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
-from foretell.recipe import SOME_LABELS, Recipe, load_recipe, recipe_folder, recipe_names
+from foretell.recipe import SOME_LABELS, Recipe, load_recipe, recipe_folder, recipe_names, recipe_of
 from foretell.run import Run, judged
 from foretell.tools.printing import plain
 from foretell.tools.schema import schema
-from foretell.training.checkpoint import pointed
+from foretell.training.checkpoint import find
 
 Overrides = Sequence[str] | Mapping[str, Any]
 QUICKLY_COUNTED = 32 << 20  # bytes of text whose words or characters are counted while you wait
@@ -120,7 +120,7 @@ def describe_recipe(recipe: Recipe, vocabulary: int | None = None, labels: int =
 
 def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = None) -> Tree:
     """A run: its recipe, the cost of its model, and how far it came."""
-    recipe = load_recipe(run.recipe_file, overrides)
+    recipe = recipe_of(run, overrides)
     source = "given"
     if vocabulary is None and run.tokenizer_file.is_file():
         vocabulary, source = load_tokenizer(run.tokenizer_file).size, "the run's tokenizer"
@@ -135,8 +135,8 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
         "best": min(validated, key=judged, default=None),
         "last": records[-1] if records else None,
     }
-    names = [name for name in ("best", "last") if (run.checkpoints / f"{name}.json").is_file()]
-    return shown | {"checkpoints": {name: pointed(run, name)[1] for name in names}}
+    named = {name: found[1] for name in ("best", "last") if (found := find(run, name)) is not None}
+    return shown | {"checkpoints": named}
 
 
 def vocabulary_of(recipe: Recipe) -> tuple[int | None, str]:

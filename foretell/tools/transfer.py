@@ -23,7 +23,7 @@ from foretell.errors import ConfigError
 from foretell.evaluate.probing import GRID
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
-from foretell.recipe import Recipe, find_recipe, load_recipe, read_tree
+from foretell.recipe import Recipe, find_recipe, load_recipe, read_tree, recipe_of
 from foretell.run import Record, Run
 from foretell.tools import series
 from foretell.tools.printing import plain
@@ -95,7 +95,7 @@ def is_there(name: str) -> bool:
 
 def recipe_for(run: Path, name: str, overrides: Sequence[str]) -> Recipe:
     """How a run is fine-tuned on a set: as its kind of model is by its authors, but for what is overridden."""
-    _, last = load_recipe(Run.open(run).recipe_file).resolved_stages()[-1]
+    _, last = recipe_of(Run.open(run)).resolved_stages()[-1]
     model = last.model
     if not isinstance(model, RecurrentConfig | TransformerConfig):
         raise ConfigError(f"{run}: a model of kind {model.kind_name()!r} has no layers to fine-tune; name another run")

@@ -1,38 +1,75 @@
-"""Checkpoints that survive anything: written apart, checksummed, renamed when whole.
+"""Checkpoints that survive anything: written apart, with checksums, renamed when whole.
 
     checkpoints/step-00000120/    model.safetensors      weights as trained, but for those that are frozen
                                   averaged.safetensors   their mean, once averaging has begun
                                   optimizer.safetensors  carried.safetensors  penalties.safetensors
-                                  record.json            where training stands, and a SHA-256 of each file above
+                                  record.json            where training stands; whether it was the best so far
+                                  checksums.json         a SHA-256 of each file above
     checkpoints/frozen-….safetensors    weights that a stage does not train, once for all of its checkpoints; by digest
-    checkpoints/best.json, last.json    which of them, and whether its raw or averaged weights are meant
 
-Nothing is ever unpickled.
+Which checkpoint is the last and which the best follows from these records alone. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
+import math
 import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from foretell.artifacts import sync_folder, write_json
+from foretell.artifacts import draft_of, remove_all_dead_drafts, sync_file, sync_folder, whole_folder, write_json
+from foretell.checksums import (
+    damaged,
+    digest,
+    plain_file,
+    plain_folder,
+    read_checksums,
+    read_record,
+    verify,
+    write_checksums,
+)
 from foretell.errors import ConfigError
-from foretell.run import Record, Run
+from foretell.run import FORMAT, Record, Run
 from foretell.types import State
 
 Tensors = Mapping[str, Tensor]
+FOLDER = re.compile(r"step-(\d{8,18})")
+FROZEN = re.compile(r"frozen-[0-9a-f]{32}\.safetensors")
+RECORD = "record.json"
+
+
+@dataclass
+class Position:
+    """Where training stands: what a checkpoint remembers beside tensors."""
+
+    stage: int = 0
+    step: int = 0
+    """optimiser steps over all stages"""
+    stage_step: int = 0
+    tokens: int = 0
+    """tokens trained on in this stage, padding left out"""
+    seconds: float = 0.0
+    """of this stage, over all interruptions"""
+    history: list[float] = field(default_factory=list)
+    """validation losses of this stage"""
+    best: float = math.inf
+    finished: bool = False
+    micro_batches: int = 1
+    """parts of a batch, where it is left to us"""
+
+
+POSITION = TypeAdapter(Position)
 
 
 @dataclass(frozen=True)
@@ -41,79 +78,136 @@ class Checkpoint:
 
     path: Path
 
+    @cached_property
+    def checksums(self) -> Mapping[str, str]:
+        """The files that belong to it, each with its SHA-256."""
+        if not plain_folder(self.path):
+            raise damaged(self.path, "is no folder of its own")
+        return dict(read_checksums(self.path, FORMAT)["files"])
+
     def record(self) -> Record:
         """Where training stood."""
-        return dict(json.loads((self.path / "record.json").read_text(encoding="utf-8")))
+        if RECORD not in self.checksums:
+            raise damaged(self.path / RECORD, "is missing")
+        verify(self.path, {RECORD: self.checksums[RECORD]})
+        found = read_record(self.path / RECORD)
+        if not isinstance(found.get("position"), dict):
+            raise damaged(self.path / RECORD)
+        return found
+
+    def position(self) -> Position:
+        """Where training stood, as the trainer knows it."""
+        try:
+            return POSITION.validate_python(self.record()["position"])
+        except ValidationError:
+            raise damaged(self.path / RECORD, "does not say where training stood") from None
+
+    @property
+    def step(self) -> int:
+        """The number of optimiser steps before it, as its name says."""
+        return int(self.path.name.removeprefix("step-"))
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors of one file; empty when the checkpoint has no such file."""
-        file = self.path / f"{name}.safetensors"
-        return load_file(file) if file.exists() else {}
+        file = f"{name}.safetensors"
+        return read_tensors(plain_file(self.path, file)) if file in self.checksums else {}
 
     def weight_files(self) -> list[Path]:
         """The files that hold the weights as trained: first those that were frozen, if any."""
         frozen = self.record().get("frozen")
-        return [*([self.path.parent / frozen] if frozen else []), self.path / "model.safetensors"]
+        if frozen is not None and not (isinstance(frozen, str) and FROZEN.fullmatch(frozen)):
+            raise damaged(self.path / RECORD, f"names a file {frozen!r}")
+        return [
+            *([plain_file(self.path.parent, frozen)] if frozen else []),
+            plain_file(self.path, "model.safetensors"),
+        ]
 
     def weights(self) -> dict[str, Tensor]:
         """The weights as trained, frozen ones included."""
-        return {name: tensor for file in self.weight_files() for name, tensor in load_file(file).items()}
+        return {name: tensor for file in self.weight_files() for name, tensor in read_tensors(file).items()}
 
     def result(self) -> dict[str, Tensor]:
         """The weights to use: the averaged ones where there are any."""
         return self.weights() | self.tensors("averaged")
 
+    def verify(self) -> None:
+        """A `ConfigError` that names the first file which is not what was written."""
+        verify(self.path, self.checksums)
+        *frozen, _ = self.weight_files()
+        for file in frozen:
+            if file.name != frozen_name(file):
+                raise damaged(file, "does not match its checksum")
+
+    def problem(self) -> str:
+        """What is wrong with it, in one line; "" where nothing is."""
+        try:
+            self.verify()
+            check_finite(self.result(), self.path)
+        except ConfigError as problem:
+            return str(problem)
+        except OSError as problem:
+            return f"{self.path}: {problem.strerror}"
+        return ""
+
     def intact(self) -> bool:
         """Whether every file is there and is what was written."""
-        try:
-            files = self.record()["files"]
-            *frozen, _ = self.weight_files()
-            return all(digest(self.path / name) == expected for name, expected in files.items()) and all(
-                file.name == frozen_name(file) for file in frozen
-            )
-        except (OSError, ValueError, KeyError):
-            return False
+        return not self.problem()
+
+
+def check_finite(weights: Tensors, where: Path) -> None:
+    """A `ConfigError` that names the first tensor with a NaN or an infinity."""
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor.sum())) and not torch.isfinite(tensor).all():
+            raise ConfigError(f"{name} holds numbers that are not finite", file=where, remedy="use another checkpoint")
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file."""
+    try:
+        return load_file(file)
+    except (SafetensorError, ValueError, KeyError) as problem:
+        raise ConfigError(
+            f"not a safetensors file ({problem})", file=file, remedy="bring it back from a copy"
+        ) from None
 
 
 def save(run: Run, step: int, files: Mapping[str, Tensors], record: Mapping[str, Any]) -> Checkpoint:
     """A new checkpoint of this step; an `OSError` (a full disk) leaves all earlier ones as they were."""
     final = run.checkpoints / f"step-{step:08d}"
-    temporary = run.checkpoints / f".step-{step:08d}.{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir()
-        digests = {}
+    if final.exists():
+        set_aside(final)
+    with whole_folder(final) as draft:
         for name, tensors in files.items():
-            if not tensors:
-                continue
-            file = temporary / f"{name}.safetensors"
-            write_tensors({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, file)
-            sync_file(file)
-            digests[file.name] = digest(file)
-        write_json(temporary / "record.json", {**record, "step": step, "files": digests})
-        sync_folder(temporary)
-        shutil.rmtree(final, ignore_errors=True)  # only a damaged one can be in the way
-        temporary.rename(final)
-        sync_folder(run.checkpoints)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+            if tensors:
+                write_tensors(tensors, draft / f"{name}.safetensors")
+        write_json(draft / RECORD, {**record, "step": step})
+        write_checksums(draft, {file.name: digest(file) for file in draft.iterdir()}, format=FORMAT)
+    run.mark_saved()
     return Checkpoint(final)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what is in the way of a checkpoint or cannot be used, so that nothing takes it for one; its new place."""
+    number = 1
+    while (aside := path.with_name(f"damaged-{path.name}-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    return aside
 
 
 def keep_frozen(run: Run, tensors: Tensors) -> str | None:
     """The name of the file that holds weights which several checkpoints share; None for none."""
     if not tensors:
         return None
-    temporary = run.checkpoints / f".frozen.{os.getpid()}"
+    draft = draft_of(run.checkpoints / "frozen")
     try:
-        write_tensors({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, temporary)
-        sync_file(temporary)
-        final = run.checkpoints / frozen_name(temporary)
-        temporary.rename(final)
-        sync_folder(run.checkpoints)
+        write_tensors(tensors, draft)
+        sync_file(draft)
+        final = run.checkpoints / frozen_name(draft)
+        draft.replace(final)
     finally:
-        temporary.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
+    sync_folder(run.checkpoints)
     return final.name
 
 
@@ -122,10 +216,10 @@ def frozen_name(file: Path) -> str:
     return f"frozen-{digest(file)[:32]}.safetensors"
 
 
-def write_tensors(tensors: dict[str, Tensor], file: Path) -> None:
+def write_tensors(tensors: Tensors, file: Path) -> None:
     """A safetensors file; what the system refuses is an `OSError`, which the library only tells in its message."""
     try:
-        save_file(tensors, file)
+        save_file({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, file)
     except SafetensorError as problem:
         told = re.search(r"os error (\d+)", str(problem))
         if told is None:
@@ -133,74 +227,78 @@ def write_tensors(tensors: dict[str, Tensor], file: Path) -> None:
         raise OSError(int(told[1]), os.strerror(int(told[1])), str(file)) from problem
 
 
-def point(run: Run, name: str, checkpoint: Checkpoint, **facts: Any) -> None:
-    """Let `best` or `last` name a checkpoint, with what is known of it."""
-    write_json(run.checkpoints / f"{name}.json", {"checkpoint": checkpoint.path.name, **facts})
+# --- which checkpoint -----------------------------------------------------------------------------
 
 
-def point_to(run: Run, checkpoint: Checkpoint) -> None:
-    """Let `last`, and `best` if it was, name a checkpoint, as its own record says: a crash between its renaming and
-    theirs is made good by calling this again."""
-    for name, facts in checkpoint.record().get("pointers", {}).items():
-        point(run, name, checkpoint, **facts)
+def pointed(run: Run, which: str) -> tuple[Checkpoint, Record]:
+    """The `last` or the `best` checkpoint, and what its record says of it: the step, and which weights are meant."""
+    if which not in ("best", "last"):
+        raise ConfigError(f"no checkpoint is called {which!r}", remedy="write best or last")
+    if (found := find(run, which)) is None:
+        raise ConfigError(f"{run.path} has no {which} checkpoint yet; train it further")
+    return found
 
 
-def pointed(run: Run, name: str) -> tuple[Checkpoint, Record]:
-    """The checkpoint that `best` or `last` names."""
-    file = run.checkpoints / f"{name}.json"
-    if not file.exists():
-        raise ConfigError(f"{run.path} has no {name} checkpoint yet; train it further")
-    facts = json.loads(file.read_text(encoding="utf-8"))
-    return Checkpoint(run.checkpoints / facts["checkpoint"]), facts
+def find(run: Run, which: str) -> tuple[Checkpoint, Record] | None:
+    """The same, or None where there is none yet; a `ConfigError` where a damaged record keeps it hidden."""
+    for path in reversed(in_order(run)):
+        pointers = Checkpoint(path).record().get("pointers")
+        facts = pointers.get(which) if isinstance(pointers, dict) else None
+        if isinstance(facts, dict) and isinstance(facts.get("step"), int) and isinstance(facts.get("weights"), str):
+            return Checkpoint(path), facts
+    return None
 
 
 def newest(run: Run) -> Checkpoint | None:
-    """The latest checkpoint that is intact; half-written ones are cleared away."""
-    for rest in run.checkpoints.glob(".step-*"):
-        shutil.rmtree(rest, ignore_errors=True)
-    for file in run.checkpoints.glob(".frozen.*"):
-        file.unlink()
-    for path in reversed(in_order(run)):
-        if Checkpoint(path).intact():
-            return Checkpoint(path)
-    return None
+    """The latest checkpoint that can be used."""
+    return next((Checkpoint(path) for path in reversed(in_order(run)) if Checkpoint(path).intact()), None)
+
+
+def to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
+    """The checkpoint to go on from, and what was wrong with newer ones, which are set aside.
+
+    None where none was ever saved; a `ConfigError` where there were some and none can be used.
+    """
+    remove_all_dead_drafts(run.checkpoints)
+    found = [(path, Checkpoint(path).problem()) for path in reversed(in_order(run))]
+    skipped: list[str] = []
+    for path, problem in found:
+        if not problem:
+            for unusable, _ in found[: len(skipped)]:
+                set_aside(unusable)
+            return Checkpoint(path), skipped
+        skipped.append(problem)
+    if skipped or run.was_saved:
+        what = f"no checkpoint of this run can be used: {skipped[0] if skipped else 'they are gone'}"
+        raise ConfigError(what, file=run.path, remedy="bring them back from a copy, or begin anew with another --out")
+    return None, []
 
 
 def in_order(run: Run) -> list[Path]:
     """The folders of all checkpoints, oldest first."""
-    return sorted(run.checkpoints.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+    if not run.checkpoints.exists():
+        return []
+    if not plain_folder(run.checkpoints):
+        raise damaged(run.checkpoints, "is no folder of its own")
+    named = [(int(match[1]), path) for path in run.checkpoints.iterdir() if (match := FOLDER.fullmatch(path.name))]
+    return [path for _, path in sorted(named)]
 
 
 def prune(run: Run, keep: int) -> None:
-    """Delete all but the last `keep` checkpoints and those that `best` and `last` name."""
-    named = set()
-    for name in ("best", "last"):
-        if (run.checkpoints / f"{name}.json").exists():
-            named.add(pointed(run, name)[0].path)
-    for path in in_order(run)[: -keep or None]:
-        if path not in named:
-            shutil.rmtree(path, ignore_errors=True)
-    needed: set[Path] = set()
-    for path in in_order(run):
-        with contextlib.suppress(OSError, ValueError):  # a damaged one, which nobody can use
-            needed.update(Checkpoint(path).weight_files())
+    """Delete all but the last `keep` checkpoints and the best one; nothing where a damaged record hides which it is."""
+    try:
+        best = find(run, "best")
+        for path in in_order(run)[:-keep]:
+            if best is None or path != best[0].path:
+                shutil.rmtree(path, ignore_errors=True)
+        needed = {file for path in in_order(run) for file in Checkpoint(path).weight_files()}
+    except ConfigError:
+        return
     for file in set(run.checkpoints.glob("frozen-*")) - needed:
         file.unlink()
 
 
-def digest(file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def sync_file(file: Path) -> None:
-    """Force a file to the disk."""
-    handle = os.open(file, os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+# --- states ---------------------------------------------------------------------------------------
 
 
 def flatten(state: State, prefix: str = "state") -> dict[str, Tensor]:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 class Interruptible(Protocol):
     """Something that looks at this between two steps."""
@@ -18,10 +20,10 @@ class Interruptible(Protocol):
 
 @contextmanager
 def interruptible(trainer: Interruptible) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let the present step finish and save; a second Ctrl-C does not wait."""
+    """Ctrl-C, SIGTERM and a closed terminal let the present step finish and save; a second Ctrl-C does not wait."""
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if trainer.interrupted:
+        if trainer.interrupted and number == signal.SIGINT:
             raise KeyboardInterrupt
         trainer.interrupted = True
 
@@ -31,11 +33,15 @@ def interruptible(trainer: Interruptible) -> Iterator[None]:
 
 @contextmanager
 def ending_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM go to `handler`; outside the main thread, which alone may say so, nothing changes."""
+    """Ctrl-C, SIGTERM and SIGHUP go to `handler`, but for those that are ignored, as under nohup.
+
+    Outside the main thread, which alone may say so, nothing changes.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:

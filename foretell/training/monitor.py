@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
@@ -35,21 +36,24 @@ class Monitor:
         """One more training record; where there is no terminal, one in ten seconds is printed."""
         text = describe(record, fraction)
         if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, completed=fraction, text=text)
+            with contextlib.suppress(OSError):
+                self.bar.update(self.task, completed=fraction, text=text)
         elif time.monotonic() - self.printed > 10:
             self.printed = time.monotonic()
             self.say(f"{fraction:5.1%}  {text}")
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError):  # the terminal may have been closed: training saves all the same
+            self.console.print(text, markup=False, soft_wrap=True)
 
     def stop(self) -> None:
         """The stage is over."""
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            if self.bar is not None:
+                self.bar.stop()
+                self.bar = None
+            sys.stderr.flush()
 
 
 def reporting(say: Callable[[str], None], name: str, seconds: float = 10.0) -> Callable[[float], None]:

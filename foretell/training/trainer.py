@@ -25,7 +25,7 @@ from foretell.optim.schedule import Schedule
 from foretell.optim.trigger import non_monotone
 from foretell.run import Record, Run, judged
 from foretell.training import checkpoint
-from foretell.training.checkpoint import Checkpoint
+from foretell.training.checkpoint import Checkpoint, Position
 from foretell.training.interruption import interruptible
 from foretell.training.memory import OutOfMemory, advising, out_of_memory, release
 from foretell.training.monitor import Monitor, validated
@@ -66,6 +66,8 @@ class SavingConfig(Config):
     """When checkpoints are written, and how many stay."""
 
     every: Amount = Amount(value=1, unit="epochs")
+    minutes: Positive = 10
+    """write one at least so often, however long `every` takes"""
     keep: Size = 2
     """the last so many, beside the best"""
 
@@ -96,26 +98,6 @@ class Stage:
     """of the training text, for bits per byte on the way"""
     rate_of_rows: Callable[[int], float] = lambda _: 1.0
     """factor on the learning rate for a batch of so many rows"""
-
-
-@dataclass
-class Position:
-    """Where training stands: what a checkpoint remembers beside tensors."""
-
-    stage: int = 0
-    step: int = 0
-    """optimiser steps over all stages"""
-    stage_step: int = 0
-    tokens: int = 0
-    """tokens trained on in this stage, padding left out"""
-    seconds: float = 0.0
-    """of this stage, over all interruptions"""
-    history: list[float] = field(default_factory=list)
-    """validation losses of this stage"""
-    best: float = math.inf
-    finished: bool = False
-    micro_batches: int = 1
-    """parts of a batch, where it is left to us"""
 
 
 @dataclass
@@ -153,6 +135,8 @@ class Trainer:
         self.interrupted = False  # apart from `stopped`: a signal in a stage's last step does not make it unfinished
         self.window = Window()
         self.saved = position.step
+        self.saved_at = position.seconds
+        self.longest_unsaved = 60 * stage.saving.minutes
         self.frozen_file: str | None = ""
         """that of the weights that are not trained; "": not written yet"""
         self.predicts_next = stage.objective.predicts_next
@@ -307,12 +291,13 @@ class Trainer:
     def after_step(self, before: Progress, after: Progress) -> None:
         """Whatever is due: log, validate, save."""
         stage = self.stage
-        if due(stage.training.log_every, before, after) or self.stopped or self.interrupted:
+        if due(stage.training.log_every, before, after) or self.stopped:
             self.log(after)
         pause, improved = time.monotonic(), False
         if due(stage.validate_every, before, after) or self.stopped:
             improved = self.validate(after)
-        if due(stage.saving.every, before, after) or improved or self.stopped or self.interrupted:
+        saving = due(stage.saving.every, before, after) or self.position.seconds - self.saved_at >= self.longest_unsaved
+        if saving or improved or self.stopped or self.interrupted:
             self.save(improved)
         if improved or self.stopped or due(stage.validate_every, before, after):
             self.pause = max(self.pause, time.monotonic() - pause)
@@ -465,9 +450,8 @@ class Trainer:
                 },
             },
         )
-        checkpoint.point_to(self.run, saved)
         checkpoint.prune(self.run, stage.saving.keep)
-        self.saved = position.step
+        self.saved, self.saved_at = position.step, position.seconds
         return saved
 
     def restore(self, saved: Checkpoint, parts: frozenset[str]) -> None:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -64,6 +65,14 @@ def saved(run: Path, step: int) -> checkpoint.Checkpoint | None:
     return found if found.path.exists() else None
 
 
+TIMES = {"seconds", "tokens_per_second"}
+
+
+def records(run: Path) -> list[dict[str, Any]]:
+    """All of metrics.jsonl but what a clock says."""
+    return [{key: value for key, value in record.items() if key not in TIMES} for record in Run(run).metrics()]
+
+
 def test_the_training_is_worth_stopping(whole: Path) -> None:
     """It averages, its schedule has seen plateaus, and its state and optimiser have tensors."""
     last, _ = checkpoint.pointed(Run(whole), "last")
@@ -108,7 +117,7 @@ def test_after_a_signal(
     assert checkpoint.newest(Run(out)) is not None
     foretell.train(averaging(corpus), out, resume=True, quiet=True)
     assert outcome(out) == outcome(whole)
-    assert losses(out) == losses(whole)
+    assert records(out) == records(whole)
 
 
 def test_a_run_goes_on_where_it_is(
@@ -209,7 +218,12 @@ def test_with_a_penalty_on_the_way_from_the_start(
 
 @pytest.mark.parametrize("file", ["model.safetensors", "averaged.safetensors", "record.json"])
 def test_a_damaged_checkpoint_is_passed_over(
-    whole: Path, corpus: dict[str, str], tmp_path: Path, signal_at: Callable[..., None], file: str
+    whole: Path,
+    corpus: dict[str, str],
+    tmp_path: Path,
+    signal_at: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    file: str,
 ) -> None:
     out = tmp_path / "run"
     signal_at(50)
@@ -223,7 +237,10 @@ def test_a_damaged_checkpoint_is_passed_over(
     damaged.write_bytes(bytes(content))
     before = checkpoint.newest(Run(out))
     assert before is not None and before.path < newest.path
-    foretell.train(averaging(corpus), out, resume=True, quiet=True)
+    foretell.train(averaging(corpus), out, resume=True)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{file}: " in said and "set aside" in said and f"going on after step {before.step}" in said
+    assert [path.name for path in Run(out).checkpoints.glob("damaged-*")] == [f"damaged-{newest.path.name}-1"]
     assert outcome(out) == outcome(whole)
     assert losses(out) == losses(whole)
 
@@ -242,25 +259,19 @@ def test_without_any_checkpoint_it_starts_from_the_beginning(
     assert losses(out) == losses(whole)
 
 
-def test_the_best_is_not_lost_between_a_checkpoint_and_its_name(
-    whole: Path, corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The checkpoint is there, and death comes before `best` points to it."""
-    out, best = tmp_path / "run", checkpoint.pointed(Run(whole), "best")[1]["step"]
-    original = checkpoint.point_to
-
-    def dies(run: Run, saved: checkpoint.Checkpoint) -> None:
-        if saved.record()["step"] == best:
-            raise InterruptedError
-        original(run, saved)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "point_to", dies)
-        with pytest.raises(InterruptedError):
-            foretell.train(averaging(corpus), out, quiet=True)
-    assert checkpoint.pointed(Run(out), "best")[1]["step"] < best
-    foretell.train(averaging(corpus), out, resume=True, quiet=True)
-    assert outcome(out) == outcome(whole)
+def test_without_an_intact_checkpoint_nothing_begins_anew(whole: Path, corpus: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    for file in out.glob("checkpoints/*/model.safetensors"):
+        file.write_bytes(file.read_bytes()[:-1])
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(foretell.ConfigError, match=r"model\.safetensors: does not match its checksum.*another --out"):
+        foretell.train(averaging(corpus), out, resume=True, quiet=True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    for folder in out.glob("checkpoints/step-*"):
+        shutil.rmtree(folder)
+    with pytest.raises(foretell.ConfigError, match="no checkpoint of this run can be used: they are gone"):
+        foretell.train(averaging(corpus), out, resume=True, quiet=True)
 
 
 # --- sudden death ---------------------------------------------------------------------------------

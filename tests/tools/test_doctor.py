@@ -324,13 +324,14 @@ def test_weights_of_another_recipe_are_noticed(run: Path) -> None:
 
 
 def test_half_written_things_are_told_and_left_alone(run: Path) -> None:
-    (run / "checkpoints" / ".step-00000006.77").mkdir()
+    (run / "checkpoints" / "damaged-step-00000006-1").mkdir()
+    (run / "checkpoints" / "step-00000004 (copy)").mkdir()
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "train", "st')
     result = examine_run(run)
-    assert result["half_written"] == [".step-00000006.77"]
+    assert result["set_aside"] == ["damaged-step-00000006-1"]
     assert worst(result, "records")["level"] == "warning"
-    assert (run / "checkpoints" / ".step-00000006.77").exists()
+    assert (run / "checkpoints" / "damaged-step-00000006-1").exists()
 
 
 def test_a_recipe_tokenizer_or_text_that_is_gone_is_told(run: Path) -> None:

@@ -93,9 +93,10 @@ def test_half_made_ones(folder: Path, corpus: dict[str, str]) -> None:
     recipe = foretell.load_recipe(tables(corpus)).text()
     Run.create(folder / "begun", recipe=recipe, resume=False)
     Run.create(folder / "broken", recipe="]", resume=False)
-    (folder / "a" / "checkpoints" / "last.json").write_text("{")
+    last = sorted((folder / "a" / "checkpoints").glob("step-*"))[-1]
+    (last / "checksums.json").write_text("{")
     found = {record["name"]: record for record in list_runs(folder)}
-    assert found["begun"]["state"] == found["a"]["state"] == "empty"
+    assert (found["begun"]["state"], found["a"]["state"]) == ("empty", "damaged")
     assert found["begun"]["bits_per_byte"] is None and found["begun"]["steps"] == 0
     assert list(found) == ["a", "begun", "broken", "deep/b"]
     assert [record["name"] for record in list_runs(folder, sort="bits_per_byte")][-2:] == ["begun", "broken"]

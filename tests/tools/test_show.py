@@ -12,7 +12,6 @@ from rich.console import Console
 
 import foretell
 from foretell import config
-from foretell.artifacts import write_json
 from foretell.config import Config, configs_in
 from foretell.data.store import prepared
 from foretell.data.tokenizer import CharacterConfig, WordConfig
@@ -21,6 +20,7 @@ from foretell.recipe import LearntChoice, Recipe, load_recipe, read_tree, recipe
 from foretell.run import Run
 from foretell.tasks.task import TaskConfig
 from foretell.tools.show import describe, readable, render, sections
+from foretell.training.checkpoint import save
 
 SMALL = {"model": {"embedding": 8, "hidden": 16, "layers": 2, "output": 8}}
 TIED = {"head": {"tied": True}, "data": {"tokenizer": "byte"}}
@@ -202,15 +202,17 @@ def test_a_corpus_that_is_not_there_leaves_the_vocabulary_unknown(tmp_path: Path
 def test_a_run_is_described_with_its_own_vocabulary_and_its_best_and_last(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", recipe=load_recipe(SMALL).text(), resume=False)
     WordConfig().train(["a b c\n"]).save(run.tokenizer_file)
+    run.seal(run.tokenizer_file)
     for step, kind, loss in ((1, "valid", 3.0), (2, "valid", 2.0), (3, "valid", 2.5)):
         run.append({"kind": kind, "step": step, "epoch": 1.0, "loss": loss})
     run.append({"kind": "train", "step": 4, "epoch": 1.0, "loss": 9.0})
-    write_json(run.checkpoints / "last.json", {"checkpoint": "step-00000004", "step": 4})
+    facts = {"step": 4, "weights": "raw"}
+    save(run, 4, {"model": {"w": torch.zeros(2)}}, {"position": {}, "pointers": {"last": facts}})
     result = describe(str(run.path))
     assert result["what"] == "run"
     assert (result["vocabulary"], result["vocabulary_source"]) == (5, "the run's tokenizer")
     assert result["best"]["step"] == 2 and result["last"]["step"] == 4
-    assert result["checkpoints"] == {"last": {"checkpoint": "step-00000004", "step": 4}}
+    assert result["checkpoints"] == {"last": facts}
     assert any(re.match(r"best loss +2\.0000  step 2", line) for line in shown(result))
 
 

@@ -81,8 +81,9 @@ def train(job: Job, steps: int, folder: Path) -> dict[str, Any]:
     from foretell.evaluate.scoring import NeuralScorer, total
     from foretell.recipe import load_recipe
     from foretell.run import Run
+    from foretell.training.checkpoint import Position
     from foretell.training.monitor import Monitor
-    from foretell.training.trainer import Position, Trainer
+    from foretell.training.trainer import Trainer
 
     torch.set_num_threads(job.threads)
     monitor = Monitor(quiet=True)

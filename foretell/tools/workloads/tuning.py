@@ -80,8 +80,9 @@ def ours(job: Job) -> dict[str, Any]:
     from foretell.api import begin_stage, build_stage, initial_counts, load_source
     from foretell.examples import keep_names
     from foretell.run import Run
+    from foretell.training.checkpoint import Position
     from foretell.training.monitor import Monitor
-    from foretell.training.trainer import Position, Trainer
+    from foretell.training.trainer import Trainer
 
     torch.set_num_threads(job.threads)
     torch.manual_seed(0)

@@ -88,8 +88,9 @@ def trainer_of(recipe: Any, vocabulary: int, tokens: Any, device: str = "cpu", t
     from foretell.api import assemble_stage
     from foretell.data.encoding import Specials
     from foretell.run import Run
+    from foretell.training.checkpoint import Position
     from foretell.training.monitor import Monitor
-    from foretell.training.trainer import Position, Trainer
+    from foretell.training.trainer import Trainer
 
     specials = Specials(boundary=0) if tokenizer is None else tokenizer.specials
     source = recipe.data.batches.build(_Tokens(tokens), specials, recipe.seed)

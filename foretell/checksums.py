@@ -1,0 +1,89 @@
+"""`checksums.json`: what the files of a folder have to hold, beside them.
+
+A folder that carries one is read file by file through it: a file that is missing, altered, a link, or anything but a
+plain file inside the folder is named and not used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from foretell.artifacts import write_json
+from foretell.errors import ConfigError
+from foretell.strict_json import LARGEST, parse_json
+
+FILE = "checksums.json"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
+
+
+def write_checksums(folder: Path, files: Mapping[str, str], **facts: Any) -> None:
+    """Write the checksums of the files of a folder, each by its name, and some facts with them."""
+    write_json(folder / FILE, facts | {"files": dict(sorted(files.items()))})
+
+
+def read_checksums(folder: Path, format: int) -> dict[str, Any]:
+    """What `write_checksums` wrote; a `ConfigError` where it is missing, damaged or of another format."""
+    if not (folder / FILE).exists():
+        raise ConfigError("is missing: damaged, or of an older format", file=folder / FILE, remedy="train it again")
+    found = read_record(folder / FILE)
+    if found.get("format") != format:
+        what = f"is of format {found.get('format')!r}, and this version reads format {format}"
+        raise ConfigError(what, file=folder / FILE, remedy="train it again")
+    files = found.get("files")
+    if not isinstance(files, dict) or not all(NAME.fullmatch(n) and isinstance(d, str) for n, d in files.items()):
+        raise damaged(folder / FILE)
+    return found
+
+
+def verify(folder: Path, files: Mapping[str, str]) -> None:
+    """A `ConfigError` that names the first of the files which is not what was written."""
+    for name, expected in files.items():
+        if digest(plain_file(folder, name)) != expected:
+            raise damaged(folder / name, "does not match its checksum")
+
+
+def plain_file(folder: Path, name: str) -> Path:
+    """The path of a file in a folder, when it is a plain file there; links and all else are a `ConfigError`."""
+    path = folder / name
+    if not NAME.fullmatch(name):
+        raise damaged(folder, f"names a file {name!r}")
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        raise damaged(path, "is missing") from None
+    if not stat.S_ISREG(mode):
+        raise damaged(path, "is a link" if stat.S_ISLNK(mode) else "is no plain file")
+    return path
+
+
+def plain_folder(path: Path) -> bool:
+    """Whether it is a folder itself, not a link to one."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A JSON object that we wrote, infinities and all; a `ConfigError` where it is no such thing any more."""
+    content = plain_file(path.parent, path.name).read_bytes() if path.stat().st_size <= LARGEST else b""
+    found = parse_json(content, path, lenient=True)
+    if not isinstance(found, dict):
+        raise damaged(path)
+    return found
+
+
+def damaged(path: Path, what: str = "is damaged") -> ConfigError:
+    """The error for a file that is not what was written."""
+    return ConfigError(what, file=path, remedy="bring it back from a copy")
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
