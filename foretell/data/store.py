@@ -29,7 +29,7 @@ from foretell.data.tokenizer import FileConfig, TokenizerConfig
 from foretell.data.writing import META, POINT, TOKENIZER, Counts, build
 from foretell.errors import ConfigError
 
-FORMAT = 2
+FORMAT = 3
 Offsets = npt.NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 """Called with the split, and the bytes of text and the tokens done in it."""
