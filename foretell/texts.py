@@ -10,8 +10,9 @@ from pathlib import Path
 
 from foretell.data.batches import Batches
 from foretell.data.builtin import BUILTIN
-from foretell.data.corpus import SPLITS, open_file
+from foretell.data.corpus import open_file
 from foretell.data.encoding import Specials, Tokenizer
+from foretell.data.files import SPLITS
 from foretell.data.passages import DocConfig, FullConfig, RowsConfig
 from foretell.data.rows import ExamplesConfig
 from foretell.data.sets import SETS

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from foretell.checksums import damaged
 from foretell.config import validate
-from foretell.data.corpus import SPLITS
 from foretell.data.encoding import load_tokenizer
 from foretell.data.examples import Example
+from foretell.data.files import SPLITS
 from foretell.data.passages import RowsConfig
 from foretell.data.preparation import preparation_of
 from foretell.data.rows import Framing
