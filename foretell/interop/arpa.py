@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 
 from foretell.artifacts import whole_file
 from foretell.data.encoding import UNKNOWN, Tokenizer
-from foretell.errors import ConfigError
-from foretell.interop.arpa_text import Reader, Section, Words, shown
+from foretell.errors import ConfigError, printable
+from foretell.interop.arpa_text import Reader, Section, Words, joined, shown
+from foretell.models.kneser_ney import Floats
 from foretell.models.ngram import NGram, Order
 
 BEGIN, END = "<s>", "</s>"
 BLOCK = 1 << 16  # lines formatted at once
 NEVER = -99.0  # what stands for log10(0)
 MISSING = -100.0  # log10 p of unknown words where a file has no <unk>, as in KenLM
+TOLERANCE = 1e-3  # of sums of probabilities: some programs write four digits
 UNKNOWN_WORDS = (UNKNOWN, "<UNK>")  # the CMU toolkit writes it in capitals, and KenLM reads both
 
 log = logging.getLogger("foretell")
@@ -128,9 +130,12 @@ def read_arpa(path: Path, words: Sequence[str], boundary: int) -> NGram:
     spellings = [*(word.encode() for word in words), BEGIN.encode(), END.encode()]
     refuse_repeated(reader, single, spellings)
     refuse_strangers(reader, single, longer, spellings)
-    orders = [words_alone(reader, single, len(words), boundary, unknown, order=1 + len(longer))]
+    whole = float(np.power(10.0, single.logp[single.ngrams[:, 0] != begin], dtype=np.float64).sum())
+    alone = words_alone(reader, single, len(words), boundary, unknown, order=1 + len(longer))
     longer = [inside_lines(reader, section, begin, end, boundary) for section in longer]
-    return assembled(reader, longer, orders[0], boundary)
+    model, sums = assembled(reader, longer, alone, boundary, whole)
+    tell_sums(reader, model, sums, [*words[:boundary], BEGIN, *words[boundary + 1 :]])
+    return model
 
 
 def refuse_repeated(reader: Reader, single: Section, spellings: Sequence[bytes]) -> None:
@@ -188,49 +193,74 @@ def inside_lines(reader: Reader, section: Section, begin: int, end: int, boundar
     return replace(section, ngrams=np.where(section.ngrams >= begin, np.int32(boundary), section.ngrams))
 
 
-def assembled(reader: Reader, longer: Sequence[Section], single: Order, boundary: int) -> NGram:
-    """The trie of all sections."""
-    model = NGram([single], boundary)
+def assembled(
+    reader: Reader, longer: Sequence[Section], alone: Order, boundary: int, whole: float
+) -> tuple[NGram, list[Floats]]:
+    """The trie of all sections, and what the probabilities after the contexts of each length add up to."""
+    model, sums = NGram([alone], boundary), [np.array([whole])]
     for section in longer:
-        if not extended(reader, model, section, last=section is longer[-1]):
-            break
-    else:
-        return model
-    model = NGram([single], boundary)  # a pruned file of another program, which has gaps
-    longer = complete(reader, longer)
-    for section in longer:
-        extended(reader, model, section, last=section is longer[-1])
-    return model
+        context = extended(reader, model, section, last=section.order == 1 + len(longer))
+        if context is None:
+            return assembled(reader, complete(reader, longer), alone, boundary, whole)
+        sums.append(sums_after(model, context, sums[-1]))
+    return model, sums
 
 
-def extended(reader: Reader, model: NGram, section: Section, *, last: bool) -> bool:
-    """Add the next order to a model; nothing, and false, where n-grams begin or end with what the model lacks."""
+def extended(reader: Reader, model: NGram, section: Section, *, last: bool) -> NDArray[np.int64] | None:
+    """Add the next order to a model: the contexts [M] of its n-grams, as indices in the order below.
+
+    None, and no new order, where n-grams begin or end with what the model lacks.
+    """
     ngrams = section.ngrams
     shorter, endings_there = lookup(model, ngrams[:, 1:])
     context, beginnings_there = lookup(model, ngrams[:, :-1])
     if not (endings_there and beginnings_there):
-        return False
+        return None
     keys = shorter * model.vocabulary + ngrams[:, 0]
-    order: NDArray[np.int64] | slice = slice(None)
     if not (keys[1:] > keys[:-1]).all():
         order = np.argsort(keys, kind="stable")
-        keys = keys[order]
+        keys, section, shorter, context = keys[order], section.only(order), shorter[order], context[order]
         for again in np.flatnonzero(keys[1:] == keys[:-1])[:1].tolist():
-            first, second = section.lines[order][again : again + 2].tolist()
+            first, second = section.lines[again : again + 2].tolist()
             reader.fail(second, f"the {section.order}-gram of line {first} again", "keep one of the two")
     below = model.orders[-1]
     inherited = below.logp[shorter] + below.backoff[context]  # which back-off gives those that a file lacks
     logp = np.where(np.isnan(section.logp), inherited, section.logp * math.log(10)).astype(np.float32)
-    backoff = (section.backoff * math.log(10)).astype(np.float32)
-    model.append(
-        Order(
-            np.ascontiguousarray(ngrams[order, 0]),
-            shorter[order].astype(np.int32),
-            logp[order],
-            backoff[:0] if last else backoff[order],
-        )
+    backoff = np.where(section.ngrams[:, -1] == model.boundary, 0, section.backoff * math.log(10)).astype(np.float32)
+    first = np.ascontiguousarray(section.ngrams[:, 0])
+    model.append(Order(first, shorter.astype(np.int32), logp, backoff[:0] if last else backoff))
+    return context
+
+
+def sums_after(model: NGram, context: NDArray[np.int64], sums: Floats) -> Floats:
+    """What the probabilities after the contexts of the highest order add up to; `sums`: the same of the order below."""
+    below, order = model.orders[-2:]
+    with np.errstate(over="ignore", invalid="ignore"):
+        seen = np.bincount(context, weights=np.exp(order.logp), minlength=len(below))
+        replaced = np.bincount(context, weights=np.exp(below.logp[order.shorter]), minlength=len(below))
+        return seen + np.exp(below.backoff) * (sums[below.shorter] - replaced)
+
+
+def tell_sums(reader: Reader, model: NGram, sums: Sequence[Floats], words: Sequence[str]) -> None:
+    """A warning where probabilities do not add up to 1: by mistake, damage, or since the model was never meant to."""
+    wrong = [~(np.abs(each - 1) <= TOLERANCE) for each in sums]
+    number = next((number for number, each in enumerate(wrong) if each.any()), None)
+    if number is None:
+        return
+    worst = index = int(np.abs(sums[number] - 1).argmax())
+    context = []
+    for order in reversed(model.orders[:number]):
+        context.append(words[order.first[index]])
+        index = int(order.shorter[index])
+    log.warning(
+        "%s: the probabilities after %s add up to %.4g, not 1 (%d of %d contexts are like that): its figures cannot be "
+        "compared with those of other models",
+        reader.path,
+        printable(repr(" ".join(context))) if context else "no context",
+        sums[number][worst],
+        sum(int(each.sum()) for each in wrong),
+        sum(map(len, wrong)),
     )
-    return True
 
 
 def lookup(model: NGram, ngrams: NDArray[np.int32]) -> tuple[NDArray[np.int64], bool]:
@@ -249,23 +279,15 @@ def complete(reader: Reader, longer: Sequence[Section]) -> list[Section]:
     room = 2 * sum(map(len, longer)) + 1000
     for section in reversed(longer[:-1]):
         above = done[0].ngrams
-        wanted = np.concatenate([section.ngrams, above[:, 1:], above[:, :-1]])
-        columns = [np.arange(len(wanted)), *wanted.T]
-        wanted = wanted[order := np.lexsort(columns)]  # of equal ones the file's own comes first
-        new = np.ones(len(wanted), dtype=bool)
-        new[1:] = (wanted[1:] != wanted[:-1]).any(axis=1)
-        repeated = order[~new & (order < len(section))]
-        if len(repeated):
-            reader.fail(int(section.lines[repeated[0]]), f"a {section.order}-gram for the second time", "keep one")
-        own = order[new]
-        room -= int((own >= len(section)).sum())
+        added = np.concatenate([above[:, 1:], above[:, :-1]])
+        none = np.zeros(len(added), dtype=np.float32)
+        every = joined([section, Section(added, none + np.nan, none, np.full(len(added), -1))])
+        order = np.lexsort([np.arange(len(every)), *every.ngrams.T])  # of equal ones the file's own comes first
+        new = np.append(True, (every.ngrams[order[1:]] != every.ngrams[order[:-1]]).any(axis=1))[: len(order)]
+        for again in order[~new & (order < len(section))][:1]:
+            reader.fail(int(section.lines[again]), f"a {section.order}-gram for the second time", "keep one of the two")
+        done.insert(0, every.only(order[new]))
+        room -= len(done[0]) - len(section)
         if room < 0:
             reader.fail(None, "most beginnings and endings of its n-grams are missing; is it cut off?")
-        inside = own < len(section)
-        at = np.where(inside, own, 0)
-        full = [values[at] if len(section) else np.zeros(len(own)) for values in (section.logp, section.backoff)]
-        none = np.full(len(own), -1)
-        lines = np.where(inside, section.lines[at], none) if len(section) else none
-        logp, backoff = np.where(inside, full[0], np.nan), np.where(inside, full[1], 0.0)
-        done.insert(0, Section(wanted[new], logp.astype(np.float32), backoff.astype(np.float32), lines))
     return done

@@ -16,7 +16,7 @@ around titles, CRLF, and any text before `\\data\\` (the CMU toolkit explains th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NoReturn
@@ -64,9 +64,15 @@ class Section:
     def __len__(self) -> int:
         return len(self.ngrams)
 
-    def only(self, kept: NDArray[np.bool_]) -> Section:
-        """Some of them."""
+    def only(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Section:
+        """Some of them, or all in another order."""
         return Section(*(getattr(self, field.name)[kept] for field in fields(self)))
+
+
+def joined(sections: Sequence[Section]) -> Section:
+    """One after the other."""
+    names = [field.name for field in fields(Section)]
+    return Section(*(np.concatenate([getattr(section, name) for section in sections]) for name in names))
 
 
 class Words(dict[bytes, int]):
@@ -195,8 +201,7 @@ class Reader:
         none = np.zeros(0, dtype=np.float32)
         for number in range(max(order, 1), behind):
             empty = Section(np.zeros((0, number), dtype=np.int32), none, none, np.zeros(0, dtype=np.int64))
-            own = [empty, *parts] if number == order else [empty]
-            found = Section(*(np.concatenate([getattr(part, field.name) for part in own]) for field in fields(empty)))
+            found = joined([empty, *parts]) if number == order else empty
             wanted, line = self.promised[number]
             if len(found) != wanted:
                 self.fail(line, f"ngram {number}={wanted}, but \\{number}-grams: has {len(found)}", "count again")

@@ -199,10 +199,46 @@ def test_unknown_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     """Without `<unk>` log10 p is -100, as in KenLM; a vocabulary's tokens that a file lacks are unknown words."""
     model = read(tmp_path / "lm.arpa", PLAIN.replace("<unk>", "<UNK>"), [*WORDS, "bird"])
     assert log10(model, DOG, 4) == log10(model, DOG, UNK) == pytest.approx(-0.1 - 0.3 - 1.5)
-    assert not caplog.records
+    assert "has no <unk>" not in caplog.text
     model = read(tmp_path / "lm.arpa", without(PLAIN, "-1.5\t<unk>\t-0.9\n").replace("1=5", "1=4"))
     assert log10(model, DOG, UNK) == pytest.approx(-0.1 - 0.3 - 100, abs=1e-4)
     assert "has no <unk>" in caplog.text
+
+
+def test_probabilities_that_do_not_add_up_are_told(
+    run: foretell.Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever changes one number of a model that is a distribution is seen, or too small to matter."""
+    assert isinstance(run.model, NGram)
+    words, boundary, path = arpa.spelled(run.tokenizer), run.tokenizer.boundary, tmp_path / "lm.arpa"
+    arpa.write_arpa(run.model, words, path)
+    lines = path.read_text(encoding="utf-8").split("\n")
+    arpa.read_arpa(path, words, boundary)
+    assert not caplog.records
+    random = np.random.default_rng(0)
+    entries = [at for at, line in enumerate(lines) if line.count("\t") == 2 and "</s>\t" not in line]
+    for at in random.permutation(entries)[:40]:
+        fields = lines[at].split("\t")
+        place = 2 * int(random.integers(2)) if fields[1] != "<s>" else 2
+        fields[place] = f"{float(fields[place]) - 0.2:.6g}"
+        caplog.clear()
+        path.write_text("\n".join([*lines[:at], "\t".join(fields), *lines[at + 1 :]]), encoding="utf-8")
+        arpa.read_arpa(path, words, boundary)
+        assert "add up to" in caplog.text, (lines[at], fields)
+
+
+def test_sums_are_those_of_the_distributions(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = read(tmp_path / "lm.arpa", PLAIN)
+    whole = 10**-0.7 + 10**-0.5 + 10**-0.9 + 10**-1.5
+    assert np.exp(model.distribution(np.array([[UNK, UNK]]))[0]).sum() == pytest.approx(10**-0.9 * whole)
+    assert f"after no context add up to {whole:.4g}, not 1 (8 of 8 contexts" in caplog.text
+    caplog.clear()
+    normal = PLAIN.replace("-0.5\tdog", f"{math.log10(1 - whole + 10**-0.5):.7f}\tdog")
+    model = read(tmp_path / "lm.arpa", normal)
+    after = np.exp(model.distribution(np.array([[EOS, EOS], [EOS, DOG], [EOS, CAT], [UNK, UNK], [DOG, CAT]]))).sum(1)
+    worst = after[1:4][np.abs(after[1:4] - 1).argmax()]
+    model.distribution(np.array([[EOS, EOS]]))
+    assert f"add up to {10**-0.9:.4g}, not 1" in caplog.text and worst == pytest.approx(10**-0.9, abs=1e-3)
 
 
 # --- files that are wrong -------------------------------------------------------------------------
