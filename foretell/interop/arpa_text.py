@@ -35,7 +35,7 @@ PACKED = 200  # times its size is the most that a packed file of n-grams unpacks
 PREAMBLE, COUNTS, REST = -2, 0, -1  # what is neither: a section is called by its order
 TITLE = re.compile(rb"\n[ \t\r]*\\(data\\|end\\|[0-9]{1,9}-grams:)[ \t\r]*(?=\n)")
 COUNT = re.compile(rb"ngram[ \t]+([0-9]{1,9})[ \t]*=[ \t]*([0-9]{1,18})")
-NUMBER = re.compile(rb"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+NUMBER = re.compile(rb"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 FOREIGN = (b"iARPA", b"qARPA", b"blmt", b"Qblmt")  # IRSTLM's own formats
 CONTROL = (b"\0", b"\x0b", b"\x0c")  # blanks to some programs, letters to others
 

@@ -270,6 +270,8 @@ WRONG = {
     instead("-0.5\tdog", "-1_0\tdog"): ":9: '-1_0' is no number",
     instead("-0.5\tdog", "-0,5\tdog"): ":9: '-0,5' is no number; write a point, not a comma",
     instead("-0.5\tdog", "-\u0661\tdog"): ":9: .* is no number",
+    instead("-0.5\tdog", "-" + "9" * 300_000 + "x\tdog"): ":9: '-999.* is no number",
+    instead("-0.5\tdog", "-" + "9" * 300_000 + "\tdog"): ":9: '-999.* is no logarithm",
     instead("dog\t-0.3", "dog\tnan"): ":9: 'nan' is no number",
     instead("dog\t-0.3", "dog\t-0,3"): ":9: '-0,3' is no number; write a point, not a comma",
     instead("dog\t-0.3", "dog\t-0.3\t1"): ":9: .* is no 1-gram",
