@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from foretell.artifacts import write_json
 from foretell.data.encoding import Tokenizer
-from foretell.data.examples import Choice, Example, Labelled, Tagged
+from foretell.data.examples import Choice, Example, Labelled, Tagged, label_fault
 from foretell.data.files import SPLITS, no_split
 from foretell.data.folds import open_fold
 from foretell.data.labelled import find_set, open_examples, read_examples
@@ -22,6 +21,7 @@ from foretell.errors import ConfigError
 from foretell.nn.vocabulary import Counts
 from foretell.recipe import Recipe
 from foretell.run import Run
+from foretell.strict_json import read_object, shown
 from foretell.tasks.task import TaskConfig
 
 
@@ -122,17 +122,42 @@ def texts_of(example: Example) -> Sequence[str]:
 def keep_names(run: Run, names: tuple[str, ...]) -> None:
     """Write the labels into a run; a `ConfigError` where it has learnt others."""
     if not run.holds(run.labels_file):
+        check_names(names, run.labels_file)
         write_json(run.labels_file, {"labels": list(names)})
         run.seal(run.labels_file)
-    if load_names(run.labels_file) != names:
-        raise ConfigError(f"{run.path} has learnt other labels than its data has now; train a new run")
-
-
-def load_names(path: Path) -> tuple[str, ...]:
-    """The labels of a run; a `ConfigError` where they are missing."""
-    try:
-        return tuple(json.loads(path.read_text(encoding="utf-8"))["labels"])
-    except (OSError, ValueError, KeyError):
+    if (learnt := load_names(run.labels_file)) != names:
         raise ConfigError(
-            f"{path} is missing or damaged, without which no prediction has a name; bring it back"
-        ) from None
+            f"{run.path} has learnt other labels than its data has now{difference(learnt, names)}",
+            remedy="bring the data back as it was, or train a new run",
+        )
+
+
+def difference(learnt: Sequence[str], names: Sequence[str]) -> str:
+    """Which labels are new in the data, and which are gone."""
+    sides = {
+        "new": [name for name in names if name not in learnt],
+        "gone": [name for name in learnt if name not in names],
+    }
+    return "".join(f" ({how}: {', '.join(map(shown, some[:5]))})" for how, some in sides.items() if some)
+
+
+def load_names(path: Path, task: TaskConfig | None = None) -> tuple[str, ...]:
+    """The labels of a run, which fit its task; a `ConfigError` where they are missing or damaged."""
+    try:
+        names = tuple(read_object(path).texts("labels"))
+        check_names(names, path)
+        if task is not None and (fault := task.misfit(names)):
+            raise ConfigError(fault, file=path)
+    except ConfigError as problem:
+        remedy = "bring it back from a copy: without it no prediction has a name"
+        raise ConfigError(problem.what, file=path, line=problem.line, remedy=remedy) from None
+    return names
+
+
+def check_names(names: Sequence[str], path: Path) -> None:
+    """A `ConfigError` where labels could not be told apart, or not be printed."""
+    for name in names:
+        if fault := label_fault(name):
+            raise ConfigError(f"the label {shown(name)} {fault}", file=path)
+    if len(set(names)) < len(names):
+        raise ConfigError("has a label twice", file=path)

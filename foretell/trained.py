@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ class Trained(LanguageModel):
             self.model = NGram.load(self.weights, self.tokenizer.boundary, self.tokenizer.size)
             return
         counts = load_counts(run.counts_file)
-        self.names = load_names(run.labels_file) if self.settings.is_task else ()
+        self.names = load_names(run.labels_file, task_of(self.settings)) if self.settings.is_task else ()
         with torch.device(device):
             objective = self.settings.build(self.tokenizer.size, counts, len(self.names))
         if counts is None and any(isinstance(module, ByFrequency) for module in objective.modules()):
@@ -149,21 +150,26 @@ class Trained(LanguageModel):
     def summary(self) -> Record:
         """The validation record of this checkpoint, with what it cost."""
         records = list(self.run.metrics())
-        valid = [r for r in records if r["kind"] == "valid" and r["step"] == self.facts["step"]]
+        valid = self.validation()
         trained = [r for r in records if r["kind"] in ("train", "fit")]
         seconds = sum({r["stage"]: r["seconds"] for r in trained}.values())
         tokens = sum({r["stage"]: r["tokens"] for r in trained}.values())
         return {
             "run": str(self.run.path),
-            **(valid[-1] if valid else {}),
+            **valid,
             "weights": self.facts["weights"],
             "parameters": self.parameters,
             "trained_tokens": tokens,
             "seconds": seconds,
-            "validation_seconds": valid[-1]["seconds"] if valid else 0.0,
+            "validation_seconds": valid.get("seconds", 0.0),
             "tokens_per_second": tokens / max(seconds, 1e-9),
             "peak_memory_bytes": peak_memory(),
         }
+
+    def validation(self) -> Record:
+        """The record of the validation of this checkpoint; empty where it had none."""
+        found = [r for r in self.run.metrics() if r.get("kind") == "valid" and r.get("step") == self.facts["step"]]
+        return found[-1] if found else {}
 
     def scorer(self, *, ranks: bool = True) -> Scorer:
         """The model as a scorer, with its adaptation; that tells no ranks."""
@@ -300,7 +306,9 @@ class Trained(LanguageModel):
 
     def judged(self, split: str, examples: Sequence[Example]) -> tuple[Record, list[Any]]:
         """What `evaluate` says of these examples, and what `predict` does."""
-        found, predictions = self.telling.judge(examples, by_label=True, watch=self.watch())
+        # what was fitted on validation is not measured on it
+        telling = self.unfitted if split == "valid" else self.telling
+        found, predictions = telling.judge(examples, by_label=True, watch=self.watch())
         record = {
             "run": str(self.run.path),
             "split": split,
@@ -332,7 +340,13 @@ class Trained(LanguageModel):
 
     @property
     def telling(self) -> Telling:
-        """What tells and measures examples of its task; a `ConfigError` where it has none."""
+        """What tells and measures examples of its task, as validation found best; a `ConfigError` where it has none."""
+        unfitted = self.unfitted
+        return replace(unfitted, config=unfitted.config.fitted(self.validation()))
+
+    @property
+    def unfitted(self) -> Telling:
+        """The same with its settings as they are."""
         task = task_of(self.settings)
         assert isinstance(self.model, Task)
         return Telling(task, self.model, self.framing, self.names, self.device)

@@ -17,7 +17,7 @@ class Labelled:
     texts: tuple[str, ...]
     label: str | float | tuple[str, ...] | None
     """the name of a class, a score, the names of all classes it belongs to, or nothing: to be predicted"""
-    where: str = field(default="", compare=False)
+    where: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Choice:
     options: tuple[str, ...]
     label: int | None
     """which option is right, counted from 0"""
-    where: str = field(default="", compare=False)
+    where: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Tagged:
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
-    where: str = field(default="", compare=False)
+    where: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Question:
     """what several people answered; empty where none is known or there is none"""
     impossible: bool = False
     """whether the passage is known to hold no answer"""
-    where: str = field(default="", compare=False)
+    where: str = field(default="", compare=False, repr=False)
 
 
 Example = Labelled | Choice | Tagged | Question

@@ -8,10 +8,10 @@ is no answer". B rows, T places, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from foretell.config import Real, Size
 from foretell.data.batches import Ints
-from foretell.data.examples import Question
+from foretell.data.examples import Question, one_line
 from foretell.data.rows import Framing, Row
 from foretell.errors import ConfigError
 from foretell.evaluate import tallies
@@ -60,7 +60,7 @@ class Answered(Prediction):
     def line(self) -> str:
         """The answer, where it starts and ends, and its probability."""
         probability = self.candidates[0].probability if self.candidates else 0.0
-        return f"{self.text}\t{self.start}\t{self.end}\t{probability:.4f}".replace("\n", " ")
+        return f"{one_line(self.text)}\t{self.start}\t{self.end}\t{probability:.4f}"
 
 
 class Window(NamedTuple):
@@ -91,15 +91,26 @@ class AnsweringConfig(TaskConfig):
     """tokens of an answer at most"""
     best: Size = 20
     """answers that are listed"""
-    threshold: Real = 0.0
-    """how much more has to be said for there being none than for the best answer, where that may be; evaluation tells
-    which is best for the split it measures"""
+    threshold: Real | None = None
+    """how much more has to be said for there being none than for the best answer, where that may be; absent: 0 until a
+    validation has found what is best for it, which then holds for predictions and all other examples"""
     metric: Literal["f1", "exact_match"] = "f1"
     """what a validation is judged by"""
 
     def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """See `TaskConfig.names`: whether there are questions without an answer."""
         return (IMPOSSIBLE,) if any(example.impossible for example in examples) else ()
+
+    def misfit(self, names: tuple[str, ...]) -> str:
+        """See `TaskConfig.misfit`."""
+        return "" if names in ((), (IMPOSSIBLE,)) else f"its labels are not [] or [{IMPOSSIBLE!r}]"
+
+    def fitted(self, validation: Mapping[str, Any]) -> Self:
+        """See `TaskConfig.fitted`."""
+        best = validation.get("best_threshold")
+        if self.threshold is not None or not isinstance(best, int | float) or not math.isfinite(best):
+            return self
+        return self.model_copy(update={"threshold": float(best)})
 
     def complaint(self, example: Question, names: tuple[str, ...]) -> str:
         """See `TaskConfig.complaint`."""
@@ -158,7 +169,7 @@ class AnsweringConfig(TaskConfig):
         shares = (weights / weights.sum()).tolist()
         listed = [Stretch(example.passage[s:e], s, e, p) for (_, s, e), p in zip(ranked, shares, strict=False)]
         gap = nothing - ranked[0][0] if ranked and nothing > -math.inf else None
-        if not listed or (gap is not None and gap > self.threshold):
+        if not listed or (gap is not None and gap > (self.threshold or 0.0)):
             return Answered(example.id, "", -1, -1, gap, tuple(listed))
         return Answered(example.id, listed[0].text, listed[0].start, listed[0].end, gap, tuple(listed))
 
@@ -171,7 +182,8 @@ class AnsweringConfig(TaskConfig):
             gaps = [math.inf if one.no_answer is None else one.no_answer for one in predictions]
             threshold, reached = null_threshold(examples, best, gaps, self.metric)
             threshold = max(threshold, min(known) - 1)  # -inf, no answer ever, as a number that JSON has
-            measured |= {"best_threshold": threshold, f"{self.metric}_at_best_threshold": reached}
+            used = {"threshold": self.threshold or 0.0, "best_threshold": threshold}
+            measured |= used | {f"{self.metric}_at_best_threshold": reached}
         return measured
 
     def tally(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> Tally:

@@ -6,6 +6,7 @@ B examples, L labels.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from foretell.config import did_you_mean
 from foretell.data.examples import Labelled
+from foretell.data.readers.lines import counted
 from foretell.data.rows import Framing, Row
 from foretell.errors import ConfigError
 from foretell.evaluate import tallies
@@ -28,6 +30,8 @@ from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Prediction, Scores
 from foretell.types import Inputs
 
+log = logging.getLogger("foretell")
+
 
 @dataclass(frozen=True)
 class Classified(Prediction):
@@ -37,11 +41,9 @@ class Classified(Prediction):
     probabilities: dict[str, float]
 
     def line(self) -> str:
-        """The class and its probability; several with commas between them."""
-        if isinstance(self.label, str):
-            return f"{self.label}\t{self.probabilities[self.label]:.4f}"
-        likely = [f"{self.probabilities[label]:.4f}" for label in self.label]
-        return f"{','.join(self.label)}\t{','.join(likely)}"
+        """The class and its probability, with a tab between them, which labels never hold; so each of several."""
+        labels = (self.label,) if isinstance(self.label, str) else self.label
+        return "\t".join(f"{label}\t{self.probabilities[label]:.4f}" for label in labels)
 
 
 class ClassificationConfig(TextsConfig):
@@ -80,11 +82,19 @@ class ClassificationConfig(TextsConfig):
             raise ConfigError(f"data.corpus: every label of the training split is {found[0]!r}: nothing to tell apart")
         if examples and not found:
             raise ConfigError("data.corpus: no example of the training split has a label: nothing to tell apart")
+        for some in alike(found):
+            named = ", ".join(map(repr, some))
+            log.warning("the labels %s are %d classes; spell them alike if they are one", named, len(some))
         if self.positive and self.positive not in found:
             raise ConfigError(
                 f"objective.positive = {self.positive!r} is no label of the training split ({', '.join(found)})"
             )
         return found
+
+    def misfit(self, names: tuple[str, ...]) -> str:
+        """See `TaskConfig.misfit`."""
+        least = 2 if self.labels == "one" else 1
+        return f"has {counted(len(names), 'label')}, which is nothing to tell apart" if len(names) < least else ""
 
     def complaint(self, example: Labelled, names: tuple[str, ...]) -> str:
         """See `TaskConfig.complaint`."""
@@ -144,6 +154,18 @@ class ClassificationConfig(TextsConfig):
     def by_label(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> dict[str, dict[str, float]]:
         """See `TaskConfig.by_label`."""
         return classes_by_label(*([labels_of(one) for one in side] for side in (examples, predictions)))
+
+
+def alike(labels: Sequence[str]) -> list[list[str]]:
+    """Labels that may be one: the same number, or the same but for capitals."""
+    groups: dict[object, list[str]] = {}
+    for label in labels:
+        try:
+            key: object = float(label)
+        except ValueError:
+            key = label.casefold()
+        groups.setdefault(key, []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def labels_of(example: Any) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ and what is said of the readings competes. B examples, n options.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +16,8 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from foretell.data.examples import Choice
+from foretell.data.examples import Choice, one_line
+from foretell.data.readers.lines import counted
 from foretell.data.rows import Framing, Row
 from foretell.errors import ConfigError
 from foretell.evaluate import tallies
@@ -36,7 +38,7 @@ class Chosen(Prediction):
 
     def line(self) -> str:
         """The number of the option, its probability, and its text."""
-        return f"{self.option}\t{self.probabilities[self.option]:.4f}\t{self.text}"
+        return f"{self.option}\t{self.probabilities[self.option]:.4f}\t{one_line(self.text)}"
 
 
 class ChoiceConfig(PooledConfig):
@@ -48,13 +50,14 @@ class ChoiceConfig(PooledConfig):
     """what a validation is judged by"""
 
     def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
-        """See `TaskConfig.names`: the numbers of the options that the first example has."""
-        return tuple(str(number) for number in range(len(examples[0].options)))
+        """See `TaskConfig.names`: the numbers of the options that most examples have."""
+        ((most, _),) = Counter(len(example.options) for example in examples).most_common(1)
+        return tuple(map(str, range(most)))
 
     def unreadable(self, example: Choice, names: tuple[str, ...]) -> str:
         """See `TaskConfig.unreadable`."""
         count, wanted = len(example.options), max(len(names), 2)
-        return f"{count} options, where {wanted} are read" if count != wanted else ""
+        return f"{counted(count, 'option')}, where most examples have {wanted}" if count != wanted else ""
 
     def complaint(self, example: Choice, names: tuple[str, ...]) -> str:
         """See `TaskConfig.complaint`."""

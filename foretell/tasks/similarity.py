@@ -5,6 +5,7 @@ Devlin et al. 2019 (BERT), Radford et al. 2018 (GPT, section 3.2: both orders). 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -52,6 +53,14 @@ class SimilarityConfig(TextsConfig):
         if numbers and min(numbers) == max(numbers):
             raise ConfigError(f"data.corpus: every label of the training split is {numbers[0]}: nothing to tell apart")
         return (repr(min(numbers)), repr(max(numbers))) if numbers else ("0.0", "1.0")
+
+    def misfit(self, names: tuple[str, ...]) -> str:
+        """See `TaskConfig.misfit`."""
+        try:
+            low, high = map(float, names)
+        except ValueError:
+            return f"its labels are {', '.join(names[:3])}, not the least and the largest number"
+        return "" if math.isfinite(high - low) and low < high else f"its numbers go from {low} to {high}"
 
     def complaint(self, example: Labelled, names: tuple[str, ...]) -> str:
         """See `TaskConfig.complaint`."""

@@ -19,9 +19,9 @@ from pydantic import model_validator
 from torch import Tensor
 
 from foretell.data.batches import Ints
-from foretell.data.examples import Tagged
+from foretell.data.examples import Tagged, one_line
 from foretell.data.rows import Framing, Row
-from foretell.data.tags import OUTSIDE, convert, spans_of, split_tag
+from foretell.data.tags import OUTSIDE, convert, malformed, spans_of, split_tag
 from foretell.errors import ConfigError
 from foretell.evaluate import tallies
 from foretell.evaluate.tallies import Tally
@@ -60,7 +60,9 @@ class Tags(Prediction):
         """The spans with tabs between them: start, end, label, text; without spans, the tags."""
         if not self.entities and set(self.tags) != {OUTSIDE}:
             return " ".join(self.tags)
-        return "\t".join(f"{one.start}:{one.end} {one.label} {' '.join(one.text.split())}" for one in self.entities)
+        return "\t".join(
+            f"{one.start}:{one.end} {one.label} {' '.join(one_line(one.text).split())}" for one in self.entities
+        )
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,12 @@ class TaggingConfig(TaskConfig):
             return tuple(sorted(found))
         kinds = sorted({split_tag(tag)[1] for tag in found if tag != OUTSIDE})
         return (OUTSIDE, *(f"{mark}-{kind}" for kind in kinds for mark in MARKS[self.scheme]))
+
+    def misfit(self, names: tuple[str, ...]) -> str:
+        """See `TaskConfig.misfit`."""
+        if not names or self.scheme == "none":
+            return "" if names else "has no tags"
+        return next(filter(None, (malformed(tag, self.scheme) for tag in names)), "")
 
     def complaint(self, example: Tagged, names: tuple[str, ...]) -> str:
         """See `TaskConfig.complaint`."""

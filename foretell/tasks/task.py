@@ -11,7 +11,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from foretell.data.batches import Gives
 from foretell.data.examples import BadRow, Example
 from foretell.data.labelled import refusal
 from foretell.data.rows import Framing, Row
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, printable
 from foretell.evaluate.tallies import Tally
 from foretell.models.backbone import Backbone
 from foretell.models.blueprint import Blueprint
@@ -95,6 +95,14 @@ class TaskConfig(ObjectiveConfig):
     def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """The labels of a training split, which the run keeps; empty where there are none."""
 
+    def misfit(self, names: tuple[str, ...]) -> str:
+        """Why these cannot be the labels of a run of this task, if so."""
+        return ""
+
+    def fitted(self, validation: Mapping[str, Any]) -> Self:
+        """The settings with what a validation found best of those that are left open."""
+        return self
+
     def unreadable(self, example: Any, names: tuple[str, ...]) -> str:
         """Why nothing can be said of an example, if so."""
         return ""
@@ -159,7 +167,7 @@ class TaskConfig(ObjectiveConfig):
         told = list(bad.values())
         if not skip_bad or len(bad) == len(examples):
             raise refusal("data.corpus", told, len(examples) - len(bad))
-        log.warning("left out %d of %d examples; the first: %s", len(bad), len(examples), told[0])
+        log.warning("left out %d of %d examples; the first: %s", len(bad), len(examples), printable(str(told[0])))
         return [example for i, example in enumerate(examples) if i not in bad]
 
 

@@ -1,11 +1,15 @@
 """Windows and answers against a plain search, by the rules of the published script (run_squad.py)."""
 
 import itertools
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from labelled import task_tables, write_labelled
 
+import foretell
 from foretell.data.examples import Answer, Question
 from foretell.data.rows import Framing
 from foretell.data.tokenizer import ByteConfig, SpecialsName
@@ -114,3 +118,30 @@ def test_the_best_threshold_is_told() -> None:
     assert measured["best_threshold"] < 2.0  # so that nothing is ever answered
     measured = task.measure([impossible], task.predictions([impossible], alone, scores[1:], ()))
     assert "best_threshold" not in measured  # a model that has learnt that there always is one
+
+
+def test_the_threshold_is_what_validation_found_unless_it_is_set() -> None:
+    assert AnsweringConfig().fitted({"best_threshold": 1.5}).threshold == 1.5
+    assert AnsweringConfig(threshold=0.5).fitted({"best_threshold": 1.5}).threshold == 0.5
+    for nothing in ({}, {"best_threshold": None}, {"best_threshold": math.inf}):
+        assert AnsweringConfig().fitted(nothing).threshold is None
+
+
+def test_a_run_answers_by_the_threshold_of_its_validation(tmp_path: Path) -> None:
+    """What was fitted on the validation split is used everywhere else, and not measured on it."""
+    data = write_labelled("answering", tmp_path)
+    file = Path(data["corpus"]["train"])
+    value = json.loads(file.read_text())
+    for paragraph in value["data"][0]["paragraphs"][::3]:
+        paragraph["qas"][0] |= {"answers": [], "is_impossible": True}
+    file.write_text(json.dumps(value))
+    run = foretell.train(task_tables("answering", "bert", data, limit="10steps"), tmp_path / "run", quiet=True)
+    best = run.summary()["best_threshold"]
+    valid = run.evaluate("valid")
+    assert valid["threshold"] == 0.0 and valid["best_threshold"] == best
+    other = run.evaluate(str(file))
+    assert other["threshold"] == best
+    assert other["f1"] == other["f1_at_best_threshold"] == valid["f1_at_best_threshold"]
+    passages = [p["context"] for p in value["data"][0]["paragraphs"]]
+    said = run.predict([f"who saw it\t{passage}" for passage in passages])
+    assert all((one.text == "") == (one.no_answer > best) for one in said)

@@ -1,6 +1,7 @@
 """Texts of several classes: read from lists and from fields, told by a threshold, measured by both averages of F1."""
 
 import json
+import logging
 import random
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import foretell
 from foretell.data.examples import Labelled
 from foretell.examples import Examples
 from foretell.recipe import load_recipe
-from foretell.tasks.classification import ClassificationConfig
+from foretell.tasks.classification import ClassificationConfig, Classified
 
 LABELS = ("bad", "good", "odd")
 
@@ -97,3 +98,26 @@ def test_bad_rows_of_what_is_measured_are_told_or_left_out(run: foretell.Trained
     left = run.evaluate(str(tmp_path / "bad.jsonl"), skip_bad=True)
     whole = run.evaluate(str(tmp_path / "good.jsonl"))
     assert left["examples"] == len(good) and left["objective_loss"] == whole["objective_loss"]
+
+
+def test_a_line_has_each_label_with_its_probability(run: foretell.Trained) -> None:
+    """Labels may hold commas and blanks, and never a tab."""
+    chances = {"a, b": 0.75, "c": 0.5, "d": 0.25}
+    assert Classified(("a, b", "c"), chances).line() == "a, b\t0.7500\tc\t0.5000"
+    assert Classified((), chances).line() == ""
+    assert Classified("a, b", chances).line() == "a, b\t0.7500"
+    found = run.predict([t for t, _ in rows()])
+    assert [tuple(one.line().split("\t")[::2]) for one in found if one.label] == [
+        one.label for one in found if one.label
+    ]
+
+
+def test_labels_that_look_alike_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    labels = ["1", "1.0", "Good", "good", "bad", "nan", "NaN"]
+    with caplog.at_level(logging.WARNING, "foretell"):
+        found = ClassificationConfig().names([Labelled(("a",), label) for label in labels])
+    assert set(found) == set(labels)
+    assert caplog.messages == [
+        "the labels '1', '1.0' are 2 classes; spell them alike if they are one",
+        "the labels 'Good', 'good' are 2 classes; spell them alike if they are one",
+    ]

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
+from foretell.errors import ConfigError
 
 
 def trained(task: str, model: str, folder: Path) -> tuple[foretell.Trained, dict[str, Any]]:
@@ -93,3 +94,27 @@ def test_a_language_model_has_no_predictions(corpus: dict[str, str], tmp_path: P
     model = foretell.train(tables(corpus, limit="2steps"), tmp_path / "run", quiet=True)
     done = called(model, given="the cat\n")
     assert 'objective.kind = "causal" is no task' in str(done.exception)
+
+
+def test_labels_with_commas_and_quotes_come_back_one_a_line(tmp_path: Path) -> None:
+    data = write_labelled("classification", tmp_path)
+    file = Path(data["corpus"]["train"])
+    file.write_text(file.read_text().replace("GOOD", 'good, "so"').replace("BAD", "b|a;d"))
+    model = foretell.train(task_tables("classification", "recurrent", data), tmp_path / "run", quiet=True)
+    printed = called(model, given="\n".join(LINES) + "\n").stdout.splitlines()
+    assert [printed[i].split("\t")[0] for i in (0, 2, 3)] == ['good, "so"', "b|a;d", "ODD"]
+
+
+def test_labels_that_would_break_a_line_are_refused_where_they_come_from(run: foretell.Trained, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "label": "x\\ny"}\n{"text": "b", "label": "z"}\n')
+    tables = task_tables("classification", "recurrent", {"corpus": str(tmp_path / "a.jsonl"), "reader": "table"})
+    with pytest.raises(ConfigError, match=r"a.jsonl:1: 'label' holds '\\n', which no label may"):
+        foretell.train(tables, tmp_path / "run", quiet=True)
+    file = run.run.labels_file
+    before = file.read_text()
+    try:
+        file.write_text('{"labels": ["a\\tb", "c", "d"]}')
+        with pytest.raises(ConfigError, match=r"labels.json.*"):
+            foretell.load(run.run.path)
+    finally:
+        file.write_text(before)
