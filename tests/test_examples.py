@@ -16,7 +16,7 @@ from foretell.tasks.task import TaskConfig
 
 
 def test_labels_are_kept_and_others_are_named(tmp_path: Path) -> None:
-    run = Run(tmp_path)
+    run = Run.create(tmp_path / "run", recipe="", resume=False)
     keep_names(run, ("bad", "good"))
     keep_names(run, ("bad", "good"))
     assert load_names(run.labels_file) == ("bad", "good")
