@@ -38,9 +38,10 @@ from foretell.run import Record, Run
 from foretell.tasks.task import Task
 from foretell.tasks.telling import Telling
 from foretell.texts import evaluation_rows, evaluation_windows
-from foretell.trained import Trained, default_device, load
+from foretell.trained import Trained, load
 from foretell.training import checkpoint
 from foretell.training.checkpoint import Position
+from foretell.training.devices import device_of
 from foretell.training.monitor import Monitor
 from foretell.training.recompute import recompute_blocks
 from foretell.training.tensors import load_weights, weights
@@ -112,7 +113,7 @@ def try_out(recipe: Recipe) -> None:
 
 def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str | None) -> Trained:
     """The stages that the run has not finished yet."""
-    place = torch.device(device) if device else default_device()
+    place = device_of(device)
     monitor = Monitor(quiet=quiet)
     saved, skipped = checkpoint.to_resume(run)
     for problem in skipped:

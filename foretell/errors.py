@@ -16,6 +16,11 @@ def printable(text: str, keep: str = "") -> str:
     return CONTROL.sub(lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)
 
 
+def fields(*values: str) -> str:
+    """A line of values with tabs between them; a tab or a newline inside one is spelled out, as `\\t`."""
+    return "\t".join(map(printable, values))
+
+
 class ConfigError(ValueError):
     """Wrong input by the user, in one line: where it is, what is wrong, and what to write instead.
 

@@ -9,6 +9,9 @@ slowest thread needs, and training becomes several times slower (docs/results.md
 
 The compiler. The first optimiser that is made loads torch's compiler, only to tell it that it is not wanted: more than
 a second at every start. Here it is loaded when something else of it is asked for.
+
+Python's processes below this one look for no modules in the current folder (PYTHONSAFEPATH), where files may lie that
+somebody else has put there.
 """
 
 from __future__ import annotations
@@ -31,10 +34,11 @@ _active = False
 
 
 def prepare_process() -> None:
-    """All three; a user's own settings stay. Only the command line does this: a library must not change its host."""
+    """All of them; a user's own settings stay. Only the command line does this: a library must not change its host."""
     keep_freed_memory()
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     if COMPILER not in sys.modules:
         sys.modules[COMPILER] = Later(COMPILER)
 

@@ -44,6 +44,7 @@ from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
 from foretell.optim.schedules import ScheduleChoice
 from foretell.run import RECIPE, Run
 from foretell.tasks.choice import AnyTask
+from foretell.training.memory import build_within
 from foretell.training.trainer import SavingConfig, TrainingConfig
 from foretell.training.tuning import FullConfig, TuningChoice
 from foretell.trust import foreign, refuse
@@ -268,7 +269,8 @@ class Recipe(Config):
             )
         if not self.is_task:  # classes from outside need not know of pairs
             labels = getattr(self.data.batches, "labels", 0)
-        return self.objective.build(Blueprint(self.model, self.head, vocabulary, counts, labels))
+        blueprint = Blueprint(self.model, self.head, vocabulary, counts, labels)
+        return build_within(lambda: self.objective.build(blueprint))
 
     def tree(self) -> Tree:
         """The recipe as nested tables, defaults included."""

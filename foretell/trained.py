@@ -59,14 +59,9 @@ from foretell.texts import (
 )
 from foretell.training import checkpoint
 from foretell.training.checkpoint import Checkpoint, check_finite
+from foretell.training.devices import device_of
 from foretell.training.monitor import Monitor, reporting
 from foretell.training.tensors import load_weights
-
-
-def default_device() -> torch.device:
-    """The accelerator if there is one, else the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
 
 # --- training -------------------------------------------------------------------------------------
 
@@ -87,7 +82,7 @@ def load(
     """
     run = Run.open(path)
     run.trust = trust
-    return Trained(run, which, torch.device(device) if device else default_device(), quiet=quiet)
+    return Trained(run, which, device_of(device), quiet=quiet)
 
 
 class Trained(LanguageModel):

@@ -1,12 +1,14 @@
 """The command line: one function a verb.
 
 Results go to stdout, everything else to stderr; with `--json` stdout is exactly one JSON object.
+Errors are one line, with `--json` an object too: {"error": {"file", "line", "what", "remedy"}, "exit_code"}.
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted after saving.
 """
 
 from __future__ import annotations
 
-import json
+import inspect
+import io
 import os
 import sys
 import traceback
@@ -15,7 +17,9 @@ from collections.abc import Callable
 import typer
 
 from foretell.cli import looking, measuring, training, using
-from foretell.errors import ConfigError
+from foretell.cli.problems import explain
+from foretell.cli.verb import Verb
+from foretell.tools.printing import as_json
 
 VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Train": {
@@ -57,49 +61,51 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+CALLED = {name: verb for verbs in VERBS.values() for name, verb in verbs.items()}
 for panel, verbs in VERBS.items():
     for name, verb in verbs.items():
-        app.command(name, rich_help_panel=panel)(verb)
+        app.command(name, cls=Verb, rich_help_panel=panel)(verb)
 
 
 def run() -> None:
     """The `foretell` command: errors in one line, and the exit codes promised above."""
-    debug = "--debug" in sys.argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else 0)
     except BrokenPipeError:  # the reader of our output went away: `foretell generate ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
     except (Exception, KeyboardInterrupt) as problem:
-        if debug:
+        if "--debug" in sys.argv:
             traceback.print_exc()
         fail(problem)
 
 
 def fail(problem: BaseException) -> None:
     """One line about what went wrong, and the exit code that belongs to it."""
-    text, code = explain(problem)
-    sys.stderr.write(f"error: {text}\n" if code != 130 else f"{text}\n")
-    if "--json" in sys.argv:
-        sys.stdout.write(json.dumps({"error": text, "exit_code": code}) + "\n")
+    if type(problem).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{problem.format_message()}\n")  # type: ignore[attr-defined]
+        sys.exit(2)
+    verb = next((word for word in sys.argv[1:] if word in CALLED), "")
+    error, code = explain(problem, options_of(CALLED[verb]) if verb else ())
+    sys.stderr.write(f"error: {error}\n" if code != 130 else f"{error}\n")
+    try:
+        if "--json" in sys.argv:
+            sys.stdout.write(as_json({"error": error.record(), "exit_code": code}) + "\n")
+        sys.stdout.flush()
+    except OSError:  # what is printed is not kept anywhere
+        discard_output()
     sys.exit(code)
 
 
-def explain(problem: BaseException) -> tuple[str, int]:
-    """What to say, and the exit code."""
-    if isinstance(problem, ConfigError):
-        return str(problem), 2
-    if isinstance(problem, KeyboardInterrupt):
-        return "interrupted", 130
-    if type(problem).__name__ == "Interrupted":
-        return str(problem), 130
-    if isinstance(problem, OSError) and problem.errno == 28:
-        return (
-            f"the disk is full ({problem.filename or 'no file named'}); nothing finished was lost: "
-            "free some space and go on with --resume",
-            1,
-        )
-    if type(problem).__name__ in ("Diverged", "OutOfMemory"):
-        return str(problem), 1
-    if isinstance(problem, OSError):
-        return f"{problem.strerror}: {problem.filename}" if problem.filename else str(problem), 1
-    return f"{type(problem).__name__}: {problem} (run again with --debug for the traceback)", 1
+def options_of(verb: Callable[..., None]) -> list[str]:
+    """The names of a verb's options and arguments."""
+    return list(inspect.signature(verb).parameters)
+
+
+def discard_output() -> None:
+    """Nobody reads our output any more; do not fail again when what is left of it is flushed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from foretell.cli.options import Debug, Json, Overrides
+from foretell.cli.options import Debug, Json, Overrides, Trust
 from foretell.errors import ConfigError
 from foretell.tools.printing import emit, properties
 
@@ -54,7 +54,10 @@ def show(
         ),
     ] = "recipes",
     overrides: Overrides = None,
-    vocabulary: Annotated[int | None, typer.Option(help="Count parameters for this many tokens.")] = None,
+    vocabulary: Annotated[
+        int | None, typer.Option(min=2, max=2**24, help="Count parameters for this many tokens.")
+    ] = None,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -71,6 +74,7 @@ def plot(
     y: Annotated[
         Measure, typer.Option(help="What to draw of training and validation; metric: that of a task.")
     ] = "loss",
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -84,6 +88,7 @@ def doctor(
     what: Annotated[
         str | None, typer.Argument(metavar="[PATH]", help="A corpus or a run to look at; nothing: this installation.")
     ] = None,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

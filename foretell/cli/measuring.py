@@ -21,6 +21,7 @@ from foretell.cli.options import (
     Prepare,
     RunArgument,
     TokenBudget,
+    Trust,
     Weights,
     Which,
     adaptation_of,
@@ -34,14 +35,14 @@ def evaluate(
     run: RunArgument,
     split: Annotated[str, typer.Option(help="train, valid, test, or a file: of text, of a task of examples.")] = "test",
     batch: Annotated[
-        int | None, typer.Option(help="How much is computed side by side; changes nothing but speed.")
+        int | None, typer.Option(min=1, help="How much is computed side by side; changes nothing but speed.")
     ] = None,
     columns: Annotated[
-        int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")
+        int, typer.Option(min=1, help="Cut carried text into parts that start fresh: faster, a little worse.")
     ] = 1,
     pseudo: Annotated[
         int | None,
-        typer.Option(metavar="TOKENS", help="Of a masked model also the pseudo-perplexity, of so many tokens."),
+        typer.Option(metavar="TOKENS", min=1, help="Of a masked model also the pseudo-perplexity, of so many tokens."),
     ] = None,
     mix: MixWith = None,
     weights: Weights = None,
@@ -51,6 +52,7 @@ def evaluate(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Of a task: leave out what is no example.")] = False,
     which: Which = "best",
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -103,6 +105,7 @@ def score(
     adapt: Adapt = None,
     which: Which = "best",
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -164,6 +167,7 @@ def probe(
     tokens: TokenBudget = 4096,
     which: Which = "best",
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -197,11 +201,12 @@ def compare(
     ],
     split: Annotated[str, typer.Option(help="train, valid, test, or a text file.")] = "test",
     columns: Annotated[
-        int, typer.Option(help="Cut carried text into parts that start fresh: faster, a little worse.")
+        int, typer.Option(min=1, help="Cut carried text into parts that start fresh: faster, a little worse.")
     ] = 1,
-    resamples: Annotated[int, typer.Option(help="Draws of the bootstrap.")] = 4000,
+    resamples: Annotated[int, typer.Option(min=1, help="Draws of the bootstrap.")] = 4000,
     which: Which = "best",
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -224,6 +229,7 @@ def race(
         "runs/race"
     ),
     resume: Annotated[bool, typer.Option(help="Go on with a race that was stopped.")] = False,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

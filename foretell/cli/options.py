@@ -13,9 +13,39 @@ from foretell.errors import ConfigError
 if TYPE_CHECKING:
     from foretell import Mixed, Trained
 
+
+def trust_runs(given: bool) -> bool:
+    """Do as `--trust` says, for all that this process opens."""
+    if given:
+        from foretell.trust import trust_everything
+
+        trust_everything()
+    return given
+
+
+def check_device(given: str | None) -> str | None:
+    """A `ConfigError` at once where there is no such device, not after all the text was read."""
+    if given is not None:
+        from foretell.training.devices import device_of
+
+        device_of(given)
+    return given
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: the accelerator if there is one.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="cpu, cuda or cuda:1; default: the accelerator if there is one.", callback=check_device),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Let a run that was made elsewhere load the classes and open the files that its recipe names.",
+        callback=trust_runs,
+    ),
+]
 Which = Annotated[str, typer.Option(help="Which checkpoint: best or last.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, the --out of a training.")]
 MixWith = Annotated[
@@ -102,6 +132,9 @@ def adaptation_of(dynamic: bool, cache: bool, settings: list[str] | None) -> Map
 def numbers(text: str | None) -> list[float] | None:
     """`0.7,0.3` as numbers."""
     try:
-        return None if text is None else [float(part) for part in text.split(",")]
+        found = [float(part) for part in text.split(",")] if text is not None else None
     except ValueError:
-        raise ConfigError(f"--weights {text}: write numbers with commas between them, as in 0.7,0.3") from None
+        found = [-1.0]
+    if found and not all(0 <= weight <= 1 for weight in found):
+        raise ConfigError(f"--weights {text}: write numbers from 0 to 1 with commas between them, as in 0.7,0.3")
+    return found

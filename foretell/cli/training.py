@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from foretell.cli.options import Debug, Device, Json, Overrides, RunArgument
+from foretell.cli.options import Debug, Device, Json, Overrides, RunArgument, Trust
 from foretell.tools.printing import emit, measured, properties
 
 
@@ -62,6 +62,7 @@ def train(
         bool, typer.Option("--skip-bad", help="Leave rows out that are no examples, and count them.")
     ] = False,
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -91,6 +92,7 @@ def transfer(
     out: Annotated[Path | None, typer.Option(help="The folder for all runs; default runs/RUN-transfer.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on where it was stopped, and try again what failed.")] = False,
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -113,10 +115,11 @@ def find_rate(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe or a TOML file.")],
     overrides: Overrides = None,
     steps: Annotated[int, typer.Option(min=2, help="How many steps to try.")] = 200,
-    low: Annotated[float, typer.Option(help="The first rate.")] = 1e-6,
-    high: Annotated[float, typer.Option(help="The last rate.")] = 100.0,
+    low: Annotated[float, typer.Option(min=1e-30, max=1e30, help="The first rate.")] = 1e-6,
+    high: Annotated[float, typer.Option(min=1e-30, max=1e30, help="The last rate.")] = 100.0,
     png: Annotated[Path | None, typer.Option(help="Draw the loss over the rate into this file.")] = None,
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -18,37 +18,41 @@ from foretell.cli.options import (
     Prepare,
     RunArgument,
     TokenBudget,
+    Trust,
     Weights,
     Which,
     open_model,
 )
-from foretell.errors import ConfigError
-from foretell.tools.printing import emit, print_rows, properties
+from foretell.errors import ConfigError, fields
+from foretell.tools.printing import emit, print_piece, print_rows, properties
 
 
 def generate(
     run: RunArgument,
     prompt: Annotated[str | None, typer.Option(help="How the text begins; - reads it from stdin.")] = None,
-    tokens: Annotated[int, typer.Option(help="How many tokens to add.")] = 200,
+    tokens: Annotated[int, typer.Option(min=0, help="How many tokens to add.")] = 200,
     temperature: Annotated[
-        float, typer.Option(help="Below 1 bolder with likely words; 0: always the likeliest.")
+        float, typer.Option(min=0, max=1000, help="Below 1 bolder with likely words; 0: always the likeliest.")
     ] = 1.0,
-    top_k: Annotated[int | None, typer.Option(help="Only among the k likeliest.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Only among the likeliest of this total probability.")] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Only among the k likeliest.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Only among the likeliest of this total probability.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another text.")] = 0,
     count: Annotated[int, typer.Option(min=1, help="How many texts, drawn side by side.")] = 1,
     beam: Annotated[
         int | None,
-        typer.Option(help="Search for the likeliest text up to a boundary, following so many; draws nothing."),
+        typer.Option(min=1, help="Search for the likeliest text up to a boundary, following so many; draws nothing."),
     ] = None,
-    best: Annotated[int, typer.Option(help="With --beam: how many texts, the likeliest first.")] = 1,
+    best: Annotated[int, typer.Option(min=1, help="With --beam: how many texts, the likeliest first.")] = 1,
     length_penalty: Annotated[
-        float, typer.Option(help="With --beam: above 0 longer texts lose less (arXiv:1609.08144).")
+        float, typer.Option(min=0, max=100, help="With --beam: above 0 longer texts lose less (arXiv:1609.08144).")
     ] = 0.0,
     mix: MixWith = None,
     weights: Weights = None,
     which: Which = "best",
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -78,11 +82,10 @@ def generate(
     if as_json:
         emit({"prompt": beginning, "text": "".join(pieces), "tokens": tokens, "seed": seed}, True, properties)
         return
-    sys.stdout.write(beginning)
+    print_piece(beginning)
     for piece in pieces:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+        print_piece(piece)
+    print_piece("\n")
 
 
 def following(
@@ -90,13 +93,14 @@ def following(
     prompts: Annotated[
         list[str] | None, typer.Option("--prompt", help="Can be repeated; none: each line of stdin.")
     ] = None,
-    words: Annotated[int, typer.Option(help="How many words, the likeliest first.")] = 10,
+    words: Annotated[int, typer.Option(min=1, help="How many words, the likeliest first.")] = 10,
     complete: Annotated[bool, typer.Option("--complete", help="The prompt's last word is only a beginning.")] = False,
-    floor: Annotated[float, typer.Option(help="Do not look for words less probable than this.")] = 1e-5,
+    floor: Annotated[float, typer.Option(min=0, max=1, help="Do not look for words less probable than this.")] = 1e-5,
     mix: MixWith = None,
     weights: Weights = None,
     which: Which = "best",
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -120,7 +124,7 @@ def following(
         emit({"prompts": listed}, True, properties)
     else:
         rows = ((prompt, *word) for prompt, found in answers for word in found)
-        print_rows(f"{prompt}\t{word}\t{probability:.6f}" for prompt, word, probability in rows)
+        print_rows(fields(prompt, word, f"{probability:.6f}") for prompt, word, probability in rows)
 
 
 def features(
@@ -140,6 +144,7 @@ def features(
     tokens: TokenBudget = 4096,
     which: Which = "best",
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -170,6 +175,7 @@ def predict(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="With --form data: leave bad rows out.")] = False,
     which: Which = "best",
     device: Device = None,
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -195,6 +201,7 @@ def export(
         str | None, typer.Option(help="arpa or hf, a Hugging Face folder; default: what --out and the model say.")
     ] = None,
     which: Which = "best",
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

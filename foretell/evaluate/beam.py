@@ -35,8 +35,8 @@ class Beam:
             raise ConfigError(f"beam is {self.width}; it has to be 1 or more")
         if not 1 <= self.best <= self.width:
             raise ConfigError(f"best is {self.best}; it has to be 1 or more and at most the beam, {self.width}")
-        if self.length_penalty < 0:
-            raise ConfigError(f"length-penalty is {self.length_penalty}; it has to be 0 or more")
+        if not 0 <= self.length_penalty <= 100:
+            raise ConfigError(f"length-penalty is {self.length_penalty}; it has to be 0 to 100")
 
     def score(self, logp: float, length: int) -> float:
         """What continuations are compared by."""

@@ -27,12 +27,14 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ConfigError(f"temperature is {self.temperature}; it has to be 0 or more")
+        if self.temperature != 0 and not 1e-3 <= self.temperature <= 1e3:
+            raise ConfigError(f"temperature is {self.temperature}; it has to be 0, or from 0.001 to 1000")
         if self.top_k is not None and self.top_k < 1:
             raise ConfigError(f"top-k is {self.top_k}; it has to be 1 or more")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ConfigError(f"top-p is {self.top_p}; it has to be above 0 and at most 1")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed is {self.seed}; it has to be 0 or more, and less than 2**63")
 
     def distribution(self, log_probs: Tensor) -> Tensor:
         """log_probs [B, V] -> probabilities [B, V] to draw from."""

@@ -186,6 +186,7 @@ def environment_of(own: bool, threads: int) -> dict[str, str]:
     count = str(threads)
     return environment | {
         "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONSAFEPATH": "1",  # no modules from the current folder
         "OMP_NUM_THREADS": count,
         "RAYON_NUM_THREADS": count,
         "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",

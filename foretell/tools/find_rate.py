@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from rich.table import Table
+from rich.text import Text
 
 from foretell.api import build_stage, initial_counts, load_initial, load_source
 from foretell.config import Amount
@@ -26,8 +27,8 @@ from foretell.optim.schedule import Schedule
 from foretell.recipe import Recipe
 from foretell.run import Run
 from foretell.tools.plot import library, plot_trial
-from foretell.trained import default_device
 from foretell.training.checkpoint import Position
+from foretell.training.devices import device_of
 from foretell.training.monitor import Monitor
 from foretell.training.trainer import Diverged, Trainer
 
@@ -92,7 +93,7 @@ def find_rate(
     if png is not None:
         library()  # or it would be found missing when all is tried
     monitor = Monitor(quiet=quiet)
-    trial = range_test(recipe, steps, low, high, torch.device(device) if device else default_device(), monitor)
+    trial = range_test(recipe, steps, low, high, device_of(device), monitor)
     best = trial.best()
     if best == 0:
         raise ConfigError(f"the loss did not fall at any rate from {low:g} on; give a lower --low or more --steps")
@@ -158,7 +159,7 @@ def rise(trainer: Trainer, steps: int) -> Trial:
 def table(result: Mapping[str, Any]) -> Table:
     """The proposal for people."""
     made = Table(show_header=False)
-    made.add_row("proposed", f"[bold]optimizer.learning_rate={result['learning_rate']:g}[/]")
+    made.add_row("proposed", Text(f"optimizer.learning_rate={result['learning_rate']:g}", "bold"))
     made.add_row("rule", result["rule"])
     made.add_row("loss", f"{result['first_loss']:.3f} at first, {result['least_loss']:.3f} at its least")
     made.add_row("ending", result["ending"])

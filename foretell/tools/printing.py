@@ -3,28 +3,64 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from foretell.errors import CONTROL, printable
 
-def emit(result: Mapping[str, Any], as_json: bool, render: Callable[[Mapping[str, Any]], Any]) -> None:
+
+def emit(result: Mapping[str, Any], as_json_object: bool, render: Callable[[Mapping[str, Any]], Any]) -> None:
     """The result on stdout: one JSON object, or what `render` makes of it for people."""
-    if as_json:
-        plain = {key: value for key, value in result.items() if key != "table"}
-        sys.stdout.write(json.dumps(plain, ensure_ascii=False, default=str) + "\n")
+    if as_json_object:
+        sys.stdout.write(as_json({key: value for key, value in result.items() if key != "table"}) + "\n")
     else:
-        Console(highlight=False).print(render(result))
+        Console(highlight=False, markup=False, emoji=False).print(Harmless(render(result)))
+
+
+def as_json(result: Mapping[str, Any]) -> str:
+    """One line of JSON that every reader takes: no NaN, no half of a character, no control characters."""
+    text = json.dumps(without_nan(result), ensure_ascii=False, default=str, allow_nan=False)
+    return CONTROL.sub(lambda found: "\ufffd" if "\ud800" <= found[0] <= "\udfff" else f"\\u{ord(found[0]):04x}", text)
+
+
+def without_nan(value: Any) -> Any:
+    """The value with null for numbers that JSON has not."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: without_nan(item) for key, item in value.items()}
+    return [without_nan(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+class Harmless:
+    """Something to print without the control characters that names and texts in it hold."""
+
+    def __init__(self, inner: RenderableType):
+        self.inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for part in console.render(self.inner, options):
+            yield part if part.control else Segment(printable(part.text, keep="\n"), part.style)
 
 
 def print_rows(rows: Iterable[str]) -> None:
-    """Rows for people and pipes."""
+    """Rows for people and pipes; a terminal gets no control characters."""
+    watched = sys.stdout.isatty()
     for row in rows:
-        sys.stdout.write(row + "\n")
+        sys.stdout.write((printable(row, keep="\n\t") if watched else row) + "\n")
+    sys.stdout.flush()
+
+
+def print_piece(text: str) -> None:
+    """A piece of text that goes on, at once."""
+    sys.stdout.write(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 
@@ -37,14 +73,14 @@ def plain(*headings: str, title: str | None = None) -> Table:
     return table
 
 
-def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[str, str]:
+def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[RenderableType, str]:
     """Two cells: a difference to the best with its interval, bold where it is real, and how sure it is."""
     if to_best is None:
         return "best", ""
     if to_best["low"] is None:
         return f"{to_best['difference']:+.4f} (too little text)", ""
     text = f"{to_best['difference']:+.4f} ({to_best['low']:+.4f} to {to_best['high']:+.4f})"
-    return f"[bold]{text}[/]" if to_best["real"] else text, f"{to_best['probability']:.3f}"
+    return Text(text, "bold" if to_best["real"] else ""), f"{to_best['probability']:.3f}"
 
 
 def measured(result: Mapping[str, Any], title: str) -> Table:

@@ -13,20 +13,26 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from foretell.artifacts import write_atomic, write_json
 from foretell.config import Tree
 from foretell.errors import ConfigError
 from foretell.recipe import Recipe
 from foretell.run import Record
+from foretell.strict_json import parse_json
 from foretell.training.interruption import ending_signals
+from foretell.trust import trusts_everything
 
 
 class Failed(RuntimeError):
     """Another foretell process ended with an error."""
 
-    def __init__(self, verb: str, subject: str, record: Mapping[str, object], code: int):
-        super().__init__(f"foretell {verb} {subject}: {record.get('error', 'failed')}")
+    def __init__(self, verb: str, subject: str, record: Mapping[str, Any], code: int):
+        error = record.get("error")
+        known = {key: error.get(key) for key in ("file", "line", "remedy")} if isinstance(error, Mapping) else {}
+        what = error.get("what") if isinstance(error, Mapping) else error
+        super().__init__(f"foretell {verb} {subject}: {ConfigError(str(what or 'failed'), **known)}")
         self.wrong_input = code == 2
 
 
@@ -41,7 +47,9 @@ def begin(file: Path, plan: Tree, resume: bool) -> dict[str, Record]:
         return {}
     if not resume:
         raise ConfigError(f"{out} exists; add --resume to go on with it, or choose another --out")
-    before = json.loads(file.read_text(encoding="utf-8"))
+    before = parse_json(file.read_bytes(), file, lenient=True)
+    if not isinstance(before, dict) or not isinstance(before.get("results"), dict):
+        raise ConfigError(f"does not hold the results of {what}", file=file, remedy="choose another --out")
     changed = [key for key in plan if before.get(key) != plan[key]]
     if changed:
         raise ConfigError(
@@ -59,20 +67,31 @@ def train(recipe: Recipe, folder: Path, *options: str, quiet: bool) -> Record:
 
 
 def child(verb: str, *arguments: str, quiet: bool) -> Record:
-    """Another foretell process; its progress goes to our stderr, its JSON comes back."""
-    command = [sys.executable, "-m", "foretell", verb, *arguments, "--json"]
+    """Another foretell process; its progress goes to our stderr, its JSON comes back.
+
+    It looks for no modules in the current folder (`-P`), where anybody may have put some.
+    """
+    command = [sys.executable, "-P", "-m", "foretell", verb, *arguments, "--json"]
+    command += ["--trust"] * trusts_everything()
     progress = subprocess.DEVNULL if quiet else None
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True) as process, handing_on(process):
         output, _ = process.communicate()
     if process.returncode in (130, -signal.SIGINT, -signal.SIGTERM):
         raise KeyboardInterrupt
     try:
-        result: Record = json.loads(output.splitlines()[-1])
+        result = json.loads(output.splitlines()[-1])
     except (IndexError, ValueError):
-        result = {"error": f"ended with {process.returncode}"}
-    if process.returncode:
-        raise Failed(verb, arguments[0], result, process.returncode)
+        result = {"error": ended(process.returncode)}
+    if process.returncode or not isinstance(result, dict):
+        raise Failed(verb, arguments[0], result if isinstance(result, dict) else {}, process.returncode)
     return result
+
+
+def ended(code: int) -> str:
+    """What an exit code says of a process that did not say anything itself."""
+    if code == -signal.SIGKILL:
+        return "was killed; if it was for memory, take a smaller model or smaller batches"
+    return f"ended with {code}"
 
 
 @contextmanager

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
 
 import torch
+from torch import nn
+
+M = TypeVar("M", bound=nn.Module)
 
 SIGNS = (
     "can't allocate memory",  # torch on a CPU
@@ -43,3 +50,33 @@ def advising(advice: str) -> Iterator[None]:
         if not out_of_memory(problem):
             raise
         raise OutOfMemory(f"out of memory {advice}") from problem
+
+
+def build_within(build: Callable[[], M]) -> M:
+    """What `build` makes on the default device, or an `OutOfMemory` that says what its weights would take.
+
+    It is made on paper first: a system that promises more memory than it has ends processes without a word.
+    """
+    device = torch.get_default_device()
+    if device.type == "meta":
+        return build()
+    needed = 0
+    with torch.device("meta"), suppress(NotImplementedError, RuntimeError):  # a class from outside need not know it
+        needed = sum(weight.numel() * weight.element_size() for weight in build().parameters())
+    advice = "make it smaller by model.hidden, model.layers or, for its vocabulary, data.tokenizer"
+    takes = f"its weights alone take {needed / 2**30:,.1f} GiB"
+    if needed > (there := memory_of(device)):
+        raise OutOfMemory(f"the model does not fit: {takes}, and there are {there / 2**30:,.1f}; {advice}")
+    with advising(f"while the model was built: {takes}; {advice}"):
+        return build()
+
+
+def memory_of(device: torch.device) -> int:
+    """The bytes of memory that a device has, and that this process may have of it."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    found += [limit for limit in (resource.getrlimit(resource.RLIMIT_AS)[0],) if limit != resource.RLIM_INFINITY]
+    with suppress(OSError, ValueError):  # a container's limit; "max" where there is none
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return min(found)

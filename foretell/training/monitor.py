@@ -12,6 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from foretell.errors import printable
+
 
 class Monitor:
     """Shows where training stands; `quiet` shows nothing."""
@@ -27,9 +29,9 @@ class Monitor:
         """A stage begins."""
         if not self.live:
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[text]}"))
         self.bar = Progress(*columns, console=self.console, transient=True)
-        self.task = self.bar.add_task(name, total=1.0, text="")
+        self.task = self.bar.add_task(printable(name), total=1.0, text="")
         self.bar.start()
 
     def step(self, record: Mapping[str, Any], fraction: float) -> None:
@@ -45,7 +47,7 @@ class Monitor:
     def say(self, text: str) -> None:
         """A line that stays."""
         with contextlib.suppress(OSError):  # the terminal may have been closed: training saves all the same
-            self.console.print(text, markup=False, soft_wrap=True)
+            self.console.print(printable(text, keep="\n"), markup=False, emoji=False, soft_wrap=True)
 
     def stop(self) -> None:
         """The stage is over."""

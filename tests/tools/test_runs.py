@@ -13,7 +13,8 @@ from labelled import task_tables, write_labelled
 from typer.testing import CliRunner
 
 import foretell
-from foretell.cli import app, explain
+from foretell.cli import app
+from foretell.cli.problems import explain
 from foretell.errors import ConfigError
 from foretell.run import Run
 from foretell.tools.runs import deletable, delete, list_runs, validated

@@ -9,7 +9,7 @@ import torch
 from builders import assert_same, averaging, losses, outcome, tables
 
 import foretell
-from foretell.cli import explain
+from foretell.cli.problems import explain
 from foretell.objectives.causal import Causal
 from foretell.run import Run
 from foretell.training import checkpoint
@@ -133,8 +133,8 @@ def test_advice_in_one_line(
     room |= {"rows": rows}
     with pytest.raises(OutOfMemory, match=advice) as caught:
         foretell.train(tables(corpus, training=training), tmp_path / "run", quiet=True)
-    text, code = explain(caught.value)
-    assert "\n" not in text and "--debug" not in text
+    error, code = explain(caught.value)
+    assert "\n" not in str(error) and "--debug" not in str(error)
     assert code == 1
 
 
