@@ -391,6 +391,8 @@ def explain_one(cls: type[Config], error: ErrorDetails) -> str:
         return f"{key}: no such setting{hint}"
     if error["type"] == "missing":
         return f"{key}: has to be given"
+    if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        return f"{key}: should be a table, not {error['input']!r:.80}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     expected = "should be " if message != error["msg"] else ""
     shown = error["input"]

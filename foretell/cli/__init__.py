@@ -17,7 +17,7 @@ from collections.abc import Callable
 import typer
 
 from foretell.cli import looking, measuring, training, using
-from foretell.cli.problems import explain
+from foretell.cli.problems import INTERRUPTED, explain
 from foretell.cli.verb import Verb
 from foretell.tools.printing import as_json
 
@@ -74,6 +74,8 @@ def run() -> None:
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # which the parser has caught already
+            raise KeyboardInterrupt
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except BrokenPipeError:  # the reader of our output went away: `foretell generate ... | head`
@@ -91,7 +93,7 @@ def fail(problem: BaseException) -> None:
         sys.exit(2)
     verb = next((word for word in sys.argv[1:] if word in CALLED), "")
     error, code = explain(problem, options_of(CALLED[verb]) if verb else ())
-    sys.stderr.write(f"error: {error}\n" if code != 130 else f"{error}\n")
+    sys.stderr.write(f"error: {error}\n" if code != INTERRUPTED else f"{error}\n")
     try:
         if "--json" in sys.argv:
             sys.stdout.write(as_json({"error": error.record(), "exit_code": code}) + "\n")

@@ -13,6 +13,7 @@ from foretell.errors import ConfigError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+INTERRUPTED = 130
 LONGEST = 1000
 """letters of a message that a library wrote"""
 
@@ -24,10 +25,10 @@ def explain(problem: BaseException, options: Collection[str] = ()) -> tuple[Conf
     if isinstance(problem, typer.Abort):
         problem = problem.__cause__ or problem.__context__ or KeyboardInterrupt()
     if isinstance(problem, KeyboardInterrupt):
-        return ConfigError("interrupted"), 130
+        return ConfigError("interrupted"), INTERRUPTED
     name, text = type(problem).__name__, str(problem)[:LONGEST]
     if name == "Interrupted":
-        return ConfigError(text), 130
+        return ConfigError(text), INTERRUPTED
     if hasattr(problem, "format_message"):  # the parser of the command line
         return usage(problem), 2
     if isinstance(problem, OSError) and problem.errno is not None:

@@ -1,0 +1,447 @@
+"""The command line from outside: one line and one object for each error, its exit code, and a remedy that exists."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import inspect
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from builders import tables
+from rich.text import Text
+from torch import nn
+
+import foretell
+from foretell import cli, trust
+from foretell.cli.problems import explain
+from foretell.errors import ConfigError
+from foretell.tools import printing, series
+from foretell.training import memory
+from foretell.training.devices import device_of
+
+ESCAPE = "\x1b[31mred"
+
+
+@pytest.fixture(scope="module")
+def run(corpus: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run."""
+    out = tmp_path_factory.mktemp("cli") / "run"
+    foretell.train(tables(corpus), out, quiet=True)
+    return out
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Calls the command line as the `foretell` command does: its exit code, stdout and stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["foretell", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.run()
+        out, err = capsys.readouterr()
+        code = caught.value.code
+        assert isinstance(code, int)
+        return code, out, err
+
+    return call
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (["trian", "char-lstm"], "no such command 'trian'. Did you mean 'train'"),
+        (["train", "char-lstm", "--resum"], "no such option: --resum (Possible options: "),
+        (["evaluate"], "missing argument 'RUN'"),
+        (["evaluate", "run", "--columns", "0"], "invalid value for '--columns'"),
+        (["evaluate", "run", "--columns", "x"], "invalid value for '--columns'"),
+        (["evaluate", "run", "--columns", "99999999999"], "is more than there can be"),
+        (["generate", "run", "--seed", str(2**63)], "is more than there can be"),
+        (["generate", "run", "--temperature", "nan"], "invalid value for '--temperature'"),
+        (["generate", "run", "--temperature", "inf"], "invalid value for '--temperature'"),
+        (["generate", "run", "--temperature", "-1"], "invalid value for '--temperature'"),
+        (["find-rate", "char-lstm", "--low", "nan"], "invalid value for '--low'"),
+        (["train", "char-lstm", "--device", "lstm"], "no device 'lstm' here"),
+        (["train", "char-lstm", "--device", "cuda:99"], "no device 'cuda:99' here"),
+        (["train", "char-lstm", "--device", "meta"], "the device meta holds no numbers"),
+        (["train", "char-lstm", "data=3"], "data: should be a table, not 3"),
+        (["train", "char-lstm", "data.batches=3"], 'data.batches: should be a kind such as "streams"'),
+        (["train", "char-lstm", "init=3"], "init: should be a valid string, not 3"),
+        (["train", "char-lstm", "stages=3"], "stages: should be a valid tuple"),
+        (["train", "char-lstm", "name=../x"], "name: '../x' names no folder"),
+        (["train", "char-lstm", "x=" + "[" * 9999], "tables and lists within each other, more than 32 deep"),
+        (["train", "char-lstm", "x=" + "[" * 40 + "]" * 40], "tables and lists within each other, more than 32 deep"),
+        (["train", "char-lstm", ".".join("a" * 500) + "=1"], "names have at most 32 parts"),
+        (["train", "char-lstm", 'name="\\u001b[31m"'], r"name: holds the control character '\x1b'"),
+        (["train", "char-lstm", 'head.kind=".x:y"'], "'.x:y' is no class; write it as \"package.module:Class\""),
+        (["train", "char-lstm", "head.kind=:"], "':' is no class"),
+        (["train", "char-lstm", "head.kind=venv.__main__:X"], "'venv.__main__:X' would run a program"),
+        (["train", "char-lstm", "head.kind=__main__:X"], "'__main__:X' would run a program"),
+        (["train", "char-lstm", "head.kind=foretell.nn.lstm:LSTMConfig"], "is of another family"),
+        (["train", "char-lstm", "head.kind=outside:TwofoldConfig"], "is of another family"),
+        (["train", "char-lstm", "model.cell.kind=outside:PairsConfig"], "is of another family"),
+        (["train", "char-lstm", "objective.kind=foretell.optim.optimizers:SGDConfig"], "is of another family"),
+        (["train", "awd-lstm-pbt"], "no recipe 'awd-lstm-pbt'; did you mean 'awd-lstm-ptb'"),
+        (["show", "dropot"], "nothing to show is called 'dropot'; did you mean 'dropout'"),
+        (["generate", "run", "--mix", "run", "--weights", "nan,1"], "write numbers from 0 to 1"),
+    ],
+    ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else "",
+)
+def test_wrong_input_is_one_line_and_one_object(line: list[str], what: str, run: Path, said: Any) -> None:
+    line = [str(run) if word == "run" else word for word in line]
+    code, out, err = said(*line, "--json")
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert len(err) < 500
+    found = json.loads(out)
+    assert out.count("\n") == 1
+    assert set(found) == {"error", "exit_code"}
+    assert set(found["error"]) == {"file", "line", "what", "remedy"}
+    assert found["exit_code"] == 2
+    assert what in found["error"]["what"]
+    assert said(*line)[:2] == (2, "")
+
+
+def test_the_file_and_the_line_are_apart(tmp_path: Path, said: Any) -> None:
+    (tmp_path / "a.toml").write_text("seed = 1\nlimit = \n")
+    _, out, err = said("train", tmp_path / "a.toml", "--json")
+    error = json.loads(out)["error"]
+    assert (error["file"], error["line"]) == (str(tmp_path / "a.toml"), 2)
+    assert error["what"].startswith("not valid TOML: Invalid value")
+    assert err == f"error: {tmp_path}/a.toml:2: {error['what']}\n"
+
+
+def test_unknown_names_have_at_most_five_suggestions(said: Any) -> None:
+    for line in (["train", "awd-lstm"], ["train", "bert"], ["train", "?"], ["show", "lstn"], ["show", "awd-lstm"]):
+        _, _, err = said(*line)
+        assert err.count("'") <= 2 + 2 * 5
+        assert "`foretell show` lists" in err
+
+
+def test_a_recipe_may_begin_with_a_byte_order_mark(tmp_path: Path, said: Any) -> None:
+    (tmp_path / "a.toml").write_bytes(b'\xef\xbb\xbfbase = "char-lstm"\nseed = 7\n')
+    code, out, _ = said("show", tmp_path / "a.toml", "--vocabulary", "10", "--json")
+    assert code == 0
+    assert "seed = 7" in json.loads(out)["toml"]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"x = " + b"[" * 5000, "more than 32 deep"),
+        (b"[" + b".".join([b"a"] * 200) + b"]\nb = 1", "more than 32 deep"),
+        (b"seed = " + b"9" * 5000, "not valid TOML"),
+        (b"seed = 1\n" * (1 << 18), "bytes, and a recipe has a few thousand"),
+        (b"a = '\xff'", "not UTF-8 text"),
+        (b'name = "a\\u001b"', r"name: holds the control character '\x1b'"),
+        (b'"a\\u202e" = 1', r"'a\u202e' holds the control character"),
+        (b'name = "a\\u202e"', r"name: holds the control character '\u202e'"),
+        (b"base = 3", "base should be the name of a recipe, not 3"),
+        (b'base = "hostile.toml"', "its base leads back to itself"),
+        (b"model = 3", "model: should be a kind such as"),
+        (b"data = 3", "data: should be a table, not 3"),
+        (b"stages = [3]", "stages.0: should be a table, not 3"),
+        (b"init = 1979-05-27", "init: should be a valid string"),
+        (b"[[stages]]\nname='a'\nlimit='1epochs'\n" * 101, "stages: "),
+    ],
+    ids=lambda value: str(value[:12]) if isinstance(value, bytes) else "",
+)
+def test_hostile_recipes_are_refused_in_one_line(content: bytes, what: str, tmp_path: Path, said: Any) -> None:
+    file = tmp_path / "hostile.toml"
+    file.write_bytes(content)
+    code, out, err = said("show", file, "--json")
+    error = json.loads(out)["error"]
+    assert code == 2
+    assert what in error["what"]
+    assert error["file"] == str(file)
+    assert "\x1b" not in err and "\u202e" not in err and err.count("\n") == 1
+
+
+def test_a_long_chain_of_bases_ends(tmp_path: Path, said: Any) -> None:
+    for number in range(100):
+        (tmp_path / f"{number}.toml").write_text(f'base = "{number + 1}.toml"\n')
+    assert "a chain of more than 20 recipes" in said("show", tmp_path / "0.toml")[2]
+
+
+def test_help_comes_without_arguments(said: Any) -> None:
+    code, _, err = said()
+    assert (code, "error" in err) == (2, False)
+
+
+def test_debug_shows_where(tmp_path: Path, said: Any) -> None:
+    assert "Traceback" in said("evaluate", tmp_path, "--debug")[2]
+    assert "Traceback" not in said("evaluate", tmp_path)[2]
+
+
+def test_interrupted_is_130(monkeypatch: pytest.MonkeyPatch, said: Any) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("foretell.tools.show.describe", stop)
+    code, out, err = said("show", "--json")
+    assert (code, err) == (130, "interrupted\n")
+    assert json.loads(out) == {
+        "error": {"file": None, "line": None, "what": "interrupted", "remedy": None},
+        "exit_code": 130,
+    }
+
+
+# --- what the system refuses ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("problem", "options", "line"),
+    [
+        (OSError(errno.ENOSPC, "x", "f"), ["resume"], "f: the disk is full; free some space and go on with --resume"),
+        (
+            OSError(errno.ENOSPC, "x", "f"),
+            ["out"],
+            "f: the disk is full; free some space and run it again; nothing half-written is left",
+        ),
+        (OSError(errno.ENOSPC, "x"), [], "the disk is full; free some space and run it again; nothing half-written"),
+        (
+            OSError(errno.EROFS, "Read-only file system", "/x/f"),
+            ["out"],
+            "/x/f: read-only file system; choose a place that you may write to, with --out",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/f"), [], "/x/f: permission denied; change its perm"),
+        (OSError(errno.EMFILE, "Too many open files", "f"), [], "f: too many open files; raise the limit with ulimit"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "f"), [], "f: file name too long; give it a shorter name"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "f\n"), [], r"f\n: no such file or directory"),
+        (MemoryError(), [], "out of memory; take a smaller model"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …"), [], "out of memory; take a smaller"),
+        (EOFError("Compressed file ended before the end-of-stream marker was reached"), [], "a file ends in the mid"),
+        (ValueError("a\nb\x1b" + "x" * 5000), [], r"ValueError: a\nb\x1bxxx"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_what_the_system_refuses_has_a_remedy_that_the_verb_has(
+    problem: Exception, options: list[str], line: str
+) -> None:
+    error, code = explain(problem, options)
+    assert str(error).startswith(line)
+    assert code == 1
+    assert "\n" not in str(error)
+    assert len(str(error)) < 1200
+
+
+def test_the_remedy_follows_the_verb(monkeypatch: pytest.MonkeyPatch, run: Path, said: Any, tmp_path: Path) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x"))
+
+    monkeypatch.setattr("foretell.tools.exchange.export_run", full)
+    monkeypatch.setattr("foretell.api.run_recipe", full)
+    code, out, err = said("export", run, "--out", tmp_path / "x", "--json")
+    assert code == 1
+    assert json.loads(out)["error"]["file"] == str(tmp_path / "x")
+    assert "--resume" not in err
+    assert "--resume" in said("train", "char-lstm")[2]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a Linux device")
+def test_output_that_is_full_is_one_line_too() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-P", "-m", "foretell", "bench", "--json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the disk is full")
+    assert done.stderr.count("\n") == 1
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+def parameters() -> Iterator[tuple[str, inspect.Parameter]]:
+    for name, verb in cli.CALLED.items():
+        for parameter in inspect.signature(verb, eval_str=True).parameters.values():
+            yield name, parameter
+
+
+def test_every_numeric_option_has_a_least_value() -> None:
+    without = []
+    for verb, parameter in parameters():
+        kinds = {float, int} & {*getattr(parameter.annotation, "__args__", ()), parameter.annotation.__origin__}
+        union = {*getattr(parameter.annotation.__origin__, "__args__", ())} & {float, int}
+        (info,) = [item for item in parameter.annotation.__metadata__ if hasattr(item, "min")]
+        if kinds | union and info.min is None:
+            without.append(f"{verb} {parameter.name}")
+    assert without == []
+
+
+OPENING = {
+    "train", "transfer", "find-rate", "evaluate", "score", "probe", "compare", "race", "generate", "next", "features",
+    "predict", "export", "show", "plot", "doctor",
+}  # fmt: skip
+
+
+def test_every_verb_that_opens_runs_can_be_told_to_trust_them() -> None:
+    assert {verb for verb, parameter in parameters() if parameter.name == "trust"} == OPENING
+
+
+def test_trust_holds_for_what_the_process_opens(
+    monkeypatch: pytest.MonkeyPatch, said: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr("foretell.tools.show.describe", lambda *_: seen.append(trust.trusts_everything()) or {})
+    monkeypatch.setattr("foretell.tools.show.render", lambda *_: Text(""))
+    with trust.trusting(False):  # undoes what the verb does to this process
+        said("show", "recipes")
+        said("show", "recipes", "--trust")
+    assert seen == [False, True]
+    assert not trust.trusts_everything()
+
+
+def test_a_class_from_outside_needs_trust_within_a_run_that_somebody_sent() -> None:
+    recipe = {"head": {"kind": "outside:CosineHeadConfig"}}
+    assert type(foretell.load_recipe(recipe).head).__name__ == "CosineHeadConfig"
+    with trust.foreign(), pytest.raises(ConfigError, match=r"would import 'outside:CosineHeadConfig'.*--trust"):
+        foretell.load_recipe(recipe)
+    with trust.foreign(), trust.trusting():
+        assert type(foretell.load_recipe(recipe).head).__name__ == "CosineHeadConfig"
+
+
+@pytest.mark.parametrize("body", ["raise OSError('no')", "import sys; sys.exit(3)", "1 +", "x = 1"])
+def test_a_module_that_fails_is_named(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "failing_module.py").write_text(body)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    sys.modules.pop("failing_module", None)
+    with pytest.raises(ConfigError, match=r"head: cannot load 'failing_module:Head'"):
+        foretell.load_recipe({"head": {"kind": "failing_module:Head"}})
+
+
+def test_home_is_spelled_as_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: Any) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.toml").write_text('base = "char-lstm"\nseed = 7\n')
+    assert "seed = 7" in json.loads(said("show", "~/a.toml", "--vocabulary", "9", "--json")[1])["toml"]
+    assert json.loads(said("runs", "~", "--json")[1])["folder"] == str(tmp_path)
+    outs: list[Path] = []
+    monkeypatch.setattr("foretell.tools.prepare.prepare_store", lambda corpus, out, *_, **__: outs.append(out) or {})
+    said("prepare", "x", "--out", "~/store")
+    assert outs == [tmp_path / "store"]
+
+
+def test_a_device_is_there_or_refused() -> None:
+    assert str(device_of("cpu")) == "cpu"
+    assert device_of(None) == device_of("")
+    for name in ("lstm", "cuda:77", "meta", "cpu:x", "\x1b"):
+        with pytest.raises(ConfigError, match="choose among cpu"):
+            device_of(name)
+
+
+# --- what is printed ------------------------------------------------------------------------------
+
+
+def test_json_is_what_every_reader_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    given = {
+        "a": math.nan,
+        "b": [math.inf, -math.inf, 1.5],
+        "c": "\udc80\x1b\x9b\u2028\n\\x85",
+        "d": {"e": (1, math.nan)},
+    }
+    printing.emit(given, True, lambda _: "")
+    out = capsys.readouterr().out
+    assert json.loads(out, parse_constant=pytest.fail) == {
+        "a": None, "b": [None, None, 1.5], "c": "\ufffd\x1b\x9b\u2028\n\\x85", "d": {"e": [1, None]},
+    }  # fmt: skip
+    assert out.count("\n") == len(out.splitlines()) == 1
+    assert out[:-1].isprintable()
+
+
+def test_tables_hold_no_control_characters_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    printing.emit({"name": ESCAPE, "other": "[bold]x[/nothing]"}, False, printing.properties)
+    out = capsys.readouterr().out
+    assert r"\x1b[31mred" in out
+    assert "\x1b" not in out
+    assert "[bold]x[/nothing]" in out
+
+
+def test_rows_are_raw_in_pipes_and_harmless_on_terminals(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printing.print_rows([ESCAPE])
+    assert capsys.readouterr().out == ESCAPE + "\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    printing.print_rows([f"{ESCAPE}\tb"])
+    printing.print_piece(ESCAPE)
+    assert capsys.readouterr().out == "\\x1b[31mred\tb\n\\x1b[31mred"
+
+
+def test_an_error_holds_no_control_characters() -> None:
+    problem = ConfigError("a\nb\x1b\x9b", file=Path("x\x07\udc80"), line=3, remedy="\u202ec")
+    assert str(problem) == r"x\x07\udc80:3: a\nb\x1b\x9b; \u202ec"
+    assert str(problem).isprintable()
+
+
+# --- other processes ------------------------------------------------------------------------------
+
+
+def test_children_look_for_no_modules_where_they_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("typer", "foretell", "json", "rich", "pydantic"):
+        (tmp_path / f"{name}.py").write_text("import pathlib; pathlib.Path('ran').touch(); raise SystemExit(0)")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(series.Failed, match=r"^foretell bench tariner: no workload 'tariner'; did you mean 'trainer'"):
+        series.child("bench", "tariner", quiet=True)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_command_line_keeps_pythons_below_it_out_of_the_current_folder() -> None:
+    code = "from foretell.process import prepare_process as p; p(); import os; print(os.environ['PYTHONSAFEPATH'])"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+
+
+def test_what_goes_wrong_in_a_child_is_told_with_file_and_remedy() -> None:
+    error = ConfigError("is bad", file="a.toml", line=3, remedy="mend it")
+    failed = series.Failed("train", "x", {"error": error.record(), "exit_code": 2}, 2)
+    assert str(failed) == "foretell train x: a.toml:3: is bad; mend it"
+    assert failed.wrong_input
+    assert str(series.Failed("train", "x", {"error": "ended with 3"}, 3)) == "foretell train x: ended with 3"
+    assert str(series.Failed("train", "x", {}, 1)) == "foretell train x: failed"
+    assert "for memory" in series.ended(-9)
+
+
+def test_a_plan_that_is_damaged_is_named(tmp_path: Path) -> None:
+    for content in (b"", b"[1]", b"{\xff", b'{"results": 3}', b"[" * 99999):
+        (tmp_path / "race.json").write_bytes(content)
+        with pytest.raises(ConfigError, match=r"race\.json"):
+            series.begin(tmp_path / "race.json", {}, resume=True)
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "memory_of", lambda _: 1 << 20)
+    recipe = foretell.load_recipe("char-lstm", ["model.hidden=512", "model.embedding=64", "model.layers=1"])
+    with pytest.raises(memory.OutOfMemory, match=r"take 0\.0 GiB, and there are 0\.0; make it smaller by model\.hid"):
+        recipe.build(65)
+    monkeypatch.setattr(memory, "memory_of", lambda _: 1 << 40)
+    assert recipe.build(65)
+
+
+def test_memory_that_runs_out_while_a_model_is_built_has_advice() -> None:
+    class Greedy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            if torch.get_default_device().type != "meta":
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes")
+
+    with pytest.raises(memory.OutOfMemory, match="out of memory while the model was built: its weights alone take 0"):
+        memory.build_within(Greedy)
+
+
+def test_this_machine_has_memory() -> None:
+    assert 1 << 28 < memory.memory_of(torch.device("cpu")) < 1 << 50
