@@ -29,10 +29,11 @@ class Failed(RuntimeError):
     """Another foretell process ended with an error."""
 
     def __init__(self, verb: str, subject: str, record: Mapping[str, Any], code: int):
-        error = record.get("error")
-        known = {key: error.get(key) for key in ("file", "line", "remedy")} if isinstance(error, Mapping) else {}
-        what = error.get("what") if isinstance(error, Mapping) else error
-        super().__init__(f"foretell {verb} {subject}: {ConfigError(str(what or 'failed'), **known)}")
+        said = record.get("error")
+        error = said if isinstance(said, Mapping) else {"what": said}
+        what = str(error.get("what") or "failed")
+        told = ConfigError(what, file=error.get("file"), line=error.get("line"), remedy=error.get("remedy"))
+        super().__init__(f"foretell {verb} {subject}: {told}")
         self.wrong_input = code == 2
 
 
