@@ -27,6 +27,7 @@ BERT_SIZES = {
     "intermediate_size": 40,
     "max_position_embeddings": 16,
 }
+ROBERTA_SIZES = {**BERT_SIZES, "max_position_embeddings": 18, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
 MINI: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gpt2": ("GPT2Config", "GPT2LMHeadModel", GPT_SIZES),
     "gpt2-inner-relu": ("GPT2Config", "GPT2LMHeadModel", {**GPT_SIZES, "n_inner": 40, "activation_function": "relu"}),
@@ -34,11 +35,9 @@ MINI: dict[str, tuple[str, str, dict[str, Any]]] = {
     "openai-gpt": ("OpenAIGPTConfig", "OpenAIGPTLMHeadModel", GPT_SIZES),
     "bert": ("BertConfig", "BertForMaskedLM", {**BERT_SIZES, "hidden_act": "gelu_new", "layer_norm_eps": 1e-3}),
     "bert-nsp": ("BertConfig", "BertForPreTraining", BERT_SIZES),
-    "roberta": (
-        "RobertaConfig",
-        "RobertaForMaskedLM",
-        {**BERT_SIZES, "max_position_embeddings": 18, "type_vocab_size": 1, "layer_norm_eps": 1e-5},
-    ),
+    "roberta": ("RobertaConfig", "RobertaForMaskedLM", ROBERTA_SIZES),
+    "xlm-roberta": ("XLMRobertaConfig", "XLMRobertaForMaskedLM", ROBERTA_SIZES),
+    "camembert": ("CamembertConfig", "CamembertForMaskedLM", ROBERTA_SIZES),
     "albert": ("AlbertConfig", "AlbertForMaskedLM", {**BERT_SIZES, "embedding_size": 12}),
     "albert-groups": (
         "AlbertConfig",

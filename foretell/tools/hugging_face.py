@@ -215,6 +215,11 @@ def warnings_of(folder: Path, told: dict[str, Any]) -> Iterator[str]:
         yield f"no tokenizer{had}: the run reads ids, as in '17 4 99', for text; --tokenizer FILE gives it one"
 
 
+BEGINS = (
+    "Every text began with the boundary token when it was trained and measured, which the tokenizer and a pipeline of "
+    'transformers leave out. `input_ids = [tokenizer.bos_token_id, *tokenizer(text)["input_ids"]]` gives equal results.'
+)
+
 # --- export ---------------------------------------------------------------------------------------
 
 
@@ -318,6 +323,8 @@ def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokeniz
         notes.append(f"Training began with the weights of another run, `{Path(trained.recipe.init).name}`.")
     if not has_tokenizer:
         notes.append("It has no tokenizer: its inputs are ids.")
+    elif task == "text-generation":
+        notes.append(BEGINS)
     notes += notes_of(trained.settings.objective, trained.names)
     return model_card(
         name=trained.recipe.name or run.path.name,

@@ -313,6 +313,27 @@ def test_our_own_models_and_tokenizers_go_there_and_back(
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_texts_begin_with_the_boundary_there_too(
+    corpus: dict[str, str], transformers: ModuleType, tmp_path: Path
+) -> None:
+    """As the card says, so that the figures there are those here."""
+    run = trained(tmp_path / "run", {"kind": "bpe", "size": 300}, corpus, masked=False)
+    text = "The object is"
+    said = card(run, tmp_path / "theirs")
+    call = 'input_ids = [tokenizer.bos_token_id, *tokenizer(text)["input_ids"]]'
+    assert f"`{call}` gives equal results" in said
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "theirs").eval()
+    found: dict[str, Any] = {"tokenizer": tokenizer, "text": text}
+    exec(call, found)
+    ids = torch.tensor([found["input_ids"]])
+    with torch.no_grad():
+        logits = model(ids).logits[0].log_softmax(-1)
+    expected = logits[:-1].gather(1, ids[0, 1:, None]).sum()
+    assert run.score([text])[0].logp == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("embedding", [4, 8], ids=["narrow", "as wide as the generator"])
 def test_electra_goes_in_two_folders(
     embedding: int, corpus: dict[str, str], transformers: ModuleType, tmp_path: Path
@@ -522,6 +543,109 @@ def test_word_pieces_from_a_list_of_them(transformers: ModuleType, tmp_path: Pat
         assert [2, *run.tokenizer.encode(text), 3] == theirs(text)["input_ids"]
     assert run.tokenizer.encode("[MASK]") != [4]  # text is never taken for a special token
     assert (run.tokenizer.specials.mask, run.tokenizer.specials.boundary) == (4, 3)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "", "the"])
+@pytest.mark.filterwarnings("ignore")
+def test_word_pieces_keep_their_rows(odd: str, ends: str, transformers: ModuleType, tmp_path: Path) -> None:
+    """Lines of vocab.txt end in a newline and in nothing else that Unicode has, whatever a row is worth."""
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "the",
+        "cat",
+        odd,
+        "sat",
+        "mat",
+        "dog",
+        "##s",
+        "on",
+        ".",
+        "a",
+    ]
+    checkpoint(transformers, tmp_path / "theirs", ("BertConfig", "BertForMaskedLM", {**BERT_SIZES, "vocab_size": 24}))
+    (tmp_path / "theirs" / "vocab.txt").write_bytes("".join(piece + ends for piece in pieces).encode())
+    run, _ = imported(tmp_path / "theirs", tmp_path / "run")
+    the = 7 if odd == "the" else 5  # of two the last, as there
+    assert run.tokenizer.encode("the dogs sat on a mat .") == [the, 10, 11, 8, 12, 14, 9, 13]
+
+
+@pytest.mark.parametrize("kind", ["xlm-roberta", "camembert"])
+@pytest.mark.filterwarnings("ignore")
+def test_sentence_pieces_are_read_as_there(kind: str, transformers: ModuleType, tmp_path: Path) -> None:
+    """Their tokenizers are unigram models whose blanks are part of the pieces."""
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁the", "▁c", "a", "t", "▁", "s", "é", "<mask>"]
+    name = "XLMRobertaTokenizer" if kind == "xlm-roberta" else "CamembertTokenizer"
+    tokenizer = getattr(transformers, name)(vocab=[(piece, -float(i)) for i, piece in enumerate(pieces)])
+    config, model, sizes = MINI[kind]
+    checkpoint(transformers, tmp_path / "theirs", (config, model, sizes))
+    tokenizer.save_pretrained(tmp_path / "theirs")
+    run, told = imported(tmp_path / "theirs", tmp_path / "run")
+    assert told["model_type"] == kind and told["tokenizer"]
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    for text in ("the cats", "the  caté", "zebra"):
+        assert [run.tokenizer.specials.begin, *run.tokenizer.encode(text), run.tokenizer.specials.separator] == (
+            theirs(text)["input_ids"]
+        )
+    export_run(run, tmp_path / "back", "hf")
+    assert type(transformers.AutoConfig.from_pretrained(tmp_path / "back")).__name__ == config
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "back")("the cats") == theirs("the cats")
+
+
+LETTERS = sorted("abcdefghijklmnopqrstuvwxyz.,Ġ")
+SLOW: dict[str, tuple[str, list[str], dict[str, Any]]] = {
+    "prefix space": ("roberta", LETTERS, {"tokenizer_config.json": {"add_prefix_space": True}}),
+    "no prefix space": ("roberta", LETTERS, {"tokenizer_config.json": {"add_prefix_space": False}}),
+    "added to pairs": ("roberta", LETTERS, {"added_tokens.json": {"covid19": 36, "<ent>": 37}}),
+    "added and special": (
+        "roberta",
+        LETTERS,
+        {
+            "added_tokens.json": {"covid19": 36, "<ent>": 37},
+            "special_tokens_map.json": {"additional_special_tokens": ["<ent>"], "mask_token": {"content": "<mask>"}},
+        },
+    ),
+    "added with its blanks": (
+        "roberta",
+        LETTERS,
+        {
+            "tokenizer_config.json": {
+                "added_tokens_decoder": {"36": {"content": "covid19", "lstrip": True, "single_word": True}}
+            }
+        },
+    ),
+    "added to pieces": ("bert", ["the", "cafe", "##s", ","], {"added_tokens.json": {"covid19": 9, "[x]": 10}}),
+    "capitals added": (
+        "bert",
+        ["the", "cafe", "##s", ","],
+        {"added_tokens.json": {"Covid19": 9}, "tokenizer_config.json": {"do_lower_case": False}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.filterwarnings("ignore")
+def test_older_files_of_tokenizers_are_read_whole(name: str, transformers: ModuleType, tmp_path: Path) -> None:
+    kind, own, files = SLOW[name]
+    config, model, sizes = MINI[kind]
+    checkpoint(transformers, tmp_path / "theirs", (config, model, {**sizes, "vocab_size": 40}))
+    if kind == "bert":
+        pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *own]
+        (tmp_path / "theirs" / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))
+    else:
+        words = ["<s>", "<pad>", "</s>", "<unk>", *own, "th", "the", "<mask>"]
+        (tmp_path / "theirs" / "vocab.json").write_text(json.dumps({word: token for token, word in enumerate(words)}))
+        (tmp_path / "theirs" / "merges.txt").write_text("#version: 0.2\nt h\nth e\n")
+    for file, content in files.items():
+        (tmp_path / "theirs" / file).write_text(json.dumps(content))
+    run, _ = imported(tmp_path / "theirs", tmp_path / "run")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    for text in ("the covid19, the", "covid19the", " Covid19 <ent> the", "the [x]the other", "the", ""):
+        assert run.tokenizer.encode(text) == theirs(text, add_special_tokens=False)["input_ids"], text
 
 
 @pytest.mark.filterwarnings("ignore")

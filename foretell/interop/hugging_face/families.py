@@ -347,33 +347,42 @@ MEGATRON_BERT = replace(
     ),
     begin={},
 )
-ROBERTA = replace(
-    BERT,
-    kind="roberta",
-    stem="roberta",
-    forms=(
-        *of_texts(
-            "Roberta",
-            (link("pooler", "classifier.dense"), link(OUTPUTS, "classifier.out_proj")),
-            (link("pooler", "roberta.pooler.dense"), link(OUTPUTS, "classifier")),
+
+
+def roberta(kind: str, name: str) -> Family:
+    """RoBERTa, and what is one with another vocabulary: their classes begin with `name`."""
+    return replace(
+        BERT,
+        kind=kind,
+        stem="roberta",
+        forms=(
+            *of_texts(
+                name,
+                (link("pooler", "classifier.dense"), link(OUTPUTS, "classifier.out_proj")),
+                (link("pooler", "roberta.pooler.dense"), link(OUTPUTS, "classifier")),
+            ),
+            *of_words(name),
+            *forms(name, "lm_head.dense.weight"),
         ),
-        *of_words("Roberta"),
-        *forms("Roberta", "lm_head.dense.weight"),
-    ),
-    # places are counted from the padding token's id on, which is 1, and rows 0 and 1 stand for none
-    ours=BERT.ours | {"model.positions.offset": 2, "head.transform.activation": "gelu"},
-    theirs=ONLY_ENCODERS | {"pad_token_id": 1},
-    settings=sizes(less=2) + activations("gelu"),
-    links=(
-        *embeddings("roberta"),
-        *layers("roberta"),
-        *words_head("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
-    ),
-    tied={
-        "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
-        "lm_head.decoder.bias": "lm_head.bias",
-    },
-)
+        # places are counted from the padding token's id on, which is 1, and rows 0 and 1 stand for none
+        ours=BERT.ours | {"model.positions.offset": 2, "head.transform.activation": "gelu"},
+        theirs=ONLY_ENCODERS | {"pad_token_id": 1},
+        settings=sizes(less=2) + activations("gelu"),
+        links=(
+            *embeddings("roberta"),
+            *layers("roberta"),
+            *words_head("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
+        ),
+        tied={
+            "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+            "lm_head.decoder.bias": "lm_head.bias",
+        },
+    )
+
+
+ROBERTA = roberta("roberta", "Roberta")
+XLM_ROBERTA = roberta("xlm-roberta", "XLMRoberta")
+CAMEMBERT = roberta("camembert", "Camembert")
 ALBERT = replace(
     BERT,
     kind="albert",
@@ -438,7 +447,7 @@ ELECTRA = replace(
     tied={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
 )
 
-FAMILIES = (GPT2, GPT, BERT, ROBERTA, ELECTRA, ALBERT, MEGATRON_BERT)
+FAMILIES = (GPT2, GPT, BERT, ROBERTA, ELECTRA, ALBERT, MEGATRON_BERT, XLM_ROBERTA, CAMEMBERT)
 
 
 def family_named(kind: object, file: Path | str = "config.json") -> Family:

@@ -71,3 +71,6 @@ def test_names_that_are_not_supported() -> None:
         family_named("roberto")
     with pytest.raises(ConfigError, match="None is not supported"):
         family_named(None)
+    for relative in ("distilbert", "modernbert", "deberta", "ernie"):  # near in spelling, but another model
+        with pytest.raises(ConfigError, match=rf"'{relative}' is not supported \(supported: gpt2, "):
+            family_named(relative)
