@@ -17,7 +17,10 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 try:
     import fcntl
@@ -36,6 +39,22 @@ def write_atomic(path: Path, content: bytes) -> None:
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """The record as readable JSON, wholly or not at all."""
     write_atomic(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """A safetensors file, wholly or not at all; what the system refuses is an `OSError`, of which the library has only
+    the number in its message."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with whole_file(path) as file:
+        try:
+            save_file(tensors, file.name, metadata)
+        except SafetensorError as problem:
+            told = re.search(r"os error (\d+)", str(problem))
+            if told is None:
+                raise
+            raise OSError(int(told[1]), os.strerror(int(told[1])), str(path)) from problem
 
 
 @contextlib.contextmanager

@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
 
-from foretell.artifacts import is_draft, whole_file, whole_folder, write_atomic
+from foretell.artifacts import is_draft, whole_file, whole_folder, write_atomic, write_tensors
 
 KINDS = {
     "file": "with whole_file(out) as stream: stream.write(b'half'); stream.flush(); wait()",
@@ -131,3 +133,18 @@ def test_a_pipe_named_like_a_draft_blocks_nobody(tmp_path: Path) -> None:
     begin = time.monotonic()
     write_atomic(tmp_path / "file", b"whole")
     assert time.monotonic() - begin < 5
+
+
+def test_tensors_on_a_full_disk(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "small", {"a": torch.arange(3)}, {"format": "pt"})
+    with safe_open(tmp_path / "small", framework="pt") as file:
+        assert file.get_tensor("a").tolist() == [0, 1, 2] and file.metadata() == {"format": "pt"}
+    script = (
+        "import resource, signal, sys, torch; from pathlib import Path; from foretell.artifacts import write_tensors; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+        "write_tensors(Path(sys.argv[1]), {'a': torch.ones(1000)})"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "large")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.stderr.splitlines()[-1] == f"OSError: [Errno 27] File too large: '{tmp_path / 'large'}'"
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]

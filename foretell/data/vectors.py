@@ -91,7 +91,6 @@ def vector_file(path: Path, width: int) -> Iterator[VectorFile]:
         raise ConfigError(f"{path}: what is it to be? name a file that ends in {' or '.join(ENDINGS)}")
     if path.suffix == ".parquet":
         require_parquet(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as stream:
         file = (Npy if path.suffix == ".npy" else Parquet)(stream, width)
         try:

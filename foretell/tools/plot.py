@@ -270,5 +270,4 @@ def save(figure: Any, out: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS)
     pyplot.close(figure)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, buffer.getvalue())

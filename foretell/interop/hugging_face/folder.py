@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from foretell.artifacts import write_json
+from foretell.artifacts import write_json, write_tensors
 from foretell.errors import ConfigError
 from foretell.strict_json import JsonObject, read_object, shown
 
@@ -191,7 +190,7 @@ def write_weights(folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_byt
 
     def close() -> None:
         drafts.append(folder / f".shard-{len(drafts)}")
-        save_file(shard, drafts[-1], metadata={"format": "pt"})
+        write_tensors(drafts[-1], shard, {"format": "pt"})
         shard.clear()
 
     for name, tensor in tensors:
