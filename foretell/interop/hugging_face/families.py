@@ -456,7 +456,7 @@ def family_named(kind: object, file: Path | str = "config.json") -> Family:
     if isinstance(kind, str) and kind in known:
         return known[kind]
     # note: not `did_you_mean`, to which every relative of BERT looks like another that is known
-    near = difflib.get_close_matches(str(kind), known, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(str(kind), known, n=1, cutoff=0.75)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ConfigError(f"model_type {shown(kind)} is not supported{hint} (supported: {', '.join(known)})", file=file)
 
