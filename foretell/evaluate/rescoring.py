@@ -19,6 +19,7 @@ Ints = NDArray[np.int64]
 DIRECTIONS = 8  # drawn ones, in each round
 ROUNDS = 50
 WIDE = 1.0  # how far to go into an interval without an end
+FAR = 1e12  # no weight is worth more: lines that cross there are as good as parallel
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def best_step(lists: Lists, weights: Floats, direction: Floats) -> float:
         winners, places = envelope(scores[begin:end], slopes[begin:end])
         errors = lists.errors[begin:end][winners]
         start += errors[0]
-        changes += zip(places, np.diff(errors).tolist(), strict=True)
+        changes += zip(np.clip(places, -FAR, FAR).tolist(), np.diff(errors).tolist(), strict=True)
     changes.sort()
     places = [place for place, _ in changes]
     totals = start + np.concatenate([[0.0], np.cumsum([change for _, change in changes])])
@@ -108,11 +109,12 @@ def envelope(scores: Floats, slopes: Floats) -> tuple[list[int], list[float]]:
     """Which of the lines score + x slope is highest as x goes from minus to plus infinity, and where that changes."""
     winners: list[int] = []
     places: list[float] = []
+    height, slope = scores.tolist(), slopes.tolist()
     for line in np.lexsort((np.arange(len(scores)), -scores, slopes)).tolist():  # by slope, the highest first
-        if winners and slopes[winners[-1]] == slopes[line]:
+        if winners and slope[winners[-1]] == slope[line]:
             continue
         while winners:
-            crossing = float((scores[winners[-1]] - scores[line]) / (slopes[line] - slopes[winners[-1]]))
+            crossing = (height[winners[-1]] - height[line]) / (slope[line] - slope[winners[-1]])
             if not places or crossing > places[-1]:
                 places.append(crossing)
                 break

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, tee
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,9 +20,18 @@ from foretell.data.reading import Report
 from foretell.errors import ConfigError
 from foretell.evaluate.rescoring import Lists, tune
 from foretell.run import Record
-from foretell.tools.score import Model, read_lines, score_lines, warn, written
+from foretell.tools.score import STDIN, Model, read_lines, score_lines, warn, written
 
 Weights = dict[str, float]
+LARGEST = 1e30  # of a score, an error or a weight
+
+
+class Row(NamedTuple):
+    """A line of a list, and where it stands."""
+
+    file: Path | str
+    line: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -66,11 +76,27 @@ def plain_weights(scores: int) -> list[float]:
 
 def parse_weights(text: str) -> Weights:
     """`lm=1,words=0.3,score1=0.5` as a table."""
+    weights: Weights = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        factor = number(value)
+        if factor is None:
+            raise ConfigError(
+                f"--weights {text}: {part.strip()!r} gives no number", remedy="write lm=1,words=0.3,score1=0.5"
+            )
+        if name.strip() in weights:
+            raise ConfigError(f"--weights {text}: {name.strip()!r} for the second time", remedy="keep one of the two")
+        weights[name.strip()] = factor
+    return weights
+
+
+def number(text: str) -> float | None:
+    """A finite number; None where the text is none."""
     try:
-        pairs = [part.split("=") for part in text.split(",")]
-        return {name.strip(): float(value) for name, value in pairs}
+        value = float(text)
     except ValueError:
-        raise ConfigError(f"--weights {text}: write lm=1,words=0.3,score1=0.5") from None
+        return None
+    return value if "_" not in text and abs(value) < LARGEST else None  # Python reads 1_0, nan and inf as well
 
 
 def listed(weights: Weights, scores: int) -> list[float]:
@@ -83,29 +109,40 @@ def listed(weights: Weights, scores: int) -> list[float]:
     return [weights.get(name, 0.0) for name in known]
 
 
-def hypotheses(lines: Iterable[str], where: str, *, errors: bool = False) -> Iterator[Hypothesis]:
+def rows(paths: Sequence[Path], report: Report) -> Iterator[Row]:
+    """The lines of some files, or of stdin."""
+    for path in paths or [STDIN]:
+        for line, text in enumerate(read_lines([path], report), 1):
+            yield Row("stdin" if path == STDIN else path, line, text.removesuffix("\r"))
+
+
+def hypotheses(lines: Iterable[Row], *, errors: bool = False) -> Iterator[Hypothesis]:
     """The lines of a list; a `ConfigError` names the one that is wrong."""
     columns, group, seen = 0, None, set()
     shape = "group<TAB>errors<TAB>text" if errors else "group<TAB>text"
-    for number, line in enumerate(lines, 1):
-        fields = line.split("\t")
-        columns = columns or len(fields)
-        if len(fields) != columns or columns < (3 if errors else 2):
-            raise ConfigError(
-                f"{where}, line {number}: {len(fields)} columns where {max(columns, 3 if errors else 2)} are expected; "
-                f"write {shape}, any scores between tabs before the text, and as many on every line"
-            )
-        name, *rest, text = fields
+    for file, line, content in lines:
+        name, *rest, text = content.split("\t") if "\t" in content else ["", ""]
+        found = content.count("\t") + 1
+        columns = columns or found
+        if found != columns or columns < (3 if errors else 2):
+            what = f"{found} columns where {max(columns, 3 if errors else 2)} are expected"
+            remedy = f"write {shape}, any scores between tabs before the text, and as many on every line"
+            raise ConfigError(what, file=file, line=line, remedy=remedy)
         if name != group:
             if name in seen:
-                raise ConfigError(f"{where}, line {number}: group {name!r} comes again; put its lines together")
+                raise ConfigError(f"group {name!r} comes again", file=file, line=line, remedy="put its lines together")
             seen.add(name)
             group = name
-        try:
-            values = [float(value) for value in rest]
-        except ValueError as problem:
-            raise ConfigError(f"{where}, line {number}: {problem}; columns before the text are numbers") from None
-        yield Hypothesis(name, tuple(values[errors:]), text, values[0] if errors else 0.0)
+        values = [number(value) for value in rest]
+        for place, value in enumerate(values):
+            if value is None:
+                remedy = "write numbers between the group and the text"
+                raise ConfigError(f"{rest[place][:40]!r} is no number", file=file, line=line, remedy=remedy)
+        numbers = [value for value in values if value is not None]
+        if errors and numbers[0] < 0:
+            remedy = "write group<TAB>errors<TAB>text"
+            raise ConfigError(f"{rest[0][:40]!r} is no number of errors", file=file, line=line, remedy=remedy)
+        yield Hypothesis(name, tuple(numbers[errors:]), text, numbers[0] if errors else 0.0)
 
 
 def with_features(model: Model, found: Iterable[Hypothesis]) -> Iterator[tuple[Hypothesis, tuple[float, ...]]]:
@@ -118,7 +155,7 @@ def with_features(model: Model, found: Iterable[Hypothesis]) -> Iterator[tuple[H
 def rescore(model: Model, paths: Sequence[Path], weights: Weights | None, *, every: bool = False) -> Iterator[Ranked]:
     """The best hypothesis of each group, or all of each from best to worst."""
     report = Report()
-    found = with_features(model, hypotheses(read_lines(paths, report), "the list"))
+    found = with_features(model, hypotheses(rows(paths, report)))
     for _, group in groupby(found, key=lambda pair: pair[0].group):
         members = list(group)
         count = len(members[0][0].scores)
@@ -132,11 +169,11 @@ def rescore(model: Model, paths: Sequence[Path], weights: Weights | None, *, eve
 def tuned(model: Model, development: Path) -> Record:
     """Weights with few errors on a list in which the errors of each hypothesis are known."""
     report = Report()
-    given = hypotheses(read_lines([development], report), str(development), errors=True)
+    given = hypotheses(rows([development], report), errors=True)
     found = list(with_features(model, given))
     warn(report)
     if not found:
-        raise ConfigError(f"{development}: no hypotheses in it; write group<TAB>errors<TAB>text")
+        raise ConfigError("no hypotheses in it", file=development, remedy="write group<TAB>errors<TAB>text")
     groups = [one.group for one, _ in found]
     edges = [0, *(i for i in range(1, len(groups)) if groups[i] != groups[i - 1]), len(groups)]
     lists = Lists(

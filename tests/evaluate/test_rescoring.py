@@ -66,3 +66,12 @@ def test_never_worse_than_where_it_starts() -> None:
 def test_one_hypothesis_each() -> None:
     found = Lists(np.ones((3, 2)), np.array([1.0, 2, 0]), np.arange(4))
     assert found.total(tune(found, [[1.0, 0.0]])) == 3 == found.least
+
+
+def test_scores_that_hardly_differ_do_not_lead_to_infinity() -> None:
+    """Lines that cross beyond all numbers are parallel: weights stay finite, and no warning is raised."""
+    features = np.array([[1.0, 0.0], [0.0, 1e-320], [1e30, 5e-324], [-1e30, 0.0]])
+    found = Lists(features, np.array([1.0, 0, 2, 0]), np.array([0, 2, 4]))
+    with np.errstate(divide="raise", invalid="raise"):
+        weights = tune(found, np.eye(2).tolist())
+    assert np.isfinite(weights).all() and found.total(weights) == 0

@@ -202,9 +202,16 @@ def test_the_best_of_each_group(run: foretell.Trained, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("a\tx\nb\ny\tz\n", "line 2: 1 columns where 2"),
-        ("a\tone\tx\n", "line 1: could not convert"),
-        ("a\tx\nb\ty\na\tz\n", "line 3: group 'a' comes again"),
+        ("a\tx\nb\ny\tz\n", "stdin:2: 1 columns where 2"),
+        ("a\tx\n\n", "stdin:2: 1 columns where 2"),
+        ("a\n", "stdin:1: 1 columns where 2"),
+        ("a\tone\tx\n", "stdin:1: 'one' is no number; write numbers"),
+        ("a\tnan\tx\n", "stdin:1: 'nan' is no number"),
+        ("a\t1\tx\na\t-inf\tx\n", "stdin:2: '-inf' is no number"),
+        ("a\t1_0\tx\n", "stdin:1: '1_0' is no number"),
+        ("a\t1e31\tx\n", "stdin:1: '1e31' is no number"),
+        ("a\t\tx\n", "stdin:1: '' is no number"),
+        ("a\tx\nb\ty\na\tz\n", "stdin:3: group 'a' comes again"),
     ],
 )
 def test_lists_that_are_wrong(run: foretell.Trained, monkeypatch: pytest.MonkeyPatch, given: str, said: str) -> None:
@@ -213,9 +220,40 @@ def test_lists_that_are_wrong(run: foretell.Trained, monkeypatch: pytest.MonkeyP
         list(rescore(run, [], None))
 
 
+def test_each_file_of_a_list_has_lines_of_its_own(run: foretell.Trained, tmp_path: Path) -> None:
+    (tmp_path / "one.tsv").write_bytes(b"a\t-1\tthe cat sat\r\na\t-2\tthe dog\r\n")
+    (tmp_path / "two.tsv").write_text("a\t-9\ta dog ran\nb\t-1\ta\n")
+    paths = [tmp_path / "one.tsv", tmp_path / "two.tsv"]
+    found = list(rescore(run, paths, None, every=True))
+    assert [one.hypothesis.group for one in found] == ["a", "a", "a", "b"]
+    assert sorted(one.hypothesis.text for one in found) == ["a", "a dog ran", "the cat sat", "the dog"]
+    (tmp_path / "two.tsv").write_text("c\t-9\tx\nb\ty\n")
+    with pytest.raises(ConfigError, match=r"two.tsv:2: 2 columns where 3 are expected"):
+        list(rescore(run, paths, None))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("", "dev.tsv: no hypotheses in it"),
+        ("a\tx\n", "dev.tsv:1: 2 columns where 3"),
+        ("a\t1\tx\na\t-1\ty\n", "dev.tsv:2: '-1' is no number of errors"),
+        ("a\tnan\tx\n", "dev.tsv:1: 'nan' is no number"),
+    ],
+)
+def test_lists_to_tune_on_that_are_wrong(run: foretell.Trained, tmp_path: Path, given: str, said: str) -> None:
+    (tmp_path / "dev.tsv").write_text(given)
+    with pytest.raises(ConfigError, match=said):
+        tuned(run, tmp_path / "dev.tsv")
+
+
 def test_weights_that_are_wrong(run: foretell.Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="write lm=1"):
-        parse_weights("lm:1")
+    for given in ("lm:1", "lm=nan", "lm=inf", "lm=1e999", "lm=1=2", "lm=", "", "lm=1,", "lm=1_0"):
+        with pytest.raises(ConfigError, match="write lm=1"):
+            parse_weights(given)
+    with pytest.raises(ConfigError, match="'lm' for the second time"):
+        parse_weights("lm=1, lm=2")
+    assert parse_weights(" lm=1, words = -.5") == {"lm": 1, "words": -0.5}
     piped(monkeypatch, NBEST)
     with pytest.raises(ConfigError, match="did you mean 'score1'"):
         list(rescore(run, [], {"score": 1.0}))
