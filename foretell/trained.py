@@ -272,7 +272,7 @@ class Trained(LanguageModel):
         with opened as text:
             rows = evaluation_rows(self.settings, self.tokenizer, text, batch)
             found = terms.measure(self.objective, rows, self.device, self.watch())
-            kept = {"lossy": text.lossy, "unknown_rate": text.counts.unknown / len(text.tokens)}
+            kept = {"lossy": text.lossy, "lost": text.lost, "unknown_rate": text.counts.unknown / len(text.tokens)}
         return {
             "run": str(self.run.path),
             "split": split,

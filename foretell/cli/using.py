@@ -57,11 +57,13 @@ def generate(
     debug: Debug = False,
 ) -> None:
     """Write on from a prompt, token by token."""
+    from foretell.data.reading import mended
+
     if beam is not None and count > 1:
         raise ConfigError(f"--beam draws nothing, so --count has no place; for several texts take --best {count}")
     if beam is None and (best > 1 or length_penalty):
         raise ConfigError(f"{'--best' if best > 1 else '--length-penalty'} is for --beam; add it, or leave this out")
-    beginning = sys.stdin.read() if prompt == "-" else prompt or ""
+    beginning = mended(prompt or "").text if prompt != "-" else sys.stdin.buffer.read().decode(errors="replace")
     model = open_model(run, mix, weights, which, device)
     if beam is not None:
         found = model.search(beginning, tokens, width=beam, best=best, length_penalty=length_penalty)
@@ -108,13 +110,13 @@ def following(
 
     A row for each: prompt, word, probability. It is the probability among words: given that the line goes on with one.
     """
-    from foretell.data.reading import Report
+    from foretell.data.reading import Report, mended
     from foretell.evaluate.completion import next_words
     from foretell.tools.score import read_lines
 
     model = open_model(run, mix, weights, which, device)
     scorer = model.scorer(ranks=False)
-    asked = read_lines([], Report()) if prompts is None else prompts
+    asked = read_lines([], Report()) if prompts is None else [mended(prompt).text for prompt in prompts]
     answers = (
         (prompt, next_words(scorer, model.tokenizer, prompt, words, model.device, complete=complete, floor=floor))
         for prompt in asked

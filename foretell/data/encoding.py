@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -23,19 +23,13 @@ import numpy.typing as npt
 import tokenizers
 
 from foretell.artifacts import write_atomic
+from foretell.data.kinds import END_OF_LINE, UNKNOWN, is_padded, keeps_all, kind_of
 from foretell.data.reading import BOUNDARY, REPLACEMENT, SURROGATE, mended, split_pieces
 from foretell.data.spelling import LibraryStream, Spelling, SpellingRule, Stream, byte_alphabet
 from foretell.data.tokenizer_files import read_library
 from foretell.errors import ConfigError
 
-UNKNOWN = "<unk>"
-END_OF_LINE = "<eos>"
 BOUNDARY_NAMES = (BOUNDARY, "<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]", END_OF_LINE, UNKNOWN)
-LOWERING = {
-    "type": "Sequence",
-    "normalizers": [{"type": "NFD"}, {"type": "Lowercase"}, {"type": "StripAccents"}],
-}
-
 ROLES = {
     "mask": ("[MASK]", "<mask>"),
     "begin": ("[CLS]", "<s>", "<start>"),
@@ -86,6 +80,17 @@ class Losses(NamedTuple):
     """Tokens that stand for something outside the vocabulary."""
     altered_lines: int
     """Lines that `decode` does not give back from their tokens, to the last blank; those with unknown tokens apart."""
+
+
+def lines_of(
+    pieces: Sequence[str], lengths: Lengths, ends_line: npt.NDArray[np.bool_]
+) -> tuple[Sequence[str], Lengths]:
+    """Whole lines, and how many tokens each has: the cuts of long ones joined."""
+    if not len(pieces) or ends_line[:-1].all():
+        return pieces, lengths
+    stops = [*(np.flatnonzero(ends_line[:-1]) + 1).tolist(), len(pieces)]
+    lines = ["".join(pieces[begin:end]) for begin, end in pairwise([0, *stops])]
+    return lines, np.add.reduceat(lengths, [0, *stops[:-1]])
 
 
 class Tokenizer(ABC):
@@ -420,7 +425,7 @@ def wrap(library: tokenizers.Tokenizer) -> Tokenizer:
     if kind == "character":
         return CharacterTokenizer(library)
     if kind == "word":
-        return WordTokenizer(library, padded=description["decoder"] is not None)
+        return WordTokenizer(library, padded=is_padded(description))
     ids = (library.token_to_id(name) for name in BOUNDARY_NAMES)
     boundary = next((index for index in ids if index is not None), None)
     if boundary is None:
@@ -430,55 +435,3 @@ def wrap(library: tokenizers.Tokenizer) -> Tokenizer:
     if unknown is None and model.get("unk_token"):
         unknown = library.token_to_id(model["unk_token"])
     return SubwordTokenizer(library, kind, boundary, unknown, exact=kind == "bpe" and keeps_all(description))
-
-
-def kind_of(description: dict[str, Any]) -> str:
-    """The kind of config that makes such a tokeniser, `file` if none does."""
-    model, splitter = description["model"], description["pre_tokenizer"] or {}
-    plain = description["normalizer"] is None
-    decoder = (description["decoder"] or {}).get("type")
-    vocabulary = model["vocab"]
-    if model["type"] == "WordLevel" and UNKNOWN in vocabulary:
-        if splitter.get("type") == "WhitespaceSplit" and END_OF_LINE in vocabulary:
-            return "word"
-        if splitter.get("type") == "Split" and vocabulary.get(BOUNDARY) == 0 and plain:
-            return "character"
-    if model["type"] == "BPE" and decoder == "ByteLevel" and plain:
-        whole = byte_alphabet().keys() <= vocabulary.keys()
-        affixes = model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
-        if whole and not affixes and '"add_prefix_space": true' not in json.dumps(splitter):
-            return "bpe" if model["merges"] or len(vocabulary) != 257 else "byte"
-    plain = plain or description["normalizer"] == LOWERING  # which loses text, but spells tokens as ever
-    if (
-        model["type"] == "WordPiece"
-        and splitter.get("type") == "BertPreTokenizer"
-        and description["decoder"] == {"type": "WordPiece", "prefix": "##", "cleanup": False}
-        and model["continuing_subword_prefix"] == "##"
-        and plain
-    ):
-        return "wordpiece" if BOUNDARY in vocabulary else "file"
-    if model["type"] == "Unigram" and decoder == "Metaspace" and plain:
-        return "unigram" if vocabulary and vocabulary[0][0] == BOUNDARY else "file"
-    return "file"
-
-
-def keeps_all(description: dict[str, Any]) -> bool:
-    """Whether a byte-level BPE cannot but keep every byte: its pre-tokenizers remove nothing, the last of them writes
-    bytes, and no added token is looked for in the text, which could take the blanks around it along."""
-    steps = flattened(description["pre_tokenizer"])
-    kept = all(
-        step["type"] in ("ByteLevel", "Digits", "UnicodeScripts")
-        or (step["type"] in ("Split", "Punctuation") and step["behavior"] != "Removed")
-        for step in steps
-    )
-    writes_bytes = [step["type"] for step in steps].count("ByteLevel") == 1 and steps[-1]["type"] == "ByteLevel"
-    return kept and writes_bytes and all(token["special"] for token in description["added_tokens"])
-
-
-def flattened(step: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The pre-tokenizers of a sequence, or of what may be one."""
-    if step is None:
-        return []
-    if step["type"] != "Sequence":
-        return [step]
-    return [part for inner in step["pretokenizers"] for part in flattened(inner)]

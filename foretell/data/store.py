@@ -48,7 +48,12 @@ class Split:
     @property
     def lossy(self) -> bool:
         """Whether the tokens hold less than what is stored."""
-        return bool(self.counts.unknown or self.counts.altered_lines or self.counts.replaced)
+        return any(self.lost.values())
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """What makes it so, counted: unknown tokens, lines that do not come back, places that were not valid UTF-8."""
+        return {name: getattr(self.counts, name) for name in ("unknown", "altered_lines", "replaced")}
 
     @property
     def bytes(self) -> int:

@@ -14,14 +14,8 @@ from pydantic import Field
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from foretell.config import Config, Size, Tagged, Words
-from foretell.data.encoding import (
-    END_OF_LINE,
-    UNKNOWN,
-    Losses,
-    Tokenizer,
-    load_tokenizer,
-    wrap,
-)
+from foretell.data.encoding import Losses, Tokenizer, load_tokenizer, wrap
+from foretell.data.kinds import END_OF_LINE, UNKNOWN
 from foretell.data.reading import BOUNDARY
 from foretell.data.spelling import Stream, byte_alphabet
 from foretell.data.subwords import count_words, unigram_vocabulary, wordpiece_vocabulary

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import compress, count, pairwise
+from itertools import compress, count
 from pathlib import Path
 from typing import IO, Any, NamedTuple, final
 
@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from foretell.artifacts import write_json
 from foretell.data.corpus import Corpus, byte_length
-from foretell.data.encoding import Ids, Lengths, Losses, Tokenizer
+from foretell.data.encoding import Ids, Lengths, Losses, Tokenizer, lines_of
 from foretell.data.reading import Piece
 
 META = "meta.json"
@@ -207,20 +207,17 @@ def line_losses(
 ) -> Losses:
     """What the encoding of a batch did not keep, by lines; the cuts of a long one are read in one, as far as they are
     in the batch, with the cut before the batch."""
-    if ends_line.all() and not batch.before:
-        return tokenizer.losses(batch.pieces, ids, lengths)
-    first, first_lengths = tokenizer.encode_pieces([batch.before] if batch.before else [])
-    stops = [*np.flatnonzero(ends_line) + 1, *([] if ends_line[-1] else [len(lengths)])]
-    lines = ["".join(batch.pieces[begin:end]) for begin, end in pairwise([0, *stops])]
-    lengths = np.add.reduceat(lengths, [0, *stops[:-1]])
-    lines[0] = batch.before + lines[0]
-    lengths[0] += len(first)
-    found = tokenizer.losses(lines, np.concatenate([first, ids]).astype(ids.dtype), lengths)
+    unknown_before, pieces = 0, batch.pieces
+    if batch.before:
+        first, first_lengths = tokenizer.encode_pieces([batch.before])
+        unknown_before = tokenizer.losses([batch.before], first, first_lengths).unknown
+        pieces, ids = [batch.before, *pieces], np.concatenate([first, ids])
+        lengths, ends_line = np.concatenate([first_lengths, lengths]), np.concatenate([[False], ends_line])
+    lines, lengths = lines_of(pieces, lengths, ends_line)
+    found = tokenizer.losses(lines, ids, lengths)
     if not ends_line[-1]:  # the blank at the end of a cut may be what decoding puts before the next
-        lines[-1] = lines[-1].removesuffix(" ")
-        found = min(found, tokenizer.losses(lines, np.concatenate([first, ids]).astype(ids.dtype), lengths))
-    counted_before = tokenizer.losses([batch.before], first, first_lengths).unknown if batch.before else 0
-    return found._replace(unknown=found.unknown - counted_before)
+        found = min(found, tokenizer.losses([*lines[:-1], lines[-1].removesuffix(" ")], ids, lengths))
+    return found._replace(unknown=found.unknown - unknown_before)
 
 
 def encode_all(tokenizer: Tokenizer, batches: Iterable[Batch]) -> Generator[Block]:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.data.encoding import Ids, Tokenizer
-from foretell.data.reading import split_pieces
+from foretell.data.encoding import Ids, Lengths, Losses, Tokenizer, lines_of
+from foretell.data.reading import Mended, mended, split_pieces
 from foretell.data.streams import LinesConfig
 from foretell.evaluate.scoring import Scorer, score_tokens
 from foretell.types import Inputs, State
@@ -30,8 +30,13 @@ class Scored:
     """natural logarithm of its probability; the end of the text counts if it is in the text, as a newline"""
     tokens: tuple[str, ...]
     token_logp: tuple[float, ...]
-    unknown: int = 0
+    unknown: int
     """how many tokens stand for something outside the vocabulary: `logp` is then that of the text without it"""
+    lossy: bool
+    """whether the tokens hold less than the text: some are unknown, or decoding gives another text, or it was not valid
+    Unicode"""
+    bytes: int
+    """its length as stored: in UTF-8, but for what was not valid"""
 
     @property
     def bits(self) -> float:
@@ -40,8 +45,8 @@ class Scored:
 
     @property
     def bits_per_byte(self) -> float | None:
-        """bits for each byte of UTF-8; None for an empty text"""
-        return self.bits / len(self.text.encode()) if self.text else None
+        """bits for each byte; None for an empty text"""
+        return self.bits / self.bytes if self.text else None
 
     @property
     def bits_per_character(self) -> float | None:
@@ -61,53 +66,66 @@ class Scored:
 class Lines:
     """Some texts as tokens, one after the other: what batches are made from."""
 
-    texts: Sequence[str]
+    texts: Sequence[Mended]
+    pieces: Sequence[Sequence[str]]
+    """[texts] each in lines and cuts"""
+    lengths: Sequence[Lengths]
+    """[texts] how many tokens each of these has"""
     tokens: Ids
     """[N]"""
     lines: NDArray[np.int64]
     """[texts + 1] where each text starts, and the end"""
+    closed: Sequence[bool]
+    """[texts] whether the last token of a text is the boundary behind it"""
 
     @property
     def documents(self) -> NDArray[np.int64]:
         """Each text is a document too."""
         return self.lines
 
-    closed: Sequence[bool] = ()
-    """[texts] whether the last token of a text is the boundary behind it; empty: of none"""
-
     @classmethod
     def encode(cls, texts: Sequence[str], tokenizer: Tokenizer, ends: Sequence[bool] = ()) -> Lines:
-        """The texts in the tokens of a model; those that end a document (`ends`) closed as a store of tokens has it."""
-        pieces = [split_pieces(text) for text in texts]
+        """The texts in the tokens of a model; those that end a document (`ends`) closed as a store of tokens has it.
+
+        Bytes that are no UTF-8 may stand in them as `surrogateescape` keeps them.
+        """
+        clean = [mended(text) for text in texts]
+        pieces = [split_pieces(text.text) for text in clean]
         ids, lengths = tokenizer.encode_pieces([piece for part in pieces for piece in part])
-        offsets = np.concatenate([[0], np.cumsum(lengths)])  # [pieces + 1]
-        lines = offsets[np.concatenate([[0], np.cumsum([len(part) for part in pieces])]).astype(int)]
-        if not any(ends):
-            return cls(texts, ids, lines)
+        parts = np.split(lengths, np.cumsum([len(part) for part in pieces])[:-1]) if pieces else []
+        lines = np.concatenate([[0], np.cumsum([part.sum() for part in parts])]).astype(np.int64)
         # where the boundary ends every line, a newline has put it there
         closed = [
-            end and not (tokenizer.ends_lines and text.endswith("\n")) for text, end in zip(texts, ends, strict=True)
+            end and not (tokenizer.ends_lines and text.endswith("\n"))
+            for text, end in zip(texts, ends or [False] * len(texts), strict=True)
         ]
-        ids = np.insert(ids, lines[1:][closed], tokenizer.boundary)
-        return cls(texts, ids, lines + np.concatenate([[0], np.cumsum(closed)]), closed)
+        if any(closed):
+            ids = np.insert(ids, lines[1:][closed], tokenizer.boundary)
+            lines = lines + np.concatenate([[0], np.cumsum(closed)])
+        return cls(clean, pieces, parts, ids, lines, closed)
 
     def with_scores(self, logp: NDArray[np.float64], tokenizer: Tokenizer) -> list[Scored]:
         """Each text with its part of the log-probabilities [N]."""
         name = lru_cache(maxsize=None)(tokenizer.token)
         found = []
-        closed = self.closed or [False] * len(self.texts)
-        for text, (begin, end), more in zip(self.texts, pairwise(self.lines.tolist()), closed, strict=True):
-            ids, own = self.tokens[begin:end], tuple(logp[begin:end].tolist())
+        for index, (begin, end) in enumerate(pairwise(self.lines.tolist())):
+            text, ids, own = self.texts[index], self.tokens[begin:end], tuple(logp[begin:end].tolist())
             names = tuple(name(token) for token in ids.tolist())
-            found.append(Scored(text, math.fsum(own), names, own, unknown(text, ids[: end - begin - more], tokenizer)))
+            lost = self.losses(index, ids, tokenizer)
+            lossy = bool(any(lost) or text.replaced)
+            found.append(Scored(text.text, math.fsum(own), names, own, lost.unknown, lossy, text.bytes))
         return found
 
-
-def unknown(text: str, ids: Ids, tokenizer: Tokenizer) -> int:
-    """How many of a text's tokens stand for something outside the vocabulary."""
-    if tokenizer.unknown is None or tokenizer.unknown not in ids:
-        return 0
-    return tokenizer.losses([text], ids, np.array([len(ids)])).unknown
+    def losses(self, index: int, ids: Ids, tokenizer: Tokenizer) -> Losses:
+        """What the tokens of a text did not keep."""
+        pieces, lengths = self.pieces[index], self.lengths[index]
+        if self.closed[index] and not tokenizer.ends_lines:
+            ids = ids[:-1]
+        elif self.closed[index] and pieces:  # with a newline that the text does not have
+            lengths = np.concatenate([lengths[:-1], lengths[-1:] + 1])
+        ends_line = np.array([piece.endswith("\n") for piece in pieces], dtype=np.bool_)
+        lines, lengths = lines_of(pieces, lengths, ends_line)
+        return tokenizer.losses(lines, ids, lengths)
 
 
 def score_texts(scorer: Scorer, tokenizer: Tokenizer, texts: Sequence[str], device: torch.device) -> list[Scored]:

@@ -235,6 +235,7 @@ def metrics(totals: Totals, text: Split) -> dict[str, Any]:
         "bits_per_character": bits / text.counts.characters,
         "bits_per_byte": bits / text.counts.bytes,
         "lossy": text.lossy,
+        "lost": text.lost,
         "unknown_rate": text.counts.unknown / totals.tokens,
         "top1": None if totals.top1 is None else totals.top1 / totals.tokens,
         "top5": None if totals.top5 is None else totals.top5 / totals.tokens,

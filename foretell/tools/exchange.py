@@ -7,7 +7,8 @@ from typing import Any
 
 from foretell.api import save_finished
 from foretell.config import did_you_mean
-from foretell.data.encoding import END_OF_LINE, UNKNOWN, Tokenizer, load_tokenizer
+from foretell.data.encoding import Tokenizer, load_tokenizer
+from foretell.data.kinds import END_OF_LINE, UNKNOWN
 from foretell.data.tokenizer import word_level
 from foretell.errors import ConfigError
 from foretell.interop import arpa

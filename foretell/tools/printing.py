@@ -110,6 +110,7 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         "tokens": lambda value: f"{value:,}",
         "unknown_rate": lambda value: f"{value:.3%}",
         "lossy": lambda value: "yes: tokens hold less than the text" if value else "no",
+        "lost": lost,
         "context": str,
         "adaptation": lambda value: "\n".join(f"{name}: {found(part)}" for name, part in value.items()),
         "mixture": lambda value: "\n".join(f"{member['weight']:.4f}  {member['run']}" for member in value),
@@ -142,6 +143,16 @@ def evaluated(result: Mapping[str, Any], title: str) -> RenderableType:
             Text(label), *(f"{one[name]:.4f}" for name in ("precision", "recall", "f1")), f"{one['support']:,}"
         )
     return Group(measured(result, title), Text(), scores)
+
+
+def lost(counts: Mapping[str, int]) -> str:
+    """What tokens do not hold of a text."""
+    words = {
+        "unknown": "unknown tokens",
+        "altered_lines": "lines with other blanks, newlines or letters",
+        "replaced": "places that are not valid UTF-8",
+    }
+    return ", ".join(f"{counts[name]:,} {word}" for name, word in words.items() if counts[name]) or "nothing"
 
 
 def found(adaptation: Mapping[str, Any]) -> str:

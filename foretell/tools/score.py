@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from foretell.data.reading import BOUNDARY, Report, count_replaced, numbered_lines, stored_lines
+from foretell.data.reading import BOUNDARY, Report, count_replaced, mended, numbered_lines, stored_lines
 from foretell.errors import ConfigError
 from foretell.evaluate.lines import Reader, Scored, score_texts
 from foretell.mixing import Mixed
@@ -36,6 +36,11 @@ def read_lines(paths: Sequence[Path], report: Report) -> Iterator[str]:
 
     A line ends at a newline and nowhere else; invalid UTF-8 becomes U+FFFD and is counted in the report.
     """
+    return (mended(line).text for line in stored_lines_of(paths, report))
+
+
+def stored_lines_of(paths: Sequence[Path], report: Report) -> Iterator[str]:
+    """The same with invalid UTF-8 kept as `surrogateescape` does, so that what is stored can be counted."""
     for path in paths or [STDIN]:
         yield from (line.removesuffix("\n") for line in stored_text(path, report))
 
@@ -70,13 +75,13 @@ def closed(lines: Sequence[Line], ends: bool) -> Iterator[Line]:
 
 
 def stored_text(path: Path, report: Report) -> Iterator[str]:
-    """The lines of a file or of stdin, newlines kept."""
+    """The lines of a file or of stdin, newlines kept, and invalid UTF-8 as `surrogateescape` does."""
     if path != STDIN and not path.exists():
         raise ConfigError("no such file", file=path, remedy="name text files, or - for stdin")
     stored = numbered_lines(sys.stdin.buffer, Path("stdin")) if path == STDIN else stored_lines(path)
     for _, line in stored:
         report.replaced += count_replaced(line)
-        yield line.decode(errors="replace")
+        yield line.decode(errors="surrogateescape")
 
 
 def chunks(lines: Iterable[T], eager: bool, size: Callable[[T], int]) -> Iterator[list[T]]:
@@ -116,7 +121,7 @@ def scores(
 ) -> Iterator[Scored]:
     """What the model says of each line of some files: read alone ("lines"), or given those before it ("carried")."""
     if context == "lines":
-        return score_lines(model, read_lines(paths, report), end=end, eager=eager)
+        return score_lines(model, stored_lines_of(paths, report), end=end, eager=eager)
     if not end:
         raise ConfigError("carried context reads the ends of lines, so they count; leave --no-end out")
     return score_running(model, read_running(paths, report, model.tokenizer.ends_lines, eager), eager=eager)
@@ -124,7 +129,7 @@ def scores(
 
 # --- output ---------------------------------------------------------------------------------------
 
-COLUMNS = ("logp", "tokens", "unknown", "bits_per_byte", "bits_per_character", "perplexity")
+COLUMNS = ("logp", "tokens", "unknown", "bits_per_byte", "bits_per_character", "perplexity", "lossy")
 
 
 def record(scored: Scored, tokens: bool) -> Record:
@@ -156,12 +161,13 @@ def figures_of(scored: Scored) -> tuple[Any, ...]:
         scored.bits_per_byte,
         scored.bits_per_character,
         scored.perplexity,
+        scored.lossy,
     )
 
 
 def written(value: float) -> str:
-    """Six digits after the point; whole numbers plain."""
-    return str(value) if isinstance(value, int) else f"{value:.6f}"
+    """Six digits after the point; whole numbers plain, yes and no as 1 and 0."""
+    return str(int(value)) if isinstance(value, int) else f"{value:.6f}"
 
 
 def escaped(token: str) -> str:
@@ -177,6 +183,7 @@ def summed(records: Sequence[Record]) -> Record:
         "logp": logp,
         "tokens": sum(line["tokens"] for line in records),
         "unknown": sum(line["unknown"] for line in records),
+        "lossy": any(line["lossy"] for line in records),
     }
 
 

@@ -100,3 +100,14 @@ def test_texts_as_tokens(run: foretell.Trained) -> None:
     for text, begin, end in zip(TEXTS, lines.lines, lines.lines[1:], strict=False):
         assert lines.tokens[begin:end].tolist() == run.tokenizer.encode(text)
     assert len(score_texts(run.scorer(), run.tokenizer, TEXTS[:3], run.device)) == 3
+
+
+def test_lone_surrogates_are_replaced_and_counted(run: foretell.Trained) -> None:
+    """Those that Python keeps bytes with are a byte each, others three."""
+    spoiled, plain, both = run.score(["the caf\udce9\n", "the caf\ufffd\n", "\ud800\udce9"])
+    assert spoiled.text == plain.text and spoiled.logp == pytest.approx(plain.logp)
+    assert (spoiled.bytes, plain.bytes, both.bytes) == (9, 11, 4)
+    assert spoiled.lossy and both.lossy
+    assert plain.lossy == (run.tokenizer.unknown is not None)
+    assert len(run.features(["\ud800"])) == 1
+    assert list(run.stream("the \ud800", 3))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -128,6 +128,7 @@ def test_next_is_the_distribution_that_scores_use(scorer: NeuralScorer) -> None:
 
 class FakeSplit:
     lossy = True
+    lost: ClassVar = {"unknown": 2, "altered_lines": 0, "replaced": 0}
     counts = Counts(documents=1, lines=2, characters=40, bytes=50, words=9, tokens=8, unknown=2, altered_lines=0)
 
 
@@ -139,6 +140,7 @@ def test_metrics_by_hand() -> None:
         "bits_per_character": pytest.approx(16 / 0.6931471805599453 / 40),
         "bits_per_byte": pytest.approx(16 / 0.6931471805599453 / 50),
         "lossy": True,
+        "lost": {"unknown": 2, "altered_lines": 0, "replaced": 0},
         "unknown_rate": 0.25,
         "top1": 0.25,
         "top5": 0.75,

@@ -60,7 +60,7 @@ def test_a_row_for_each_line_in_order(run: foretell.Trained) -> None:
 def test_without_the_end(run: foretell.Trained) -> None:
     rows = [row.split("\t") for row in called(run, "--no-end", given="the cat\n\n").splitlines()]
     assert float(rows[0][0]) == pytest.approx(run.score(["the cat"])[0].logp, abs=1e-5)
-    assert rows[1] == ["0.000000", "0", "0", "", "", ""]
+    assert rows[1] == ["0.000000", "0", "0", "", "", "", "0"]
     with pytest.raises(ConfigError, match="--no-end"):
         called(run, "--no-end", "--context", "carried", given="the\n")
 
@@ -150,9 +150,24 @@ def test_a_line_longer_than_memory_bears_is_refused(run: foretell.Trained, monke
 def test_odd_bytes(run: foretell.Trained, capsys: pytest.CaptureFixture[str]) -> None:
     rows = called(run, given=b"\xef\xbb\xbfthe cat\nthe \xff cat\r\nthe cat\n").splitlines()
     assert rows[0] == rows[2] and len(rows) == 3
-    assert json.loads(called(run, "--json", given=b"a \xff\xfe b\n"))["replaced"] == 2
+    found = json.loads(called(run, "--json", given=b"a \xff\xfe b\n"))
+    assert (found["replaced"], found["lossy"]) == (2, True)
+    assert found["lines"][0]["bits_per_byte"] == pytest.approx(-found["logp"] / math.log(2) / 7)
     with pytest.raises(ConfigError, match="no such file"):
         called(run, "nowhere.txt")
+
+
+@pytest.mark.parametrize("context", ["lines", "carried"])
+def test_lossy_lines(run: foretell.Trained, letters: foretell.Trained, context: str, tmp_path: Path) -> None:
+    given = "the cat\n the cat\nthe  cat\nthe zzz\nthe <eos>\n\nthe caf\xe9\nthe cat".encode("latin-1")
+    (tmp_path / "a.txt").write_bytes(given)
+    for model, expected in ((run, [0, 1, 1, 1, 1, 0, 1, context == "carried"]), (letters, [0, 0, 0, 0, 0, 0, 1, 0])):
+        rows = called(model, f"{tmp_path}/a.txt", "--context", context).splitlines()
+        assert [row.split("\t")[-1] for row in rows] == [str(int(lossy)) for lossy in expected]
+        found = json.loads(called(model, f"{tmp_path}/a.txt", "--context", context, "--json"))
+        assert [line["lossy"] for line in found["lines"]] == [bool(lossy) for lossy in expected]
+    assert found["lines"][6]["text"] == "the caf\ufffd"
+    assert found["lines"][6]["bits_per_byte"] == pytest.approx(-found["lines"][6]["logp"] / math.log(2) / 9)
 
 
 def test_chunks_keep_order_and_memory(run: foretell.Trained, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from foretell.artifacts import write_atomic, write_json
-from foretell.data.encoding import ROLES, UNKNOWN, Tokenizer, load_tokenizer, wrap
+from foretell.data.encoding import ROLES, Tokenizer, load_tokenizer, wrap
+from foretell.data.kinds import UNKNOWN
 from foretell.data.tokenizer_files import check_ids, ids_of
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.folder import has, read_settings
