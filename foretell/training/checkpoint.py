@@ -235,7 +235,8 @@ def pointed(run: Run, which: str) -> tuple[Checkpoint, Record]:
     if which not in ("best", "last"):
         raise ConfigError(f"no checkpoint is called {which!r}", remedy="write best or last")
     if (found := find(run, which)) is None:
-        raise ConfigError(f"{run.path} has no {which} checkpoint yet; train it further")
+        other = ", or add --which last" if which == "best" and find(run, "last") else ""
+        raise ConfigError(f"{run.path} has no {which} checkpoint yet; train it further{other}")
     return found
 
 

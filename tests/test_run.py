@@ -1,0 +1,301 @@
+"""The run folder: what belongs to it, what is noticed of damage, and what may be in its way."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import losses, outcome, tables
+
+import foretell
+from foretell import trust
+from foretell.checksums import digest
+from foretell.errors import ConfigError
+from foretell.run import FORMAT, Run
+from foretell.training import checkpoint
+from foretell.training.trainer import Trainer
+
+Corpus = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    foretell.train(tables(corpus, checkpoint__every="5steps"), out, quiet=True)
+    return out
+
+
+@pytest.fixture
+def run(whole: Path, tmp_path: Path) -> Path:
+    shutil.copytree(whole, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def files(run: Path) -> list[Path]:
+    """All that a run of a language model consists of, records apart, which are no part of what it computes."""
+    return sorted(path for path in run.rglob("*") if path.is_file() and path.name != "metrics.jsonl")
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+DAMAGE = {
+    "flipped": flipped,
+    "cut": lambda content: content[:-3],
+    "empty": lambda _: b"",
+    "zeros": lambda c: bytes(len(c)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_every_file_that_was_altered_is_named_and_no_figure_is_another(run: Path, damage: str) -> None:
+    expected = foretell.load(run).evaluate("valid")["loss"]
+    last = checkpoint.pointed(Run.open(run), "best")[0].path
+    for file in files(run):
+        content = file.read_bytes()
+        file.write_bytes(DAMAGE[damage](content))
+        try:
+            assert foretell.load(run).evaluate("valid")["loss"] == expected
+            assert file.parent.name.startswith("step-") and file.parent != last  # one that was not asked for
+        except ConfigError as problem:
+            assert str(file) in str(problem) and "\n" not in str(problem)
+        file.write_bytes(content)
+
+
+def test_every_file_that_is_missing_is_named(run: Path) -> None:
+    best = checkpoint.pointed(Run.open(run), "best")[0].path
+    for file in files(run):
+        if file.parent in (run, best):
+            kept = file.read_bytes()
+            file.unlink()
+            with pytest.raises(ConfigError, match="is missing"):
+                foretell.load(run)
+            file.write_bytes(kept)
+    foretell.load(run)
+
+
+def test_damage_is_told_by_doctor_file_by_file(run: Path) -> None:
+    from foretell.tools.doctor_run import examine_run
+
+    for name in ("tokenizer.json", "token-counts.npy", "environment.json"):
+        (run / name).write_bytes(flipped((run / name).read_bytes()))
+    errors = {finding["about"] for finding in examine_run(run)["findings"] if finding["level"] == "error"}
+    assert {"tokenizer.json", "token-counts.npy", "environment.json"} <= errors
+
+
+def test_records_that_are_none_hide_no_others(run: Path) -> None:
+    before = list(Run(run).metrics())
+    lines = (run / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    odd = [
+        b"\xff\xfe\n",
+        b"[" * 50_000 + b"\n",
+        b'{"step": ' + b"9" * 5000 + b"}\n",
+        b"[]\n",
+        b'{"kind": "valid"}\n',
+        b"\n",
+    ]
+    (run / "metrics.jsonl").write_bytes(b"".join([odd[0], *lines[:3], *odd, *lines[3:], b'{"kind": "tr']))
+    assert list(Run(run).metrics()) == before
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.truncate(1 << 30)  # a hole of zeros
+    assert list(Run(run).metrics()) == before
+
+
+def test_weights_that_are_no_numbers_are_refused(run: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    for saved in Run.open(run).checkpoints.glob("step-*"):
+        tensors = load_file(saved / "model.safetensors")
+        name = next(iter(tensors))
+        tensors[name].view(-1)[0] = float("nan")
+        save_file(tensors, saved / "model.safetensors")
+        sums = json.loads((saved / "checksums.json").read_text())
+        sums["files"]["model.safetensors"] = digest(saved / "model.safetensors")
+        (saved / "checksums.json").write_text(json.dumps(sums))
+    with pytest.raises(ConfigError, match=f"{name} holds numbers that are not finite"):
+        foretell.load(run)
+    with pytest.raises(ConfigError, match="not finite.*another --out"):
+        foretell.train(run, run, resume=True, quiet=True)
+
+
+@pytest.mark.parametrize("change", [{"format": FORMAT - 1}, {"format": None}, {"format": "2"}])
+def test_another_format_is_refused_in_one_line(run: Path, change: dict[str, Any]) -> None:
+    file = run / "checksums.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(ConfigError, match=rf"this version reads format {FORMAT}"):
+        foretell.load(run)
+
+
+# --- what is in the way ---------------------------------------------------------------------------
+
+
+def test_a_start_that_fails_leaves_nothing_in_the_way(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        foretell.train(tables(corpus, model__embedding=6, head__tied=True), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+    foretell.train(tables(corpus, limit="1steps"), tmp_path / "run", quiet=True)
+
+
+def test_a_start_that_died_is_taken_over(
+    corpus: Corpus, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    Run.create(out, recipe=foretell.load_recipe(tables(corpus, seed=9)).text(), resume=False)
+    (out / "tokenizer.json").write_text("half written")
+    foretell.train(tables(corpus, checkpoint__every="5steps"), out, quiet=True)
+    assert outcome(out) == outcome(whole) and losses(out) == losses(whole)
+    with pytest.raises(ConfigError, match="add --resume"):
+        foretell.train(tables(corpus), out, quiet=True)
+
+
+def test_files_that_a_dead_start_had_not_finished_are_made_again(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+    out, recipe = tmp_path / "run", tables(corpus, checkpoint__every="5steps")
+    Run.create(out, recipe=foretell.load_recipe(recipe).text(), resume=False)
+    for name in ("tokenizer.json", "token-counts.npy"):
+        (out / name).write_text("not sealed yet")
+    foretell.train(recipe, out, resume=True, quiet=True)
+    assert outcome(out) == outcome(whole)
+
+
+def test_checkpoints_that_are_gone_are_not_silently_trained_again(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(ConfigError, match="no checkpoint of this run can be used: they are gone"):
+        foretell.train(run, run, resume=True, quiet=True)
+    with pytest.raises(ConfigError, match="add --resume"):
+        foretell.train(foretell.load_recipe(run), run, quiet=True)
+
+
+def test_a_copy_of_a_checkpoint_beside_it_is_passed_over(run: Path, whole: Path) -> None:
+    last = checkpoint.pointed(Run.open(run), "last")[0].path
+    shutil.copytree(last, last.with_name(f"{last.name} (copy)"))
+    foretell.train(run, run, resume=True, quiet=True)
+    assert outcome(run) == outcome(whole)
+
+
+# --- whose it is ----------------------------------------------------------------------------------
+
+
+def sent(run: Path) -> None:
+    """As if somebody else had made it: the signature is by another key."""
+    file = run / "checksums.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"signature": "0" * 64}))
+
+
+def rewritten(run: Path, old: str, new: str) -> None:
+    """As somebody would who knows how runs are made."""
+    recipe = run / "recipe.toml"
+    assert old in recipe.read_text()
+    recipe.write_text(recipe.read_text().replace(old, new))
+    opened = Run(run).read()
+    opened.seal(opened.recipe_file)
+
+
+def test_a_run_that_was_sent_measures_text_of_ones_own(run: Path, corpus: Corpus) -> None:
+    own = foretell.load(run).evaluate("valid")["loss"]
+    sent(run)
+    opened = foretell.load(run)
+    assert opened.evaluate(corpus["valid"])["loss"] == own
+    with pytest.raises(ConfigError, match=r"not made here, and would open .*valid\.txt.*add --trust, or name a text"):
+        opened.evaluate("valid")
+    assert foretell.load(run, trust=True).evaluate("valid")["loss"] == own
+    with trust.trusting():
+        assert foretell.load(run).evaluate("valid")["loss"] == own
+
+
+def test_a_run_that_was_sent_is_trained_on_text_of_ones_own(run: Path, corpus: Corpus, tmp_path: Path) -> None:
+    sent(run)
+    with pytest.raises(ConfigError, match="would open .*train.txt.*data.corpus="):
+        foretell.train(run, tmp_path / "mine", quiet=True)
+    foretell.train(run, tmp_path / "mine", data__corpus={"train": corpus["test"], "valid": corpus["train"]}, quiet=True)
+    assert Run.open(tmp_path / "mine").is_trusted
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('kind = "recurrent"', 'kind = "planted:Model"'),
+        ('[head]\nkind = "full"', '[head]\nkind = "planted:Head"'),
+        ("stages = []", '[[stages]]\nname = "one"\nlimit = "1steps"\n[stages.set]\nobjective = "planted:Aim"'),
+    ],
+)
+@pytest.mark.parametrize("verb", ["load", "train", "init", "doctor", "show"])
+def test_code_is_loaded_for_nobody_elses_run(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, old: str, new: str
+) -> None:
+    (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    rewritten(run, old, new)
+
+    def use() -> None:
+        from foretell.tools.doctor_run import examine_run
+        from foretell.tools.show import describe
+
+        if verb == "doctor":
+            raise ConfigError(str(examine_run(run)["findings"]))
+        uses = {
+            "load": lambda: foretell.load(run),
+            "train": lambda: foretell.train(run, tmp_path / "mine", quiet=True),
+            "init": lambda: foretell.load_recipe("char-lstm", {"init": str(run)}),
+            "show": lambda: describe(str(run)),
+        }
+        uses[verb]()
+
+    with pytest.raises(ConfigError, match=r"would import 'planted:.*--trust"):
+        use()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_links_and_paths_that_lead_out_of_a_run_are_refused(run: Path, tmp_path: Path) -> None:
+    best = checkpoint.pointed(Run.open(run), "best")[0].path
+    for place in (
+        run / "tokenizer.json",
+        best / "model.safetensors",
+        best,
+        run / "checkpoints",
+        run / "checksums.json",
+    ):
+        outside = tmp_path / f"outside-{place.name}"
+        shutil.move(place, outside)
+        place.symlink_to(outside)
+        with pytest.raises(ConfigError, match="is a link|is no folder of its own"):
+            foretell.load(run)
+        place.unlink()
+        shutil.move(outside, place)
+    foretell.load(run)
+
+
+@pytest.mark.parametrize("name", ["../secret.txt", "/etc/passwd", "a/b.json", ".hidden.json", ""])
+def test_names_in_records_are_names_of_files_beside_them(run: Path, name: str) -> None:
+    file = run / "checksums.json"
+    sums = json.loads(file.read_text())
+    sums["files"][name] = "0" * 64
+    file.write_text(json.dumps(sums))
+    with pytest.raises(ConfigError, match=r"checksums\.json: is damaged"):
+        foretell.load(run)
+
+
+# --- interruptions --------------------------------------------------------------------------------
+
+
+def test_checkpoints_are_written_by_time_too(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    original = Trainer.save
+
+    def counting(self: Trainer, improved: bool) -> Any:
+        saved.append(self.position.step)
+        return original(self, improved)
+
+    monkeypatch.setattr(Trainer, "save", counting)
+    rare = {"checkpoint.every": "100epochs", "evaluation.every": "100epochs", "limit": "6steps"}
+    foretell.train(tables(corpus, **rare), tmp_path / "rare", quiet=True)
+    assert saved == [6]
+    saved.clear()
+    foretell.train(tables(corpus, **rare, **{"checkpoint.minutes": 1e-9}), tmp_path / "often", quiet=True)
+    assert saved == [1, 2, 3, 4, 5, 6]
+    assert outcome(tmp_path / "rare")["last"] == outcome(tmp_path / "often")["last"]
