@@ -7,6 +7,7 @@ plain file inside the folder is named and not used.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import stat
 from collections.abc import Mapping
@@ -18,12 +19,21 @@ from foretell.errors import ConfigError
 from foretell.strict_json import LARGEST, parse_json
 
 FILE = "checksums.json"
+OWN = "checksum"
+"""the key of what the file itself has to hold"""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
 
 
 def write_checksums(folder: Path, files: Mapping[str, str], **facts: Any) -> None:
     """Write the checksums of the files of a folder, each by its name, and some facts with them."""
-    write_json(folder / FILE, facts | {"files": dict(sorted(files.items()))})
+    record = facts | {"files": dict(sorted(files.items()))}
+    write_json(folder / FILE, record | {OWN: digest_of(record)})
+
+
+def digest_of(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a record, its own checksum left out, in hexadecimal."""
+    content = json.dumps({key: value for key, value in record.items() if key != OWN}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def read_checksums(folder: Path, format: int) -> dict[str, Any]:
@@ -34,6 +44,8 @@ def read_checksums(folder: Path, format: int) -> dict[str, Any]:
     if found.get("format") != format:
         what = f"is of format {found.get('format')!r}, and this version reads format {format}"
         raise ConfigError(what, file=folder / FILE, remedy="train it again")
+    if found.get(OWN) != digest_of(found):
+        raise damaged(folder / FILE)
     files = found.get("files")
     if not isinstance(files, dict) or not all(NAME.fullmatch(n) and isinstance(d, str) for n, d in files.items()):
         raise damaged(folder / FILE)

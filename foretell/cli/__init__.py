@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted after savi
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import io
 import os
@@ -93,7 +94,8 @@ def fail(problem: BaseException) -> None:
         sys.exit(2)
     verb = next((word for word in sys.argv[1:] if word in CALLED), "")
     error, code = explain(problem, options_of(CALLED[verb]) if verb else ())
-    sys.stderr.write(f"error: {error}\n" if code != INTERRUPTED else f"{error}\n")
+    with contextlib.suppress(OSError):  # the terminal may have been closed
+        sys.stderr.write(f"error: {error}\n" if code != INTERRUPTED else f"{error}\n")
     try:
         if "--json" in sys.argv:
             sys.stdout.write(as_json({"error": error.record(), "exit_code": code}) + "\n")
