@@ -25,3 +25,9 @@ print(torch._dynamo.config is torch._dynamo.config.__class__ or hasattr(torch._d
 def test_the_compiler_is_loaded_when_it_is_asked_for_and_not_before() -> None:
     done = subprocess.run([sys.executable, "-c", OPTIMISE], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["plain", "compiler", "True"]
+
+
+def test_the_command_line_keeps_pythons_below_it_out_of_the_current_folder() -> None:
+    code = "from foretell.process import prepare_process as p; p(); import os; print(os.environ['PYTHONSAFEPATH'])"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"

@@ -277,6 +277,6 @@ def numbers_of(spelled: str, option: str, kind: type[int] | type[float]) -> tupl
         found = tuple(kind(part) for part in spelled.split(","))
     except ValueError:
         found = ()
-    if not found or min(found) <= 0:
+    if not found or not all(0 < number < 1e12 for number in found):
         raise ConfigError(f"{option} {spelled}: write numbers above 0 with commas between them, as in 1,10")
     return found

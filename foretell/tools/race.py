@@ -7,6 +7,7 @@ folder for each contender and seed, and the picture; a race that was stopped goe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import statistics
@@ -54,17 +55,15 @@ class Budget:
     def parse(cls, text: str) -> Budget:
         """From `"5m"`, `"5e6tokens"` or `"1e15flops"`."""
         if text.endswith("flops"):
-            try:
-                return cls(float(text.removesuffix("flops")), "flops")
-            except ValueError:
-                pass
-        try:
-            amount = Amount.model_validate(text)
-        except ValidationError:
-            amount = None
-        if amount is None or amount.unit not in ("seconds", "tokens"):
+            with contextlib.suppress(ValueError):
+                if 0 < (amount := float(text.removesuffix("flops"))) <= 1e30:
+                    return cls(amount, "flops")
+        found = None
+        with contextlib.suppress(ValidationError):
+            found = Amount.model_validate(text)
+        if found is None or found.unit not in ("seconds", "tokens"):
             raise ConfigError(f'--budget {text!r} is none; write time ("5m"), "5e6tokens" or "1e15flops"')
-        return cls(amount.value, amount.unit)
+        return cls(found.value, found.unit)
 
     def limit(self, recipe: Recipe, vocabulary: int) -> Amount:
         """The budget as a limit of a training."""

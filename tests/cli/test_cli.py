@@ -6,7 +6,6 @@ import errno
 import importlib
 import inspect
 import json
-import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,18 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from builders import tables
 from rich.text import Text
-from torch import nn
 
 import foretell
 from foretell import cli, trust
+from foretell.cli.options import numbers as weights_of
 from foretell.cli.problems import explain
 from foretell.errors import ConfigError
-from foretell.tools import printing, series
-from foretell.training import memory
-from foretell.training.devices import device_of
+from foretell.tools.probe import numbers_of
+from foretell.tools.race import Budget
+from foretell.tools.rescore import parse_weights
 
 ESCAPE = "\x1b[31mred"
 
@@ -333,115 +331,19 @@ def test_home_is_spelled_as_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert outs == [tmp_path / "store"]
 
 
-def test_a_device_is_there_or_refused() -> None:
-    assert str(device_of("cpu")) == "cpu"
-    assert device_of(None) == device_of("")
-    for name in ("lstm", "cuda:77", "meta", "cpu:x", "\x1b"):
-        with pytest.raises(ConfigError, match="choose among cpu"):
-            device_of(name)
+# --- numbers within options -----------------------------------------------------------------------
 
 
-# --- what is printed ------------------------------------------------------------------------------
-
-
-def test_json_is_what_every_reader_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    given = {
-        "a": math.nan,
-        "b": [math.inf, -math.inf, 1.5],
-        "c": "\udc80\x1b\x9b\u2028\n\\x85",
-        "d": {"e": (1, math.nan)},
-    }
-    printing.emit(given, True, lambda _: "")
-    out = capsys.readouterr().out
-    assert json.loads(out, parse_constant=pytest.fail) == {
-        "a": None, "b": [None, None, 1.5], "c": "\ufffd\x1b\x9b\u2028\n\\x85", "d": {"e": [1, None]},
-    }  # fmt: skip
-    assert out.count("\n") == len(out.splitlines()) == 1
-    assert out[:-1].isprintable()
-
-
-def test_tables_hold_no_control_characters_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    printing.emit({"name": ESCAPE, "other": "[bold]x[/nothing]"}, False, printing.properties)
-    out = capsys.readouterr().out
-    assert r"\x1b[31mred" in out
-    assert "\x1b" not in out
-    assert "[bold]x[/nothing]" in out
-
-
-def test_rows_are_raw_in_pipes_and_harmless_on_terminals(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    printing.print_rows([ESCAPE])
-    assert capsys.readouterr().out == ESCAPE + "\n"
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    printing.print_rows([f"{ESCAPE}\tb"])
-    printing.print_piece(ESCAPE)
-    assert capsys.readouterr().out == "\\x1b[31mred\tb\n\\x1b[31mred"
-
-
-def test_an_error_holds_no_control_characters() -> None:
-    problem = ConfigError("a\nb\x1b\x9b", file=Path("x\x07\udc80"), line=3, remedy="\u202ec")
-    assert str(problem) == r"x\x07\udc80:3: a\nb\x1b\x9b; \u202ec"
-    assert str(problem).isprintable()
-
-
-# --- other processes ------------------------------------------------------------------------------
-
-
-def test_children_look_for_no_modules_where_they_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("typer", "foretell", "json", "rich", "pydantic"):
-        (tmp_path / f"{name}.py").write_text("import pathlib; pathlib.Path('ran').touch(); raise SystemExit(0)")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(series.Failed, match=r"^foretell bench tariner: no workload 'tariner'; did you mean 'trainer'"):
-        series.child("bench", "tariner", quiet=True)
-    assert not (tmp_path / "ran").exists()
-
-
-def test_the_command_line_keeps_pythons_below_it_out_of_the_current_folder() -> None:
-    code = "from foretell.process import prepare_process as p; p(); import os; print(os.environ['PYTHONSAFEPATH'])"
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "1\n"
-
-
-def test_what_goes_wrong_in_a_child_is_told_with_file_and_remedy() -> None:
-    error = ConfigError("is bad", file="a.toml", line=3, remedy="mend it")
-    failed = series.Failed("train", "x", {"error": error.record(), "exit_code": 2}, 2)
-    assert str(failed) == "foretell train x: a.toml:3: is bad; mend it"
-    assert failed.wrong_input
-    assert str(series.Failed("train", "x", {"error": "ended with 3"}, 3)) == "foretell train x: ended with 3"
-    assert str(series.Failed("train", "x", {}, 1)) == "foretell train x: failed"
-    assert "for memory" in series.ended(-9)
-
-
-def test_a_plan_that_is_damaged_is_named(tmp_path: Path) -> None:
-    for content in (b"", b"[1]", b"{\xff", b'{"results": 3}', b"[" * 99999):
-        (tmp_path / "race.json").write_bytes(content)
-        with pytest.raises(ConfigError, match=r"race\.json"):
-            series.begin(tmp_path / "race.json", {}, resume=True)
-
-
-# --- memory ---------------------------------------------------------------------------------------
-
-
-def test_a_model_that_does_not_fit_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "memory_of", lambda _: 1 << 20)
-    recipe = foretell.load_recipe("char-lstm", ["model.hidden=512", "model.embedding=64", "model.layers=1"])
-    with pytest.raises(memory.OutOfMemory, match=r"take 0\.0 GiB, and there are 0\.0; make it smaller by model\.hid"):
-        recipe.build(65)
-    monkeypatch.setattr(memory, "memory_of", lambda _: 1 << 40)
-    assert recipe.build(65)
-
-
-def test_memory_that_runs_out_while_a_model_is_built_has_advice() -> None:
-    class Greedy(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            if torch.get_default_device().type != "meta":
-                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes")
-
-    with pytest.raises(memory.OutOfMemory, match="out of memory while the model was built: its weights alone take 0"):
-        memory.build_within(Greedy)
-
-
-def test_this_machine_has_memory() -> None:
-    assert 1 << 28 < memory.memory_of(torch.device("cpu")) < 1 << 50
+@pytest.mark.parametrize("number", ["nan", "inf", "-1", "1e999", "x", ""])
+def test_numbers_within_options_are_finite_too(number: str) -> None:
+    for read in (
+        lambda: Budget.parse(f"{number}flops"),
+        lambda: Budget.parse(f"{number}tokens"),
+        lambda: numbers_of(f"1,{number}", "--C", float),
+        lambda: weights_of(f"{number},1"),
+    ):
+        with pytest.raises(ConfigError):
+            read()
+    if number != "-1":  # a score may count against a hypothesis
+        with pytest.raises(ConfigError, match="--weights"):
+            parse_weights(f"lm={number}")

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 from builders import assert_same, averaging, losses, outcome, tables
+from torch import nn
 
 import foretell
 from foretell.cli.problems import explain
 from foretell.objectives.causal import Causal
 from foretell.run import Run
-from foretell.training import checkpoint
+from foretell.training import checkpoint, memory
 from foretell.training.memory import OutOfMemory, advising, out_of_memory
 
 Corpus = dict[str, str]
@@ -152,3 +153,30 @@ def test_advice_for_the_optimiser(corpus: Corpus, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(torch.optim.SGD, "step", step)
     with pytest.raises(OutOfMemory, match="optimiser's state"):
         foretell.train(tables(corpus), tmp_path / "run", quiet=True)
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "memory_of", lambda _: 1 << 20)
+    recipe = foretell.load_recipe("char-lstm", ["model.hidden=512", "model.embedding=64", "model.layers=1"])
+    with pytest.raises(memory.OutOfMemory, match=r"take 0\.0 GiB, and there are 0\.0; make it smaller by model\.hid"):
+        recipe.build(65)
+    monkeypatch.setattr(memory, "memory_of", lambda _: 1 << 40)
+    assert recipe.build(65)
+
+
+def test_memory_that_runs_out_while_a_model_is_built_has_advice() -> None:
+    class Greedy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            if torch.get_default_device().type != "meta":
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes")
+
+    with pytest.raises(memory.OutOfMemory, match="out of memory while the model was built: its weights alone take 0"):
+        memory.build_within(Greedy)
+
+
+def test_this_machine_has_memory() -> None:
+    assert 1 << 28 < memory.memory_of(torch.device("cpu")) < 1 << 50

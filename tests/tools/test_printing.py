@@ -1,0 +1,54 @@
+"""What is printed: JSON that every reader takes, and nothing that steers a terminal."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+from foretell.errors import ConfigError
+from foretell.tools import printing
+
+ESCAPE = "\x1b[31mred"
+
+
+def test_json_is_what_every_reader_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    given = {
+        "a": math.nan,
+        "b": [math.inf, -math.inf, 1.5],
+        "c": "\udc80\x1b\x9b\u2028\n\\x85",
+        "d": {"e": (1, math.nan)},
+    }
+    printing.emit(given, True, lambda _: "")
+    out = capsys.readouterr().out
+    assert json.loads(out, parse_constant=pytest.fail) == {
+        "a": None, "b": [None, None, 1.5], "c": "\ufffd\x1b\x9b\u2028\n\\x85", "d": {"e": [1, None]},
+    }  # fmt: skip
+    assert out.count("\n") == len(out.splitlines()) == 1
+    assert out[:-1].isprintable()
+
+
+def test_tables_hold_no_control_characters_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    printing.emit({"name": ESCAPE, "other": "[bold]x[/nothing]"}, False, printing.properties)
+    out = capsys.readouterr().out
+    assert r"\x1b[31mred" in out
+    assert "\x1b" not in out
+    assert "[bold]x[/nothing]" in out
+
+
+def test_rows_are_raw_in_pipes_and_harmless_on_terminals(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printing.print_rows([ESCAPE])
+    assert capsys.readouterr().out == ESCAPE + "\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    printing.print_rows([f"{ESCAPE}\tb"])
+    printing.print_piece(ESCAPE)
+    assert capsys.readouterr().out == "\\x1b[31mred\tb\n\\x1b[31mred"
+
+
+def test_an_error_holds_no_control_characters() -> None:
+    problem = ConfigError("a\nb\x1b\x9b", file=Path("x\x07\udc80"), line=3, remedy="\u202ec")
+    assert str(problem) == r"x\x07\udc80:3: a\nb\x1b\x9b; \u202ec"
+    assert str(problem).isprintable()
