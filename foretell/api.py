@@ -47,7 +47,7 @@ from foretell.training.recompute import recompute_blocks
 from foretell.training.tensors import load_weights, weights
 from foretell.training.trackers import open_trackers
 from foretell.training.trainer import Stage, Trainer
-from foretell.training.transfer import carry_over, match
+from foretell.training.transfer import carry_over, match, move_between_bands
 
 
 class Interrupted(Exception):
@@ -120,10 +120,13 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
         monitor.say(f"warning: {problem}; set aside")
     position = saved.position() if saved else Position()
     run.rewind(position.step if saved else -1)
+    stages = recipe.resolved_stages()
     if saved:
         run.note_resumed()
         monitor.say(f"going on after step {position.step}")
-    stages = recipe.resolved_stages()
+    elif clocked := recipe.on_the_clock():
+        monitor.say(f"{', '.join(clocked)}: places in seconds, so equal seeds do not give equal weights")
+        run.append({"kind": "clock", "stage": stages[0][0].name, "step": 0, "epoch": 0.0, "settings": clocked})
     for number, (stage_config, settings) in enumerate(stages):
         if number < position.stage or (number == position.stage and position.finished):
             continue
@@ -217,6 +220,8 @@ def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) 
         trainer.restore(before, frozenset(stage.keep))
     else:
         tokenizer = load_tokenizer(run.tokenizer_file)
+        if not recipe.is_task and not trainer.predicts_next:
+            terms.check_targets(trainer.stage.objective, trainer.stage.batches, "train")
         if account := trainer.stage.batches.accounting():
             trainer.monitor.say(str(account))
             place = {"stage": stage.name, "step": position.step, "epoch": 0.0}
@@ -237,14 +242,20 @@ def load_initial(
     same = tokenizer.fingerprint == other.tokenizer.fingerprint
     had, has = ({}, {}) if same else (token_rows(other.objective), token_rows(objective))
     mine = weights(objective)
-    taken = carry_over(shared_by(recipe, mine, other, names), had, has, matching)
-    load_weights(objective, {name: tensor.detach() for name, tensor in mine.items()} | taken)
+    shared = shared_by(recipe, mine, other, names)
+    carried = carry_over(shared, had, has, matching)
+    # of another shape are the entries of bands, where the frequencies of this text make more or fewer of them
+    taken = {name: tensor for name, tensor in carried.items() if tensor.shape == mine[name].shape}
+    begun = {name: tensor.detach().clone() for name, tensor in mine.items()} | taken
+    if not same:
+        matching = move_between_bands(begun, shared, other.objective, objective, matching)
+    load_weights(objective, begun)
     monitor.say(f"from {recipe.init}, step {other.facts['step']}, {other.facts['weights']} weights: {matching}")
     new, left = (sorted(names) for names in (mine.keys() - taken.keys(), other.weights.keys() - taken.keys()))
     if new and not recipe.is_task:
-        monitor.say(f"not in {recipe.init}, and begun as for training: {', '.join(new)}")
-    begun = {"init": recipe.init, "init_step": other.facts["step"], "weights": other.facts["weights"]}
-    return begun | {"new_weights": new, "left_weights": left} | matching.counts
+        monitor.say(f"not in {recipe.init}, or of another shape, and begun as for training: {', '.join(new)}")
+    facts = {"init": recipe.init, "init_step": other.facts["step"], "weights": other.facts["weights"]}
+    return facts | {"new_weights": new, "left_weights": left} | matching.counts
 
 
 def shared_by(recipe: Recipe, mine: Mapping[str, Tensor], other: Trained, names: Sequence[str]) -> Mapping[str, Tensor]:
@@ -362,6 +373,7 @@ def build_stage(
     )
     if not objective.predicts_next:
         rows = evaluation_rows(recipe, tokenizer, valid)
+        terms.check_targets(objective, rows, "valid")
         return assemble(
             grown(recipe, recipe.objective.batches(batches, tokenizer, recipe.seed)),
             lambda: terms.measure(objective, rows, device),

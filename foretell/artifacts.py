@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import re
 import secrets
@@ -55,6 +56,15 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
             if told is None:
                 raise
             raise OSError(int(told[1]), os.strerror(int(told[1])), str(path)) from problem
+
+
+def without_nan(value: Any) -> Any:
+    """The same with null for every number that is not finite: JSON knows neither NaN nor Infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: without_nan(item) for key, item in value.items()}
+    return [without_nan(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @contextlib.contextmanager

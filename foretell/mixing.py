@@ -12,7 +12,7 @@ from foretell.data.store import Split
 from foretell.errors import ConfigError
 from foretell.evaluate.language_model import LanguageModel
 from foretell.evaluate.mixture import Fit, Mixture, checked_weights, fit_weights, mixed_logp
-from foretell.evaluate.scoring import TokenScores, metrics
+from foretell.evaluate.scoring import TokenScores, checked, metrics
 from foretell.process import peak_memory
 from foretell.run import Record
 from foretell.trained import Trained, load
@@ -61,6 +61,16 @@ class Mixed(LanguageModel):
         self.tokenizer, self.device, self.text = first.tokenizer, first.device, first.text
 
     @property
+    def name(self) -> str:
+        """The folders of its members."""
+        return " + ".join(str(member.run.path) for member in self.members)
+
+    def fitted_on(self, text: Split) -> list[str]:
+        """What was found on this very text: its weights, and how its members adapt."""
+        mine = ["mixture weights"] if self.fitted_to and self.members[0].holds(self.fitted_to, text) else []
+        return list(dict.fromkeys([*mine, *(name for member in self.members for name in member.fitted_on(text))]))
+
+    @property
     def parameters(self) -> int:
         """Those of all members, and the weights that are free."""
         return sum(member.parameters for member in self.members) + len(self.members) - 1
@@ -80,13 +90,16 @@ class Mixed(LanguageModel):
     def evaluate(self, split: str = "test", *, batch: int | None = None, columns: int = 1) -> Record:
         """Measure a split of the first member's corpus, or any text file; see `Trained.evaluate`."""
         with self.text(split) as text:
-            measured = metrics(self.token_scores(text, batch=batch, columns=columns).totals, text)
+            totals = self.token_scores(text, batch=batch, columns=columns).totals
+            measured = metrics(checked(totals, self.name), text)
+            fitted = self.fitted_on(text)
         return {
-            "run": " + ".join(str(member.run.path) for member in self.members),
+            "run": self.name,
             "split": split,
             **measured,
             "context": self.context(columns),
             "mixture": self.described(),
+            "fitted_here": fitted,
             "weights_fitted_to": self.fitted_to,
             "fitted_loss": self.fit.loss if self.fit else None,
             "parameters": self.parameters,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -312,6 +312,13 @@ class Recipe(Config):
                 found[name] = self.model_copy(update={"data": data, "seed": seed, "seeds": 1, "folds": None})
         return found if self.seeds > 1 or self.folds else {}
 
+    def on_the_clock(self) -> list[str]:
+        """The settings in seconds that what is learnt depends on: with them, equal seeds do not give equal weights."""
+        if isinstance(self.model, NGramConfig):
+            return []
+        found = [name for _, settings in self.resolved_stages() for name in amounts(settings, "seconds")]
+        return [name for name in dict.fromkeys(found) if name not in ("checkpoint.every", "training.log_every")]
+
     def resolved_stages(self) -> list[tuple[StageConfig, Recipe]]:
         """Each stage with the whole recipe as it holds in it."""
         if not self.stages:
@@ -328,6 +335,20 @@ class Recipe(Config):
                     f'keep = {list(stage.keep)} is; keep at most "schedule"'
                 )
         return resolved
+
+
+def amounts(settings: object, unit: str, name: str = "") -> Iterator[str]:
+    """The dotted names of all amounts in this unit."""
+    if isinstance(settings, Amount):
+        if settings.unit == unit:
+            yield name
+    elif isinstance(settings, Config):
+        for key in type(settings).model_fields:
+            if key != "stages":  # each of which is resolved to a whole recipe
+                yield from amounts(getattr(settings, key), unit, f"{name}.{key}" if name else key)
+    elif isinstance(settings, tuple):
+        for item in settings:
+            yield from amounts(item, unit, name)
 
 
 def recipe_folder() -> Path:

@@ -31,6 +31,7 @@ from foretell.artifacts import (
     is_free,
     remove_all_dead_drafts,
     whole_folder,
+    without_nan,
     write_atomic,
     write_json,
 )
@@ -269,7 +270,7 @@ class Run:
     def append(self, record: Mapping[str, Any]) -> None:
         """One more line of metrics.jsonl."""
         with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(without_nan(record)) + "\n")
 
     def metrics(self) -> Iterator[Record]:
         """The records so far; what is no record, such as a last line that was cut off, is left out."""
@@ -297,11 +298,15 @@ def corpus_key(corpus: str | Mapping[str, str]) -> str:
 
 def judged(measured: Mapping[str, Any]) -> float:
     """What a validation is judged by, where less is better: the loss per token of text, or, of models that give text no
-    probability, that of their objective; of a task what its metric lacks of 1."""
-    if "metric" in measured:
-        found = float(measured[measured["metric"]])
-        return 1.0 if math.isnan(found) else 1.0 - found
-    return float(measured["objective_loss"] if measured["loss"] is None else measured["loss"])
+    probability, that of their objective; of a task what its metric lacks of 1. Infinite where that is unknown or not a
+    number, so that it is never the best."""
+    metric = measured.get("metric")
+    if metric is not None:
+        found = measured.get(metric)
+        loss = None if found is None else 1.0 - found
+    else:
+        loss = measured.get("objective_loss") if measured.get("loss") is None else measured["loss"]
+    return math.inf if loss is None or math.isnan(loss) else float(loss)
 
 
 def difference(before: str, after: str) -> str:

@@ -6,7 +6,10 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from foretell.data.batches import Batches
 from foretell.data.builtin import BUILTIN
@@ -17,7 +20,7 @@ from foretell.data.passages import DocConfig, FullConfig, RowsConfig
 from foretell.data.rows import ExamplesConfig
 from foretell.data.sets import SETS
 from foretell.data.store import Split, prepare, prepared
-from foretell.data.streams import DocumentsConfig, LinesConfig, OverlappingConfig, StreamsConfig, Windows
+from foretell.data.streams import DocumentsConfig, Lanes, LinesConfig, OverlappingConfig, StreamsConfig, Windows
 from foretell.evaluate.adaptation import AdaptationConfig, segment_of
 from foretell.models.backbone import Backbone
 from foretell.recipe import DataConfig, Recipe
@@ -71,7 +74,14 @@ def adapting_windows(
     if isinstance(kind, DocumentsConfig | LinesConfig):
         rows = 1 if settings.dynamic is not None else batch or kind.batch
         return kind.model_copy(update={"length": length, "batch": rows}).build(text, specials, seed=0)
-    return StreamsConfig(batch=columns, length=length).build(text, specials, seed=0)
+    streams = StreamsConfig(batch=columns, length=length)
+    windows = streams.build(text, specials, seed=0)
+    if settings.dynamic is None:
+        return windows
+    # columns share weights, which must not have read a token that another column has yet to predict
+    assert isinstance(windows.lanes, Lanes)
+    alone = replace(windows.lanes, before=np.full_like(windows.lanes.before, specials.boundary))
+    return Windows(text, alone, streams)
 
 
 class OpenedText:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +35,7 @@ from foretell.evaluate.scoring import (
     Scorer,
     TokenScores,
     Watch,
+    checked,
     metrics,
     score_tokens,
     total,
@@ -252,19 +254,31 @@ class Trained(LanguageModel):
         opened = self.text(split)
         with opened as text:
             totals = total(self.scorer(), self.windows(text, columns, batch), self.device, self.watch())
-            measured = metrics(totals, text)
+            measured = metrics(checked(totals, str(self.run.path)), text)
+            fitted = self.fitted_on(text)
         return {
             "run": str(self.run.path),
             "split": split,
             **opened.note(),
             **measured,
             "context": self.context(columns),
-            **({"adaptation": self.adaptation.record} if self.adaptation else {}),
+            **({"adaptation": self.adaptation.record, "fitted_here": fitted} if self.adaptation else {}),
             "weights": self.facts["weights"],
             "step": self.facts["step"],
             "parameters": self.parameters,
             "peak_memory_bytes": peak_memory(),
         }
+
+    def fitted_on(self, text: Split) -> list[str]:
+        """The settings of its adaptation that were found on this very text."""
+        found = {} if self.adaptation is None else self.adaptation.record
+        tuned = [f"{part}.{name}" for part, facts in found.items() for name in facts["tuned"]]
+        return tuned if tuned and self.holds("valid", text) else []
+
+    def holds(self, split: str, text: Split) -> bool:
+        """Whether a split of its corpus, or a file, is this text, whatever it is called."""
+        with self.text(split) as mine:
+            return np.array_equal(mine.tokens, text.tokens)
 
     def measured(self, split: str = "test", *, batch: int | None = None) -> Record:
         """What `evaluate` says of a model that guesses masked tokens: by the terms of its objective, on fixed masks."""
@@ -272,6 +286,7 @@ class Trained(LanguageModel):
         with opened as text:
             rows = evaluation_rows(self.settings, self.tokenizer, text, batch)
             found = terms.measure(self.objective, rows, self.device, self.watch())
+            terms.check(found, f"{self.run.path}, {split}")
             kept = {"lossy": text.lossy, "lost": text.lost, "unknown_rate": text.counts.unknown / len(text.tokens)}
         return {
             "run": str(self.run.path),
@@ -382,7 +397,9 @@ class Trained(LanguageModel):
     ) -> TokenScores:
         """What `evaluate` sums up, token by token; `text` holds tokens of this run's vocabulary."""
         windows = self.windows(text, columns, batch)
-        return score_tokens(self.scorer(ranks=ranks), windows, self.device, self.watch())
+        found = score_tokens(self.scorer(ranks=ranks), windows, self.device, self.watch())
+        checked(found.totals, str(self.run.path), zeros=True)
+        return found
 
     def prompt(self, text: str) -> list[int]:
         """The ids of a beginning: a boundary, then the text."""

@@ -210,6 +210,7 @@ def tune_cache(
 
     def loss(window: int, sharpness: float) -> float:
         found, weight = fitted(NeuralCache(window, sharpness), heard, config.weight)
+        found = math.inf if math.isnan(found) else found
         trial = config.model_copy(update={"window": window, "sharpness": sharpness, "weight": weight})
         tried[trial] = found
         tell(trial, found)

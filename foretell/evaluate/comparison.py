@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,12 @@ class Parts:
         """[N] the losses of a text's tokens -> [P] those of the parts."""
         offsets = text.documents if self.kind == "documents" else text.lines
         return sums(nats, np.asarray(offsets)[self.edges])
+
+
+def not_ranked(vocabularies: Sequence[str], lossy: Sequence[bool]) -> list[bool]:
+    """Which of several models cannot be ranked with the others by bits per byte: where vocabularies differ, those whose
+    tokens hold less than the text. What they never had to say they got for nothing."""
+    return [one and len(set(vocabularies)) > 1 for one in lossy]
 
 
 def sums(values: Floats, edges: Ints) -> Floats:

@@ -100,6 +100,8 @@ def fit_weights(logp: NDArray[np.float64], *, tolerance: float = 1e-7, steps: in
     history = []
     for step in range(steps + 1):
         mixed = mixed_logp(logp, weights)
+        if np.isnan(mixed).any():
+            raise ConfigError("weights: some probability is not a number (NaN); leave out the model that gives it")
         if not np.isfinite(mixed).all():
             raise ConfigError("weights: some token has probability 0 in every model; mix in one that knows all tokens")
         history.append(-float(mixed.mean()))

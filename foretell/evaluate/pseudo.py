@@ -7,6 +7,7 @@ evenly over the text. It is no probability of the text, and not to be compared w
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from foretell.data.encoding import Specials
 from foretell.data.passages import Passages
+from foretell.errors import ConfigError
 from foretell.evaluate.scoring import Watch, perplexity, unwatched
 from foretell.objectives.objective import Objective
 from foretell.types import Batch
@@ -51,7 +53,10 @@ def pseudo_likelihood(
             nats += float(guessed(objective, batch, part, specials.mask, device).sum())
         done += len(places)
         read += 1
-    loss = nats / max(done, 1)
+    if not done or not math.isfinite(nats):
+        wrong = "has no token to hide" if not done else "gets probabilities that are no numbers (NaN)"
+        raise ConfigError(f"pseudo-likelihood: this text {wrong}, so there is nothing to measure; name another one")
+    loss = nats / done
     return {
         "pseudo_loss": loss,
         "pseudo_perplexity": perplexity(loss),

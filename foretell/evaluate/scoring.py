@@ -15,6 +15,7 @@ from torch import Tensor
 
 from foretell.data.store import Split
 from foretell.data.streams import Windows
+from foretell.errors import ConfigError
 from foretell.kernels.cross_entropy import CHUNK
 from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram
@@ -226,6 +227,22 @@ def score_tokens(scorer: Scorer, windows: Windows, device: torch.device, watch: 
     return TokenScores(logp, ranks, time.perf_counter() - begin)
 
 
+def checked(totals: Totals, name: str, *, zeros: bool = False) -> Totals:
+    """The same, where they can be measured by; else a `ConfigError`. With `zeros`, as in a member of a mixture, a token
+    may have probability 0."""
+    if math.isnan(totals.nats):
+        raise ConfigError(
+            f"{name} gives probabilities that are no numbers (NaN), so there is nothing to measure; look at it with "
+            "foretell doctor, and lower the learning rate of what is trained or adapts"
+        )
+    if math.isinf(totals.nats) and not zeros:
+        raise ConfigError(
+            f"{name} gives some token of this text probability 0, so its loss is infinite; mix in a model that knows "
+            "all tokens"
+        )
+    return totals
+
+
 def metrics(totals: Totals, text: Split) -> dict[str, Any]:
     """The keys that every measurement has; `loss` is in nats per token."""
     bits = totals.nats / math.log(2)
@@ -247,4 +264,4 @@ def metrics(totals: Totals, text: Split) -> dict[str, Any]:
 
 def perplexity(loss: float) -> float:
     """exp(loss), infinite instead of an overflow."""
-    return math.exp(loss) if loss < 700 else math.inf
+    return math.inf if loss >= 700 else math.exp(loss)

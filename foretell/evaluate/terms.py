@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from foretell.data.batches import Batches
+from foretell.errors import ConfigError
 from foretell.evaluate.scoring import Watch, unwatched
 from foretell.objectives.objective import Objective
 
@@ -21,16 +24,18 @@ def measure(objective: Objective, batches: Batches, device: torch.device, watch:
     """One epoch of batches: of each term the mean loss in nats and the share of right guesses, with what else the
     objective tells apart.
 
-    `objective_loss` is their weighted sum, as in training. A term of which the batches have nothing is None.
+    `objective_loss` is their weighted sum, as in training; None where the batches have nothing of a term.
     """
     begin = time.perf_counter()
     nats: defaultdict[str, float] = defaultdict(float)
     counts, number = Counter[str](), Counter[str]()
     weight: dict[str, float] = {}
+    terms: set[str] = set()
     for k in range(len(batches)):
         watch(k / len(batches))
         batch = batches[k]
-        here = {name: count for name, count in objective.counts(batch).items() if count}
+        terms |= (every := objective.counts(batch)).keys()
+        here = {name: count for name, count in every.items() if count}
         step = objective(batch.to(device), None)
         for name, count in here.items():
             number[name] += count
@@ -41,12 +46,47 @@ def measure(objective: Objective, batches: Batches, device: torch.device, watch:
     seconds = time.perf_counter() - begin
     return {
         **dict.fromkeys(UNDEFINED),
-        "objective_loss": sum(weight[name] * nats[name] / number[name] for name in number),
+        "objective_loss": sum(weight[name] * nats[name] / number[name] for name in number)
+        if terms == number.keys()
+        else None,
         **{f"{name}_loss": nats[name] / number[name] for name in number},
         **objective.shares(counts, number),
         **{f"{name}_targets": number[name] for name in number},
         "seconds": seconds,
     }
+
+
+def check(measured: Mapping[str, Any], name: str) -> None:
+    """A `ConfigError` where `measure` found nothing to judge by."""
+    loss = measured["objective_loss"]
+    if loss is None:
+        raise ConfigError(f"{name}: this text has nothing to guess, so there is nothing to measure; name a longer one")
+    if not math.isfinite(loss):
+        raise ConfigError(
+            f"{name}: the losses are no numbers (NaN), so there is nothing to measure; see foretell doctor"
+        )
+
+
+MISSING = {
+    "pair": "no document has two texts to pair; end documents with an empty line or <|endofdoc|>, give longer ones, or "
+    'take rows without pairs: data.batches.kind = "full"',
+}
+"""what to say where a term has no target, by its name"""
+HIDDEN = (
+    'no token is hidden in any row; give it more text, or hide one of each row at least: objective.masking.rounding = "'
+    'nearest"'
+)
+
+
+def check_targets(objective: Objective, batches: Batches, split: str) -> None:
+    """A `ConfigError` where one epoch of batches has no target for some term of the loss."""
+    found = Counter[str]()
+    for k in range(len(batches)):
+        found.update(objective.counts(batches[k]))
+        if all(found.values()):  # mostly at once
+            return
+    absent = next(name for name, count in found.items() if not count)
+    raise ConfigError(f"{split}: {MISSING.get(absent, HIDDEN)}")
 
 
 @torch.no_grad()

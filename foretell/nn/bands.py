@@ -77,6 +77,12 @@ class Bands(ByFrequency):
         found: list[int] = self.tokens[self.bounds[band] : self.bounds[band + 1]].tolist()
         return found
 
+    def located(self) -> Tensor:
+        """[V, 2] the band of each token, and its row there"""
+        place = torch.as_tensor(np.argsort(self.tokens))
+        band = torch.bucketize(place, torch.tensor(self.bounds[1:-1]), right=True)
+        return torch.stack([band, place - torch.tensor(self.bounds[:-1])[band]], 1)
+
     def probabilities(self) -> NDArray[np.float64]:
         """[bands] how much of the training split is in each band"""
         return np.add.reduceat(self.shares, self.bounds[:-1])
@@ -155,6 +161,11 @@ class BandTables(TokenIndexed):
             band -= 1
         found: Tensor | None = self.projections[band] if band >= 0 else None
         return found
+
+    def projection_name(self, band: int) -> str:
+        """What the same is called among the parameters; empty where none is needed."""
+        number = band if self.project_first else band - 1
+        return f"projections.{number}" if number >= 0 else ""
 
     def project(self, hidden: Tensor, band: int) -> Tensor:
         """hidden [..., D] -> [..., d]"""

@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from rich.box import HORIZONTALS
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -18,21 +19,22 @@ from foretell.data.corpus import open_corpus, open_file
 from foretell.data.files import SPLITS
 from foretell.data.store import Split, is_store
 from foretell.errors import ConfigError
-from foretell.evaluate.bootstrap import Floats, Interval, bootstrap_ratio
+from foretell.evaluate.bootstrap import Floats, bootstrap_ratio, no_interval, too_few
 from foretell.evaluate.comparison import (
     FEWEST_DOCUMENTS,
     Parts,
     RawText,
     by_frequency,
     by_position,
+    not_ranked,
     worst_tokens,
 )
-from foretell.evaluate.scoring import TokenScores, metrics
+from foretell.evaluate.scoring import TokenScores, checked, metrics
 from foretell.mixing import Mixed
 from foretell.run import Record
 from foretell.texts import check_trust
 from foretell.tools import compare_tasks as tasks
-from foretell.tools.printing import behind_the_best
+from foretell.tools.printing import behind_the_best, short
 from foretell.trained import Trained
 
 Model = Trained | Mixed
@@ -48,6 +50,8 @@ class Measured:
     text: Split
     scores: TokenScores
     columns: int
+    fitted: list[str]
+    """what of it was found on this very text"""
 
     @property
     def nats(self) -> Floats:
@@ -59,12 +63,18 @@ class Measured:
         """over the whole text"""
         return float(self.nats.sum()) / math.log(2) / self.text.counts.bytes
 
+    @property
+    def vocabulary(self) -> str:
+        """two models with the same can be compared, lossy or not"""
+        return self.model.tokenizer.fingerprint
+
     def record(self) -> Record:
         """The row of the table."""
         return {
             "run": self.name,
             **metrics(self.scores.totals, self.text),
             "context": self.model.context(self.columns),
+            "fitted_here": self.fitted,
             "parameters": self.model.parameters,
             "vocabulary": self.model.tokenizer.size,
         }
@@ -94,16 +104,17 @@ def compare(
                     "both with --split FILE"
                 )
         measured = [
-            Measured(name, model, text, model.token_scores(text, columns=columns), columns)
+            Measured(name, model, text, model.token_scores(text, columns=columns), columns, model.fitted_on(text))
             for name, model, text in zip(names, models, texts, strict=True)
         ]
-        measured.sort(key=lambda one: one.bits_per_byte)
+        for one in measured:
+            checked(one.scores.totals, one.name)
         return compared(measured, next((raw for raw in raws if raw), None), split, resamples, seed)
 
 
 def name_of(model: Model) -> str:
     """The run's folder; those of a mixture joined."""
-    return str(model.run.path) if isinstance(model, Trained) else " + ".join(str(m.run.path) for m in model.members)
+    return str(model.run.path) if isinstance(model, Trained) else model.name
 
 
 def raw_text(model: Model, split: str) -> RawText | None:
@@ -130,29 +141,36 @@ def same_text(one: tuple[Split, RawText | None], other: tuple[Split, RawText | N
 
 
 def compared(measured: Sequence[Measured], raw: RawText | None, split: str, resamples: int, seed: int) -> Record:
-    """All figures; the best model first."""
+    """All figures; the best model first, and what cannot be ranked last."""
+    lossy = not_ranked([one.vocabulary for one in measured], [one.text.lossy for one in measured])
+    behind = {one.name for one, cannot in zip(measured, lossy, strict=True) if cannot or one.fitted}
+    measured = sorted(measured, key=lambda one: (one.name in behind, one.bits_per_byte))
     best, size = measured[0], measured[0].text.counts.bytes
     parts = Parts.of(best.text, raw)
     losses = [parts.losses(one.nats, one.text) / math.log(2) for one in measured]  # each [P], in bits
 
-    def difference(a: int, b: int) -> Interval:
-        return bootstrap_ratio(losses[a] - losses[b], parts.bytes, resamples=resamples, seed=seed)
+    def difference(a: int, b: int) -> Record:
+        if reason := incomparable(measured[a], measured[b]):
+            return no_interval(reason)
+        return bootstrap_ratio(losses[b] - losses[a], parts.bytes, resamples=resamples, seed=seed).record()
 
-    intervals = {(a, b): difference(b, a) for a, b in combinations(range(len(measured)), 2)}
-    rows = [best.record() | {"to_best": None}]
-    rows += [one.record() | {"to_best": intervals[0, n].record()} for n, one in enumerate(measured[1:], 1)]
+    found = {(a, b): difference(a, b) for a, b in combinations(range(len(measured)), 2)}
     return {
         "split": split,
         "bytes": size,
         "documents": best.text.counts.documents,
         "parts": {"kind": parts.kind, "count": len(parts.bytes), "mean_bytes": float(parts.bytes.mean())},
+        "warning": too_few(len(parts.bytes)),
         "resamples": resamples,
-        "runs": rows,
-        "pairs": [
-            {"better": measured[a].name, "worse": measured[b].name, **interval.record()}
-            for (a, b), interval in intervals.items()
+        "runs": [
+            one.record() | {"ranked": one.name not in behind, "to_best": found.get((0, n))}
+            for n, one in enumerate(measured)
         ],
-        "same_tokens": len({one.model.tokenizer.fingerprint for one in measured}) == 1,
+        "pairs": [
+            pair_of(measured[a].name, measured[b].name, interval["difference"] is not None) | interval
+            for (a, b), interval in found.items()
+        ],
+        "same_tokens": len({one.vocabulary for one in measured}) == 1,
         "by_frequency": {one.name: frequencies(one) for one in measured},
         "position_in": positions_in(best),
         "by_position": {
@@ -161,9 +179,26 @@ def compared(measured: Sequence[Measured], raw: RawText | None, split: str, resa
         "worst_tokens": {
             one.name: worst_tokens(np.asarray(best.text.tokens, np.int64), one.nats, best.nats, best.model.tokenizer)
             for one in measured[1:]
-            if one.model.tokenizer.fingerprint == best.model.tokenizer.fingerprint
+            if one.vocabulary == best.vocabulary
         },
     }
+
+
+def incomparable(one: Measured, other: Measured) -> str | None:
+    """Why a difference between two models would say nothing, where it would."""
+    for fitted in (one, other):
+        if fitted.fitted:
+            return f"{', '.join(fitted.fitted)} of {fitted.name} found on this very text"
+    if one.vocabulary == other.vocabulary:
+        return None
+    lossy = [each.name for each in (one, other) if each.text.lossy]
+    return f"the tokens of {' and '.join(lossy)} hold less than the text, and vocabularies differ" if lossy else None
+
+
+def pair_of(better: str, worse: str, comparable: bool) -> Record:
+    """The names of two models; which is better only where they can be compared."""
+    names = {"better": better, "worse": worse} if comparable else {"better": None, "worse": None}
+    return {"runs": [better, worse], **names}
 
 
 def frequencies(one: Measured) -> list[Record]:
@@ -195,32 +230,69 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def summary(result: Mapping[str, Any]) -> Table:
-    """A row for each run, best first."""
-    table = Table(title=f"{result['split']}: {result['bytes']:,} bytes", title_justify="left")
-    table.add_column("run", overflow="fold")
-    for heading in ("bits/byte", "to the best, 95 %", "p", "perplexity", "top-1", "parameters", "tokens/s", "context"):
-        table.add_column(heading, justify="right" if heading != "context" else "left")
-    for row in result["runs"]:
-        table.add_row(
+def summary(result: Mapping[str, Any]) -> Group:
+    """A row for each run, best first, and below a line those that cannot be ranked; then what each of them is."""
+    runs = sorted(result["runs"], key=lambda row: not row["ranked"])
+    ranked = sum(row["ranked"] for row in runs)
+    title = f"{result['split']}: {result['bytes']:,} bytes"
+    judged = ruled("bits/byte", "unknown", "to the best, 95 %", "p", title=title)
+    judged.columns[3].no_wrap = False  # its interval goes below the difference where there is little room
+    for number, row in enumerate(runs):
+        if number == ranked > 0:
+            judged.add_section()
+        bits = f"{row['bits_per_byte']:.4f}{'*' if row['lossy'] else ''}"
+        standing: tuple[RenderableType, str] = ("not ranked", "")
+        if row["ranked"]:
+            standing = behind_the_best(row["to_best"]) if ranked > 1 else ("", "")  # none is best of one
+        judged.add_row(row["run"], bits, f"{row['unknown_rate']:.2%}", *standing)
+    facts = ruled("perplexity", "top-1", "parameters", "tokens/s", "context")
+    facts.columns[5].justify, facts.columns[5].no_wrap = "left", False
+    for row in runs:
+        facts.add_row(
             row["run"],
-            f"{row['bits_per_byte']:.4f}" + ("*" if row["lossy"] else ""),
-            *behind_the_best(row["to_best"]),
             f"{row['perplexity']:,.2f}",
             "" if row["top1"] is None else f"{row['top1']:.1%}",
-            f"{row['parameters']:,}",
+            short(row["parameters"]),
             f"{row['tokens_per_second']:,.0f}",
             row["context"],
         )
-    parts = result["parts"]
-    table.caption = (
-        f"Interval (BCa) and p, the share of {result['resamples']:,} draws in which the best stays better: paired "
-        f"bootstrap over {parts['count']} {parts['kind']} of {parts['mean_bytes']:,.0f} bytes on average. "
-        "Bold: the interval excludes 0; each stands for itself, uncorrected for the number of runs."
-        + (" *: tokens hold less than the text." if any(row["lossy"] for row in result["runs"]) else "")
-    )
-    table.caption_justify = "left"
+    return Group(judged, Text(notes(result), "dim"), *warnings(result), Text(), facts)
+
+
+def ruled(*headings: str, title: str | None = None) -> Table:
+    """A table with rules alone between its sections: run names give way where there is little room."""
+    table = Table(title=title, title_justify="left", box=HORIZONTALS, show_edge=False, header_style="dim")
+    table.padding, table.pad_edge = (0, 1, 0, 0), False
+    table.add_column("run", overflow="fold", min_width=8)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
+
+
+def notes(result: Mapping[str, Any]) -> str:
+    """What the columns say."""
+    parts = result["parts"]
+    lines = [
+        f"Interval (BCa) and p, the share of {result['resamples']:,} draws in which the best stays better: paired "
+        f"bootstrap over {parts['count']} {parts['kind']} of {parts['mean_bytes']:,.0f} bytes on average. Bold: the "
+        "interval excludes 0; each stands for itself, uncorrected for the number of runs."
+    ]
+    if any(row["lossy"] for row in result["runs"]):
+        lines.append("*: tokens hold less than the text, so the figure flatters.")
+    if any(row["lossy"] and not row["ranked"] for row in result["runs"]):
+        lines.append("Such runs are ranked among runs with the same tokenizer only: train all with one of them.")
+    return "\n".join(lines)
+
+
+def warnings(result: Mapping[str, Any]) -> list[Text]:
+    """What makes figures worth less than they look."""
+    found = [result["warning"]] if result["warning"] else []
+    for row in result["runs"]:
+        if row["fitted_here"]:
+            found.append(
+                f"{row['run']}: {', '.join(row['fitted_here'])} found on this very text, so the figure flatters"
+            )
+    return [Text(line, "bold red") for line in found]
 
 
 def bucket_table(result: Mapping[str, Any], key: str, title: str) -> Table:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from foretell.data.examples import main_text
 from foretell.errors import ConfigError
-from foretell.evaluate.bootstrap import Floats, bootstrap
+from foretell.evaluate.bootstrap import Floats, bootstrap, too_few
 from foretell.evaluate.tallies import Tally
 from foretell.examples import task_of
 from foretell.mixing import Mixed
@@ -78,6 +78,7 @@ def compare_tasks(models: Sequence[Trained | Mixed], split: str, *, resamples: i
         "metric": task.metric,
         "examples": len(examples),
         "parts": len(parts[0]),
+        "warning": too_few(len(parts[0])),
         "resamples": resamples,
         "runs": [record | {"to_best": found.get((0, n))} for n, record in enumerate(records)],
         "pairs": [
@@ -116,7 +117,7 @@ def render(result: Mapping[str, Any]) -> Table:
     table.caption = (
         f"Interval (BCa) and p, the share of {result['resamples']:,} draws in which the best stays better: paired "
         f"bootstrap over {result['parts']:,} texts. Bold: the interval excludes 0. What another seed would give it "
-        "does not tell; seeds = 5 does."
+        "does not tell; seeds = 5 does." + (f"\n{result['warning']}" if result["warning"] else "")
     )
     table.caption_justify = "left"
     return table

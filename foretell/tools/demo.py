@@ -14,8 +14,8 @@ from rich.text import Text
 from foretell.data.corpus import open_corpus
 from foretell.errors import ConfigError
 from foretell.mixing import mix
-from foretell.tools.printing import plain
-from foretell.tools.race import COLUMNS, run_race, short
+from foretell.tools.printing import plain, short
+from foretell.tools.race import COLUMNS, run_race
 from foretell.trained import load
 from foretell.training.monitor import Monitor
 

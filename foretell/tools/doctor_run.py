@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def examine_run(path: Path | str) -> Tree:
         **{name: meant(run, name) for name in ("best", "last")},
         "set_aside": sorted(p.name for p in run.checkpoints.glob("damaged-*")),
         "last_record": records[-1] if records else None,
-        "best_validation": min(valid, key=judged, default=None),
+        "best_validation": min((record for record in valid if judged(record) < math.inf), key=judged, default=None),
         "finished": finished,
         "resumable": bool(recipe and shapes and intact and not finished),
         "disk_free_bytes": free_space(run.path),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.table import Table
 from rich.text import Text
@@ -38,6 +39,8 @@ HOPELESS = 1.1
 """the test ends when the smoothed loss is so many times the first one"""
 SAFE = 10
 """how many times lower than the best rate the proposed one is"""
+CLEAR = 2
+"""how many times its noise the loss has to fall by: of losses that are noise alone, one test in five hundred does"""
 
 
 class Rising(Schedule):
@@ -76,6 +79,18 @@ class Trial:
         smoothed = self.smoothed
         return min(range(len(smoothed)), key=smoothed.__getitem__)
 
+    @property
+    def noise(self) -> float:
+        """The standard deviation of single losses around their course, from how neighbours differ."""
+        between = np.abs(np.diff(self.losses))
+        return float(np.median(between)) / (0.6745 * math.sqrt(2)) if len(between) else 0.0
+
+    @property
+    def fall(self) -> float:
+        """How far the smoothed loss fell, from the mean of the first ten or fewer."""
+        best = self.best()
+        return float(np.mean(self.losses[: max(1, min(10, best))])) - self.smoothed[best]
+
 
 def find_rate(
     recipe: Recipe,
@@ -99,10 +114,15 @@ def find_rate(
         raise ConfigError(f"the loss did not fall at any rate from {low:g} on; give a lower --low or more --steps")
     if png is not None:
         plot_trial(trial, png)
+    clear = trial.fall > CLEAR * trial.noise
+    flat = f"the loss fell by {max(trial.fall, 0):.2g}, and single losses differ by {trial.noise:.2g} anyway"
     return {
         "recipe": recipe.name,
         "optimizer": recipe.optimizer.kind,
-        "learning_rate": float(f"{trial.rates[best] / SAFE:.2g}"),
+        "learning_rate": float(f"{trial.rates[best] / SAFE:.2g}") if clear else None,
+        "warning": None
+        if clear
+        else f"{flat}: no rate stands out; give more --steps, a higher --high or larger batches",
         "rule": f"a tenth of the rate with the least smoothed loss, {trial.rates[best]:.2g}",
         "least_loss": trial.smoothed[best],
         "first_loss": trial.losses[0],
@@ -159,8 +179,11 @@ def rise(trainer: Trainer, steps: int) -> Trial:
 def table(result: Mapping[str, Any]) -> Table:
     """The proposal for people."""
     made = Table(show_header=False)
-    made.add_row("proposed", Text(f"optimizer.learning_rate={result['learning_rate']:g}", "bold"))
-    made.add_row("rule", result["rule"])
+    if result["warning"]:
+        made.add_row("proposed", Text(f"nothing: {result['warning']}", "bold red"))
+    else:
+        made.add_row("proposed", Text(f"optimizer.learning_rate={result['learning_rate']:g}", "bold"))
+        made.add_row("rule", result["rule"])
     made.add_row("loss", f"{result['first_loss']:.3f} at first, {result['least_loss']:.3f} at its least")
     made.add_row("ending", result["ending"])
     if "png" in result:

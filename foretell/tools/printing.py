@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from foretell.artifacts import without_nan
 from foretell.errors import CONTROL, printable
 
 
@@ -28,15 +28,6 @@ def as_json(result: Mapping[str, Any]) -> str:
     """One line of JSON that every reader takes: no NaN, no half of a character, no control characters."""
     text = json.dumps(without_nan(result), ensure_ascii=False, default=str, allow_nan=False)
     return CONTROL.sub(lambda found: "\ufffd" if "\ud800" <= found[0] <= "\udfff" else f"\\u{ord(found[0]):04x}", text)
-
-
-def without_nan(value: Any) -> Any:
-    """The value with null for numbers that JSON has not."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: without_nan(item) for key, item in value.items()}
-    return [without_nan(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class Harmless:
@@ -73,11 +64,21 @@ def plain(*headings: str, title: str | None = None) -> Table:
     return table
 
 
+def short(number: float) -> str:
+    """12,345,678 as 12.3M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.0f}"
+
+
 def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[RenderableType, str]:
     """Two cells: a difference to the best with its interval, bold where it is real, and how sure it is."""
     if to_best is None:
         return "best", ""
-    if to_best["low"] is None:
+    if to_best["difference"] is None:
+        return "not comparable", ""
+    if to_best["interval"] is None:
         return f"{to_best['difference']:+.4f} (too little text)", ""
     text = f"{to_best['difference']:+.4f} ({to_best['low']:+.4f} to {to_best['high']:+.4f})"
     return Text(text, "bold" if to_best["real"] else ""), f"{to_best['probability']:.3f}"
@@ -85,7 +86,8 @@ def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[RenderableType, 
 
 def measured(result: Mapping[str, Any], title: str) -> Table:
     """A measurement as a small table."""
-    formats: dict[str, Callable[[Any], str]] = {
+    formats: dict[str, Callable[[Any], RenderableType]] = {
+        "fitted_here": lambda value: Text(f"{', '.join(value)}: found on this text, so figures flatter", "bold red"),
         "bits_per_byte": lambda value: f"{value:.4f}",
         "bits_per_character": lambda value: f"{value:.4f}",
         "perplexity": lambda value: f"{value:,.2f}",
@@ -127,7 +129,7 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         if key not in formats and not key.endswith("seconds"):
             table.add_row(key.replace("_", " "), f"{result[key]:.4f}")
     for key, form in formats.items():
-        if result.get(key) is not None:
+        if result.get(key) not in (None, []):
             table.add_row(key.replace("_", " "), form(result[key]))
     return table
 

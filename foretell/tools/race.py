@@ -24,21 +24,24 @@ from foretell.config import Amount
 from foretell.data.store import prepared
 from foretell.data.streams import StreamsConfig
 from foretell.errors import ConfigError
+from foretell.evaluate.comparison import not_ranked
 from foretell.models.ngram import NGramConfig
 from foretell.recipe import Recipe, load_recipe
 from foretell.run import Record
 from foretell.tools import series
 from foretell.tools.plot import dress, library, save, thousands
-from foretell.tools.printing import plain
+from foretell.tools.printing import plain, short
 from foretell.tools.show import cost
 from foretell.training.monitor import Monitor
 
 VALIDATIONS = 2  # in the course of a training: little of a short budget
 WAITING = 8  # where something waits for validation to stop improving
-COLUMNS = 50  # of carried text when measuring: one would be exact, but takes longer than the training
+COLUMNS = (
+    50  # of carried text when measuring, whatever the contender: one would be exact, but takes longer than training
+)
 
 # what a result keeps of a measurement and of a training, and what the table averages over seeds
-MEASURED = ("loss", "perplexity", "bits_per_byte", "bits_per_character", "lossy", "context")
+MEASURED = ("loss", "perplexity", "bits_per_byte", "bits_per_character", "lossy", "unknown_rate", "context")
 SPENT = ("parameters", "trained_tokens", "seconds", "tokens_per_second", "peak_memory_bytes")
 AVERAGED = ("perplexity", *SPENT, "budget_used")
 
@@ -132,6 +135,8 @@ class Contender:
     name: str
     recipe: Recipe
     flops_per_token: float
+    vocabulary: str
+    """the same for contenders with the same tokens"""
 
     def seeds(self, seeds: int) -> range:
         """Which seeds it runs with; counting has no chance in it."""
@@ -170,7 +175,9 @@ def run_race(
         results[name] = one(contender, seed, limits, split, out / name, quiet)
         write_json(out / "race.json", plan | {"results": results})
     summary = [summed_up(contender, results) for contender in contenders]
-    summary.sort(key=lambda row: float(row["bits_per_byte"]))
+    cannot = not_ranked([contender.vocabulary for contender in contenders], [row["lossy"] for row in summary])
+    summary = [row | {"ranked": not lossy} for row, lossy in zip(summary, cannot, strict=True)]
+    summary.sort(key=lambda row: (not row["ranked"], float(row["bits_per_byte"])))
     result = {"race": str(out), **plan, "results": results, "table_rows": summary}
     try:
         draw(result, out / "race.png")
@@ -198,10 +205,11 @@ def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, mo
     contenders = []
     for recipe in loaded:
         monitor.say(f"preparing the text for {recipe.name}")
-        vocabulary = prepared(recipe.data.corpus, recipe.data.tokenizer, None).tokenizer.size
+        tokenizer = prepared(recipe.data.corpus, recipe.data.tokenizer, None).tokenizer
+        vocabulary = tokenizer.size
         counted = isinstance(recipe.model, NGramConfig)
         flops = 0.0 if counted else float(cost(recipe, vocabulary)["flops_per_token"]["training"])
-        contenders.append(Contender(recipe.name, fitted(recipe, budget, vocabulary), flops))
+        contenders.append(Contender(recipe.name, fitted(recipe, budget, vocabulary), flops, tokenizer.fingerprint))
     return contenders
 
 
@@ -209,8 +217,7 @@ def one(contender: Contender, seed: int, budget: Budget, split: str, folder: Pat
     """Train one contender with one seed and measure it."""
     seeded = load_recipe(contender.recipe.tree() | {"seed": seed})
     trained = series.train(seeded, folder, quiet=quiet)
-    columns = seeded.evaluation.columns
-    measured = series.child("evaluate", str(folder), "--split", split, "--columns", str(columns), quiet=quiet)
+    measured = series.child("evaluate", str(folder), "--split", split, "--columns", str(COLUMNS), quiet=quiet)
     flops = contender.flops_per_token * trained["trained_tokens"]
     result = {
         **{key: measured[key] for key in MEASURED},
@@ -230,15 +237,23 @@ def summed_up(contender: Contender, results: Mapping[str, Record]) -> Record:
     """One row of the table: means over seeds, and the standard deviation of what matters."""
     own = [result for name, result in results.items() if name.rpartition("-seed")[0] == contender.name]
     bits = [float(result["bits_per_byte"]) for result in own]
-    means = {key: statistics.fmean(float(result[key]) for result in own) for key in AVERAGED}
+    means = {key: mean([result[key] for result in own]) for key in AVERAGED}
     return {
         "contender": contender.name,
         "seeds": len(own),
         "bits_per_byte": statistics.fmean(bits),
         "deviation": statistics.stdev(bits) if len(bits) > 1 else None,
         "lossy": any(result["lossy"] for result in own),
+        "unknown_rate": max(float(result["unknown_rate"]) for result in own),
+        "context": own[0]["context"],
         **means,
     }
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """None where one is not known: an infinite perplexity is none in JSON."""
+    known = [float(value) for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def table(result: Mapping[str, Any]) -> Table:
@@ -247,12 +262,15 @@ def table(result: Mapping[str, Any]) -> Table:
     headings = ("", "bits/byte", "perplexity", "numbers", "tokens", "seconds", "tokens/s", "memory")
     made = plain(*headings, title=title)
     made.padding = (0, 1, 0, 0)
+    unranked = [row for row in result["table_rows"] if not row["ranked"]]
     for row in result["table_rows"]:
+        if unranked and row is unranked[0]:
+            made.add_row("not ranked", style="dim")
         spread = "" if row["deviation"] is None else f" ±{row['deviation']:.3f}"
         made.add_row(
             row["contender"],
             f"{row['bits_per_byte']:.3f}{'*' if row['lossy'] else ''}{spread}",
-            f"{row['perplexity']:,.1f}",
+            "" if row["perplexity"] is None else f"{row['perplexity']:,.1f}",
             short(row["parameters"]),
             short(row["trained_tokens"]),
             f"{row['seconds']:,.0f}",
@@ -261,10 +279,13 @@ def table(result: Mapping[str, Any]) -> Table:
         )
     notes = [
         "numbers: parameters; tokens, seconds, tokens/s, memory: of the training",
-        f"± standard deviation over seeds; carried text is measured in {COLUMNS} columns",
+        "± standard deviation over seeds; measured on one text by all, with " + contexts(result["table_rows"]),
     ]
-    if any(row["lossy"] for row in result["table_rows"]):
-        notes.append("* its tokens hold less than the text: the figure flatters it")
+    if flattered := [row for row in result["table_rows"] if row["lossy"]]:
+        rates = ", ".join(f"{row['contender']} {row['unknown_rate']:.2%} unknown" for row in flattered)
+        notes.append(f"* its tokens hold less than the text, so the figure flatters it: {rates}")
+    if unranked:
+        notes.append("not ranked: with other tokens than the rest, such a figure says nothing; give all one tokenizer")
     best = result["table_rows"][0]
     if (Path(result["race"]) / "race.png").exists():
         notes.append(f"the picture is {result['race']}/race.png")
@@ -273,12 +294,14 @@ def table(result: Mapping[str, Any]) -> Table:
     return made
 
 
-def short(number: float) -> str:
-    """12,345,678 as 12.3M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g}{letter}"
-    return f"{number:.0f}"
+def contexts(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What contenders predicted tokens from, those alike together."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["context"], []).append(row["contender"])
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{context} ({', '.join(names)})" for context, names in found.items())
 
 
 PANELS = (  # what a good figure costs: the key of a row, its name, whether more of it is better
@@ -296,12 +319,15 @@ def draw(result: Mapping[str, Any], out: Path) -> None:
     figure, panels = pyplot.subplots(1, 3, figsize=(13, 4.4), layout="constrained", sharey=True)
     rows = result["table_rows"]
     for axes, (key, name, larger_is_better) in zip(panels, PANELS, strict=True):
-        points = [(row[key], row["bits_per_byte"]) for row in rows]
+        points = [(row[key], row["bits_per_byte"]) for row in rows if row["ranked"]]
         best = [points[i] for i in frontier(points, larger_is_better=larger_is_better)]
-        axes.plot(*zip(*best, strict=True), color="0.6", linewidth=1.2, drawstyle="steps-post", zorder=1)
+        if best:
+            axes.plot(*zip(*best, strict=True), color="0.6", linewidth=1.2, drawstyle="steps-post", zorder=1)
         for i, row in enumerate(rows):
             error = row["deviation"] or 0.0
-            axes.errorbar(row[key], row["bits_per_byte"], yerr=error, fmt="o", color=f"C{i}", label=row["contender"])
+            label = row["contender"] + ("" if row["ranked"] else " (not ranked)")
+            shape = {"fmt": "o"} if row["ranked"] else {"fmt": "o", "markerfacecolor": "none"}
+            axes.errorbar(row[key], row["bits_per_byte"], yerr=error, color=f"C{i}", label=label, **shape)
         axes.set_xscale("log")
         dress(axes, "", f"{name} ({'more' if larger_is_better else 'less'} is better)")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5), numticks=8))

@@ -61,8 +61,10 @@ def run_trials(
         try:
             results[name] = measured(trial, out / name, options, quiet)
         except RuntimeError as problem:
-            monitor.say(f"{name} failed: {problem}")
             results[name] = {"run": str(out / name), "error": str(problem)}
+        results = all_or_none(results, folds=recipe.folds is not None)
+        if "error" in results[name]:
+            monitor.say(f"{name} failed: {results[name]['error']}")
         write_json(out / "trials.json", plan | {"results": results})
     results = {name: results[name] for name in todo}
     result = {"trials": str(out), **plan, "results": results, **summed_up(results.values())}
@@ -81,6 +83,18 @@ def measured(recipe: Recipe, folder: Path, options: Sequence[str], quiet: bool) 
             raise
         return result | {"test": None, "untested": str(problem)}  # many a set keeps its test labels to itself
     return result | {"test": measures(tested)}
+
+
+def all_or_none(results: Mapping[str, Record], *, folds: bool) -> dict[str, Record]:
+    """Results that can stand in one table: one that cannot be tested has failed, except where none can, as with a set
+    that keeps its test labels to itself. A fold has a test split of its own, so there each has to be tested."""
+    tested = folds or any(result.get("test") is not None for result in results.values())
+    return {
+        name: result | {"error": f"cannot be tested: {result['untested']}"}
+        if tested and "untested" in result
+        else result
+        for name, result in results.items()
+    }
 
 
 def measures(record: Mapping[str, Any]) -> dict[str, float]:
@@ -117,7 +131,7 @@ def spread(values: Sequence[float]) -> dict[str, float | None]:
 
 def table(result: Mapping[str, Any]) -> Table:
     """A row for each run, what failed in its place; below them medians and spreads."""
-    split = "test" if "test" in result["summary"] else "valid"
+    split = "test" if "test" in result["summary"] or not result["summary"] else "valid"
     found = dict(list(result["summary"].get(split, {}).items())[:COLUMNS])
     made = plain("", *(key.replace("_", " ") for key in found), title=f"{result['trials']}, {split} split")
     for name, one in result["results"].items():
@@ -132,5 +146,7 @@ def table(result: Mapping[str, Any]) -> Table:
             made.add_row(key, *(f"{one[key]:.4f}" for one in found.values()), style="dim")
     notes = [f"{result['trained']} trained, {result['failed']} failed"]
     notes += [f"{name}: {one['error']}" for name, one in result["results"].items() if "error" in one]
+    untested = [one["untested"] for one in result["results"].values() if "untested" in one and "error" not in one]
+    notes += [f"no figures of the test split, which cannot be measured: {untested[0]}"] if untested else []
     made.caption, made.caption_justify = "\n".join(notes), "left"
     return made

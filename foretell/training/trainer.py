@@ -351,7 +351,8 @@ class Trainer:
         position.history.append(loss)
         improved = bool(loss < position.best)
         position.best = min(position.best, loss)
-        self.monitor.say(f"epoch {progress.epoch:.2f}  {validated(measured)}{'  (best)' if improved else ''}")
+        remark = "  (best)" if improved else "  (nothing to judge it by: not the best)" if math.isinf(loss) else ""
+        self.monitor.say(f"epoch {progress.epoch:.2f}  {validated(measured)}{remark}")
         return improved
 
     def check(self, loss: Tensor, norm: Tensor) -> None:

@@ -7,12 +7,13 @@ arXiv:1801.06146); what is not indexed by tokens is taken as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foretell.data.encoding import Tokenizer
+from foretell.nn.bands import BandTables
 
 NEW = -1
 
@@ -25,16 +26,28 @@ class Matching:
     """[V] int64: each token's id in the other vocabulary, or `NEW`"""
     gone: int
     """tokens of the other that are not in this one"""
+    moved: frozenset[int] = frozenset()
+    """tokens in both that another band has, with their vectors"""
+    lost: frozenset[int] = frozenset()
+    """tokens in both whose band is narrower than it was: what was learnt has no room there"""
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many tokens are in both vocabularies, in this one only, in the other only."""
+        """How many tokens go on from the other vocabulary, begin anew here, and are in the other only; how many of the
+        first changed their band, and how many of the second are in both and lost their vectors by that."""
         shared = int((self.origin != NEW).sum())
-        return {"shared_tokens": shared, "new_tokens": len(self.origin) - shared, "gone_tokens": self.gone}
+        going_on, new = shared - len(self.lost), len(self.origin) - shared
+        counts = {"shared_tokens": going_on, "new_tokens": new, "gone_tokens": self.gone}
+        banded = {"moved_tokens": len(self.moved), "lost_tokens": len(self.lost)}
+        return counts | (banded if self.moved or self.lost else {})
 
     def __str__(self) -> str:
-        shared, new, gone = self.counts.values()
-        return f"{shared:,} tokens are in both vocabularies, {new:,} are new (begun at the mean), {gone:,} are gone"
+        shared, new, gone, *_ = self.counts.values()
+        moved, lost = len(self.moved), len(self.lost)
+        text = f"{shared:,} tokens are in both vocabularies, {new:,} are new (begun at the mean), {gone:,} are gone"
+        if moved or lost:
+            text += f"; {moved:,} changed their band, {lost:,} more went to a narrower one and begin at its mean"
+        return text
 
 
 def match(mine: Tokenizer, other: Tokenizer) -> Matching:
@@ -59,6 +72,42 @@ def carry_over(
         name: move_rows(tensor, had[name], has[name], matching.origin) if name in had else tensor
         for name, tensor in tensors.items()
     }
+
+
+def move_between_bands(
+    begun: dict[str, Tensor], tensors: Mapping[str, Tensor], there: nn.Module, here: nn.Module, matching: Matching
+) -> Matching:
+    """Put the rows of tokens that changed their band into the weights `begun`, as near as the new projection lets them
+    be; count them, and those for which the new band is narrower than the old one, which are left alone.
+
+    A row r of a band with projection P stands for the vector P r; in the new band that is the r' with the least
+    |P' r' - P r|, which is exact where there is no projection.
+    """
+    before = {name: part for name, part in there.named_modules() if isinstance(part, BandTables)}
+    moved, lost = set[int](), set[int]()
+    for name, part in here.named_modules():
+        if not isinstance(part, BandTables) or name not in before:
+            continue
+        old, new = before[name].bands.located(), part.bands.located()  # each [V, 2]: band and row of each token
+        shared = (matching.origin != NEW).nonzero()[:, 0]
+        source, target = old[matching.origin[shared]], new[shared]
+        for b in range(len(before[name].bands)):
+            for c in range(len(part.bands)):
+                rows = ((source[:, 0] == b) & (target[:, 0] == c)).nonzero()[:, 0]
+                if b == c or not len(rows):
+                    continue
+                if part.tables[c].shape[1] < before[name].tables[b].shape[1]:
+                    lost.update(shared[rows].tolist())
+                    continue
+                moved.update(shared[rows].tolist())
+                vectors = tensors[f"{name}.tables.{b}"][source[rows, 1]].double()  # [n, d]
+                if project := before[name].projection_name(b):
+                    vectors = vectors @ tensors[f"{name}.{project}"].double().t()  # [n, D]
+                if project := part.projection_name(c):
+                    vectors = torch.linalg.lstsq(begun[f"{name}.{project}"].double(), vectors.t()).solution.t()
+                table = begun[f"{name}.tables.{c}"]
+                table[target[rows, 1]] = vectors.to(table.dtype)
+    return replace(matching, moved=frozenset(moved - lost), lost=frozenset(lost))
 
 
 def move_rows(tensor: Tensor, had: Sequence[int], has: Sequence[int], origin: Tensor) -> Tensor:

@@ -249,3 +249,12 @@ def test_an_ngram_model_cannot_adapt(counted: Path) -> None:
     assert "n-gram" in f"{done.exception} {done.stderr}"
     with pytest.raises(ConfigError, match="n-gram"):
         foretell.load(counted).evaluate("test", cache=True)
+
+
+def test_settings_that_are_measured_where_they_were_found_are_told(run: foretell.Trained, counted: Path) -> None:
+    tuned = run.adapted(cache={"window": 50, "sharpness": 0.3, "tuning": 300}, quiet=True)
+    assert tuned.evaluate("valid")["fitted_here"] == ["cache.weight"]
+    assert tuned.evaluate("test")["fitted_here"] == []
+    assert run.adapted(cache=GIVEN["cache"], quiet=True).evaluate("valid")["fitted_here"] == []
+    mixed = foretell.mix([tuned, counted], [0.9, 0.1])
+    assert mixed.evaluate("valid")["fitted_here"] == ["cache.weight"]

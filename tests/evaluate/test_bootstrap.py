@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from foretell.evaluate.bootstrap import Interval, bootstrap_ratio, draws
+from foretell.evaluate.bootstrap import Interval, bootstrap_ratio, draws, too_few
 
 REPETITIONS = 500
 
@@ -82,9 +82,9 @@ def test_draws_are_sums_of_as_many_parts() -> None:
 
 
 def test_seeds_and_edges() -> None:
-    values = np.array([0.1, -0.2, 0.4])
-    assert bootstrap_ratio(values, np.ones(3)) == bootstrap_ratio(values, np.ones(3))
-    assert bootstrap_ratio(values, np.ones(3)) != bootstrap_ratio(values, np.ones(3), seed=1)
+    values = np.array([0.1, -0.2, 0.4, 0.3, -0.1])
+    assert bootstrap_ratio(values, np.ones(5)) == bootstrap_ratio(values, np.ones(5))
+    assert bootstrap_ratio(values, np.ones(5)) != bootstrap_ratio(values, np.ones(5), seed=1)
     alone = bootstrap_ratio(values[:1], np.ones(1))
     assert (alone.low, alone.high, alone.real) == (-math.inf, math.inf, False)
     same = bootstrap_ratio(np.zeros(50), np.ones(50))
@@ -98,3 +98,19 @@ def test_chunks_do_not_matter_for_the_size_of_memory(monkeypatch: pytest.MonkeyP
     whole = bootstrap_ratio(values, np.ones(100))
     monkeypatch.setattr("foretell.evaluate.bootstrap.AT_ONCE", 1000)
     assert bootstrap_ratio(values, np.ones(100)) == whole
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_few_parts_have_no_interval(parts: int) -> None:
+    found = bootstrap_ratio(np.full(parts, 0.5), np.ones(parts)).record()
+    assert found["difference"] == 0.5 and not found["real"]
+    assert [found[key] for key in ("interval", "low", "high", "probability")] == [None] * 4
+    assert found["reason"] == "fewer than 5 parts"
+
+
+def test_what_is_said_of_few_parts() -> None:
+    assert too_few(4) == "no intervals from 4 parts: take a longer text, of 5 parts at least"
+    assert too_few(5) == "intervals from 5 parts are too narrow: take a longer text"
+    assert too_few(19) and too_few(20) is None
+    whole = bootstrap_ratio(np.arange(5.0), np.ones(5)).record()
+    assert whole["interval"] == [whole["low"], whole["high"]] and whole["reason"] is None

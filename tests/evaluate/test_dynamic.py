@@ -2,16 +2,19 @@
 
 import copy
 import math
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from builders import BOUNDARY, SPECIALS, assert_same, fake_text, members, name_of, small, small_models
+from builders import BOUNDARY, SPECIALS, FakeText, assert_same, fake_text, members, name_of, small, small_models
 from torch import Tensor
 
 from foretell import config
+from foretell.data.encoding import Specials
 from foretell.data.streams import StreamsConfig, Windows
+from foretell.evaluate.adaptation import AdaptationConfig
 from foretell.evaluate.dynamic import DynamicConfig, DynamicScorer, root_mean_squares, tune_dynamic, weights_of
 from foretell.evaluate.scoring import NeuralScorer, score_tokens, total
 from foretell.models.backbone import Backbone
@@ -19,6 +22,8 @@ from foretell.models.choice import ModelChoice
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.nn.heads import FullHeadConfig, Head, HeadChoice
+from foretell.recipe import load_recipe
+from foretell.texts import adapting_windows
 from foretell.types import Inputs, detach
 
 CPU = torch.device("cpu")
@@ -276,3 +281,21 @@ def test_what_is_given_is_kept() -> None:
 def test_a_larger_step_than_any_published_one_is_found() -> None:
     best = tune_dynamic(DynamicConfig(), lambda config: abs(math.log((config.learning_rate or 1) / 3e-3)))
     assert 1.5e-3 < (best.learning_rate or 0) < 6e-3
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_all_texts_of_a_size_have_probability_one(size: int, columns: int) -> None:
+    """Also where columns share weights that learn at a high rate."""
+    torch.manual_seed(0)
+    specials, vocabulary = Specials(boundary=0), 3
+    backbone = RecurrentConfig(embedding=3, hidden=3, layers=1).build(vocabulary).double()
+    head = FullHeadConfig().build(3, vocabulary, backbone.embedding).double()
+    settings = AdaptationConfig(dynamic=DynamicConfig(rule="sgd", learning_rate=20.0, decay=0.0, segment=1))
+    scorer = DynamicScorer(backbone, head, settings.dynamic)
+    total_probability = 0.0
+    for tokens in product(range(vocabulary), repeat=size):
+        text = FakeText(np.array(tokens, np.uint16), np.array([0, size]), np.array([0, size]))
+        read = adapting_windows(load_recipe("awd-lstm-tiny"), settings, text, specials, columns)
+        total_probability += math.exp(score_tokens(scorer, read, CPU).logp.sum())
+    assert total_probability == pytest.approx(1, abs=1e-5)

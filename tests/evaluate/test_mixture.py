@@ -167,3 +167,16 @@ def test_other_vocabularies_are_refused(runs: list[foretell.Trained], corpus: di
     other = foretell.train(tables(corpus, data__tokenizer="character"), tmp_path / "run", quiet=True)
     with pytest.raises(ConfigError, match="another vocabulary"):
         foretell.mix([runs[0], other])
+
+
+def test_weights_that_are_measured_where_they_were_found_are_told(
+    runs: list[foretell.Trained], corpus: dict[str, str], tmp_path: Path
+) -> None:
+    mixed = foretell.mix(runs)
+    copy = tmp_path / "another-name.txt"
+    copy.write_text(Path(corpus["valid"]).read_text())
+    for split in ("valid", str(copy)):
+        assert mixed.evaluate(split)["fitted_here"] == ["mixture weights"]
+    assert mixed.evaluate("test")["fitted_here"] == []
+    assert foretell.mix(runs, split="test").evaluate("test")["fitted_here"] == ["mixture weights"]
+    assert foretell.mix(runs, [1 / 3] * 3).evaluate("valid")["fitted_here"] == []

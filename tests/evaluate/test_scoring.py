@@ -16,7 +16,7 @@ from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig
 from foretell.data.writing import Counts
 from foretell.errors import ConfigError
 from foretell.evaluate import scoring
-from foretell.evaluate.scoring import NeuralScorer, Totals, expected_seconds, metrics, perplexity, total
+from foretell.evaluate.scoring import NeuralScorer, Totals, checked, expected_seconds, metrics, perplexity, total
 from foretell.models.recurrent import RecurrentConfig
 from foretell.nn.heads import FullHeadConfig
 from foretell.types import Inputs
@@ -239,3 +239,22 @@ def test_how_long_it_will_take(scorer: NeuralScorer, monkeypatch: pytest.MonkeyP
     windows = KINDS[kind](batch=2, length=7).build(text, SPECIALS, 0)
     assert expected_seconds(Clocked(), windows, CPU) == pytest.approx(3.0)
     assert calls == 5 < len(windows)
+
+
+def test_what_is_no_number_is_no_measurement() -> None:
+    assert math.isnan(perplexity(math.nan)) and perplexity(800) == math.inf and perplexity(1.0) == math.e
+    good = Totals(5.0, 3, 1, 2, 1.0)
+    assert checked(good, "runs/a") is good
+    with pytest.raises(ConfigError, match=r"runs/a gives probabilities that are no numbers \(NaN\)"):
+        checked(Totals(math.nan, 3, 1, 2, 1.0), "runs/a")
+    with pytest.raises(ConfigError, match="runs/a gives some token of this text probability 0"):
+        checked(Totals(math.inf, 3, 1, 2, 1.0), "runs/a")
+    checked(Totals(math.inf, 3, 1, 2, 1.0), "runs/a", zeros=True)
+
+
+def test_a_run_whose_probabilities_are_no_numbers_is_named(corpus: dict[str, str], tmp_path: Path) -> None:
+    run = foretell.train(tables(corpus, limit="1steps"), tmp_path / "run", quiet=True)
+    next(run.objective.head.parameters()).fill_(math.nan)
+    for measuring in (lambda: run.evaluate("test"), lambda: foretell.mix([run, run], [0.5, 0.5]).evaluate("test")):
+        with pytest.raises(ConfigError, match=r"run gives probabilities that are no numbers"):
+            measuring()

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from foretell.errors import ConfigError
 from foretell.evaluate.search import climb
 
 
@@ -23,3 +24,10 @@ def test_what_has_no_effect_and_zero() -> None:
     assert climb(lambda _: 1.0, (0.1, 0.2)) == 0.1
     assert climb(lambda value: value, (0.0, 0.5)) == 0.0
     assert climb(lambda value: -value, (1.0,)) == 2.0**12
+
+
+def test_what_is_not_a_number_never_wins() -> None:
+    assert climb(lambda value: math.nan if value < 0.2 else value, (0.1, 0.2, 0.4)) == 0.2
+    assert climb(lambda value: math.nan if value > 0.1 else value, (0.1, 0.2)) < 0.1
+    with pytest.raises(ConfigError, match=r"no value from 0\.1 to 0\.2 gives a finite loss"):
+        climb(lambda _: math.nan, (0.1, 0.2))

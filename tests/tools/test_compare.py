@@ -111,8 +111,8 @@ def test_mixtures_take_part(runs: list[foretell.Trained]) -> None:
     assert math.isfinite(result["runs"][0]["bits_per_byte"])
 
 
-def shown(result: dict[str, Any]) -> str:
-    console = Console(width=200, color_system=None)
+def shown(result: dict[str, Any], width: int = 200) -> str:
+    console = Console(width=width, color_system=None)
     with console.capture() as capture:
         console.print(render(result))
     return capture.get()
@@ -123,3 +123,86 @@ def test_what_people_see(runs: list[foretell.Trained]) -> None:
     for expected in ("bits/byte", "best", "blocks of", "nats per token", "loses most against"):
         assert expected in text
     assert "share of bits per byte" in shown(compare(runs, resamples=200))
+
+
+# --- what must not be ranked ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lossy(texts: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> list[foretell.Trained]:
+    """Two runs over words of which every eighth is unknown, and one over all characters."""
+    folder = tmp_path_factory.mktemp("lossy")
+    words = {"kind": "word", "min_count": 300}
+    changes: dict[str, Any] = {
+        "words": {"limit": "60steps", "data__tokenizer": words, "optimizer": {"kind": "adam", "learning_rate": 0.03}},
+        "fewer": {"limit": "2steps", "data__tokenizer": words},
+        "characters": {"limit": "2steps", "data__tokenizer": "character"},
+    }
+    return [foretell.train(tables(texts, **change), folder / name, quiet=True) for name, change in changes.items()]
+
+
+def test_what_is_lossy_is_not_ranked_among_other_vocabularies(lossy: list[foretell.Trained]) -> None:
+    result = compare(lossy, resamples=200)
+    json.dumps(result)
+    names = [Path(row["run"]).name for row in result["runs"]]
+    assert names == ["characters", "words", "fewer"]
+    assert [row["ranked"] for row in result["runs"]] == [True, False, False]
+    assert result["runs"][1]["bits_per_byte"] < result["runs"][0]["bits_per_byte"]
+    for row in result["runs"][1:]:
+        assert row["unknown_rate"] > 0.01
+        assert row["to_best"]["interval"] is None and row["to_best"]["probability"] is None
+        assert row["to_best"]["difference"] is None and "hold less than the text" in row["to_best"]["reason"]
+    across, also_across, within = result["pairs"]
+    assert across["better"] is across["worse"] is also_across["interval"] is None
+    assert Path(within["better"]).name == "words" and within["real"] and within["interval"][0] > 0
+
+
+def test_what_is_lossy_is_ranked_among_its_own_vocabulary(lossy: list[foretell.Trained]) -> None:
+    result = compare(lossy[:2], resamples=200)
+    assert all(row["ranked"] for row in result["runs"])
+    assert result["runs"][1]["to_best"]["real"] and result["runs"][1]["to_best"]["reason"] is None
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_marks_and_rates_fit_a_terminal(lossy: list[foretell.Trained], width: int) -> None:
+    result = compare(lossy, resamples=200)
+    text = shown(result, width)
+    assert max(map(len, text.splitlines())) <= width
+    table = text[: text.index("Interval")]
+    assert "best" not in table.split("to the best")[1]  # none is best of one
+    for row in result["runs"]:
+        assert f"{row['bits_per_byte']:.4f}{'*' if row['lossy'] else ''}" in table
+        assert f"{row['unknown_rate']:.2%}" in table and f"{row['perplexity']:,.2f}" in text
+    assert table.count("not ranked") == 2
+    assert "…" not in text[: text.index("By the token")]
+
+
+def test_what_was_found_on_the_text_is_not_ranked(
+    runs: list[foretell.Trained], texts: dict[str, str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.txt"
+    copy.write_text(Path(texts["valid"]).read_text())
+    mixed = foretell.mix(runs[:2])
+    for split in ("valid", str(copy)):
+        result = compare([runs[0], mixed, runs[1]], split, resamples=200)
+        assert [row["ranked"] for row in result["runs"]] == [True, True, False]
+        assert result["runs"][2]["fitted_here"] == ["mixture weights"]
+        assert "mixture weights of" in result["runs"][2]["to_best"]["reason"]
+        assert result["runs"][1]["to_best"]["real"]
+        assert "mixture weights found on this very text" in shown(result)
+    assert all(row["ranked"] for row in compare([runs[0], mixed], "test", resamples=100)["runs"])
+    given = foretell.mix(runs[:2], [0.5, 0.5])
+    assert all(row["ranked"] for row in compare([runs[0], given], "valid", resamples=100)["runs"])
+
+
+def test_few_parts_are_told(runs: list[foretell.Trained], texts: dict[str, str], tmp_path: Path) -> None:
+    lines = Path(texts["test"]).read_text().splitlines(keepends=True)
+    file = tmp_path / "some.txt"
+    file.write_text("".join(lines)[:9000])  # blocks of 1 KiB and a bit
+    result = compare(runs[:2], str(file), resamples=200)
+    assert 5 <= result["parts"]["count"] < 20 and result["runs"][1]["to_best"]["interval"] is not None
+    assert f"intervals from {result['parts']['count']} parts are too narrow" in shown(result)
+    file.write_text("".join(lines)[:3000])
+    result = compare(runs[:2], str(file), resamples=200)
+    assert result["parts"]["count"] < 5 and result["pairs"][0]["interval"] is None
+    assert f"no intervals from {result['parts']['count']} parts" in shown(result)

@@ -1,5 +1,6 @@
 import gzip
 import json
+import math
 import random
 import re
 import shutil
@@ -14,12 +15,15 @@ import torch
 from labelled import task_tables, write_labelled
 from rich.console import Console
 
+import foretell
 from foretell import process
 from foretell.api import run_recipe
 from foretell.errors import ConfigError
 from foretell.recipe import load_recipe
+from foretell.run import Run
 from foretell.tools import doctor, doctor_corpus
 from foretell.tools.doctor import examine_corpus, examine_machine, examine_run, render
+from foretell.training import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -307,6 +311,20 @@ def test_a_damaged_checkpoint_is_noticed(run: Path) -> None:
     assert worst(result, "best")["level"] == worst(result, "last")["level"] == "warning"
     assert result["resumable"] and not result["finished"]  # from step 2
     assert file.exists()
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_named_and_not_measured(run: Path, number: float) -> None:
+    saved = checkpoint.Checkpoint(run / "checkpoints" / "step-00000004")
+    tensors, record = saved.weights(), saved.record()
+    name = sorted(tensors)[0]
+    tensors[name].view(-1)[3] = number
+    checkpoint.save(Run(run), 4, {"model": tensors}, record)
+    finding = worst(examine_run(run), "step-00000004")
+    assert finding["level"] == "error" and f"{name} holds numbers that are not finite" in finding["text"]
+    for which in ("best", "last"):
+        with pytest.raises(ConfigError, match=rf"run/.*: {re.escape(name)} holds numbers that are not finite"):
+            foretell.load(run, which=which)
 
 
 @pytest.mark.parametrize("name", ["record.json", "optimizer.safetensors"])

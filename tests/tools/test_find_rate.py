@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import foretell
 from foretell.cli import app
 from foretell.errors import ConfigError
 from foretell.recipe import load_recipe
-from foretell.tools.find_rate import Trial, find_rate
+from foretell.tools.find_rate import CLEAR, Trial, find_rate, table
 
 
 def test_smoothing_by_hand() -> None:
@@ -32,8 +33,6 @@ def test_rates_rise_by_equal_ratios(corpus: dict[str, str]) -> None:
     assert result["rates"] == pytest.approx([10 ** (-3 + i / 4) for i in range(13)])
     assert result["ending"] == "all steps were done"
     assert (result["steps"], len(result["losses"])) == (13, 13)
-    best = min(range(13), key=result["smoothed"].__getitem__)
-    assert result["learning_rate"] == pytest.approx(result["rates"][best] / 10, rel=0.06)
 
 
 def test_the_losses_are_those_of_training(corpus: dict[str, str], tmp_path: Path) -> None:
@@ -50,6 +49,9 @@ def test_the_proposed_rate_is_good(corpus: dict[str, str], tmp_path: Path, optim
     result = find_rate(load_recipe(recipe), steps=120, high=1e4, quiet=True)
     assert result["optimizer"] == optimizer
     assert result["steps"] < 120 and "all" not in result["ending"]
+    best = min(range(result["steps"]), key=result["smoothed"].__getitem__)
+    assert result["learning_rate"] == pytest.approx(result["rates"][best] / 10, rel=0.06)
+    assert result["warning"] is None
     found = {}
     for times in (1 / 30, 1, 30):
         recipe["optimizer"]["learning_rate"] = times * result["learning_rate"]
@@ -105,3 +107,18 @@ def test_wrong_ranges(corpus: dict[str, str]) -> None:
         find_rate(load_recipe(tables(corpus)), low=1.0, high=0.1, quiet=True)
     with pytest.raises(ConfigError, match=r"did not fall.*--low"):
         find_rate(load_recipe(tables(corpus)), steps=20, low=1e6, high=1e9, quiet=True)
+
+
+def test_nothing_is_proposed_where_the_loss_is_flat(corpus: dict[str, str]) -> None:
+    result = find_rate(load_recipe(tables(corpus)), steps=40, low=1e-9, high=1e-7, quiet=True)
+    assert result["learning_rate"] is None and "no rate stands out" in result["warning"]
+    assert any("nothing" in str(cell) for cell in table(result).columns[1].cells)
+
+
+def test_noise_alone_hardly_ever_looks_like_a_fall() -> None:
+    draw = random.Random(3)
+    trials = [Trial(list(range(200)), [draw.gauss(5, 0.3) for _ in range(200)], "") for _ in range(300)]
+    assert sum(trial.fall > CLEAR * trial.noise for trial in trials) <= 3
+    assert all(0.2 < trial.noise < 0.4 for trial in trials)
+    falling = Trial(list(range(200)), [draw.gauss(5 - step / 100, 0.3) for step in range(200)], "")
+    assert falling.fall > CLEAR * falling.noise and falling.fall == pytest.approx(1.9, abs=0.3)

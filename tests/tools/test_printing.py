@@ -52,3 +52,10 @@ def test_an_error_holds_no_control_characters() -> None:
     problem = ConfigError("a\nb\x1b\x9b", file=Path("x\x07\udc80"), line=3, remedy="\u202ec")
     assert str(problem) == r"x\x07\udc80:3: a\nb\x1b\x9b; \u202ec"
     assert str(problem).isprintable()
+
+
+def test_what_was_found_on_the_text_is_said_first() -> None:
+    table = printing.measured({"bits_per_byte": 1.0, "fitted_here": ["mixture weights", "cache.weight"]}, "a run")
+    first = next(iter(table.columns[1].cells))
+    assert "mixture weights, cache.weight: found on this text" in str(first)
+    assert printing.measured({"bits_per_byte": 1.0, "fitted_here": []}, "a run").row_count == 1

@@ -11,7 +11,7 @@ from foretell.config import Amount
 from foretell.errors import ConfigError
 from foretell.recipe import load_recipe
 from foretell.tools import race, series
-from foretell.tools.race import Budget, fitted, frontier, run_race, scaled, table
+from foretell.tools.race import Budget, contexts, fitted, frontier, run_race, scaled, table
 from foretell.tools.show import cost
 
 
@@ -136,3 +136,46 @@ def test_contenders_that_give_text_no_probability_are_refused(name: str, tmp_pat
     with pytest.raises(ConfigError, match=f"{name}.*no bits per byte") as problem:
         run_race([name], [], "1000tokens", seeds=1, split="test", out=tmp_path / "x", resume=False)
     assert "\n" not in str(problem.value)
+
+
+def test_all_are_measured_alike(corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted and trained models in the same columns, and the caption says so."""
+    asked: list[tuple[str, str]] = []
+
+    def child(verb: str, target: str, *options: str, quiet: bool) -> dict:
+        if verb == "evaluate":
+            asked.append((Path(target).name, dict(zip(options[::2], options[1::2], strict=False))["--columns"]))
+        return in_this_process(verb, target, *options, quiet=quiet)
+
+    monkeypatch.setattr(series, "child", child)
+    settings = ["evaluation.columns=80"]
+    found = run_race(
+        tiny(tmp_path, corpus), settings, "500tokens", seeds=1, split="test", out=tmp_path / "r", resume=False
+    )
+    assert asked == [("counted-seed1", "50"), ("trained-seed1", "50")]
+    counted = foretell.load(tmp_path / "r" / "counted-seed1")
+    row = next(row for row in found["table_rows"] if row["contender"] == "counted")
+    assert row["bits_per_byte"] == counted.evaluate("test", columns=50)["bits_per_byte"]
+    assert row["bits_per_byte"] != counted.evaluate("test")["bits_per_byte"]
+    assert "measured on one text by all, with carried state in 50 columns" in str(table(found).caption)
+
+
+def test_what_is_lossy_is_not_ranked(corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "child", in_this_process)
+    recipes = tiny(tmp_path, corpus)
+    lossy = Path(recipes[1]).read_text().replace('kind = "character"', 'kind = "word", min_count = 40')
+    Path(recipes[1]).write_text(lossy)
+    course = {"seeds": 1, "split": "test", "resume": False, "quiet": True}
+    found = run_race(recipes, [], "3000tokens", out=tmp_path / "race", **course)
+    assert [(row["contender"], row["ranked"], row["lossy"]) for row in found["table_rows"]] == [
+        ("counted", True, False),
+        ("trained", False, True),
+    ]
+    made = table(found)
+    assert made.row_count == 3 and "not ranked: " in str(made.caption) and "% unknown" in str(made.caption)
+
+
+def test_contexts_that_differ_are_told() -> None:
+    rows = [{"contender": "a", "context": "x"}, {"contender": "b", "context": "y"}, {"contender": "c", "context": "x"}]
+    assert contexts(rows) == "x (a, c); y (b)"
+    assert contexts(rows[:1]) == "x"

@@ -14,7 +14,7 @@ from foretell.errors import ConfigError
 from foretell.examples import read_split
 from foretell.recipe import load_recipe
 from foretell.tools import series
-from foretell.tools.trials import spread, summed_up, table
+from foretell.tools.trials import all_or_none, spread, summed_up, table
 from foretell.training.trainer import Diverged
 
 Corpus = dict[str, str]
@@ -123,3 +123,38 @@ def test_what_cannot_be_is_refused(corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "other" / "file").touch()
     with pytest.raises(ConfigError, match=r"exists and has no trials\.json"):
         foretell.trials(tables(corpus, seeds=2), tmp_path / "other", quiet=True)
+
+
+@pytest.mark.parametrize("untestable", ["one", "all"])
+def test_a_fold_that_cannot_be_tested_has_failed(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untestable: str
+) -> None:
+    def child(verb: str, target: str, *options: str, quiet: bool) -> dict[str, Any]:
+        if verb == "evaluate" and (untestable == "all" or Path(target).name == "fold-2"):
+            raise series.Failed(verb, target, {"error": "label 'x' is in no training example"}, 2)
+        return in_this_process(verb, target, *options, quiet=quiet)
+
+    monkeypatch.setattr(series, "child", child)
+    data = write_labelled("classification", tmp_path) | {"batches": {"kind": "examples", "batch": 8}}
+    recipe = tables(corpus, folds=3, limit="2steps") | {"objective": {"kind": "classification"}}
+    recipe["data"] = recipe["data"] | data
+    found = foretell.trials(recipe, tmp_path / "trials", quiet=True)
+    made = table(found)
+    assert "label 'x' is in no training example" in found["results"]["fold-2"]["error"]
+    assert "fold-2: cannot be tested: " in str(made.caption) and ", test split" in str(made.title)
+    if untestable == "all":
+        assert (found["trained"], found["failed"], found["summary"]) == (0, 3, {})
+        return
+    assert (found["trained"], found["failed"]) == (2, 1)
+    kept = [found["results"][name]["test"]["accuracy"] for name in ("fold-1", "fold-3")]
+    assert found["summary"]["test"]["accuracy"]["mean"] == pytest.approx(sum(kept) / 2)
+
+
+def test_seeds_are_tested_all_or_none() -> None:
+    tested, not_tested = {"valid": {}, "test": {"accuracy": 0.5}}, {"valid": {}, "test": None, "untested": "no labels"}
+    none = all_or_none({"a": not_tested, "b": not_tested}, folds=False)
+    assert not any("error" in one for one in none.values())
+    some = all_or_none({"a": not_tested, "b": tested}, folds=False)
+    assert some["a"]["error"] == "cannot be tested: no labels" and "error" not in some["b"]
+    record = {"trials": "t", "results": none, **summed_up(none.values())}
+    assert "cannot be measured: no labels" in str(table(record).caption)

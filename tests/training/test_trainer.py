@@ -516,3 +516,28 @@ def test_seeding_a_step_draws_what_torch_would_and_leaves_nothing_behind() -> No
         seed_generators(2**62 + 7, torch.device("cpu"))
         assert torch.equal(torch.rand(3), expected)
     assert len(torch.cuda._queued_calls) == queued
+
+
+# --- the clock ------------------------------------------------------------------------------------
+
+
+def test_what_depends_on_the_clock_is_told(corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    schedule = {"kind": "linear", "warmup": "30s"}
+    foretell.train(tables(corpus, limit="2steps", schedule=schedule, checkpoint__every="5m"), tmp_path / "run")
+    (record,) = records(tmp_path / "run", "clock")
+    assert record["settings"] == ["schedule.warmup"] and record["step"] == 0
+    assert "schedule.warmup: places in seconds" in " ".join(capsys.readouterr().err.split())
+    train(corpus, tmp_path / "steps", limit="2steps", checkpoint__every="5m", training__log_every="10s")
+    assert records(tmp_path / "steps", "clock") == []
+
+
+def test_settings_in_seconds_by_name(corpus: Corpus) -> None:
+    plain = tables(corpus, limit="2steps")
+    assert foretell.load_recipe(plain).on_the_clock() == []
+    stages = [
+        {"name": "a", "limit": "3steps"},
+        {"name": "b", "limit": "10s", "set": {"averaging": {"kind": "swa", "start": "2m"}, "evaluation.every": "1m"}},
+    ]
+    found = foretell.load_recipe(plain | {"stages": stages}).on_the_clock()
+    assert sorted(found) == ["averaging.start", "evaluation.every", "limit"]
+    assert foretell.load_recipe({"model": {"kind": "ngram", "order": 2}, "limit": "10s"}).on_the_clock() == []

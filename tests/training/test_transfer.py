@@ -168,3 +168,62 @@ def test_an_ngram_run(first: foretell.Trained, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="an n-gram model is counted anew for each text"):
         foretell.train(recipe | {"init": str(first.run.path)}, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+# --- bands ----------------------------------------------------------------------------------------
+
+
+def banded(words: str, names: list[str], folder: Path, cutoffs: tuple[int, ...] = (6,)) -> dict[str, Any]:
+    """A recipe with an untied adaptive head and adaptive word vectors, over these words."""
+    folder.mkdir()
+    word_level(names).save(folder / "tokenizer.json")
+    (folder / "text.txt").write_text(words)
+    recipe = tables({split: str(folder / "text.txt") for split in ("train", "valid", "test")}, limit="20steps")
+    recipe["data"]["tokenizer"] = {"kind": "file", "path": str(folder / "tokenizer.json")}
+    recipe["head"] = {"kind": "adaptive", "cutoffs": cutoffs, "divide": 2}
+    recipe["model"]["words"] = {"kind": "adaptive", "cutoffs": cutoffs, "divide": 2}
+    recipe["training"]["log_every"] = "100steps"
+    return recipe
+
+
+def vectors(objective: Any, module: Any) -> torch.Tensor:
+    """[V, D] the whole vector of each token, through the projection of its band."""
+    found = torch.zeros(len(module.bands.tokens), 8)
+    for band in range(len(module.bands)):
+        rows, project = module.rows()[band].detach(), module.projection(band)
+        found[module.bands.tokens_of(band)] = rows if project is None else rows @ project.detach().t()
+    return found
+
+
+def test_tokens_that_change_their_band_keep_what_they_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    letters = list("abcdefghijkl")
+    often = "".join(f"{' '.join([word] * (30 - 2 * i))}\n" for i, word in enumerate(letters))
+    old = foretell.train(banded(often, ["<eos>", "<unk>", *letters], tmp_path / "a"), tmp_path / "old", quiet=True)
+    seldom = "".join(f"{' '.join([word] * (8 + 2 * i))}\n" for i, word in enumerate(letters))
+    recipe = banded(seldom, ["<unk>", "<eos>", "new", *letters[::-1]], tmp_path / "b") | {"init": str(tmp_path / "old")}
+    new = begun(recipe, tmp_path / "new", monkeypatch).stage.objective
+    record, moved, lost = init_record(tmp_path / "new"), set(), set()
+    spelled = foretell.load_recipe(tmp_path / "new").data.tokenizer.train([]).spellings
+    for name in ("head.words", "backbone.embedding.words"):
+        there, here = old.objective.get_submodule(name), new.get_submodule(name)
+        before, after = vectors(old.objective, there), vectors(new, here)
+        for word in letters:
+            one, other = old.tokenizer.spellings[word], spelled[word]
+            band, now = (int(part.bands.located()[token, 0]) for part, token in ((there, one), (here, other)))
+            if now <= band:  # the same, or one of full width: exact in the head, and where the projection is square
+                torch.testing.assert_close(after[other], before[one], rtol=1e-3, atol=1e-4)
+            moved |= {word} if now < band else set()
+            lost |= {word} if now > band else set()
+    assert (record["moved_tokens"], record["lost_tokens"]) == (len(moved), len(lost))
+    assert len(moved) > 3 and len(lost) > 3 and record["shared_tokens"] == 14 - len(lost)
+
+
+def test_another_number_of_bands_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    letters = list("abcdefghijkl")
+    text = "".join(f"{' '.join([word] * (30 - 2 * i))}\n" for i, word in enumerate(letters))
+    foretell.train(banded(text, ["<eos>", "<unk>", *letters], tmp_path / "a"), tmp_path / "old", quiet=True)
+    monkeypatch.setattr("foretell.api.first_difference", lambda *_: "")  # which holds cutoffs against each other
+    recipe = banded(text, ["<unk>", "<eos>", *letters], tmp_path / "b", (4, 9)) | {"init": str(tmp_path / "old")}
+    begun(recipe, tmp_path / "new", monkeypatch)
+    record = init_record(tmp_path / "new")
+    assert "head.tails" in record["new_weights"] and record["lost_tokens"] > 0
