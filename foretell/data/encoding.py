@@ -26,7 +26,7 @@ from foretell.artifacts import write_atomic
 from foretell.data.kinds import END_OF_LINE, UNKNOWN, is_padded, keeps_all, kind_of
 from foretell.data.reading import BOUNDARY, REPLACEMENT, SURROGATE, mended, split_pieces
 from foretell.data.spelling import LibraryStream, Spelling, SpellingRule, Stream, byte_alphabet
-from foretell.data.tokenizer_files import read_library
+from foretell.data.tokenizer_files import failing, read_library
 from foretell.errors import ConfigError
 
 BOUNDARY_NAMES = (BOUNDARY, "<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]", END_OF_LINE, UNKNOWN)
@@ -138,7 +138,8 @@ class Tokenizer(ABC):
         the one behind the last, without blanks at either end."""
         text = SURROGATE.sub(REPLACEMENT, text)
         pieces = split_pieces(text)
-        encodings = self.library.encode_batch(pieces, add_special_tokens=False)
+        with failing("the tokenizer cannot encode this text"):
+            encodings = self.library.encode_batch(pieces, add_special_tokens=False)
         starts = np.cumsum([0, *map(len, pieces)])[: len(pieces)]
         parts = [np.array(found.offsets, dtype=np.int64).reshape(-1, 2) for found in encodings]
         spans = np.concatenate([*(part + start for part, start in zip(parts, starts, strict=True)), *NO_SPANS])
@@ -325,7 +326,8 @@ class SubwordTokenizer(Tokenizer):
 
     def encode_texts(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
         """The ids by the library, on all cores and without the interpreter's lock."""
-        encodings = self.library.encode_batch_fast(list(pieces), add_special_tokens=False)
+        with failing("the tokenizer cannot encode this text"):
+            encodings = self.library.encode_batch_fast(list(pieces), add_special_tokens=False)
         ids = [encoding.ids for encoding in encodings]
         lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
         return np.fromiter(chain.from_iterable(ids), dtype=self.dtype, count=int(lengths.sum())), lengths

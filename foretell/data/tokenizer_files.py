@@ -7,10 +7,11 @@ ids are read here first, and a file from outside is tried out in a process of it
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import tokenizers
@@ -54,14 +55,22 @@ def read_library(path: Path) -> tokenizers.Tokenizer:
         check_tokenizer(path)
         try_tokenizer(path)
     try:
-        return tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8-sig"))
-    except OSError as problem:
-        raise ConfigError(f"tokenizer {path}: cannot be read: {problem.strerror or problem}") from None
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as problem:  # the library raises nothing more specific, and its panics are no `Exception`
-        what = f"tokenizer {path}: not a JSON file of the tokenizers library: {shown(str(problem))}"
-        raise ConfigError(what) from None
+        content = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as problem:
+        raise ConfigError(f"tokenizer {path}: cannot be read: {getattr(problem, 'strerror', 'not UTF-8')}") from None
+    with failing(f"tokenizer {path}: not a JSON file of the tokenizers library"):
+        return tokenizers.Tokenizer.from_str(content)
+
+
+@contextlib.contextmanager
+def failing(what: str) -> Iterator[None]:
+    """A `ConfigError` where the library fails, of which its panics are no `Exception` and all else is nothing more."""
+    try:
+        yield
+    except BaseException as problem:
+        if type(problem) is not Exception and type(problem).__name__ != "PanicException":
+            raise
+        raise ConfigError(f"{what}: {shown(str(problem))}") from None
 
 
 def check_tokenizer(path: Path) -> None:

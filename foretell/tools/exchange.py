@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from foretell.api import save_finished
+from foretell.artifacts import is_free
 from foretell.config import did_you_mean
 from foretell.data.encoding import Tokenizer, load_tokenizer
 from foretell.data.kinds import END_OF_LINE, UNKNOWN
@@ -17,6 +18,7 @@ from foretell.recipe import load_recipe
 from foretell.run import Run
 from foretell.tools.hugging_face import export_folder, import_folder, imported_from
 from foretell.trained import Trained
+from foretell.trust import foreign
 
 ENDINGS = (".arpa", ".arpa.gz")
 FORMS = ("arpa", "hf")
@@ -52,7 +54,10 @@ def import_arpa(path: Path, out: Path, corpus: str, tokenizer_file: Path | None)
     check_ending(path)
     if not path.is_file():
         raise ConfigError(f"{path} is not there")
-    tokenizer = load_tokenizer(tokenizer_file) if tokenizer_file else words_in(path)
+    if not is_free(out):
+        raise ConfigError(f"{out} exists; choose another --out")
+    with foreign():
+        tokenizer = load_tokenizer(tokenizer_file) if tokenizer_file else words_in(path)
     model = arpa.read_arpa(path, arpa.spelled(tokenizer), tokenizer.boundary)
     kept = {"kind": "file", "path": str(out / "tokenizer.json")}
     data = {"corpus": corpus, "tokenizer": kept}
