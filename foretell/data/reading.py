@@ -270,8 +270,8 @@ def parquet_batches(stream: IO[bytes], path: Path, columns: Sequence[str], hint:
         table = pyarrow.parquet.ParquetFile(stream, buffer_size=BLOCK)
         require_columns(columns, table.schema_arrow.names, str(path), hint)
         yield from table.iter_batches(batch_size=ROWS, columns=list(columns))
-    except pyarrow.ArrowException as problem:
-        first = str(problem).splitlines()[0]
+    except (pyarrow.ArrowException, UnicodeDecodeError, OverflowError, MemoryError) as problem:
+        first = next(iter(str(problem).splitlines()), type(problem).__name__)
         raise ConfigError(f"damaged or cut short ({first})", file=path, remedy="fetch or write it again") from None
 
 

@@ -1,12 +1,14 @@
 """Every reader: examples and bad rows in order with their lines, nothing lost behind a bad one."""
 
 import gzip
+import random
 from pathlib import Path
 
 import pytest
 from builders import members, name_of
 
-from foretell.data.examples import BadRow, Choice, Example, Labelled, Question, Tagged
+from foretell.data.examples import BadRow, Choice, Example, Labelled, Question, Tagged, label_fault
+from foretell.data.labelled import read_examples
 from foretell.data.readers import Reader, ReaderChoice
 from foretell.data.readers.columns import ColumnsConfig
 from foretell.data.readers.folders import FoldersConfig
@@ -15,6 +17,7 @@ from foretell.data.readers.questions import QuestionsConfig
 from foretell.data.readers.squad import SquadConfig
 from foretell.data.readers.tables import OptionsConfig, TableConfig
 from foretell.errors import ConfigError
+from foretell.examples import texts_of
 
 SQUAD = """{"data": [{"paragraphs": [{"context": "Ann sings.", "qas": [
 {"id": "1", "question": "Who?", "answers": [{"text": "Ann", "answer_start": 0}]},
@@ -106,3 +109,47 @@ def test_a_damaged_or_absent_file_is_one_clear_error(tmp_path: Path, case: tuple
         list(case[0].read(path))
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         list(case[0].read(tmp_path / f"none-{case[1]}", False))
+
+
+WRONG = [
+    b'"',
+    b"'",
+    b",",
+    b"\t",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"{",
+    b"]",
+    b"\\ud800",
+    b"NaN",
+    b"1e999",
+    b"null",
+    b"9" * 5000,
+    b"[" * 999,
+]
+WRONG += [b"\xff", b"\xef\xbb\xbf", b"\xff\xfe", b"\xf0\x9f", b"\x1b[2J", "\u2028\u202e".encode()]
+
+
+@every_reader
+def test_damaged_files_are_examples_or_one_error(tmp_path: Path, case: tuple) -> None:
+    """What comes out of any bytes can be encoded and printed."""
+    draw = random.Random(5)
+    path = write(tmp_path, case)
+    whole = path.read_bytes()
+    read = 0
+    for _ in range(100):
+        begin, end = sorted(draw.randrange(len(whole) + 1) for _ in range(2))
+        flipped = bytes([draw.randrange(256)])
+        middle = draw.choice([b"", whole[:end], flipped, draw.choice(WRONG), draw.choice(WRONG)])
+        path.write_bytes(whole[:begin] + middle + whole[draw.choice([begin, begin + 1, end]) :])
+        try:
+            examples = read_examples(path, case[0], skip_bad=True)
+        except ConfigError as problem:
+            assert all(line.isprintable() for line in str(problem).split("\n"))
+            continue
+        read += 1
+        for example in examples:
+            "".join(texts_of(example)).encode()
+            assert label_fault(str(getattr(example, "label", "x"))) == ""
+    assert 10 < read < 100
