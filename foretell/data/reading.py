@@ -110,6 +110,11 @@ def mended(text: str) -> Mended:
     return Mended(stored.decode(errors="replace"), lone + count_replaced(stored), len(stored))
 
 
+def clean(pieces: Iterable[str]) -> Iterator[str]:
+    """These pieces, lone surrogates replaced."""
+    return (mended(piece).text if not piece.isascii() and SURROGATE.search(piece) else piece for piece in pieces)
+
+
 def piece_of(text: str, ends_document: bool, report: Report) -> Piece:
     """The piece of a text, mended where `report` says that there is something to mend."""
     if not report.replaced:

@@ -147,7 +147,7 @@ class Store:
             raise ConfigError(
                 f"is a store of format {meta.get('format')!r}, not {FORMAT}: its bytes are counted by other rules",
                 file=path,
-                remedy="prepare it again",
+                remedy="remove it and prepare it again",
             )
         return cls(path, meta)
 

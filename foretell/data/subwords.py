@@ -14,6 +14,8 @@ from itertools import count
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
+from foretell.data.reading import clean
+
 BLOCK = 1 << 20
 THREADS = 8  # sums are rounded by threads, so this number is part of the result
 PRIVATE = 0xF0000
@@ -29,7 +31,7 @@ def count_words(pieces: Iterable[str], library: tokenizers.Tokenizer) -> dict[st
     """
     first: Counter[str] = Counter()
     later: Counter[str] = Counter()
-    for piece in pieces:
+    for piece in clean(pieces):
         head, *rest = piece.split(" ")
         first[head] += 1
         later.update(rest)

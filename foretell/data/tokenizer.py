@@ -16,7 +16,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from foretell.config import Config, Size, Tagged, Words
 from foretell.data.encoding import Losses, Tokenizer, load_tokenizer, wrap
 from foretell.data.kinds import END_OF_LINE, UNKNOWN
-from foretell.data.reading import BOUNDARY
+from foretell.data.reading import BOUNDARY, clean
 from foretell.data.spelling import Stream, byte_alphabet
 from foretell.data.subwords import count_words, unigram_vocabulary, wordpiece_vocabulary
 from foretell.data.tokenizer_files import check_tokenizer
@@ -100,7 +100,7 @@ class BPEConfig(TrainedConfig):
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        library.train_from_iterator(pieces, trainer)
+        library.train_from_iterator(clean(pieces), trainer)
         return wrap(library)
 
 
@@ -130,7 +130,7 @@ class CharacterConfig(TrainedConfig):
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """Counts the characters."""
         counts: Counter[str] = Counter()
-        for piece in pieces:
+        for piece in clean(pieces):
             counts.update(piece)
         kept = [character for character in by_frequency(counts) if counts[character] >= self.min_count]
         vocabulary = {token: index for index, token in enumerate([BOUNDARY, UNKNOWN, *kept])}
@@ -159,7 +159,7 @@ class WordConfig(TrainedConfig):
         """Counts the words; ids go by falling frequency, as adaptive softmax wants."""
         counts: Counter[str] = Counter()
         ends, padded = 0, 0
-        for piece in pieces:
+        for piece in clean(pieces):
             counts.update(piece.split())
             ends += piece.endswith("\n")
             padded += piece.startswith(" ") and piece.endswith(" \n")

@@ -18,6 +18,7 @@ from foretell.data.tokenizer import (
     BPEConfig,
     ByteConfig,
     CharacterConfig,
+    TokenizerConfig,
     UnigramConfig,
     WordConfig,
     WordPieceConfig,
@@ -27,6 +28,9 @@ LINES = "the cat  sat on a mat .\na dog\tsat\n\n  the end <mask> [MASK] <pad>\nc
 TRAINING = split_pieces(LINES * 4)
 PADDED = [" the cat sat \n", " \n", " a dog <unk> \n"]
 SPECIALS = ["<unk>", "<|endofdoc|>", "<pad>"]
+
+
+CONFIGS = [BPEConfig(), ByteConfig(), CharacterConfig(), WordConfig(), WordPieceConfig(), UnigramConfig()]
 
 
 def byte_bpe(pre_tokenizer: pre_tokenizers.PreTokenizer) -> tokenizers.Tokenizer:
@@ -248,6 +252,14 @@ def test_mending(text: str) -> None:
 def test_mending_what_python_makes_of_bytes(data: bytes) -> None:
     found = reading.mended(data.decode(errors="surrogateescape"))
     assert (found.text, found.bytes) == (data.decode(errors="replace"), len(data))
+
+
+@pytest.mark.parametrize("config", [type(c) for c in CONFIGS], ids=lambda kind: kind.kind_name())
+def test_training_on_lone_surrogates(config: type[TokenizerConfig]) -> None:
+    spoiled, plain = (
+        config().train([text, "the cat\n"]).fingerprint for text in ("caf\udce9 \ud800\n", "caf\ufffd \ufffd\n")
+    )
+    assert spoiled == plain
 
 
 # --- in stores ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from foretell.data import writing
 from foretell.data.corpus import Corpus, open_corpus
 from foretell.data.encoding import Tokenizer
 from foretell.data.reading import Piece
-from foretell.data.store import Store, cache_folder, prepare, prepared
+from foretell.data.store import FORMAT, Store, cache_folder, prepare, prepared
 from foretell.data.tokenizer import (
     BPEConfig,
     ByteConfig,
@@ -130,6 +130,24 @@ def test_what_a_store_says_of_itself(tmp_path: Path) -> None:
     assert isinstance(store.split("train").tokens, np.memmap)
     with pytest.raises(ConfigError, match=r"no 'valid' split \(it has train, test\)"):
         store.split("valid")
+
+
+def test_a_store_whose_bytes_were_counted_otherwise_is_refused_in_one_line(tmp_path: Path) -> None:
+    corpus, place = corpus_of(tmp_path, "one", "two"), tmp_path / "store"
+    prepare(corpus, BYTES, place)
+    meta = json.loads((place / "meta.json").read_text())
+    (place / "meta.json").write_text(json.dumps(meta | {"format": 1}))
+    for use in (
+        lambda: Store.open(place),
+        lambda: prepare(corpus, BYTES, place),
+        lambda: prepared(str(place), ByteConfig()),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            use()
+        assert str(refused.value) == (
+            f"{place}: is a store of format 1, not {FORMAT}: its bytes are counted by other rules; "
+            "remove it and prepare it again"
+        )
 
 
 def test_splits_without_text_are_left_out(tmp_path: Path) -> None:
