@@ -121,7 +121,9 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
     position = saved.position() if saved else Position()
     run.rewind(position.step if saved else -1)
     stages = recipe.resolved_stages()
-    if saved:
+    if saved and position.finished and position.stage == len(stages) - 1:
+        monitor.say(f"finished already, at step {position.step}")
+    elif saved:
         run.note_resumed()
         monitor.say(f"going on after step {position.step}")
     elif clocked := recipe.on_the_clock():

@@ -111,8 +111,8 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         "top5": lambda value: f"{value:.2%}",
         "tokens": lambda value: f"{value:,}",
         "unknown_rate": lambda value: f"{value:.3%}",
-        "lossy": lambda value: "yes: tokens hold less than the text" if value else "no",
-        "lost": lost,
+        "lossy": lambda value: f"yes: {lost(result.get('lost', {}))}" if value else "no",
+        "corpus": lambda value: Text(value, "bold red"),
         "context": str,
         "adaptation": lambda value: "\n".join(f"{name}: {found(part)}" for name, part in value.items()),
         "mixture": lambda value: "\n".join(f"{member['weight']:.4f}  {member['run']}" for member in value),
@@ -154,7 +154,8 @@ def lost(counts: Mapping[str, int]) -> str:
         "altered_lines": "lines with other blanks, newlines or letters",
         "replaced": "places that are not valid UTF-8",
     }
-    return ", ".join(f"{counts[name]:,} {word}" for name, word in words.items() if counts[name]) or "nothing"
+    found = ", ".join(f"{counts[name]:,} {word}" for name, word in words.items() if counts.get(name))
+    return found or "tokens hold less than the text"
 
 
 def found(adaptation: Mapping[str, Any]) -> str:
