@@ -89,7 +89,7 @@ def ours(job: Job) -> dict[str, Any]:
     config, recipe = recipe_of(Path(job.inputs["folder"]), job.tiny).resolved_stages()[0]
     monitor = Monitor(quiet=True)
     source = load_source(recipe, monitor)
-    run = Run(tempfile.mkdtemp())
+    run = Run.create(Path(tempfile.mkdtemp()) / "run", recipe=recipe.text(), resume=False)
     source.tokenizer.save(run.tokenizer_file)
     keep_names(run, source.names)
     counts = initial_counts(recipe, source)
