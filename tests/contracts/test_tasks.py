@@ -168,7 +168,7 @@ def test_refusals_say_why(task: str, model: str, changes: dict[str, Any], why: s
 
 def test_a_split_that_is_none_is_told(tmp_path: Path) -> None:
     tables = task_tables("classification", "recurrent", write_labelled("classification", tmp_path), limit="1steps")
-    with pytest.raises(ConfigError, match=r"tset: no such split; did you mean 'test'\? .* and no such file"):
+    with pytest.raises(ConfigError, match=r"'tset': no such split; did you mean 'test'\? .* and no such file"):
         foretell.train(tables, tmp_path / "run", quiet=True).evaluate("tset")
 
 
