@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from foretell.cli.options import Debug, Json, Overrides, Trust
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, printable
 from foretell.tools.printing import emit, properties
 
 Axis = Literal["steps", "epochs", "tokens", "seconds"]
@@ -41,7 +41,7 @@ def runs(
     if not yes:
         if as_json or not sys.stdin.isatty():
             raise ConfigError(f"{names}: add --yes to delete without being asked")
-        typer.confirm(f"Delete {names}?", abort=True, err=True)
+        typer.confirm(printable(f"Delete {names}?"), abort=True, err=True)
     tool.delete(paths)
     emit({"deleted": [str(path) for path in paths]}, as_json, properties)
 
