@@ -105,7 +105,6 @@ def vocabulary_of(path: Path) -> list[str]:
     words = Words()
     reader = Reader(path, words)
     single = next(reader.sections())
-    refuse_repeated(reader, single, list(words))
     found = []
     for word, line in zip(words, single.lines.tolist(), strict=True):
         try:
@@ -129,7 +128,6 @@ def read_arpa(path: Path, words: Sequence[str], boundary: int) -> NGram:
     reader = Reader(path, ids | {BEGIN.encode(): begin, END.encode(): end}, words[boundary].encode())
     single, *longer = list(reader.sections())
     spellings = [*(word.encode() for word in words), BEGIN.encode(), END.encode()]
-    refuse_repeated(reader, single, spellings)
     refuse_strangers(reader, single, longer, spellings)
     whole = float(np.power(10.0, single.logp[single.ngrams[:, 0] != begin], dtype=np.float64).sum())
     alone = words_alone(reader, single, len(words), boundary, unknown, order=1 + len(longer))
@@ -137,17 +135,6 @@ def read_arpa(path: Path, words: Sequence[str], boundary: int) -> NGram:
     model, sums = assembled(reader, longer, alone, boundary, whole)
     tell_sums(reader, model, sums, [*words[:boundary], BEGIN, *words[boundary + 1 :]])
     return model
-
-
-def refuse_repeated(reader: Reader, single: Section, spellings: Sequence[bytes]) -> None:
-    """Every word stands in the file once."""
-    order = np.argsort(single.ngrams[:, 0], kind="stable")
-    words = single.ngrams[order, 0]
-    for again in order[1:][words[1:] == words[:-1]].tolist():
-        word = spellings[single.ngrams[again, 0]]
-        what = "the unknown word" if word.decode(errors="replace") in UNKNOWN_WORDS else f"the word {shown(word)}"
-        first = single.lines[(single.ngrams[:, 0] == single.ngrams[again, 0]).argmax()]
-        reader.fail(int(single.lines[again]), f"{what} again, after line {first}", "keep one of the two")
 
 
 def refuse_strangers(reader: Reader, single: Section, longer: Sequence[Section], spellings: Sequence[bytes]) -> None:
@@ -222,8 +209,7 @@ def extended(reader: Reader, model: NGram, section: Section, *, last: bool) -> N
         order = np.argsort(keys, kind="stable")
         keys, section, shorter, context = keys[order], section.only(order), shorter[order], context[order]
         for again in np.flatnonzero(keys[1:] == keys[:-1])[:1].tolist():
-            first, second = section.lines[again : again + 2].tolist()
-            reader.fail(second, f"the {section.order}-gram of line {first} again", "keep one of the two")
+            reader.fail_repeated(section.order, *section.lines[again : again + 2].tolist())
     below = model.orders[-1]
     inherited = below.logp[shorter] + below.backoff[context]  # which back-off gives those that a file lacks
     logp = np.where(np.isnan(section.logp), inherited, section.logp * math.log(10)).astype(np.float32)
@@ -285,8 +271,8 @@ def complete(reader: Reader, longer: Sequence[Section]) -> list[Section]:
         every = joined([section, Section(added, none + np.nan, none, np.full(len(added), -1))])
         order = np.lexsort([np.arange(len(every)), *every.ngrams.T])  # of equal ones the file's own comes first
         new = np.append(True, (every.ngrams[order[1:]] != every.ngrams[order[:-1]]).any(axis=1))[: len(order)]
-        for again in order[~new & (order < len(section))][:1]:
-            reader.fail(int(section.lines[again]), f"a {section.order}-gram for the second time", "keep one of the two")
+        for at in np.flatnonzero(~new & (order < len(section)))[:1]:
+            reader.fail_repeated(section.order, *every.lines[order[at - 1 : at + 1]].tolist())
         done.insert(0, every.only(order[new]))
         room -= len(done[0]) - len(section)
         if room < 0:

@@ -30,7 +30,7 @@ from foretell.models.ngram import MAX_ORDER
 
 BLOCK = 1 << 20  # bytes read at once; no line and no text before \data\ may be longer
 LARGEST = 1e30  # of a logarithm
-PACKED = 200  # times its size is the most that a packed file of n-grams unpacks to, beyond the first 64 blocks
+PACKED = 50  # times its size is the most that a packed file of n-grams unpacks to, beyond the first 64 blocks
 
 PREAMBLE, COUNTS, REST = -2, 0, -1  # what is neither: a section is called by its order
 TITLE = re.compile(rb"\n[ \t\r]*\\(data\\|end\\|[0-9]{1,9}-grams:)[ \t\r]*(?=\n)")
@@ -38,6 +38,8 @@ COUNT = re.compile(rb"ngram[ \t]+([0-9]{1,9})[ \t]*=[ \t]*([0-9]{1,18})")
 NUMBER = re.compile(rb"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 FOREIGN = (b"iARPA", b"qARPA", b"blmt", b"Qblmt")  # IRSTLM's own formats
 CONTROL = (b"\0", b"\x0b", b"\x0c")  # blanks to some programs, letters to others
+
+MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, so that different words keep different hashes
 
 BLANK = np.zeros(256, dtype=bool)
 BLANK[list(b" \t\r\n")] = True
@@ -169,6 +171,7 @@ class Reader:
                 parts, order = [], now
             else:
                 parts.append(self.parse(order, line, content))
+                self.refuse_repeated(parts[-1])  # or a small packed file could go on for hours
                 if (surplus := sum(map(len, parts)) - self.promised[order][0]) > 0:
                     promise = f"ngram {order}={self.promised[order][0]}, in line {self.promised[order][1]},"
                     self.fail(int(parts[-1].lines[-surplus]), f"{promise} promises fewer {order}-grams than there are")
@@ -189,6 +192,24 @@ class Reader:
                 self.fail(number, f"has n-grams of more than {MAX_ORDER} words", "give a model of a lower order")
             self.promised[int(found[1])] = int(found[2]), number
 
+    def refuse_repeated(self, section: Section) -> None:
+        """A `ConfigError` where an n-gram stands in a section twice, as far as a hash tells."""
+        keys = np.zeros(len(section), dtype=np.uint64)
+        for column in section.ngrams.T:
+            keys = keys * MIX + column.astype(np.uint64)
+        ordered = np.sort(keys)
+        if not (ordered[1:] == ordered[:-1]).any():
+            return
+        order = np.argsort(keys, kind="stable")
+        same = (section.ngrams[order[1:]] == section.ngrams[order[:-1]]).all(axis=1)
+        for at in np.flatnonzero(same)[:1]:
+            self.fail_repeated(section.order, int(section.lines[order[at]]), int(section.lines[order[at + 1]]))
+
+    def fail_repeated(self, order: int, first: int, again: int) -> NoReturn:
+        """A `ConfigError` about an n-gram that stands there twice."""
+        remedy = "keep one of the two" + (" (<unk> and <UNK> are one word)" if order == 1 else "")
+        self.fail(again, f"the same {order}-gram as in line {first}", remedy)
+
     def begins(self, order: int, line: int, before: int) -> None:
         """Sections come in rising order, and all were promised."""
         if order not in self.promised:
@@ -206,6 +227,8 @@ class Reader:
             if len(found) != wanted:
                 self.fail(line, f"ngram {number}={wanted}, but \\{number}-grams: has {len(found)}", "count again")
             parts.clear()
+            if number == 1:  # of longer ones whoever puts them in order finds out
+                self.refuse_repeated(found)
             yield found
 
     # --- lines ------------------------------------------------------------------------------------

@@ -281,9 +281,11 @@ WRONG = {
     instead("-0.4\tdog cat", "-0.4\tdog\0cat"): ":15: has a control character",
     instead("-0.4\tdog cat", "-0.4\tdog zebra"): ":15: the word 'zebra' is not in the vocabulary",
     instead("-0.4\tdog cat", "-0.4\tdog <eos>"): ":15: the word '<eos>' stands for the end of a line",
-    instead("-0.9\tcat", "-0.9\tdog"): ":10: the word 'dog' again, after line 9",
-    instead("-0.9\tcat", "-0.9\t<UNK>"): ":11: the unknown word again, after line 10",
-    instead("-0.4\tdog cat", "-0.4\t<s> dog"): ":15: the 2-gram of line 14 again",
+    instead("-0.9\tcat", "-0.9\tdog"): ":10: the same 1-gram as in line 9; keep one",
+    instead(
+        "-0.9\tcat", "-0.9\t<UNK>"
+    ): ":11: the same 1-gram as in line 10; keep one of the two .<unk> and <UNK> are one word",
+    instead("-0.4\tdog cat", "-0.4\t<s> dog"): ":15: the same 2-gram as in line 14",
     instead("dog cat\n", "dog cat\t-0.1\n"): ":19: .* has a back-off weight, but no 4-grams follow",
     instead("2=3", "2=4"): ":3: ngram 2=4, but .2-grams: has 3",
     instead("2=3", "2=2"): ":16: ngram 2=2, in line 3, promises fewer",
@@ -333,11 +335,39 @@ def test_packed_files_that_are_damaged(tmp_path: Path) -> None:
 
 
 def test_a_packed_file_cannot_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arpa_text, "BLOCK", 1 << 12)
-    packed = gzip.compress(PLAIN.replace("1=5", "1=9999999").replace("-0.7\t</s>\n", "-0.7\t</s>\n" * 500_000).encode())
-    assert len(packed) * 200 < 500_000 * 10
-    with pytest.raises(ConfigError, match="unpacks to more than 200 times its size"):
-        read(tmp_path / "lm.arpa.gz", packed)
+    """Lines that come again end it at once, whatever is promised; so does a ratio that no n-grams have."""
+    words = ["<unk>", "<eos>", *(f"w{number}" for number in range(10_000))]
+    text = "\\data\\\nngram 1=99999999\n\\1-grams:\n" + "".join(
+        f"-1.2345678901234567890 {word}\n" for word in words[2:]
+    )
+    again = gzip.compress((text + "-1 w7\n").encode())
+    with pytest.raises(ConfigError, match=r":10004: the same 1-gram as in line 11"):
+        read(tmp_path / "lm.arpa.gz", again, words)
+    monkeypatch.setattr(arpa_text, "BLOCK", 1 << 10)
+    monkeypatch.setattr(arpa_text, "PACKED", 2)
+    with pytest.raises(ConfigError, match="unpacks to more than 2 times its size"):
+        read(tmp_path / "lm.arpa.gz", again, words)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_an_n_gram_that_comes_again_far_away(order: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a block, in another, and where the file has gaps."""
+    counts = {1: "1=5", 2: "2=3", 3: "3=1"}[order]
+    line, first, remedy = {
+        1: ("-0.9\tcat\n", 10, "<unk>"),
+        2: ("-1 <s> dog\n", 14, ""),
+        3: ("-1\t<s> dog cat\n", 19, ""),
+    }[order]
+    ends = {1: "\n\\2-grams", 2: "\n\\3-grams", 3: "\n\\end"}[order]
+    text = PLAIN.replace(counts, f"{counts[:2]}{int(counts[2:]) + 1}").replace(ends, line + ends)
+    gaps = without(text, "-0.4\tdog cat\t-0.25\n").replace("2=3", "2=2").replace("2=4", "2=3")
+    for given, at in ((text, first), (gaps, first - (order == 3))):
+        for block in (1 << 20, 50):
+            monkeypatch.setattr(arpa_text, "BLOCK", block)
+            with pytest.raises(
+                ConfigError, match=f"the same {order}-gram as in line {at}; keep one of the two.*{remedy}"
+            ):
+                read(tmp_path / "lm.arpa", given)
 
 
 def test_gaps_have_an_end(tmp_path: Path) -> None:
