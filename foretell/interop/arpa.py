@@ -269,12 +269,12 @@ def complete(reader: Reader, longer: Sequence[Section]) -> list[Section]:
         added = np.concatenate([above[:, 1:], above[:, :-1]])
         none = np.zeros(len(added), dtype=np.float32)
         every = joined([section, Section(added, none + np.nan, none, np.full(len(added), -1))])
+        room -= len(np.unique(every.hashes())) - len(section)
+        if room < 0:  # long n-grams alone would fill the memory with those between
+            reader.fail(None, "most beginnings and endings of its n-grams are missing; is it cut off?")
         order = np.lexsort([np.arange(len(every)), *every.ngrams.T])  # of equal ones the file's own comes first
         new = np.append(True, (every.ngrams[order[1:]] != every.ngrams[order[:-1]]).any(axis=1))[: len(order)]
         for at in np.flatnonzero(~new & (order < len(section)))[:1]:
             reader.fail_repeated(section.order, *every.lines[order[at - 1 : at + 1]].tolist())
         done.insert(0, every.only(order[new]))
-        room -= len(done[0]) - len(section)
-        if room < 0:
-            reader.fail(None, "most beginnings and endings of its n-grams are missing; is it cut off?")
     return done

@@ -70,6 +70,13 @@ class Section:
         """Some of them, or all in another order."""
         return Section(*(getattr(self, field.name)[kept] for field in fields(self)))
 
+    def hashes(self) -> NDArray[np.uint64]:
+        """[M] of the words; those of single words differ."""
+        keys = np.zeros(len(self), dtype=np.uint64)
+        for column in self.ngrams.T:
+            keys = keys * MIX + column.astype(np.uint64)
+        return keys
+
 
 def joined(sections: Sequence[Section]) -> Section:
     """One after the other."""
@@ -194,9 +201,7 @@ class Reader:
 
     def refuse_repeated(self, section: Section) -> None:
         """A `ConfigError` where an n-gram stands in a section twice, as far as a hash tells."""
-        keys = np.zeros(len(section), dtype=np.uint64)
-        for column in section.ngrams.T:
-            keys = keys * MIX + column.astype(np.uint64)
+        keys = section.hashes()
         ordered = np.sort(keys)
         if not (ordered[1:] == ordered[:-1]).any():
             return
