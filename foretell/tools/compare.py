@@ -271,12 +271,13 @@ def ruled(*headings: str, title: str | None = None) -> Table:
 
 def notes(result: Mapping[str, Any]) -> str:
     """What the columns say."""
-    parts = result["parts"]
-    lines = [
-        f"Interval (BCa) and p, the share of {result['resamples']:,} draws in which the best stays better: paired "
-        f"bootstrap over {parts['count']} {parts['kind']} of {parts['mean_bytes']:,.0f} bytes on average. Bold: the "
-        "interval excludes 0; each stands for itself, uncorrected for the number of runs."
-    ]
+    parts, lines = result["parts"], []
+    if any(pair["interval"] is not None for pair in result["pairs"]):
+        lines.append(
+            f"Interval (BCa) and p, the share of {result['resamples']:,} draws in which the best stays better: paired "
+            f"bootstrap over {parts['count']} {parts['kind']} of {parts['mean_bytes']:,.0f} bytes on average. "
+            "Bold: the interval excludes 0; each stands for itself, uncorrected for the number of runs."
+        )
     if any(row["lossy"] for row in result["runs"]):
         lines.append("*: tokens hold less than the text, so the figure flatters.")
     if any(row["lossy"] and not row["ranked"] for row in result["runs"]):

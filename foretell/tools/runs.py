@@ -32,8 +32,8 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
 }
 KEYS = (
-    "name", "recipe", "model", "parameters", "steps", "bits_per_byte", "loss", "metric", "score", "when", "size_bytes",
-    "state",
+    "name", "recipe", "model", "parameters", "steps", "bits_per_byte", "lossy", "loss", "metric", "score", "when",
+    "size_bytes", "state",
 )  # fmt: skip
 
 
@@ -89,6 +89,7 @@ def describe(run: Run, folder: Path) -> Record:
         "parameters": parameters(run),
         "steps": max((int(record["step"]) for record in records), default=0),
         "bits_per_byte": best.get("bits_per_byte"),
+        "lossy": best.get("lossy"),
         "loss": best.get("loss"),
         "metric": best.get("metric"),
         "score": best.get(best.get("metric", "")),
@@ -217,8 +218,8 @@ def delete(paths: Sequence[Path]) -> None:
 def validated(run: Mapping[str, Any]) -> str:
     """Bits per byte of text, or of a task its metric; nothing of a model that has neither."""
     if run["metric"] is not None:
-        return f"{run['metric'].replace('_', ' ')} {run['score']:.4f}"
-    return "" if run["bits_per_byte"] is None else f"{run['bits_per_byte']:.4f}"
+        return "" if run["score"] is None else f"{run['metric'].replace('_', ' ')} {run['score']:.4f}"
+    return "" if run["bits_per_byte"] is None else f"{run['bits_per_byte']:.4f}{'*' if run['lossy'] else ''}"
 
 
 def render(result: Mapping[str, Any]) -> Table:
@@ -244,4 +245,9 @@ def render(result: Mapping[str, Any]) -> Table:
             (run["when"] or "")[:16].replace("T", " "),
             run["state"],
         )
+    if any(run["lossy"] for run in result["runs"]):
+        table.caption = (
+            "* tokens hold less than the text: compare such a figure among runs with the same tokenizer only"
+        )
+        table.caption_justify = "left"
     return table

@@ -197,3 +197,9 @@ def test_the_lock_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="is not a run"), Run(tmp_path / "file").alone():
         pass
+
+
+def test_figures_that_flatter_have_a_mark() -> None:
+    assert validated({"metric": None, "bits_per_byte": 1.5, "lossy": True}) == "1.5000*"
+    assert validated({"metric": None, "bits_per_byte": 1.5, "lossy": None}) == "1.5000"
+    assert validated({"metric": "accuracy", "score": None, "bits_per_byte": None, "lossy": None}) == ""
