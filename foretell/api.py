@@ -31,6 +31,7 @@ from foretell.evaluate.scoring import (
 from foretell.examples import Examples, keep_names, load_names
 from foretell.models import kneser_ney
 from foretell.models.ngram import NGram, NGramConfig
+from foretell.nn.initial import on_paper
 from foretell.nn.vocabulary import Counts, token_rows
 from foretell.objectives.objective import Objective
 from foretell.recipe import Recipe, StageConfig, load_recipe, recipe_names, recipe_of
@@ -107,7 +108,7 @@ def try_out(recipe: Recipe) -> None:
         return
     source = Examples(first)
     source.task.rows(source.train[:1], source.framing(source.tokenizer), source.names)
-    with torch.device("meta"):
+    with on_paper():
         first.build(source.tokenizer.size, labels=len(source.names))
 
 
@@ -302,7 +303,7 @@ def first_difference(here: Recipe, there: Recipe) -> str:
     What an objective has beside backbone and head, for pairs of texts say, may be there in one alone. A task takes over
     what reads texts, and what predicts their tokens where it goes on doing so.
     """
-    with torch.device("meta"):  # which computes shapes and holds no numbers
+    with on_paper():  # which computes shapes and holds no numbers
         mine, its = ({name: tuple(t.shape) for name, t in weights(r.build(2**20)).items()} for r in (here, there))
     if here.is_task:
         wanted = [name for name in mine if name.startswith(("backbone.", "head."))]

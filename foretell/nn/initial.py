@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from foretell.config import Config, Positive
 
@@ -17,10 +23,30 @@ class NormalConfig(Config):
 
     def fill(self, weight: Tensor, *, scale: float = 1.0) -> None:
         """Draws a weight in place, its deviation times `scale`."""
-        if weight.is_meta:  # holds no numbers; asking for truncated ones would load half of torch first
-            return
         deviation = self.deviation * scale
         if self.truncated:
             nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
         else:
             nn.init.normal_(weight, std=deviation)
+
+
+DRAWING = ("normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_", "orthogonal_")
+"""functions of torch that fill a tensor at random, in place"""
+
+
+class Unfilled(TorchFunctionMode):
+    """Leaves random filling out: on the meta device it fills nothing, and loads half of torch for that."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        filled = kwargs.get("tensor", args[0] if args else None)  # `nn.init` hands it over by name
+        if getattr(function, "__name__", "") in DRAWING and isinstance(filled, Tensor) and filled.is_meta:
+            return filled
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def on_paper() -> Iterator[None]:
+    """Modules that are built within have shapes and no numbers, and take no memory."""
+    with torch.device("meta"), Unfilled():
+        yield

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import safe_open
 
 from foretell.checksums import verify
@@ -21,6 +20,7 @@ from foretell.errors import ConfigError
 from foretell.examples import load_names
 from foretell.models.ngram import NGramConfig
 from foretell.nn.adapter import adapters_in
+from foretell.nn.initial import on_paper
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.masked import MaskedConfig
 from foretell.objectives.replaced import ReplacedConfig
@@ -152,7 +152,7 @@ def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | No
     try:
         vocabulary = load_tokenizer(run.tokenizer_file).size
         if not isinstance(recipe.model, NGramConfig):  # whose sizes follow from the text
-            with torch.device("meta"):
+            with on_paper():
                 objective = recipe.build(vocabulary, load_counts(run.counts_file), labels)
             shapes = {name: list(tensor.shape) for name, tensor in weights(objective).items()}
     except ConfigError as problem:

@@ -32,6 +32,7 @@ from foretell.interop.hugging_face.family import Family, labels_there
 from foretell.interop.hugging_face.folder import SHARD_BYTES, Weights, has, read_config, write_weights
 from foretell.interop.hugging_face.vocabulary import filled, is_numbers, numbers, read_tokenizer, roles, write_tokenizer
 from foretell.models.blueprint import Blueprint
+from foretell.nn.initial import on_paper
 from foretell.objectives.generator import SmallerGeneratorConfig
 from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.objectives.replaced import Replaced
@@ -142,13 +143,13 @@ def read_model(
 ) -> tuple[Objective, Reading]:
     """The model with the checkpoint's weights; a `ConfigError` where its body is not whole."""
     try:
-        with torch.device("meta"):
-            on_paper = recipe.build(vocabulary, labels=labels)
+        with on_paper():
+            blank = recipe.build(vocabulary, labels=labels)
     except RuntimeError as problem:  # numbers that overflow
         raise ConfigError(f"{tensors.folder}: cannot be built as config.json says: {shown(str(problem))}") from None
-    check_part(family, tensors, main_tensors(on_paper))
+    check_part(family, tensors, main_tensors(blank))
     if generator is not None:
-        check_part(family, generator, generator_tensors(on_paper))
+        check_part(family, generator, generator_tensors(blank))
     torch.manual_seed(recipe.seed)  # for what the checkpoint lacks
     objective = recipe.build(vocabulary, labels=labels)
     mine = weights(objective)

@@ -30,6 +30,7 @@ from foretell.data.tokenizer import ByteConfig, CharacterConfig, FileConfig, Wor
 from foretell.errors import ConfigError
 from foretell.examples import load_names
 from foretell.models.ngram import NGramConfig
+from foretell.nn.initial import on_paper
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.recipe import SOME_LABELS, Recipe, load_recipe, recipe_folder, recipe_names, recipe_of
@@ -169,7 +170,7 @@ def vocabulary_of(recipe: Recipe) -> tuple[int | None, str]:
 
 def cost(recipe: Recipe, vocabulary: int, labels: int = SOME_LABELS) -> Tree:
     """Parameters by part, bytes of training state, and FLOPs per token."""
-    with torch.device("meta"):
+    with on_paper():
         objective = recipe.build(vocabulary, labels=labels)
         recipe.tuning.prepare(objective)
     parts, parameters = parts_of(objective), list(objective.parameters())

@@ -12,6 +12,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from foretell.nn.initial import on_paper
+
 M = TypeVar("M", bound=nn.Module)
 
 SIGNS = (
@@ -61,7 +63,7 @@ def build_within(build: Callable[[], M]) -> M:
     if device.type == "meta":
         return build()
     needed = 0
-    with torch.device("meta"), suppress(NotImplementedError, RuntimeError):  # a class from outside need not know it
+    with on_paper(), suppress(NotImplementedError, RuntimeError):  # a class from outside need not know it
         needed = sum(weight.numel() * weight.element_size() for weight in build().parameters())
     advice = "make it smaller by model.hidden, model.layers or, for its vocabulary, data.tokenizer"
     takes = f"its weights alone take {needed / 2**30:,.1f} GiB"
