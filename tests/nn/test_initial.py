@@ -6,7 +6,7 @@ from builders import small_models
 from torch import nn
 
 from foretell.models.choice import ModelChoice
-from foretell.nn.initial import on_paper
+from foretell.nn.initial import NormalConfig, on_paper
 
 
 def test_on_paper_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,7 +17,8 @@ def test_on_paper_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(nn.init, name, draw)
     with on_paper():
         modules = [nn.Embedding(5, 3), nn.Linear(3, 4), nn.Parameter(torch.empty(2, 3).uniform_(-1, 1))]
-        nn.init.trunc_normal_(modules[1].weight)
+        NormalConfig(truncated=True).fill(modules[1].weight)
+        nn.init.xavier_uniform_(modules[1].weight)
     assert modules[1].weight.is_meta and modules[1].weight.shape == (4, 3) and modules[2].is_meta
     with pytest.raises(AssertionError, match="numbers were drawn"):
         nn.Embedding(5, 3)
