@@ -86,7 +86,7 @@ class Run:
     def whole(cls, path: Path | str, *, recipe: str) -> Iterator[Run]:
         """A new run to fill, which is at `path` when the block ends well, checkpoint and all, and else not at all."""
         if not is_free(Path(path)):
-            raise ConfigError(f"{path} exists; choose another --out")
+            raise ConfigError("exists", file=path, remedy="choose another --out")
         with whole_folder(Path(path)) as draft:
             yield cls.create(draft, recipe=recipe, resume=False)
 

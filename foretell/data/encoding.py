@@ -415,7 +415,7 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
     try:
         return wrap(library)
     except ConfigError as problem:
-        raise ConfigError(f"tokenizer {path}: {problem}") from None
+        raise ConfigError(str(problem), file=path) from None
 
 
 def wrap(library: tokenizers.Tokenizer) -> Tokenizer:

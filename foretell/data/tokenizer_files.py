@@ -57,20 +57,20 @@ def read_library(path: Path) -> tokenizers.Tokenizer:
     try:
         content = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as problem:
-        raise ConfigError(f"tokenizer {path}: cannot be read: {getattr(problem, 'strerror', 'not UTF-8')}") from None
-    with failing(f"tokenizer {path}: not a JSON file of the tokenizers library"):
+        raise ConfigError(f"cannot be read: {getattr(problem, 'strerror', 'not UTF-8')}", file=path) from None
+    with failing("not a JSON file of the tokenizers library", path):
         return tokenizers.Tokenizer.from_str(content)
 
 
 @contextlib.contextmanager
-def failing(what: str) -> Iterator[None]:
+def failing(what: str, file: Path | None = None) -> Iterator[None]:
     """A `ConfigError` where the library fails, of which its panics are no `Exception` and all else is nothing more."""
     try:
         yield
     except BaseException as problem:
         if type(problem) is not Exception and type(problem).__name__ != "PanicException":
             raise
-        raise ConfigError(f"{what}: {shown(str(problem))}") from None
+        raise ConfigError(f"{what}: {shown(str(problem))}", file=file) from None
 
 
 def check_tokenizer(path: Path) -> None:

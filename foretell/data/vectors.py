@@ -88,7 +88,7 @@ class Parquet(VectorFile):
 def vector_file(path: Path, width: int) -> Iterator[VectorFile]:
     """A file of vectors of that width, in the format that the name's ending says; there when all is written."""
     if path.suffix not in ENDINGS:
-        raise ConfigError(f"{path}: what is it to be? name a file that ends in {' or '.join(ENDINGS)}")
+        raise ConfigError("what is it to be?", file=path, remedy=f"name a file that ends in {' or '.join(ENDINGS)}")
     if path.suffix == ".parquet":
         require_parquet(path)
     with whole_file(path) as stream:
@@ -104,4 +104,5 @@ def require_parquet(path: Path) -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError:
-        raise ConfigError(f"{path}: to write .parquet files, pip install 'foretell[parquet]'") from None
+        remedy = "pip install 'foretell[parquet]'"
+        raise ConfigError("pyarrow, which writes .parquet files, is not installed", file=path, remedy=remedy) from None

@@ -53,9 +53,9 @@ def import_arpa(path: Path, out: Path, corpus: str, tokenizer_file: Path | None)
     """An ARPA file as a run. Without a tokenizer its words become a word vocabulary, a line ending in `<eos>`."""
     check_ending(path)
     if not path.is_file():
-        raise ConfigError(f"{path} is not there")
+        raise ConfigError("no such file", file=path)
     if not is_free(out):
-        raise ConfigError(f"{out} exists; choose another --out")
+        raise ConfigError("exists", file=out, remedy="choose another --out")
     with foreign():
         tokenizer = load_tokenizer(tokenizer_file) if tokenizer_file else words_in(path)
     model = arpa.read_arpa(path, arpa.spelled(tokenizer), tokenizer.boundary)
@@ -79,6 +79,5 @@ def words_in(path: Path) -> Tokenizer:
 def check_ending(path: Path) -> None:
     """ARPA files are known by their names."""
     if not path.name.endswith(ENDINGS):
-        raise ConfigError(
-            f"{path}: what is it? ARPA files end in {' or '.join(ENDINGS)}, and Hugging Face's are folders"
-        )
+        remedy = f"ARPA files end in {' or '.join(ENDINGS)}, and Hugging Face's are folders"
+        raise ConfigError("what is it?", file=path, remedy=remedy)

@@ -52,7 +52,7 @@ from foretell.trust import foreign
 def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | None) -> dict[str, Any]:
     """A checkpoint folder as a run; what of the model is not in it begins as in training, and is told."""
     if not is_free(out):
-        raise ConfigError(f"{out} exists; choose another --out")
+        raise ConfigError("exists", file=out, remedy="choose another --out")
     theirs = read_config(folder)
     family = family_named(theirs.get("model_type"), theirs.file)
     tensors = family.named(Weights.open(folder))
@@ -146,7 +146,8 @@ def read_model(
         with on_paper():
             blank = recipe.build(vocabulary, labels=labels)
     except RuntimeError as problem:  # numbers that overflow
-        raise ConfigError(f"{tensors.folder}: cannot be built as config.json says: {shown(str(problem))}") from None
+        what = f"cannot be built as config.json says: {shown(str(problem))}"
+        raise ConfigError(what, file=tensors.folder) from None
     check_part(family, tensors, main_tensors(blank))
     if generator is not None:
         check_part(family, generator, generator_tensors(blank))
@@ -158,7 +159,8 @@ def read_model(
         its = read_part(family, generator, generator_tensors(objective))
         for name, tensor in its.tensors.items():
             if f"generator.{name}" not in mine and not torch.equal(tensor, reading.tensors[name]):
-                raise ConfigError(f"{generator.folder}: its {name} is not that of the main model, which shares it here")
+                what = f"its {name} is not that of the main model, which shares it here"
+                raise ConfigError(what, file=generator.folder)
         own = {f"generator.{name}": t for name, t in its.tensors.items() if f"generator.{name}" in mine}
         more = [[f"generator.{name}" for name in names] for names in (its.missing, its.surplus)]
         reading = Reading(reading.tensors | own, reading.missing + more[0], reading.surplus + more[1])
@@ -185,10 +187,8 @@ def check_part(family: Family, tensors: Weights, mine: Mapping[str, Tensor]) -> 
     gone = [name for name in mine if name.startswith("backbone.") and not all(n in tensors for n in names[name])]
     if gone:
         surplus = sorted(tensors.keys() - {n for theirs in names.values() for n in theirs})
-        raise ConfigError(
-            f"{tensors.folder}: not a whole {family.kind}: nothing for {', '.join(gone[:3])}; "
-            f"it has {', '.join(surplus[:3]) or 'nothing else'}"
-        )
+        what = f"not a whole {family.kind}: nothing for {', '.join(gone[:3])}"
+        raise ConfigError(f"{what}; it has {', '.join(surplus[:3]) or 'nothing else'}", file=tensors.folder)
 
 
 def read_part(family: Family, tensors: Weights, mine: Mapping[str, Tensor]) -> Reading:
@@ -196,10 +196,8 @@ def read_part(family: Family, tensors: Weights, mine: Mapping[str, Tensor]) -> R
     reading = read_tensors(family.links, tensors, mine)
     for other in [name for name in reading.surplus if name in family.tied]:
         if not torch.equal(tensors[other], tensors[family.tied[other]]):
-            raise ConfigError(
-                f"{tensors.folder}: {other} is not {family.tied[other]}, though config.json says that they are tied; "
-                "set tie_word_embeddings to false there"
-            )
+            what = f"{other} is not {family.tied[other]}, though config.json says that they are tied"
+            raise ConfigError(what, file=tensors.folder, remedy="set tie_word_embeddings to false there")
         reading.surplus.remove(other)
     return reading
 
@@ -238,7 +236,7 @@ def export_folder(trained: Trained, out: Path, shard_bytes: int = SHARD_BYTES) -
     recipe, objective = trained.settings, trained.objective
     came = next((record for record in trained.run.metrics() if record["kind"] == "import"), {})
     if os.path.lexists(out):
-        raise ConfigError(f"{out} exists; choose another --out")
+        raise ConfigError("exists", file=out, remedy="choose another --out")
     with whole_folder(out) as draft:
         found = write_part(main_part(recipe, objective), draft, trained, came.get("model_type"), shard_bytes)
         if isinstance(objective, Replaced) and (part := generator_part(recipe, objective)) is not None:

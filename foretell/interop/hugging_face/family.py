@@ -129,13 +129,11 @@ class Family:
         words = self.links[0].theirs[0]
         shape = weights.shape(words) if words in weights else ()
         if len(shape) != 2:
-            raise ConfigError(f"{weights.folder}: not a whole {self.kind}: no {words}, a vector for each token")
+            raise ConfigError(f"not a whole {self.kind}: no {words}, a vector for each token", file=weights.folder)
         told = theirs.integer("vocab_size", shape[0]) if isinstance(theirs, JsonObject) else shape[0]
         if told != shape[0]:
-            raise ConfigError(
-                f"{weights.folder / 'config.json'}: vocab_size is {told}, but {words} has {shape[0]:,} rows; "
-                "mend config.json"
-            )
+            what = f"vocab_size is {told}, but {words} has {shape[0]:,} rows"
+            raise ConfigError(what, file=weights.folder / "config.json", remedy="mend config.json")
         return shape[0]
 
     def check_sizes(self, recipe: Tree, weights: Weights) -> None:
@@ -144,12 +142,12 @@ class Family:
         layers = model.get("groups") or model["layers"]
         held = layers_in(self.links, weights)
         if held != layers and (held or layers > 100):  # without any, what is missing is better told by name
-            raise ConfigError(f"{file}: says {layers:,} layers, but the weights hold {held:,}; mend config.json")
+            what = f"says {layers:,} layers, but the weights hold {held:,}"
+            raise ConfigError(what, file=file, remedy="mend config.json")
         for name in ("hidden", "embedding", "feed_forward", "context", "segments"):
             if (size := model.get(name) or 0) > max(weights.largest, 1 << 16):
-                raise ConfigError(
-                    f"{file}: after it {name} is {size:,}, larger than any of the weights is; mend config.json"
-                )
+                what = f"after it {name} is {size:,}, larger than any of the weights is"
+                raise ConfigError(what, file=file, remedy="mend config.json")
 
     def with_links_of(self, form: Form) -> Family:
         """The family, where the tensors of that form go by the names they have in it."""

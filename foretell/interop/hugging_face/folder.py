@@ -46,7 +46,7 @@ def read_settings(folder: Path, name: str) -> JsonObject:
 def read_config(folder: Path) -> JsonObject:
     """The folder's config.json."""
     if not has(folder, "config.json"):
-        raise ConfigError(f"{folder} has no config.json; name the folder of a checkpoint")
+        raise ConfigError("has no config.json", file=folder, remedy="name the folder of a checkpoint")
     return read_object(folder / "config.json")
 
 
@@ -132,10 +132,12 @@ def places_in(folder: Path) -> dict[str, Place]:
         return tensors_in(folder, WHOLE)
     if pickled := [name for name in PICKLED if (folder / name).is_file()]:
         raise ConfigError(
-            f"{folder / pickled[0]} is a pickle, which can run any code and is never opened here; convert it where you "
-            "trust it: AutoModelForPreTraining.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+            "is a pickle, which can run any code and is never opened here",
+            file=folder / pickled[0],
+            remedy="convert it where you trust it: "
+            "AutoModelForPreTraining.from_pretrained(FOLDER).save_pretrained(FOLDER)",
         )
-    raise ConfigError(f"{folder} has no {WHOLE} and no {INDEX}; name the folder of a checkpoint")
+    raise ConfigError(f"has no {WHOLE} and no {INDEX}", file=folder, remedy="name the folder of a checkpoint")
 
 
 def places_by_index(folder: Path) -> dict[str, Place]:
@@ -145,10 +147,12 @@ def places_by_index(folder: Path) -> dict[str, Place]:
     held: dict[str, dict[str, Place]] = {}
     for file in sorted(set(files.values())):
         if Path(file).name != file or not file.isprintable() or not has(folder, file):
-            raise ConfigError(f"{folder / INDEX} names {clean(file)}, which is not in the folder; bring it there")
+            what = f"names {clean(file)}, which is not in the folder"
+            raise ConfigError(what, file=folder / INDEX, remedy="bring it there")
         held[file] = tensors_in(folder, file)
     if gone := [name for name, file in files.items() if name not in held[file]]:
-        raise ConfigError(f"{folder / files[gone[0]]} lacks {clean(gone[0])}, which the index says it holds")
+        what = f"lacks {clean(gone[0])}, which the index says it holds"
+        raise ConfigError(what, file=folder / files[gone[0]], remedy="download both again")
     return {name: held[file][name] for name, file in files.items()}
 
 
@@ -173,7 +177,8 @@ def opened(file: Path) -> Any:
     try:
         return safe_open(str(file), framework="pt")
     except (SafetensorError, OSError) as problem:
-        raise ConfigError(f"{file}: not a whole safetensors file: {clean(str(problem))}") from None
+        what = f"not a whole safetensors file: {clean(str(problem))}"
+        raise ConfigError(what, file=file, remedy="download it again") from None
 
 
 def clean(text: str) -> str:

@@ -48,18 +48,17 @@ def filled(library: tokenizers.Tokenizer, vocabulary: int, source: Path) -> Toke
     """The tokenizer with fillers up to a vocabulary: models often have more rows than tokens, for even sizes."""
     size = library.get_vocab_size(with_added_tokens=True)
     if size > vocabulary:
-        raise ConfigError(
-            f"{source}: its tokenizer has {size:,} tokens, the weights rows for only {vocabulary:,}; "
-            "name the tokenizer they were trained with: --tokenizer FILE"
-        )
+        what = f"its tokenizer has {size:,} tokens, the weights rows for only {vocabulary:,}"
+        raise ConfigError(what, file=source, remedy="name the tokenizer they were trained with: --tokenizer FILE")
     fillers = [filler(token) for token in range(size, vocabulary)]
     library.add_special_tokens(fillers)  # which no text becomes
     if fillers and library.token_to_id(fillers[-1]) != vocabulary - 1:
-        raise ConfigError(f"{source}: the ids of its tokenizer have gaps, so it is none for {vocabulary:,} rows")
+        what = f"the ids of its tokenizer have gaps, so it is none for {vocabulary:,} rows"
+        raise ConfigError(what, file=source)
     try:
         return wrap(library)
     except ConfigError as problem:
-        raise ConfigError(f"{source}: its tokenizer {problem}") from None
+        raise ConfigError(f"its tokenizer {problem}", file=source) from None
 
 
 def filler(token: int) -> str:

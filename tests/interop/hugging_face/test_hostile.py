@@ -237,7 +237,7 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
     "layer number 999999999": (weights(h__999999999__ln_1__weight=torch.ones(4)), r"the weights hold 1,000,000,000"),
     "a pickle": (
         lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
-        r"pytorch_model\.bin is a pickle, which can run any code",
+        r"pytorch_model\.bin: is a pickle, which can run any code",
     ),
     "weights a link outside": (link("model.safetensors", "/dev/zero"), r"has no model\.safetensors and no"),
     "weights a link to another": (
@@ -257,7 +257,7 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
     "a file at the root": (index({"wte.weight": "/etc/passwd"}), r"names /etc/passwd, which is not in the folder"),
     "a file with a null byte": (index({"wte.weight": "a\0b"}), r"names 'a\\x00b', which is not in the folder"),
     "a file with an escape": (index({"wte.weight": "\x1b[2J"}), r"names '\\x1b\[2J', which is not in the folder"),
-    "a tensor that is not there": (index({"wte.bias": "model.safetensors"}), r"model\.safetensors lacks wte\.bias"),
+    "a tensor that is not there": (index({"wte.bias": "model.safetensors"}), r"safetensors: lacks wte\.bias"),
     "index of nothing": (index({}), r"not a whole gpt2: no transformer\.wte\.weight"),
     # the tokenizer
     "tokenizer no JSON": (text("tokenizer.json", "{"), r"tokenizer\.json:1: not valid JSON"),
@@ -371,7 +371,7 @@ def test_a_hostile_folder_ends_in_one_line(name: str, folder: Path, tmp_path: Pa
         import_path(folder, tmp_path / "run", "python-docs", None)
     assert sum(os.times()[:4]) - begin < 10  # of processors, ours and those of children
     assert str(raised.value).isprintable() and len(str(raised.value)) < 500 + len(str(folder))
-    assert str(folder) in str(raised.value)
+    assert str(raised.value.file).startswith(str(folder)) and str(folder) not in raised.value.what
     assert not (tmp_path / "run").exists()
 
 
