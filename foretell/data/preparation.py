@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, final
 
 from foretell.data.corpus import Corpus, Source
-from foretell.data.reading import Piece, Report
+from foretell.data.reading import BOUNDARY, LONGEST_LINE, Piece, Report, split_pieces
+from foretell.errors import ConfigError
 
 PreparationName = Literal["none", "reviews"]
 PREFIX = "reviews:"
@@ -36,7 +37,7 @@ def preparation_of(corpus: str | Mapping[str, str]) -> PreparationName:
 
 def reviews_of(corpus: Corpus) -> Corpus:
     """A corpus with each document as a prepared text, one after the other without boundaries."""
-    return Corpus(corpus.name, {split: Reviews(corpus.source(split)) for split in corpus.splits})
+    return Corpus(corpus.name, {split: Reviews(corpus.source(split)) for split in corpus.splits}, corpus.left_out)
 
 
 @final
@@ -50,21 +51,30 @@ class Reviews:
         """A line for each document; all of them are one document, as nothing else is to stand between them."""
         held = None
         for document in self._documents():
-            if held is not None:
-                yield held
-            held = document._replace(text=f" {one_line(document.text)} \n", ends_document=False)
+            for text in split_pieces(f" {one_line(document.text)} \n"):
+                if held is not None:
+                    yield held
+                held = document._replace(text=text, ends_document=False)
+                document = document._replace(replaced=0, surplus=0)  # which are told of its first piece
         if held is not None:
             yield held._replace(ends_document=True)
 
     def _documents(self) -> Iterator[Piece]:
         """The documents, whole."""
         parts: list[Piece] = []
+        size = 0
         for piece in self.documents.pieces():
             parts.append(piece)
+            size += len(piece.text)
+            if size > LONGEST_LINE:
+                raise ConfigError(
+                    f"{PREFIX} a document of more than {LONGEST_LINE >> 20} million characters cannot become a line",
+                    remedy=f"part it by lines {BOUNDARY}, or leave out {PREFIX}",
+                )
             if piece.ends_document:
                 texts, _, replaced, surplus = zip(*parts, strict=True)
                 yield Piece("".join(texts), True, sum(replaced), sum(surplus))
-                parts = []
+                parts, size = [], 0
 
     def digest(self) -> str:
         """See `Source`."""

@@ -35,7 +35,7 @@ def examine_corpus(corpus: str, sample_bytes: int = SAMPLE) -> Tree:
         raise ConfigError(f"{corpus} is a token store; name the text that it was made of")
     opened = open_corpus(corpus)
     paths = {path: None for source in opened.sources.values() for path in files_of(source)}
-    files = scan(list(paths), sample_bytes)
+    files = scan(list(paths), sample_bytes) | {"left_out": [str(files) for files in opened.left_out]}
     result: Tree = {"what": "corpus", "corpus": opened.name, "files": files, "splits": {}}
     if files["damaged"]:
         return result | {"findings": corpus_findings(result)}
@@ -232,6 +232,8 @@ def corpus_findings(found: Mapping[str, Any]) -> list[Tree]:
         ("empty", "empty files", "they are skipped"),
     ):
         findings.append(check(not files[key], "files", f"{files[key]:,} {name}", do))
+    do = "look whether they are meant; corpus = {train = …, valid = …, test = …} names files one by one"
+    findings += [check(False, "files", text, do) for text in files["left_out"]]
     if files["damaged"]:
         return findings
     missing = [name for name in SPLITS if name not in splits]

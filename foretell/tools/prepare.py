@@ -49,6 +49,7 @@ def prepare_store(corpus: str, out: Path, tokenizer: str, *, quiet: bool = False
         "documents": sum(count.documents for count in counts),
         "bytes": sum(count.bytes for count in counts),
         "unknown": sum(count.unknown for count in counts),
+        "left_out": [str(files) for files in text.left_out],
         "seconds": round(seconds, 3),
         "tokens_per_second": round(sum(count.tokens for count in counts) / max(seconds, 1e-9), 1),
         "peak_memory_bytes": peak_memory(),

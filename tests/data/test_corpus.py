@@ -3,6 +3,7 @@ import json
 import logging
 import lzma
 import os
+import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
@@ -194,6 +195,60 @@ def test_packed_files_give_the_same_and_damage_is_told(tmp_path: Path, ending: s
         path.write_bytes(damaged)
         with pytest.raises(ConfigError, match=r"a\.txt.*damaged"):
             list(whole(path).pieces("train"))
+
+
+def test_all_frames_of_zstandard_are_read(tmp_path: Path) -> None:
+    frames = [zstandard.compress(f"part {i}\n".encode() * 1000) for i in range(3)]
+    skipped = bytes.fromhex("502a4d18") + (3).to_bytes(4, "little") + b"..."  # what `pzstd` puts between
+    path = tmp_path / "a.txt.zst"
+    path.write_bytes(skipped.join([b"", *frames, b""]))
+    assert text_of(whole(path), "train") == "".join(f"part {i}\n" * 1000 for i in range(3))
+    path.write_bytes(b"".join(frames)[:-3])
+    with pytest.raises(ConfigError, match=r"a\.txt\.zst: damaged or cut short \(the last frame does not end\)"):
+        text_of(whole(path), "train")
+
+
+@pytest.mark.parametrize("ending", [".gz", ".xz", ".zst"])
+def test_packed_json_lines(tmp_path: Path, ending: str) -> None:
+    pack = {".gz": gzip.compress, ".xz": lzma.compress, ".zst": zstandard.compress}[ending]
+    texts = [f"text {index}" for index in range(5000)]
+    path = tmp_path / f"a.jsonl{ending}"
+    path.write_bytes(pack("\n".join(json.dumps({"text": text}) for text in texts).encode()))
+    assert documents_of(whole(path), "train") == texts
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ConfigError, match="damaged or cut short"):
+        text_of(whole(path), "train")
+
+
+def test_a_json_line_longer_than_memory_bears_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LONGEST_LINE", 1 << 20)
+    (tmp_path / "a.jsonl").write_text('{"text": "fits"}\n{"text": "' + "x" * (1 << 20) + '"}\n')
+    with pytest.raises(ConfigError, match=r"a\.jsonl:2: longer than 1 MiB; break it"):
+        text_of(whole(tmp_path / "a.jsonl"), "train")
+
+
+@pytest.mark.slow
+def test_lines_need_no_more_memory_than_their_limit(tmp_path: Path) -> None:
+    """Just below the limit, with a character that makes Python store each in four bytes; and far above it."""
+    code = """
+import resource, sys
+from foretell.data.corpus import open_corpus
+from foretell.errors import ConfigError
+try:
+    print(sum(len(piece.text) for piece in open_corpus({"train": sys.argv[1]}).pieces("train")))
+except ConfigError as problem:
+    print(problem)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+    for size, said in {63: str((63 << 20) + 1), 150: "longer than 64 MiB"}.items():
+        with (tmp_path / "a.jsonl").open("w") as stream:
+            stream.write('{"text": "😀')
+            for _ in range(size):
+                stream.write("x y " * (1 << 18))
+            stream.write('"}\n')
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.jsonl")], capture_output=True, text=True)
+        found, mebibytes = done.stdout.splitlines()
+        assert said in found and int(mebibytes) < 900
 
 
 # --- finding --------------------------------------------------------------------------------------

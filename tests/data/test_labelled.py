@@ -1,10 +1,15 @@
+import gzip
+import json
 import logging
+import lzma
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
 import pytest
+import zstandard
 
+from foretell.data import reading
 from foretell.data.examples import Answer, Choice, Example, Labelled, Question, Tagged, main_text, prose_of
 from foretell.data.labelled import divide, open_examples, read_examples
 from foretell.data.readers.folders import FoldersConfig
@@ -95,6 +100,37 @@ def test_too_few_texts_to_divide(tmp_path: Path) -> None:
         f"corpus {path!r}: 2 texts cannot be divided into train, valid, test; "
         "add some, or name each: corpus = {train = …, valid = …, test = …}"
     )
+
+
+# --- packed ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".gz", ".xz", ".zst", ".ZST"])
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl"])
+def test_packed_files_give_the_same_and_damage_is_told(tmp_path: Path, name: str, ending: str) -> None:
+    pack = {".gz": gzip.compress, ".xz": lzma.compress, ".zst": zstandard.compress}[ending.lower()]
+    plain = tmp_path / name
+    rows = [{"label": str(number % 3), "text": f"text {number}"} for number in range(3000)]
+    if name == "a.jsonl":
+        plain.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        between = "\t" if name == "a.tsv" else ","
+        plain.write_text(f"label{between}text\n" + "".join(f"{r['label']}{between}{r['text']}\n" for r in rows))
+    stored = pack(plain.read_bytes())
+    path = tmp_path / f"{name}{ending}"
+    path.write_bytes(stored)
+    expected = [(row["label"], row["text"]) for row in rows]
+    found = read_examples(path, TABLE)
+    assert [(row.label, row.texts[0]) for row in found if isinstance(row, Labelled)] == expected
+    for cut in (len(stored) - 1, len(stored) // 2, 3, 0):
+        path.write_bytes(stored[:cut])
+        assert f"{path}: damaged or cut short" in refused(read_examples, path, TABLE)
+
+
+def test_a_line_longer_than_memory_bears_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LONGEST_LINE", 1 << 20)
+    path = write(tmp_path / "a.tsv", ["fits", "x" * (1 << 20)])
+    assert refused(read_examples, path, TABLE).startswith(f"{path}:3: longer than 1 MiB; break it")
 
 
 # --- what is not found ----------------------------------------------------------------------------

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from foretell.data import preparation
 from foretell.data.corpus import open_corpus
 from foretell.data.preparation import preparation_of, prepare_text
+from foretell.data.reading import LONGEST
+from foretell.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -37,3 +40,16 @@ def test_a_corpus_is_a_stream_of_prepared_texts(tmp_path: Path) -> None:
     assert [piece.ends_document for piece in pieces] == [False, False, True]
     assert corpus.fingerprint("train") != open_corpus(str(tmp_path)).fingerprint("train")
     assert preparation_of(f"reviews:{tmp_path}") == "reviews" and preparation_of(str(tmp_path)) == "none"
+
+
+def test_long_documents_come_in_pieces_and_endless_ones_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "a long tale " * 20_000
+    (tmp_path / "a.txt").write_text(text + "\n<|endofdoc|>\nshort\n")
+    pieces = list(preparation.reviews_of(open_corpus({"train": str(tmp_path / "a.txt")})).pieces("train"))
+    assert "".join(piece.text for piece in pieces) == f" {text.strip()} \n short \n"
+    assert max(len(piece.text) for piece in pieces) <= LONGEST and pieces[-1].ends_document
+    monkeypatch.setattr(preparation, "LONGEST_LINE", 1 << 16)
+    with pytest.raises(ConfigError, match=r"part it by lines <\|endofdoc\|>, or leave out reviews:"):
+        list(preparation.reviews_of(open_corpus({"train": str(tmp_path / "a.txt")})).pieces("train"))

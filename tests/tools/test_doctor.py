@@ -23,7 +23,11 @@ from foretell.recipe import load_recipe
 from foretell.run import Run
 from foretell.tools import doctor, doctor_corpus
 from foretell.tools.doctor import examine_corpus, examine_machine, examine_run, render
+<<<<<<< HEAD
 from foretell.training import checkpoint
+=======
+from foretell.tools.prepare import prepare_store
+>>>>>>> d5f5fc4 (What is left out of a folder is told by prepare and doctor; reviews come in pieces; tests of packed and endless lines)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -213,6 +217,16 @@ def test_a_damaged_file_is_an_error_and_nothing_else_is_read(tmp_path: Path) -> 
     result = examine_corpus(path)
     assert worst(result, "files")["level"] == "error" and result["splits"] == {}
     assert "train-2.txt.gz" in shown(result, width=200)
+
+
+def test_what_is_left_out_of_a_folder_is_a_warning(tmp_path: Path) -> None:
+    path = write_corpus(tmp_path / "c", train=["fine"], valid=["fine"], test=["fine"], more=["not read"])
+    (tmp_path / "c" / "notes.md").write_text("not read")
+    texts = [f["text"] for f in examine_corpus(path)["findings"] if f["level"] == "warning" and f["about"] == "files"]
+    assert [text.rpartition(": ")[2] for text in texts] == ["notes.md", "more.txt"]
+    assert "named for no split" in shown(examine_corpus(path))
+    store = prepare_store(path, tmp_path / "store", "byte", quiet=True)
+    assert store["left_out"] == texts
 
 
 def test_only_the_beginning_is_looked_at_and_said_so(tmp_path: Path) -> None:
