@@ -23,11 +23,8 @@ from foretell.recipe import load_recipe
 from foretell.run import Run
 from foretell.tools import doctor, doctor_corpus
 from foretell.tools.doctor import examine_corpus, examine_machine, examine_run, render
-<<<<<<< HEAD
-from foretell.training import checkpoint
-=======
 from foretell.tools.prepare import prepare_store
->>>>>>> d5f5fc4 (What is left out of a folder is told by prepare and doctor; reviews come in pieces; tests of packed and endless lines)
+from foretell.training import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
