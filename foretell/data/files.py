@@ -191,7 +191,9 @@ def nearest(path: Path, known: Sequence[str] = ()) -> str:
 def no_split(name: str) -> ConfigError:
     """What to say of a split that is neither one of ours nor a file."""
     meant = ALIASES.get(name.lower())
-    hint = f"; did you mean {meant!r}?" if meant else did_you_mean(name, SPLITS)
+    folder = Path(name).parent
+    beside = [entry.name for entry in entries(folder)] if folder.is_dir() else []
+    hint = f"; did you mean {meant!r}?" if meant else did_you_mean(Path(name).name, [*SPLITS, *beside])
     return ConfigError(f"{name!r}: no such split{hint} ({', '.join(SPLITS)}) and no such file")
 
 

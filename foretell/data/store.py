@@ -259,7 +259,10 @@ def prepared(
 
 def is_store(corpus: str | Mapping[str, str]) -> TypeGuard[str]:
     """Whether that is a prepared store, not text."""
-    return isinstance(corpus, str) and (Path(corpus) / META).is_file()
+    try:
+        return isinstance(corpus, str) and (Path(corpus) / META).is_file()
+    except OSError:  # too long for a path
+        return False
 
 
 def cached_tokenizer(corpus: Corpus, config: TokenizerConfig) -> Tokenizer:

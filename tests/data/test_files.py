@@ -13,7 +13,7 @@ from foretell.data.files import find_files, printable, walk
 from foretell.data.labelled import open_examples
 from foretell.data.readers.folders import FoldersConfig
 from foretell.data.readers.tables import TableConfig
-from foretell.data.store import prepare
+from foretell.data.store import is_store, prepare
 from foretell.data.tokenizer import ByteConfig
 from foretell.errors import ConfigError
 
@@ -268,6 +268,7 @@ def test_places_that_are_none(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
     refused(str(tmp_path / "pipe.txt"), "not a regular file")
     refused("", "nothing is named")
+    assert not is_store("x" * 5000)
     refused("x" * 5000, "cannot be looked up: File name too long")
     refused("~nobody-is-called-so/a.txt", "cannot be looked up")
     refused("a\0b", "no such file or folder")
@@ -296,6 +297,12 @@ def test_a_split_that_is_none_suggests_those_that_are(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             open_file(name)
         assert hint in str(caught.value) and "(train, valid, test) and no such file" in str(caught.value)
+
+
+def test_a_file_to_measure_that_is_not_there_suggests_its_neighbour(tmp_path: Path) -> None:
+    write(tmp_path, "novels.txt")
+    with pytest.raises(ConfigError, match=r"novel\.txt': no such split; did you mean 'novels\.txt'\?"):
+        open_file(str(tmp_path / "novel.txt"))
 
 
 def test_names_cannot_steer_a_terminal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
