@@ -73,7 +73,7 @@ def sets_there(wanted: Sequence[str]) -> list[str]:
     """The sets of these names, all of which have to be there; without names those that are."""
     for name in wanted:
         if name not in SETS:
-            raise ConfigError(f"no labelled set {name!r}{did_you_mean(name, SETS)} (known: {', '.join(SETS)})")
+            raise ConfigError(f"no labelled set {name!r}{did_you_mean(name, SETS)} (foretell doctor lists them)")
         SETS[name].paths(name)
     found = list(dict.fromkeys(wanted)) or [name for name in SETS if is_there(name)]
     if not found:
