@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,9 @@ def spelled(tokenizer: Tokenizer) -> list[str]:
     for token, word in enumerate(words):
         if word in (BEGIN, END) and token != tokenizer.boundary:
             raise ConfigError(f"the vocabulary has a word {word!r}, which means a line's edge in ARPA files; rename it")
+    if len(set(words)) < len(words):
+        again = next(word for word, times in Counter(words).items() if times > 1)
+        raise ConfigError(f"the vocabulary has several tokens that are written {again!r} in ARPA files; rename one")
     return words
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 
 import foretell
+from foretell.data.encoding import wrap
 from foretell.errors import ConfigError
 from foretell.interop import arpa, arpa_text
 from foretell.models.ngram import NGram, NGramConfig
@@ -385,13 +387,40 @@ def test_gaps_have_an_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["lm.arpa", "lm.arpa.gz"])
 def test_a_model_with_empty_orders_is_written_and_read(name: str, tmp_path: Path) -> None:
     tokens = np.array([2, 3, 1, 3, 1, 2, 2, 1, 3, 2, 1] * 3, dtype=np.uint16)
-    model = NGramConfig(order=9).fit(tokens, np.zeros(0, np.int64), EOS, 4)
-    assert [len(order) > 0 for order in model.orders] == [True] * 4 + [False] * 5
+    model = NGramConfig(order=15).fit(tokens, np.zeros(0, np.int64), EOS, 4)
+    assert [len(order) > 0 for order in model.orders] == [True] * 4 + [False] * 11
     arpa.write_arpa(model, WORDS, tmp_path / name)
     again = arpa.read_arpa(tmp_path / name, WORDS, EOS)
     assert [len(order) for order in again.orders] == [len(order) for order in model.orders]
     texts = np.array(list(itertools.product(range(4), repeat=3)))
     np.testing.assert_allclose(again.distribution(texts), model.distribution(texts), atol=1e-5)
+
+
+def test_a_model_of_order_15_is_written_and_read(tmp_path: Path) -> None:
+    tokens = np.random.default_rng(0).integers(0, 4, 300).astype(np.uint16)
+    tokens[tokens == EOS] = CAT
+    model = NGramConfig(order=15).fit(tokens, np.zeros(0, np.int64), EOS, 4)
+    assert len(model.orders[14]) > 250
+    arpa.write_arpa(model, WORDS, tmp_path / "lm.arpa")
+    again = arpa.read_arpa(tmp_path / "lm.arpa", WORDS, EOS)
+    text = np.concatenate([np.full(15, EOS), tokens[:-1].astype(np.int64)])[None]
+    words = tokens[None].astype(np.int64)
+    logp, matched = model.logp(text, words)
+    np.testing.assert_allclose(again.logp(text, words)[0], logp, atol=1e-5)
+    assert matched[0].tolist() == again.logp(text, words)[1][0].tolist() == [min(n + 2, 15) for n in range(300)]
+
+
+def test_tokens_that_would_be_written_alike_are_refused() -> None:
+    library = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({"<unk>": 0, "<eos>": 1, "a b": 2, "a\\u0020b": 3}, unk_token="<unk>")
+    )
+    tokenizer = wrap(library)
+    assert arpa.spelled(tokenizer)[2:] == ["a\\u0020b", "a\\u005cu0020b"]
+    library = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({"<unk>": 0, "<eos>": 1, "<3>": 2, "b": 5}, unk_token="<unk>")
+    )
+    with pytest.raises(ConfigError, match="'<3>'"):
+        arpa.spelled(wrap(library))
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

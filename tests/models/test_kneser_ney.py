@@ -145,6 +145,23 @@ def test_empty_orders_are_told_once() -> None:
     assert kneser_ney.told(lines.reports[:4]) == orders
 
 
+def test_training_on_lines_of_one_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A list of names is text too: of order 5, what it holds is a model of order 3."""
+    random = np.random.default_rng(0)
+    names = ["".join(random.choice(list("aeioubdfgklm"), 3)) for _ in range(300)]
+    (tmp_path / "names.txt").write_text("\n".join(names) + "\n")
+    file = str(tmp_path / "names.txt")
+    data = {"corpus": {"train": file, "valid": file, "test": file}, "tokenizer": {"kind": "word"}}
+    perplexities = []
+    for order in (5, 3):
+        recipe = {"name": "names", "data": data, "model": {"kind": "ngram", "order": order}}
+        run = foretell.train(recipe, tmp_path / str(order))
+        said = capsys.readouterr().err
+        assert said.count("no line is long enough for orders 4 and above; they are empty") == (order == 5)
+        perplexities.append(run.evaluate("test")["perplexity"])
+    assert perplexities[0] == pytest.approx(perplexities[1], rel=1e-9)
+
+
 def test_an_order_that_is_pruned_whole_gives_its_probability_to_the_one_below() -> None:
     tokens = random_text(2)
     model = NGramConfig(order=3, prune=(0, 0, 10_000)).fit(tokens, NO_STARTS, BOUNDARY, VOCABULARY)
