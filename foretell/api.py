@@ -16,7 +16,7 @@ from torch import Tensor
 
 from foretell.data.batches import Batches
 from foretell.data.corpus import open_corpus
-from foretell.data.encoding import Tokenizer, load_tokenizer
+from foretell.data.encoding import Tokenizer, tokenizer_of
 from foretell.data.rows import ExamplesConfig
 from foretell.data.store import Store, is_store, load_counts, prepared, save_counts
 from foretell.errors import ConfigError
@@ -142,7 +142,7 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
             fit(run, settings, settings.model, source, monitor)
             break
         torch.manual_seed(settings.seed)
-        tokenizer, counts = load_tokenizer(run.tokenizer_file), load_counts(run.counts_file)
+        tokenizer, counts = tokenizer_of(run), load_counts(run.counts_file)
         stage = build_stage(stage_config, settings, source, tokenizer, place, counts)
         trackers = open_trackers(settings.training.log_to, run.path, position.step)
         trainer = Trainer(run, stage, position, seed=settings.seed, monitor=monitor, trackers=trackers)
@@ -162,7 +162,7 @@ def open_source(run: Run, recipe: Recipe, monitor: Monitor) -> Store | Examples:
 
     A `ConfigError` where the run has learned from another text.
     """
-    tokenizer = load_tokenizer(run.tokenizer_file) if run.holds(run.tokenizer_file) else None
+    tokenizer = tokenizer_of(run) if run.holds(run.tokenizer_file) else None
     source = load_source(recipe, monitor, tokenizer)
     run.keep_corpus_fingerprint(recipe.data.corpus, source.texts)
     if tokenizer is None:
@@ -178,7 +178,7 @@ def open_source(run: Run, recipe: Recipe, monitor: Monitor) -> Store | Examples:
 
 def fit(run: Run, recipe: Recipe, config: NGramConfig, store: Store, monitor: Monitor) -> None:
     """The one branch for models that are counted, not trained by gradient: all at once, saved when done."""
-    begin, tokenizer = time.monotonic(), load_tokenizer(run.tokenizer_file)
+    begin, tokenizer = time.monotonic(), tokenizer_of(run)
     text, valid = store.split("train"), store.split("valid")
     anew = {"documents": text.documents, "lines": text.lines}.get(recipe.data.batches.kind, np.zeros(0, dtype=np.int64))
     tokens = text.tokens[: int(recipe.limit.value)] if recipe.limit.unit == "tokens" else text.tokens
@@ -222,7 +222,7 @@ def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) 
         load_weights(trainer.stage.objective, before.result() if same else earlier.tuning.merged(before.result()))
         trainer.restore(before, frozenset(stage.keep))
     else:
-        tokenizer = load_tokenizer(run.tokenizer_file)
+        tokenizer = tokenizer_of(run)
         if not recipe.is_task and not trainer.predicts_next:
             terms.check_targets(trainer.stage.objective, trainer.stage.batches, "train")
         if account := trainer.stage.batches.accounting():
@@ -344,7 +344,7 @@ def initial_counts(recipe: Recipe, source: Store | Examples) -> Counts:
     if recipe.init:
         other = Run.open(recipe.init)
         counts = load_counts(other.counts_file)
-        if counts is not None and load_tokenizer(other.tokenizer_file).fingerprint == source.tokenizer.fingerprint:
+        if counts is not None and tokenizer_of(other).fingerprint == source.tokenizer.fingerprint:
             return counts
     if isinstance(source, Examples):
         return source.token_counts(source.tokenizer)

@@ -19,6 +19,8 @@ from foretell.errors import ConfigError
 from foretell.strict_json import LARGEST, parse_json
 
 FILE = "checksums.json"
+LARGEST_FILE = 256 << 20
+"""bytes of a file that does not hold weights"""
 OWN = "checksum"
 """the key of what the file itself has to hold"""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
@@ -55,7 +57,10 @@ def read_checksums(folder: Path, format: int) -> dict[str, Any]:
 def verify(folder: Path, files: Mapping[str, str]) -> None:
     """A `ConfigError` that names the first of the files which is not what was written."""
     for name, expected in files.items():
-        if digest(plain_file(folder, name)) != expected:
+        file = plain_file(folder, name)
+        if not name.endswith(".safetensors") and file.stat().st_size > LARGEST_FILE:
+            raise damaged(file, "is larger than such a file can be")
+        if digest(file) != expected:
             raise damaged(folder / name, "does not match its checksum")
 
 

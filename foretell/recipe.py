@@ -6,7 +6,6 @@ here they are only composed.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -47,7 +46,7 @@ from foretell.tasks.choice import AnyTask
 from foretell.training.memory import build_within
 from foretell.training.trainer import SavingConfig, TrainingConfig
 from foretell.training.tuning import FullConfig, TuningChoice
-from foretell.trust import foreign, refuse
+from foretell.trust import refuse
 
 LearntChoice = Annotated[AnyObjective | AnyTask, Tagged()]
 """what can be learnt: the objectives of language models, and the tasks"""
@@ -482,7 +481,7 @@ def recipe_at(path: str) -> Recipe:
 def recipe_of(run: Run, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
     """The recipe of a run; one that came from somebody else may not name classes from outside the package."""
     where = run.recipe_file
-    with contextlib.nullcontext() if run.is_trusted else foreign():
+    with run.guarded():
         tree = config.read_toml(run.recipe_file)
         find_tokenizer(tree, run.path)
         return checked(config.validate(Recipe, config.override(tree, overrides), where), where)

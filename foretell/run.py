@@ -37,7 +37,7 @@ from foretell.artifacts import (
 )
 from foretell.checksums import FILE, damaged, digest, plain_file, read_checksums, verify, write_checksums
 from foretell.errors import ConfigError
-from foretell.trust import is_own, sign, trusts_everything
+from foretell.trust import foreign, is_own, sign, trusts_everything
 
 Record = dict[str, Any]
 FORMAT = 2
@@ -204,6 +204,12 @@ class Run:
             self.trust or trusts_everything() or is_own(self.recipe_file.read_bytes(), self.checksums.get("signature"))
         )
 
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """What is read within is trusted as far as the run is."""
+        with contextlib.nullcontext() if self.is_trusted else foreign():
+            yield
+
     def corpus_fingerprint(self, corpus: str | Mapping[str, str]) -> dict[str, str]:
         """The fingerprint of each split of a corpus as the run knows it; empty where it knows none."""
         known = self.checksums.get("corpus_fingerprint")
@@ -277,7 +283,7 @@ class Run:
         if not self.metrics_file.exists():
             return
         with plain_file(self.path, METRICS).open("rb") as file:
-            while line := file.readline(LONGEST_RECORD):
+            while (line := file.readline(LONGEST_RECORD)) and len(line) < LONGEST_RECORD:
                 try:
                     record = json.loads(line)
                 except (ValueError, RecursionError):

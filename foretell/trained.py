@@ -15,7 +15,7 @@ from torch import Tensor
 
 from foretell.checksums import damaged
 from foretell.config import validate
-from foretell.data.encoding import load_tokenizer
+from foretell.data.encoding import tokenizer_of
 from foretell.data.examples import Example
 from foretell.data.files import SPLITS
 from foretell.data.passages import RowsConfig
@@ -96,7 +96,7 @@ class Trained(LanguageModel):
     def __init__(self, run: Run, which: str, device: torch.device, *, quiet: bool = False):
         self.run, self.device, self.quiet = run, device, quiet
         self.recipe = recipe_of(run)
-        self.tokenizer = load_tokenizer(run.tokenizer_file)
+        self.tokenizer = tokenizer_of(run)
         self.checkpoint, self.facts = checkpoint.pointed(run, which)
         self.checkpoint.verify()
         self.settings = self.stage_of(self.checkpoint)

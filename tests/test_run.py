@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from builders import losses, outcome, tables
 
@@ -122,6 +124,52 @@ def test_weights_that_are_no_numbers_are_refused(run: Path) -> None:
         foretell.load(run)
     with pytest.raises(ConfigError, match=r"not finite.*another --out"):
         foretell.train(run, run, resume=True, quiet=True)
+
+
+def huge(file: Path) -> None:
+    with file.open("r+b") as stream:
+        stream.truncate(3 << 30)  # a hole, which takes no room
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "tokenizer.json", "environment.json", "checksums.json"])
+def test_files_are_not_read_that_are_larger_than_such_files_can_be(run: Path, name: str) -> None:
+    huge(run / name)
+    begun = time.process_time()
+    with pytest.raises(ConfigError, match=name):
+        foretell.load(run)
+    assert time.process_time() - begun < 5
+
+
+def test_counts_that_promise_more_than_they_hold(run: Path) -> None:
+    promised = np.lib.format.header_data_from_array_1_0(np.zeros(0, dtype=np.int64)) | {"shape": (10**12,)}
+    with (run / "token-counts.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, promised)
+    opened = Run(run).read()
+    opened.seal(opened.counts_file)
+    with pytest.raises(ConfigError, match=r"token-counts\.npy: does not hold how often each token occurs"):
+        foretell.load(run)
+
+
+def test_a_tokenizer_that_was_sent_is_tried_before_it_is_used(run: Path) -> None:
+    tokenizer = json.loads((run / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary[next(iter(vocabulary))] = 2**31
+    (run / "tokenizer.json").write_text(json.dumps(tokenizer))
+    opened = Run(run).read()
+    opened.seal(opened.tokenizer_file)
+    sent(run)
+    with pytest.raises(ConfigError, match=r"tokenizer\.json"):
+        foretell.load(run)
+
+
+def test_the_list_of_runs_follows_no_link(run: Path, tmp_path: Path) -> None:
+    from foretell.tools.runs import list_runs
+
+    secret = tmp_path / "secret.toml"
+    secret.write_text('name = "secret"\n')
+    (run / "recipe.toml").unlink()
+    (run / "recipe.toml").symlink_to(secret)
+    assert [record["recipe"] for record in list_runs(tmp_path)] == [None]
 
 
 @pytest.mark.parametrize("change", [{"format": FORMAT - 1}, {"format": None}, {"format": "2"}])

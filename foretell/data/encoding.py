@@ -28,6 +28,7 @@ from foretell.data.reading import BOUNDARY, REPLACEMENT, SURROGATE, mended, spli
 from foretell.data.spelling import LibraryStream, Spelling, SpellingRule, Stream, byte_alphabet
 from foretell.data.tokenizer_files import failing, read_library
 from foretell.errors import ConfigError
+from foretell.run import Run
 
 BOUNDARY_NAMES = (BOUNDARY, "<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]", END_OF_LINE, UNKNOWN)
 ROLES = {
@@ -416,6 +417,12 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
         return wrap(library)
     except ConfigError as problem:
         raise ConfigError(str(problem), file=path) from None
+
+
+def tokenizer_of(run: Run) -> Tokenizer:
+    """What encodes for a run; of a run that was sent, only once it is tried (see `tokenizer_files`)."""
+    with run.guarded():
+        return load_tokenizer(run.tokenizer_file)
 
 
 def wrap(library: tokenizers.Tokenizer) -> Tokenizer:

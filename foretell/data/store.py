@@ -188,12 +188,12 @@ def load_counts(path: Path) -> Offsets | None:
     if not path.is_file():
         return None
     try:
-        counts = np.load(path, allow_pickle=False)
+        counts = np.load(path, allow_pickle=False, mmap_mode="r")  # which holds the header against the file's size
     except (OSError, ValueError, EOFError, SyntaxError):
         counts = None
     if not isinstance(counts, np.ndarray) or counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
         raise ConfigError("does not hold how often each token occurs", file=path, remedy="bring it back from a copy")
-    return counts.astype(np.int64, copy=False)
+    return np.array(counts, dtype=np.int64)
 
 
 # --- making ---------------------------------------------------------------------------------------

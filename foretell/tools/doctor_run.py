@@ -13,7 +13,7 @@ from safetensors import safe_open
 from foretell.checksums import verify
 from foretell.config import Tree
 from foretell.data.corpus import open_corpus
-from foretell.data.encoding import Tokenizer, load_tokenizer
+from foretell.data.encoding import Tokenizer, tokenizer_of
 from foretell.data.labelled import find_set
 from foretell.data.store import is_store, load_counts
 from foretell.errors import ConfigError
@@ -97,7 +97,7 @@ def plateau_findings(run: Run, recipe: Recipe, valid: Sequence[Tree]) -> list[Tr
     counts = load_counts(run.counts_file)
     if counts is None or not valid or valid[-1]["step"] < EARLY:
         return []
-    by_frequency, loss = unigram_entropy(counts, load_tokenizer(run.tokenizer_file)), float(valid[-1]["masked_loss"])
+    by_frequency, loss = unigram_entropy(counts, tokenizer_of(run)), float(valid[-1]["masked_loss"])
     text = f"masked loss {loss:.3f} at step {valid[-1]['step']:,}; by frequency alone it would be {by_frequency:.3f}"
     do = (
         "it has learnt how often tokens occur and little else: train longer, raise optimizer.learning_rate behind a "
@@ -150,7 +150,7 @@ def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | No
         do = "bring it back from a copy: nothing can be predicted without it"
         findings.append(check(False, "labels", str(problem), do, "error"))
     try:
-        vocabulary = load_tokenizer(run.tokenizer_file).size
+        vocabulary = tokenizer_of(run).size
         if not isinstance(recipe.model, NGramConfig):  # whose sizes follow from the text
             with on_paper():
                 objective = recipe.build(vocabulary, load_counts(run.counts_file), labels)

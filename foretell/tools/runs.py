@@ -16,10 +16,10 @@ from rich.table import Table
 from safetensors import SafetensorError, safe_open
 
 from foretell.artifacts import is_draft
-from foretell.checksums import read_record
+from foretell.checksums import plain_file, read_record
 from foretell.config import did_you_mean, read_toml
 from foretell.errors import ConfigError
-from foretell.run import Record, Run, judged
+from foretell.run import RECIPE, Record, Run, judged
 from foretell.training.checkpoint import find, pointed
 
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -75,7 +75,7 @@ def is_run(path: Path) -> bool:
 def describe(run: Run, folder: Path) -> Record:
     """What the list says of a run; None where it is not known."""
     try:
-        recipe = read_toml(run.recipe_file)
+        recipe = read_toml(plain_file(run.path, RECIPE))
     except ConfigError:  # one broken file does not hide the others
         recipe = {}
     records = [record for record in run.metrics() if "loss" in record]

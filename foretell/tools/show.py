@@ -24,7 +24,7 @@ from torch import nn
 
 from foretell.config import Amount, Config, Tree, configs_in, did_you_mean, merge, nest, write_toml
 from foretell.data.corpus import Files, Share, open_corpus
-from foretell.data.encoding import load_tokenizer
+from foretell.data.encoding import load_tokenizer, tokenizer_of
 from foretell.data.store import Store, cache_folder, digest, is_store
 from foretell.data.tokenizer import ByteConfig, CharacterConfig, FileConfig, WordConfig
 from foretell.errors import ConfigError
@@ -124,7 +124,7 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
     recipe = recipe_of(run, overrides)
     source = "given"
     if vocabulary is None and run.tokenizer_file.is_file():
-        vocabulary, source = load_tokenizer(run.tokenizer_file).size, "the run's tokenizer"
+        vocabulary, source = tokenizer_of(run).size, "the run's tokenizer"
     labels = len(load_names(run.labels_file)) if run.labels_file.is_file() else SOME_LABELS
     shown = describe_recipe(recipe, vocabulary, labels) | {"what": "run", "run": str(run.path)}
     orders = [record["orders"] for record in run.metrics() if record.get("kind") == "fit"]

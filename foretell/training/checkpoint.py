@@ -13,7 +13,6 @@ Which checkpoint is the last and which the best follows from these records alone
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -25,10 +24,10 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from foretell.artifacts import draft_of, remove_all_dead_drafts, sync_file, sync_folder, whole_folder, write_json
+from foretell.artifacts import remove_all_dead_drafts, sync_folder, whole_folder, write_json, write_tensors
 from foretell.checksums import (
     damaged,
     digest,
@@ -179,7 +178,7 @@ def save(run: Run, step: int, files: Mapping[str, Tensors], record: Mapping[str,
     with whole_folder(final) as draft:
         for name, tensors in files.items():
             if tensors:
-                write_tensors(tensors, draft / f"{name}.safetensors")
+                write_tensors(draft / f"{name}.safetensors", detached(tensors))
         write_json(draft / RECORD, {**record, "step": step})
         write_checksums(draft, {file.name: digest(file) for file in draft.iterdir()}, format=FORMAT)
     run.mark_saved()
@@ -199,32 +198,22 @@ def keep_frozen(run: Run, tensors: Tensors) -> str | None:
     """The name of the file that holds weights which several checkpoints share; None for none."""
     if not tensors:
         return None
-    draft = draft_of(run.checkpoints / "frozen")
-    try:
-        write_tensors(tensors, draft)
-        sync_file(draft)
-        final = run.checkpoints / frozen_name(draft)
-        draft.replace(final)
-    finally:
-        draft.unlink(missing_ok=True)
+    kept = run.checkpoints / "frozen.safetensors"
+    write_tensors(kept, detached(tensors))
+    final = run.checkpoints / frozen_name(kept)
+    kept.replace(final)
     sync_folder(run.checkpoints)
     return final.name
+
+
+def detached(tensors: Tensors) -> dict[str, Tensor]:
+    """The tensors as a file takes them."""
+    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
 
 
 def frozen_name(file: Path) -> str:
     """What a file of frozen weights is called: after what is in it."""
     return f"frozen-{digest(file)[:32]}.safetensors"
-
-
-def write_tensors(tensors: Tensors, file: Path) -> None:
-    """A safetensors file; what the system refuses is an `OSError`, which the library only tells in its message."""
-    try:
-        save_file({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, file)
-    except SafetensorError as problem:
-        told = re.search(r"os error (\d+)", str(problem))
-        if told is None:
-            raise
-        raise OSError(int(told[1]), os.strerror(int(told[1])), str(file)) from problem
 
 
 # --- which checkpoint -----------------------------------------------------------------------------
@@ -295,7 +284,7 @@ def prune(run: Run, keep: int) -> None:
         needed = {file for path in in_order(run) for file in Checkpoint(path).weight_files()}
     except ConfigError:
         return
-    for file in set(run.checkpoints.glob("frozen-*")) - needed:
+    for file in set(run.checkpoints.glob("frozen*")) - needed:
         file.unlink()
 
 

@@ -382,7 +382,7 @@ def full(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("place", ["foretell.training.checkpoint.save_file", "os.fsync", "os.rename", "os.replace"])
+@pytest.mark.parametrize("place", ["safetensors.torch.save_file", "os.fsync", "os.rename", "os.replace"])
 def test_a_full_disk_costs_nothing_that_was_saved(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
