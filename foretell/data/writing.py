@@ -15,7 +15,7 @@ import os
 import shutil
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import compress, count
@@ -28,7 +28,7 @@ import numpy.typing as npt
 from foretell.artifacts import write_json
 from foretell.data.corpus import Corpus, byte_length
 from foretell.data.encoding import Ids, Lengths, Losses, Tokenizer, lines_of
-from foretell.data.reading import Piece
+from foretell.data.reading import LONGEST, Piece
 
 META = "meta.json"
 TOKENIZER = "tokenizer.json"
@@ -126,13 +126,13 @@ def make_batches(pieces: Iterator[Piece], skip: int) -> Iterator[Batch]:
     size, lone, before = 0, False, ""
     for number, (piece, lone) in enumerate(first_document(pieces)):
         if number < skip:
-            before = rest_of_line(piece)
+            before = rest_of_line([piece], before)
             continue
         batch.append(piece)
         size += len(piece.text)
         if size >= BATCH:
             yield batch_of(batch, not lone, before)
-            batch, size, before = [], 0, rest_of_line(piece)
+            batch, size, before = [], 0, rest_of_line(batch, before)
     if batch:
         yield batch_of(batch, not lone, before)
 
@@ -144,9 +144,19 @@ def batch_of(pieces: list[Piece], bounded: bool, before: str) -> Batch:
     return Batch(list(texts), [*compress(count(), ends)], bounded, before, sum(replaced), surplus)
 
 
-def rest_of_line(piece: Piece) -> str:
-    """What the next piece goes on with: a cut of a long line, or nothing."""
-    return "" if piece.ends_document or piece.text.endswith("\n") else piece.text
+def rest_of_line(pieces: Sequence[Piece], before: str) -> str:
+    """What the next piece continues: the cuts of a long line from the last one that is not blank, or nothing.
+
+    Decoding may leave out blanks at its beginning, so a blank cut alone would hide what it puts before the next.
+    """
+    rest = ""
+    for piece in reversed(pieces):
+        if piece.ends_document or piece.text.endswith("\n"):
+            return rest
+        rest = piece.text + rest
+        if not rest.isspace() or len(rest) > LONGEST:
+            return rest
+    return before + rest
 
 
 def first_document(pieces: Iterator[Piece]) -> Iterator[tuple[Piece, bool]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -327,6 +327,7 @@ def test_boundaries_are_not_unknown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [*OWN, "bert", "metaspace", "byte_fallback"])
 @settings(deadline=None, max_examples=50)
+@example(line="thethe thethe ", batch=1, bare=False)
 @given(
     line=st.lists(st.sampled_from(["the", "cat", "a", " ", " ", " ", "  "]), max_size=20).map("".join),
     batch=st.integers(1, 20),

@@ -16,7 +16,6 @@ BY_THEMSELVES = {
     "tools/plot.py": "draws into memory",
     "tools/probe_pictures.py": "the same",
     "tools/workloads/": "inputs of measurements, in a folder that is deleted behind them",
-    "training/checkpoint.py": "fills the folder of a checkpoint that is not there yet",
     "trust.py": "a key that has to be secret from the first byte on",
 }
 WRITERS = {"write_text", "write_bytes", "savez", "savez_compressed", "save_file", "savefig", "tofile", "touch"}
