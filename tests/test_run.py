@@ -255,6 +255,17 @@ def test_a_run_that_was_sent_measures_text_of_ones_own(run: Path, corpus: Corpus
         assert foretell.load(run).evaluate("valid")["loss"] == own
 
 
+def test_without_a_key_a_run_is_used_where_it_is_trained(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no-folder").write_text("")
+    monkeypatch.setenv("FORETELL_STATE", str(tmp_path / "no-folder"))
+    trained = foretell.train(tables(corpus, limit="1steps"), tmp_path / "run", quiet=True)
+    assert trained.evaluate("valid")["tokens"] > 0
+    with pytest.raises(ConfigError, match="add --trust"):
+        foretell.load(tmp_path / "run").evaluate("valid")
+
+
 def test_a_run_that_was_sent_is_trained_on_text_of_ones_own(run: Path, corpus: Corpus, tmp_path: Path) -> None:
     sent(run)
     with pytest.raises(ConfigError, match=r"would open .*train\.txt.*data\.corpus="):
