@@ -49,6 +49,7 @@ from foretell.training.tensors import load_weights, weights
 from foretell.training.trackers import open_trackers
 from foretell.training.trainer import Stage, Trainer
 from foretell.training.transfer import carry_over, match, move_between_bands
+from foretell.trust import keeps_key, state_folder
 
 
 class Interrupted(Exception):
@@ -127,7 +128,11 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
     elif saved:
         run.note_resumed()
         monitor.say(f"going on after step {position.step}")
-    elif clocked := recipe.on_the_clock():
+    elif not keeps_key():
+        monitor.say(
+            f"warning: no key can be kept in {state_folder()}: later this run counts as made elsewhere (--trust)"
+        )
+    if not saved and (clocked := recipe.on_the_clock()):
         monitor.say(f"{', '.join(clocked)}: places in seconds, so equal seeds do not give equal weights")
         run.append({"kind": "clock", "stage": stages[0][0].name, "step": 0, "epoch": 0.0, "settings": clocked})
     for number, (stage_config, settings) in enumerate(stages):
@@ -297,6 +302,15 @@ def open_initial(recipe: Recipe) -> Trained:
     return other
 
 
+ANY_SIZE = 2**20
+"""of a vocabulary, where it does not matter"""
+
+
+def shape_of(tensor: Tensor) -> str:
+    """A shape in words, the size of the vocabulary by name."""
+    return f"({', '.join('tokens' if size == ANY_SIZE else str(size) for size in tensor.shape)})"
+
+
 def first_difference(here: Recipe, there: Recipe) -> str:
     """The first tensor that only one of two models has, or each in another shape; the vocabularies do not matter.
 
@@ -304,7 +318,7 @@ def first_difference(here: Recipe, there: Recipe) -> str:
     what reads texts, and what predicts their tokens where it goes on doing so.
     """
     with on_paper():  # which computes shapes and holds no numbers
-        mine, its = ({name: tuple(t.shape) for name, t in weights(r.build(2**20)).items()} for r in (here, there))
+        mine, its = ({name: shape_of(t) for name, t in weights(r.build(ANY_SIZE)).items()} for r in (here, there))
     if here.is_task:
         wanted = [name for name in mine if name.startswith(("backbone.", "head."))]
         whole = [name for name in its if name.startswith("backbone.")]

@@ -28,8 +28,17 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
 
 def write_checksums(folder: Path, files: Mapping[str, str], **facts: Any) -> None:
     """Write the checksums of the files of a folder, each by its name, and some facts with them."""
-    record = facts | {"files": dict(sorted(files.items()))}
-    write_json(folder / FILE, record | {OWN: digest_of(record)})
+    write_json(folder / FILE, sealed(facts | {"files": dict(sorted(files.items()))}))
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with its own checksum."""
+    return {**record, OWN: digest_of(record)}
+
+
+def is_sealed(record: Mapping[str, Any]) -> bool:
+    """Whether a record is what `sealed` made."""
+    return record.get(OWN) == digest_of(record)
 
 
 def digest_of(record: Mapping[str, Any]) -> str:
@@ -46,7 +55,7 @@ def read_checksums(folder: Path, format: int) -> dict[str, Any]:
     if found.get("format") != format:
         what = f"is of format {found.get('format')!r}, and this version reads format {format}"
         raise ConfigError(what, file=folder / FILE, remedy="train it again")
-    if found.get(OWN) != digest_of(found):
+    if not is_sealed(found):
         raise damaged(folder / FILE)
     files = found.get("files")
     if not isinstance(files, dict) or not all(NAME.fullmatch(n) and isinstance(d, str) for n, d in files.items()):

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from foretell.errors import ConfigError
 
+PASSING_KEY = "FORETELL_PASSING_KEY"
+"""holds the key of a process that can keep none, for the processes it starts"""
 _trusted: ContextVar[bool] = ContextVar("trusted", default=True)
 _everything: ContextVar[bool] = ContextVar("everything", default=False)
 
@@ -67,34 +69,50 @@ def refuse(where: Path | str, would: str, otherwise: str = "") -> ConfigError:
 # --- signatures -----------------------------------------------------------------------------------
 
 
-def sign(content: bytes) -> str | None:
-    """The signature of some bytes; None where no key can be kept."""
-    key = own_key()
-    return None if key is None else hmac.new(key, content, hashlib.sha256).hexdigest()
+def sign(content: bytes) -> str:
+    """The signature of some bytes."""
+    return hmac.new(own_key(), content, hashlib.sha256).hexdigest()
 
 
 def is_own(content: bytes, signature: object) -> bool:
     """Whether this user's account has signed these bytes."""
-    own = sign(content) if isinstance(signature, str) and signature.isascii() else None
-    return own is not None and hmac.compare_digest(own, str(signature))
+    return isinstance(signature, str) and signature.isascii() and hmac.compare_digest(sign(content), signature)
 
 
-def own_key() -> bytes | None:
-    """This account's key, made when it is first needed; None where it can be neither read nor written."""
-    file = state_folder() / "signing-key"
+def own_key() -> bytes:
+    """This account's key, made when it is first needed.
+
+    Where none can be kept, one for this process and those it starts: what they make is their own, and nobody's later.
+    """
+    if held := os.environ.get(PASSING_KEY):
+        return held.encode()
     try:
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-                stream.write(secrets.token_bytes(32))
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, file)  # the first of two processes wins
-            draft.unlink()
-        key = file.read_bytes()
+        key = kept_key(state_folder() / "signing-key")
+        if len(key) == 32:
+            return key
     except OSError:
-        return None
-    return key if len(key) == 32 else None
+        pass
+    os.environ[PASSING_KEY] = secrets.token_hex(32)
+    return own_key()
+
+
+def kept_key(file: Path) -> bytes:
+    """The key in a file, which is made where it is not there."""
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(secrets.token_bytes(32))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, file)  # the first of two processes wins
+        draft.unlink()
+    return file.read_bytes()
+
+
+def keeps_key() -> bool:
+    """Whether what is signed now will be known as this account's later."""
+    own_key()
+    return PASSING_KEY not in os.environ
 
 
 def state_folder() -> Path:

@@ -255,13 +255,16 @@ def test_a_run_that_was_sent_measures_text_of_ones_own(run: Path, corpus: Corpus
         assert foretell.load(run).evaluate("valid")["loss"] == own
 
 
-def test_without_a_key_a_run_is_used_where_it_is_trained(
-    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_a_key_a_run_is_own_as_long_as_the_process_lives(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "no-folder").write_text("")
     monkeypatch.setenv("FORETELL_STATE", str(tmp_path / "no-folder"))
-    trained = foretell.train(tables(corpus, limit="1steps"), tmp_path / "run", quiet=True)
-    assert trained.evaluate("valid")["tokens"] > 0
+    monkeypatch.setenv(trust.PASSING_KEY, "")  # so that it is put back
+    foretell.train(tables(corpus, limit="1steps"), tmp_path / "run")
+    assert "no key can be kept in" in " ".join(capsys.readouterr().err.split())
+    assert foretell.load(tmp_path / "run").evaluate("valid")["tokens"] > 0
+    monkeypatch.setenv(trust.PASSING_KEY, "")
     with pytest.raises(ConfigError, match="add --trust"):
         foretell.load(tmp_path / "run").evaluate("valid")
 

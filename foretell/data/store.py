@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import sys
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeGuard, final
 
@@ -22,14 +22,17 @@ import numpy as np
 import numpy.typing as npt
 
 from foretell.artifacts import exclusive, sync_folder, write_atomic, write_json
+from foretell.checksums import is_sealed, sealed
 from foretell.data.corpus import Corpus, open_corpus
 from foretell.data.encoding import Ids, Tokenizer, load_tokenizer
 from foretell.data.files import NAME_EACH
 from foretell.data.tokenizer import FileConfig, TokenizerConfig
 from foretell.data.writing import META, POINT, TOKENIZER, Counts, build
 from foretell.errors import ConfigError
+from foretell.strict_json import read_object
 
-FORMAT = 3
+FORMAT = 4
+ARRAYS = ("tokens", "documents", "lines", "document_bytes", "document_characters")
 Offsets = npt.NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 """Called with the split, and the bytes of text and the tokens done in it."""
@@ -44,6 +47,8 @@ class Split:
     dtype: np.dtype[Any]
     counts: Counts
     """How much of everything there is."""
+    sums: Mapping[str, str]
+    """The checksum of each array of the store."""
 
     @property
     def lossy(self) -> bool:
@@ -113,8 +118,10 @@ class Split:
         return counts
 
     def array(self, name: str, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
-        """One array, mapped read-only."""
+        """One array, mapped read-only; a `ConfigError` where it is not what was written."""
         path = self.folder / f"{name}.bin"
+        if not path.is_file() or sum_of(path) != self.sums.get(f"{self.folder.name}/{name}"):
+            raise damaged(path.parent.parent, f"{self.folder.name}/{name}.bin is not what was written")
         if path.stat().st_size == 0:  # which cannot be mapped
             return np.empty(0, dtype=dtype)
         return np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r")
@@ -133,22 +140,24 @@ class Store:
         self.exact: bool = meta["exact"]
         """Whether the tokens give back the text, unknown ones apart."""
         self.dtype = np.dtype(meta["dtype"])
+        self.sums: dict[str, str] = meta["sums"]
         self.counts = {name: Counts(**counts) for name, counts in meta["splits"].items()}
 
     @classmethod
     def open(cls, path: Path | str) -> Store:
         """The store at this path; a `ConfigError` where there is none."""
         path = Path(path)
-        try:
-            meta = json.loads((path / META).read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError):
-            raise ConfigError(f"{path}: not a token store; make one with foretell prepare") from None
+        if not (path / META).is_file():
+            raise ConfigError(f"{path}: not a token store; make one with foretell prepare")
+        meta = read_object(path / META).values_by_key
         if meta.get("format") != FORMAT:
             raise ConfigError(
                 f"is a store of format {meta.get('format')!r}, not {FORMAT}: its bytes are counted by other rules",
                 file=path,
                 remedy="remove it and prepare it again",
             )
+        if not is_sealed(meta):
+            raise damaged(path, f"{META} is not what was written")
         return cls(path, meta)
 
     @property
@@ -168,12 +177,32 @@ class Store:
                 f"corpus {self.corpus!r} has no {name!r} split (it has {', '.join(self.splits)})",
                 remedy=f"give more text to divide, or {NAME_EACH}",
             )
-        return Split(self.path / name, self.dtype, self.counts[name])
+        return Split(self.path / name, self.dtype, self.counts[name], self.sums)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokeniser that made the tokens."""
         return load_tokenizer(self.path / TOKENIZER)
+
+
+def damaged(store: Path, what: str) -> ConfigError:
+    """The error for a store that is not what was written."""
+    return ConfigError(f"is damaged: {what}", file=store, remedy="remove this folder and prepare it again")
+
+
+def sum_of(file: Path) -> str:
+    """The CRC-32 of a file and its size: against accidents, at the speed of reading."""
+    status = file.stat()
+    return _sum_of(file, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sum_of(file: Path, size: int, changed: int) -> str:
+    found = 0
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            found = zlib.crc32(block, found)
+    return f"{found:08x}-{size}"
 
 
 def save_counts(path: Path, counts: Offsets) -> None:
@@ -229,8 +258,9 @@ def prepare(
                     "exact": tokenizer.exact,
                     "dtype": str(tokenizer.dtype),
                     "splits": {name: asdict(counts) for name, counts in splits.items()},
+                    "sums": {f"{s}/{name}": sum_of(partial / s / f"{name}.bin") for s in splits for name in ARRAYS},
                 }
-                write_json(partial / META, meta)
+                write_json(partial / META, sealed(meta))
                 (partial / POINT).unlink()
                 publish(partial, out)
     return found or Store.open(out)

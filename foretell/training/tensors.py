@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foretell.errors import ConfigError
 from foretell.nn.adapter import adapters_in, plain_name
 from foretell.objectives.objective import Objective
 
@@ -35,7 +36,10 @@ def load_weights(objective: Objective, tensors: Mapping[str, Tensor]) -> None:
     """Copy tensors of `weights` back in place; names have to match exactly; adapters may stay as they are."""
     mine = weights(objective)
     if odd := sorted((mine.keys() ^ tensors.keys()) - adapters_in(mine)):
-        raise ValueError(f"the checkpoint holds other weights than the model: {', '.join(odd[:3])}")
+        raise ConfigError(f"the checkpoint holds other weights than the model: {', '.join(odd[:3])}")
+    if odd := sorted(name for name in mine.keys() & tensors.keys() if mine[name].shape != tensors[name].shape):
+        theirs, ours = (str(tuple(found[odd[0]].shape)) for found in (tensors, mine))
+        raise ConfigError(f"the checkpoint's {odd[0]} is {theirs}, and the model's is {ours}")
     with torch.no_grad():
         for name in mine.keys() & tensors.keys():
             mine[name].copy_(tensors[name])

@@ -4,7 +4,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -374,3 +374,44 @@ def test_wiki_en_comes_back_exactly(tmp_path: Path) -> None:
     text = "".join(piece.text for piece in corpus.pieces("test"))
     assert load_tokenizer(tmp_path / "store" / "tokenizer.json").decode(split.tokens) == text
     assert (split.counts.documents, split.words) == (231, 82_540)
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def grown(content: bytes) -> bytes:
+    return content + bytes(8)
+
+
+def zeroed(content: bytes) -> bytes:
+    return bytes(len(content))
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.mark.parametrize("damage", [cut, grown, zeroed, flipped])
+def test_a_store_that_was_altered_gives_no_figures(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    store = prepare(corpus_of(tmp_path, "the cat\n", "sat\n"), BYTES, tmp_path / "store")
+    for file in sorted(store.path.rglob("*.bin")):
+        content = file.read_bytes()
+        file.write_bytes(damage(content) if content != damage(content) else b"x")
+        os.utime(file, ns=(1, len(damage(content))))
+        split = Store.open(store.path).split(file.parent.name)
+        with pytest.raises(ConfigError, match=rf"{file.parent.name}/{file.name} is not what was written; remove"):
+            split.array(file.stem)
+        file.write_bytes(content)
+    meta = store.path / "meta.json"
+    content = meta.read_text()
+    for digit in "1234":
+        if (changed := content.replace(f'"bytes": {digit}', '"bytes": 9')) != content:
+            meta.write_text(changed)
+            with pytest.raises(ConfigError, match=r"meta\.json is not what was written"):
+                Store.open(store.path)
+            return
+    pytest.fail("there are no bytes to alter")
