@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ from builders import losses, outcome, tables
 import foretell
 from foretell.training.interruption import ending_signals
 from foretell.training.trainer import Trainer
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Whatever started the tests may ignore SIGHUP, as nohup does."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def test_a_closed_terminal_saves(corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

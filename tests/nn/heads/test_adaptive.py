@@ -164,5 +164,5 @@ def test_a_run_is_laid_out_by_its_own_counts(corpus: dict[str, str], tmp_path, t
     assert load_counts(again.run.counts_file).tolist() == counts.tolist()
     assert again.score(["the cat sat"])[0].logp == pytest.approx(score, abs=1e-5)
     again.run.counts_file.unlink()
-    with pytest.raises(ConfigError, match=r"token-counts\.npy is missing"):
+    with pytest.raises(ConfigError, match=r"token-counts\.npy: is missing"):
         foretell.load(again.run.path)
