@@ -276,12 +276,11 @@ class Recipe(Config):
         return self.model_dump(mode="json", exclude_none=True)
 
     def text(self, run: Path | None = None) -> str:
-        """The recipe as TOML; in the folder of a `run` its own tokenizer goes by its name alone, so that a run that is
-        moved keeps it."""
+        """The recipe as TOML; in the folder of a `run` a tokenizer file is the run's own, whatever it was made from, so
+        that a run can be moved without it."""
         tree = self.tree()
         tokenizer = tree["data"]["tokenizer"]
-        own = None if run is None else (run / TOKENIZER).resolve()
-        if tokenizer["kind"] == "file" and Path(tokenizer["path"]).resolve() == own:
+        if run is not None and tokenizer["kind"] == "file":
             tokenizer["path"] = TOKENIZER
         return config.write_toml(tree)
 

@@ -45,6 +45,7 @@ from foretell.examples import framing_of, load_names, read_split, task_of
 from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram, NGramConfig
 from foretell.nn.bands import ByFrequency
+from foretell.nn.initial import on_paper
 from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
 from foretell.recipe import Recipe, recipe_of
@@ -63,7 +64,7 @@ from foretell.training import checkpoint
 from foretell.training.checkpoint import Checkpoint, check_finite
 from foretell.training.devices import device_of
 from foretell.training.monitor import Monitor, reporting
-from foretell.training.tensors import load_weights
+from foretell.training.tensors import check_fit, load_weights
 
 # --- training -------------------------------------------------------------------------------------
 
@@ -109,6 +110,9 @@ class Trained(LanguageModel):
             return
         counts = load_counts(run.counts_file)
         self.names = load_names(run.labels_file, task_of(self.settings)) if self.settings.is_task else ()
+        if not run.is_trusted:
+            with on_paper():  # first: a recipe can ask for any size, and a file of weights has the one it has
+                check_fit(self.settings.build(self.tokenizer.size, counts, len(self.names)), self.weights)
         with torch.device(device):
             objective = self.settings.build(self.tokenizer.size, counts, len(self.names))
         if counts is None and any(isinstance(module, ByFrequency) for module in objective.modules()):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from builders import losses, outcome, tables
 
 import foretell
@@ -360,3 +361,32 @@ def test_checkpoints_are_written_by_time_too(corpus: Corpus, tmp_path: Path, mon
     foretell.train(tables(corpus, **rare, **{"checkpoint.minutes": 1e-9}), tmp_path / "often", quiet=True)
     assert saved == [1, 2, 3, 4, 5, 6]
     assert outcome(tmp_path / "rare")["last"] == outcome(tmp_path / "often")["last"]
+
+
+def test_a_recipe_that_was_sent_builds_nothing_larger_than_its_weights(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewritten(run, "hidden = 8", "hidden = 20000")
+    sent(run)
+    monkeypatch.setattr(torch.nn.Parameter, "__new__", refuse_large(torch.nn.Parameter.__new__))
+    with pytest.raises(ConfigError, match=r"the checkpoint's .* is \(.*\), and the model's is \(.*0000\b.*\)"):
+        foretell.load(run)
+
+
+def refuse_large(original: Any) -> Any:
+    def new(cls: type, data: torch.Tensor | None = None, *given: Any, **more: Any) -> Any:
+        assert data is None or data.is_meta or data.numel() < 10**6, "memory was taken"
+        return original(cls, data, *given, **more)
+
+    return new
+
+
+def test_a_fine_tuned_run_outlives_the_run_it_began_with(run: Path, corpus: Corpus, tmp_path: Path) -> None:
+    foretell.train({"init": str(run), "data": {"corpus": corpus}, "limit": "2steps"}, tmp_path / "second", quiet=True)
+    shutil.rmtree(run)
+    shutil.move(tmp_path / "second", tmp_path / "moved")
+    recipe = {"init": str(tmp_path / "moved"), "data": {"corpus": corpus}, "limit": "2steps"}
+    assert foretell.train(recipe, tmp_path / "third", quiet=True).evaluate("valid")["tokens"] > 0
+    shutil.copy(corpus["train"], tmp_path / "text.txt")
+    changes = {"data.corpus": str(tmp_path / "text.txt"), "limit": "2steps"}
+    foretell.train(foretell.load_recipe(tmp_path / "moved", changes | {"init": ""}), tmp_path / "fourth", quiet=True)

@@ -88,7 +88,9 @@ class Parquet(VectorFile):
 def vector_file(path: Path, width: int) -> Iterator[VectorFile]:
     """A file of vectors of that width, in the format that the name's ending says; there when all is written."""
     if path.suffix not in ENDINGS:
-        raise ConfigError("what is it to be?", file=path, remedy=f"name a file that ends in {' or '.join(ENDINGS)}")
+        raise ConfigError(
+            "is no file of vectors by its name", file=path, remedy=f"name one that ends in {' or '.join(ENDINGS)}"
+        )
     if path.suffix == ".parquet":
         require_parquet(path)
     with whole_file(path) as stream:

@@ -55,7 +55,7 @@ def spelled(tokenizer: Tokenizer) -> list[str]:
 def write_arpa(model: NGram, words: Sequence[str], path: Path) -> None:
     """The model as an ARPA file, compressed if its name ends in .gz; `words` are the spellings of the tokens."""
     with whole_file(path) as file:
-        if path.suffix == ".gz":
+        if path.suffix.lower() == ".gz":
             with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
                 packed.writelines(text.encode() for text in sections(model, words))
         else:

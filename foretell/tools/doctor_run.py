@@ -75,7 +75,8 @@ def run_findings(run: Run, found: Mapping[str, Any]) -> list[Tree]:
     """What of a run's checkpoints and records needs attention."""
     saved, free = found["checkpoints"], found["disk_free_bytes"]
     findings = []
-    do = "--resume sets it aside and goes on from the newest intact one"
+    others = any(not facts["problem"] for facts in saved.values())
+    do = "--resume sets it aside and goes on from the newest intact one" if others else "bring it back from a copy"
     for name, facts in saved.items():
         text = facts["problem"] or "intact"
         findings.append(check(not facts["problem"], name, text, do, "error"))
@@ -134,14 +135,19 @@ def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | No
     try:
         recipe = recipe_of(run)
     except ConfigError as problem:
-        do = "mend the file: nothing can be used without it"
+        do = (
+            "mend the file: nothing can be used without it"
+            if run.is_trusted
+            else "add --trust if you trust who made it"
+        )
         return None, None, [check(False, "recipe", str(problem), do, "error")]
     findings, shapes = [check(True, "recipe", recipe.name or "loads", "")], None
     try:
         check_trust(run, recipe.data.corpus)
         findings.append(check(True, "corpus", found_corpus(recipe), ""))
     except ConfigError as problem:
-        do = "bring the text back: evaluating and resuming need it"
+        do = "bring the text back, or go to the folder it was named from: evaluating and resuming need it"
+        do = do if run.is_trusted else "name a text of your own, or add --trust if you trust who made it"
         findings.append(check(False, "corpus", str(problem), do))
     labels = SOME_LABELS
     try:

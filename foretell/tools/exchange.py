@@ -28,7 +28,7 @@ def export_run(trained: Trained, out: Path, to: str | None) -> dict[str, Any]:
     """A run as an ARPA file or a Hugging Face folder; without `to` the ending of `out` says which."""
     if to is not None and to not in FORMS:
         raise ConfigError(f"--to {to}: no such form{did_you_mean(to, FORMS)} (known: arpa, hf)")
-    if to == "hf" or (to is None and not out.name.endswith(ENDINGS) and not isinstance(trained.model, NGram)):
+    if to == "hf" or (to is None and not out.name.lower().endswith(ENDINGS) and not isinstance(trained.model, NGram)):
         return export_folder(trained, out)
     return export_arpa(trained, out)
 
@@ -78,6 +78,6 @@ def words_in(path: Path) -> Tokenizer:
 
 def check_ending(path: Path) -> None:
     """ARPA files are known by their names."""
-    if not path.name.endswith(ENDINGS):
+    if not path.name.lower().endswith(ENDINGS):
         remedy = f"ARPA files end in {' or '.join(ENDINGS)}, and Hugging Face's are folders"
-        raise ConfigError("what is it?", file=path, remedy=remedy)
+        raise ConfigError("is no ARPA file by its name, and no folder", file=path, remedy=remedy)

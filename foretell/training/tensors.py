@@ -34,15 +34,21 @@ def parted(objective: Objective) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 def load_weights(objective: Objective, tensors: Mapping[str, Tensor]) -> None:
     """Copy tensors of `weights` back in place; names have to match exactly; adapters may stay as they are."""
+    check_fit(objective, tensors)
+    mine = weights(objective)
+    with torch.no_grad():
+        for name in mine.keys() & tensors.keys():
+            mine[name].copy_(tensors[name])
+
+
+def check_fit(objective: Objective, tensors: Mapping[str, Tensor]) -> None:
+    """A `ConfigError` where tensors are not the weights of a model, by their names or their shapes."""
     mine = weights(objective)
     if odd := sorted((mine.keys() ^ tensors.keys()) - adapters_in(mine)):
         raise ConfigError(f"the checkpoint holds other weights than the model: {', '.join(odd[:3])}")
     if odd := sorted(name for name in mine.keys() & tensors.keys() if mine[name].shape != tensors[name].shape):
         theirs, ours = (str(tuple(found[odd[0]].shape)) for found in (tensors, mine))
         raise ConfigError(f"the checkpoint's {odd[0]} is {theirs}, and the model's is {ours}")
-    with torch.no_grad():
-        for name in mine.keys() & tensors.keys():
-            mine[name].copy_(tensors[name])
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
