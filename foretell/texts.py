@@ -19,8 +19,9 @@ from foretell.data.files import SPLITS
 from foretell.data.passages import DocConfig, FullConfig, RowsConfig
 from foretell.data.rows import ExamplesConfig
 from foretell.data.sets import SETS
-from foretell.data.store import Split, prepare, prepared
+from foretell.data.store import Split, Store, prepare, prepared
 from foretell.data.streams import DocumentsConfig, Lanes, LinesConfig, OverlappingConfig, StreamsConfig, Windows
+from foretell.errors import ConfigError
 from foretell.evaluate.adaptation import AdaptationConfig, segment_of
 from foretell.models.backbone import Backbone
 from foretell.recipe import DataConfig, Recipe
@@ -98,7 +99,7 @@ class OpenedText:
     def __enter__(self) -> Split:
         if self.name in SPLITS:
             check_trust(self.run, self.data.corpus)
-            store = prepared(self.data.corpus, self.tokenizer)
+            store = self.prepared()
             known = self.run.corpus_fingerprint(self.data.corpus)
             self.changed = self.name in known and known[self.name] != store.texts.get(self.name)
             if self.changed:
@@ -107,6 +108,18 @@ class OpenedText:
         self.folder = Path(tempfile.mkdtemp(prefix="foretell-"))
         corpus = open_file(self.name)
         return prepare(corpus, self.tokenizer, self.folder / "store").split("test")
+
+    def prepared(self) -> Store:
+        """The corpus of the run, in its tokens."""
+        corpus = self.data.corpus
+        try:
+            return prepared(corpus, self.tokenizer)
+        except ConfigError as problem:
+            places = [corpus] if isinstance(corpus, str) else list(corpus.values())
+            if all(Path(place).expanduser().is_absolute() or Path(place).exists() for place in places):
+                raise
+            remedy = "paths of a run are those of the folder in which it was begun: go there, or name the text itself"
+            raise ConfigError(problem.what, file=problem.file, line=problem.line, remedy=remedy) from None
 
     def note(self) -> dict[str, str]:
         """What a result says of a text that changed; nothing of one that did not."""

@@ -244,6 +244,21 @@ def rewritten(run: Path, old: str, new: str) -> None:
     opened.seal(opened.recipe_file)
 
 
+def test_a_corpus_by_a_relative_path_is_told_where_it_is_looked_for_in_vain(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    for split, path in corpus.items():
+        shutil.copy(path, tmp_path / "here" / f"{split}.txt")
+    monkeypatch.chdir(tmp_path / "here")
+    relative = {split: f"{split}.txt" for split in corpus}
+    foretell.train(tables(relative, limit="1steps"), tmp_path / "run", quiet=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="the folder in which it was begun: go there, or name the text itself"):
+        foretell.load(tmp_path / "run").evaluate("valid")
+    assert foretell.load(tmp_path / "run").evaluate("here/valid.txt")["tokens"] > 0
+
+
 def test_a_run_that_was_sent_measures_text_of_ones_own(run: Path, corpus: Corpus) -> None:
     own = foretell.load(run).evaluate("valid")["loss"]
     sent(run)
