@@ -198,16 +198,17 @@ def fit(run: Run, recipe: Recipe, config: NGramConfig, store: Store, monitor: Mo
     run.append({"kind": "fit", **place, **counted, "orders": [vars(report) for report in model.reports]})
     windows = evaluation_windows(recipe, None, valid, tokenizer.specials, recipe.evaluation.columns)
     measured = metrics(total(NGramScorer(model, ranks=False), windows, torch.device("cpu")), valid)
-    run.append({"kind": "valid", **place, **measured})
+    validation = {"kind": "valid", **place, **measured}
+    run.append(validation)
     monitor.say(f"validation perplexity {measured['perplexity']:.2f}  {measured['bits_per_byte']:.4f} bits/byte")
-    save_finished(run, model.tensors())
+    save_finished(run, model.tensors(), validation)
 
 
-def save_finished(run: Run, tensors: Mapping[str, Tensor]) -> None:
+def save_finished(run: Run, tensors: Mapping[str, Tensor], validation: Record | None = None) -> None:
     """A model that is complete as it is, as the run's only checkpoint."""
     facts = {"step": 0, "weights": "raw"}
     record = {"pointers": {"last": facts, "best": facts}, "position": vars(Position(finished=True))}
-    checkpoint.save(run, 0, {"model": tensors}, record)
+    checkpoint.save(run, 0, {"model": tensors}, {**record, "validation": validation or {}})
 
 
 def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) -> None:

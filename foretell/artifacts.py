@@ -196,6 +196,17 @@ def lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What the system refuses within the block happened to `path`, unless it says otherwise: writes tell no name."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.filename is None and problem.errno is not None:
+            problem.filename = str(path)
+        raise
+
+
 def named(problem: OSError, draft: Path, path: Path) -> OSError:
     """The error with the name of the place, where it has that of the draft or none."""
     known = str(problem.filename) if problem.filename is not None else ""

@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from foretell import config
 from foretell.checksums import FILE as CHECKSUMS
+from foretell.checksums import damaged
 from foretell.config import Amount, Config, Seed, Size, Tagged, Tree
 from foretell.data.batches import Gives
 from foretell.data.builtin import BUILTIN
@@ -366,6 +367,8 @@ def find_recipe(name: str) -> Path:
     for path in (Path(name), Path(name) / "recipe.toml", shipped):
         if path.is_file():
             return path
+    if (Path(name) / CHECKSUMS).is_file():
+        raise damaged(Path(name) / RECIPE, "is missing")
     hint = config.did_you_mean(name, recipe_names(), most=5)
     raise ConfigError(f"no recipe {name!r:.200}{hint} (give a path, or a name that `foretell show` lists)")
 

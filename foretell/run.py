@@ -29,6 +29,7 @@ from foretell.artifacts import (
     exclusive,
     is_draft,
     is_free,
+    naming,
     remove_all_dead_drafts,
     whole_folder,
     without_nan,
@@ -275,7 +276,7 @@ class Run:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """One more line of metrics.jsonl."""
-        with self.metrics_file.open("a", encoding="utf-8") as file:
+        with naming(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(without_nan(record)) + "\n")
 
     def metrics(self) -> Iterator[Record]:

@@ -169,8 +169,8 @@ class Trained(LanguageModel):
 
     def validation(self) -> Record:
         """The record of the validation of this checkpoint; empty where it had none."""
-        found = [r for r in self.run.metrics() if r.get("kind") == "valid" and r.get("step") == self.facts["step"]]
-        return found[-1] if found else {}
+        found = self.checkpoint.record().get("validation")
+        return found if isinstance(found, dict) else {}
 
     def scorer(self, *, ranks: bool = True) -> Scorer:
         """The model as a scorer, with its adaptation; that tells no ranks."""

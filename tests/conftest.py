@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -11,6 +12,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))  # for `builders` and `outside`
 
 from builders import nothing, write_corpus
+
+if TYPE_CHECKING:
+    from fuzz.running import Runner
 
 if not torch.cuda.is_available():  # Triton reads it once, when it is imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -38,3 +42,27 @@ def unsynced() -> Iterator[None]:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A few hundred words in three splits, as `data.corpus` takes it."""
     return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="session")
+def seeds(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Small files and runs of all kinds, made once for all processes that test; see `fuzz/seeds.py`."""
+    import fcntl
+
+    from fuzz.seeds import load_or_make
+
+    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    with (shared / "fuzz-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        load_or_make(shared / "fuzz-seeds")
+    return shared / "fuzz-seeds"
+
+
+@pytest.fixture(scope="session")
+def runner(seeds: Path) -> Iterator["Runner"]:
+    """Runs command lines on copies of the seeds; see `fuzz/running.py`."""
+    from fuzz.running import Runner
+
+    made = Runner(seeds)
+    yield made
+    made.close()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from foretell.artifacts import is_draft, whole_file, whole_folder, write_atomic, write_tensors
+from foretell.artifacts import is_draft, naming, whole_file, whole_folder, write_atomic, write_tensors
 
 KINDS = {
     "file": "with whole_file(out) as stream: stream.write(b'half'); stream.flush(); wait()",
@@ -148,3 +148,12 @@ def test_tensors_on_a_full_disk(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.stderr.splitlines()[-1] == f"OSError: [Errno 27] File too large: '{tmp_path / 'large'}'"
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
+def test_what_the_system_refuses_has_a_name(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as refused, naming(tmp_path / "a"):
+        raise OSError(28, "No space left on device")
+    assert refused.value.filename == str(tmp_path / "a")
+    with pytest.raises(FileNotFoundError) as missing, naming(tmp_path / "a"):
+        (tmp_path / "b").read_bytes()
+    assert missing.value.filename == str(tmp_path / "b")

@@ -405,3 +405,16 @@ def test_a_fine_tuned_run_outlives_the_run_it_began_with(run: Path, corpus: Corp
     shutil.copy(corpus["train"], tmp_path / "text.txt")
     changes = {"data.corpus": str(tmp_path / "text.txt"), "limit": "2steps"}
     foretell.train(foretell.load_recipe(tmp_path / "moved", changes | {"init": ""}), tmp_path / "fourth", quiet=True)
+
+
+def test_figures_of_a_validation_are_those_of_the_checkpoint_whatever_the_records_say(run: Path) -> None:
+    before = foretell.load(run).validation()
+    assert before == [record for record in Run(run).metrics() if record["kind"] == "valid"][-1]
+    (run / "metrics.jsonl").write_text("")
+    assert foretell.load(run).validation() == before == {**before, "step": foretell.load(run).facts["step"]}
+
+
+def test_a_run_without_its_recipe_is_told_from_a_recipe_that_is_not_there(run: Path) -> None:
+    (run / "recipe.toml").unlink()
+    with pytest.raises(ConfigError, match=r"recipe\.toml: is missing; bring it back"):
+        foretell.train(str(run), run, resume=True)

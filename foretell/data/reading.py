@@ -275,8 +275,11 @@ def parquet_batches(stream: IO[bytes], path: Path, columns: Sequence[str], hint:
         table = pyarrow.parquet.ParquetFile(stream, buffer_size=BLOCK)
         require_columns(columns, table.schema_arrow.names, str(path), hint)
         yield from table.iter_batches(batch_size=ROWS, columns=list(columns))
-    except (pyarrow.ArrowException, UnicodeDecodeError, OverflowError, MemoryError) as problem:
-        first = next(iter(str(problem).splitlines()), type(problem).__name__)
+    except (pyarrow.ArrowException, UnicodeDecodeError, OverflowError, MemoryError, OSError) as problem:
+        if isinstance(problem, OSError) and problem.errno is not None:
+            raise  # it is the system that refused
+        told = isinstance(problem, pyarrow.ArrowException)  # others tell what went wrong inside the library
+        first = next(iter(str(problem).splitlines() if told else ()), "its pages are not as they were written")
         raise ConfigError(f"damaged or cut short ({first})", file=path, remedy="fetch or write it again") from None
 
 

@@ -25,7 +25,7 @@ from typing import IO, Any, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from foretell.artifacts import write_json
+from foretell.artifacts import naming, write_json
 from foretell.data.corpus import Corpus, byte_length
 from foretell.data.encoding import Ids, Lengths, Losses, Tokenizer, lines_of
 from foretell.data.reading import LONGEST, Piece
@@ -345,10 +345,12 @@ def write_split(
     progress: Callable[[str, int, int], None],
 ) -> Counts:
     """Write what is missing of one split."""
-    writer = SplitWriter(folder / point.split, point, tokenizer.dtype)
     saved = point.counts.bytes
     batches = make_batches(corpus.pieces(point.split), point.pieces)
-    with contextlib.closing(writer), contextlib.closing(encode_all(tokenizer, batches)) as blocks:
+    with contextlib.ExitStack() as opened:
+        opened.enter_context(naming(folder / point.split))
+        writer = opened.enter_context(contextlib.closing(SplitWriter(folder / point.split, point, tokenizer.dtype)))
+        blocks = opened.enter_context(contextlib.closing(encode_all(tokenizer, batches)))
         for block in blocks:
             writer.add(block)
             if point.counts.bytes - saved >= CHECKPOINT:

@@ -134,6 +134,8 @@ class Trainer:
         self.stopped: Literal["", "limit", "patience"] = ""
         self.interrupted = False  # apart from `stopped`: a signal in a stage's last step does not make it unfinished
         self.window = Window()
+        self.validated: Record = {}
+        """the record of the last validation"""
         self.saved = position.step
         self.saved_at = position.seconds
         self.longest_unsaved = 60 * stage.saving.minutes
@@ -340,8 +342,14 @@ class Trainer:
         with stage.averager.swapped(), advising("while validating; set a smaller evaluation.length"):
             measured = stage.validate()
         loss = judged(measured)
-        record = {"kind": "valid", "stage": stage.name, "step": position.step, "epoch": progress.epoch}
-        self.record(record | measured)
+        self.validated = {
+            "kind": "valid",
+            "stage": stage.name,
+            "step": position.step,
+            "epoch": progress.epoch,
+            **measured,
+        }
+        self.record(self.validated)
         stage.schedule.observe(loss)
         if stage.averager.observe(loss):
             self.monitor.say(f"step {position.step}: validation stopped improving; weights are averaged from here")
@@ -438,6 +446,7 @@ class Trainer:
             },
             {
                 "pointers": pointers,
+                "validation": self.validated if self.validated.get("step") == position.step else {},
                 "frozen": self.frozen_file,
                 "position": vars(position),
                 "schedule": stage.schedule.state_dict(),

@@ -1,5 +1,6 @@
 """Columns of text: JSON lines, Parquet files, data sets of the Hugging Face hub."""
 
+import contextlib
 import json
 import sys
 import tracemalloc
@@ -100,6 +101,16 @@ def test_parquet_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "column 'other' is int64, not text" in refused(f"{path}#other")
     (tmp_path / "b.parquet").write_text("PAR1")
     assert "damaged or cut short" in refused(str(tmp_path / "b.parquet"))
+    whole = (tmp_path / "a.parquet").read_bytes()
+    said = set()
+    for place in range(4, len(whole) // 2):
+        (tmp_path / "d.parquet").write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with contextlib.suppress(ConfigError):
+            list(open_corpus({"train": str(tmp_path / "d.parquet#body")}).pieces("train"))
+            continue
+        said.add(refused(str(tmp_path / "d.parquet#body")).removeprefix(str(tmp_path)))
+    assert len(said) > 1
+    assert not [line for line in said if "\n" in line or "Exception" in line or "damaged or cut short" not in line]
     (tmp_path / "c.parquet.gz").write_bytes(b"")
     assert "packed inside; unpack" in refused(str(tmp_path / "c.parquet.gz"))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
