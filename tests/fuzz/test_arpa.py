@@ -1,0 +1,6 @@
+from fuzz.checking import assert_holds
+from fuzz.running import Runner
+
+
+def test_arpa(runner: Runner) -> None:
+    assert_holds(runner, "arpa", cases=32, processes=1)

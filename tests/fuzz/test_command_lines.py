@@ -1,0 +1,6 @@
+from fuzz.checking import assert_holds
+from fuzz.running import Runner
+
+
+def test_command_lines(runner: Runner) -> None:
+    assert_holds(runner, "command-lines", cases=40, processes=1)
