@@ -277,6 +277,17 @@ def metrics(line: bytes) -> Change:
 PREDICT: Command = ("predict", "run", "pairs.tsv")
 REDOS = {"type": "Split", "pattern": {"Regex": "(a|a)*(a|aa)*$b"}, "behavior": "Isolated", "invert": False}
 
+FILES = (
+    "recipe.toml",
+    "tokenizer.json",
+    "metrics.jsonl",
+    "checksums.json",
+    "checkpoints/*/model.safetensors",
+    "checkpoints/*/record.json",
+    "checkpoints/*/checksums.json",
+    "token-counts.npy",
+)
+
 ATTACKS: dict[str, Attack] = {
     # code
     **{
@@ -338,31 +349,12 @@ ATTACKS: dict[str, Attack] = {
         f"{name} is a link": Attack(
             instead(name, lambda secret: Link(str(secret))), (GENERATE, EVALUATE, LIST, RESUME), codes=HARMLESS
         )
-        for name in (
-            "recipe.toml",
-            "tokenizer.json",
-            "metrics.jsonl",
-            "checksums.json",
-            "checkpoints/*/model.safetensors",
-            "checkpoints/*/record.json",
-            "checkpoints/*/checksums.json",
-            "token-counts.npy",
-            "environment.json",
-        )
+        for name in (*FILES, "environment.json")
     },
     # what never ends
     **{
         f"{name} is a pipe": Attack(instead(name, Fifo()), (GENERATE, SHOW, LIST, RESUME), codes=HARMLESS)
-        for name in (
-            "recipe.toml",
-            "tokenizer.json",
-            "metrics.jsonl",
-            "checksums.json",
-            "checkpoints/*/model.safetensors",
-            "checkpoints/*/record.json",
-            "checkpoints/*/checksums.json",
-            "token-counts.npy",
-        )
+        for name in FILES
     },
     **{
         f"{name} has no end": Attack(instead(name, Link("/dev/zero")), (GENERATE, LIST, RESUME), codes=HARMLESS)
