@@ -39,14 +39,14 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from foretell.artifacts import write_json
-from foretell.data.masking import places_of
+from foretell.bench.workloads import bert
+from foretell.bench.workloads.workload import random_tokens, trainer_of
+from foretell.data.batches.masking import places_of
 from foretell.kernels.cross_entropy import linear_cross_entropy
 from foretell.kernels.scan import linear_scan, linear_scan_reference
 from foretell.nn.heads import AdaptiveHeadConfig, FullHeadConfig, Head
 from foretell.optim.lamb import LAMB, RULES
 from foretell.recipe import Recipe, load_recipe
-from foretell.tools.workloads import bert
-from foretell.tools.workloads.workload import random_tokens, trainer_of
 from foretell.types import IGNORED, Batch, Inputs
 
 Record = dict[str, Any]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foretell.api import Interrupted, train
+    from foretell.api.mixing import Mixed, mix
+    from foretell.api.train import Interrupted, train
+    from foretell.api.trained import Trained, load
     from foretell.errors import ConfigError
     from foretell.evaluate.lines import Scored
-    from foretell.mixing import Mixed, mix
     from foretell.recipe import Recipe, load_recipe
-    from foretell.tools.trials import trials
-    from foretell.trained import Trained, load
+    from foretell.tools.train.trials import trials
     from foretell.training.trainer import Diverged
 
 __all__ = [

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from foretell.artifacts import write_json
-from foretell.data.encoding import Tokenizer
-from foretell.data.examples import Choice, Example, Labelled, Tagged, label_fault
 from foretell.data.files import SPLITS, no_split
-from foretell.data.folds import open_fold
-from foretell.data.labelled import find_set, open_examples, read_examples
-from foretell.data.readers import Reader
-from foretell.data.rows import ExampleBatches, ExamplesConfig, Framing
+from foretell.data.labelled.examples import Choice, Example, Labelled, Tagged, label_fault
+from foretell.data.labelled.folds import open_fold
+from foretell.data.labelled.framing import ExampleBatches, ExamplesConfig, Framing
+from foretell.data.labelled.opening import find_set, open_examples, read_examples
+from foretell.data.labelled.readers import Reader
+from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.nn.vocabulary import Counts
 from foretell.recipe import Recipe

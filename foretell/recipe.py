@@ -18,35 +18,35 @@ from foretell import config
 from foretell.checksums import FILE as CHECKSUMS
 from foretell.checksums import damaged
 from foretell.config import Amount, Config, Seed, Size, Tagged, Tree
-from foretell.data.batches import Gives
-from foretell.data.builtin import BUILTIN
-from foretell.data.choice import BatchesChoice
-from foretell.data.folds import FoldConfig
-from foretell.data.ramp import RampConfig
-from foretell.data.readers import ReaderChoice
-from foretell.data.sets import SETS
-from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig
-from foretell.data.tokenizer import BPEConfig, TokenizerChoice, TrainedConfig
+from foretell.data.batches.batches import Gives
+from foretell.data.batches.kinds import BatchesChoice
+from foretell.data.batches.ramp import RampConfig
+from foretell.data.batches.streams import DocumentsConfig, LinesConfig, StreamsConfig
+from foretell.data.labelled.datasets import SETS
+from foretell.data.labelled.folds import FoldConfig
+from foretell.data.labelled.readers import ReaderChoice
+from foretell.data.text.builtin import BUILTIN
+from foretell.data.tokenizers.kinds import BPEConfig, TokenizerChoice, TrainedConfig
 from foretell.errors import ConfigError
-from foretell.models.blueprint import Blueprint
-from foretell.models.choice import ModelChoice
+from foretell.models.kinds import ModelChoice
+from foretell.models.model_spec import Blueprint
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig, HeadChoice
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.causal import CausalConfig
-from foretell.objectives.choice import AnyObjective
+from foretell.objectives.kinds import AnyObjective
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import AveragingChoice, NoAveragingConfig
-from foretell.optim.decays import ConstantConfig
 from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
-from foretell.optim.schedules import ScheduleChoice
+from foretell.optim.schedules.decays import ConstantConfig
+from foretell.optim.schedules.kinds import ScheduleChoice
 from foretell.run import RECIPE, Run
-from foretell.tasks.choice import AnyTask
-from foretell.training.memory import build_within
+from foretell.tasks.kinds import AnyTask
+from foretell.training.out_of_memory import build_within
+from foretell.training.trainable import FullConfig, TuningChoice
 from foretell.training.trainer import SavingConfig, TrainingConfig
-from foretell.training.tuning import FullConfig, TuningChoice
 from foretell.trust import refuse
 
 LearntChoice = Annotated[AnyObjective | AnyTask, Tagged()]

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from foretell.data.batches import Batches
-from foretell.data.builtin import BUILTIN
-from foretell.data.corpus import open_file
-from foretell.data.encoding import Specials, Tokenizer
+from foretell.data.batches.batches import Batches
+from foretell.data.batches.packing import DocConfig, FullConfig, RowsConfig
+from foretell.data.batches.streams import DocumentsConfig, Lanes, LinesConfig, OverlappingConfig, StreamsConfig, Windows
 from foretell.data.files import SPLITS
-from foretell.data.passages import DocConfig, FullConfig, RowsConfig
-from foretell.data.rows import ExamplesConfig
-from foretell.data.sets import SETS
-from foretell.data.store import Split, Store, prepare, prepared
-from foretell.data.streams import DocumentsConfig, Lanes, LinesConfig, OverlappingConfig, StreamsConfig, Windows
+from foretell.data.labelled.datasets import SETS
+from foretell.data.labelled.framing import ExamplesConfig
+from foretell.data.store.store import Split, Store, prepare, prepared
+from foretell.data.text.builtin import BUILTIN
+from foretell.data.text.corpus import open_file
+from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate.adaptation import AdaptationConfig, segment_of
 from foretell.models.backbone import Backbone

@@ -24,7 +24,7 @@ from foretell.evaluate.adaptation import AdaptationConfig
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.recipe import Recipe, find_recipe, load_recipe, recipe_names
-from foretell.tools.show import Section, describe_kind, prose, sections
+from foretell.tools.look.show import Section, describe_kind, prose, sections
 
 MARK = re.compile(r"^<!-- made: ([a-z]+) -->$", re.MULTILINE)
 

@@ -15,17 +15,17 @@ from torch import Tensor
 import foretell
 from foretell import config
 from foretell.config import Amount, Config, union_members
-from foretell.data.encoding import Specials
+from foretell.data.tokenizers.tokenizer import Specials
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
-from foretell.nn.cells import CellChoice
 from foretell.nn.embedding import AdaptiveEmbeddingConfig
-from foretell.nn.lstm import GRUConfig, LSTMConfig
-from foretell.nn.mlstm import MLSTMConfig
+from foretell.nn.recurrent.kinds import CellChoice
+from foretell.nn.recurrent.lstm import GRUConfig, LSTMConfig
+from foretell.nn.recurrent.mlstm import MLSTMConfig
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
-from foretell.optim.decays import ConstantConfig
 from foretell.optim.optimizers import SGDConfig
+from foretell.optim.schedules.decays import ConstantConfig
 from foretell.run import Run
 from foretell.training.checkpoint import Position, pointed
 from foretell.training.monitor import Monitor

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import foretell
-from foretell.objectives.replaced import Replaced
+from foretell.objectives.electra.objective import Replaced
 from foretell.types import Inputs
 
 VOCABULARY = 60

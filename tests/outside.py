@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from foretell.config import Config
 from foretell.models.backbone import Backbone
-from foretell.models.blueprint import Blueprint
+from foretell.models.model_spec import Blueprint
 from foretell.nn.embedding import Embedding, TokenEmbedding
 from foretell.nn.heads import Head
 from foretell.nn.vocabulary import Counts

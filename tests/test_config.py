@@ -11,17 +11,17 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from foretell import config
 from foretell.config import Amount, Config, Tagged, merge, override, parse_override, validate
-from foretell.data.choice import BatchesChoice
-from foretell.data.tokenizer import TokenizerChoice
+from foretell.data.batches.kinds import BatchesChoice
+from foretell.data.tokenizers.kinds import TokenizerChoice
 from foretell.errors import ConfigError
-from foretell.models.choice import ModelChoice
-from foretell.nn.cells import CellChoice
+from foretell.models.kinds import ModelChoice
 from foretell.nn.heads import HeadChoice
-from foretell.objectives.choice import ObjectiveChoice
+from foretell.nn.recurrent.kinds import CellChoice
+from foretell.objectives.kinds import ObjectiveChoice
 from foretell.objectives.penalties import PenaltyChoice
 from foretell.optim.averaging import AveragingChoice
 from foretell.optim.optimizers import OptimizerChoice
-from foretell.optim.schedules import ScheduleChoice
+from foretell.optim.schedules.kinds import ScheduleChoice
 from foretell.recipe import Recipe, load_recipe
 
 CHOICES = {

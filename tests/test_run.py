@@ -85,7 +85,7 @@ def test_every_file_that_is_missing_is_named(run: Path) -> None:
 
 
 def test_damage_is_told_by_doctor_file_by_file(run: Path) -> None:
-    from foretell.tools.doctor_run import examine_run
+    from foretell.tools.look.doctor_run import examine_run
 
     for name in ("tokenizer.json", "token-counts.npy", "environment.json"):
         (run / name).write_bytes(flipped((run / name).read_bytes()))
@@ -164,7 +164,7 @@ def test_a_tokenizer_that_was_sent_is_tried_before_it_is_used(run: Path) -> None
 
 
 def test_the_list_of_runs_follows_no_link(run: Path, tmp_path: Path) -> None:
-    from foretell.tools.runs import list_runs
+    from foretell.tools.look.runs import list_runs
 
     secret = tmp_path / "secret.toml"
     secret.write_text('name = "secret"\n')
@@ -311,8 +311,8 @@ def test_code_is_loaded_for_nobody_elses_run(
     rewritten(run, old, new)
 
     def use() -> None:
-        from foretell.tools.doctor_run import examine_run
-        from foretell.tools.show import describe
+        from foretell.tools.look.doctor_run import examine_run
+        from foretell.tools.look.show import describe
 
         if verb == "doctor":
             raise ConfigError(str(examine_run(run)["findings"]))

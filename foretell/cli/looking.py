@@ -30,7 +30,7 @@ def runs(
     debug: Debug = False,
 ) -> None:
     """The runs below a folder: what they are, how good, how large, and whether they are finished."""
-    from foretell.tools import runs as tool
+    from foretell.tools.look import runs as tool
 
     if not delete:
         found = tool.list_runs(folder, filters=filters or [], sort=sort)
@@ -62,7 +62,7 @@ def show(
     debug: Debug = False,
 ) -> None:
     """The resolved recipe with parameters, memory and FLOPs; a run; or a kind with its settings."""
-    from foretell.tools.show import describe, render
+    from foretell.tools.look.show import describe, render
 
     emit(describe(what, overrides or [], vocabulary), as_json or what == "schema", render)
 
@@ -79,7 +79,7 @@ def plot(
     debug: Debug = False,
 ) -> None:
     """Draw runs: training and validation, learning rate, gradient norms and how they are spread."""
-    from foretell.tools.plot import plot_runs
+    from foretell.tools.look.plot import plot_runs
 
     emit(plot_runs(runs, out, x, y), as_json, properties)
 
@@ -93,7 +93,7 @@ def doctor(
     debug: Debug = False,
 ) -> None:
     """What is wrong with this installation, a corpus or a run, and what to do about it."""
-    from foretell.tools import doctor as tool
+    from foretell.tools.look import doctor as tool
 
     if what is None:
         result = tool.examine_machine()

@@ -61,7 +61,7 @@ def evaluate(
     A masked model has none of these: it gets the loss and accuracy of masked tokens, and of pairs, on fixed masks, and
     ELECTRA how many replaced tokens it finds. A task gets its metrics on labelled examples.
     """
-    from foretell.trained import Trained
+    from foretell.api.trained import Trained
 
     adaptation = adaptation_of(dynamic, cache, adapt)
     model = open_model(run, mix, weights, which, device, columns, adaptation=adaptation)
@@ -120,8 +120,8 @@ def score(
     With --group: group, weighted total, logp, words, other scores, text of the best hypothesis of each group. --tune
     prints weights; it also uses them where a list is named to rescore (- for stdin).
     """
-    from foretell.tools import rescore as lists
-    from foretell.tools import score as tool
+    from foretell.tools.measure import rescore as lists
+    from foretell.tools.measure import score as tool
 
     model = open_model(run, mix, mix_weights, which, device, adaptation=adaptation_of(dynamic, cache, adapt))
     paths = files or []
@@ -176,10 +176,10 @@ def probe(
     Logistic regression with an L1 penalty whose strength is chosen on the validation split, trained on the training
     split alone, measured on the test split; then the same on the heaviest units alone.
     """
+    from foretell.api.trained import load
     from foretell.evaluate.probing import GRID
-    from foretell.tools import probe as tool
-    from foretell.tools.features import settings_of
-    from foretell.trained import load
+    from foretell.tools.measure import probe as tool
+    from foretell.tools.use.features import settings_of
 
     record = tool.probe(
         load(run, which=which, device=device),
@@ -211,7 +211,7 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Runs in one table, which of their differences are real, and where they come from; tokenizers may differ."""
-    from foretell.tools.compare import compare, render
+    from foretell.tools.measure.compare import compare, render
 
     paths = [[Path(name)] if Path(name).exists() else [Path(part) for part in name.split("+")] for name in runs]
     models = [open_model(first, rest, None, which, device, columns) for first, *rest in paths]
@@ -234,7 +234,7 @@ def race(
     debug: Debug = False,
 ) -> None:
     """Train several recipes on the same text under the same budget, and put them into one table and one picture."""
-    from foretell.tools.race import run_race, table
+    from foretell.tools.measure.race import run_race, table
 
     names = [item for item in recipes if "=" not in item]
     overrides = [item for item in recipes if "=" in item]
@@ -263,7 +263,7 @@ def bench(
     debug: Debug = False,
 ) -> None:
     """Speed beside peers and the machine's own limits, in alternating processes."""
-    from foretell.tools import bench as tool
+    from foretell.bench import bench as tool
 
     settings = tool.Settings(pairs, threads, tuple(peer or ()), equal_settings, python, tiny)
     if not names:

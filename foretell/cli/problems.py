@@ -47,7 +47,7 @@ def ran_out(problem: BaseException) -> bool:
     """Whether memory ran out, as torch says it."""
     if "torch" not in sys.modules:
         return False
-    from foretell.training.memory import out_of_memory
+    from foretell.training.out_of_memory import out_of_memory
 
     return out_of_memory(problem)
 

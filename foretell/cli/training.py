@@ -19,7 +19,7 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """Race a 5-gram and a small AWD-LSTM on Python's own manual, anew each time: under three minutes on two cores."""
-    from foretell.tools.demo import run_demo
+    from foretell.tools.train.demo import run_demo
 
     emit(run_demo(out, quiet=as_json), as_json, lambda result: result["table"])
 
@@ -44,7 +44,7 @@ def prepare(
     debug: Debug = False,
 ) -> None:
     """Turn text into a packed, memory-mapped token store, in constant memory and on all cores."""
-    from foretell.tools.prepare import prepare_store
+    from foretell.tools.train.prepare import prepare_store
 
     emit(prepare_store(corpus, out, tokenizer, quiet=as_json), as_json, properties)
 
@@ -67,14 +67,14 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a recipe; stop it with Ctrl-C and go on later with --resume."""
-    from foretell.api import run_recipe
+    from foretell.api.train import run_recipe
     from foretell.recipe import load_recipe
 
     settings = load_recipe(recipe, [*(overrides or []), *(["data.skip_bad=true"] if skip_bad else [])])
     named = Path(recipe) if resume and (Path(recipe) / "recipe.toml").is_file() else Path("runs") / settings.name
     folder = out or named
     if settings.trials():
-        from foretell.tools.trials import run_trials, table
+        from foretell.tools.train.trials import run_trials, table
 
         emit(run_trials(settings, folder, resume=resume, device=device), as_json, table)
         return
@@ -101,8 +101,8 @@ def transfer(
     A Transformer is fine-tuned as BERT is, a recurrent model as ULMFiT, thawed layer by layer; settings such as
     limit=1epochs or tuning=lora hold for all sets; with either, nothing is thawed by stages.
     """
-    from foretell.tools.transfer import table
-    from foretell.tools.transfer import transfer as fine_tune
+    from foretell.tools.train.transfer import table
+    from foretell.tools.train.transfer import transfer as fine_tune
 
     sets = [item for item in settings or [] if "=" not in item]
     overrides = [item for item in settings or [] if "=" in item]
@@ -125,7 +125,7 @@ def find_rate(
 ) -> None:
     """Propose a learning rate, from some steps with a rate that rises from tiny to huge; no run is written."""
     from foretell.recipe import load_recipe
-    from foretell.tools import find_rate as tool
+    from foretell.tools.train import lr_finder as tool
 
     settings = load_recipe(recipe, overrides or [])
     result = tool.find_rate(settings, steps=steps, low=low, high=high, png=png, device=device, quiet=as_json)

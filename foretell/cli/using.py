@@ -57,7 +57,7 @@ def generate(
     debug: Debug = False,
 ) -> None:
     """Write on from a prompt, token by token."""
-    from foretell.data.reading import mended
+    from foretell.data.text.text_files import mended
 
     if beam is not None and count > 1:
         raise ConfigError(f"--beam draws nothing, so --count has no place; for several texts take --best {count}")
@@ -110,9 +110,9 @@ def following(
 
     A row for each: prompt, word, probability. It is the probability among words: given that the line goes on with one.
     """
-    from foretell.data.reading import Report, mended
+    from foretell.data.text.text_files import Report, mended
     from foretell.evaluate.completion import next_words
-    from foretell.tools.score import read_lines
+    from foretell.tools.measure.score import read_lines
 
     model = open_model(run, mix, weights, which, device)
     scorer = model.scorer(ranks=False)
@@ -151,8 +151,8 @@ def features(
     debug: Debug = False,
 ) -> None:
     """Vectors of texts, one for each line, in order and in constant memory: of any layers, pooled in any way."""
-    from foretell.tools import features as tool
-    from foretell.trained import load
+    from foretell.api.trained import load
+    from foretell.tools.use import features as tool
 
     paths = files or []
     settings = tool.settings_of(pooling, layers, prepare, tokens, mix)
@@ -186,8 +186,8 @@ def predict(
     A line is a text, or two of a pair with a tab between them; a context and its options; the words of a sentence; a
     question and a passage. Places in a text are counted in characters from 0, the end is that behind the last one.
     """
-    from foretell.tools.predict import all_predictions, print_predictions
-    from foretell.trained import load
+    from foretell.api.trained import load
+    from foretell.tools.use.predict import all_predictions, print_predictions
 
     model = load(run, which=which, device=device)
     if as_json:
@@ -208,8 +208,8 @@ def export(
     debug: Debug = False,
 ) -> None:
     """Write a model for other programs: n-grams as an ARPA file, Transformers as a Hugging Face folder."""
-    from foretell.tools.exchange import export_run
-    from foretell.trained import load
+    from foretell.api.trained import load
+    from foretell.tools.use.convert import export_run
 
     emit(export_run(load(run, which=which, device="cpu"), out, to), as_json, properties)
 
@@ -226,6 +226,6 @@ def import_(
     debug: Debug = False,
 ) -> None:
     """Make a run of a model that another program wrote."""
-    from foretell.tools.exchange import import_path
+    from foretell.tools.use.convert import import_path
 
     emit(import_path(path, out, corpus, tokenizer), as_json, properties)

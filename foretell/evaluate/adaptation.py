@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from foretell.config import Config
-from foretell.data.batches import Text
-from foretell.data.encoding import Specials
-from foretell.data.streams import StreamsConfig, Windows
+from foretell.data.batches.batches import Text
+from foretell.data.batches.streams import StreamsConfig, Windows
+from foretell.data.tokenizers.tokenizer import Specials
 from foretell.evaluate.cache import CacheConfig, CacheScorer, Heard, NeuralCache, tune_cache
 from foretell.evaluate.dynamic import STATISTICS_ROWS, DynamicConfig, DynamicScorer, root_mean_squares, tune_dynamic
 from foretell.evaluate.scoring import NeuralScorer, total

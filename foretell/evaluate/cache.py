@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foretell.config import Config, NonNegative, Rate, Size
+from foretell.evaluate.hill_climb import climb
 from foretell.evaluate.mixture import fit_weights, mixed_logp
 from foretell.evaluate.scoring import NeuralScorer
-from foretell.evaluate.search import climb
 from foretell.types import IGNORED, Batch, Inputs, Scores, State
 
 WINDOWS = (100, 500, 2000)

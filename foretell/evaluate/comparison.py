@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.data.corpus import byte_length
-from foretell.data.encoding import Tokenizer
-from foretell.data.reading import Piece
-from foretell.data.store import Split
+from foretell.data.store.store import Split
+from foretell.data.text.corpus import byte_length
+from foretell.data.text.text_files import Piece
+from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.evaluate.bootstrap import Floats
 
 Ints = NDArray[np.int64]

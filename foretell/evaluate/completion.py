@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.data.encoding import Tokenizer
-from foretell.data.reading import mended
-from foretell.data.spelling import Spelling
+from foretell.data.text.text_files import mended
+from foretell.data.tokenizers.spelling import Spelling
+from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate.scoring import Scorer
 from foretell.types import State, join_rows, select_rows

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from foretell.config import Config, NonNegative, Positive, Share, Size
+from foretell.evaluate.hill_climb import climb
 from foretell.evaluate.scoring import NeuralScorer
-from foretell.evaluate.search import climb
 from foretell.models.backbone import Backbone
 from foretell.nn.heads import Head
 from foretell.types import IGNORED, Batch, Inputs, Scores, State, detach

@@ -21,8 +21,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from foretell.config import Config, Real, Size
-from foretell.data.encoding import Ids, Tokenizer
-from foretell.data.preparation import PreparationName, prepare_text
+from foretell.data.text.reviews import PreparationName, prepare_text
+from foretell.data.tokenizers.tokenizer import Ids, Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate.lines import Lines
 from foretell.models.backbone import Backbone

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from foretell.data.encoding import Tokenizer
+from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate.scoring import Scorer
 from foretell.types import State

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from foretell.data.encoding import Tokenizer
+from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.evaluate.beam import Beam, Written, search_on
 from foretell.evaluate.generate import Sampling, write_on, write_texts
 from foretell.evaluate.lines import Scored, score_texts

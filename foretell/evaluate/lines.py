@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.data.encoding import Ids, Lengths, Losses, Tokenizer, lines_of
-from foretell.data.reading import Mended, mended, split_pieces
-from foretell.data.streams import LinesConfig
+from foretell.data.batches.streams import LinesConfig
+from foretell.data.text.text_files import Mended, mended, split_pieces
+from foretell.data.tokenizers.tokenizer import Ids, Lengths, Losses, Tokenizer, lines_of
 from foretell.evaluate.scoring import Scorer, score_tokens
 from foretell.types import Inputs, State
 

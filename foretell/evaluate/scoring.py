@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foretell.data.store import Split
-from foretell.data.streams import Windows
+from foretell.data.batches.streams import Windows
+from foretell.data.store.store import Split
 from foretell.errors import ConfigError
 from foretell.kernels.cross_entropy import CHUNK
 from foretell.models.backbone import Backbone

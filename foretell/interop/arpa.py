@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretell.artifacts import whole_file
-from foretell.data.encoding import Tokenizer
-from foretell.data.kinds import UNKNOWN
+from foretell.data.tokenizers.file_kinds import UNKNOWN
+from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError, printable
 from foretell.interop.arpa_text import Reader, Section, Words, joined, shown
 from foretell.models.kneser_ney import Floats

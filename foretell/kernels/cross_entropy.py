@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from foretell.kernels.product import product
+from foretell.kernels.matmul import product
 
 CHUNK = 2**25
 """How many scores (rows x vocabulary) are worked on at once; 128 MiB in fp32."""

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from foretell.kernels.product import product, repeated_product
+from foretell.kernels.matmul import product, repeated_product
 
 LARGE = 2**22
 """How many recurrent weights (4 H H, so H = 1024) make a layer large: from there on this is reliably the faster way."""

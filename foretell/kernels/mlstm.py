@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from foretell.kernels.lstm import advance, retreat, slopes
-from foretell.kernels.product import product, repeated_product
+from foretell.kernels.matmul import product, repeated_product
 
 
 def mlstm(

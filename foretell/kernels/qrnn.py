@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from foretell.kernels.product import product
+from foretell.kernels.matmul import product
 from foretell.kernels.scan import backward_steps, linear_scan, step_blocks
 
 _through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input

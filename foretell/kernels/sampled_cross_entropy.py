@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from foretell.kernels.cross_entropy import CHUNK
-from foretell.kernels.product import product
+from foretell.kernels.matmul import product
 
 
 def sampled_cross_entropy(

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from foretell.nn.arithmetic import multiplied
 from foretell.nn.embedding import Embedding
+from foretell.nn.flops import multiplied
 from foretell.types import Hidden, Inputs, State
 
 

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from foretell.config import Config, Depth, Positive, Rate, Width
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
-from foretell.nn.cells import CellChoice
-from foretell.nn.direction import BothWays, Direction, Reverse
 from foretell.nn.dropout import dropout, keep_mask
 from foretell.nn.embedding import EmbeddingChoice, TableConfig
-from foretell.nn.layer import Layer
-from foretell.nn.lstm import LSTMConfig
+from foretell.nn.recurrent.bidirectional import BothWays, Direction, Reverse
+from foretell.nn.recurrent.kinds import CellChoice
+from foretell.nn.recurrent.lstm import LSTMConfig
+from foretell.nn.recurrent.recurrent_layer import Layer
 from foretell.nn.vocabulary import Counts
 from foretell.types import Hidden, Inputs, State, where_rows
 

@@ -27,14 +27,14 @@ from foretell.config import Config, Count, Depth, Rate, Width
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
 from foretell.nn.activation import ActivationName, GatedName
-from foretell.nn.arithmetic import multiplied
-from foretell.nn.attention import Cache, Placement, View
+from foretell.nn.attention.attention import Cache, Placement, View
+from foretell.nn.attention.positions import LearnedConfig, PositionsChoice
 from foretell.nn.block import Block, NormChoice, PreNormConfig
 from foretell.nn.dropout import dropout, table_dropout
 from foretell.nn.embedding import EmbeddingChoice, TableConfig
-from foretell.nn.initial import NormalConfig
+from foretell.nn.flops import multiplied
+from foretell.nn.initializers import NormalConfig
 from foretell.nn.linear import Linear
-from foretell.nn.positions import LearnedConfig, PositionsChoice
 from foretell.nn.ragged import Ragged, places_in_texts, real_tokens, visible
 from foretell.nn.vocabulary import Counts
 from foretell.types import Hidden, Inputs, State, where_rows

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from foretell.config import Config, Positive, Tagged
 from foretell.nn.activation import ActivationName, GatedName, function_of
-from foretell.nn.attention import Cache, SelfAttention, View
+from foretell.nn.attention.attention import Cache, SelfAttention, View
 from foretell.nn.dropout import dropout
 from foretell.nn.linear import Linear
 

@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from foretell.config import Config, Size, Tagged
-from foretell.nn.bands import Bands, BandTables, make_bands
 from foretell.nn.dropout import word_dropout
+from foretell.nn.frequency_bands import Bands, BandTables, make_bands
 from foretell.nn.vocabulary import Counts, TokenIndexed
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from foretell.kernels.product import linear
+from foretell.kernels.matmul import linear
 
 
 class Linear(nn.Linear):

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from foretell.models.blueprint import Blueprint
+from foretell.models.model_spec import Blueprint
 from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.objectives.penalties import PenaltyChoice
 from foretell.types import IGNORED, Batch, State, Step, Term

@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foretell.config import NonNegative, Positive
-from foretell.data.batches import Batches, Gives
-from foretell.data.encoding import Tokenizer
-from foretell.data.masking import Masked, MaskingChoice, TokenMaskingConfig
-from foretell.data.passages import Passages
+from foretell.data.batches.batches import Batches, Gives
+from foretell.data.batches.masking import Masked, MaskingChoice, TokenMaskingConfig
+from foretell.data.batches.packing import Passages
+from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.models.backbone import Backbone
-from foretell.models.blueprint import Blueprint
-from foretell.nn.arithmetic import multiplied
+from foretell.models.model_spec import Blueprint
+from foretell.nn.flops import multiplied
 from foretell.nn.heads import Head
 from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.types import IGNORED, Batch, State, Step, Term

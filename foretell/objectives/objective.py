@@ -10,12 +10,12 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from foretell.config import Config
-from foretell.data.batches import Batches, Gives
-from foretell.data.encoding import Tokenizer
+from foretell.data.batches.batches import Batches, Gives
+from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
-from foretell.models.blueprint import Blueprint
-from foretell.nn.arithmetic import multiplied
+from foretell.models.model_spec import Blueprint
+from foretell.nn.flops import multiplied
 from foretell.nn.heads import Head
 from foretell.objectives.penalties import Penalty
 from foretell.types import Batch, State, Step

@@ -22,8 +22,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from foretell.config import Amount, Config, Count, Tagged
+from foretell.optim.non_monotone import non_monotone
 from foretell.optim.progress import Progress, due
-from foretell.optim.trigger import non_monotone
 
 
 class Averager(ABC):

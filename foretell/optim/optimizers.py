@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from foretell.config import Config, NonNegative, Positive, Rate, Size, Tagged
-from foretell.optim.groups import Decayed, exempt, groups
 from foretell.optim.lamb import LAMB, Variant
+from foretell.optim.param_groups import Decayed, exempt, groups
 
 Heights = Mapping[nn.Parameter, int]
 """how far below the output parameters lie: see `Objective.heights`"""

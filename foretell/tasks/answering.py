@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foretell.config import Real, Size
-from foretell.data.batches import Ints
-from foretell.data.examples import Question, one_line
-from foretell.data.rows import Framing, Row
+from foretell.data.batches.batches import Ints
+from foretell.data.labelled.examples import Question, one_line
+from foretell.data.labelled.framing import Framing, Row
 from foretell.errors import ConfigError
-from foretell.evaluate import tallies
-from foretell.evaluate.tallies import Tally
-from foretell.evaluate.tasks import marks, null_threshold, squad
-from foretell.models.blueprint import Blueprint
+from foretell.evaluate import metric_sums
+from foretell.evaluate.metric_sums import Tally
+from foretell.evaluate.task_metrics import marks, null_threshold, squad
+from foretell.models.model_spec import Blueprint
 from foretell.nn.ragged import real_tokens
 from foretell.tasks.task import Prediction, Scores, Task, TaskConfig
 from foretell.types import Inputs
@@ -189,7 +189,9 @@ class AnsweringConfig(TaskConfig):
     def tally(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> Tally:
         """See `TaskConfig.tally`."""
         none_allowed, place = any(one.impossible for one in examples), ("exact_match", "f1").index(self.metric)
-        return tallies.mean([marks(e, p.text, none_allowed)[place] for e, p in zip(examples, predictions, strict=True)])
+        return metric_sums.mean(
+            [marks(e, p.text, none_allowed)[place] for e, p in zip(examples, predictions, strict=True)]
+        )
 
     def of_line(self, line: str, where: str) -> Question:
         """See `TaskConfig.of_line`: a question and a passage with a tab between them."""

@@ -18,14 +18,14 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from foretell.config import did_you_mean
-from foretell.data.examples import Labelled
-from foretell.data.readers.lines import counted
-from foretell.data.rows import Framing, Row
+from foretell.data.labelled.examples import Labelled
+from foretell.data.labelled.framing import Framing, Row
+from foretell.data.labelled.readers.lines import counted
 from foretell.errors import ConfigError
-from foretell.evaluate import tallies
-from foretell.evaluate.tallies import Tally
-from foretell.evaluate.tasks import classes_by_label, classification, scikit_learn_metrics, several_labels
-from foretell.models.blueprint import Blueprint
+from foretell.evaluate import metric_sums
+from foretell.evaluate.metric_sums import Tally
+from foretell.evaluate.task_metrics import classes_by_label, classification, scikit_learn_metrics, several_labels
+from foretell.models.model_spec import Blueprint
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Prediction, Scores
 from foretell.types import Inputs
@@ -149,7 +149,7 @@ class ClassificationConfig(TextsConfig):
     def tally(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> Tally:
         """See `TaskConfig.tally`."""
         truth, found = ([labels_of(one) for one in side] for side in (examples, predictions))
-        return tallies.classes(self.metric, truth, found, self.positive)
+        return metric_sums.classes(self.metric, truth, found, self.positive)
 
     def by_label(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> dict[str, dict[str, float]]:
         """See `TaskConfig.by_label`."""

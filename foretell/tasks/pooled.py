@@ -11,11 +11,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from foretell.data.examples import Labelled
-from foretell.data.rows import Framing, Reading
+from foretell.data.labelled.examples import Labelled
+from foretell.data.labelled.framing import Framing, Reading
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
-from foretell.models.blueprint import Blueprint
+from foretell.models.model_spec import Blueprint
 from foretell.nn.pooling import FirstConfig, PoolingChoice, PoolingConfig
 from foretell.tasks.task import Task, TaskConfig, each_reading, suitable_pooling
 from foretell.types import Inputs

@@ -13,13 +13,13 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from foretell.data.examples import Labelled
-from foretell.data.rows import Framing, Row
+from foretell.data.labelled.examples import Labelled
+from foretell.data.labelled.framing import Framing, Row
 from foretell.errors import ConfigError
-from foretell.evaluate import tallies
-from foretell.evaluate.tallies import Tally
-from foretell.evaluate.tasks import pearson, ranks, spearman
-from foretell.models.blueprint import Blueprint
+from foretell.evaluate import metric_sums
+from foretell.evaluate.metric_sums import Tally
+from foretell.evaluate.task_metrics import pearson, ranks, spearman
+from foretell.models.model_spec import Blueprint
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Prediction, Scores
 from foretell.types import Inputs
@@ -101,7 +101,7 @@ class SimilarityConfig(TextsConfig):
         """See `TaskConfig.tally`."""
         truth = [float(example.label) for example in examples if isinstance(example.label, int | float)]
         found = [prediction.value for prediction in predictions]
-        return tallies.correlation(*((truth, found) if self.metric == "pearson" else (ranks(truth), ranks(found))))
+        return metric_sums.correlation(*((truth, found) if self.metric == "pearson" else (ranks(truth), ranks(found))))
 
 
 class Similarity(Pooled):

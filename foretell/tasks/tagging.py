@@ -18,16 +18,16 @@ import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor
 
-from foretell.data.batches import Ints
-from foretell.data.examples import Tagged, one_line
-from foretell.data.rows import Framing, Row
-from foretell.data.tags import OUTSIDE, convert, malformed, spans_of, split_tag
+from foretell.data.batches.batches import Ints
+from foretell.data.labelled.examples import Tagged, one_line
+from foretell.data.labelled.framing import Framing, Row
+from foretell.data.labelled.tags import OUTSIDE, convert, malformed, spans_of, split_tag
 from foretell.errors import ConfigError
-from foretell.evaluate import tallies
-from foretell.evaluate.tallies import Tally
-from foretell.evaluate.tasks import classes_by_label, entities_by_label, entity_f1
-from foretell.models.blueprint import Blueprint
-from foretell.tasks.chain import Chain, library
+from foretell.evaluate import metric_sums
+from foretell.evaluate.metric_sums import Tally
+from foretell.evaluate.task_metrics import classes_by_label, entities_by_label, entity_f1
+from foretell.models.model_spec import Blueprint
+from foretell.tasks.crf import Chain, library
 from foretell.tasks.task import Prediction, Scores, Task, TaskConfig
 from foretell.types import IGNORED, Inputs
 
@@ -193,9 +193,9 @@ class TaggingConfig(TaskConfig):
         pairs = [(e.tags or (), p.tags) for e, p in zip(examples, predictions, strict=True)]
         if self.metric == "accuracy":
             right = [sum(one == other for one, other in zip(*pair, strict=True)) for pair in pairs]
-            return tallies.share(right, [len(there) for there, _ in pairs])
+            return metric_sums.share(right, [len(there) for there, _ in pairs])
         spans = [(set(spans_of(there)), set(spans_of(told))) for there, told in pairs]
-        return tallies.f1(*zip(*((len(a & b), len(a), len(b)) for a, b in spans), strict=True))
+        return metric_sums.f1(*zip(*((len(a & b), len(a), len(b)) for a, b in spans), strict=True))
 
     def by_label(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> dict[str, dict[str, float]]:
         """See `TaskConfig.by_label`: of entities, or where there are none of words."""

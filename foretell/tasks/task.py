@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foretell.config import Config, NonNegative, Rate, Size, Width
-from foretell.data.batches import Gives
-from foretell.data.examples import BadRow, Example
-from foretell.data.labelled import refusal
-from foretell.data.rows import Framing, Row
+from foretell.data.batches.batches import Gives
+from foretell.data.labelled.examples import BadRow, Example
+from foretell.data.labelled.framing import Framing, Row
+from foretell.data.labelled.opening import refusal
 from foretell.errors import ConfigError, printable
-from foretell.evaluate.tallies import Tally
+from foretell.evaluate.metric_sums import Tally
 from foretell.models.backbone import Backbone
-from foretell.models.blueprint import Blueprint
+from foretell.models.model_spec import Blueprint
 from foretell.models.transformer import Transformer
-from foretell.nn.arithmetic import multiplied
+from foretell.nn.flops import multiplied
 from foretell.nn.heads.head import NoHead
-from foretell.nn.initial import NormalConfig
+from foretell.nn.initializers import NormalConfig
 from foretell.nn.pooling import ConcatConfig, ExtractConfig, FirstConfig, PoolingConfig
 from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.types import IGNORED, Batch, Hidden, Inputs, State, Step, Term

@@ -17,22 +17,22 @@ import torch
 from torch import Tensor
 
 from foretell.config import Amount, Config, Count, Positive, Size
-from foretell.data.batches import Batches
+from foretell.data.batches.batches import Batches
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import Averager
+from foretell.optim.non_monotone import non_monotone
 from foretell.optim.progress import Progress, due
-from foretell.optim.schedule import Schedule
-from foretell.optim.trigger import non_monotone
+from foretell.optim.schedules.schedule import Schedule
 from foretell.run import Record, Run, judged
 from foretell.training import checkpoint
 from foretell.training.checkpoint import Checkpoint, Position
-from foretell.training.interruption import interruptible
-from foretell.training.memory import OutOfMemory, advising, out_of_memory, release
+from foretell.training.loss_normalisation import Normalisation, loss_factor
 from foretell.training.monitor import Monitor, validated
-from foretell.training.normalisation import Normalisation, loss_factor
+from foretell.training.out_of_memory import OutOfMemory, advising, out_of_memory, release
 from foretell.training.precision import LossScaler, Precision, ScalingConfig, autocast
 from foretell.training.seeds import seed_generators, step_seed
-from foretell.training.tensors import load_optimizer, load_weights, optimizer_tensors, parted, trained_names
+from foretell.training.signals import interruptible
+from foretell.training.state_dict import load_optimizer, load_weights, optimizer_tensors, parted, trained_names
 from foretell.training.trackers import Tracker, TrackerName
 from foretell.types import Batch, State, detach, join_rows, map_state, select_rows
 

@@ -21,9 +21,9 @@ from foretell import cli, trust
 from foretell.cli.options import numbers as weights_of
 from foretell.cli.problems import explain
 from foretell.errors import ConfigError
-from foretell.tools.probe import numbers_of
-from foretell.tools.race import Budget
-from foretell.tools.rescore import parse_weights
+from foretell.tools.measure.probe import numbers_of
+from foretell.tools.measure.race import Budget
+from foretell.tools.measure.rescore import parse_weights
 
 ESCAPE = "\x1b[31mred"
 
@@ -85,7 +85,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         (["train", "char-lstm", "head.kind=:"], "':' is no class"),
         (["train", "char-lstm", "head.kind=venv.__main__:X"], "'venv.__main__:X' would run a program"),
         (["train", "char-lstm", "head.kind=__main__:X"], "'__main__:X' would run a program"),
-        (["train", "char-lstm", "head.kind=foretell.nn.lstm:LSTMConfig"], "is of another family"),
+        (["train", "char-lstm", "head.kind=foretell.nn.recurrent.lstm:LSTMConfig"], "is of another family"),
         (["train", "char-lstm", "head.kind=outside:TwofoldConfig"], "is of another family"),
         (["train", "char-lstm", "model.cell.kind=outside:PairsConfig"], "is of another family"),
         (["train", "char-lstm", "objective.kind=foretell.optim.optimizers:SGDConfig"], "is of another family"),
@@ -186,7 +186,7 @@ def test_interrupted_is_130(monkeypatch: pytest.MonkeyPatch, said: Any) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("foretell.tools.show.describe", stop)
+    monkeypatch.setattr("foretell.tools.look.show.describe", stop)
     code, out, err = said("show", "--json")
     assert (code, err) == (130, "interrupted\n")
     assert json.loads(out) == {
@@ -238,8 +238,8 @@ def test_the_remedy_follows_the_verb(monkeypatch: pytest.MonkeyPatch, run: Path,
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x"))
 
-    monkeypatch.setattr("foretell.tools.exchange.export_run", full)
-    monkeypatch.setattr("foretell.api.run_recipe", full)
+    monkeypatch.setattr("foretell.tools.use.convert.export_run", full)
+    monkeypatch.setattr("foretell.api.train.run_recipe", full)
     code, out, err = said("export", run, "--out", tmp_path / "x", "--json")
     assert code == 1
     assert json.loads(out)["error"]["file"] == str(tmp_path / "x")
@@ -291,8 +291,8 @@ def test_trust_holds_for_what_the_process_opens(
     monkeypatch: pytest.MonkeyPatch, said: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: list[bool] = []
-    monkeypatch.setattr("foretell.tools.show.describe", lambda *_: seen.append(trust.trusts_everything()) or {})
-    monkeypatch.setattr("foretell.tools.show.render", lambda *_: Text(""))
+    monkeypatch.setattr("foretell.tools.look.show.describe", lambda *_: seen.append(trust.trusts_everything()) or {})
+    monkeypatch.setattr("foretell.tools.look.show.render", lambda *_: Text(""))
     with trust.trusting(False):  # undoes what the verb does to this process
         said("show", "recipes")
         said("show", "recipes", "--trust")
@@ -326,7 +326,9 @@ def test_home_is_spelled_as_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert "seed = 7" in json.loads(said("show", "~/a.toml", "--vocabulary", "9", "--json")[1])["toml"]
     assert json.loads(said("runs", "~", "--json")[1])["folder"] == str(tmp_path)
     outs: list[Path] = []
-    monkeypatch.setattr("foretell.tools.prepare.prepare_store", lambda corpus, out, *_, **__: outs.append(out) or {})
+    monkeypatch.setattr(
+        "foretell.tools.train.prepare.prepare_store", lambda corpus, out, *_, **__: outs.append(out) or {}
+    )
     said("prepare", "x", "--out", "~/store")
     assert outs == [tmp_path / "store"]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from foretell.config import Config
 from foretell.models.backbone import Backbone
-from foretell.models.choice import BackboneChoice
+from foretell.models.kinds import BackboneChoice
 from foretell.types import Hidden, Inputs, select_rows
 
 VOCABULARY, ROWS, STEPS = 11, 5, 7

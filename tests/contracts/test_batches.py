@@ -11,8 +11,8 @@ import torch
 from builders import BOUNDARY, SPECIALS, FakeText, assert_same, fake_text, members, name_of, small
 
 from foretell.config import Config
-from foretell.data.choice import BatchesChoice
-from foretell.data.streams import (
+from foretell.data.batches.kinds import BatchesChoice
+from foretell.data.batches.streams import (
     CropsConfig,
     DocumentsConfig,
     LinesConfig,

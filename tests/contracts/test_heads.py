@@ -10,8 +10,8 @@ from torch import Tensor
 
 from foretell.config import Config
 from foretell.errors import ConfigError
-from foretell.nn.bands import Bands
 from foretell.nn.embedding import AdaptiveEmbedding, TokenEmbedding
+from foretell.nn.frequency_bands import Bands
 from foretell.nn.heads import Head, HeadChoice
 from foretell.nn.heads.adaptive import AdaptiveHeadConfig
 from foretell.nn.heads.full import FullHeadConfig, TransformConfig

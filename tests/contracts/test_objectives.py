@@ -24,14 +24,14 @@ from torch import Tensor
 import foretell
 from foretell.config import Config
 from foretell.errors import ConfigError
-from foretell.models.blueprint import Blueprint
-from foretell.models.choice import BackboneChoice
+from foretell.models.kinds import BackboneChoice
+from foretell.models.model_spec import Blueprint
 from foretell.nn.heads import FullHeadConfig, HeadChoice
 from foretell.objectives.causal import CausalConfig
-from foretell.objectives.choice import ObjectiveChoice
+from foretell.objectives.electra.objective import ReplacedConfig
+from foretell.objectives.kinds import ObjectiveChoice
 from foretell.objectives.objective import Objective
 from foretell.objectives.penalties import PenaltyChoice, StartPenaltyConfig
-from foretell.objectives.replaced import ReplacedConfig
 from foretell.recipe import load_recipe
 from foretell.training.seeds import step_seed
 from foretell.types import Batch, Inputs, detach

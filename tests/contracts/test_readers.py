@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from builders import members, name_of
 
-from foretell.data.examples import BadRow, Choice, Example, Labelled, Question, Tagged, label_fault
-from foretell.data.labelled import read_examples
-from foretell.data.readers import Reader, ReaderChoice
-from foretell.data.readers.columns import ColumnsConfig
-from foretell.data.readers.folders import FoldersConfig
-from foretell.data.readers.prefixed import PrefixedConfig
-from foretell.data.readers.questions import QuestionsConfig
-from foretell.data.readers.squad import SquadConfig
-from foretell.data.readers.tables import OptionsConfig, TableConfig
+from foretell.data.labelled.examples import BadRow, Choice, Example, Labelled, Question, Tagged, label_fault
+from foretell.data.labelled.opening import read_examples
+from foretell.data.labelled.readers import Reader, ReaderChoice
+from foretell.data.labelled.readers.columns import ColumnsConfig
+from foretell.data.labelled.readers.folders import FoldersConfig
+from foretell.data.labelled.readers.prefixed import PrefixedConfig
+from foretell.data.labelled.readers.questions import QuestionsConfig
+from foretell.data.labelled.readers.squad import SquadConfig
+from foretell.data.labelled.readers.tables import OptionsConfig, TableConfig
 from foretell.errors import ConfigError
 from foretell.examples import texts_of
 

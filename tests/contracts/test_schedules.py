@@ -10,11 +10,11 @@ from builders import members, name_of, small
 
 from foretell.config import Amount, Config, validate
 from foretell.errors import ConfigError
-from foretell.optim.drops import PlateauConfig, StepsConfig
+from foretell.optim.non_monotone import non_monotone
 from foretell.optim.progress import Progress
-from foretell.optim.schedule import Schedule
-from foretell.optim.schedules import ScheduleChoice
-from foretell.optim.trigger import non_monotone
+from foretell.optim.schedules.drops import PlateauConfig, StepsConfig
+from foretell.optim.schedules.kinds import ScheduleChoice
+from foretell.optim.schedules.schedule import Schedule
 
 LIMIT, PER_EPOCH = 20, 4  # steps
 

@@ -10,12 +10,12 @@ from labelled import MODELS, objective_of, task_tables, write_labelled
 
 import foretell
 from foretell.config import override
-from foretell.data.rows import collate
+from foretell.data.labelled.framing import collate
 from foretell.errors import ConfigError
 from foretell.examples import Examples
 from foretell.recipe import load_recipe
 from foretell.run import judged
-from foretell.tasks.choice import TaskChoice
+from foretell.tasks.kinds import TaskChoice
 from foretell.tasks.task import Task
 
 TASKS = ["classification", "several", "pairs", "similarity", "choice", "tagging", "chained", "answering"]

@@ -9,15 +9,15 @@ from outside import CosineHeadConfig, PairsConfig
 
 from foretell.config import Config
 from foretell.errors import ConfigError
-from foretell.models.blueprint import Blueprint
-from foretell.models.choice import BackboneChoice
+from foretell.models.kinds import BackboneChoice
+from foretell.models.model_spec import Blueprint
 from foretell.nn.embedding import AdaptiveEmbeddingConfig
 from foretell.nn.heads import AdaptiveHeadConfig, HeadChoice, HierarchicalHeadConfig
 from foretell.nn.vocabulary import token_rows
 from foretell.objectives.causal import CausalConfig
 from foretell.objectives.objective import Objective
-from foretell.training.tensors import load_weights, weights
-from foretell.training.transfer import NEW, Matching, carry_over
+from foretell.training.state_dict import load_weights, weights
+from foretell.training.vocabulary_transfer import NEW, Matching, carry_over
 from foretell.types import Inputs
 
 VOCABULARY = 12

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from foretell.data.corpus import Corpus, open_corpus, open_file
-from foretell.data.examples import main_text
 from foretell.data.files import find_files, printable, walk
-from foretell.data.labelled import open_examples
-from foretell.data.readers.folders import FoldersConfig
-from foretell.data.readers.tables import TableConfig
-from foretell.data.store import is_store, prepare
-from foretell.data.tokenizer import ByteConfig
+from foretell.data.labelled.examples import main_text
+from foretell.data.labelled.opening import open_examples
+from foretell.data.labelled.readers.folders import FoldersConfig
+from foretell.data.labelled.readers.tables import TableConfig
+from foretell.data.store.store import is_store, prepare
+from foretell.data.text.corpus import Corpus, open_corpus, open_file
+from foretell.data.tokenizers.kinds import ByteConfig
 from foretell.errors import ConfigError
 
 TABLE = TableConfig()

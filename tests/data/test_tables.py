@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from foretell.data import hub
-from foretell.data.corpus import Corpus, open_corpus
-from foretell.data.examples import main_text
-from foretell.data.folds import FoldConfig, open_fold
-from foretell.data.hub import name_and_config
-from foretell.data.labelled import open_examples, read_examples
-from foretell.data.readers.squad import SquadConfig
-from foretell.data.readers.tables import TableConfig
+from foretell.data.labelled.examples import main_text
+from foretell.data.labelled.folds import FoldConfig, open_fold
+from foretell.data.labelled.opening import open_examples, read_examples
+from foretell.data.labelled.readers.squad import SquadConfig
+from foretell.data.labelled.readers.tables import TableConfig
+from foretell.data.text import hub
+from foretell.data.text.corpus import Corpus, open_corpus
+from foretell.data.text.hub import name_and_config
 from foretell.errors import ConfigError
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")  # of foreign packages

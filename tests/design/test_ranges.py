@@ -23,7 +23,7 @@ from foretell.recipe import load_recipe
 def every_config() -> list[type[Config]]:
     """All classes of settings in the package, whether a recipe reaches them or not."""
     for module in pkgutil.walk_packages(foretell.__path__, "foretell."):
-        if not module.name.startswith("foretell.tools.workloads") and not module.name.endswith("__main__"):
+        if not module.name.startswith("foretell.bench.workloads") and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
 
     def below(cls: type[Config]) -> Iterator[type[Config]]:

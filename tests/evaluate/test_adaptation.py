@@ -11,11 +11,11 @@ from builders import assert_same, attending, tables
 from typer.testing import CliRunner
 
 import foretell
-from foretell import api
+from foretell.api import train
 from foretell.cli import app
 from foretell.errors import ConfigError
 from foretell.evaluate.dynamic import weights_of
-from foretell.training.tensors import weights
+from foretell.training.state_dict import weights
 
 GIVEN: dict[str, Any] = {
     "dynamic": {"learning_rate": 1e-3, "decay": 2e-3, "statistics": 500},
@@ -99,8 +99,8 @@ def test_tuning_reads_validation_and_never_the_test_split(
     run: foretell.Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    original = api.Trained.text
-    monkeypatch.setattr(api.Trained, "text", lambda self, split: opened.append(split) or original(self, split))
+    original = train.Trained.text
+    monkeypatch.setattr(train.Trained, "text", lambda self, split: opened.append(split) or original(self, split))
     run.adapted(dynamic={"tuning": 100, "statistics": 500}, cache={"tuning": 100}, quiet=True)
     assert set(opened) == {"train", "valid"}
     opened.clear()
@@ -173,7 +173,7 @@ def test_the_weights_of_a_run_stay_when_a_pass_is_broken_off(
         if calls == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(api.Trained, "watch", lambda _: broken)
+    monkeypatch.setattr(train.Trained, "watch", lambda _: broken)
     with pytest.raises(KeyboardInterrupt):
         model.evaluate("test")
     assert_same(weights_of(run.objective.backbone, run.objective.head), before)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from foretell.data.reading import Piece
-from foretell.data.tokenizer import WordConfig
-from foretell.data.writing import Counts
+from foretell.data.store.store_builder import Counts
+from foretell.data.text.text_files import Piece
+from foretell.data.tokenizers.kinds import WordConfig
 from foretell.evaluate.comparison import Parts, RawText, by_frequency, by_position, snippet, sums, worst_tokens
 
 DRAW = np.random.default_rng(0)

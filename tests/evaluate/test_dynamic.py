@@ -12,13 +12,13 @@ from builders import BOUNDARY, SPECIALS, FakeText, assert_same, fake_text, membe
 from torch import Tensor
 
 from foretell import config
-from foretell.data.encoding import Specials
-from foretell.data.streams import StreamsConfig, Windows
+from foretell.data.batches.streams import StreamsConfig, Windows
+from foretell.data.tokenizers.tokenizer import Specials
 from foretell.evaluate.adaptation import AdaptationConfig
 from foretell.evaluate.dynamic import DynamicConfig, DynamicScorer, root_mean_squares, tune_dynamic, weights_of
 from foretell.evaluate.scoring import NeuralScorer, score_tokens, total
 from foretell.models.backbone import Backbone
-from foretell.models.choice import ModelChoice
+from foretell.models.kinds import ModelChoice
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.nn.heads import FullHeadConfig, Head, HeadChoice

@@ -12,8 +12,8 @@ import torch
 from builders import BOUNDARY, SPECIALS, FakeText, assert_same, fake_text, tables
 
 import foretell
-from foretell.data.streams import DocumentsConfig, LinesConfig, StreamsConfig
-from foretell.data.writing import Counts
+from foretell.data.batches.streams import DocumentsConfig, LinesConfig, StreamsConfig
+from foretell.data.store.store_builder import Counts
 from foretell.errors import ConfigError
 from foretell.evaluate import scoring
 from foretell.evaluate.scoring import NeuralScorer, Totals, checked, expected_seconds, metrics, perplexity, total

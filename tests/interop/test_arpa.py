@@ -12,7 +12,7 @@ import pytest
 import tokenizers
 
 import foretell
-from foretell.data.encoding import wrap
+from foretell.data.tokenizers.tokenizer import wrap
 from foretell.errors import ConfigError
 from foretell.interop import arpa, arpa_text
 from foretell.models.ngram import NGram, NGramConfig

@@ -12,7 +12,7 @@ from torch import Tensor
 from foretell.kernels import lstm as kernels
 from foretell.kernels.lstm import is_faster, lstm, lstm_reference
 from foretell.kernels.mlstm import mlstm, mlstm_reference
-from foretell.nn.lstm import LSTM
+from foretell.nn.recurrent.lstm import LSTM
 
 Layer = Callable[..., tuple[Tensor, Tensor, Tensor]]
 NAMES = ["inputs", "h", "c", "weight_ih", "weight_hh", "bias"]

@@ -13,11 +13,11 @@ import foretell
 from foretell import config
 from foretell.errors import ConfigError
 from foretell.models.recurrent import Recurrent, RecurrentConfig
-from foretell.nn.cells import CellChoice
-from foretell.nn.direction import turned
 from foretell.nn.heads import FullHeadConfig
-from foretell.nn.lstm import LSTMConfig
-from foretell.nn.mlstm import MLSTMConfig
+from foretell.nn.recurrent.bidirectional import turned
+from foretell.nn.recurrent.kinds import CellChoice
+from foretell.nn.recurrent.lstm import LSTMConfig
+from foretell.nn.recurrent.mlstm import MLSTMConfig
 from foretell.objectives.causal import Causal, CausalConfig
 from foretell.recipe import load_recipe
 from foretell.types import Inputs

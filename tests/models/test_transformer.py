@@ -14,16 +14,16 @@ from builders import BOUNDARY, FakeText, assert_same, attending
 from torch import Tensor
 
 import foretell
-from foretell.data.encoding import Specials
-from foretell.data.streams import OverlappingConfig, StreamsConfig
+from foretell.data.batches.streams import OverlappingConfig, StreamsConfig
+from foretell.data.tokenizers.tokenizer import Specials
 from foretell.errors import ConfigError
 from foretell.evaluate.scoring import NeuralScorer, total
 from foretell.models import transformer
 from foretell.models.transformer import InitialConfig, Transformer, TransformerConfig
+from foretell.nn.attention.positions import LearnedConfig
 from foretell.nn.heads import FullHeadConfig
 from foretell.nn.heads.full import TransformConfig
-from foretell.nn.initial import NormalConfig
-from foretell.nn.positions import LearnedConfig
+from foretell.nn.initializers import NormalConfig
 from foretell.recipe import load_recipe
 from foretell.types import Inputs, join_rows, select_rows
 

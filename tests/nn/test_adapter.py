@@ -12,9 +12,9 @@ from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.adapter import Adapter, adapt, adapters_in, merged, plain_name
 from foretell.nn.embedding import TokenEmbedding
-from foretell.nn.lstm import GRUConfig, LSTMConfig
-from foretell.nn.mlstm import MLSTMConfig
-from foretell.nn.qrnn import QRNNConfig
+from foretell.nn.recurrent.lstm import GRUConfig, LSTMConfig
+from foretell.nn.recurrent.mlstm import MLSTMConfig
+from foretell.nn.recurrent.qrnn import QRNNConfig
 from foretell.types import Inputs
 
 SCALE = 1.5

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from foretell.config import Config
 from foretell.models.recurrent import RecurrentConfig
-from foretell.nn.cells import CellChoice
 from foretell.nn.dropout import dropout, keep_mask, weight_drop, word_dropout
 from foretell.nn.embedding import TokenEmbedding
+from foretell.nn.recurrent.kinds import CellChoice
 from foretell.types import Inputs
 
 

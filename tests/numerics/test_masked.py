@@ -13,14 +13,14 @@ import pytest
 from builders import masking, outcome
 
 import foretell
-from foretell.data.encoding import load_tokenizer
+from foretell.data.tokenizers.tokenizer import load_tokenizer
 from foretell.errors import ConfigError
 from foretell.recipe import load_recipe, read_tree
 from foretell.run import Run
-from foretell.tools import doctor_run
-from foretell.tools.compare import compare
-from foretell.tools.plot import plot_runs
-from foretell.tools.runs import list_runs
+from foretell.tools.look import doctor_run
+from foretell.tools.look.plot import plot_runs
+from foretell.tools.look.runs import list_runs
+from foretell.tools.measure.compare import compare
 from foretell.training.trainer import Trainer
 
 

@@ -277,7 +277,7 @@ def test_without_an_intact_checkpoint_nothing_begins_anew(whole: Path, corpus: d
 # --- sudden death ---------------------------------------------------------------------------------
 
 SPAWN = multiprocessing.get_context("forkserver")
-SPAWN.set_forkserver_preload(["foretell.api", "torch._dynamo"])  # what a first step imports takes long
+SPAWN.set_forkserver_preload(["foretell.api.train", "torch._dynamo"])  # what a first step imports takes long
 
 
 def start(operation: int, recipe: dict[str, Any], out: Path) -> BaseProcess:

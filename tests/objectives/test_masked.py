@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from builders import ATTENDING, SPECIALS, ragged_batch, small, trainer_of
 
 from foretell.config import Config
-from foretell.data.passages import DocConfig, FullConfig, SegmentPairConfig
+from foretell.data.batches.packing import DocConfig, FullConfig, SegmentPairConfig
 from foretell.errors import ConfigError
-from foretell.evaluate import pseudo
-from foretell.evaluate.pseudo import pseudo_likelihood
-from foretell.models.blueprint import Blueprint
+from foretell.evaluate import pseudo_likelihood as pseudo
+from foretell.evaluate.pseudo_likelihood import pseudo_likelihood
+from foretell.models.model_spec import Blueprint
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import AdaptiveHeadConfig, FullHeadConfig

@@ -6,8 +6,8 @@ import pytest
 import torch
 from builders import members, small
 
-from foretell.models.blueprint import Blueprint
-from foretell.models.choice import BackboneChoice
+from foretell.models.kinds import BackboneChoice
+from foretell.models.model_spec import Blueprint
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig

@@ -12,7 +12,7 @@ from torch import nn
 
 from foretell.optim.lamb import LAMB, Variant
 from foretell.optim.optimizers import LAMBConfig
-from foretell.training.tensors import load_optimizer, optimizer_tensors
+from foretell.training.state_dict import load_optimizer, optimizer_tensors
 
 Array = NDArray[np.float64]
 RATE, BETA1, BETA2, DECAY = 0.1, 0.8, 0.9, 0.02

@@ -14,10 +14,10 @@ from torch import nn
 
 from foretell.config import Config
 from foretell.errors import ConfigError
-from foretell.optim.groups import groups
 from foretell.optim.lamb import Variant
 from foretell.optim.optimizers import OptimizerChoice, SGDConfig
-from foretell.training.tensors import load_optimizer, optimizer_tensors
+from foretell.optim.param_groups import groups
+from foretell.training.state_dict import load_optimizer, optimizer_tensors
 
 Maker = Callable[..., torch.optim.Optimizer]
 # settings of ours, torch's class, the same settings in torch's words

@@ -10,9 +10,9 @@ import pytest
 from labelled import task_tables, write_labelled
 
 import foretell
-from foretell.data.examples import Answer, Question
-from foretell.data.rows import Framing
-from foretell.data.tokenizer import ByteConfig, SpecialsName
+from foretell.data.labelled.examples import Answer, Question
+from foretell.data.labelled.framing import Framing
+from foretell.data.tokenizers.kinds import ByteConfig, SpecialsName
 from foretell.tasks.answering import IMPOSSIBLE, AnsweringConfig, windows
 
 PASSAGE = "Ann went to Rome in May. Bob, who was late, came in June."

@@ -11,7 +11,7 @@ from labelled import MODELS, text
 from sklearn.metrics import f1_score
 
 import foretell
-from foretell.data.examples import Labelled
+from foretell.data.labelled.examples import Labelled
 from foretell.examples import Examples
 from foretell.recipe import load_recipe
 from foretell.tasks.classification import ClassificationConfig, Classified

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from foretell.data.examples import Tagged
-from foretell.data.rows import Framing
-from foretell.data.tokenizer import ByteConfig, WordPieceConfig
+from foretell.data.labelled.examples import Tagged
+from foretell.data.labelled.framing import Framing
+from foretell.data.tokenizers.kinds import ByteConfig, WordPieceConfig
 from foretell.tasks.tagging import TaggingConfig, parts_of, token_ranges
 
 WORDS = ("Angela", "Merkel", "visited", "Rome", ".")

@@ -9,7 +9,7 @@ from builders import tables
 from labelled import task_tables, write_labelled
 
 import foretell
-from foretell.tasks import telling
+from foretell.tasks import predictor
 from foretell.training import monitor
 from foretell.training.monitor import counting, reporting
 
@@ -52,7 +52,7 @@ def test_a_run_says_how_far_a_long_pass_is(
     split = "valid" if task else str(tmp_path / "long.txt")
     (tmp_path / "long.txt").write_text(Path(corpus["train"]).read_text() * 20)
     capsys.readouterr()
-    monkeypatch.setattr(telling, "SIDE_BY_SIDE", 20)
+    monkeypatch.setattr(predictor, "SIDE_BY_SIDE", 20)
     monkeypatch.setattr(monitor.time, "monotonic", itertools.count(0, 11).__next__)
     foretell.load(path, quiet=True).evaluate(split)
     assert capsys.readouterr().err == ""

@@ -7,8 +7,8 @@ import pytest
 from builders import attending, masking
 
 import foretell
-from foretell.data.passages import Passages
-from foretell.data.ramp import Ramp
+from foretell.data.batches.packing import Passages
+from foretell.data.batches.ramp import Ramp
 from foretell.errors import ConfigError
 from foretell.recipe import load_recipe
 from foretell.run import Run

@@ -15,9 +15,9 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from foretell.artifacts import write_atomic, write_json
-from foretell.data.encoding import ROLES, Tokenizer, load_tokenizer, wrap
-from foretell.data.kinds import UNKNOWN
-from foretell.data.tokenizer_files import check_ids, ids_of
+from foretell.data.tokenizers.file_kinds import UNKNOWN
+from foretell.data.tokenizers.foreign import check_ids, ids_of
+from foretell.data.tokenizers.tokenizer import ROLES, Tokenizer, load_tokenizer, wrap
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.folder import has, read_settings
 from foretell.strict_json import LARGEST, read_object, shown

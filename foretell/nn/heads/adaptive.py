@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from foretell.config import Positive, Size
 from foretell.errors import ConfigError
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
-from foretell.nn.bands import Bands, BandTables, SharedTable, make_bands
 from foretell.nn.embedding import AdaptiveEmbedding, Embedding
+from foretell.nn.frequency_bands import Bands, BandTables, SharedTable, make_bands
 from foretell.nn.heads.full import SoftmaxConfig
 from foretell.nn.heads.head import BiasStart, Head, shared_weight, wide
 from foretell.nn.vocabulary import Counts

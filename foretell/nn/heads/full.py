@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from foretell.config import Config, Positive, Size
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
-from foretell.kernels.product import linear
+from foretell.kernels.matmul import linear
 from foretell.nn.activation import ACTIVATIONS, ActivationName
 from foretell.nn.embedding import Embedding
 from foretell.nn.heads.head import BiasStart, Head, shared_weight, token_bias, uniform, wide
-from foretell.nn.initial import NormalConfig
+from foretell.nn.initializers import NormalConfig
 from foretell.nn.vocabulary import Counts
 
 

@@ -20,8 +20,8 @@ from foretell.config import Config, Positive, Size
 from foretell.errors import ConfigError
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.kernels.path_cross_entropy import path_cross_entropy
-from foretell.nn.bands import Bands
 from foretell.nn.embedding import Embedding
+from foretell.nn.frequency_bands import Bands
 from foretell.nn.heads.head import Head, uniform, wide
 from foretell.nn.vocabulary import Counts, shares
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from foretell.config import Size
 from foretell.kernels.sampled_cross_entropy import sampled_cross_entropy
-from foretell.nn.bands import ByFrequency
 from foretell.nn.embedding import Embedding
+from foretell.nn.frequency_bands import ByFrequency
 from foretell.nn.heads.full import FullHead, SoftmaxConfig
 from foretell.nn.heads.head import Head
 from foretell.nn.vocabulary import Counts

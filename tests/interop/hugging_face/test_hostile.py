@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from foretell.errors import ConfigError
-from foretell.tools.exchange import import_path
+from foretell.tools.use.convert import import_path
 
 CONFIG: dict[str, Any] = {
     **{"model_type": "gpt2", "vocab_size": 8, "n_embd": 4, "n_layer": 1, "n_head": 2, "n_positions": 16},
@@ -378,7 +378,7 @@ def test_a_hostile_folder_ends_in_one_line(name: str, folder: Path, tmp_path: Pa
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from foretell.tools.exchange import import_path
+from foretell.tools.use.convert import import_path
 for path in sys.argv[1:]:
     try:
         import_path(Path(path), Path(path).with_suffix(".run"), "python-docs", None)

@@ -9,12 +9,12 @@ from builders import assert_same, tables
 from torch import Tensor, nn
 
 import foretell
-from foretell.data.store import load_counts
+from foretell.data.store.store import load_counts
 from foretell.errors import ConfigError
-from foretell.nn.bands import FEW, Bands, choose_cutoffs
 from foretell.nn.embedding import AdaptiveEmbeddingConfig, TokenEmbedding
+from foretell.nn.frequency_bands import FEW, Bands, choose_cutoffs
 from foretell.nn.heads import AdaptiveHead, AdaptiveHeadConfig
-from foretell.training.transfer import Matching, carry_over
+from foretell.training.vocabulary_transfer import Matching, carry_over
 
 VOCABULARY, WIDTH = 13, 8
 COUNTS = np.array([7, 0, 90, 3, 3, 1, 250, 12, 3, 40, 0, 5, 30])

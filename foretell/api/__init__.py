@@ -1,0 +1,1 @@
+"""What users call: train, load, mix."""

@@ -1,0 +1,119 @@
+"""Several runs as one model: their probabilities weighted and summed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foretell.api.trained import Trained, load
+from foretell.data.store.store import Split
+from foretell.errors import ConfigError
+from foretell.evaluate.language_model import LanguageModel
+from foretell.evaluate.mixture import Fit, Mixture, checked_weights, fit_weights, mixed_logp
+from foretell.evaluate.scoring import TokenScores, checked, metrics
+from foretell.process import peak_memory
+from foretell.run import Record
+
+
+def mix(
+    runs: Sequence[str | Path | Trained],
+    weights: Sequence[float] | None = None,
+    *,
+    split: str = "valid",
+    which: str = "best",
+    device: torch.device | str | None = None,
+    columns: int = 1,
+) -> Mixed:
+    """Runs with one vocabulary as one model; without `weights` those that are best for a split of the first's corpus.
+
+    Raises `ConfigError` where vocabularies differ.
+    """
+    members = [run if isinstance(run, Trained) else load(run, which=which, device=device) for run in runs]
+    if len(members) < 2:
+        raise ConfigError("a mixture needs two runs or more; add another with --mix")
+    first = members[0]
+    for other in members[1:]:
+        if other.tokenizer.fingerprint != first.tokenizer.fingerprint:
+            raise ConfigError(
+                f"{other.run.path} has another vocabulary than {first.run.path}, so their probabilities are of "
+                "different things and cannot be mixed; train one with the other's: "
+                f'data.tokenizer = {{ kind = "file", path = "{first.run.tokenizer_file}" }}'
+            )
+    if weights is not None:
+        return Mixed(members, checked_weights(weights, len(members)))
+    with first.text(split) as text:
+        parts = [member.token_scores(text, columns=columns, ranks=False) for member in members]
+        fit = fit_weights(np.stack([part.logp for part in parts]))
+    return Mixed(members, fit.weights, fit, split)
+
+
+class Mixed(LanguageModel):
+    """Trained models as one: evaluate, score, generate."""
+
+    def __init__(
+        self, members: Sequence[Trained], weights: Sequence[float], fit: Fit | None = None, fitted_to: str | None = None
+    ):
+        self.members, self.weights, self.fit, self.fitted_to = tuple(members), tuple(weights), fit, fitted_to
+        first = self.members[0]
+        self.tokenizer, self.device, self.text = first.tokenizer, first.device, first.text
+
+    @property
+    def name(self) -> str:
+        """The folders of its members."""
+        return " + ".join(str(member.run.path) for member in self.members)
+
+    def fitted_on(self, text: Split) -> list[str]:
+        """What was found on this very text: its weights, and how its members adapt."""
+        mine = ["mixture weights"] if self.fitted_to and self.members[0].holds(self.fitted_to, text) else []
+        return list(dict.fromkeys([*mine, *(name for member in self.members for name in member.fitted_on(text))]))
+
+    @property
+    def parameters(self) -> int:
+        """Those of all members, and the weights that are free."""
+        return sum(member.parameters for member in self.members) + len(self.members) - 1
+
+    def scorer(self, *, ranks: bool = False) -> Mixture:
+        """The mixture as a scorer; it tells no ranks, as members say no more than the target's probability."""
+        return Mixture([member.scorer(ranks=False) for member in self.members], self.weights)
+
+    def token_scores(
+        self, text: Split, *, batch: int | None = None, columns: int = 1, ranks: bool = False
+    ) -> TokenScores:
+        """What `evaluate` sums up, token by token; each member reads the text with its own contexts."""
+        parts = [member.token_scores(text, batch=batch, columns=columns, ranks=False) for member in self.members]
+        logp = mixed_logp(np.stack([part.logp for part in parts]), self.weights)
+        return TokenScores(logp, None, sum(part.seconds for part in parts))
+
+    def evaluate(self, split: str = "test", *, batch: int | None = None, columns: int = 1) -> Record:
+        """Measure a split of the first member's corpus, or any text file; see `Trained.evaluate`."""
+        with self.text(split) as text:
+            totals = self.token_scores(text, batch=batch, columns=columns).totals
+            measured = metrics(checked(totals, self.name), text)
+            fitted = self.fitted_on(text)
+        return {
+            "run": self.name,
+            "split": split,
+            **measured,
+            "context": self.context(columns),
+            "mixture": self.described(),
+            "fitted_here": fitted,
+            "weights_fitted_to": self.fitted_to,
+            "fitted_loss": self.fit.loss if self.fit else None,
+            "parameters": self.parameters,
+            "peak_memory_bytes": peak_memory(),
+        }
+
+    def described(self) -> list[Record]:
+        """Each member and its weight, and how it adapts if it does."""
+        return [
+            {"run": str(member.run.path), "weight": weight}
+            | ({"adaptation": member.adaptation.record} if member.adaptation else {})
+            for member, weight in zip(self.members, self.weights, strict=True)
+        ]
+
+    def context(self, columns: int = 1) -> str:
+        """What a token was predicted from, in words."""
+        return "; ".join(dict.fromkeys(member.context(columns) for member in self.members))

@@ -1,0 +1,238 @@
+"""A small BERT as a classifier of sentences: fine-tuning it, and what it says of new ones, beside transformers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foretell.bench.workloads import features
+from foretell.bench.workloads.features import SENTENCES, read_padded, read_text
+from foretell.bench.workloads.workload import OURS, Job, Side, Workload
+
+if TYPE_CHECKING:
+    from foretell.recipe import Recipe
+
+ROWS, STEPS, RATE, DECAY = 32, 20, 5e-5, 0.01
+CLASSES = ("even", "odd")
+
+
+def inputs(folder: Path, tiny: bool) -> dict[str, str]:
+    """What `features` reads, and some of its sentences with a label each."""
+    found = features.inputs(folder, tiny)
+    rows = 4 if tiny else ROWS
+    sentences = (folder / "text.txt").read_text().splitlines()[: rows * STEPS]
+    labelled = [f"{CLASSES[number % 2]}\t{sentence}\n" for number, sentence in enumerate(sentences)]
+    (folder / "labelled.tsv").write_text("label\ttext\n" + "".join(labelled))
+    return found
+
+
+def with_classifier(folder: Path, tiny: bool) -> dict[str, str]:
+    """The same, and a run that has learnt a step of telling them, with what is on top of its model by itself."""
+    import numpy as np
+
+    from foretell.api.train import run_recipe
+    from foretell.training.state_dict import weights
+
+    found = inputs(folder, tiny)
+    top = {"kind": "top", "layers": 0}  # what is below stays as transformers has it
+    recipe = recipe_of(folder, tiny, limit="1steps", tuning=top)
+    run = run_recipe(recipe, folder / "classifier", resume=False, quiet=True, device="cpu")
+    top_weights: dict[str, Any] = {n: t.numpy() for n, t in weights(run.objective).items() if "backbone" not in n}
+    np.savez(folder / "top.npz", **top_weights)
+    return found
+
+
+def recipe_of(folder: Path, tiny: bool, **more: Any) -> Recipe:
+    """BERT's for sentences, on those with labels; it says nothing on the way."""
+    from foretell.recipe import load_recipe
+
+    file, never = str(folder / "labelled.tsv"), "1000epochs"
+    return load_recipe(
+        "bert-finetune-sst2",
+        {
+            "init": str(folder / "run"),
+            "limit": never,
+            "data.corpus": {"train": file, "valid": file},
+            "data.reader": {"kind": "table", "format": "tsv"},
+            "data.batches": {"kind": "examples", "batch": 4 if tiny else ROWS, "length": features.LONGEST},
+            "optimizer.learning_rate": RATE,
+            "optimizer.weight_decay": DECAY,
+            "schedule": {"kind": "constant"},
+            "evaluation.every": never,
+            "checkpoint.every": never,
+            **more,
+        },
+    )
+
+
+# --- fine-tuning ----------------------------------------------------------------------------------
+
+
+def ours(job: Job) -> dict[str, Any]:
+    """foretell's own trainer, with all it does between steps."""
+    import tempfile
+
+    import torch
+
+    from foretell.api.train import begin_stage, build_stage, initial_counts, load_source
+    from foretell.examples import keep_names
+    from foretell.run import Run
+    from foretell.training.checkpoint import Position
+    from foretell.training.monitor import Monitor
+    from foretell.training.trainer import Trainer
+
+    torch.set_num_threads(job.threads)
+    torch.manual_seed(0)
+    config, recipe = recipe_of(Path(job.inputs["folder"]), job.tiny).resolved_stages()[0]
+    monitor = Monitor(quiet=True)
+    source = load_source(recipe, monitor)
+    run = Run.create(Path(tempfile.mkdtemp()) / "run", recipe=recipe.text(), resume=False)
+    source.tokenizer.save(run.tokenizer_file)
+    keep_names(run, source.names)
+    counts = initial_counts(recipe, source)
+    stage = build_stage(config, recipe, source, source.tokenizer, torch.device("cpu"), counts)
+    trainer = Trainer(run, stage, Position(), seed=0, monitor=monitor)
+    begin_stage(trainer, run, recipe, config)
+    monitor.start("bench")
+
+    def step() -> None:
+        before = trainer.progress()
+        trainer.step(before)
+        trainer.after_step(before, trainer.progress())
+
+    return second_epoch(step)
+
+
+def second_epoch(step: Callable[[], None]) -> dict[str, Any]:
+    """Seconds of a step on average over an epoch, behind one that does not count."""
+    marks = [time.perf_counter()]
+    for _ in range(2 * STEPS):
+        step()
+        marks.append(time.perf_counter())
+    return epoch_figures(marks)
+
+
+def epoch_figures(marks: list[float]) -> dict[str, Any]:
+    """marks: when the first step began, and when each one ended."""
+    return {"seconds": (marks[2 * STEPS] - marks[STEPS]) / STEPS, "first_step_seconds": marks[1] - marks[0]}
+
+
+def trainer(job: Job, *, by_length: bool) -> dict[str, Any]:
+    """transformers' Trainer with its collator, on ids that are there already."""
+    import tempfile
+
+    import numpy as np
+    import torch
+    from transformers import (
+        BertForSequenceClassification,
+        BertTokenizerFast,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+    )
+
+    torch.set_num_threads(job.threads)
+    folder = Path(job.inputs["folder"])
+    count = len((folder / "labelled.tsv").read_text().splitlines()) - 1
+    rows = torch.from_numpy(np.load(folder / "ids.npy")).split(np.load(folder / "lengths.npy").tolist())
+    examples = [
+        {"input_ids": row.tolist(), "attention_mask": [1] * len(row), "labels": number % 2}
+        for number, row in enumerate(rows[:count])
+    ]
+    marks: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        """When steps begin and end."""
+
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            marks.append(time.perf_counter())
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            marks.append(time.perf_counter())
+
+    arguments = TrainingArguments(
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=-(-count // STEPS),
+        num_train_epochs=2,
+        learning_rate=RATE,
+        weight_decay=DECAY,
+        max_grad_norm=1.0,
+        lr_scheduler_type="constant",
+        train_sampling_strategy="group_by_length" if by_length else "random",
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    model = BertForSequenceClassification.from_pretrained(folder / "theirs", num_labels=len(CLASSES))
+    tokenizer = BertTokenizerFast.from_pretrained(folder / "theirs")
+    Trainer(model, arguments, DataCollatorWithPadding(tokenizer), train_dataset=examples, callbacks=[Clock()]).train()
+    return epoch_figures(marks)
+
+
+# --- what a classifier says -----------------------------------------------------------------------
+
+
+def predicted(job: Job) -> dict[str, Any]:
+    """foretell's predictions from text."""
+    import numpy as np
+
+    def read(run: Any, texts: list[str]) -> Any:
+        return np.array([[one.probabilities[name] for name in CLASSES] for one in run.predict(texts)])
+
+    return read_text(job, "classifier", read)
+
+
+def transformers(job: Job, *, by_length: bool) -> dict[str, Any]:
+    """transformers' BertForSequenceClassification with the same weights."""
+    import numpy as np
+    import torch
+    from transformers import BertForSequenceClassification
+
+    folder = Path(job.inputs["folder"])
+    model = BertForSequenceClassification.from_pretrained(folder / "theirs", num_labels=len(CLASSES)).eval()
+    top = {name: torch.from_numpy(values) for name, values in np.load(folder / "top.npz").items()}
+    model.bert.pooler.dense.load_state_dict({part: top[f"pooler.{part}"] for part in ("weight", "bias")})
+    model.classifier.load_state_dict({part: top[f"outputs.1.{part}"] for part in ("weight", "bias")})
+
+    def probabilities(ids: Any, real: Any) -> Any:
+        return model(input_ids=ids, attention_mask=real).logits.softmax(-1)
+
+    return read_padded(job, probabilities, by_length=by_length)
+
+
+MODEL = "the BERT and the sentences of `features`"
+PREDICT = Workload(
+    name="predict",
+    text="what a classifier says of sentences of mixed length, beside transformers in file order and sorted",
+    work=(
+        f"{MODEL}, all {SENTENCES:,}; two classes, the same weights on all sides; transformers and sorted as there, "
+        "from ids that are there, ours from text. Seconds of all sentences"
+    ),
+    sides=(
+        Side(OURS, predicted, ("torch",)),
+        Side("transformers", partial(transformers, by_length=False), ("transformers", "torch")),
+        Side("sorted", partial(transformers, by_length=True), ("transformers", "torch")),
+    ),
+    inputs=with_classifier,
+)
+
+FINETUNE_STEP = Workload(
+    name="finetune-step",
+    text="a step of fine-tuning a classifier, beside transformers' Trainer",
+    work=(
+        f"{MODEL}, the first {ROWS * STEPS}, two classes, {ROWS} a batch, dropout 0.1, clipping at 1, AdamW; seconds "
+        f"of a step on average over an epoch of {STEPS}, behind another one. transformers: its Trainer with batches "
+        "drawn at random; by-length: with those of similar length together, as ours are"
+    ),
+    sides=(
+        Side(OURS, ours, ("torch",)),
+        Side("transformers", partial(trainer, by_length=False), ("transformers", "accelerate", "torch")),
+        Side("by-length", partial(trainer, by_length=True), ("transformers", "accelerate", "torch")),
+    ),
+    inputs=inputs,
+)

@@ -1,0 +1,1 @@
+"""Batches: windows of running text, packed rows, masking."""

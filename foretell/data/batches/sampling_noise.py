@@ -1,0 +1,33 @@
+"""Random numbers that come with a batch, for objectives that draw.
+
+They belong to the rows, as masks do: whatever a batch is split into, and wherever training goes on, the draws are the
+same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from foretell.data.batches.batches import Batches
+from foretell.data.batches.masking import Draws, Masked
+from foretell.types import Batch
+
+
+class Noisy(Batches):
+    """Masked rows with uniform numbers beside: a function of (seed, epoch, row, place) alone."""
+
+    def __init__(self, masked: Masked, seed: int) -> None:
+        super().__init__()
+        self.masked, self.seed = masked, seed
+
+    def size(self, epoch: int) -> int:
+        """See `Batches.size`."""
+        return self.masked.size(epoch)
+
+    def __getitem__(self, k: int) -> Batch:  # type: ignore[override]
+        batch, (epoch, _, _) = self.masked[k], self.masked.locate(k)
+        _, rows = self.masked.source.rows(k)
+        draws = Draws(self.seed, epoch, rows, batch.targets.shape[1])
+        return replace(batch, noise=torch.from_numpy(draws.places("sample")))

@@ -1,0 +1,1 @@
+"""Labelled examples: reading, splitting, framing as rows."""

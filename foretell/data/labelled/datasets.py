@@ -1,0 +1,144 @@
+"""Labelled sets known by name, below `$FORETELL_DATA`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from foretell.data.files import SPLITS
+from foretell.data.labelled.readers import Reader
+from foretell.data.labelled.readers.columns import ColumnsConfig
+from foretell.data.labelled.readers.folders import FoldersConfig
+from foretell.data.labelled.readers.prefixed import PrefixedConfig
+from foretell.data.labelled.readers.squad import SquadConfig
+from foretell.data.labelled.readers.tables import OptionsConfig, TableConfig
+from foretell.data.text.text_files import PACKED_ENDINGS
+from foretell.errors import ConfigError
+
+WHOLE = "whole"
+"""in place of a split: files that come without, to be divided by us"""
+
+
+@dataclass(frozen=True)
+class ReadySet:
+    """A labelled set: which files it is, and how they are read."""
+
+    folder: str
+    files: Mapping[str, tuple[str, ...]]
+    """by split, or `WHOLE`, without the endings of packing"""
+    reader: Reader
+    unlabelled: tuple[str, ...] = ()
+    """more text of the kind, for language models"""
+
+    def paths(self, name: str) -> dict[str, list[Path]]:
+        """The files by split; a `ConfigError` says which to put where."""
+        root = os.environ.get("FORETELL_DATA")
+        wanted = ", ".join(dict.fromkeys(file for files in self.files.values() for file in files))
+        place = f"$FORETELL_DATA/{self.folder}"
+        if not root:
+            raise ConfigError(f"corpus {name!r}: set FORETELL_DATA to a folder and put {wanted} into {place}")
+        folder = Path(root).expanduser() / self.folder
+        found = {split: [stored(folder / file) for file in files] for split, files in self.files.items()}
+        if not all(path.exists() for paths in found.values() for path in paths):
+            raise ConfigError(f"corpus {name!r}: put {wanted} into {folder} ({place})")
+        return found
+
+    def more(self) -> list[Path]:
+        """The files without labels that are there."""
+        folder = Path(os.environ.get("FORETELL_DATA", "")).expanduser() / self.folder
+        return [path for path in (stored(folder / file) for file in self.unlabelled) if path.exists()]
+
+
+def stored(path: Path) -> Path:
+    """The file as it is there: plain or packed."""
+    packed = (path.with_name(path.name + ending) for ending in PACKED_ENDINGS)
+    return next((found for found in (path, *packed) if found.exists()), path)
+
+
+def thirds(prefix: str, ending: str, valid: str = "dev") -> dict[str, tuple[str, ...]]:
+    """A file for each split."""
+    return {split: (f"{prefix}{part}{ending}",) for split, part in zip(SPLITS, ("train", valid, "test"), strict=True)}
+
+
+SENTIMENT = {"0": "negative", "1": "positive"}
+ENTAILMENT = {"0": "entailment", "1": "neutral", "2": "contradiction"}
+PREMISE = ("premise", "hypothesis")
+GLUE = {"train": ("train.tsv",), "valid": ("dev.tsv",)}
+MRPC = TableConfig(
+    format="tsv",
+    texts=("#1 String", "#2 String"),
+    label="Quality",
+    names={"0": "different", "1": "paraphrase"},
+)
+STSB = TableConfig(
+    format="tsv",
+    columns=("genre", "source", "year", "number", "score", "first", "second", "..."),
+    texts=("first", "second"),
+    label="score",
+    labels="score",
+)
+COLA = TableConfig(
+    columns=("source", "label", "mark", "sentence"),
+    texts=("sentence",),
+    names={"0": "unacceptable", "1": "acceptable"},
+)
+STORIES = OptionsConfig(
+    context=tuple(f"InputSentence{number}" for number in (1, 2, 3, 4)),
+    options=("RandomFifthSentenceQuiz1", "RandomFifthSentenceQuiz2"),
+    label="AnswerRightEnding",
+    numbers=("1", "2"),
+)
+TREC = {"train": ("TREC.train",), "test": ("TREC.test",)}
+WNUT = ColumnsConfig(delimiter="\t")
+SETS = {
+    # one text
+    "sst2": ReadySet("sst", thirds("", "_binary_sent.csv"), TableConfig(texts=("sentence",), names=SENTIMENT)),
+    "sst5": ReadySet("sst", thirds("stsa.fine.", ".txt"), PrefixedConfig()),
+    "imdb": ReadySet(
+        "imdb", {"train": ("train.tsv",), "test": ("test.tsv",)}, TableConfig(names=SENTIMENT), ("unsup.txt",)
+    ),
+    "mr": ReadySet(
+        "mr",
+        {WHOLE: ("rt-polarity.neg", "rt-polarity.pos")},
+        FoldersConfig(encoding="latin-1", names={"rt-polarity.neg": "negative", "rt-polarity.pos": "positive"}),
+    ),
+    "trec": ReadySet("trec", TREC, PrefixedConfig(encoding="latin-1", part=":")),
+    "trec-fine": ReadySet("trec", TREC, PrefixedConfig(encoding="latin-1")),
+    "cola": ReadySet("cola", GLUE, COLA),
+    # pairs
+    "rte": ReadySet("rte", GLUE, TableConfig(texts=("sentence1", "sentence2"))),
+    "mrpc": ReadySet("mrpc", thirds("msr-para-", ".tsv", "val"), MRPC),
+    "stsb": ReadySet("stsb", thirds("sts-", ".csv"), STSB),
+    # in place of the next four's own training sets, which are larger, what is most widely at hand is divided
+    "snli": ReadySet(
+        "snli",
+        {"train": ("validation.tsv",), "test": ("test.tsv",)},
+        TableConfig(texts=PREMISE, names=ENTAILMENT, quoted=True),
+    ),
+    "mnli": ReadySet("mnli", {WHOLE: ("dev.csv",)}, TableConfig(texts=PREMISE)),
+    "qnli": ReadySet("qnli", {WHOLE: ("dev.csv",)}, TableConfig(texts=PREMISE)),
+    "boolq": ReadySet(
+        "boolq",
+        {WHOLE: ("validation.tsv",)},
+        TableConfig(texts=("passage", "question"), names={"0": "no", "1": "yes"}, quoted=True),
+    ),
+    # options
+    "storycloze": ReadySet(
+        "storycloze",
+        {"train": ("cloze_test_val_spring2016.tsv",), "test": ("cloze_test_test_spring2016.tsv",)},
+        STORIES,
+    ),
+    # words
+    "conll2003": ReadySet(
+        "conll2003",
+        {"train": ("eng.train",), "valid": ("eng.testa",), "test": ("eng.testb",)},
+        ColumnsConfig(scheme="iob1"),
+    ),
+    "ncbi-disease": ReadySet("ncbi-disease", thirds("", ".tsv", "devel"), WNUT),
+    "wnut17": ReadySet("wnut17", thirds("", ".conll"), WNUT),
+    # questions
+    "squadshifts": ReadySet("squadshifts", {WHOLE: ("new_wiki_v1.0.json", "reddit_v1.0.json")}, SquadConfig()),
+    "xquad": ReadySet("xquad_en", {WHOLE: ("xquad.en.json",)}, SquadConfig()),
+}

@@ -1,0 +1,238 @@
+"""Labelled sets: examples by split, from a name or from files and a reader.
+
+Where files come without splits, or for training without any for validation, examples are held out by `divide`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import final
+
+from foretell.config import did_you_mean
+from foretell.data.files import (
+    ALIASES,
+    NAME_EACH,
+    SPLITS,
+    UNNAMED,
+    LeftOut,
+    Named,
+    by_split,
+    decide,
+    entries,
+    expanded,
+    find_files,
+    split_keys,
+    tell,
+)
+from foretell.data.labelled.datasets import SETS, WHOLE
+from foretell.data.labelled.examples import BadRow, Example, main_text, prose_of
+from foretell.data.labelled.readers import Reader
+from foretell.data.labelled.readers.folders import FoldersConfig
+from foretell.data.labelled.readers.lines import LinesReader, counted
+from foretell.data.labelled.readers.rows import RowsReader
+from foretell.data.text import hub
+from foretell.data.text.corpus import Corpus, Texts
+from foretell.data.text.text_files import Piece, Report
+from foretell.errors import ConfigError, printable
+
+SHOWN = 20
+Place = Path | hub.Table
+log = logging.getLogger("foretell")
+
+
+def open_examples(
+    corpus: str | Mapping[str, str], split: str, reader: Reader | None = None, skip_bad: bool = False
+) -> list[Example]:
+    """The examples of a split, in the order of their files.
+
+    `corpus` is the name of a set (`SETS`), which brings its reader, or else a file, folder or glob, or one for each
+    split, or a data set of the Hugging Face hub, `hf:OWNER/NAME`. Rows that are no examples are refused, all of a file
+    at once, or left out and counted in a warning.
+    """
+    files, reader = find_set(corpus, reader)
+    held_out = held_out_of(files)
+    if split in files and split not in ("train", *held_out):
+        return read_all(files[split], reader, skip_bad)
+    whole = files.get(WHOLE) or files.get("train")
+    if whole is None or split not in ("train", *held_out):
+        have = ", ".join(name for name in SPLITS if name in files or (whole and name in ("train", *held_out)))
+        raise ConfigError(f"corpus {corpus!r} has no {split!r} split (it has {have})")
+    examples = read_all(whole, reader, skip_bad)
+    if not held_out:
+        return examples
+    try:
+        return divide(examples, held_out)[split]
+    except ConfigError as problem:
+        raise ConfigError(f"corpus {corpus!r}: {problem.what}", remedy=problem.remedy) from None
+
+
+def held_out_of(files: Collection[str]) -> tuple[str, ...]:
+    """The splits that are taken from files without splits, or from those for training."""
+    if WHOLE in files:
+        return "valid", "test"
+    return ("valid",) if "valid" not in files else ()
+
+
+def divide(examples: Sequence[Example], held_out: Sequence[str]) -> dict[str, list[Example]]:
+    """A tenth of the texts to each split that is held out, all else to train; a pure function of the examples.
+
+    Examples of one text stay together, be it a passage with its questions or a premise with its hypotheses. Texts are
+    taken in the order of a hash of them, so that few of them change sides when others are added.
+    """
+    order = sorted({main_text(example) for example in examples}, key=hash_of)
+    each = max(1, round(len(order) / 10))
+    if len(order) <= each * len(held_out):
+        raise ConfigError(
+            f"{counted(len(order), 'text')} cannot be divided into train, {', '.join(held_out)}",
+            remedy=f"add some, or {NAME_EACH}",
+        )
+    split_of = {text: name for i, name in enumerate(held_out) for text in order[i * each : (i + 1) * each]}
+    parts: dict[str, list[Example]] = {name: [] for name in ("train", *held_out)}
+    for example in examples:
+        parts[split_of.get(main_text(example), "train")].append(example)
+    return parts
+
+
+def hash_of(text: str) -> bytes:
+    """What texts are ordered by: by chance, but always alike."""
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
+
+
+# --- finding --------------------------------------------------------------------------------------
+
+
+def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[Mapping[str, Sequence[Place]], Reader]:
+    """The files of a set by split, and what reads them."""
+    if isinstance(corpus, str) and corpus in SETS:
+        return SETS[corpus].paths(corpus), reader or SETS[corpus].reader
+    if reader is None:
+        hint = did_you_mean(corpus, SETS) if isinstance(corpus, str) else ""
+        raise ConfigError(
+            f"data.corpus {corpus!r} is no labelled set known by name{hint} (foretell doctor lists them); for files of "
+            'your own say what is in them, as in data.reader = {kind = "table", texts = ["text"], label = "label"}'
+        )
+    if isinstance(corpus, str) and corpus.startswith(hub.PREFIX):
+        if not isinstance(reader, RowsReader):
+            raise ConfigError(f'{corpus}: is made of columns, which data.reader.kind = "table" or "options" reads')
+        return hub.open_tables(corpus), reader
+    if isinstance(corpus, str):
+        return whole_or_split(corpus, reader), reader
+    return {split: files_at(place, reader) for split, place in split_keys(corpus).items()}, reader
+
+
+def whole_or_split(place: str, reader: Reader) -> dict[str, list[Path]]:
+    """The files of a place, by the splits they are named for if any is."""
+    path = expanded(place)
+    if isinstance(reader, FoldersConfig) and path.is_dir():
+        return class_folders(path, place)
+    found = find_files(place, tuple(SETS))
+    splits, left_out = by_split(found)
+    for files in left_out:
+        tell(str(files))
+    return splits or {WHOLE: list(found.files)}
+
+
+def class_folders(path: Path, place: str) -> dict[str, list[Path]]:
+    """The folder around those of the classes, or one for each split around them."""
+    inside = entries(path)
+    named = Named({entry: ALIASES[entry.name.lower()] for entry in inside if entry.name.lower() in ALIASES}, {})
+    splits = decide(inside, named, place)
+    if splits and (others := tuple(entry for entry in inside if entry not in named.splits)):
+        tell(str(LeftOut(place, others, UNNAMED)))
+    return splits or {WHOLE: [path]}
+
+
+def files_at(place: str, reader: Reader) -> list[Path]:
+    """The files that a path, folder or glob names."""
+    path = expanded(place)
+    if isinstance(reader, FoldersConfig) and path.is_dir():
+        return [path]
+    found = find_files(place, tuple(SETS))
+    for files in found.left_out:
+        tell(str(files))
+    return list(found.files)
+
+
+# --- as text ----------------------------------------------------------------------------------------
+
+
+def open_text(name: str) -> Corpus:
+    """What is written in a set known by name, for language models: a document an example, passages once."""
+    entry = SETS[name]
+    files = entry.paths(name)
+    splits = [split for split in SPLITS if split in files or split == "train" or split in held_out_of(files)]
+    return Corpus(name, {split: ExampleTexts(name, split, entry.more()) for split in splits})
+
+
+@final
+class ExampleTexts:
+    """The texts of a split, read when they are asked for, and behind those for training what has no labels."""
+
+    def __init__(self, name: str, split: str, unlabelled: Sequence[Path]) -> None:
+        self.name, self.split, self.unlabelled = name, split, unlabelled
+
+    @cached_property
+    def texts(self) -> Texts:
+        """What is written in the examples."""
+        documents = list(dict.fromkeys(map(prose_of, open_examples(self.name, self.split))))
+        if self.split == "train":
+            rows = (row for path in self.unlabelled for row in LinesReader().lines(path))
+            documents += [row[1] for row in rows if not isinstance(row, BadRow) and row[1].strip()]
+        return Texts(documents)
+
+    def pieces(self) -> Iterator[Piece]:
+        """See `Source`."""
+        return self.texts.pieces()
+
+    def digest(self) -> str:
+        """See `Source`."""
+        return self.texts.digest()
+
+    def reports(self) -> dict[str, Report]:
+        """See `Source`."""
+        return self.texts.reports()
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def read_all(paths: Iterable[Place], reader: Reader, skip_bad: bool) -> list[Example]:
+    """The examples of some files."""
+    return [example for path in paths for example in read_examples(path, reader, skip_bad)]
+
+
+def read_examples(path: Place, reader: Reader, skip_bad: bool = False, labelled: bool = True) -> list[Example]:
+    """The examples of one file, or of a split of the hub; without labels where they are to be predicted."""
+    if isinstance(path, hub.Table):
+        assert isinstance(reader, RowsReader)  # as `find_set` has made sure
+        rows = list(reader.examples(path.records(reader.needed(labelled)), str(path), labelled))
+    else:
+        rows = list(reader.read(path, labelled))
+    bad = [row for row in rows if isinstance(row, BadRow)]
+    examples = [row for row in rows if not isinstance(row, BadRow)]
+    if bad and not skip_bad:
+        raise refusal(path, bad, len(examples))
+    if bad:
+        log.warning("%s: left out %s; the first: %s", path, share_lost(bad, len(examples)), printable(str(bad[0])))
+    if not examples:
+        raise ConfigError(f"{path}: no examples in it")
+    return examples
+
+
+def refusal(place: Place | str, bad: Sequence[BadRow], good: int) -> ConfigError:
+    """All that is wrong with a file, a line each; `good`: how many examples are right."""
+    settings = " or ".join(dict.fromkeys(f"set {row.remedy}" for row in bad if row.remedy))
+    more = [f"… and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
+    remedy = f"{settings or 'mend them'}, or leave them out with --skip-bad"
+    details = [*map(str, bad[:SHOWN]), *more]
+    return ConfigError(f"{share_lost(bad, good)} cannot be used", file=str(place), remedy=remedy, details=details)
+
+
+def share_lost(bad: Sequence[BadRow], good: int) -> str:
+    """How many examples are lost by bad rows, and of how many; `good`: how many are right."""
+    lost = len({row.example or f"{row.where} {row.reason}" for row in bad})
+    return f"{lost} of {counted(lost + good, 'sentence' if any(row.example for row in bad) else 'row')}"

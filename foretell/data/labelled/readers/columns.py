@@ -1,0 +1,151 @@
+"""Words with tags in columns, as in the CoNLL shared tasks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from foretell.data.labelled import tags
+from foretell.data.labelled.examples import BadRow, Example, Tagged, label_fault
+from foretell.data.labelled.readers.delimited import Record
+from foretell.data.labelled.readers.lines import LinesReader, at, counted
+from foretell.strict_json import shown
+
+
+class Row(NamedTuple):
+    """A line with a word."""
+
+    word: str
+    tag: str
+    width: int
+    """how many columns it has"""
+    where: str
+
+
+Column = Annotated[int, Field(ge=-1000, le=1000)]
+"""one of them, counted from 0, or from the end: -1"""
+
+
+class Sentence(NamedTuple):
+    """The words of a sentence, and what is wrong with it."""
+
+    rows: list[Row]
+    bad: list[BadRow]
+    """lines that are none of a word with its tag"""
+    wrong: list[tuple[int, str]]
+    """the numbers of rows whose tags are against the scheme, and how"""
+    where: str
+
+
+class ColumnsConfig(LinesReader):
+    """Words with tags, one a line, and a blank line between sentences."""
+
+    kind: Literal["columns"] = "columns"
+    word: Column = 0
+    """the column of the word, counted from 0"""
+    tag: Column = -1
+    """the column of the tag; -1: the last"""
+    scheme: Literal["iob2", "iob1", "io", "bioes", "bilou", "bmes", "none"] = "iob2"
+    """how the tags write spans of words; "none": each is a class by itself, as parts of speech are"""
+    delimiter: str | None = None
+    """what stands between columns; absent: blanks and tabs, as many as there are"""
+    skipped: tuple[str, ...] = ("-DOCSTART-",)
+    """what stands in place of a word on lines that are left out"""
+    comment: str = ""
+    """what lines that are left out begin with, such as "# " """
+
+    def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
+        """See `Reader`. Sentences with a bad line are no examples; spans come as IOB2, whatever scheme the file has."""
+        found = list(self.parsed(path, labelled))
+        remedy = ""
+        if self.scheme != "none" and any(sentence.wrong for sentence in found):
+            readable = [[row.tag for row in sentence.rows] for sentence in found if not sentence.bad]
+            remedy = tags.better_scheme(readable, self.scheme)
+        for rows, bad, wrong, where in found:
+            if bad or wrong:
+                against = [BadRow(rows[place].where, problem, remedy=remedy) for place, problem in wrong]
+                yield from (replace(row, example=where) for row in [*bad, *against])
+            elif rows:
+                yield Tagged(tuple(row.word for row in rows), self.iob2(rows) if labelled else None, where)
+
+    def parsed(self, path: Path, labelled: bool) -> Iterator[Sentence]:
+        """The sentences of a file."""
+        width = 0
+        for lines in self.sentences(path):
+            rows: list[Row] = []
+            bad: list[BadRow] = []
+            for line in lines:
+                row = line if isinstance(line, BadRow) else self.row(*line, width, path, labelled)
+                if isinstance(row, BadRow):
+                    bad.append(row)
+                else:
+                    rows.append(row)
+                    width = row.width
+            wrong: list[tuple[int, str]] = []
+            if labelled and not bad and self.scheme != "none":
+                wrong = list(tags.faults([row.tag for row in rows], self.scheme))
+            begin = lines[0] if lines else (0, [])
+            yield Sentence(rows, bad, wrong, begin.where if isinstance(begin, BadRow) else at(path, begin[0]))
+
+    def iob2(self, rows: list[Row]) -> tuple[str, ...]:
+        """The tags of a sentence as examples have them."""
+        given = tuple(row.tag for row in rows)
+        return given if self.scheme == "none" else tags.convert(given, "iob2")
+
+    def sentences(self, path: Path) -> Iterator[list[Record | BadRow]]:
+        """The lines of each sentence, in columns."""
+        lines: list[Record | BadRow] = []
+        for line in self.lines(path):
+            if isinstance(line, BadRow):
+                lines.append(line)
+            elif not line[1].strip():
+                yield lines
+                lines = []
+            elif not (self.comment and line[1].startswith(self.comment)):
+                fields = self.fields(line[1])
+                if any(field in self.skipped for field in fields[self.word :][:1]):
+                    yield lines  # what it stands between are documents
+                    lines = []
+                else:
+                    lines.append((line[0], fields))
+        yield lines
+
+    def fields(self, text: str) -> list[str]:
+        """The columns of a line."""
+        return text.split(self.delimiter) if self.delimiter else re.split(r"[ \t]+", text.rstrip(" \t"))
+
+    def row(self, number: int, fields: list[str], width: int, path: Path, labelled: bool) -> Row | BadRow:
+        """The word of a line and its tag; `width`: how many columns the lines before had, 0 for none."""
+        where = at(path, number)
+        places = (self.word, self.tag) if labelled else (self.word,)
+        if labelled and len(fields) == 1:
+            return BadRow(where, lonely(fields[0]))
+        if len(fields) != (width or len(fields)) or not all(-len(fields) <= place < len(fields) for place in places):
+            return BadRow(where, f"has {counted(len(fields), 'column')}, {f'not {width}' if width else 'too few'}")
+        found = [fields[place].strip() for place in places]
+        if not all(found):
+            return BadRow(where, lonely("".join(found)) if any(found) else "has no word in its column")
+        if labelled and (fault := tag_fault(found[-1])):
+            return BadRow(where, fault)
+        return Row(found[0], found[-1] if labelled else "", len(fields), where)
+
+
+def lonely(field: str) -> str:
+    """What is wrong where there is only a tag, or only a word."""
+    mark, label = tags.split_tag(field)
+    is_tag = field == tags.OUTSIDE or (mark in (*"BIES", *tags.MEANING) and label)
+    return f"tag {shown(field)} without a word" if is_tag else f"word {shown(field)} without a tag"
+
+
+@lru_cache(maxsize=4096)
+def tag_fault(tag: str) -> str:
+    """Why a field is no tag of any scheme, if so."""
+    if fault := label_fault(tag):
+        return f"the tag {fault}"
+    return f"the tag {shown(tag)} holds a blank; write an underscore in its place" if len(tag.split()) > 1 else ""

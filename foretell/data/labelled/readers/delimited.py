@@ -1,0 +1,160 @@
+"""Tables as text: records of fields with a character between them, quoted or not, and the names of their columns."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from foretell.data.labelled.examples import BadRow
+from foretell.data.labelled.readers.lines import Line, at, counted
+from foretell.data.labelled.readers.values import Fields
+from foretell.errors import ConfigError
+from foretell.strict_json import shown
+
+Record = tuple[int, list[str]]
+"""the number of its first line, and its fields"""
+Row = tuple[int, Fields]
+REST = "..."
+QUOTE = '"'
+DELIMITERS = ";\t|,"
+"""what is usual between fields"""
+LONGEST_FIELD = 2**31 - 1
+"""the csv library's own limit, 128 kB, is less than a long text"""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the fields of a table are told apart."""
+
+    delimiter: str
+    quote: str | None = QUOTE
+    """what a field may stand between, twice for one of its own; None: nothing"""
+
+    def records(self, lines: Iterable[Line | BadRow], path: Path) -> Iterator[Record | BadRow]:
+        """The records of a table."""
+        if self.quote is None:
+            return split_lines(lines, self.delimiter)
+        return quoted_records(lines, self.delimiter, path, self.quote)
+
+
+def split_lines(lines: Iterable[Line | BadRow], delimiter: str) -> Iterator[Record | BadRow]:
+    """Records of tables without quoting: what is between delimiters, as it is."""
+    for line in lines:
+        if isinstance(line, BadRow):
+            yield line
+        elif line[1].strip():
+            yield line[0], line[1].split(delimiter)
+
+
+def quoted_records(
+    lines: Iterable[Line | BadRow], delimiter: str, path: Path, quote: str = QUOTE
+) -> Iterator[Record | BadRow]:
+    """Records of tables with quoting (RFC 4180), which may go on over several lines. Blanks ahead of a quote are no
+    part of a field.
+
+    A quote that is never closed would swallow all behind it: its line is bad, and reading goes on with the next one.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    source, again = iter(lines), deque[Line | BadRow]()
+    blanks_ahead = re.compile(f" +{re.escape(quote)}")
+
+    def following() -> Line | BadRow | None:
+        return again.popleft() if again else next(source, None)
+
+    def parsed(first: str, skip_blanks: bool) -> tuple[list[str] | str, list[Line | BadRow]]:
+        """The fields of the record that begins with a line, or what is wrong with it; and the lines it goes on over."""
+        taken: list[Line | BadRow] = []
+
+        def texts() -> Iterator[str]:
+            yield f"{first}\n"
+            while (line := following()) is not None:
+                taken.append(line)
+                if isinstance(line, BadRow):
+                    return
+                yield f"{line[1]}\n"
+
+        try:
+            reader = csv.reader(
+                texts(), delimiter=delimiter, quotechar=quote, skipinitialspace=skip_blanks, strict=True
+            )
+            return next(reader, []), taken
+        except csv.Error as problem:
+            return wrong_quoting(str(problem)), taken
+
+    while (line := following()) is not None:
+        if isinstance(line, BadRow):
+            yield line
+            continue
+        number, text = line
+        if not text.strip():
+            continue
+        found, taken = parsed(text, False)
+        if delimiter != " " and (isinstance(found, str) or any(map(blanks_ahead.match, found))):
+            again.extendleft(reversed(taken))
+            skipped, taken = parsed(text, True)
+            found = found if isinstance(found, str) and isinstance(skipped, str) else skipped
+        if isinstance(found, list):
+            yield number, found
+        else:
+            again.extendleft(reversed(taken))
+            yield BadRow(at(path, number), found)
+
+
+def wrong_quoting(problem: str) -> str:
+    """What is wrong with a record, by what the csv library says of it."""
+    if "unexpected end" in problem:
+        return "a quote that begins here is never closed"
+    if "new-line character" in problem:
+        return "holds a carriage return outside quotes; end lines with a newline"
+    return f"wrongly quoted ({problem})"
+
+
+# --- columns ----------------------------------------------------------------------------------------
+
+
+def named_rows(
+    records: Iterable[Record | BadRow], columns: tuple[str, ...], needed: tuple[str, ...], path: Path
+) -> Iterator[Row | BadRow]:
+    """Rows by the names of columns that are given, or else in the first record."""
+    more = columns[-1:] == (REST,)
+    names = list(columns[:-1] if more else columns)
+    require(names or list(needed), needed, path)
+    for record in records:
+        if isinstance(record, BadRow):
+            yield record
+            continue
+        number, fields = record
+        if not names:
+            names = [name.strip() for name in fields]
+            require(names, needed, path, number)
+        elif len(fields) == len(names) or (more and len(fields) > len(names)):
+            yield number, dict(zip(names, fields, strict=False))
+        else:
+            yield BadRow(at(path, number), f"has {counted(len(fields), 'column')}, not {len(names)}")
+
+
+def require(names: list[str], needed: tuple[str, ...], path: Path, line: int | None = None) -> None:
+    """A `ConfigError` where a table lacks a column, or has it twice; `line`: where it names them."""
+    if twice := next((name for name in needed if names.count(name) > 1), None):
+        raise ConfigError(f"has the column {twice!r} twice", file=path, line=line, remedy="rename one of them")
+    if missing := [repr(name) for name in needed if name not in names]:
+        have = ", ".join(map(shown, names[:20]))
+        raise ConfigError(
+            f"has no column {', '.join(missing)} (it has {have})", file=path, remedy=remedy_for(names, line is not None)
+        )
+
+
+def remedy_for(names: list[str], from_file: bool) -> str:
+    """What to write where columns are missing: the delimiter and the quote that the first line seems to have."""
+    named = "name those it has in data.reader, and all of them in data.reader.columns where the first line is a row"
+    delimiter = next((sign for sign in DELIMITERS if sign in names[0]), None)
+    if not from_file or delimiter is None:
+        return named
+    settings = {"delimiter": delimiter} | ({"quote": "'"} if f"{delimiter}'" in names[0] else {})
+    written = " and ".join(f"data.reader.{name} = {json.dumps(sign)}" for name, sign in settings.items())
+    return f"set {written}, or {named}"

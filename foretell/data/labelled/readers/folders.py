@@ -1,0 +1,86 @@
+"""A folder or a file for each class."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from foretell.data.files import entries, unpacked, walk
+from foretell.data.labelled.examples import BadRow, Example, Labelled
+from foretell.data.labelled.readers.lines import LinesReader, Unfit, at
+from foretell.data.labelled.readers.values import Names, called, word_in
+
+
+class FoldersConfig(LinesReader):
+    """A folder for each class, each file in it a text; or a file for each class, each line a text."""
+
+    kind: Literal["folders"] = "folders"
+    names: Names = Field(default={})
+    """what to call classes, by the names of their folders or files; there may be no others then. Absent: those names,
+    of files without what all in the folder begin with"""
+
+    def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
+        """See `Reader`; `path` is the folder around those of the classes, the file of one, or unlabelled texts."""
+        if not labelled:
+            yield from self.texts(path, None)
+            return
+        inside = sorted(entries(path), key=natural) if path.is_dir() else [path]
+        beside = inside if path.is_dir() else entries(path.parent)
+        files = all(entry.is_file() for entry in beside)
+        shared = shared_start([plain_name(entry) for entry in beside]) if files and not self.names else ""
+        for entry in inside:
+            try:
+                label = called(word_in(plain_name(entry).removeprefix(shared), "the name"), self.names)
+            except Unfit as problem:
+                yield BadRow(str(entry), str(problem))
+                continue
+            yield from self.texts(entry, label)
+
+    def texts(self, path: Path, label: str | None) -> Iterator[Example | BadRow]:
+        """The files in a folder, in the order of the numbers in their names, or the lines of a file."""
+        if path.is_dir():
+            for file in sorted((file for file in walk(path) if file.is_file()), key=natural):
+                yield from self.whole(file, label)
+            return
+        for line in self.lines(path):
+            if isinstance(line, BadRow):
+                yield line
+            elif line[1].strip():
+                yield Labelled((line[1].strip(),), label, at(path, line[0]))
+
+    def whole(self, path: Path, label: str | None) -> Iterator[Example | BadRow]:
+        """A file as one text."""
+        lines = list(self.lines(path))
+        bad = [line for line in lines if isinstance(line, BadRow)]
+        text = "\n".join(line[1] for line in lines if not isinstance(line, BadRow)).strip()
+        if bad or not text:
+            yield from bad or [BadRow(at(path, 1), "has no text")]
+        else:
+            yield Labelled((text,), label, at(path, 1))
+
+
+def plain_name(file: Path) -> str:
+    """The name; of a file without endings that tell how it is packed, and that it is text."""
+    if file.is_dir():
+        return file.name
+    name = unpacked(file.name)
+    return name[: -len(".txt")] if name.lower().endswith(".txt") else name
+
+
+def shared_start(names: list[str]) -> str:
+    """What all names begin with, up to a dot, a hyphen or an underscore: `rt-polarity.` of `rt-polarity.neg` and
+    `rt-polarity.pos`."""
+    if len(names) < 2:
+        return ""
+    first, last = min(names), max(names)
+    size = next((i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first) - 1)
+    return first[: 1 + max(first.rfind(sign, 0, size) for sign in ".-_")]
+
+
+def natural(path: Path) -> list[tuple[int, str]]:
+    """What to sort by, so that numbers in names count as such: `2.txt` before `10.txt`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.as_posix()) if part]

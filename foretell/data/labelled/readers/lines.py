@@ -1,0 +1,75 @@
+"""Lines of files: what every reader of text stands on."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import field_validator
+
+from foretell.config import Config
+from foretell.data.labelled.examples import BadRow, Example
+from foretell.data.text.text_files import stored_lines
+
+Line = tuple[int, str]
+"""its number, counted from 1, and its text without the end of line"""
+
+
+class Reader(Protocol):
+    """What each kind of reader does."""
+
+    def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
+        """The examples of a file, in order, and what in it is none.
+
+        Where labels are to be predicted (not `labelled`) they may be absent, and are left out.
+        """
+
+
+class Unfit(ValueError):
+    """Why something is no example."""
+
+
+class LinesReader(Config):
+    """What the settings of all readers share."""
+
+    encoding: str = "utf-8"
+    """how characters are stored: "utf-8", "latin-1", "cp1252" or another"""
+
+    @field_validator("encoding")
+    @classmethod
+    def _keeps_lines(cls, name: str) -> str:
+        try:
+            plain = "a\n".encode(name)
+        except LookupError:
+            raise ValueError(f'there is no encoding {name!r}; write "utf-8", "latin-1" or another') from None
+        if codecs.lookup(name).name == "utf-8-sig":
+            return "utf-8"  # whose mark at the beginning is dropped
+        if plain != b"a\n":
+            raise ValueError(f"{codecs.lookup(name).name} is not read; convert the files to UTF-8")
+        return name
+
+    def lines(self, path: Path) -> Iterator[Line | BadRow]:
+        """The lines of a file, plain or packed; those that are not in this encoding are bad."""
+        for number, line in stored_lines(path):
+            yield self.decoded(line.removesuffix(b"\n").removesuffix(b"\r"), path, number)
+
+    def decoded(self, stored: bytes, path: Path, number: int) -> Line | BadRow:
+        """One line."""
+        try:
+            return number, stored.decode(self.encoding)
+        except UnicodeError as problem:
+            place = problem.start if isinstance(problem, UnicodeDecodeError) else 0
+            found = f"byte 0x{stored[place]:02x} at place {place + 1}"
+            return BadRow(at(path, number), f"not {self.encoding} ({found}); data.reader.encoding can name another")
+
+
+def at(path: Path | str, line: int) -> str:
+    """Where something is, as compilers write it."""
+    return f"{path}:{line}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""Token stores: a corpus as memory-mapped ids."""

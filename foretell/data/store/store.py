@@ -1,0 +1,359 @@
+"""Token stores: a corpus as memory-mapped ids, with the offsets and sizes that honest figures need.
+
+A store is a folder: `meta.json`, `tokenizer.json`, and for each split a folder of plain
+little-endian arrays (the properties of `Split`). It is built beside its place and renamed at the
+end, so a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sys
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, TypeGuard, final
+
+import numpy as np
+import numpy.typing as npt
+
+from foretell.artifacts import exclusive, sync_folder, write_atomic, write_json
+from foretell.checksums import is_sealed, sealed
+from foretell.data.files import NAME_EACH
+from foretell.data.store.store_builder import META, POINT, TOKENIZER, Counts, build
+from foretell.data.text.corpus import Corpus, open_corpus
+from foretell.data.tokenizers.kinds import FileConfig, TokenizerConfig
+from foretell.data.tokenizers.tokenizer import Ids, Tokenizer, load_tokenizer
+from foretell.errors import ConfigError
+from foretell.strict_json import read_object
+
+FORMAT = 4
+ARRAYS = ("tokens", "documents", "lines", "document_bytes", "document_characters")
+Offsets = npt.NDArray[np.int64]
+Progress = Callable[[str, int, int], None]
+"""Called with the split, and the bytes of text and the tokens done in it."""
+
+
+@final
+@dataclass(frozen=True)
+class Split:
+    """One split of a store; arrays are mapped when first asked for."""
+
+    folder: Path
+    dtype: np.dtype[Any]
+    counts: Counts
+    """How much of everything there is."""
+    sums: Mapping[str, str]
+    """The checksum of each array of the store."""
+
+    @property
+    def lossy(self) -> bool:
+        """Whether the tokens hold less than what is stored."""
+        return any(self.lost.values())
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """What makes it so, counted: unknown tokens, lines that do not come back, places that were not valid UTF-8."""
+        return {name: getattr(self.counts, name) for name in ("unknown", "altered_lines", "replaced")}
+
+    @property
+    def bytes(self) -> int:
+        """The length of the text as stored."""
+        return self.counts.bytes
+
+    @property
+    def characters(self) -> int:
+        """The length of the text in characters."""
+        return self.counts.characters
+
+    @property
+    def words(self) -> int:
+        """How many words there are between whitespace."""
+        return self.counts.words
+
+    @property
+    def unknown(self) -> int:
+        """How many tokens stand for something outside the vocabulary."""
+        return self.counts.unknown
+
+    @property
+    def altered_lines(self) -> int:
+        """How many lines do not come back from their tokens, unknown ones apart."""
+        return self.counts.altered_lines
+
+    @cached_property
+    def tokens(self) -> Ids:
+        """All ids in order, uint16 or uint32."""
+        return self.array("tokens", self.dtype)
+
+    @cached_property
+    def documents(self) -> Offsets:
+        """Where in `tokens` each document starts, and at last their number of tokens: [D + 1]."""
+        return self.array("documents")
+
+    @cached_property
+    def lines(self) -> Offsets:
+        """Where in `tokens` each line starts, and at last their number of tokens: [L + 1]."""
+        return self.array("lines")
+
+    @cached_property
+    def document_bytes(self) -> Offsets:
+        """The length of each document's text as stored: [D]."""
+        return self.array("document_bytes")
+
+    @cached_property
+    def document_characters(self) -> Offsets:
+        """The length of each document's text in characters: [D]."""
+        return self.array("document_characters")
+
+    def token_counts(self, size: int, at_once: int = 1 << 24) -> Offsets:
+        """How often each token of a vocabulary of that size occurs: [V]."""
+        counts = np.zeros(size, dtype=np.int64)
+        for begin in range(0, len(self.tokens), at_once):
+            counts += np.bincount(self.tokens[begin : begin + at_once], minlength=size)
+        return counts
+
+    def array(self, name: str, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
+        """One array, mapped read-only; a `ConfigError` where it is not what was written."""
+        path = self.folder / f"{name}.bin"
+        if not path.is_file() or sum_of(path) != self.sums.get(f"{self.folder.name}/{name}"):
+            raise damaged(path.parent.parent, f"{self.folder.name}/{name}.bin is not what was written")
+        if path.stat().st_size == 0:  # which cannot be mapped
+            return np.empty(0, dtype=dtype)
+        return np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r")
+
+
+@final
+class Store:
+    """A prepared corpus."""
+
+    def __init__(self, path: Path, meta: Mapping[str, Any]) -> None:
+        self.path = path
+        self.corpus: str = meta["corpus"]
+        self.fingerprint: str = meta["fingerprint"]
+        self.texts: dict[str, str] = meta["texts"]
+        """The fingerprint of each split's text; see `Corpus.fingerprint`."""
+        self.exact: bool = meta["exact"]
+        """Whether the tokens give back the text, unknown ones apart."""
+        self.dtype = np.dtype(meta["dtype"])
+        self.sums: dict[str, str] = meta["sums"]
+        self.counts = {name: Counts(**counts) for name, counts in meta["splits"].items()}
+
+    @classmethod
+    def open(cls, path: Path | str) -> Store:
+        """The store at this path; a `ConfigError` where there is none."""
+        path = Path(path)
+        if not (path / META).is_file():
+            raise ConfigError(f"{path}: not a token store; make one with foretell prepare")
+        meta = read_object(path / META).values_by_key
+        if meta.get("format") != FORMAT:
+            raise ConfigError(
+                f"is a store of format {meta.get('format')!r}, not {FORMAT}: its bytes are counted by other rules",
+                file=path,
+                remedy="remove it and prepare it again",
+            )
+        if not is_sealed(meta):
+            raise damaged(path, f"{META} is not what was written")
+        return cls(path, meta)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits."""
+        return tuple(self.counts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Labels, of which plain text has none."""
+        return ()
+
+    def split(self, name: str) -> Split:
+        """One split; a `ConfigError` says which there are."""
+        if name not in self.counts:
+            raise ConfigError(
+                f"corpus {self.corpus!r} has no {name!r} split (it has {', '.join(self.splits)})",
+                remedy=f"give more text to divide, or {NAME_EACH}",
+            )
+        return Split(self.path / name, self.dtype, self.counts[name], self.sums)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokeniser that made the tokens."""
+        return load_tokenizer(self.path / TOKENIZER)
+
+
+def damaged(store: Path, what: str) -> ConfigError:
+    """The error for a store that is not what was written."""
+    return ConfigError(f"is damaged: {what}", file=store, remedy="remove this folder and prepare it again")
+
+
+def sum_of(file: Path) -> str:
+    """The CRC-32 of a file and its size: against accidents, at the speed of reading."""
+    status = file.stat()
+    return _sum_of(file, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sum_of(file: Path, size: int, changed: int) -> str:
+    found = 0
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            found = zlib.crc32(block, found)
+    return f"{found:08x}-{size}"
+
+
+def save_counts(path: Path, counts: Offsets) -> None:
+    """Write `Split.token_counts` to a file."""
+    content = io.BytesIO()
+    np.save(content, counts, allow_pickle=False)
+    write_atomic(path, content.getvalue())
+
+
+def load_counts(path: Path) -> Offsets | None:
+    """The counts in that file; None where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        counts = np.load(path, allow_pickle=False, mmap_mode="r")  # which holds the header against the file's size
+    except (OSError, ValueError, EOFError, SyntaxError):
+        counts = None
+    if not isinstance(counts, np.ndarray) or counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise ConfigError("does not hold how often each token occurs", file=path, remedy="bring it back from a copy")
+    return np.array(counts, dtype=np.int64)
+
+
+# --- making ---------------------------------------------------------------------------------------
+
+
+def prepare(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    out: Path | str,
+    progress: Progress | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> Store:
+    """The store of a corpus at `out`: opened if it is there already, else made, or finished if
+    interrupted.
+
+    Between documents stands the tokeniser's boundary: after each of them, unless it is the only one
+    of its split. Word-level tokenisers end every line with it, so documents need no other.
+    """
+    out = Path(out)
+    texts = texts or {split: corpus.fingerprint(split) for split in corpus.splits}
+    fingerprint = store_fingerprint(texts, tokenizer)
+    if not (found := existing(out, fingerprint)):
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        partial = out.with_name(f".{out.name}.partial")
+        with exclusive(partial):
+            if not (found := existing(out, fingerprint)):  # else another process has made it meanwhile
+                splits = build(corpus, tokenizer, partial, fingerprint, progress or ignore)
+                meta = {
+                    "format": FORMAT,
+                    "fingerprint": fingerprint,
+                    "corpus": corpus.name,
+                    "texts": dict(texts),
+                    "exact": tokenizer.exact,
+                    "dtype": str(tokenizer.dtype),
+                    "splits": {name: asdict(counts) for name, counts in splits.items()},
+                    "sums": {f"{s}/{name}": sum_of(partial / s / f"{name}.bin") for s in splits for name in ARRAYS},
+                }
+                write_json(partial / META, sealed(meta))
+                (partial / POINT).unlink()
+                publish(partial, out)
+    return found or Store.open(out)
+
+
+def prepared(
+    corpus: str | Mapping[str, str], tokenizer: TokenizerConfig | Tokenizer, progress: Progress | None = None
+) -> Store:
+    """The store for a corpus and a tokenizer, from the cache where that has it.
+
+    A kind of tokenizer is trained on the train split alone. A corpus that is a store already is opened as it is; its
+    tokenizer has to be the one that is wanted.
+    """
+    if is_store(corpus):
+        store = Store.open(corpus)
+        if isinstance(tokenizer, Tokenizer) and store.tokenizer.fingerprint != tokenizer.fingerprint:
+            raise ConfigError(
+                "its tokens are of another tokenizer than the run's", file=corpus, remedy="name the text itself"
+            )
+        return store
+    text = open_corpus(corpus)
+    trained = tokenizer if isinstance(tokenizer, Tokenizer) else cached_tokenizer(text, tokenizer)
+    texts = {split: text.fingerprint(split) for split in text.splits}
+    return prepare(text, trained, cache_folder() / "stores" / store_fingerprint(texts, trained), progress, texts)
+
+
+def is_store(corpus: str | Mapping[str, str]) -> TypeGuard[str]:
+    """Whether that is a prepared store, not text."""
+    try:
+        return isinstance(corpus, str) and (Path(corpus) / META).is_file()
+    except OSError:  # too long for a path
+        return False
+
+
+def cached_tokenizer(corpus: Corpus, config: TokenizerConfig) -> Tokenizer:
+    """The tokeniser trained on the train split, from the cache where that has it."""
+    pieces = (piece.text for piece in corpus.pieces("train"))
+    if isinstance(config, FileConfig):
+        return config.train(pieces)
+    key = digest(corpus.fingerprint("train"), type(config).kind_name(), config.model_dump_json())
+    path = cache_folder() / "tokenizers" / f"{key}.json"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        config.train(pieces).save(path)
+    return load_tokenizer(path)
+
+
+def cache_folder() -> Path:
+    """`$FORETELL_CACHE`, or the platform's usual place for what can be made again."""
+    if own := os.environ.get("FORETELL_CACHE"):
+        return Path(own).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "foretell"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "foretell" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foretell"
+
+
+def store_fingerprint(texts: Mapping[str, str], tokenizer: Tokenizer) -> str:
+    """A hash of all that determines a store's contents: the fingerprint of each split's text, tokenizer, rules."""
+    named = [f"{split}={fingerprint}" for split, fingerprint in texts.items()]
+    return digest(f"format {FORMAT}", *named, tokenizer.fingerprint)
+
+
+def digest(*parts: str) -> str:
+    """A hash of some strings."""
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def existing(out: Path, fingerprint: str) -> Store | None:
+    """The store at `out` if it is this one, None if the place is free, else a `ConfigError`."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    store = Store.open(out) if (out / META).is_file() else None
+    if store is None:
+        raise ConfigError(f"{out}: is there already and is not a token store; give another place")
+    if store.fingerprint != fingerprint:
+        raise ConfigError(
+            f"{out}: is a store of other text or another tokeniser (corpus {store.corpus!r}); "
+            "give another place, or remove it"
+        )
+    return store
+
+
+def publish(partial: Path, out: Path) -> None:
+    """Give a finished folder its name, for good: folders are synced as the files in them were."""
+    for folder in [*(item for item in partial.iterdir() if item.is_dir()), partial]:
+        sync_folder(folder)
+    if out.is_dir():
+        out.rmdir()  # it is empty, or `existing` had refused it
+    partial.rename(out)
+    sync_folder(out.absolute().parent)
+
+
+def ignore(split: str, size: int, tokens: int) -> None:
+    """No report of progress."""

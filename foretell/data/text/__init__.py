@@ -1,0 +1,1 @@
+"""Text: files, corpora, held-out splits."""

@@ -1,0 +1,1 @@
+"""Tokenizers: their kinds, training and files."""

@@ -1,0 +1,291 @@
+"""The kinds of tokeniser a recipe can name, and how each is made from text."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Literal, final
+
+import tokenizers
+from pydantic import Field
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from foretell.config import Config, Size, Tagged, Words
+from foretell.data.text.text_files import BOUNDARY, clean
+from foretell.data.tokenizers.file_kinds import END_OF_LINE, UNKNOWN
+from foretell.data.tokenizers.foreign import check_tokenizer
+from foretell.data.tokenizers.spelling import Stream, byte_alphabet
+from foretell.data.tokenizers.tokenizer import Losses, Tokenizer, load_tokenizer, wrap
+from foretell.data.tokenizers.training import count_words, unigram_vocabulary, wordpiece_vocabulary
+
+__all__ = [
+    "BPEConfig",
+    "ByteConfig",
+    "CharacterConfig",
+    "FileConfig",
+    "Losses",
+    "Stream",
+    "Tokenizer",
+    "TokenizerChoice",
+    "TokenizerConfig",
+    "UnigramConfig",
+    "WordConfig",
+    "WordPieceConfig",
+    "load_tokenizer",
+]
+
+
+SpecialsName = Literal["none", "bert", "roberta", "gpt"]
+NAMES: dict[SpecialsName, list[str]] = {
+    "none": [],
+    "bert": ["[PAD]", "[CLS]", "[SEP]", "[MASK]"],
+    "roberta": ["<pad>", "<s>", "</s>", "<mask>"],
+    "gpt": ["<start>", "<delimiter>", "<extract>"],
+}
+
+
+class TokenizerConfig(Config):
+    """What all kinds have in common: they make a tokeniser from text."""
+
+    @abstractmethod
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """The tokeniser for this text, which is read once."""
+
+
+class TrainedConfig(TokenizerConfig):
+    """Those that come from the text alone."""
+
+    specials: SpecialsName = "none"
+    """Tokens for masks, for the beginning and the end of rows and for padding, by whose names they go; models that
+    guess masked tokens need them. gpt: those that its fine-tuning puts around texts. They are among `size`."""
+
+    @property
+    def names(self) -> list[str]:
+        """How these are spelled."""
+        return NAMES[self.specials]
+
+
+class LoweringConfig(TrainedConfig):
+    """Those that can read text in small letters."""
+
+    lowercase: bool = False
+    """Capitals become small and accents are dropped, as in the uncased BERT and in ALBERT; that much is lost."""
+
+    @property
+    def normalizer(self) -> normalizers.Normalizer | None:
+        """What does that."""
+        if not self.lowercase:
+            return None
+        return normalizers.Sequence([normalizers.NFD(), normalizers.Lowercase(), normalizers.StripAccents()])
+
+
+@final
+class BPEConfig(TrainedConfig):
+    """Byte-level byte-pair encoding, as in GPT-2 (Radford et al. 2019): text comes back exactly."""
+
+    kind: Literal["bpe"] = "bpe"
+    size: int = Field(default=16384, ge=257, le=2**24)
+    """Tokens at most, the 256 bytes and the boundary between documents included."""
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """The most frequent pairs merged until there are `size` tokens, or no pair occurs twice."""
+        library = byte_level(models.BPE())
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.size,
+            min_frequency=2,
+            special_tokens=[BOUNDARY, *self.names],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        library.train_from_iterator(clean(pieces), trainer)
+        return wrap(library)
+
+
+@final
+class ByteConfig(TrainedConfig):
+    """The bytes of UTF-8: 256 and the boundary."""
+
+    kind: Literal["byte"] = "byte"
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """The same for every text, which is not read."""
+        spelled = sorted(byte_alphabet().items(), key=lambda item: item[1])
+        vocabulary = {BOUNDARY: 0} | {character: byte + 1 for character, byte in spelled}
+        library = byte_level(models.BPE(vocab=vocabulary, merges=[]))
+        library.add_special_tokens([BOUNDARY, *self.names])
+        return wrap(library)
+
+
+@final
+class CharacterConfig(TrainedConfig):
+    """Unicode characters, the frequent first."""
+
+    kind: Literal["character"] = "character"
+    min_count: Size = 1
+    """Characters that occur less often become unknown."""
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """Counts the characters."""
+        counts: Counter[str] = Counter()
+        for piece in clean(pieces):
+            counts.update(piece)
+        kept = [character for character in by_frequency(counts) if counts[character] >= self.min_count]
+        vocabulary = {token: index for index, token in enumerate([BOUNDARY, UNKNOWN, *kept])}
+        library = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+        library.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
+        library.decoder = decoders.Fuse()
+        library.add_special_tokens([BOUNDARY, UNKNOWN, *self.names])
+        return wrap(library)
+
+
+@final
+class WordConfig(TrainedConfig):
+    """Words between whitespace and an `<eos>` for every line: how PTB and WikiText are counted.
+
+    Whether blanks stand at the ends of lines, as they do there, is learned from the text; where a line differs, that is
+    counted.
+    """
+
+    kind: Literal["word"] = "word"
+    min_count: Size = 1
+    """Words that occur less often become `<unk>`."""
+    size: Words | None = None
+    """Tokens at most, the most frequent, `<unk>` and `<eos>` included."""
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """Counts the words; ids go by falling frequency, as adaptive softmax wants."""
+        counts: Counter[str] = Counter()
+        ends, padded = 0, 0
+        for piece in clean(pieces):
+            counts.update(piece.split())
+            ends += piece.endswith("\n")
+            padded += piece.startswith(" ") and piece.endswith(" \n")
+        for name in (END_OF_LINE, *self.names):  # spelled like a special token, it would become one
+            counts.pop(name, 0)
+        unknown = counts.pop(UNKNOWN, 0)
+        enough = [word for word in by_frequency(counts) if counts[word] >= self.min_count]
+        kept = list(islice(enough, self.size and max(self.size - 2 - len(self.names), 1)))
+        dropped = counts.total() - sum(counts[word] for word in kept)
+        frequencies = {word: counts[word] for word in kept} | {
+            UNKNOWN: unknown + dropped,
+            END_OF_LINE: ends,
+        }
+        return word_level(by_frequency(frequencies), self.names, padded=2 * padded > ends)
+
+
+@final
+class WordPieceConfig(LoweringConfig):
+    """WordPiece, as in BERT (Devlin et al. 2019); whitespace is lost."""
+
+    kind: Literal["wordpiece"] = "wordpiece"
+    size: Words = 16384
+    """Tokens at most, or as many as there are characters."""
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """The most frequent pairs of pieces merged within words until there are `size` tokens."""
+        library = tokenizers.Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+        if self.normalizer is not None:
+            library.normalizer = self.normalizer
+        library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        library.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+        specials = [BOUNDARY, UNKNOWN, *self.names]
+        vocabulary = wordpiece_vocabulary(count_words(pieces, library), self.size, specials, prefix="##")
+        library.model = models.WordPiece(vocabulary, unk_token=UNKNOWN)
+        library.add_special_tokens(specials)
+        return wrap(library)
+
+
+@final
+class UnigramConfig(LoweringConfig):
+    """The unigram model of Kudo (2018), newlines as tokens; characters not seen are lost."""
+
+    kind: Literal["unigram"] = "unigram"
+    size: Words = 16384
+    """Tokens at most, or as many as there are characters."""
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """Trained by sentencepiece; ids go by falling probability."""
+        library = tokenizers.Tokenizer(models.Unigram())
+        if self.normalizer is not None:
+            library.normalizer = self.normalizer
+        brackets = r"\[" if self.specials == "bert" else ""
+        apart = tokenizers.Regex(f"[\n<{brackets}]")  # `<` too, or special tokens would be found in the text
+        library.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(apart, "isolated"),
+                pre_tokenizers.Metaspace(prepend_scheme="never"),
+            ]
+        )
+        library.decoder = decoders.Metaspace(prepend_scheme="never")
+        specials = [BOUNDARY, UNKNOWN, *self.names]
+        found = unigram_vocabulary(count_words(pieces, library), self.size - len(specials))
+        library.model = models.Unigram([*((name, 0.0) for name in specials), *found], unk_id=1)
+        library.add_special_tokens(specials)
+        # written and read once, as the library's scores are rounded then: the fingerprint is of
+        # what is stored
+        return wrap(tokenizers.Tokenizer.from_str(library.to_str()))
+
+
+@final
+class FileConfig(TokenizerConfig):
+    """A tokeniser that exists: a JSON file of the `tokenizers` library, or that of a run."""
+
+    kind: Literal["file"] = "file"
+    path: str
+    """The file, usually named `tokenizer.json`, or the folder of a run."""
+    specials: SpecialsName = "none"
+    """Tokens that are added, those that it lacks, by whose names they go: "gpt" for the fine-tuning of GPT."""
+
+    def train(self, pieces: Iterable[str]) -> Tokenizer:
+        """Loads the file; the text is not read."""
+        path = Path(self.path).expanduser()
+        path = path / "tokenizer.json" if path.is_dir() else path
+        check_tokenizer(path)
+        found = load_tokenizer(path)
+        if self.specials == "none":
+            return found
+        found.library.add_special_tokens(NAMES[self.specials])
+        return wrap(found.library)
+
+
+TokenizerChoice = Annotated[
+    BPEConfig | ByteConfig | CharacterConfig | WordConfig | WordPieceConfig | UnigramConfig | FileConfig,
+    Tagged(),
+]
+
+
+def word_level(words: Iterable[str], specials: Sequence[str] = (), padded: bool = False) -> Tokenizer:
+    """Words between whitespace, with their place in the list as id; `<unk>` and `<eos>` have to be among them.
+
+    `padded`: blanks stand at the ends of lines too.
+    """
+    library = tokenizers.Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN))
+    library.normalizer = normalizers.Sequence(
+        [  # the four separators below U+0020 are whitespace to Python but not to the library
+            normalizers.Replace(tokenizers.Regex("[\x1c-\x1f]"), " "),
+            normalizers.Replace(tokenizers.Regex(rf"(?<!\S){END_OF_LINE}(?!\S)"), UNKNOWN),
+            normalizers.Replace("\n", f" {END_OF_LINE} "),
+        ]
+    )
+    library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if padded:
+        ends = decoders.Replace(tokenizers.Regex(f"^ {END_OF_LINE}$"), " \n")
+        library.decoder = decoders.Sequence([decoders.Replace(tokenizers.Regex("^"), " "), ends, decoders.Fuse()])
+    library.add_special_tokens(list(specials))
+    return wrap(library)
+
+
+def byte_level(model: models.Model) -> tokenizers.Tokenizer:
+    """A tokeniser of the library that works on the bytes of words."""
+    library = tokenizers.Tokenizer(model)
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.decoder = decoders.ByteLevel()
+    return library
+
+
+def by_frequency(counts: dict[str, int]) -> list[str]:
+    """The words, frequent ones first, equally frequent ones in the order of their spelling."""
+    return sorted(counts, key=lambda word: (-counts[word], word))

@@ -1,0 +1,1 @@
+"""Attention, its masks, caches and positions."""

@@ -1,0 +1,23 @@
+"""How much arithmetic a module is, known from the shapes of its weights."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from foretell.nn.attention.positions import Positions
+
+
+def multiplied(module: nn.Module | None) -> int:
+    """How many weights one token is multiplied by: all matrices but tables of words, positions and segments.
+
+    A learned start state is no matrix; 0 for None.
+    """
+    if module is None:
+        return 0
+    tables = [part for part in module.modules() if isinstance(part, nn.Embedding | Positions)]
+    looked_up = {id(p) for table in tables for p in table.parameters()}
+    return sum(
+        p.numel()
+        for name, p in module.named_parameters()
+        if p.dim() > 1 and id(p) not in looked_up and not name.endswith(".start")
+    )

@@ -1,0 +1,1 @@
+"""Commands that inspect runs, recipes and corpora."""

@@ -1,0 +1,266 @@
+"""What is wrong with this installation, and what to do about it; corpora and runs have modules of their own.
+
+Every examination is a plain dictionary with `findings`: each has a level (ok, warning, error), what
+it is about, what was found, and what to do. Nothing that is examined is changed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import foretell
+from foretell import process
+from foretell.api.train import run_recipe
+from foretell.config import Tree
+from foretell.data.store.store import cache_folder, prepare
+from foretell.data.text.builtin import BUILTIN, open_builtin, topics
+from foretell.data.text.corpus import Corpus, Texts
+from foretell.data.tokenizers.kinds import ByteConfig
+from foretell.errors import ConfigError
+from foretell.recipe import load_recipe
+from foretell.run import free_space, processor
+from foretell.tools.look.diagnosis import check, read, render
+from foretell.tools.look.doctor_corpus import examine_corpus
+from foretell.tools.look.doctor_run import examine_run
+from foretell.tools.look.show import readable
+
+__all__ = ["examine_corpus", "examine_machine", "examine_run", "render"]
+
+TORCH_FROM, TORCH_BELOW = (2, 11), (2, 14)  # as pyproject.toml has it
+LITTLE = 2 << 30  # bytes of disk or memory
+SETTINGS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "KMP_BLOCKTIME", "LD_PRELOAD")
+
+
+def examine_machine(quick: bool = False) -> Tree:
+    """This installation: versions, hardware, data, cache, its speed, and a training in miniature.
+
+    Takes about 10 seconds at most; `quick` about 3, with figures of speed that are rougher.
+    """
+    names = ("torch", "numpy", "tokenizers", "pydantic", "safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of a driver it cannot use: `devices` tells
+        graphics = devices()
+    result: Tree = {
+        "what": "machine",
+        "versions": {"foretell": foretell.__version__, "python": platform.python_version()}
+        | {name: version(name) for name in names},
+        "machine": machine(),
+        "devices": graphics,
+        "settings": {name: os.environ[name] for name in SETTINGS if name in os.environ}
+        | {"allocator keeps memory": process.active()},
+        "data": {name: whereabouts(name) for name in BUILTIN},
+        "cache": {
+            "folder": str(cache_folder()),
+            "bytes": sum(f.stat().st_size for f in cache_folder().rglob("*") if f.is_file()),
+        },
+        "speed": speed(0.15 if quick else 0.6),
+        "self_test": self_test(20 if quick else 60),
+    }
+    return result | {"findings": machine_findings(result)}
+
+
+def machine() -> Tree:
+    """Processor, cores, threads, memory and disk; limits of a container count."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = read("/sys/fs/cgroup/cpu.max").partition(" ")
+    if quota.isdigit():
+        cores = max(1, min(cores, math.ceil(int(quota) / int(period))))
+    known = {k: int(v) << 10 for k, v in re.findall(r"(\w+):\s+(\d+) kB", read("/proc/meminfo"))}
+    total, available = known.get("MemTotal"), known.get("MemAvailable")
+    limit = read("/sys/fs/cgroup/memory.max").strip()
+    if limit.isdigit() and total and available and int(limit) < total:
+        used = int(read("/sys/fs/cgroup/memory.current") or 0)
+        total, available = int(limit), min(available, int(limit) - used)
+    places = (Path.cwd(), cache_folder())
+    return {
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": cores,
+        "threads": torch.get_num_threads(),
+        "memory_bytes": total,
+        "memory_available_bytes": available,
+        "disk_free_bytes": {str(place): free_space(existing(place)) for place in places},
+    }
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+
+
+def devices() -> list[Tree]:
+    """The accelerators that torch can use."""
+    found = []
+    for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        facts, (free, total) = torch.cuda.get_device_properties(number), torch.cuda.mem_get_info(number)
+        memory = {"memory_bytes": total, "memory_free_bytes": free}
+        found.append({"name": facts.name, **memory, "bf16": facts.major >= 8})
+    return found
+
+
+def whereabouts(name: str) -> str:
+    """`found`, or where to put which files of a built-in corpus."""
+    try:
+        return "found" if name == BUILTIN[0] or open_builtin(name) else ""
+    except ConfigError as problem:
+        return str(problem).partition(": ")[2]
+
+
+def speed(seconds: float) -> list[Tree]:
+    """The rate of matrix products and of copying memory, in fp32 and, on accelerators, bf16."""
+    places = [("cpu", torch.float32, 1024, 1 << 24)]
+    if torch.cuda.is_available():
+        places += [("cuda", kind, 8192, 1 << 28) for kind in (torch.float32, torch.bfloat16)]
+    found = []
+    for device, dtype, width, numbers in places:
+        a = torch.ones(width, width, device=device, dtype=dtype)
+        source = torch.ones(numbers, device=device, dtype=dtype)
+        target = torch.empty_like(source)
+        product = fastest(partial(torch.matmul, a, a), seconds, device)
+        copy = fastest(partial(target.copy_, source), seconds, device)
+        moved = 2 * numbers * dtype.itemsize  # read and written
+        rates = {"gflops": 2 * width**3 / product / 1e9, "gigabytes_per_second": moved / copy / 1e9}
+        found.append({"device": device, "dtype": str(dtype).removeprefix("torch."), **rates})
+    return found
+
+
+def fastest(work: Callable[[], Any], seconds: float, device: str) -> float:
+    """The least time in seconds that some work took, repeated for so long."""
+    best, stop = math.inf, time.perf_counter() + seconds
+    while time.perf_counter() < stop or best == math.inf:
+        begin = time.perf_counter()
+        work()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+def self_test(steps: int) -> Tree:
+    """A tiny LSTM through all that a training goes through; `problem` says what failed.
+
+    Trained, cut back to the checkpoint half-way, resumed (which on a processor has to give the same
+    weights to the last bit), loaded, evaluated, scored and generated from.
+    """
+    begin, state = time.monotonic(), torch.get_rng_state()
+    folder = Path(tempfile.mkdtemp(prefix="foretell-doctor-"))
+    try:
+        result = miniature(folder, steps)
+    except Exception as problem:  # whatever it is, that is the finding
+        result = {"problem": f"{type(problem).__name__}: {problem}"}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        torch.set_rng_state(state)
+    return {"problem": "", **result, "seconds": time.monotonic() - begin}
+
+
+def miniature(folder: Path, steps: int) -> Tree:
+    """The self-test proper, in a folder of its own."""
+    text = "\n".join(islice(topics(), 60))[:120_000]
+    cuts = {"train": (0, -8000), "valid": (-8000, -4000), "test": (-4000, None)}
+    parts = {name: Texts([text[slice(*cut)]]) for name, cut in cuts.items()}
+    store = prepare(Corpus("self-test", parts), ByteConfig().train(()), folder / "store")
+    batches = {"kind": "streams", "batch": 16, "length": 32}
+    recipe = load_recipe(
+        {
+            "limit": f"{steps}steps",
+            "data": {"corpus": str(store.path), "batches": batches},
+            "model": {"kind": "recurrent", "embedding": 32, "hidden": 96, "layers": 1},
+            "optimizer": {"kind": "adamw", "learning_rate": 0.01},
+            "training": {"log_every": f"{steps // 4}steps"},
+            "checkpoint": {"every": f"{steps // 2}steps", "keep": 3},
+            "evaluation": {"every": f"{steps}steps"},
+        }
+    )
+    first = run_recipe(recipe, folder / "run", resume=False, quiet=True)
+    losses = [record["loss"] for record in first.run.metrics() if record["kind"] == "train"]
+    shutil.rmtree(first.checkpoint.path)
+    again = run_recipe(recipe, folder / "run", resume=True, quiet=True)
+    same = all(torch.equal(first.weights[name], again.weights[name]) for name in first.weights)
+    records = [record for record in again.run.metrics() if record["kind"] == "train"]
+    measured, scored = again.evaluate("test"), again.score(["A line of text.\n"])[0]
+    problem = "" if losses[-1] < losses[0] - 0.1 else "the loss does not fall"
+    problem = problem or ("" if same or again.device.type != "cpu" else "resuming is not exact")
+    problem = problem or ("" if math.isfinite(scored.logp) else "scoring is not finite")
+    return {
+        "problem": problem,
+        "device": again.device.type,
+        "steps": steps,
+        "loss_first": losses[0],
+        "loss_last": losses[-1],
+        "bits_per_byte": measured["bits_per_byte"],
+        "resumed_exactly": same,
+        "tokens_per_second": records[-1]["tokens_per_second"],
+        "sample": " ".join(again.generate("The ", tokens=20, seed=1).split()),
+    }
+
+
+def machine_findings(found: Mapping[str, Any]) -> list[Tree]:
+    """What of an installation needs attention."""
+    here, test, there = found["machine"], found["self_test"], list(found["data"].values())
+    cores, threads, memory = here["cores"], here["threads"], here["memory_available_bytes"]
+    keeps = process.active() or sys.platform != "linux"
+    findings = torch_findings(found["versions"]["torch"], len(found["devices"]))
+    rows = [
+        (threads <= cores, "threads", f"{threads} on {cores} cores", f"export OMP_NUM_THREADS={cores}"),
+        (
+            keeps,
+            "allocator",
+            f"freed memory {'is kept' if keeps else 'is given back: slower'}",
+            "use the foretell command, FORETELL_ALLOCATOR unset (Linux with glibc only)",
+        ),
+        (
+            memory is None or memory >= LITTLE,
+            "memory",
+            "unknown" if memory is None else f"{readable(memory)} available",
+            "end other programs",
+        ),
+        (
+            "FORETELL_DATA" in os.environ,
+            "data",
+            f"{there.count('found')} of {len(there)} built-in corpora found",
+            "set FORETELL_DATA to a folder that holds them; python-docs needs none",
+        ),
+    ]
+    for place, free in here["disk_free_bytes"].items():
+        do = "free some, or set FORETELL_CACHE to another place"
+        rows.append((free >= LITTLE, "disk", f"{readable(free)} free in {place}", do))
+    works = test["problem"] or "trained, resumed, evaluated, scored, generated"
+    do = "report it with the output of foretell doctor --json"
+    findings += [check(*row) for row in rows]
+    return [*findings, check(not test["problem"], "self-test", works, do, "error")]
+
+
+def torch_findings(installed: str, accelerators: int) -> list[Tree]:
+    """Whether torch is of a supported version, and built for what is there."""
+    wanted = "torch>={}.{},<{}.{}".format(*TORCH_FROM, *TORCH_BELOW)
+    parts = tuple(int(part) for part in installed.split(".")[:2])
+    built = torch.version.cuda or torch.version.hip
+    driver = Path("/proc/driver/nvidia/version").exists()
+    built_for = f"torch built for {f'CUDA {built}' if built else 'processors'}"
+    do = "the driver is there: install a CUDA build of torch from pytorch.org"
+    do = "see whether nvidia-smi works; the processor is used meanwhile" if built else do
+    good = TORCH_FROM <= parts < TORCH_BELOW
+    oned = torch.backends.mkldnn.is_available()
+    slow = "there" if oned else "missing: recurrent layers are slow on processors"
+    return [
+        check(good, "torch", f"{installed}; supported: {wanted}", f'pip install "{wanted}"'),
+        check(accelerators > 0 or not (built or driver), "devices", f"{accelerators} accelerators, {built_for}", do),
+        check(oned, "oneDNN", slow, "install a torch that has oneDNN"),
+    ]

@@ -1,0 +1,123 @@
+"""Several runs of a task on the same examples: their metrics in one table, and which differences are real."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from foretell.api.mixing import Mixed
+from foretell.api.trained import Trained
+from foretell.data.labelled.examples import main_text
+from foretell.errors import ConfigError
+from foretell.evaluate.bootstrap import Floats, bootstrap, too_few
+from foretell.evaluate.metric_sums import Tally
+from foretell.examples import task_of
+from foretell.run import Record
+from foretell.tools.printing import behind_the_best, plain
+
+COSTS = ("seconds", "examples_per_second")
+
+
+def learns_a_task(model: Trained | Mixed) -> bool:
+    """Whether a model tells of examples, and gives text no probability."""
+    return isinstance(model, Trained) and model.settings.is_task
+
+
+def compare_tasks(models: Sequence[Trained | Mixed], split: str, *, resamples: int = 4000, seed: int = 0) -> Record:
+    """Measure runs on one split of their sets, or on a file, best first, and test every difference.
+
+    What is drawn anew are the texts that examples are about, each with all its examples: questions on one passage are
+    no independent evidence. A rank correlation is drawn with the ranks that examples have among all.
+
+    Raises `ConfigError` where tasks, metrics or examples are not the same.
+    """
+    runs = [model for model in models if isinstance(model, Trained) and learns_a_task(model)]
+    if len(runs) < len(models):
+        other = next(model for model in models if not learns_a_task(model))
+        name = other.run.path if isinstance(other, Trained) else "a mixture"
+        raise ConfigError(f"{runs[0].run.path} learns a task and {name} does not; name runs of one task, or of none")
+    first = runs[0]
+    task, examples = task_of(first.settings), first.usable(split)
+    for run in runs[1:]:
+        mine = task_of(run.settings)
+        if (mine.kind_name(), mine.metric) != (task.kind_name(), task.metric):
+            raise ConfigError(
+                f"{first.run.path} is measured by {task.metric} of {task.kind_name()}, {run.run.path} by {mine.metric} "
+                f"of {mine.kind_name()}, so their figures say nothing about each other"
+            )
+        if run.usable(split) != examples:
+            raise ConfigError(
+                f"{first.run.path} and {run.run.path} have different examples as their {split} split, so their figures "
+                "say nothing about each other; name one file for both with --split FILE"
+            )
+    judged: list[tuple[Record, Tally]] = []
+    for run in runs:
+        record, predictions = run.judged(split, examples)
+        judged.append((record, task_of(run.settings).tally(examples, predictions)))
+    judged.sort(key=lambda one: float(one[0][task.metric]), reverse=True)
+    texts = [main_text(example) for example in examples]
+    parts = [by_text(tally, texts) for _, tally in judged]
+
+    def difference(a: int, b: int) -> Record:
+        width, (first, second) = parts[a].shape[1], (judged[n][1].metric for n in (a, b))
+
+        def of(sums: Floats) -> Floats:
+            return np.round(first(sums[..., :width]) - second(sums[..., width:]), 12)  # or equal ones differ a little
+
+        return bootstrap(np.hstack([parts[a], parts[b]]), of, resamples=resamples, seed=seed).record()
+
+    found = {pair: difference(*pair) for pair in combinations(range(len(judged)), 2)}
+    records = [record for record, _ in judged]
+    return {
+        "split": split,
+        "task": task.kind_name(),
+        "metric": task.metric,
+        "examples": len(examples),
+        "parts": len(parts[0]),
+        "warning": too_few(len(parts[0])),
+        "resamples": resamples,
+        "runs": [record | {"to_best": found.get((0, n))} for n, record in enumerate(records)],
+        "pairs": [
+            {"better": records[a]["run"], "worse": records[b]["run"], **interval} for (a, b), interval in found.items()
+        ],
+    }
+
+
+def by_text(tally: Tally, texts: Sequence[str]) -> Floats:
+    """What the examples of each text add together: [N, K] and N texts, U of them different -> [U, K]."""
+    number = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    sums = np.zeros((len(number), tally.parts.shape[1]))
+    np.add.at(sums, [number[text] for text in texts], tally.parts)
+    return sums
+
+
+def render(result: Mapping[str, Any]) -> Table:
+    """A row for each run, best first; the metric of the task comes first."""
+    first, metric = result["runs"][0], result["metric"]
+    others = [name for name in first if name not in (*COSTS, metric) and not name.endswith("_loss")]
+    others = [name for name in others if all(isinstance(run.get(name), float) for run in result["runs"])]
+    headings = [name.replace("_", " ") for name in (metric, "behind the best, 95 %", "p", *others, "parameters")]
+    title = f"{result['task']}, {result['split']}: {result['examples']:,} examples"
+    table = plain("run", *headings, title=title)
+    table.columns[0].overflow = "fold"
+    for column in table.columns:
+        column.no_wrap = False  # where there is little room, the longest go on below
+    for run in result["runs"]:
+        table.add_row(
+            run["run"],
+            f"{run[metric]:.4f}",
+            *behind_the_best(run["to_best"]),
+            *(f"{run[name]:.4f}" for name in others),
+            f"{run['parameters']:,}",
+        )
+    table.caption = (
+        f"Interval (BCa) and p, the share of {result['resamples']:,} draws in which the best stays better: paired "
+        f"bootstrap over {result['parts']:,} texts. Bold: the interval excludes 0. What another seed would give it "
+        "does not tell; seeds = 5 does." + (f"\n{result['warning']}" if result["warning"] else "")
+    )
+    table.caption_justify = "left"
+    return table

@@ -1,0 +1,282 @@
+"""A linear probe of a run on a labelled set, beside a bag of words on the same texts, and pictures of its best unit."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+
+from foretell.api.trained import Trained
+from foretell.artifacts import write_json
+from foretell.config import parse_override, validate
+from foretell.data.labelled.examples import Labelled
+from foretell.data.labelled.opening import open_examples
+from foretell.errors import ConfigError
+from foretell.evaluate.features import Extractor, Vectors, after
+from foretell.evaluate.probing import GRID, Fitted, Portion, bags, fit, learn_mix, library
+from foretell.recipe import DataConfig
+from foretell.run import Record
+from foretell.tools.measure.probe_plots import Heat, draw
+from foretell.tools.printing import plain
+from foretell.tools.use.features import MIX
+from foretell.training.monitor import Monitor, reporting
+
+SPLITS = ("train", "valid", "test")
+SHOWN_CLASSES, SHOWN_CHARACTERS = 4, 1200
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """A split of a labelled set: texts, or pairs of them, each of one class."""
+
+    texts: tuple[tuple[str, ...], ...]
+    labels: tuple[str, ...]
+
+    @classmethod
+    def read(cls, data: DataConfig, split: str) -> LabelledTexts:
+        """A `ConfigError` where examples are no texts of one class each."""
+        examples = open_examples(data.corpus, split, data.reader, data.skip_bad)
+        texts, labels = [], []
+        for example in examples:
+            if not isinstance(example, Labelled) or not isinstance(example.label, str):
+                raise ConfigError(
+                    f"{example.where}: a probe tells classes apart, and this has no single one; "
+                    "name a set of texts or pairs with one label each"
+                )
+            texts.append(example.texts)
+            labels.append(example.label)
+        return cls(tuple(texts), tuple(labels))
+
+
+def probe(
+    run: Trained,
+    data: DataConfig,
+    out: Path,
+    *,
+    features: Mapping[str, Any],
+    mixed: bool = False,
+    grid: Sequence[float] = GRID,
+    top: Sequence[int] = (1, 10),
+    texts: Sequence[str] = (),
+    seed: int = 0,
+    quiet: bool = True,
+) -> Record:
+    """Fit, measure, draw; everything goes to the folder `out`.
+
+    `features` are settings of `FeaturesConfig`, `mixed` learns a mix of its layers, `top` is how many of the heaviest
+    units are probed alone, `texts` are those whose heat map is drawn (none: the first test text of each class).
+    """
+    begin = time.perf_counter()
+    library()  # or it would be found missing when all vectors are there
+    sets = {split: LabelledTexts.read(data, split) for split in SPLITS}
+    if len(set(sets["train"].labels)) < 2:
+        raise ConfigError(f"{data.corpus}: its training split has one class only; there is nothing to tell apart")
+    extractor = run.extractor(**features)
+    say = Monitor(quiet=quiet).say
+    portions = {
+        split: Portion(vectors_of(extractor, part.texts, say, f"vectors of {split}"), labels_of(part))
+        for split, part in sets.items()
+    }
+    mix: Record | None = None
+    if mixed:
+        mix, extractor, portions = mix_layers(run, extractor, features, portions)
+    every = fit(*portions.values(), grid=grid, seed=seed)
+    tops = {}
+    for most in top:
+        units = every.units(most)
+        if units:
+            tops[most] = (units, fit(*(part.columns(units) for part in portions.values()), grid=grid, seed=seed))
+    words = bag_of_words(sets, grid, seed)
+    record: Record = {
+        "run": str(run.run.path),
+        "on": data.corpus,
+        "out": str(out),
+        **figures(every),
+        "width": int(portions["train"].vectors.shape[1]),
+        "units": len(every.units()),
+        "best_unit": next(iter(every.units()), None),
+        "top": [{"units": units, **figures(one)} for units, one in tops.values()],
+        "bag_of_words": {**figures(words), "width": int(words.weights.shape[1])},
+        "majority": majority(sets),
+        "examples": {split: len(part.texts) for split, part in sets.items()},
+        "classes": list(every.classes),
+        "features": dict(features),
+        "mix": mix,
+        "seconds": time.perf_counter() - begin,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    if mix is not None:
+        write_json(out / MIX, mix)
+    if record["best_unit"] is not None:
+        try:
+            record["pictures"] = pictures(extractor, record["best_unit"], sets, portions, texts, out, record)
+        except ConfigError as problem:
+            say(f"no pictures: {problem}")
+    write_json(out / "probe.json", record)
+    return record
+
+
+def vectors_of(
+    extractor: Extractor, texts: Sequence[tuple[str, ...]], say: Callable[[str], None], name: str
+) -> Vectors:
+    """[N, W] of texts, or of pairs |u - v| and u x v side by side (Tai et al. 2015, arXiv:1503.00075)."""
+    watch = reporting(say, name)
+    sides = [[text[side] for text in texts] for side in range(len(texts[0]) if texts else 1)]
+
+    def told(read: int) -> None:
+        watch(read / (len(sides) * len(texts)))
+
+    first, *second = (extractor.all(side, after(told, len(texts) * before)) for before, side in enumerate(sides))
+    if not second:
+        return first
+    return np.concatenate([np.abs(first - second[0]), first * second[0]], axis=1)
+
+
+def labels_of(part: LabelledTexts) -> Any:
+    """[N]"""
+    return np.array(part.labels)
+
+
+def mix_layers(
+    run: Trained, extractor: Extractor, features: Mapping[str, Any], portions: Mapping[str, Portion]
+) -> tuple[Record, Extractor, dict[str, Portion]]:
+    """Learn a mix of the layers on the training split; the weights, and everything with them."""
+    layers, width = len(extractor.layers), extractor.widths[0]
+    if layers < 2 or len(set(extractor.widths)) > 1 or portions["train"].vectors.shape[1] != layers * width:
+        raise ConfigError("--mix is of several layers of one width, of single texts; add --layers all")
+    learnt = learn_mix(portions["train"].vectors.reshape(-1, layers, width), portions["train"].labels)
+    weights = [float(weight) for weight in learnt.weights.detach()]
+    mixed = {
+        split: Portion(np.einsum("nld,l->nd", part.vectors.reshape(-1, layers, width), weights), part.labels)
+        for split, part in portions.items()
+    }
+    named = [layer + 1 for layer in extractor.layers]
+    kept = {"layers": named, "weights": weights}
+    return kept, run.extractor(**{**features, "layers": named, "mix": weights}), mixed
+
+
+def bag_of_words(sets: Mapping[str, LabelledTexts], grid: Sequence[float], seed: int) -> Fitted:
+    """The baseline: words that occur, an L2 penalty, the same grid; of pairs as in `vectors_of`."""
+    sides = len(sets["train"].texts[0])
+    flat = bags(
+        [[text for side in range(sides) for text in (pair[side] for pair in part.texts)] for part in sets.values()]
+    )
+    if sides == 2:
+        from scipy import sparse
+
+        halves = [(bag[: bag.shape[0] // 2], bag[bag.shape[0] // 2 :]) for bag in flat]
+        flat = [sparse.hstack([abs(one - other), one.multiply(other)]).tocsr() for one, other in halves]
+    portions = [Portion(bag, labels_of(part)) for bag, part in zip(flat, sets.values(), strict=True)]
+    return fit(*portions, grid=grid, penalty="l2", seed=seed)
+
+
+def majority(sets: Mapping[str, LabelledTexts]) -> float:
+    """The accuracy on the test split of always saying the training split's most frequent class."""
+    ((name, _),) = Counter(sets["train"].labels).most_common(1)
+    return sets["test"].labels.count(name) / len(sets["test"].labels)
+
+
+def figures(fitted: Fitted) -> Record:
+    """What came out of a fit."""
+    return {
+        "accuracy": fitted.test,
+        "valid_accuracy": fitted.valid,
+        "strength": fitted.strength,
+        "at_end_of_grid": fitted.bound,
+        "converged": fitted.converged,
+    }
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+def pictures(
+    extractor: Extractor,
+    unit: int,
+    sets: Mapping[str, LabelledTexts],
+    portions: Mapping[str, Portion],
+    texts: Sequence[str],
+    out: Path,
+    record: Record,
+) -> list[str]:
+    """The histogram of the best unit by class on the test split, and heat maps of it; of pairs the histogram alone."""
+    test = portions["test"]
+    values = {name: test.vectors[test.labels == name, unit] for name in record["classes"]}
+    middle = float(portions["train"].vectors[:, unit].mean())
+    alone = len(sets["test"].texts[0]) == 1
+    chosen = [("", text) for text in texts] or first_of_each(sets["test"])
+    heats = [heat_of(extractor, unit, name, text) for name, text in chosen] if alone else []
+    return draw(values, heats, unit, middle, record, out)
+
+
+def first_of_each(part: LabelledTexts) -> list[tuple[str, str]]:
+    """The first text of each class that is not very long, for no better reason than that it is the first."""
+    found: dict[str, str] = {}
+    for (text, *_), label in zip(part.texts, part.labels, strict=True):
+        if label not in found and len(text) <= SHOWN_CHARACTERS:
+            found[label] = text
+    return [(name, found[name]) for name in sorted(found)][:SHOWN_CLASSES]
+
+
+def heat_of(extractor: Extractor, unit: int, name: str, text: str) -> Heat:
+    """A unit's value behind each token; where several poolings lie side by side, that of what is pooled."""
+    spelled, values = extractor.trace(text)
+    shown = [i for i, piece in enumerate(spelled) if piece]
+    return Heat(name, [spelled[i] for i in shown], values[shown, unit % values.shape[1]].tolist())
+
+
+# --- for people -----------------------------------------------------------------------------------
+
+
+def render(record: Mapping[str, Any]) -> RenderableType:
+    """The figures as a table."""
+    tests = record["examples"]["test"]
+    on = record["on"] if isinstance(record["on"], str) else "files of your own"
+    table = plain("", "test", "valid", "units", "C", title=f"{record['run']} on {on}, {tests:,} test texts")
+
+    def add(name: str, found: Mapping[str, Any], units: Any) -> None:
+        end = " (end of the grid)" if found["at_end_of_grid"] else ""
+        table.add_row(
+            name,
+            f"{found['accuracy']:.2%}",
+            f"{found['valid_accuracy']:.2%}",
+            f"{units:,}",
+            f"{found['strength']:.4g}{end}",
+        )
+
+    add("all units", record, record["units"])
+    for one in record["top"]:
+        add(f"the heaviest {len(one['units'])}", one, len(one["units"]))
+    add("bag of words", record["bag_of_words"], record["bag_of_words"]["width"])
+    table.add_row("the most frequent class", f"{record['majority']:.2%}")
+    lines: list[RenderableType] = [table]
+    if record["mix"] is not None:
+        weights = ", ".join(f"{weight:.3f}" for weight in record["mix"]["weights"])
+        lines.append(f"layers {', '.join(map(str, record['mix']['layers']))} mixed by {weights}")
+    lines += [f"{name}" for name in record.get("pictures", [])]
+    return Group(*lines)
+
+
+def read_data(on: str, reader: str | None, skip_bad: bool) -> DataConfig:
+    """`--on` and `--reader` as a recipe has them."""
+    tree: dict[str, Any] = {"corpus": parse_override(f"corpus={on}")["corpus"], "skip_bad": skip_bad}
+    if reader is not None:
+        tree["reader"] = parse_override(f"reader={reader}")["reader"]
+    return validate(DataConfig, tree, "--on")
+
+
+def numbers_of(spelled: str, option: str, kind: type[int] | type[float]) -> tuple[Any, ...]:
+    """`1,10` as numbers above 0."""
+    try:
+        found = tuple(kind(part) for part in spelled.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < number < 1e12 for number in found):
+        raise ConfigError(f"{option} {spelled}: write numbers above 0 with commas between them, as in 1,10")
+    return found

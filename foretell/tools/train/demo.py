@@ -1,0 +1,81 @@
+"""The main job in miniature: a 5-gram and an AWD-LSTM race on text that needs no download, then work together."""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from foretell.api.mixing import mix
+from foretell.api.trained import load
+from foretell.data.text.corpus import open_corpus
+from foretell.errors import ConfigError
+from foretell.tools.measure.race import COLUMNS, run_race
+from foretell.tools.printing import plain, short
+from foretell.training.monitor import Monitor
+
+COUNTED, TRAINED = "ngram-5", "awd-lstm-tiny"
+SETTINGS = ("data.corpus=python-docs", 'data.tokenizer={kind="bpe", size=2048}')
+BUDGET = "110s"
+
+
+def run_demo(out: Path, *, quiet: bool = False) -> dict[str, Any]:
+    """Race both under one budget at `out`, measure them and their mixture beside a compressor, and let one write."""
+    begin = time.monotonic()
+    if out.exists():
+        if not (out / "race.json").exists():
+            raise ConfigError(f"{out} exists and is no race; choose another --out")
+        shutil.rmtree(out)
+    monitor = Monitor(quiet=quiet)
+    monitor.say("A 5-gram and a small AWD-LSTM learn the manual and docstrings of this Python, anew ...")
+    raced = run_race((COUNTED, TRAINED), SETTINGS, BUDGET, seeds=1, split="test", out=out, resume=False, quiet=quiet)
+    monitor.say("Both together ...")
+    counted, trained = (load(out / f"{name}-seed1") for name in (COUNTED, TRAINED))
+    together = mix([trained, counted], columns=COLUMNS)
+    mixed = together.evaluate("test", columns=COLUMNS)
+    sample = together.generate("The ", tokens=80, temperature=0.7, seed=1)
+    result = {
+        **raced["results"][f"{TRAINED}-seed1"],
+        "xz_bits_per_byte": xz_bits_per_byte(),
+        "ngram_bits_per_byte": raced["results"][f"{COUNTED}-seed1"]["bits_per_byte"],
+        "mixture_bits_per_byte": mixed["bits_per_byte"],
+        "mixture_perplexity": mixed["perplexity"],
+        "mixture": mixed["mixture"],
+        "sample": "The " + sample,
+        "demo_seconds": time.monotonic() - begin,
+    }
+    return result | {"table": rendered(raced, result, out)}
+
+
+def xz_bits_per_byte() -> float:
+    """What a strong compressor needs for the same held-out text: `xz -9`."""
+    text = "".join(piece.text for piece in open_corpus("python-docs").pieces("test")).encode()
+    return 8 * len(lzma.compress(text, preset=9)) / len(text)
+
+
+def rendered(raced: dict[str, Any], result: dict[str, Any], out: Path) -> Group:
+    """The demo's result for people."""
+    made = plain("", "bits/byte", "perplexity", "parameters", "tokens/s", "seconds", title="held-out text")
+    made.add_row("xz -9", f"{result['xz_bits_per_byte']:.3f}", "", "", "", "")
+    for row in sorted(raced["table_rows"], key=lambda row: -float(row["bits_per_byte"])):
+        made.add_row(
+            row["contender"],
+            f"{row['bits_per_byte']:.3f}",
+            f"{row['perplexity']:,.1f}",
+            short(row["parameters"]),
+            short(row["tokens_per_second"]),
+            f"{row['seconds']:,.0f}",
+        )
+    weights = " + ".join(f"{member['weight']:.2f} {Path(member['run']).name}" for member in result["mixture"])
+    bits, perplexity = result["mixture_bits_per_byte"], result["mixture_perplexity"]
+    made.add_row("both, mixed", f"{bits:.3f}", f"{perplexity:,.1f}", "", "", "", style="bold")
+    notes = (
+        f"mixed as {weights}, weights fitted on validation text; tokens/s and seconds: of the training\n"
+        f"Go on: foretell generate {out}/{TRAINED}-seed1, foretell compare {out}/{TRAINED}-seed1 {out}/{COUNTED}-seed1"
+    )
+    return Group(Text(result["sample"]), Text(), made, Text(notes, "dim"))

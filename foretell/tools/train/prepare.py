@@ -1,0 +1,56 @@
+"""Text to a token store, with a progress bar."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from foretell.config import parse_override
+from foretell.data.store.store import cached_tokenizer, prepare
+from foretell.data.text.corpus import open_corpus
+from foretell.data.tokenizers.kinds import TokenizerChoice
+from foretell.errors import ConfigError
+from foretell.process import peak_memory
+
+
+def prepare_store(corpus: str, out: Path, tokenizer: str, *, quiet: bool = False) -> dict[str, Any]:
+    """Prepare a corpus at `out`; `tokenizer` is a kind, a TOML table, or the path of a tokenizers JSON."""
+    text = open_corpus(corpus)
+    given = (
+        {"kind": "file", "path": tokenizer} if tokenizer.endswith(".json") else parse_override(f"t={tokenizer}")["t"]
+    )
+    try:
+        config = TypeAdapter(TokenizerChoice).validate_python(given)
+    except ValidationError as problem:
+        raise ConfigError(f"--tokenizer {tokenizer}: {problem.errors()[0]['msg']}") from None
+    begin = time.monotonic()
+    console = Console(stderr=True, quiet=quiet)
+    with Progress(TextColumn("{task.description}"), console=console, transient=True) as progress:
+        task = progress.add_task("training the tokenizer", total=None)
+        trained = cached_tokenizer(text, config)
+
+        def report(split: str, size: int, tokens: int) -> None:
+            rate = size / 1e6 / max(time.monotonic() - begin, 1e-9)
+            progress.update(task, description=f"{split}: {size / 1e6:,.0f} MB, {tokens:,} tokens, {rate:.1f} MB/s")
+
+        store = prepare(text, trained, out, report)
+    seconds = time.monotonic() - begin
+    counts = store.counts.values()
+    return {
+        "store": str(store.path),
+        "splits": ", ".join(store.splits),
+        "vocabulary": trained.size,
+        "tokens": sum(count.tokens for count in counts),
+        "documents": sum(count.documents for count in counts),
+        "bytes": sum(count.bytes for count in counts),
+        "unknown": sum(count.unknown for count in counts),
+        "left_out": [str(files) for files in text.left_out],
+        "seconds": round(seconds, 3),
+        "tokens_per_second": round(sum(count.tokens for count in counts) / max(seconds, 1e-9), 1),
+        "peak_memory_bytes": peak_memory(),
+    }

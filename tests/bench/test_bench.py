@@ -1,0 +1,163 @@
+"""The benchmark tool: who runs in which environment, what ratios are of, and that every side runs at all."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from foretell.bench import bench
+from foretell.bench.worker import version
+from foretell.bench.workloads.kinds import WORKLOADS
+from foretell.bench.workloads.workload import OURS, Job
+from foretell.errors import ConfigError
+from foretell.process import SPIN
+
+SIDES = [
+    (workload.name, side.name)
+    for workload in WORKLOADS.values()
+    for side in workload.sides
+    if all(version(name) for name in side.needs)
+]
+
+
+def test_ours_comes_first() -> None:
+    assert all(workload.sides[0].name == OURS for workload in WORKLOADS.values())
+
+
+@pytest.mark.parametrize(("workload", "side"), SIDES, ids=lambda name: name)
+def test_every_side_that_is_installed_runs(
+    workload: str, side: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORETELL_CACHE", str(tmp_path))  # some sides set their own: undone afterwards
+    found, threads = WORKLOADS[workload], torch.get_num_threads()
+    record = found.side(side).measure(Job(1, True, time.time(), found.inputs(tmp_path, True)))
+    torch.set_num_threads(threads)
+    assert record["seconds"] > 0
+    if "loss" in record:
+        assert 0 < record["loss"] < 5
+    if "first_step_seconds" in record:
+        assert record["first_step_seconds"] > 0
+
+
+def test_both_sides_of_prepare_do_the_same(tmp_path: Path) -> None:
+    found = WORKLOADS["prepare"]
+    job = Job(1, True, time.time(), found.inputs(tmp_path, True))
+    ours, theirs = (side.measure(job) for side in found.sides)
+    assert (ours["tokens"], ours["bytes"]) == (theirs["tokens"], theirs["bytes"])
+
+
+@pytest.mark.parametrize("workload", ["features", "predict"])
+def test_all_sides_give_the_same_vectors(workload: str, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    found = WORKLOADS[workload]
+    job, threads = Job(1, True, time.time(), found.inputs(tmp_path, True)), torch.get_num_threads()
+    records = [side.measure(job) for side in found.sides]
+    torch.set_num_threads(threads)
+    assert len({record["tokens"] for record in records}) == 1
+    assert max(record["difference"] for record in records[1:]) < 1e-5
+
+
+def test_a_process_says_what_it_ran_with() -> None:
+    settings = bench.Settings(threads=1, tiny=True)
+    for side, equal in (("tokenizers", False), ("tokenizers", True), (OURS, False)):
+        record = bench.measure_child("prepare", side, replace(settings, equal=equal))
+        assert (record["workload"], record["side"]) == ("prepare", side)
+        assert record["keeps_freed_memory"] == ((equal or side == OURS) and sys.platform == "linux")
+        assert record["cpu_seconds"] > 0 and record["peak_memory_bytes"] > 2**20
+        assert record["versions"] == {"tokenizers": version("tokenizers")}
+
+
+def faked(seconds: dict[str, list[float]], missing: str = "") -> Any:
+    """In the place of `run_child`: times as given, side by side."""
+    left = {name: iter(times) for name, times in seconds.items()}
+    order: list[str] = []
+
+    def run_child(workload: Any, entrant: bench.Entrant, inputs: Any, settings: Any) -> dict[str, Any]:
+        order.append(entrant.name)
+        if entrant.side.name == missing:
+            return {"missing": ["some-package"]}
+        took = next(left[entrant.name])
+        return {
+            "seconds": took,
+            "cpu_seconds": 2 * took,
+            "peak_memory_bytes": int(took * 100),
+            "keeps_freed_memory": False,
+            "versions": {"torch": "1"},
+            "others": 0.1,
+        }
+
+    run_child.order = order  # type: ignore[attr-defined]
+    return run_child
+
+
+def test_sides_take_turns_and_ratios_are_of_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = faked({OURS: [1.0, 2.0, 10.0], "fastai": [2.0, 3.0, 40.0], "torch": [1.0, 1.0, 5.0]})
+    monkeypatch.setattr(bench, "run_child", fake)
+    found = bench.compare(WORKLOADS["awd-lstm-step"], bench.Settings(pairs=3))
+    assert fake.order == [OURS, "fastai", "torch"] * 3
+    fastai = found["sides"]["fastai"]
+    assert fastai["ratio"] == 2.0  # of 2, 1.5 and 4; medians of seconds would have it 1.5
+    assert fastai["ratio_quartiles"] == [1.5, 4.0]
+    assert (fastai["seconds"], fastai["each"]) == (3.0, [2.0, 3.0, 40.0])
+    assert fastai["peak_memory_bytes"] == 4000
+    assert found["sides"][OURS]["ratio"] == 1.0
+
+
+def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = faked({OURS: [1.0, 1.0], "torch": [1.0, 1.0]}, missing="fastai")
+    monkeypatch.setattr(bench, "run_child", fake)
+    found = bench.compare(WORKLOADS["awd-lstm-step"], bench.Settings(pairs=2))
+    assert found["not_measured"] == {"fastai": "not installed: some-package"}
+    assert set(found["sides"]) == {OURS, "torch"}
+    assert fake.order.count("fastai") == 1
+
+
+def test_peers_run_twice_with_equal_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {OURS: [1.0], "torch": [1.0], "torch, our settings": [1.0]}
+    monkeypatch.setattr(bench, "run_child", faked(names))
+    settings = bench.Settings(pairs=1, peers=("torch",), equal=True)
+    assert set(bench.compare(WORKLOADS["awd-lstm-step"], settings)["sides"]) == set(names)
+
+
+@pytest.mark.parametrize("given", [SPIN, "77", None])
+def test_a_peer_does_not_inherit_our_own_settings(monkeypatch: pytest.MonkeyPatch, given: str | None) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if given:
+        monkeypatch.setenv("GOMP_SPINCOUNT", given)
+    assert bench.environment_of(True, 3).get("GOMP_SPINCOUNT") == given
+    assert bench.environment_of(False, 3).get("GOMP_SPINCOUNT") == (None if given == SPIN else given)
+    assert bench.environment_of(False, 3)["OMP_NUM_THREADS"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: bench.find_workload("shakespear"), "did you mean 'shakespeare'"),
+        (lambda: bench.measure_child("prepare", "tokenizer", bench.Settings()), "did you mean 'tokenizers'"),
+        (lambda: bench.bench(["prepare"], bench.Settings(peers=("fastai",))), "no peer 'fastai'"),
+    ],
+    ids=["workload", "side", "peer"],
+)
+def test_wrong_names_are_refused(call: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        call()
+
+
+def test_the_command_lists_and_measures() -> None:
+    def run(*arguments: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "foretell", "bench", *arguments, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout))
+
+    assert [item["name"] for item in run()["workloads"]] == list(WORKLOADS)
+    result = run("prepare", "--tiny", "--pairs", "1", "--threads", "1")
+    assert [found["workload"] for found in result["results"]] == ["prepare"]
+    assert "copy GB/s" in result["floors"]["1 thread"]

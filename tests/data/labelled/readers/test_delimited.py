@@ -1,0 +1,203 @@
+"""Rows of tables, against the csv module of Python where that can read them."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foretell.data.labelled.examples import BadRow
+from foretell.data.labelled.readers.delimited import named_rows, quoted_records
+from foretell.data.labelled.readers.tables import TableConfig
+from foretell.errors import ConfigError
+
+FIELDS = st.text(alphabet='ab",\n é', max_size=6)
+TABLES = st.lists(st.lists(FIELDS, min_size=2, max_size=2), max_size=5)
+
+
+def read(folder: Path, text: str, name: str = "a.csv", **settings: object) -> list[str]:
+    """What is read of a file, bad rows by line and reason."""
+    path = folder / name
+    path.write_bytes(text.encode())
+    rows = TableConfig(**settings).read(path)
+    return [f"{row.where}: {row.reason}" if isinstance(row, BadRow) else row.texts[0] for row in rows]
+
+
+def lines_of(text: str) -> list[tuple[int, str]]:
+    return list(enumerate(text.split("\n"), 1))
+
+
+@given(TABLES)
+def test_records_are_those_that_were_written(table: list[list[str]]) -> None:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(table)
+    records = list(quoted_records(lines_of(stream.getvalue()), ",", Path("x")))
+    assert [fields for _, fields in records] == table
+    begins = [1 + sum(1 + "".join(row).count("\n") for row in table[:i]) for i in range(len(table))]
+    assert [number for number, _ in records] == begins
+
+
+@given(st.text(alphabet='ab",\n', max_size=30))
+def test_no_line_is_lost_behind_a_bad_one(text: str) -> None:
+    """Every line begins a record, is bad, or is part of a record that goes on over it."""
+    found = list(quoted_records(lines_of(text), ",", Path("x")))
+    numbers = [int(row.where[2:]) if isinstance(row, BadRow) else row[0] for row in found]
+    assert numbers == sorted(set(numbers))
+    covered = set()
+    for row, number in zip(found, numbers, strict=True):
+        size = 1 if isinstance(row, BadRow) else 1 + "".join(row[1]).count("\n")
+        covered |= set(range(number, number + size))
+    assert {number for number, line in lines_of(text) if line} <= covered
+
+
+def test_an_unbalanced_quote_is_told_with_its_line_and_swallows_nothing(tmp_path: Path) -> None:
+    text = 'label,text\nx,"one"\ny,"never closed\nx,two\nx,"three, ""quoted"""\ny,"four\nlines"\n'
+    found = read(tmp_path, text)
+    assert found == [
+        "one",
+        f"{tmp_path}/a.csv:3: wrongly quoted (',' expected after '\"')",
+        "two",
+        'three, "quoted"',
+        "four\nlines",
+    ]
+    assert read(tmp_path, 'label,text\nx,one\ny,"never closed\nx,two\n') == [
+        "one",
+        f"{tmp_path}/a.csv:3: a quote that begins here is never closed",
+        "two",
+    ]  # fmt: skip
+
+
+def test_tabs_are_not_quoted_unless_told(tmp_path: Path) -> None:
+    text = 'label\ttext\nx\t"one" and "two\ny\t"all"\n'
+    assert read(tmp_path, text, "a.tsv") == ['"one" and "two', '"all"']
+    assert read(tmp_path, 'label\ttext\nx\t"a ""b"""\n', "a.tsv", quoted=True) == ['a "b"']
+
+
+def test_a_row_with_too_few_or_too_many_columns(tmp_path: Path) -> None:
+    text = "label\ttext\nx\nx\tone\nx\ttwo\tthree\n\n"
+    assert read(tmp_path, text, "a.tsv") == [
+        f"{tmp_path}/a.tsv:2: has 1 column, not 2",
+        "one",
+        f"{tmp_path}/a.tsv:4: has 3 columns, not 2",
+    ]
+    named = read(tmp_path, "x\tone\nx\ttwo\tthree\nx\n", "a.tsv", columns=("label", "text", "..."))
+    assert named == ["one", "two", f"{tmp_path}/a.tsv:3: has 1 column, not 2"]
+
+
+def test_a_table_without_its_columns_is_refused_as_a_whole(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has no column 'text', 'label' \(it has 'x', 'one'\)"):
+        read(tmp_path, "x\tone\n", "a.tsv")
+    with pytest.raises(ConfigError, match="has no column 'label'"):
+        read(tmp_path, "", "a.tsv", columns=("text",))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"text": "a"', "not valid JSON"),
+        ('["a"]', "not a JSON object"),
+        ('{"label": "x"}', "has no 'text'"),
+        ('{"text": "a"}', "has no 'label'"),
+        ('{"text": 3, "label": "x"}', "'text' is 3, not a text"),
+        ('{"text": "", "label": "x"}', "'text' is empty"),
+        ('{"text": "a", "label": null}', "'label' is null, not a label"),
+        ('{"text": "a", "label": ""}', "'label' is empty"),
+    ],
+)
+def test_json_lines_that_are_no_examples(tmp_path: Path, line: str, reason: str) -> None:
+    good = json.dumps({"text": "good", "label": 1})
+    first, second = read(tmp_path, f"{line}\n\n{good}\n", "a.jsonl")
+    assert first.startswith(f"{tmp_path}/a.jsonl:1: {reason}")
+    assert second == "good"
+
+
+def test_marks_and_carriage_returns_are_no_text(tmp_path: Path) -> None:
+    assert read(tmp_path, "\ufefflabel\ttext\r\nx\tone\r\n", "a.tsv") == ["one"]
+
+
+def test_a_long_text_is_read(tmp_path: Path) -> None:
+    assert read(tmp_path, f'label,text\nx,"{"a " * 100_000}"\n') == ["a " * 100_000]
+
+
+def test_a_file_without_a_format_is_asked_for_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'set data.reader.format to "tsv", "csv", "jsonl" or "parquet"'):
+        read(tmp_path, "a;b\n", "a.txt")
+    assert read(tmp_path, "label;text\nx;one\n", "a.txt", format="csv", delimiter=";") == ["one"]
+    with pytest.raises(ValueError, match="one character"):
+        TableConfig(delimiter=";;")
+
+
+def test_columns_given_are_not_read_from_the_first_line() -> None:
+    records = [(1, ["x", "one"]), (2, ["y", "two"])]
+    rows = list(named_rows(records, ("label", "text"), ("text",), Path("x")))
+    assert rows == [(1, {"label": "x", "text": "one"}), (2, {"label": "y", "text": "two"})]
+
+
+def test_other_delimiters_and_quotes_without_a_header(tmp_path: Path) -> None:
+    text = "Sport;'Wien; \"gut\" und ''besser'''\nWeb;'kurz\nund lang'\n"
+    settings = {"delimiter": ";", "quote": "'", "columns": ("label", "text")}
+    assert read(tmp_path, text, **settings) == ["Wien; \"gut\" und 'besser'", "kurz\nund lang"]
+    assert read(tmp_path, text, "a.tsv", **settings) == read(tmp_path, text, **settings)  # a quote says that there are
+    with pytest.raises(ConfigError) as problem:
+        read(tmp_path, text)
+    assert 'set data.reader.delimiter = ";" and data.reader.quote = "\'"' in str(problem.value)
+    assert "all of them in data.reader.columns where the first line is a row" in str(problem.value)
+    with pytest.raises(ConfigError, match=r'set data.reader.delimiter = "\\t", or name those'):
+        read(tmp_path, "label\ttext\nx\tone\n")
+    for wrong in ({"quote": ""}, {"delimiter": '"'}, {"delimiter": "'", "quote": "'"}, {"quote": "'", "quoted": False}):
+        with pytest.raises(ValueError, match=r"one character|is the quote|for tables with quotes"):
+            TableConfig(**wrong)
+
+
+def test_blanks_ahead_of_a_quote_are_no_part_of_a_field(tmp_path: Path) -> None:
+    text = '"text", "label"\n"one, two",  "x"\n"three\nlines", "y"\n four,y\n'
+    assert read(tmp_path, text) == ["one, two", "three\nlines", " four"]
+    assert read(tmp_path, 'text, label\n "a ""b"", c", x\n') == ['a "b", c']
+    assert read(tmp_path, 'text,label\n "a" b,x\nc,y\n') == [
+        f"{tmp_path}/a.csv:2: wrongly quoted (',' expected after '\"')",
+        "c",
+    ]  # fmt: skip
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    for name, text in {"a.tsv": "text\tlabel\ttext\na\tx\tb\n", "a.csv": 'text,label,"text"\na,x,b\n'}.items():
+        with pytest.raises(ConfigError, match=rf"{name}:1: has the column 'text' twice; rename one of them"):
+            read(tmp_path, text, name)
+    with pytest.raises(ConfigError, match="has the column 'text' twice"):
+        read(tmp_path, "a,x,b\n", columns=("text", "label", "text"))
+    assert read(tmp_path, "text,,label,\na,,x,\n") == ["a"]  # others may have one name
+    assert read(tmp_path, '{"text": "a", "label": "x", "text": "b"}\n', "a.jsonl") == [
+        f"{tmp_path}/a.jsonl:1: an object has the key 'text' twice"
+    ]
+
+
+def test_quotes_that_never_close_take_no_time(tmp_path: Path) -> None:
+    lines = ["label,text", 'x,"never closed', *['x,a ""b"" c'] * 20_000]
+    found = read(tmp_path, "\n".join(lines) + "\n")
+    assert len(found) == 20_001 and found[0] == f"{tmp_path}/a.csv:2: a quote that begins here is never closed"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("[" * 50_000, "nested more than 100 levels deep"),
+        ('{"text": "a", "label": ' + "1" * 5000 + "}", "an integer has thousands of digits"),
+        ('{"text": "a", "label": NaN}', "'label' is NaN, not a label"),
+        ('{"text": "a", "label": -Infinity}', "'label' is -Infinity, not a label"),
+        ('{"text": NaN, "label": 1}', "'text' is NaN, not a text"),
+        ('{"text": "a\\ud83d", "label": 1}', r"'text' holds '\ud83d', half of a character (a lone surrogate)"),
+        ('{"text": "a", "label": "\\udc00"}', r"'label' holds '\udc00', which no label may"),
+        ('{"text": "a", "label": "x\\ny"}', r"'label' holds '\n', which no label may"),
+        ('{"text": "a", "label": "x\\ty"}', r"'label' holds '\t', which no label may"),
+        ('{"text": "a", "label": "\\u001b[2J"}', r"'label' holds '\x1b', which no label may"),
+        ('{"text": "a", "label": "\\u202ex"}', r"'label' holds '\u202e', which no label may"),
+        ('{"text": "a", "label": {}}', "'label' is {}, not a label"),
+        ('{"text": "a", "label": []}', "'label' is [], not a label"),
+    ],
+)
+def test_values_of_json_that_are_no_text_and_no_label(tmp_path: Path, line: str, reason: str) -> None:
+    good = json.dumps({"text": "good", "label": 1, "more": "\ud83d"})
+    assert read(tmp_path, f"{line}\n{good}\n", "a.jsonl") == [f"{tmp_path}/a.jsonl:1: {reason}", "good"]

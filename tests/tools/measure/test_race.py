@@ -1,0 +1,182 @@
+"""Races: recipes are squeezed into the budget, and what was measured stays when a race is stopped."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import foretell
+from foretell.api.train import run_recipe
+from foretell.config import Amount
+from foretell.errors import ConfigError
+from foretell.recipe import load_recipe
+from foretell.tools import subprocesses
+from foretell.tools.look.show import cost
+from foretell.tools.measure import race
+from foretell.tools.measure.race import Budget, contexts, fitted, frontier, run_race, scaled, table
+
+
+def test_budgets() -> None:
+    assert Budget.parse("5m") == Budget(300, "seconds")
+    assert Budget.parse("2e6tokens") == Budget(2e6, "tokens")
+    assert Budget.parse("1e15flops") == Budget(1e15, "flops")
+    for wrong in ("5", "3epochs", "10steps", "xflops"):
+        with pytest.raises(ConfigError, match="write time"):
+            Budget.parse(wrong)
+
+
+def test_flops_become_tokens_by_the_cost_of_one() -> None:
+    recipe = load_recipe("zaremba-small-ptb")
+    per_token = cost(recipe, 10_000)["flops_per_token"]["training"]
+    limit = Budget.parse("1e12flops").limit(recipe, 10_000)
+    assert limit.unit == "tokens"
+    assert limit.value * per_token == pytest.approx(1e12, rel=1e-5)
+
+
+def test_a_course_keeps_its_shape_in_any_budget() -> None:
+    """zaremba-small-ptb: 13 epochs, from epoch 4 on half the rate each epoch."""
+    small = fitted(load_recipe("zaremba-small-ptb"), Budget.parse("130s"), 10_000)
+    assert small.limit == Amount(value=130, unit="seconds")
+    assert small.schedule.kind == "steps"
+    before = load_recipe("zaremba-small-ptb").schedule
+    for name in ("after", "every"):
+        moment, was = getattr(small.schedule, name), getattr(before, name)
+        assert moment.unit == "seconds"
+        assert moment.value == pytest.approx(10 * was.value)
+    assert small.evaluation.every.value == pytest.approx(130 / race.VALIDATIONS)
+
+
+def test_stages_share_the_budget() -> None:
+    small = fitted(load_recipe("awd-lstm-ptb"), Budget.parse("1e6tokens"), 10_000)
+    assert [str(stage.limit) for stage in small.stages] == ["500000tokens", "500000tokens"]
+
+
+def test_only_moments_in_the_unit_of_the_course_move() -> None:
+    whole, limit = Amount(value=10, unit="epochs"), Amount(value=60, unit="seconds")
+    tree = {"a": "5epochs", "b": ["1epochs", "100steps"], "c": "5 bananas", "d": 3}
+    assert scaled(tree, whole, limit) == {"a": "30s", "b": ["6s", "100steps"], "c": "5 bananas", "d": 3}
+
+
+def test_the_frontier() -> None:
+    points = [(1.0, 3.0), (2.0, 2.0), (3.0, 2.5), (4.0, 1.0), (2.0, 4.0)]
+    assert frontier(points, larger_is_better=False) == [0, 1, 3]
+    assert frontier(points, larger_is_better=True) == [3]
+
+
+def tiny(folder: Path, corpus: dict[str, str]) -> list[str]:
+    """Two recipes that take a moment."""
+    data = f"[data]\ncorpus = {{ {', '.join(f'{k} = {json.dumps(v)}' for k, v in corpus.items())} }}\n"
+    data += 'tokenizer = { kind = "character" }\nbatches = { kind = "streams", batch = 4, length = 8 }\n'
+    (folder / "counted.toml").write_text(data + '[model]\nkind = "ngram"\norder = 3\n')
+    (folder / "trained.toml").write_text(data + "[model]\nembedding = 8\nhidden = 8\nlayers = 1\n")
+    return [str(folder / "counted.toml"), str(folder / "trained.toml")]
+
+
+def in_this_process(verb: str, target: str, *options: str, quiet: bool) -> dict:
+    """What a child process would print."""
+    settings = dict(zip(options[::2], options[1::2], strict=False))
+    if verb == "train":
+        return run_recipe(load_recipe(target), settings["--out"], resume=True, quiet=quiet).summary()
+    return foretell.load(target).evaluate(settings["--split"], columns=int(settings["--columns"]))
+
+
+@pytest.mark.parametrize("processes", ["one", pytest.param("many", marks=pytest.mark.slow)])
+def test_a_race_that_was_stopped_goes_on_to_the_same_result(
+    processes: str, corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if processes == "one":
+        monkeypatch.setattr(subprocesses, "child", in_this_process)
+    recipes = tiny(tmp_path, corpus)
+    course = {"seeds": 2, "split": "test", "quiet": True}
+    whole = run_race(recipes, [], "2000tokens", out=tmp_path / "whole", resume=False, **course)
+    assert list(whole["results"]) == ["counted-seed1", "trained-seed1", "trained-seed2"]
+    for result in whole["results"].values():
+        assert result["budget_used"] <= 1.05
+    trained = [whole["results"][f"trained-seed{seed}"] for seed in (1, 2)]
+    assert all(result["budget_used"] >= 0.95 for result in trained)
+    assert trained[0]["loss"] != trained[1]["loss"]
+    row = next(row for row in whole["table_rows"] if row["contender"] == "trained")
+    assert row["bits_per_byte"] == pytest.approx(sum(result["bits_per_byte"] for result in trained) / 2)
+    assert table(whole).row_count == 2
+
+    real, done = race.one, []
+
+    def stop_after_two(*arguments: object) -> dict:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(1)
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(race, "one", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        run_race(recipes, [], "2000tokens", out=tmp_path / "parts", resume=False, **course)
+    monkeypatch.setattr(race, "one", real)
+    with pytest.raises(ConfigError, match="--resume"):
+        run_race(recipes, [], "2000tokens", out=tmp_path / "parts", resume=False, **course)
+    with pytest.raises(ConfigError, match="another budget"):
+        run_race(recipes, [], "3000tokens", out=tmp_path / "parts", resume=True, **course)
+    again = run_race(recipes, [], "2000tokens", out=tmp_path / "parts", resume=True, **course)
+    for name, result in whole["results"].items():
+        assert again["results"][name]["loss"] == result["loss"]
+
+
+def test_what_goes_wrong_in_a_contender_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="is not a run"):
+        subprocesses.child("evaluate", str(tmp_path), quiet=True)
+
+
+def test_contenders_need_the_same_text(tmp_path: Path, corpus: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="different texts"):
+        run_race(
+            ["awd-lstm-tiny", "ngram-5"], [], "1000tokens", seeds=1, split="test", out=tmp_path / "x", resume=False
+        )
+
+
+@pytest.mark.parametrize("name", ["bert-wiki-mini", "electra-wiki-mini", "bert-finetune-sst2"])
+def test_contenders_that_give_text_no_probability_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{name}.*no bits per byte") as problem:
+        run_race([name], [], "1000tokens", seeds=1, split="test", out=tmp_path / "x", resume=False)
+    assert "\n" not in str(problem.value)
+
+
+def test_all_are_measured_alike(corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted and trained models in the same columns, and the caption says so."""
+    asked: list[tuple[str, str]] = []
+
+    def child(verb: str, target: str, *options: str, quiet: bool) -> dict:
+        if verb == "evaluate":
+            asked.append((Path(target).name, dict(zip(options[::2], options[1::2], strict=False))["--columns"]))
+        return in_this_process(verb, target, *options, quiet=quiet)
+
+    monkeypatch.setattr(subprocesses, "child", child)
+    settings = ["evaluation.columns=80"]
+    found = run_race(
+        tiny(tmp_path, corpus), settings, "500tokens", seeds=1, split="test", out=tmp_path / "r", resume=False
+    )
+    assert asked == [("counted-seed1", "50"), ("trained-seed1", "50")]
+    counted = foretell.load(tmp_path / "r" / "counted-seed1")
+    row = next(row for row in found["table_rows"] if row["contender"] == "counted")
+    assert row["bits_per_byte"] == counted.evaluate("test", columns=50)["bits_per_byte"]
+    assert row["bits_per_byte"] != counted.evaluate("test")["bits_per_byte"]
+    assert "measured on one text by all, with carried state in 50 columns" in str(table(found).caption)
+
+
+def test_what_is_lossy_is_not_ranked(corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocesses, "child", in_this_process)
+    recipes = tiny(tmp_path, corpus)
+    lossy = Path(recipes[1]).read_text().replace('kind = "character"', 'kind = "word", min_count = 40')
+    Path(recipes[1]).write_text(lossy)
+    course = {"seeds": 1, "split": "test", "resume": False, "quiet": True}
+    found = run_race(recipes, [], "3000tokens", out=tmp_path / "race", **course)
+    assert [(row["contender"], row["ranked"], row["lossy"]) for row in found["table_rows"]] == [
+        ("counted", True, False),
+        ("trained", False, True),
+    ]
+    made = table(found)
+    assert made.row_count == 3 and "not ranked: " in str(made.caption) and "% unknown" in str(made.caption)
+
+
+def test_contexts_that_differ_are_told() -> None:
+    rows = [{"contender": "a", "context": "x"}, {"contender": "b", "context": "y"}, {"contender": "c", "context": "x"}]
+    assert contexts(rows) == "x (a, c); y (b)"
+    assert contexts(rows[:1]) == "x"
