@@ -17,9 +17,10 @@ from foretell.data.batches.streams import DocumentsConfig, Lanes, LinesConfig, O
 from foretell.data.files import SPLITS
 from foretell.data.labelled.datasets import SETS
 from foretell.data.labelled.framing import ExamplesConfig
-from foretell.data.store.store import Split, Store, prepare, prepared
+from foretell.data.opening import open_file
+from foretell.data.preparing import prepared
+from foretell.data.store.store import Split, Store, prepare
 from foretell.data.text.builtin import BUILTIN
-from foretell.data.text.corpus import open_file
 from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate.adaptation import AdaptationConfig, segment_of

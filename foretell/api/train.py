@@ -17,8 +17,9 @@ from torch import Tensor
 from foretell.api.trained import Trained, load
 from foretell.data.batches.batches import Batches
 from foretell.data.labelled.framing import ExamplesConfig
-from foretell.data.store.store import Store, is_store, load_counts, prepared, save_counts
-from foretell.data.text.corpus import open_corpus
+from foretell.data.opening import open_corpus
+from foretell.data.preparing import prepared
+from foretell.data.store.store import Store, is_store, load_counts, save_counts
 from foretell.data.tokenizers.tokenizer import Tokenizer, tokenizer_of
 from foretell.errors import ConfigError
 from foretell.evaluate import objective_metrics

@@ -12,8 +12,9 @@ from foretell.data.labelled.examples import main_text
 from foretell.data.labelled.opening import open_examples
 from foretell.data.labelled.readers.folders import FoldersConfig
 from foretell.data.labelled.readers.tables import TableConfig
+from foretell.data.opening import open_corpus, open_file
 from foretell.data.store.store import is_store, prepare
-from foretell.data.text.corpus import Corpus, open_corpus, open_file
+from foretell.data.text.corpus import Corpus
 from foretell.data.tokenizers.kinds import ByteConfig
 from foretell.errors import ConfigError
 

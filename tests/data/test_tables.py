@@ -14,8 +14,9 @@ from foretell.data.labelled.folds import FoldConfig, open_fold
 from foretell.data.labelled.opening import open_examples, read_examples
 from foretell.data.labelled.readers.squad import SquadConfig
 from foretell.data.labelled.readers.tables import TableConfig
+from foretell.data.opening import open_corpus
 from foretell.data.text import hub
-from foretell.data.text.corpus import Corpus, open_corpus
+from foretell.data.text.corpus import Corpus
 from foretell.data.text.hub import name_and_config
 from foretell.errors import ConfigError
 

@@ -10,7 +10,7 @@ import torch
 from builders import masking, trainer_of
 
 import foretell
-from foretell.data.store.store import prepared
+from foretell.data.preparing import prepared
 from foretell.errors import ConfigError
 from foretell.evaluate import objective_metrics
 from foretell.optim.progress import Progress

@@ -135,8 +135,8 @@ def test_a_task_whose_labels_changed_is_not_resumed(tmp_path: Path, monkeypatch:
 
 
 def test_a_store_in_tokens_of_another_vocabulary_is_refused(corpus: dict[str, str], tmp_path: Path) -> None:
+    from foretell.data.opening import open_corpus
     from foretell.data.store.store import prepare
-    from foretell.data.text.corpus import open_corpus
     from foretell.data.tokenizers.kinds import ByteConfig, WordConfig
 
     text = open_corpus(corpus)

@@ -139,7 +139,7 @@ def test_records_by_a_plain_loop(corpus: Corpus, tmp_path: Path) -> None:
         tables(corpus, training__gradient_clip=0.1, schedule={"kind": "linear"}, limit="10steps")
     )
     trained = foretell.train(recipe, tmp_path / "run", quiet=True)
-    from foretell.data.store.store import prepared
+    from foretell.data.preparing import prepared
 
     text = prepared(recipe.data.corpus, recipe.data.tokenizer).split("train").tokens.astype("int64")
     height = -(-len(text) // 4)
@@ -496,7 +496,7 @@ def one_step_from(corpus: Corpus, tmp_path: Path, start: dict[str, torch.Tensor]
     """What plain SGD makes of weights on the first batch."""
     recipe = foretell.load_recipe(tables(corpus))
     trained = foretell.load(tmp_path / "run", which="last")
-    from foretell.data.store.store import prepared
+    from foretell.data.preparing import prepared
     from foretell.training.state_dict import load_weights
 
     objective = recipe.build(trained.tokenizer.size)

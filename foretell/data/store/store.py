@@ -7,10 +7,7 @@ end, so a reader never sees half of one.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
-import sys
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -23,10 +20,10 @@ import numpy.typing as npt
 
 from foretell.artifacts import exclusive, sync_folder, write_atomic, write_json
 from foretell.checksums import is_sealed, sealed
+from foretell.data.cache import digest
 from foretell.data.files import NAME_EACH
 from foretell.data.store.store_builder import META, POINT, TOKENIZER, Counts, build
-from foretell.data.text.corpus import Corpus, open_corpus
-from foretell.data.tokenizers.kinds import FileConfig, TokenizerConfig
+from foretell.data.text.corpus import Corpus
 from foretell.data.tokenizers.tokenizer import Ids, Tokenizer, load_tokenizer
 from foretell.errors import ConfigError
 from foretell.strict_json import read_object
@@ -266,27 +263,6 @@ def prepare(
     return found or Store.open(out)
 
 
-def prepared(
-    corpus: str | Mapping[str, str], tokenizer: TokenizerConfig | Tokenizer, progress: Progress | None = None
-) -> Store:
-    """The store for a corpus and a tokenizer, from the cache where that has it.
-
-    A kind of tokenizer is trained on the train split alone. A corpus that is a store already is opened as it is; its
-    tokenizer has to be the one that is wanted.
-    """
-    if is_store(corpus):
-        store = Store.open(corpus)
-        if isinstance(tokenizer, Tokenizer) and store.tokenizer.fingerprint != tokenizer.fingerprint:
-            raise ConfigError(
-                "its tokens are of another tokenizer than the run's", file=corpus, remedy="name the text itself"
-            )
-        return store
-    text = open_corpus(corpus)
-    trained = tokenizer if isinstance(tokenizer, Tokenizer) else cached_tokenizer(text, tokenizer)
-    texts = {split: text.fingerprint(split) for split in text.splits}
-    return prepare(text, trained, cache_folder() / "stores" / store_fingerprint(texts, trained), progress, texts)
-
-
 def is_store(corpus: str | Mapping[str, str]) -> TypeGuard[str]:
     """Whether that is a prepared store, not text."""
     try:
@@ -295,39 +271,10 @@ def is_store(corpus: str | Mapping[str, str]) -> TypeGuard[str]:
         return False
 
 
-def cached_tokenizer(corpus: Corpus, config: TokenizerConfig) -> Tokenizer:
-    """The tokeniser trained on the train split, from the cache where that has it."""
-    pieces = (piece.text for piece in corpus.pieces("train"))
-    if isinstance(config, FileConfig):
-        return config.train(pieces)
-    key = digest(corpus.fingerprint("train"), type(config).kind_name(), config.model_dump_json())
-    path = cache_folder() / "tokenizers" / f"{key}.json"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        config.train(pieces).save(path)
-    return load_tokenizer(path)
-
-
-def cache_folder() -> Path:
-    """`$FORETELL_CACHE`, or the platform's usual place for what can be made again."""
-    if own := os.environ.get("FORETELL_CACHE"):
-        return Path(own).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "foretell"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "foretell" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foretell"
-
-
 def store_fingerprint(texts: Mapping[str, str], tokenizer: Tokenizer) -> str:
     """A hash of all that determines a store's contents: the fingerprint of each split's text, tokenizer, rules."""
     named = [f"{split}={fingerprint}" for split, fingerprint in texts.items()]
     return digest(f"format {FORMAT}", *named, tokenizer.fingerprint)
-
-
-def digest(*parts: str) -> str:
-    """A hash of some strings."""
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
 def existing(out: Path, fingerprint: str) -> Store | None:

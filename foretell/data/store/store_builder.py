@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from foretell.artifacts import naming, write_json
-from foretell.data.text.corpus import Corpus, byte_length
+from foretell.data.text.corpus import Corpus
+from foretell.data.text.holdout import byte_length
 from foretell.data.text.text_files import LONGEST, Piece
 from foretell.data.tokenizers.tokenizer import Ids, Lengths, Losses, Tokenizer, lines_of
 

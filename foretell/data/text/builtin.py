@@ -14,19 +14,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from foretell.artifacts import write_atomic
+from foretell.data.cache import cache_folder, digest
 from foretell.data.files import by_split, entries, select
 from foretell.data.labelled.datasets import SETS
 from foretell.data.labelled.opening import open_text
-from foretell.data.store.store import cache_folder, digest
-from foretell.data.text.corpus import (
-    Corpus,
-    Files,
-    Source,
-    Texts,
-    Whole,
-    byte_length,
-    shuffled,
-)
+from foretell.data.text.corpus import Corpus, Files, Source, Texts
+from foretell.data.text.holdout import Whole, byte_length, shuffled
 from foretell.data.text.text_files import is_text_file
 from foretell.errors import ConfigError
 

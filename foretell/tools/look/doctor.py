@@ -28,7 +28,8 @@ import foretell
 from foretell import process
 from foretell.api.train import run_recipe
 from foretell.config import Tree
-from foretell.data.store.store import cache_folder, prepare
+from foretell.data.cache import cache_folder
+from foretell.data.store.store import prepare
 from foretell.data.text.builtin import BUILTIN, open_builtin, topics
 from foretell.data.text.corpus import Corpus, Texts
 from foretell.data.tokenizers.kinds import ByteConfig

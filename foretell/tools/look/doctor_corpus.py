@@ -13,9 +13,11 @@ from typing import Any
 
 from foretell.config import Tree
 from foretell.data.files import SPLITS
+from foretell.data.opening import open_corpus
 from foretell.data.store.store import is_store
 from foretell.data.text import text_files
-from foretell.data.text.corpus import Files, Share, byte_length, open_corpus
+from foretell.data.text.corpus import Files
+from foretell.data.text.holdout import Share, byte_length
 from foretell.errors import ConfigError
 from foretell.tools.look.diagnosis import check
 from foretell.tools.look.show import readable

@@ -13,8 +13,8 @@ from safetensors import safe_open
 from foretell.checksums import verify
 from foretell.config import Tree
 from foretell.data.labelled.opening import find_set
+from foretell.data.opening import open_corpus
 from foretell.data.store.store import is_store, load_counts
-from foretell.data.text.corpus import open_corpus
 from foretell.data.tokenizers.tokenizer import Tokenizer, tokenizer_of
 from foretell.errors import ConfigError
 from foretell.examples import load_names

@@ -5,7 +5,6 @@ The library that draws is the extra `plot`; nothing is shown on a screen, everyt
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,28 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foretell.artifacts import write_atomic
 from foretell.errors import ConfigError
 from foretell.run import Record, Run
+from foretell.tools.drawing import LABELS, Floats, dress, library, limit_height, save, scale, thousands, wide
 
 if TYPE_CHECKING:
-    from foretell.tools.train.lr_finder import Trial
+    pass
 
 Axis = Literal["steps", "epochs", "tokens", "seconds"]
 Measure = Literal["loss", "bits_per_byte", "perplexity", "metric"]
-Floats = NDArray[np.float64]
-LABELS = {
-    "steps": "optimiser steps",
-    "epochs": "passes over the text",
-    "tokens": "training tokens",
-    "seconds": "seconds of training",
-    "loss": "loss in nats per token",
-    "bits_per_byte": "bits per byte",
-    "perplexity": "perplexity",
-}
-WIDTH, HEIGHT, DOTS = 11.0, 7.5, 130
+WIDTH, HEIGHT = 11.0, 7.5
 
 
 @dataclass(frozen=True)
@@ -184,90 +172,10 @@ def draw_histogram(axes: Any, columns: Sequence[Floats]) -> None:
         axes.hist(norms, bins, weights=shares, color=f"C{i}", histtype="step", linewidth=1.2)
 
 
-def plot_trial(trial: Trial, out: Path) -> None:
-    """The loss over the rate of a range test, with the best and the proposed one."""
-    from foretell.tools.train.lr_finder import SAFE
-
-    figure, axes = library().subplots(figsize=(8, 4.5), layout="constrained")
-    best, smoothed = trial.best(), np.array(trial.smoothed)
-    axes.plot(trial.rates, trial.losses, color="C0", linewidth=0.7, alpha=0.4)
-    axes.plot(trial.rates, smoothed, color="C0", linewidth=1.8)
-    axes.set_xscale("log")
-    for rate, color, words in ((trial.rates[best] / SAFE, "C2", "proposed"), (trial.rates[best], "C3", "least loss")):
-        axes.axvline(rate, color=color, linewidth=1.2, linestyle="--", label=f"{words}: {rate:.2g}")
-    limit_height(axes, [smoothed])
-    dress(axes, LABELS["loss"], "learning rate")
-    axes.legend(frameon=False, fontsize=9)
-    save(figure, out)
-
-
 # --- drawing --------------------------------------------------------------------------------------
-
-
-def library() -> Any:
-    """matplotlib's pyplot, drawing into files only."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise ConfigError("drawing needs matplotlib, which is not installed; pip install 'foretell[plot]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
-
-
-def thousands() -> Any:
-    """Large numbers as 20k and 3M."""
-    from matplotlib.ticker import EngFormatter
-
-    return EngFormatter(sep="")
-
-
-def dress(axes: Any, title: str, below: str) -> None:
-    """What all parts of a picture have in common."""
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.set_xlabel(below, fontsize=9)
-    axes.tick_params(labelsize=9)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.01)
-
-
-def limit_height(axes: Any, columns: Sequence[Floats]) -> None:
-    """Leave out of sight the few highest values, those of the first steps above all."""
-    every = np.concatenate([column[np.isfinite(column)] for column in columns])
-    if not len(every):
-        return
-    low, high = float(every.min()), float(np.quantile(every, 0.98))
-    margin = 0.08 * max(high - low, 1e-9)
-    axes.set_ylim(low - 1.5 * margin, high + margin)
-
-
-def wide(columns: Sequence[Floats]) -> bool:
-    """Whether values differ so much that only their ratios can be seen together."""
-    every = np.concatenate([column[np.isfinite(column) & (column > 0)] for column in columns])
-    return len(every) > 0 and float(every.max()) > 30 * float(every.min())
-
-
-def scale(axes: Any, columns: Sequence[Floats]) -> None:
-    """From zero up, or by ratios where values differ much."""
-    if wide(columns):
-        axes.set_yscale("log")
-    else:
-        axes.set_ylim(bottom=0)
 
 
 def distinct(paths: Sequence[Path]) -> list[str]:
     """Each run by its folder's name, or by its whole path where two have the same."""
     names = [path.resolve().name for path in paths]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
-
-
-def save(figure: Any, out: Path) -> None:
-    """The PNG, wholly or not at all."""
-    from matplotlib import pyplot
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS)
-    pyplot.close(figure)
-    write_atomic(out, buffer.getvalue())

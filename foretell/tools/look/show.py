@@ -23,8 +23,11 @@ from rich.text import Text
 from torch import nn
 
 from foretell.config import Amount, Config, Tree, configs_in, did_you_mean, merge, nest, write_toml
-from foretell.data.store.store import Store, cache_folder, digest, is_store
-from foretell.data.text.corpus import Files, Share, open_corpus
+from foretell.data.cache import cache_folder, digest
+from foretell.data.opening import open_corpus
+from foretell.data.store.store import Store, is_store
+from foretell.data.text.corpus import Files
+from foretell.data.text.holdout import Share
 from foretell.data.tokenizers.kinds import ByteConfig, CharacterConfig, FileConfig, WordConfig
 from foretell.data.tokenizers.tokenizer import load_tokenizer, tokenizer_of
 from foretell.errors import ConfigError

@@ -18,8 +18,8 @@ from rich.text import Text
 from foretell.api.mixing import Mixed
 from foretell.api.trained import Trained
 from foretell.data.files import SPLITS
+from foretell.data.opening import open_corpus, open_file
 from foretell.data.store.store import Split, is_store
-from foretell.data.text.corpus import open_corpus, open_file
 from foretell.errors import ConfigError
 from foretell.evaluate.bootstrap import Floats, bootstrap_ratio, no_interval, too_few
 from foretell.evaluate.comparison import (

@@ -13,7 +13,7 @@ import numpy as np
 
 from foretell.artifacts import write_atomic
 from foretell.run import Record
-from foretell.tools.look.plot import dress, library, save
+from foretell.tools.drawing import dress, library, save
 
 COLUMNS = 90
 """characters in a line of a heat map"""

@@ -22,14 +22,14 @@ from rich.table import Table
 from foretell.artifacts import write_json
 from foretell.config import Amount
 from foretell.data.batches.streams import StreamsConfig
-from foretell.data.store.store import prepared
+from foretell.data.preparing import prepared
 from foretell.errors import ConfigError
 from foretell.evaluate.comparison import not_ranked
 from foretell.models.ngram import NGramConfig
 from foretell.recipe import Recipe, load_recipe
 from foretell.run import Record
 from foretell.tools import subprocesses
-from foretell.tools.look.plot import dress, library, save, thousands
+from foretell.tools.drawing import dress, library, save, thousands
 from foretell.tools.look.show import cost
 from foretell.tools.printing import plain, short
 from foretell.training.monitor import Monitor

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from foretell.api.mixing import mix
 from foretell.api.trained import load
-from foretell.data.text.corpus import open_corpus
+from foretell.data.opening import open_corpus
 from foretell.errors import ConfigError
 from foretell.tools.measure.race import COLUMNS, run_race
 from foretell.tools.printing import plain, short

@@ -27,7 +27,7 @@ from foretell.optim.progress import Progress
 from foretell.optim.schedules.schedule import Schedule
 from foretell.recipe import Recipe
 from foretell.run import Run
-from foretell.tools.look.plot import library, plot_trial
+from foretell.tools.drawing import LABELS, dress, library, limit_height, save
 from foretell.training.checkpoint import Position
 from foretell.training.devices import device_of
 from foretell.training.monitor import Monitor
@@ -189,3 +189,19 @@ def table(result: Mapping[str, Any]) -> Table:
     if "png" in result:
         made.add_row("picture", result["png"])
     return made
+
+
+def plot_trial(trial: Trial, out: Path) -> None:
+    """The loss over the rate of a range test, with the best and the proposed one."""
+
+    figure, axes = library().subplots(figsize=(8, 4.5), layout="constrained")
+    best, smoothed = trial.best(), np.array(trial.smoothed)
+    axes.plot(trial.rates, trial.losses, color="C0", linewidth=0.7, alpha=0.4)
+    axes.plot(trial.rates, smoothed, color="C0", linewidth=1.8)
+    axes.set_xscale("log")
+    for rate, color, words in ((trial.rates[best] / SAFE, "C2", "proposed"), (trial.rates[best], "C3", "least loss")):
+        axes.axvline(rate, color=color, linewidth=1.2, linestyle="--", label=f"{words}: {rate:.2g}")
+    limit_height(axes, [smoothed])
+    dress(axes, LABELS["loss"], "learning rate")
+    axes.legend(frameon=False, fontsize=9)
+    save(figure, out)

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from foretell.config import parse_override
-from foretell.data.store.store import cached_tokenizer, prepare
-from foretell.data.text.corpus import open_corpus
+from foretell.data.opening import open_corpus
+from foretell.data.preparing import cached_tokenizer
+from foretell.data.store.store import prepare
 from foretell.data.tokenizers.kinds import TokenizerChoice
 from foretell.errors import ConfigError
 from foretell.process import peak_memory

@@ -10,7 +10,7 @@ from foretell.data.labelled.datasets import SETS
 from foretell.data.labelled.examples import Choice, Labelled, Tagged
 from foretell.data.labelled.opening import open_examples
 from foretell.data.labelled.tags import spans_of
-from foretell.data.text.corpus import open_corpus
+from foretell.data.opening import open_corpus
 from foretell.errors import ConfigError
 
 needs_data = pytest.mark.skipif(not os.environ.get("FORETELL_DATA"), reason="needs FORETELL_DATA")

@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foretell.data.cache import cache_folder
+from foretell.data.opening import open_corpus
+from foretell.data.preparing import prepared
 from foretell.data.store import store_builder
-from foretell.data.store.store import FORMAT, Store, cache_folder, prepare, prepared
-from foretell.data.text.corpus import Corpus, open_corpus
+from foretell.data.store.store import FORMAT, Store, prepare
+from foretell.data.text.corpus import Corpus
 from foretell.data.text.text_files import Piece
 from foretell.data.tokenizers.kinds import (
     BPEConfig,

@@ -196,7 +196,10 @@ def test_tanh_without_an_output_gate_is_refused() -> None:
 
 def test_nothing_is_compiled_or_loaded_for_it_at_import() -> None:
     """fastai's compiles C++ when it is imported."""
-    code = "import sys, foretell.nn.recurrent.qrnn; print([m for m in ('triton', 'numba', 'torch._inductor') if m in sys.modules])"
+    code = (
+        "import sys, foretell.nn.recurrent.qrnn; "
+        "print([m for m in ('triton', 'numba', 'torch._inductor') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -17,7 +17,8 @@ import foretell
 from foretell.cli import app
 from foretell.errors import ConfigError
 from foretell.run import Run
-from foretell.tools.look.plot import distinct, plot_runs, read_curves, total, wide
+from foretell.tools.drawing import wide
+from foretell.tools.look.plot import distinct, plot_runs, read_curves, total
 
 
 @pytest.fixture(scope="module")

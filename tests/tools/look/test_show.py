@@ -13,7 +13,7 @@ from rich.console import Console
 import foretell
 from foretell import config
 from foretell.config import Config, configs_in
-from foretell.data.store.store import prepared
+from foretell.data.preparing import prepared
 from foretell.data.tokenizers.kinds import CharacterConfig, WordConfig
 from foretell.errors import ConfigError
 from foretell.recipe import LearntChoice, Recipe, load_recipe, read_tree, recipe_folder, recipe_names

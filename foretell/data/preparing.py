@@ -1,0 +1,47 @@
+"""Opens prepared corpora: from the cache where that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from foretell.data.cache import cache_folder, digest
+from foretell.data.opening import open_corpus
+from foretell.data.store.store import Progress, Store, is_store, prepare, store_fingerprint
+from foretell.data.text.corpus import Corpus
+from foretell.data.tokenizers.kinds import FileConfig, TokenizerConfig
+from foretell.data.tokenizers.tokenizer import Tokenizer, load_tokenizer
+from foretell.errors import ConfigError
+
+
+def prepared(
+    corpus: str | Mapping[str, str], tokenizer: TokenizerConfig | Tokenizer, progress: Progress | None = None
+) -> Store:
+    """The store for a corpus and a tokenizer, from the cache where that has it.
+
+    A kind of tokenizer is trained on the train split alone. A corpus that is a store already is opened as it is; its
+    tokenizer has to be the one that is wanted.
+    """
+    if is_store(corpus):
+        store = Store.open(corpus)
+        if isinstance(tokenizer, Tokenizer) and store.tokenizer.fingerprint != tokenizer.fingerprint:
+            raise ConfigError(
+                "its tokens are of another tokenizer than the run's", file=corpus, remedy="name the text itself"
+            )
+        return store
+    text = open_corpus(corpus)
+    trained = tokenizer if isinstance(tokenizer, Tokenizer) else cached_tokenizer(text, tokenizer)
+    texts = {split: text.fingerprint(split) for split in text.splits}
+    return prepare(text, trained, cache_folder() / "stores" / store_fingerprint(texts, trained), progress, texts)
+
+
+def cached_tokenizer(corpus: Corpus, config: TokenizerConfig) -> Tokenizer:
+    """The tokeniser trained on the train split, from the cache where that has it."""
+    pieces = (piece.text for piece in corpus.pieces("train"))
+    if isinstance(config, FileConfig):
+        return config.train(pieces)
+    key = digest(corpus.fingerprint("train"), type(config).kind_name(), config.model_dump_json())
+    path = cache_folder() / "tokenizers" / f"{key}.json"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        config.train(pieces).save(path)
+    return load_tokenizer(path)
