@@ -46,7 +46,8 @@ from foretell.kernels.cross_entropy import linear_cross_entropy
 from foretell.kernels.scan import linear_scan, linear_scan_reference
 from foretell.nn.heads import AdaptiveHeadConfig, FullHeadConfig, Head
 from foretell.optim.lamb import LAMB, RULES
-from foretell.recipe import Recipe, load_recipe
+from foretell.recipe.loading import load_recipe
+from foretell.recipe.recipe import Recipe
 from foretell.types import IGNORED, Batch, Inputs
 
 Record = dict[str, Any]

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from foretell.api.trained import Trained, load
     from foretell.errors import ConfigError
     from foretell.evaluate.lines import Scored
-    from foretell.recipe import Recipe, load_recipe
+    from foretell.recipe.loading import load_recipe
+    from foretell.recipe.recipe import Recipe
     from foretell.tools.train.trials import trials
     from foretell.training.trainer import Diverged
 
@@ -34,16 +35,16 @@ __version__ = "0.1.0"
 _HOMES = {
     "ConfigError": "errors",
     "Diverged": "training.trainer",
-    "Interrupted": "api",
-    "Mixed": "mixing",
-    "Recipe": "recipe",
+    "Interrupted": "api.train",
+    "Mixed": "api.mixing",
+    "Recipe": "recipe.recipe",
     "Scored": "evaluate.lines",
-    "Trained": "trained",
-    "load": "trained",
-    "load_recipe": "recipe",
-    "mix": "mixing",
-    "train": "api",
-    "trials": "tools.trials",
+    "Trained": "api.trained",
+    "load": "api.trained",
+    "load_recipe": "recipe.loading",
+    "mix": "api.mixing",
+    "train": "api.train",
+    "trials": "tools.train.trials",
 }
 
 

@@ -19,7 +19,7 @@ from foretell.data.labelled.readers import Reader
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.nn.vocabulary import Counts
-from foretell.recipe import Recipe
+from foretell.recipe.recipe import Recipe
 from foretell.run import Run
 from foretell.strict_json import read_object, shown
 from foretell.tasks.task import TaskConfig

@@ -25,7 +25,7 @@ from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate.adaptation import AdaptationConfig, segment_of
 from foretell.models.backbone import Backbone
-from foretell.recipe import DataConfig, Recipe
+from foretell.recipe.recipe import DataConfig, Recipe
 from foretell.run import Run, corpus_key
 from foretell.trust import refuse
 

@@ -22,7 +22,8 @@ from foretell.objectives.penalties import PenaltyChoice
 from foretell.optim.averaging import AveragingChoice
 from foretell.optim.optimizers import OptimizerChoice
 from foretell.optim.schedules.kinds import ScheduleChoice
-from foretell.recipe import Recipe, load_recipe
+from foretell.recipe.loading import load_recipe
+from foretell.recipe.recipe import Recipe
 
 CHOICES = {
     "data.batches": BatchesChoice,

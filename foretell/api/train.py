@@ -36,7 +36,8 @@ from foretell.models.ngram import NGram, NGramConfig
 from foretell.nn.initializers import on_paper
 from foretell.nn.vocabulary import Counts, token_rows
 from foretell.objectives.objective import Objective
-from foretell.recipe import Recipe, StageConfig, load_recipe, recipe_names, recipe_of
+from foretell.recipe.loading import load_recipe, recipe_names, recipe_of
+from foretell.recipe.recipe import Recipe, StageConfig
 from foretell.run import Record, Run
 from foretell.tasks.predictor import Telling
 from foretell.tasks.task import Task

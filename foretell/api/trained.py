@@ -48,7 +48,8 @@ from foretell.nn.frequency_bands import ByFrequency
 from foretell.nn.initializers import on_paper
 from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
-from foretell.recipe import Recipe, recipe_of
+from foretell.recipe.loading import recipe_of
+from foretell.recipe.recipe import Recipe
 from foretell.run import Record, Run
 from foretell.tasks.predictor import Telling
 from foretell.tasks.task import Task

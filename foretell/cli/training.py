@@ -68,7 +68,7 @@ def train(
 ) -> None:
     """Train a recipe; stop it with Ctrl-C and go on later with --resume."""
     from foretell.api.train import run_recipe
-    from foretell.recipe import load_recipe
+    from foretell.recipe.loading import load_recipe
 
     settings = load_recipe(recipe, [*(overrides or []), *(["data.skip_bad=true"] if skip_bad else [])])
     named = Path(recipe) if resume and (Path(recipe) / "recipe.toml").is_file() else Path("runs") / settings.name
@@ -124,7 +124,7 @@ def find_rate(
     debug: Debug = False,
 ) -> None:
     """Propose a learning rate, from some steps with a rate that rises from tiny to huge; no run is written."""
-    from foretell.recipe import load_recipe
+    from foretell.recipe.loading import load_recipe
     from foretell.tools.train import lr_finder as tool
 
     settings = load_recipe(recipe, overrides or [])

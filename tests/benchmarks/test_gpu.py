@@ -13,7 +13,7 @@ import torch
 
 from foretell.models import transformer
 from foretell.optim import lamb
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 

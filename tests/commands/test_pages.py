@@ -30,7 +30,7 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import VERBS, app
-from foretell.recipe import find_recipe, load_recipe, recipe_names
+from foretell.recipe.loading import find_recipe, load_recipe, recipe_names
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -32,7 +32,7 @@ from foretell.objectives.electra.objective import ReplacedConfig
 from foretell.objectives.kinds import ObjectiveChoice
 from foretell.objectives.objective import Objective
 from foretell.objectives.penalties import PenaltyChoice, StartPenaltyConfig
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.training.seeds import step_seed
 from foretell.types import Batch, Inputs, detach
 

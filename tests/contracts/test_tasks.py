@@ -13,7 +13,7 @@ from foretell.config import override
 from foretell.data.labelled.framing import collate
 from foretell.errors import ConfigError
 from foretell.examples import Examples
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.run import judged
 from foretell.tasks.kinds import TaskChoice
 from foretell.tasks.task import Task

@@ -17,7 +17,7 @@ import foretell
 from foretell import config
 from foretell.config import Amount, Config, Tagged
 from foretell.errors import ConfigError
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 
 
 def every_config() -> list[type[Config]]:

@@ -22,7 +22,7 @@ from foretell.models.kinds import ModelChoice
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.nn.heads import FullHeadConfig, Head, HeadChoice
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.texts import adapting_windows
 from foretell.types import Inputs, detach
 

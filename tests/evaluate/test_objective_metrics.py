@@ -14,7 +14,7 @@ from foretell.data.preparing import prepared
 from foretell.errors import ConfigError
 from foretell.evaluate import objective_metrics
 from foretell.optim.progress import Progress
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.run import Run, judged
 from foretell.texts import evaluation_rows
 

@@ -30,7 +30,7 @@ def stays(place: mutate.Path) -> bool:
 @functools.cache
 def whole_recipe(seeds: Path, name: str) -> Any:
     """A recipe with all its defaults."""
-    from foretell.recipe import load_recipe
+    from foretell.recipe.loading import load_recipe
 
     return load_recipe(seeds / "recipes" / f"{name}.toml").tree()
 

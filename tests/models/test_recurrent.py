@@ -19,7 +19,7 @@ from foretell.nn.recurrent.kinds import CellChoice
 from foretell.nn.recurrent.lstm import LSTMConfig
 from foretell.nn.recurrent.mlstm import MLSTMConfig
 from foretell.objectives.causal import Causal, CausalConfig
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.types import Inputs
 
 VOCABULARY, ROWS, STEPS = 11, 5, 7

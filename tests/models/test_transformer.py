@@ -24,7 +24,7 @@ from foretell.nn.attention.positions import LearnedConfig
 from foretell.nn.heads import FullHeadConfig
 from foretell.nn.heads.full import TransformConfig
 from foretell.nn.initializers import NormalConfig
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.types import Inputs, join_rows, select_rows
 
 VOCABULARY = 11

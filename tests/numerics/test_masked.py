@@ -15,7 +15,7 @@ from builders import masking, outcome
 import foretell
 from foretell.data.tokenizers.tokenizer import load_tokenizer
 from foretell.errors import ConfigError
-from foretell.recipe import load_recipe, read_tree
+from foretell.recipe.loading import load_recipe, read_tree
 from foretell.run import Run
 from foretell.tools.look import doctor_run
 from foretell.tools.look.plot import plot_runs

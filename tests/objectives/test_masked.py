@@ -19,7 +19,7 @@ from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import AdaptiveHeadConfig, FullHeadConfig
 from foretell.objectives.masked import MaskedConfig, MaskedLM, picked
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.types import IGNORED, Batch, Inputs
 
 VOCABULARY = 23

@@ -12,7 +12,8 @@ from labelled import write_labelled
 
 import foretell
 from foretell import config
-from foretell.recipe import Recipe, find_recipe, load_recipe, recipe_names
+from foretell.recipe.loading import find_recipe, load_recipe, recipe_names
+from foretell.recipe.recipe import Recipe
 from foretell.run import judged
 
 NAMES = recipe_names()

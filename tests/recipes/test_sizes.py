@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 
 # Vocabulary, and parameters as its checkpoint in the Hugging Face hub has them: those of the class that pre-trains.
 SIZES = {

@@ -9,7 +9,7 @@ from builders import write_corpus
 from labelled import write_labelled
 
 import foretell
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.run import Run
 from foretell.training.checkpoint import Checkpoint
 from foretell.training.trainer import Trainer

@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score
 import foretell
 from foretell.data.labelled.examples import Labelled
 from foretell.examples import Examples
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.tasks.classification import ClassificationConfig, Classified
 
 LABELS = ("bad", "good", "odd")

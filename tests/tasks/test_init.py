@@ -10,7 +10,7 @@ from labelled import write_labelled
 
 import foretell
 from foretell.errors import ConfigError
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 
 
 @pytest.fixture(scope="module")

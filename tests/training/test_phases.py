@@ -10,7 +10,7 @@ import foretell
 from foretell.data.batches.packing import Passages
 from foretell.data.batches.ramp import Ramp
 from foretell.errors import ConfigError
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.run import Run
 
 Corpus = dict[str, str]

@@ -10,7 +10,7 @@ from builders import assert_same, attending, outcome, read_json, tables
 import foretell
 from foretell.errors import ConfigError
 from foretell.nn.adapter import adapters_in
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.tools.look.doctor import examine_run
 from foretell.tools.look.runs import describe
 from foretell.tools.look.show import describe as show

@@ -27,7 +27,7 @@ def ours(job: Job) -> dict[str, Any]:
 
 def make_trainer(job: Job, device: str = "cpu", precision: str = "fp32") -> Any:
     """A trainer of the shipped recipe on random tokens, with windows of one length."""
-    from foretell.recipe import load_recipe
+    from foretell.recipe.loading import load_recipe
 
     vocabulary, embedding, hidden = sizes(job)
     settings = {"embedding": embedding, "hidden": hidden, "output": embedding}

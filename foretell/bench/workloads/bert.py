@@ -71,7 +71,7 @@ def model_of(tiny: bool, **more: Any) -> dict[str, Any]:
 
 def make_trainer(job: Job, objective: dict[str, Any] = MASKED, device: str = "cpu", precision: str = "fp32") -> Any:
     """A trainer on random tokens."""
-    from foretell.recipe import load_recipe
+    from foretell.recipe.loading import load_recipe
 
     vocabulary, length, rows, _, _ = sizes(job)
     recipe = load_recipe(

@@ -23,7 +23,7 @@ def inputs(folder: Path, tiny: bool) -> dict[str, str]:
 
     from foretell.api.train import save_finished
     from foretell.api.trained import load
-    from foretell.recipe import load_recipe
+    from foretell.recipe.loading import load_recipe
     from foretell.run import Run
     from foretell.tools.use.convert import export_run
     from foretell.training.state_dict import weights

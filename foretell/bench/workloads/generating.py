@@ -31,7 +31,7 @@ def ours(job: Job, rows: int) -> dict[str, Any]:
 
     from foretell.evaluate.generate import Sampling, generate
     from foretell.evaluate.scoring import NeuralScorer
-    from foretell.recipe import load_recipe
+    from foretell.recipe.loading import load_recipe
 
     torch.set_num_threads(job.threads)
     torch.manual_seed(0)

@@ -77,7 +77,7 @@ def cpu_seconds(step: Callable[[int], None], number: int) -> float:
 
 def make_trainer(job: Job, size: Size, device: str = "cpu", precision: str = "fp32") -> Any:
     """A trainer of GPT-2 without dropout on random tokens."""
-    from foretell.recipe import load_recipe
+    from foretell.recipe.loading import load_recipe
 
     size, vocabulary, context, rows = of(job, size)
     recipe = load_recipe(

@@ -15,7 +15,7 @@ def ours(job: Job, width: int) -> dict[str, Any]:
     """foretell's model, head and objective."""
     import torch
 
-    from foretell.recipe import load_recipe
+    from foretell.recipe.loading import load_recipe
     from foretell.types import Batch, Inputs
 
     torch.set_num_threads(job.threads)

@@ -26,7 +26,7 @@ def ours(job: Job) -> dict[str, Any]:
     import torch
 
     from foretell.api.train import run_recipe
-    from foretell.recipe import load_recipe
+    from foretell.recipe.loading import load_recipe
 
     torch.set_num_threads(job.threads)
     with tempfile.TemporaryDirectory() as folder:

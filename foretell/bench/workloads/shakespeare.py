@@ -79,7 +79,7 @@ def train(job: Job, steps: int, folder: Path) -> dict[str, Any]:
     from foretell.api.train import assemble_stage, load_data
     from foretell.data.batches.streams import CropsConfig
     from foretell.evaluate.scoring import NeuralScorer, total
-    from foretell.recipe import load_recipe
+    from foretell.recipe.loading import load_recipe
     from foretell.run import Run
     from foretell.training.checkpoint import Position
     from foretell.training.monitor import Monitor

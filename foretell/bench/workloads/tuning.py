@@ -13,7 +13,7 @@ from foretell.bench.workloads.features import SENTENCES, read_padded, read_text
 from foretell.bench.workloads.workload import OURS, Job, Side, Workload
 
 if TYPE_CHECKING:
-    from foretell.recipe import Recipe
+    from foretell.recipe.recipe import Recipe
 
 ROWS, STEPS, RATE, DECAY = 32, 20, 5e-5, 0.01
 CLASSES = ("even", "odd")
@@ -47,7 +47,7 @@ def with_classifier(folder: Path, tiny: bool) -> dict[str, str]:
 
 def recipe_of(folder: Path, tiny: bool, **more: Any) -> Recipe:
     """BERT's for sentences, on those with labels; it says nothing on the way."""
-    from foretell.recipe import load_recipe
+    from foretell.recipe.loading import load_recipe
 
     file, never = str(folder / "labelled.tsv"), "1000epochs"
     return load_recipe(

@@ -34,7 +34,7 @@ from foretell.data.text.builtin import BUILTIN, open_builtin, topics
 from foretell.data.text.corpus import Corpus, Texts
 from foretell.data.tokenizers.kinds import ByteConfig
 from foretell.errors import ConfigError
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.run import free_space, processor
 from foretell.tools.look.diagnosis import check, read, render
 from foretell.tools.look.doctor_corpus import examine_corpus

@@ -24,7 +24,8 @@ from foretell.nn.initializers import on_paper
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.electra.objective import ReplacedConfig
 from foretell.objectives.masked import MaskedConfig
-from foretell.recipe import SOME_LABELS, Recipe, recipe_of
+from foretell.recipe.loading import recipe_of
+from foretell.recipe.recipe import SOME_LABELS, Recipe
 from foretell.run import Run, free_space, judged
 from foretell.texts import check_trust
 from foretell.tools.look.diagnosis import check, read

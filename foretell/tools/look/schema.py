@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from foretell.config import Tree
-from foretell.recipe import Recipe
+from foretell.recipe.recipe import Recipe
 
 
 def schema() -> Tree:

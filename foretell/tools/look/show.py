@@ -36,7 +36,8 @@ from foretell.models.ngram import NGramConfig
 from foretell.nn.initializers import on_paper
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
-from foretell.recipe import SOME_LABELS, Recipe, load_recipe, recipe_folder, recipe_names, recipe_of
+from foretell.recipe.loading import load_recipe, recipe_folder, recipe_names, recipe_of
+from foretell.recipe.recipe import SOME_LABELS, Recipe
 from foretell.run import Run, judged
 from foretell.tools.look.schema import schema
 from foretell.tools.printing import plain

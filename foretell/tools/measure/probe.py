@@ -20,7 +20,7 @@ from foretell.data.labelled.opening import open_examples
 from foretell.errors import ConfigError
 from foretell.evaluate.features import Extractor, Vectors, after
 from foretell.evaluate.probing import GRID, Fitted, Portion, bags, fit, learn_mix, library
-from foretell.recipe import DataConfig
+from foretell.recipe.recipe import DataConfig
 from foretell.run import Record
 from foretell.tools.measure.probe_plots import Heat, draw
 from foretell.tools.printing import plain

@@ -26,7 +26,8 @@ from foretell.data.preparing import prepared
 from foretell.errors import ConfigError
 from foretell.evaluate.comparison import not_ranked
 from foretell.models.ngram import NGramConfig
-from foretell.recipe import Recipe, load_recipe
+from foretell.recipe.loading import load_recipe
+from foretell.recipe.recipe import Recipe
 from foretell.run import Record
 from foretell.tools import subprocesses
 from foretell.tools.drawing import dress, library, save, thousands

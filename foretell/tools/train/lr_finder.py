@@ -25,7 +25,7 @@ from foretell.errors import ConfigError
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.optim.progress import Progress
 from foretell.optim.schedules.schedule import Schedule
-from foretell.recipe import Recipe
+from foretell.recipe.recipe import Recipe
 from foretell.run import Run
 from foretell.tools.drawing import LABELS, dress, library, limit_height, save
 from foretell.training.checkpoint import Position

@@ -23,7 +23,8 @@ from foretell.errors import ConfigError
 from foretell.evaluate.probing import GRID
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
-from foretell.recipe import Recipe, find_recipe, load_recipe, read_tree, recipe_of
+from foretell.recipe.loading import find_recipe, load_recipe, read_tree, recipe_of
+from foretell.recipe.recipe import Recipe
 from foretell.run import Record, Run
 from foretell.tools import subprocesses
 from foretell.tools.measure.probe import SPLITS, LabelledTexts, bag_of_words, figures

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from foretell.api.train import try_out
 from foretell.artifacts import write_json
-from foretell.recipe import Recipe, load_recipe
+from foretell.recipe.loading import load_recipe
+from foretell.recipe.recipe import Recipe
 from foretell.run import Record
 from foretell.tools import subprocesses
 from foretell.tools.printing import plain

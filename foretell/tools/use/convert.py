@@ -15,7 +15,7 @@ from foretell.data.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from foretell.errors import ConfigError
 from foretell.interop import arpa
 from foretell.models.ngram import NGram
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.run import Run
 from foretell.tools.use.hugging_face import export_folder, import_folder, imported_from
 from foretell.trust import foreign

@@ -37,7 +37,8 @@ from foretell.nn.initializers import on_paper
 from foretell.objectives.electra.generator import SmallerGeneratorConfig
 from foretell.objectives.electra.objective import Replaced
 from foretell.objectives.objective import Objective, ObjectiveConfig
-from foretell.recipe import Recipe, load_recipe
+from foretell.recipe.loading import load_recipe
+from foretell.recipe.recipe import Recipe
 from foretell.run import Record, Run
 from foretell.strict_json import JsonObject, read_object, shown
 from foretell.tasks.similarity import SimilarityConfig

@@ -10,7 +10,8 @@ from foretell.errors import ConfigError
 from foretell.interop.hugging_face.families import FAMILIES, family_named, family_of
 from foretell.interop.hugging_face.family import Family
 from foretell.models.transformer import TransformerConfig
-from foretell.recipe import Recipe, load_recipe, recipe_names
+from foretell.recipe.loading import load_recipe, recipe_names
+from foretell.recipe.recipe import Recipe
 
 KINDS = {
     "gpt": "openai-gpt",

@@ -19,7 +19,7 @@ import foretell
 from foretell import process
 from foretell.api.train import run_recipe
 from foretell.errors import ConfigError
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.run import Run
 from foretell.tools.look import doctor, doctor_corpus
 from foretell.tools.look.doctor import examine_corpus, examine_machine, examine_run, render

@@ -16,7 +16,8 @@ from foretell.config import Config, configs_in
 from foretell.data.preparing import prepared
 from foretell.data.tokenizers.kinds import CharacterConfig, WordConfig
 from foretell.errors import ConfigError
-from foretell.recipe import LearntChoice, Recipe, load_recipe, read_tree, recipe_folder, recipe_names
+from foretell.recipe.loading import load_recipe, read_tree, recipe_folder, recipe_names
+from foretell.recipe.recipe import LearntChoice, Recipe
 from foretell.run import Run
 from foretell.tasks.task import TaskConfig
 from foretell.tools.look.show import describe, readable, render, sections

@@ -9,7 +9,7 @@ import foretell
 from foretell.api.train import run_recipe
 from foretell.config import Amount
 from foretell.errors import ConfigError
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.tools import subprocesses
 from foretell.tools.look.show import cost
 from foretell.tools.measure import race

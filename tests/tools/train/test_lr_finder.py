@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import foretell
 from foretell.cli import app
 from foretell.errors import ConfigError
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.tools.train.lr_finder import CLEAR, Trial, find_rate, table
 
 

@@ -11,7 +11,7 @@ import foretell
 from foretell.api.train import run_recipe
 from foretell.data.labelled.datasets import SETS
 from foretell.errors import ConfigError
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.tools import subprocesses
 from foretell.tools.train.transfer import recipe_for, sets_there, table, task_of, thawing, transfer
 

@@ -12,7 +12,7 @@ import foretell
 from foretell.api.train import run_recipe
 from foretell.errors import ConfigError
 from foretell.examples import read_split
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.tools import subprocesses
 from foretell.tools.train.trials import all_or_none, spread, summed_up, table
 from foretell.training.trainer import Diverged

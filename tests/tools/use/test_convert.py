@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import foretell
 from foretell.errors import ConfigError
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.run import Run
 from foretell.tools.look.runs import list_runs
 from foretell.tools.use.convert import export_run, import_path

@@ -29,7 +29,7 @@ from foretell.data.labelled.examples import Choice, Question, Tagged
 from foretell.data.labelled.framing import collate
 from foretell.errors import ConfigError
 from foretell.examples import Examples
-from foretell.recipe import load_recipe
+from foretell.recipe.loading import load_recipe
 from foretell.tools.use.convert import export_run, import_path
 from foretell.tools.use.hugging_face import export_folder
 from foretell.types import Inputs

@@ -7,7 +7,7 @@ here they are only composed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,17 +15,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from foretell import config
-from foretell.checksums import FILE as CHECKSUMS
-from foretell.checksums import damaged
 from foretell.config import Amount, Config, Seed, Size, Tagged, Tree
 from foretell.data.batches.batches import Gives
 from foretell.data.batches.kinds import BatchesChoice
 from foretell.data.batches.ramp import RampConfig
 from foretell.data.batches.streams import DocumentsConfig, LinesConfig, StreamsConfig
-from foretell.data.labelled.datasets import SETS
 from foretell.data.labelled.folds import FoldConfig
 from foretell.data.labelled.readers import ReaderChoice
-from foretell.data.text.builtin import BUILTIN
 from foretell.data.tokenizers.kinds import BPEConfig, TokenizerChoice, TrainedConfig
 from foretell.errors import ConfigError
 from foretell.models.kinds import ModelChoice
@@ -42,12 +38,10 @@ from foretell.optim.averaging import AveragingChoice, NoAveragingConfig
 from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
 from foretell.optim.schedules.decays import ConstantConfig
 from foretell.optim.schedules.kinds import ScheduleChoice
-from foretell.run import RECIPE, Run
 from foretell.tasks.kinds import AnyTask
 from foretell.training.out_of_memory import build_within
 from foretell.training.trainable import FullConfig, TuningChoice
 from foretell.training.trainer import SavingConfig, TrainingConfig
-from foretell.trust import refuse
 
 LearntChoice = Annotated[AnyObjective | AnyTask, Tagged()]
 """what can be learnt: the objectives of language models, and the tasks"""
@@ -348,147 +342,3 @@ def amounts(settings: object, unit: str, name: str = "") -> Iterator[str]:
     elif isinstance(settings, tuple):
         for item in settings:
             yield from amounts(item, unit, name)
-
-
-def recipe_folder() -> Path:
-    """Where the shipped recipes are: inside an installed package, or beside it in a checkout."""
-    inside = Path(__file__).parent / "recipes"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
-
-
-def recipe_names() -> list[str]:
-    """The shipped recipes."""
-    return sorted(path.stem for path in recipe_folder().glob("*.toml"))
-
-
-def find_recipe(name: str) -> Path:
-    """The file of a recipe given by path or by shipped name."""
-    shipped = recipe_folder() / f"{name.removesuffix('.toml')}.toml"
-    for path in (Path(name), Path(name) / "recipe.toml", shipped):
-        if path.is_file():
-            return path
-    if (Path(name) / CHECKSUMS).is_file():
-        raise damaged(Path(name) / RECIPE, "is missing")
-    hint = config.did_you_mean(name, recipe_names(), most=5)
-    raise ConfigError(f"no recipe {name!r:.200}{hint} (give a path, or a name that `foretell show` lists)")
-
-
-LONGEST_CHAIN = 20
-"""of recipes, each the base of the next"""
-
-
-def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Tree:
-    """The tables of a recipe file laid on those of its `base`, and so on."""
-    if path.resolve() in seen:
-        raise ConfigError("its base leads back to itself", file=path)
-    if len(seen) >= LONGEST_CHAIN:
-        raise ConfigError(f"a chain of more than {LONGEST_CHAIN} recipes, each the base of the next", file=path)
-    tree = config.read_toml(path)
-    find_tokenizer(tree, path.parent)
-    base = tree.pop("base", None)
-    if base is None:
-        return tree
-    if not isinstance(base, str):
-        raise ConfigError(f"base should be the name of a recipe, not {base!r:.80}", file=path)
-    beside = path.parent / base
-    origin = beside if beside.is_file() else find_recipe(base)
-    if is_of_run(origin) and not Run.open(origin.parent).is_trusted:
-        raise refuse(origin, "settle the recipe that has it for its base", "copy what you need of it")
-    return config.merge(read_tree(origin, (*seen, path.resolve())), tree)
-
-
-def find_tokenizer(tree: Tree, folder: Path) -> None:
-    """Let a recipe name a tokenizer that lies beside it, as one in a run does, from wherever it is read."""
-    data = tree.get("data")
-    tokenizer = data.get("tokenizer") if isinstance(data, dict) else None
-    if isinstance(tokenizer, dict) and tokenizer.get("kind") == "file" and tokenizer.get("path") == TOKENIZER:
-        beside = folder / TOKENIZER
-        tokenizer["path"] = str(beside) if beside.is_file() else TOKENIZER
-
-
-def load_recipe(
-    source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] | Mapping[str, Any] = ()
-) -> Recipe:
-    """A recipe from a shipped name, a path, tables or a recipe, with dotted overrides applied."""
-    where: Path | str
-    if isinstance(source, Recipe):
-        tree, where = source.tree(), "recipe"
-    elif isinstance(source, Mapping):
-        tree, where = dict(source), "recipe"
-    else:
-        path = find_recipe(str(source))
-        if Path(source).is_dir() or is_of_run(path):
-            return recipe_to_train(Run.open(path.parent), overrides)
-        tree, where = {"name": path.stem} | read_tree(path), path
-    return checked(config.validate(Recipe, with_initial(config.override(tree, overrides)), where), where)
-
-
-def checked(recipe: Recipe, where: Path | str) -> Recipe:
-    """The recipe, when its parts fit each other."""
-    if recipe.init and isinstance(recipe.model, NGramConfig):
-        raise config.wrong(where, "an n-gram model is counted anew for each text and goes on from none; set init=''")
-    if recipe.seeds > 1 and isinstance(recipe.model, NGramConfig):
-        raise config.wrong(where, f"seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
-    recipe.resolved_stages()  # a mistake in a later stage is one now, not after hours
-    return recipe
-
-
-def is_of_run(path: Path) -> bool:
-    """Whether a recipe is that of a run."""
-    return path.name == RECIPE and any((path.parent / name).exists() for name in (CHECKSUMS, "checkpoints"))
-
-
-def recipe_to_train(run: Run, overrides: Sequence[str] | Mapping[str, Any]) -> Recipe:
-    """The recipe of a run as one to train; of a run that came from somebody else, a `ConfigError` names the files and
-    data sets that it would open by its own choice."""
-    recipe = recipe_of(run, overrides)
-    own_choice = opened_by(recipe_of(run).tree()) & opened_by(recipe.tree()) - {str(run.tokenizer_file)}
-    if own_choice and not run.is_trusted:
-        raise refuse(run.path, f"open {', '.join(sorted(own_choice))}", "name a text of your own: data.corpus=…")
-    return recipe
-
-
-def opened_by(tree: Tree) -> set[str]:
-    """The files, runs and data sets that training by these tables opens, known ones of the package apart."""
-    data = tree.get("data", {})
-    corpus, tokenizer = data.get("corpus", ""), data.get("tokenizer", {})
-    places = {*corpus.values()} if isinstance(corpus, Mapping) else {corpus}
-    places |= {str(tree.get("init", "")), str(tokenizer.get("path", "")) if isinstance(tokenizer, Mapping) else ""}
-    for stage in tree.get("stages", ()):
-        places |= opened_by(config.override({}, stage.get("set", {})))
-    return {str(place) for place in places} - {"", *BUILTIN, *SETS}
-
-
-def with_initial(tree: Tree) -> Tree:
-    """The tables laid on the model, head and tokenizer of the run that `init` names, where they name no kind."""
-    init, data = tree.get("init"), tree.get("data", {})
-    if not isinstance(init, str) or not isinstance(data, Mapping):
-        return tree  # which says so when it is read
-    model, tokenizer = (named(table) for table in (tree.get("model"), data.get("tokenizer")))
-    if not init or (model and tokenizer):
-        return tree
-    found: Tree = {} if tokenizer else {"data": {"tokenizer": {"kind": "file", "path": str(init)}}}
-    if not model:
-        last = recipe_at(str(init)).resolved_stages()[-1][1].tree()
-        found |= {name: last[name] for name in ("model", "head")}
-    return config.merge(found, tree)
-
-
-def recipe_at(path: str) -> Recipe:
-    """The recipe of a run; of one that is still to be trained, `runs/RECIPE`, the shipped one of that name."""
-    shipped = recipe_folder() / f"{Path(path).name}.toml"
-    return load_recipe(shipped) if shipped.is_file() and not Path(path).exists() else recipe_of(Run.open(path))
-
-
-def recipe_of(run: Run, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
-    """The recipe of a run; one that came from somebody else may not name classes from outside the package."""
-    where = run.recipe_file
-    with run.guarded():
-        tree = config.read_toml(run.recipe_file)
-        find_tokenizer(tree, run.path)
-        return checked(config.validate(Recipe, config.override(tree, overrides), where), where)
-
-
-def named(table: Any) -> bool:
-    """Whether a section says of what kind it is."""
-    return isinstance(table, str) or (isinstance(table, Mapping) and "kind" in table)

@@ -1,0 +1,1 @@
+"""Recipes: their settings, how they are found and read, and what fits together."""
