@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from foretell.artifacts import write_json
+from foretell.data.batches.framing import ExampleBatches, ExamplesConfig, Framing
 from foretell.data.files import SPLITS, no_split
 from foretell.data.labelled.examples import Choice, Example, Labelled, Tagged, label_fault
 from foretell.data.labelled.folds import open_fold
-from foretell.data.labelled.framing import ExampleBatches, ExamplesConfig, Framing
 from foretell.data.labelled.opening import find_set, open_examples, read_examples
 from foretell.data.labelled.readers import Reader
 from foretell.data.tokenizers.tokenizer import Tokenizer

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from foretell.data.batches.batches import Batches
+from foretell.data.batches.framing import ExamplesConfig
 from foretell.data.batches.packing import DocConfig, FullConfig, RowsConfig
 from foretell.data.batches.streams import DocumentsConfig, Lanes, LinesConfig, OverlappingConfig, StreamsConfig, Windows
 from foretell.data.files import SPLITS
 from foretell.data.labelled.datasets import SETS
-from foretell.data.labelled.framing import ExamplesConfig
 from foretell.data.opening import open_file
 from foretell.data.preparing import prepared
 from foretell.data.store.store import Split, Store, prepare

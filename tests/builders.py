@@ -27,7 +27,7 @@ from foretell.optim.averaging import NoAveragingConfig
 from foretell.optim.optimizers import SGDConfig
 from foretell.optim.schedules.decays import ConstantConfig
 from foretell.run import Run
-from foretell.training.checkpoint import Position, pointed
+from foretell.training.checkpoint import TrainState, pointed
 from foretell.training.monitor import Monitor
 from foretell.training.trainer import SavingConfig, Stage, Trainer, TrainingConfig
 from foretell.types import Batch, Inputs
@@ -290,7 +290,7 @@ def trainer_of(objective: Objective, run: Run | None = None, **training: Any) ->
         validate_every=Amount.model_validate("1steps"),
         bytes_per_token=1.0,
     )
-    return Trainer(run, stage, Position(), seed=1, monitor=Monitor(quiet=True))
+    return Trainer(run, stage, TrainState(), seed=1, monitor=Monitor(quiet=True))
 
 
 # --- comparing ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from foretell.config import Config
 from foretell.models.backbone import Backbone
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.nn.embedding import Embedding, TokenEmbedding
 from foretell.nn.heads import Head
 from foretell.nn.vocabulary import Counts
@@ -74,8 +74,8 @@ class CosineHead(Head):
 class TwofoldConfig(Config):
     second: float = 0.5
 
-    def build(self, blueprint: Blueprint) -> "Twofold":
-        return Twofold(*blueprint.build(), self.second)
+    def build(self, spec: ModelSpec) -> "Twofold":
+        return Twofold(*spec.build(), self.second)
 
 
 class Twofold(Objective):

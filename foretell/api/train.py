@@ -16,7 +16,7 @@ from torch import Tensor
 
 from foretell.api.trained import Trained, load
 from foretell.data.batches.batches import Batches
-from foretell.data.labelled.framing import ExamplesConfig
+from foretell.data.batches.framing import ExamplesConfig
 from foretell.data.opening import open_corpus
 from foretell.data.preparing import prepared
 from foretell.data.store.store import Store, is_store, load_counts, save_counts
@@ -39,12 +39,12 @@ from foretell.objectives.objective import Objective
 from foretell.recipe.loading import load_recipe, recipe_names, recipe_of
 from foretell.recipe.recipe import Recipe, StageConfig
 from foretell.run import Record, Run
-from foretell.tasks.predictor import Telling
+from foretell.tasks.predictor import Predictor
 from foretell.tasks.task import Task
 from foretell.texts import evaluation_rows, evaluation_windows
 from foretell.training import checkpoint
 from foretell.training.activation_checkpointing import recompute_blocks
-from foretell.training.checkpoint import Position
+from foretell.training.checkpoint import TrainState
 from foretell.training.devices import device_of
 from foretell.training.monitor import Monitor
 from foretell.training.state_dict import load_weights, weights
@@ -122,7 +122,7 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
     saved, skipped = checkpoint.to_resume(run)
     for problem in skipped:
         monitor.say(f"warning: {problem}; set aside")
-    position = saved.position() if saved else Position()
+    position = saved.position() if saved else TrainState()
     run.rewind(position.step if saved else -1)
     stages = recipe.resolved_stages()
     if saved and position.finished and position.stage == len(stages) - 1:
@@ -143,7 +143,7 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
         source = open_source(run, settings, monitor)
         if number > position.stage or position.finished:
             alike = settings.measures_like(stages[position.stage][1])  # or an earlier best is none of this stage
-            position = Position(stage=number, step=position.step, best=position.best if alike else math.inf)
+            position = TrainState(stage=number, step=position.step, best=position.best if alike else math.inf)
         if isinstance(settings.model, NGramConfig):
             assert isinstance(source, Store)
             fit(run, settings, settings.model, source, monitor)
@@ -209,7 +209,7 @@ def fit(run: Run, recipe: Recipe, config: NGramConfig, store: Store, monitor: Mo
 def save_finished(run: Run, tensors: Mapping[str, Tensor], validation: Record | None = None) -> None:
     """A model that is complete as it is, as the run's only checkpoint."""
     facts = {"step": 0, "weights": "raw"}
-    record = {"pointers": {"last": facts, "best": facts}, "position": vars(Position(finished=True))}
+    record = {"pointers": {"last": facts, "best": facts}, "position": vars(TrainState(finished=True))}
     checkpoint.save(run, 0, {"model": tensors}, {**record, "validation": validation or {}})
 
 
@@ -231,7 +231,7 @@ def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig) 
         trainer.restore(before, frozenset(stage.keep))
     else:
         tokenizer = tokenizer_of(run)
-        if not recipe.is_task and not trainer.predicts_next:
+        if not recipe.is_task and not trainer.is_causal_lm:
             objective_metrics.check_targets(trainer.stage.objective, trainer.stage.batches, "train")
         if account := trainer.stage.batches.accounting():
             trainer.monitor.say(str(account))
@@ -391,7 +391,7 @@ def build_stage(
         name=stage.name,
         bytes_per_token=text.counts.bytes / text.counts.tokens,
     )
-    if not objective.predicts_next:
+    if not objective.is_causal_lm:
         rows = evaluation_rows(recipe, tokenizer, valid)
         objective_metrics.check_targets(objective, rows, "valid")
         return assemble(
@@ -420,7 +420,7 @@ def build_task_stage(
     objective = recipe.build(tokenizer.size, counts, len(source.names)).to(device)
     recipe.tuning.prepare(objective)
     assert isinstance(objective, Task)  # as the recipe has made sure
-    telling = Telling(source.task, objective, source.framing(tokenizer), source.names, device)
+    telling = Predictor(source.task, objective, source.framing(tokenizer), source.names, device)
     return assemble_stage(
         recipe,
         objective,
@@ -458,7 +458,7 @@ def assemble_stage(
         name=name,
         objective=objective,
         batches=batches,
-        optimizer=recipe.optimizer.build(parameters, objective.heights()),
+        optimizer=recipe.optimizer.build(parameters, objective.layer_depths()),
         schedule=recipe.schedule.build(),
         averager=recipe.averaging.build(parameters),
         limit=recipe.limit,

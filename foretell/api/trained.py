@@ -15,11 +15,11 @@ from torch import Tensor
 
 from foretell.checksums import damaged
 from foretell.config import validate
+from foretell.data.batches.framing import Framing
 from foretell.data.batches.packing import RowsConfig
 from foretell.data.batches.streams import Windows
 from foretell.data.files import SPLITS
 from foretell.data.labelled.examples import Example
-from foretell.data.labelled.framing import Framing
 from foretell.data.store.store import Split, load_counts
 from foretell.data.text.reviews import preparation_of
 from foretell.data.tokenizers.tokenizer import tokenizer_of
@@ -32,14 +32,14 @@ from foretell.evaluate.pseudo_likelihood import pseudo_likelihood
 from foretell.evaluate.scoring import (
     NeuralScorer,
     NGramScorer,
+    OnProgress,
     Scorer,
     TokenScores,
-    Watch,
     checked,
     metrics,
+    no_progress,
     score_tokens,
     total,
-    unwatched,
 )
 from foretell.examples import framing_of, load_names, read_split, task_of
 from foretell.models.backbone import Backbone
@@ -51,7 +51,7 @@ from foretell.process import peak_memory
 from foretell.recipe.loading import recipe_of
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record, Run
-from foretell.tasks.predictor import Telling
+from foretell.tasks.predictor import Predictor
 from foretell.tasks.task import Task
 from foretell.texts import (
     OpenedText,
@@ -177,7 +177,7 @@ class Trained(LanguageModel):
         """The model as a scorer, with its adaptation; that tells no ranks."""
         if isinstance(self.model, NGram):
             return NGramScorer(self.model, ranks=ranks)
-        if not self.model.predicts_next:
+        if not self.model.is_causal_lm:
             does = "was fine-tuned for a task" if self.settings.is_task else "guesses masked tokens"
             raise ConfigError(
                 f"{self.run.path} {does}: it gives no probability to the next one, nor to a text; "
@@ -219,9 +219,9 @@ class Trained(LanguageModel):
             )
         return other
 
-    def watch(self) -> Watch:
+    def on_progress(self) -> OnProgress:
         """What is told how far a pass is, and says so where it takes long."""
-        return unwatched if self.quiet else reporting(Monitor().say, str(self.run.path))
+        return no_progress if self.quiet else reporting(Monitor().say, str(self.run.path))
 
     def windows(self, text: Split, columns: int, batch: int | None) -> Windows:
         """One pass over a text; see `evaluation_windows`."""
@@ -252,13 +252,13 @@ class Trained(LanguageModel):
             return self.measured_task(split, skip_bad=skip_bad)
         if skip_bad:
             raise ConfigError("--skip-bad is of labelled examples, and this is no run of a task; leave it out")
-        if isinstance(self.model, Objective) and not self.model.predicts_next:
+        if isinstance(self.model, Objective) and not self.model.is_causal_lm:
             return self.measured(split, batch=batch)
         if dynamic is not False or cache is not False:
             return self.adapted(dynamic=dynamic, cache=cache).evaluate(split, batch=batch, columns=columns)
         opened = self.text(split)
         with opened as text:
-            totals = total(self.scorer(), self.windows(text, columns, batch), self.device, self.watch())
+            totals = total(self.scorer(), self.windows(text, columns, batch), self.device, self.on_progress())
             measured = metrics(checked(totals, str(self.run.path)), text)
             fitted = self.fitted_on(text)
         return {
@@ -290,7 +290,7 @@ class Trained(LanguageModel):
         opened = self.text(split)
         with opened as text:
             rows = evaluation_rows(self.settings, self.tokenizer, text, batch)
-            found = objective_metrics.measure(self.objective, rows, self.device, self.watch())
+            found = objective_metrics.measure(self.objective, rows, self.device, self.on_progress())
             objective_metrics.check(found, f"{self.run.path}, {split}")
             kept = {"lossy": text.lossy, "lost": text.lost, "unknown_rate": text.counts.unknown / len(text.tokens)}
         return {
@@ -323,7 +323,7 @@ class Trained(LanguageModel):
         """What `evaluate` says of these examples, and what `predict` does."""
         # what was fitted on validation is not measured on it
         telling = self.unfitted if split == "valid" else self.telling
-        found, predictions = telling.judge(examples, by_label=True, watch=self.watch())
+        found, predictions = telling.judge(examples, by_label=True, on_progress=self.on_progress())
         record = {
             "run": str(self.run.path),
             "split": split,
@@ -350,21 +350,23 @@ class Trained(LanguageModel):
         """
         telling = self.telling
         task = telling.config
-        asked = [task.of_line(one, f"text {i}") if isinstance(one, str) else one for i, one in enumerate(examples, 1)]
-        return telling.tell(task.readable(asked, self.names), self.watch())
+        asked = [
+            task.parse_line(one, f"text {i}") if isinstance(one, str) else one for i, one in enumerate(examples, 1)
+        ]
+        return telling.tell(task.readable(asked, self.names), self.on_progress())
 
     @property
-    def telling(self) -> Telling:
+    def telling(self) -> Predictor:
         """What tells and measures examples of its task, as validation found best; a `ConfigError` where it has none."""
         unfitted = self.unfitted
         return replace(unfitted, config=unfitted.config.fitted(self.validation()))
 
     @property
-    def unfitted(self) -> Telling:
+    def unfitted(self) -> Predictor:
         """The same with its settings as they are."""
         task = task_of(self.settings)
         assert isinstance(self.model, Task)
-        return Telling(task, self.model, self.framing, self.names, self.device)
+        return Predictor(task, self.model, self.framing, self.names, self.device)
 
     def pseudo_likelihood(self, split: str = "test", tokens: int = 1000) -> Record:
         """The pseudo-perplexity of a masked model, over so many tokens; see `evaluate.pseudo`."""
@@ -376,7 +378,7 @@ class Trained(LanguageModel):
         assert isinstance(batches, RowsConfig)  # which such a model learns from
         with self.text(split) as text:
             rows = rows_of_one_text(batches).build(text, specials, seed=0)
-            return pseudo_likelihood(self.model, rows, specials, tokens, self.device, self.watch())
+            return pseudo_likelihood(self.model, rows, specials, tokens, self.device, self.on_progress())
 
     def context(self, columns: int) -> str:
         """What a token was predicted from, in words."""
@@ -402,7 +404,7 @@ class Trained(LanguageModel):
     ) -> TokenScores:
         """What `evaluate` sums up, token by token; `text` holds tokens of this run's vocabulary."""
         windows = self.windows(text, columns, batch)
-        found = score_tokens(self.scorer(ranks=ranks), windows, self.device, self.watch())
+        found = score_tokens(self.scorer(ranks=ranks), windows, self.device, self.on_progress())
         checked(found.totals, str(self.run.path), zeros=True)
         return found
 

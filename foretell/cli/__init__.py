@@ -28,7 +28,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "prepare": training.prepare,
         "train": training.train,
         "transfer": training.transfer,
-        "find-rate": training.find_rate,
+        "find-lr": training.find_lr,
     },
     "Measure": {
         "evaluate": measuring.evaluate,

@@ -111,7 +111,7 @@ def transfer(
     emit(result, as_json, table)
 
 
-def find_rate(
+def find_lr(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe or a TOML file.")],
     overrides: Overrides = None,
     steps: Annotated[int, typer.Option(min=2, help="How many steps to try.")] = 200,
@@ -128,5 +128,5 @@ def find_rate(
     from foretell.tools.train import lr_finder as tool
 
     settings = load_recipe(recipe, overrides or [])
-    result = tool.find_rate(settings, steps=steps, low=low, high=high, png=png, device=device, quiet=as_json)
+    result = tool.find_lr(settings, steps=steps, low=low, high=high, png=png, device=device, quiet=as_json)
     emit(result, as_json, tool.table)

@@ -57,7 +57,7 @@ def generate(
     debug: Debug = False,
 ) -> None:
     """Write on from a prompt, token by token."""
-    from foretell.data.text.text_files import mended
+    from foretell.data.text_files import mended
 
     if beam is not None and count > 1:
         raise ConfigError(f"--beam draws nothing, so --count has no place; for several texts take --best {count}")
@@ -110,7 +110,7 @@ def following(
 
     A row for each: prompt, word, probability. It is the probability among words: given that the line goes on with one.
     """
-    from foretell.data.text.text_files import Report, mended
+    from foretell.data.text_files import Report, mended
     from foretell.evaluate.completion import next_words
     from foretell.tools.measure.score import read_lines
 

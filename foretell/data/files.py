@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 
 from foretell.config import did_you_mean
-from foretell.data.text.text_files import PACKED_ENDINGS
+from foretell.data.text_files import PACKED_ENDINGS
 from foretell.errors import ConfigError, printable
 
 SPLITS = ("train", "valid", "test")

@@ -13,7 +13,7 @@ from foretell.config import Config
 from foretell.data.batches.batches import Text
 from foretell.data.batches.streams import StreamsConfig, Windows
 from foretell.data.tokenizers.tokenizer import Specials
-from foretell.evaluate.cache import CacheConfig, CacheScorer, Heard, NeuralCache, tune_cache
+from foretell.evaluate.cache import CacheConfig, CachedPass, CacheScorer, NeuralCache, tune_cache
 from foretell.evaluate.dynamic import STATISTICS_ROWS, DynamicConfig, DynamicScorer, root_mean_squares, tune_dynamic
 from foretell.evaluate.scoring import NeuralScorer, total
 from foretell.types import IGNORED, Batch
@@ -142,7 +142,7 @@ def _tuned_cache(
     if not absent:
         return config, facts_of(absent, [], None)
     batches = beginning(valid(), config.tuning)
-    heard = Heard.listen(inner, batches, device)
+    heard = CachedPass.record(inner, batches, device)
 
     def tell(trial: CacheConfig, loss: float) -> None:
         say(

@@ -155,7 +155,7 @@ class CacheScorer:
 
 
 @dataclass(frozen=True)
-class Heard:
+class CachedPass:
     """A window as the model read it: all that a cache of any settings has to know."""
 
     inputs: Inputs
@@ -164,9 +164,9 @@ class Heard:
     vectors: Tensor
 
     @classmethod
-    def listen(cls, scorer: NeuralScorer, batches: Iterable[Batch], device: torch.device) -> list[Heard]:
+    def record(cls, scorer: NeuralScorer, batches: Iterable[Batch], device: torch.device) -> list[CachedPass]:
         """One pass of the model."""
-        heard: list[Heard] = []
+        heard: list[CachedPass] = []
         state: State = None
         for batch in batches:
             state = None if batch.starts_anew else state
@@ -178,7 +178,7 @@ class Heard:
 
 
 @torch.no_grad()
-def recalled(cache: NeuralCache, heard: Sequence[Heard]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def recalled(cache: NeuralCache, heard: Sequence[CachedPass]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """[2, N] log-probabilities of all targets by the model and by the cache, and [N] whether there were pairs."""
     columns = []
     memory: Memory | None = None
@@ -190,7 +190,7 @@ def recalled(cache: NeuralCache, heard: Sequence[Heard]) -> tuple[NDArray[np.flo
     return np.stack([model, cached]), seen > 0
 
 
-def fitted(cache: NeuralCache, heard: Sequence[Heard], weight: float | None) -> tuple[float, float]:
+def fitted(cache: NeuralCache, heard: Sequence[CachedPass], weight: float | None) -> tuple[float, float]:
     """The loss in nats per token with the weight given, or the best one, and that weight."""
     logp, seen = recalled(cache, heard)
     if weight is None:
@@ -200,7 +200,7 @@ def fitted(cache: NeuralCache, heard: Sequence[Heard], weight: float | None) -> 
 
 
 def tune_cache(
-    config: CacheConfig, heard: Sequence[Heard], tell: Callable[[CacheConfig, float], None] = lambda *_: None
+    config: CacheConfig, heard: Sequence[CachedPass], tell: Callable[[CacheConfig, float], None] = lambda *_: None
 ) -> tuple[CacheConfig, float]:
     """The settings with those that are absent filled in, and their loss; the model itself is not run again.
 

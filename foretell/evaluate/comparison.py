@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from foretell.data.store.store import Split
 from foretell.data.text.holdout import byte_length
-from foretell.data.text.text_files import Piece
+from foretell.data.text_files import Piece
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.evaluate.bootstrap import Floats
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.data.text.text_files import mended
+from foretell.data.text_files import mended
 from foretell.data.tokenizers.spelling import Spelling
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from foretell.data.batches.streams import LinesConfig
-from foretell.data.text.text_files import Mended, mended, split_pieces
+from foretell.data.text_files import Mended, mended, split_pieces
 from foretell.data.tokenizers.tokenizer import Ids, Lengths, Losses, Tokenizer, lines_of
 from foretell.evaluate.scoring import Scorer, score_tokens
 from foretell.types import Inputs, State

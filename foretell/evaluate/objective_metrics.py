@@ -12,7 +12,7 @@ import torch
 
 from foretell.data.batches.batches import Batches
 from foretell.errors import ConfigError
-from foretell.evaluate.scoring import Watch, unwatched
+from foretell.evaluate.scoring import OnProgress, no_progress
 from foretell.objectives.objective import Objective
 
 UNDEFINED = ("loss", "perplexity", "bits_per_character", "bits_per_byte", "top1", "top5")
@@ -20,7 +20,9 @@ UNDEFINED = ("loss", "perplexity", "bits_per_character", "bits_per_byte", "top1"
 
 
 @torch.no_grad()
-def measure(objective: Objective, batches: Batches, device: torch.device, watch: Watch = unwatched) -> dict[str, Any]:
+def measure(
+    objective: Objective, batches: Batches, device: torch.device, on_progress: OnProgress = no_progress
+) -> dict[str, Any]:
     """One epoch of batches: of each term the mean loss in nats and the share of right guesses, with what else the
     objective tells apart.
 
@@ -32,7 +34,7 @@ def measure(objective: Objective, batches: Batches, device: torch.device, watch:
     weight: dict[str, float] = {}
     terms: set[str] = set()
     for k in range(len(batches)):
-        watch(k / len(batches))
+        on_progress(k / len(batches))
         batch = batches[k]
         terms |= (every := objective.counts(batch)).keys()
         here = {name: count for name, count in every.items() if count}

@@ -19,7 +19,7 @@ from torch import Tensor
 from foretell.data.batches.packing import Passages
 from foretell.data.tokenizers.tokenizer import Specials
 from foretell.errors import ConfigError
-from foretell.evaluate.scoring import Watch, perplexity, unwatched
+from foretell.evaluate.scoring import OnProgress, no_progress, perplexity
 from foretell.objectives.objective import Objective
 from foretell.types import Batch
 
@@ -34,7 +34,7 @@ def pseudo_likelihood(
     specials: Specials,
     tokens: int,
     device: torch.device,
-    watch: Watch = unwatched,
+    on_progress: OnProgress = no_progress,
 ) -> dict[str, Any]:
     """The mean of -log p(token | the others of its row) in nats over `tokens` tokens, or all there are.
 
@@ -46,11 +46,11 @@ def pseudo_likelihood(
     for row in spread(len(rows.layout(0).label), tokens, rows.config.length):
         if done >= tokens:
             break
-        watch(done / tokens)
+        on_progress(done / tokens)
         batch = rows.pick(np.array([row]))
         places = (~torch.isin(batch.inputs.tokens[0], marks)).nonzero()[:, 0][: tokens - done]  # [n]
         for part in places.split(max(1, SIDE_BY_SIDE // batch.inputs.tokens.shape[1])):
-            nats += float(guessed(objective, batch, part, specials.mask, device).sum())
+            nats += float(masked_loss(objective, batch, part, specials.mask, device).sum())
         done += len(places)
         read += 1
     if not done or not math.isfinite(nats):
@@ -73,7 +73,7 @@ def spread(rows: int, tokens: int, length: int) -> Iterator[int]:
         yield from range(offset, rows, step)
 
 
-def guessed(objective: Objective, batch: Batch, places: Tensor, mask: int, device: torch.device) -> Tensor:
+def masked_loss(objective: Objective, batch: Batch, places: Tensor, mask: int, device: torch.device) -> Tensor:
     """-log p [n] of a row's tokens [1, T] at places [n], each hidden alone: n copies of the row side by side."""
     inputs, copies = batch.inputs.repeated(len(places)), torch.arange(len(places))
     targets = batch.inputs.tokens[0, places]

@@ -139,21 +139,21 @@ class Totals:
         return self.nats / self.tokens
 
 
-Watch = Callable[[float], None]
+OnProgress = Callable[[float], None]
 """told how much of a pass is done, from 0 to 1"""
 
 
-def unwatched(_: float) -> None:
+def no_progress(_: float) -> None:
     """Where nobody wants to know."""
 
 
 def scored(
-    scorer: Scorer, windows: Sequence[Batch], device: torch.device, watch: Watch = unwatched
+    scorer: Scorer, windows: Sequence[Batch], device: torch.device, on_progress: OnProgress = no_progress
 ) -> Iterator[tuple[int, Tensor, Scores]]:
     """One pass over a text: each window's number, which of its places have a target [B, T], and their scores."""
     state: State = None
     for k in range(len(windows)):
-        watch(k / len(windows))
+        on_progress(k / len(windows))
         batch = windows[k]
         state = None if batch.starts_anew else state
         valid = batch.targets != IGNORED
@@ -162,12 +162,14 @@ def scored(
         yield k, valid, scores
 
 
-def total(scorer: Scorer, windows: Sequence[Batch], device: torch.device, watch: Watch = unwatched) -> Totals:
+def total(
+    scorer: Scorer, windows: Sequence[Batch], device: torch.device, on_progress: OnProgress = no_progress
+) -> Totals:
     """One pass over a text: every token counted once, whatever the batch size."""
     begin = time.perf_counter()
     nats, tokens, top1, top5 = 0.0, 0, 0, 0
     ranked = True
-    for _, valid, scores in scored(scorer, windows, device, watch):
+    for _, valid, scores in scored(scorer, windows, device, on_progress):
         tokens += int(valid.sum())
         nats -= float(scores.logp.sum())
         if scores.rank is None:
@@ -212,12 +214,14 @@ class TokenScores:
         return Totals(-float(self.logp.sum()), len(self.logp), top1, top5, self.seconds)
 
 
-def score_tokens(scorer: Scorer, windows: Windows, device: torch.device, watch: Watch = unwatched) -> TokenScores:
+def score_tokens(
+    scorer: Scorer, windows: Windows, device: torch.device, on_progress: OnProgress = no_progress
+) -> TokenScores:
     """One pass over a text: what the scorer says of every token."""
     begin = time.perf_counter()
     logp = np.full(len(windows.text.tokens), np.nan)
     ranks: NDArray[np.int64] | None = np.zeros(len(logp), np.int64)
-    for k, valid, scores in scored(scorer, windows, device, watch):
+    for k, valid, scores in scored(scorer, windows, device, on_progress):
         places = windows.target_positions(k)[valid.numpy()]
         logp[places] = scores.logp.cpu().numpy()[valid.numpy()]
         if ranks is None or scores.rank is None:

@@ -24,7 +24,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.data.text.text_files import opened, packing, without_mark
+from foretell.data.text_files import opened, packing, without_mark
 from foretell.errors import ConfigError
 from foretell.models.ngram import MAX_ORDER
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from foretell.nn.embedding import Embedding
-from foretell.nn.flops import multiplied
+from foretell.nn.flops import macs_per_token
 from foretell.types import Hidden, Inputs, State
 
 
@@ -39,9 +39,9 @@ class Backbone(nn.Module):
     def forward(self, inputs: Inputs, state: State) -> Hidden:
         """inputs of [B, T], state from the previous window or None -> Hidden, with the state for the next window."""
 
-    def multiplied(self, length: int) -> float:
+    def macs_per_token(self, length: int) -> float:
         """Multiplications that one token takes, of rows of `length` tokens; those of matrix products only."""
-        return multiplied(self)
+        return macs_per_token(self)
 
     @abstractmethod
     def initial_state(self, rows: int, ahead: int = 0) -> State:

@@ -22,7 +22,7 @@ class Parts(Config):
 
 
 @dataclass(frozen=True)
-class Blueprint:
+class ModelSpec:
     """A backbone with its head as settings, and what else there is to know before they are built."""
 
     model: Any
@@ -50,7 +50,7 @@ class Blueprint:
         built: Head = self.head.build(backbone.dim, self.vocabulary, backbone.embedding, self.counts)
         return built
 
-    def override(self, tables: Mapping[str, Any], where: str = "override") -> Blueprint:
+    def override(self, tables: Mapping[str, Any], where: str = "override") -> ModelSpec:
         """The same with other settings, as a recipe has them: `{"model": {"hidden": 64}}`; a `ConfigError` if wrong."""
         tree = {name: part.model_dump(mode="json", exclude_none=True) for name, part in self.sections()}
         for name, part in self.sections():

@@ -27,12 +27,12 @@ from foretell.config import Config, Count, Depth, Rate, Width
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
 from foretell.nn.activation import ActivationName, GatedName
-from foretell.nn.attention.attention import Cache, Placement, View
+from foretell.nn.attention.attention import AttentionPattern, Cache, CacheSlots
 from foretell.nn.attention.positions import LearnedConfig, PositionsChoice
 from foretell.nn.block import Block, NormChoice, PreNormConfig
 from foretell.nn.dropout import dropout, table_dropout
 from foretell.nn.embedding import EmbeddingChoice, TableConfig
-from foretell.nn.flops import multiplied
+from foretell.nn.flops import macs_per_token
 from foretell.nn.initializers import NormalConfig
 from foretell.nn.linear import Linear
 from foretell.nn.ragged import Ragged, places_in_texts, real_tokens, visible
@@ -178,10 +178,10 @@ class Transformer(Backbone):
         self._initialise(config.initial)
 
     def _initialise(self, initial: InitialConfig) -> None:
-        """The scaled deviation is that of GPT-2 (Radford et al. 2019, section 2.3)."""
+        """The scaled std is that of GPT-2 (Radford et al. 2019, section 2.3)."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear | nn.Embedding):
-                writes = initial.residual_scaling and name.endswith("outward")
+                writes = initial.residual_scaling and name.endswith("out")
                 initial.fill(module.weight, scale=(2 * self.layers) ** -0.5 if writes else 1.0)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -190,13 +190,13 @@ class Transformer(Backbone):
         """The one that is layer number `layer`."""
         return cast(Block, self.blocks[layer * len(self.blocks) // self.layers])
 
-    def multiplied(self, length: int) -> float:
-        """See `Backbone.multiplied`: blocks as often as they are used, and attention as if all looked at all.
+    def macs_per_token(self, length: int) -> float:
+        """See `Backbone.macs_per_token`: blocks as often as they are used, and attention as if all looked at all.
 
         So it is usually counted (Chowdhery et al. 2022, arXiv:2204.02311, appendix B), also where half is spared.
         """
-        again = sum(multiplied(self.block(layer)) for layer in range(self.layers)) - multiplied(self.blocks)
-        return multiplied(self) + again + 2 * self.layers * self.dim * length
+        again = sum(macs_per_token(self.block(layer)) for layer in range(self.layers)) - macs_per_token(self.blocks)
+        return macs_per_token(self) + again + 2 * self.layers * self.dim * length
 
     def initial_state(self, rows: int, ahead: int = 0) -> State:
         """Nothing filled, see the class; None for one that sees both sides."""
@@ -222,9 +222,9 @@ class Transformer(Backbone):
         if state is not None and inputs.fresh is not None:
             state = where_rows(inputs.fresh, self._empty(len(tokens), room_of(state)), state)
         if state is None and tokens.shape[1] <= self.context:
-            layers, state = self._begin(tokens, lengths)
+            layers, state = self._prefill(tokens, lengths)
         else:
-            layers, state = self._go_on(tokens, lengths, self.initial_state(len(tokens)) if state is None else state)
+            layers, state = self._extend(tokens, lengths, self.initial_state(len(tokens)) if state is None else state)
         return hidden_of(real_part(layers, lengths), state)
 
     # --- windows that start anew ------------------------------------------------------------------
@@ -238,20 +238,22 @@ class Transformer(Backbone):
                 f"make data.batches.length (with what may come on top) at most that"
             )
         if documents is None and (lengths is None or self.causal):  # what a causal row ends with, nobody sees
-            layers, _ = self._through(inputs, View(self.causal))
+            layers, _ = self._run_blocks(inputs, AttentionPattern(self.causal))
         elif on_host(tokens):
             ragged = Ragged.of(tokens, lengths, documents)
-            layers, _ = self._through(ragged.pick(inputs), View(self.causal, rectangles=ragged.rectangles))
-            return hidden_of(Each(layers, ragged.spread))
+            layers, _ = self._run_blocks(
+                ragged.pick(inputs), AttentionPattern(self.causal, rectangles=ragged.rectangles)
+            )
+            return hidden_of(LazyLayers(layers, ragged.spread))
         else:
             if documents is not None and inputs.positions is None:
                 inputs = replace(inputs, positions=places_in_texts(tokens, documents))
-            view = View(self.causal, visible=visible(tokens, lengths, documents, self.causal))
-            layers, _ = self._through(inputs, view)
+            view = AttentionPattern(self.causal, visible=visible(tokens, lengths, documents, self.causal))
+            layers, _ = self._run_blocks(inputs, view)
         return hidden_of(real_part(layers, lengths))
 
-    def _through(
-        self, inputs: Inputs, view: View, caches: tuple[Cache, ...] = (), *, keep: bool = False
+    def _run_blocks(
+        self, inputs: Inputs, view: AttentionPattern, caches: tuple[Cache, ...] = (), *, keep: bool = False
     ) -> tuple[list[Tensor], tuple[Cache, ...]]:
         """tokens [B, T] at their places -> every layer's output [B, T, D]; if wanted, the caches with them in."""
         steps = torch.arange(inputs.tokens.shape[1], device=inputs.tokens.device)
@@ -289,13 +291,13 @@ class Transformer(Backbone):
 
     # --- windows that go on -----------------------------------------------------------------------
 
-    def _begin(self, tokens: Tensor, lengths: Tensor | None, empty: State = None) -> tuple[list[Tensor], State]:
+    def _prefill(self, tokens: Tensor, lengths: Tensor | None, empty: State = None) -> tuple[list[Tensor], State]:
         """A window [B, T <= C] from place 0, which looks into no cache; its state, in the room of an empty one."""
         rows, steps = tokens.shape
-        layers, made = self._through(Inputs(tokens), View(causal=True), keep=True)
+        layers, made = self._run_blocks(Inputs(tokens), AttentionPattern(causal=True), keep=True)
         filled = torch.full((rows,), steps, device=tokens.device) if lengths is None else lengths
         empty = self._empty(rows, self._room(steps)) if empty is None else empty
-        where = Placement.after(empty[0], filled, steps)
+        where = CacheSlots.after(empty[0], filled, steps)
         _, written, before, caches = self._writable(empty, where.places)
         for cache, parts in zip(caches, made, strict=True):
             for part, new in zip(cache, parts, strict=True):
@@ -304,7 +306,7 @@ class Transformer(Backbone):
         written.copy_(filled)
         return layers, (filled, written, before, caches)
 
-    def _go_on(self, tokens: Tensor, lengths: Tensor | None, state: State) -> tuple[list[Tensor], State]:
+    def _extend(self, tokens: Tensor, lengths: Tensor | None, state: State) -> tuple[list[Tensor], State]:
         """A window [B, T] of any length behind a state: as many pieces as there are contexts to fill."""
         rows, steps = tokens.shape
         lengths = torch.full((rows,), steps, device=tokens.device) if lengths is None else lengths
@@ -313,24 +315,26 @@ class Transformer(Backbone):
             waiting = lengths > begin
             full = waiting & (state[0] == self.context)
             if full.any():
-                state = where_rows(full, self._again(state), state)  # a full row has room for the whole context
+                state = where_rows(
+                    full, self._reread_overlap(state), state
+                )  # a full row has room for the whole context
             room = (self.context - state[0])[waiting]
             end = min(begin + int(room.min()), steps) if len(room) else steps
-            layers, state = self._piece(tokens[:, begin:end], (lengths - begin).clamp(0, end - begin), state)
+            layers, state = self._append(tokens[:, begin:end], (lengths - begin).clamp(0, end - begin), state)
             pieces.append(layers)
             begin = end
         return [torch.cat(parts, 1) for parts in zip(*pieces, strict=True)], state
 
-    def _piece(self, tokens: Tensor, lengths: Tensor, state: State) -> tuple[list[Tensor], State]:
+    def _append(self, tokens: Tensor, lengths: Tensor, state: State) -> tuple[list[Tensor], State]:
         """A window [B, T] that fits behind what is filled."""
         steps = tokens.shape[1]
         if not state[0].any() and steps <= self.context:
-            return self._begin(tokens, lengths, state)
-        where = Placement.after(state[0], lengths, steps)
+            return self._prefill(tokens, lengths, state)
+        where = CacheSlots.after(state[0], lengths, steps)
         filled, written, before, caches = self._writable(state, where.places)
         places = filled[:, None] + torch.arange(steps, device=tokens.device)
         inputs = Inputs(tokens, positions=places.clamp(max=self.context - 1))  # padding may lie outside
-        layers, _ = self._through(inputs, View(causal=True, placement=where), caches)
+        layers, _ = self._run_blocks(inputs, AttentionPattern(causal=True, placement=where), caches)
         where.write(before, tokens)
         after = filled + lengths
         written.copy_(after)
@@ -358,12 +362,12 @@ class Transformer(Backbone):
 
         return filled, filled.clone(), before.clone(), tuple((copied(keys), copied(values)) for keys, values in caches)
 
-    def _again(self, state: State) -> State:
+    def _reread_overlap(self, state: State) -> State:
         """Full rows with room: their last `overlap` tokens read anew from place 0."""
         empty = self._empty(len(state[0]), self.context)
         if self.overlap == 0:
             return empty
-        return self._begin(state[2][:, self.context - self.overlap :], None, empty)[1]
+        return self._prefill(state[2][:, self.context - self.overlap :], None, empty)[1]
 
 
 ROOM = 64
@@ -375,7 +379,7 @@ def room_of(state: State) -> int:
     return int(state[3][0][0].shape[2])
 
 
-class Each(Sequence[Tensor]):
+class LazyLayers(Sequence[Tensor]):
     """Layers' outputs that are brought into shape when they are asked for, as most of them never are."""
 
     def __init__(self, made: list[Tensor], finish: Callable[[Tensor], Tensor]):
@@ -389,7 +393,7 @@ class Each(Sequence[Tensor]):
     @overload
     def __getitem__(self, which: slice) -> Sequence[Tensor]: ...
     def __getitem__(self, which: int | slice) -> Tensor | Sequence[Tensor]:
-        return Each(self.made[which], self.finish) if isinstance(which, slice) else self.finish(self.made[which])
+        return LazyLayers(self.made[which], self.finish) if isinstance(which, slice) else self.finish(self.made[which])
 
 
 def real_part(layers: list[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
@@ -397,7 +401,7 @@ def real_part(layers: list[Tensor], lengths: Tensor | None) -> Sequence[Tensor]:
     if lengths is None:
         return layers
     real = real_tokens(layers[0].shape[1], lengths)[..., None]
-    return Each(layers, lambda layer: layer * real)
+    return LazyLayers(layers, lambda layer: layer * real)
 
 
 def hidden_of(layers: Sequence[Tensor], state: State = None) -> Hidden:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from foretell.config import Config, Positive, Tagged
 from foretell.nn.activation import ActivationName, GatedName, function_of
-from foretell.nn.attention.attention import Cache, SelfAttention, View
+from foretell.nn.attention.attention import AttentionPattern, Cache, SelfAttention
 from foretell.nn.dropout import dropout
 from foretell.nn.linear import Linear
 
@@ -39,7 +39,7 @@ NormChoice = Annotated[PreNormConfig | PostNormConfig, Tagged()]
 
 
 class FeedForward(nn.Module):
-    """outward(activation(inward(x))), each token for itself.
+    """out(activation(qkv(x))), each token for itself.
 
     A gated one has twice as many inner values; the first half, after the activation, multiplies the second.
     """
@@ -47,18 +47,18 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, inner: int, *, activation: ActivationName | GatedName, biases: bool):
         super().__init__()
         self.activate, self.gated = function_of(activation)
-        self.inward = Linear(width, 2 * inner if self.gated else inner, bias=biases)
-        self.outward = Linear(inner, width, bias=biases)
+        self.qkv = Linear(width, 2 * inner if self.gated else inner, bias=biases)
+        self.out = Linear(inner, width, bias=biases)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """inputs [B, T, D] -> [B, T, D]"""
-        inner = self.inward(inputs)
+        inner = self.qkv(inputs)
         if self.gated:
             gate, value = inner.chunk(2, -1)
             inner = self.activate(gate) * value
         else:
             inner = self.activate(inner)
-        outputs: Tensor = self.outward(inner)
+        outputs: Tensor = self.out(inner)
         return outputs
 
 
@@ -84,7 +84,7 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width, norm.epsilon, bias=biases)
         self.feed_forward = FeedForward(width, inner, activation=activation, biases=biases)
 
-    def forward(self, x: Tensor, view: View, cache: Cache | None = None) -> tuple[Tensor, Cache]:
+    def forward(self, x: Tensor, view: AttentionPattern, cache: Cache | None = None) -> tuple[Tensor, Cache]:
         """x [B, T, D] -> [B, T, D] and the cache of `SelfAttention.forward`."""
         if self.norm == "pre":
             mixed, cache = self.attention(self.attention_norm(x), view, cache)

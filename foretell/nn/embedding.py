@@ -55,7 +55,7 @@ class TokenEmbedding(Embedding):
 class AdaptiveEmbedding(Embedding):
     """Narrower vectors for rarer tokens, each band with a projection to the full width (arXiv:1809.10853).
 
-    Begins with vectors of deviation 1 / sqrt(d) and Xavier projections. `words` may be shared with an adaptive head.
+    Begins with vectors of std 1 / sqrt(d) and Xavier projections. `words` may be shared with an adaptive head.
     """
 
     def __init__(self, bands: Bands, width: int, *, divide: int = 4, dropout: float = 0.0):

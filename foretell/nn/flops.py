@@ -7,7 +7,7 @@ from torch import nn
 from foretell.nn.attention.positions import Positions
 
 
-def multiplied(module: nn.Module | None) -> int:
+def macs_per_token(module: nn.Module | None) -> int:
     """How many weights one token is multiplied by: all matrices but tables of words, positions and segments.
 
     A learned start state is no matrix; 0 for None.

@@ -16,20 +16,20 @@ from foretell.config import Config, Positive
 class NormalConfig(Config):
     """Weights begin normally distributed around zero, biases at zero, gains at one."""
 
-    deviation: Positive = 0.02
+    std: Positive = 0.02
     """standard deviation, before anything is cut off"""
     truncated: bool = False
     """draw anew what lies beyond two deviations, as BERT's code does"""
 
     def fill(self, weight: Tensor, *, scale: float = 1.0) -> None:
-        """Draws a weight in place, its deviation times `scale`."""
+        """Draws a weight in place, its std times `scale`."""
         if weight.is_meta:  # holds no numbers; `trunc_normal_` is out of reach of `on_paper`
             return
-        deviation = self.deviation * scale
+        std = self.std * scale
         if self.truncated:
-            nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+            nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
         else:
-            nn.init.normal_(weight, std=deviation)
+            nn.init.normal_(weight, std=std)
 
 
 DRAWING = ("normal_", "uniform_", "kaiming_uniform_", "xavier_uniform_")

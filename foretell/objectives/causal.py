@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.objectives.penalties import PenaltyChoice
 from foretell.types import IGNORED, Batch, State, Step, Term
@@ -24,9 +24,9 @@ class CausalConfig(ObjectiveConfig):
     penalties: tuple[PenaltyChoice, ...] = ()
     """regularisers on top of the loss"""
 
-    def build(self, blueprint: Blueprint) -> Causal:
+    def build(self, spec: ModelSpec) -> Causal:
         """The objective with its model."""
-        return Causal(*blueprint.build(), tuple(penalty.build() for penalty in self.penalties))
+        return Causal(*spec.build(), tuple(penalty.build() for penalty in self.penalties))
 
 
 class Causal(Objective):

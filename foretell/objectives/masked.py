@@ -20,8 +20,8 @@ from foretell.data.batches.masking import Masked, MaskingChoice, TokenMaskingCon
 from foretell.data.batches.packing import Passages
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.models.backbone import Backbone
-from foretell.models.model_spec import Blueprint
-from foretell.nn.flops import multiplied
+from foretell.models.model_spec import ModelSpec
+from foretell.nn.flops import macs_per_token
 from foretell.nn.heads import Head
 from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.types import IGNORED, Batch, State, Step, Term
@@ -39,9 +39,9 @@ class MaskedConfig(ObjectiveConfig):
     initial_deviation: Positive = 0.02
     """standard deviation of the weights that judge pairs at the start"""
 
-    def build(self, blueprint: Blueprint) -> MaskedLM:
+    def build(self, spec: ModelSpec) -> MaskedLM:
         """The objective with its model."""
-        return MaskedLM(self, *blueprint.build(), labels=blueprint.labels)
+        return MaskedLM(self, *spec.build(), labels=spec.labels)
 
     def batches(self, source: Batches, tokenizer: Tokenizer, seed: int) -> Batches:
         """The rows with tokens hidden."""
@@ -68,20 +68,20 @@ class MaskedLM(Objective):
                 nn.init.normal_(layer.weight, std=config.initial_deviation)
                 nn.init.zeros_(layer.bias)
 
-    def multiplied(self, length: int) -> float:
-        """See `Objective.multiplied`: the head is asked for hidden tokens, pairs are judged once a row."""
-        once = multiplied(self.pooler) + multiplied(self.pair)
-        return self.backbone.multiplied(length) + self.rate * multiplied(self.head) + once / length
+    def macs_per_token(self, length: int) -> float:
+        """See `Objective.macs_per_token`: the head is asked for hidden tokens, pairs are judged once a row."""
+        once = macs_per_token(self.pooler) + macs_per_token(self.pair)
+        return self.backbone.macs_per_token(length) + self.rate * macs_per_token(self.head) + once / length
 
-    def blind_loss(self) -> float:
-        """See `Objective.blind_loss`."""
+    def uniform_loss(self) -> float:
+        """See `Objective.uniform_loss`."""
         kinds = 1 if self.pair is None else self.pair.out_features
-        return super().blind_loss() + self.pair_weight * math.log(kinds)
+        return super().uniform_loss() + self.pair_weight * math.log(kinds)
 
     def forward(self, batch: Batch, state: State) -> Step:
         """See `Objective.forward`."""
         hidden = self.backbone(batch.inputs, None)
-        loss, right = guessed(self.head, *picked(hidden.dropped, batch), training=self.training)
+        loss, right = masked_loss(self.head, *gather_targets(hidden.dropped, batch), training=self.training)
         terms, metrics = {"masked": Term(loss)}, {} if self.training else {"masked": right}
         if self.pair is not None and self.pooler is not None and batch.labels is not None:
             scores = self.pair(self.pooler(hidden.dropped[:, 0]).tanh())  # [B, kinds of pairs]
@@ -99,7 +99,7 @@ class MaskedLM(Objective):
         return counts
 
 
-def picked(vectors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+def gather_targets(vectors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Vectors [B, T, D] -> those at the places of targets [N, D], and the targets [N], -100 where there is none.
 
     On a processor N is the number of targets. Elsewhere asking for that would wait for the device, so a few places
@@ -117,7 +117,7 @@ def picked(vectors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     return vectors.flatten(0, 1).index_select(0, (places + rows).flatten()), found.flatten()
 
 
-def guessed(head: Head, vectors: Tensor, targets: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:
+def masked_loss(head: Head, vectors: Tensor, targets: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:
     """vectors [N, D], targets [N], -100 for none -> the sum of -log p(target) [], how many are the first guess [].
 
     In training nobody asks for the second, which takes all probabilities: it is 0.

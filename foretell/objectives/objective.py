@@ -14,8 +14,8 @@ from foretell.data.batches.batches import Batches, Gives
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
-from foretell.models.model_spec import Blueprint
-from foretell.nn.flops import multiplied
+from foretell.models.model_spec import ModelSpec
+from foretell.nn.flops import macs_per_token
 from foretell.nn.heads import Head
 from foretell.objectives.penalties import Penalty
 from foretell.types import Batch, State, Step
@@ -28,7 +28,7 @@ class ObjectiveConfig(Config):
     """which batches it learns from"""
 
     @abstractmethod
-    def build(self, blueprint: Blueprint) -> Objective:
+    def build(self, spec: ModelSpec) -> Objective:
         """The objective with what it builds of its model."""
 
     def batches(self, source: Batches, tokenizer: Tokenizer, seed: int) -> Batches:
@@ -55,7 +55,7 @@ class Objective(nn.Module):
         self.backbone, self.head, self.penalties = backbone, head, penalties
 
     @property
-    def predicts_next(self) -> bool:
+    def is_causal_lm(self) -> bool:
         """Whether it gives the next token a probability, and so any text; others are measured by their own terms."""
         return "causal" in self.needs
 
@@ -75,15 +75,15 @@ class Objective(nn.Module):
         """What `Step.metrics` of an evaluation say, added up, of so many targets of each term that there was."""
         return {f"{name}_accuracy": counts.get(name, 0) / of for name, of in number.items()}
 
-    def blind_loss(self) -> float:
+    def uniform_loss(self) -> float:
         """What guessing blindly costs, in nats: a training whose loss is far above that is lost."""
         return math.log(self.backbone.embedding.vocabulary)
 
-    def multiplied(self, length: int) -> float:
+    def macs_per_token(self, length: int) -> float:
         """Multiplications that one token takes, of rows of `length` tokens; those of matrix products only."""
-        return self.backbone.multiplied(length) + multiplied(self.head)
+        return self.backbone.macs_per_token(length) + macs_per_token(self.head)
 
-    def heights(self) -> dict[nn.Parameter, int]:
+    def layer_depths(self) -> dict[nn.Parameter, int]:
         """How many layers below the output each parameter lies, for layer-wise rates and unfreezing.
 
         With L blocks: L + 1 for what the backbone has ahead of them, L - i for block i from 0, and 0 for everything
@@ -92,12 +92,12 @@ class Objective(nn.Module):
         block_of = {p: i for i, block in enumerate(self.backbone.blocks) for p in block.parameters()}
         top, ahead = len(self.backbone.blocks), True
         others = {p for part in self.children() if part is not self.backbone for p in part.parameters()}
-        heights = dict.fromkeys(self.parameters(), 0)
+        layer_depths = dict.fromkeys(self.parameters(), 0)
         for parameter in self.backbone.parameters():
             ahead = ahead and parameter not in block_of
             if parameter not in others:
-                heights[parameter] = top + 1 if ahead else top - block_of.get(parameter, top)
-        return heights
+                layer_depths[parameter] = top + 1 if ahead else top - block_of.get(parameter, top)
+        return layer_depths
 
     def penalty_tensors(self) -> dict[str, Tensor]:
         """What a checkpoint has to keep of the penalties, as `number.name`."""

@@ -19,7 +19,7 @@ from foretell.optim.lamb import LAMB, Variant
 from foretell.optim.param_groups import Decayed, exempt, groups
 
 Heights = Mapping[nn.Parameter, int]
-"""how far below the output parameters lie: see `Objective.heights`"""
+"""how far below the output parameters lie: see `Objective.layer_depths`"""
 
 
 def fusible(parameters: Iterable[nn.Parameter]) -> bool:
@@ -51,22 +51,22 @@ class OptimizerConfig(Config):
     layer_decay_gap: Size = 1
     """how many layers the uppermost one is below what is on top; 2 in ELECTRA's code"""
     weight_decay: NonNegative = 0.0
-    decayed: Decayed = "all"
+    decay_on: Decayed = "all"
     """what weight decay applies to; "matrices" leaves out biases and norms"""
 
     @abstractmethod
-    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
 
-    def _groups(self, parameters: Iterable[nn.Parameter], heights: Heights | None) -> list[dict[str, Any]]:
+    def _groups(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None) -> list[dict[str, Any]]:
         return groups(
             parameters,
             rate=self.learning_rate,
             decay=self.weight_decay,
-            decayed=self.decayed,
+            decay_on=self.decay_on,
             layer_decay=self.layer_decay,
             gap=self.layer_decay_gap,
-            heights=heights,
+            layer_depths=layer_depths,
         )
 
 
@@ -85,11 +85,11 @@ class SGDConfig(OptimizerConfig):
             raise ValueError("nesterov = true needs a momentum above 0, such as momentum = 0.9")
         return self
 
-    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
         parameters = list(parameters)
         return torch.optim.SGD(
-            self._groups(parameters, heights),
+            self._groups(parameters, layer_depths),
             lr=self.learning_rate,
             momentum=self.momentum,
             nesterov=self.nesterov,
@@ -114,10 +114,10 @@ class AdamConfig(_AdamConfig):
 
     kind: Literal["adam"] = "adam"
 
-    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
         parameters = list(parameters)
-        return torch.optim.Adam(self._groups(parameters, heights), **self._options(parameters))
+        return torch.optim.Adam(self._groups(parameters, layer_depths), **self._options(parameters))
 
 
 class AdamWConfig(_AdamConfig):
@@ -125,15 +125,15 @@ class AdamWConfig(_AdamConfig):
 
     kind: Literal["adamw"] = "adamw"
     weight_decay: NonNegative = 0.01
-    decayed: Decayed = "matrices"
+    decay_on: Decayed = "matrices"
     """what weight decay applies to; "matrices" leaves out biases and norms"""
     bias_correction: bool = True
     """divide both means by what they lack at the start; BERT and ELECTRA did not"""
 
-    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
         parameters = list(parameters)
-        optimizer = torch.optim.AdamW(self._groups(parameters, heights), **self._options(parameters))
+        optimizer = torch.optim.AdamW(self._groups(parameters, layer_depths), **self._options(parameters))
         if not self.bias_correction:
             optimizer.register_step_pre_hook(count_from_infinity)
         return optimizer
@@ -164,10 +164,10 @@ class AdagradConfig(OptimizerConfig):
     """what the sums of squares start from; above 0 it tames the first steps"""
     epsilon: NonNegative = 1e-10
 
-    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
         return torch.optim.Adagrad(
-            self._groups(parameters, heights),
+            self._groups(parameters, layer_depths),
             lr=self.learning_rate,
             initial_accumulator_value=self.initial,
             eps=self.epsilon,
@@ -183,10 +183,10 @@ class AdadeltaConfig(OptimizerConfig):
     """how much of the running squares stays from step to step"""
     epsilon: NonNegative = 1e-6
 
-    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
         return torch.optim.Adadelta(
-            self._groups(parameters, heights), lr=self.learning_rate, rho=self.rho, eps=self.epsilon
+            self._groups(parameters, layer_depths), lr=self.learning_rate, rho=self.rho, eps=self.epsilon
         )
 
 
@@ -202,10 +202,10 @@ class RMSpropConfig(OptimizerConfig):
     """divide by the standard deviation of the gradients instead (arXiv:1308.0850, equation 38)"""
     epsilon: NonNegative = 1e-8
 
-    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
         return torch.optim.RMSprop(
-            self._groups(parameters, heights),
+            self._groups(parameters, layer_depths),
             lr=self.learning_rate,
             alpha=self.alpha,
             momentum=self.momentum,
@@ -226,15 +226,15 @@ class LAMBConfig(OptimizerConfig):
     epsilon: NonNegative | None = None
     """absent: 1e-6, or its square where it stands inside the root ("nvlamb")"""
     weight_decay: NonNegative = 0.01
-    decayed: Decayed = "matrices"
+    decay_on: Decayed = "matrices"
     """what weight decay applies to; "matrices" leaves out biases and norms"""
 
-    def build(self, parameters: Iterable[nn.Parameter], heights: Heights | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
         """The optimiser over those parameters."""
         epsilon = (1e-12 if self.variant == "nvlamb" else 1e-6) if self.epsilon is None else self.epsilon
-        made = self._groups(parameters, heights)
+        made = self._groups(parameters, layer_depths)
         for group in made:
-            kept = {"google": exempt(group["params"][0], self.decayed), "apex": group["weight_decay"] == 0}
+            kept = {"google": exempt(group["params"][0], self.decay_on), "apex": group["weight_decay"] == 0}
             group["scaled"] = not kept.get(self.variant, False)
         return LAMB(made, self.learning_rate, self.betas, epsilon, self.weight_decay, variant=self.variant)
 

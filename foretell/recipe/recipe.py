@@ -25,7 +25,7 @@ from foretell.data.labelled.readers import ReaderChoice
 from foretell.data.tokenizers.kinds import BPEConfig, TokenizerChoice, TrainedConfig
 from foretell.errors import ConfigError
 from foretell.models.kinds import ModelChoice
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
@@ -188,7 +188,7 @@ class Recipe(Config):
         if "examples" in (gives, wants):
             self._examples_fit(gives, wants)
             return self
-        if self.predicts_next:
+        if self.is_causal_lm:
             if gives == "rows":
                 kind = self.data.batches.kind
                 raise ValueError(
@@ -243,7 +243,7 @@ class Recipe(Config):
         return getattr(self.objective, "wants", TOKENS)
 
     @property
-    def predicts_next(self) -> bool:
+    def is_causal_lm(self) -> bool:
         """Whether it gives the next token a probability, and so any text; others have no bits per byte."""
         return isinstance(self.model, NGramConfig) or self.wants == TOKENS
 
@@ -263,8 +263,8 @@ class Recipe(Config):
             )
         if not self.is_task:  # classes from outside need not know of pairs
             labels = getattr(self.data.batches, "labels", 0)
-        blueprint = Blueprint(self.model, self.head, vocabulary, counts, labels)
-        return build_within(lambda: self.objective.build(blueprint))
+        spec = ModelSpec(self.model, self.head, vocabulary, counts, labels)
+        return build_within(lambda: self.objective.build(spec))
 
     def tree(self) -> Tree:
         """The recipe as nested tables, defaults included."""

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from foretell.config import Real, Size
 from foretell.data.batches.batches import Ints
+from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Question, one_line
-from foretell.data.labelled.framing import Framing, Row
 from foretell.errors import ConfigError
 from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
 from foretell.evaluate.task_metrics import marks, null_threshold, squad
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.nn.ragged import real_tokens
 from foretell.tasks.task import Prediction, Scores, Task, TaskConfig
 from foretell.types import Inputs
@@ -142,9 +142,9 @@ class AnsweringConfig(TaskConfig):
                 rows.append(Row(number, (reading,), label, window))
         return rows
 
-    def build(self, blueprint: Blueprint) -> Answering:
+    def build(self, spec: ModelSpec) -> Answering:
         """The objective with its model."""
-        return Answering(self, blueprint)
+        return Answering(self, spec)
 
     def predictions(
         self, examples: Sequence[Question], rows: Sequence[Row], scores: Sequence[Scores], names: tuple[str, ...]
@@ -193,8 +193,8 @@ class AnsweringConfig(TaskConfig):
             [marks(e, p.text, none_allowed)[place] for e, p in zip(examples, predictions, strict=True)]
         )
 
-    def of_line(self, line: str, where: str) -> Question:
-        """See `TaskConfig.of_line`: a question and a passage with a tab between them."""
+    def parse_line(self, line: str, where: str) -> Question:
+        """See `TaskConfig.parse_line`: a question and a passage with a tab between them."""
         question, tab, passage = line.partition("\t")
         if not tab:
             raise ConfigError(f"{where}: a question and a passage, with a tab between them, are read")
@@ -253,8 +253,8 @@ class Answering(Task):
 
     term = "answer"
 
-    def __init__(self, config: AnsweringConfig, blueprint: Blueprint):
-        super().__init__(config, blueprint)
+    def __init__(self, config: AnsweringConfig, spec: ModelSpec):
+        super().__init__(config, spec)
         self.outputs = config.outputs.build(self.backbone.dim, 2)
 
     def scores(self, vectors: Tensor, inputs: Inputs) -> Tensor:
@@ -272,10 +272,10 @@ class Answering(Task):
         """See `Task.decisions`: one a row."""
         return len(labels)
 
-    def multiplied(self, length: int) -> float:
-        """See `Objective.multiplied`: every token is told of."""
-        return super().multiplied(length) + self.on_top() * (1 - 1 / length)
+    def macs_per_token(self, length: int) -> float:
+        """See `Objective.macs_per_token`: every token is told of."""
+        return super().macs_per_token(length) + self.macs_on_top() * (1 - 1 / length)
 
-    def blind_loss(self) -> float:
-        """See `Objective.blind_loss`: any place of a long row."""
+    def uniform_loss(self) -> float:
+        """See `Objective.uniform_loss`: any place of a long row."""
         return math.log(512)

@@ -18,14 +18,14 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from foretell.config import did_you_mean
+from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Labelled
-from foretell.data.labelled.framing import Framing, Row
 from foretell.data.labelled.readers.lines import counted
 from foretell.errors import ConfigError
 from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
 from foretell.evaluate.task_metrics import classes_by_label, classification, scikit_learn_metrics, several_labels
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Prediction, Scores
 from foretell.types import Inputs
@@ -123,9 +123,9 @@ class ClassificationConfig(TextsConfig):
         readings = self.read(examples, framing)
         return [Row(i, reading, label(examples[i])) for i, reading in enumerate(readings)]
 
-    def build(self, blueprint: Blueprint) -> Classification:
+    def build(self, spec: ModelSpec) -> Classification:
         """The objective with its model."""
-        return Classification(self, blueprint)
+        return Classification(self, spec)
 
     def predictions(
         self, examples: Sequence[Labelled], rows: Sequence[Row], scores: Sequence[Scores], names: tuple[str, ...]
@@ -179,9 +179,9 @@ class Classification(Pooled):
 
     term = "label"
 
-    def __init__(self, config: ClassificationConfig, blueprint: Blueprint):
-        super().__init__(config, blueprint, blueprint.labels)
-        self.one, self.labels = config.labels == "one", blueprint.labels
+    def __init__(self, config: ClassificationConfig, spec: ModelSpec):
+        super().__init__(config, spec, spec.labels)
+        self.one, self.labels = config.labels == "one", spec.labels
 
     def scores(self, vectors: Tensor, inputs: Inputs) -> Tensor:
         """See `Task.scores`: [B, L]"""
@@ -199,6 +199,6 @@ class Classification(Pooled):
         """See `Task.told`: [B, L]"""
         return scores.float().softmax(-1) if self.one else scores.float().sigmoid()
 
-    def blind_loss(self) -> float:
-        """See `Objective.blind_loss`."""
+    def uniform_loss(self) -> float:
+        """See `Objective.uniform_loss`."""
         return math.log(max(self.labels, 2)) if self.one else math.log(2)

@@ -43,8 +43,8 @@ class Chain(nn.Module):
 
     def gathered(self, scores: Tensor, at: Tensor) -> Tensor:
         """scores [B, T, L], at [B, K] -> [B, K, L], no less precise than the weights"""
-        wide = torch.promote_types(scores.dtype, self.field.transitions.dtype)
-        return scores.to(wide).gather(1, at[..., None].expand(-1, -1, scores.shape[-1]))
+        softmax_dtype = torch.promote_types(scores.dtype, self.field.transitions.dtype)
+        return scores.to(softmax_dtype).gather(1, at[..., None].expand(-1, -1, scores.shape[-1]))
 
 
 def places(words: Tensor) -> tuple[Tensor, Tensor]:

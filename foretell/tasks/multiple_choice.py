@@ -16,13 +16,13 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Choice, one_line
-from foretell.data.labelled.framing import Framing, Row
 from foretell.data.labelled.readers.lines import counted
 from foretell.errors import ConfigError
 from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.tasks.pooled import Pooled, PooledConfig
 from foretell.tasks.task import Prediction, Scores
 from foretell.types import Inputs
@@ -79,9 +79,9 @@ class ChoiceConfig(PooledConfig):
             rows.append(Row(number, readings, None if example.label is None else np.array(example.label)))
         return rows
 
-    def build(self, blueprint: Blueprint) -> Selection:
+    def build(self, spec: ModelSpec) -> Selection:
         """The objective with its model."""
-        return Selection(self, blueprint, 1)
+        return Selection(self, spec, 1)
 
     def predictions(
         self, examples: Sequence[Choice], rows: Sequence[Row], scores: Sequence[Scores], names: tuple[str, ...]
@@ -101,8 +101,8 @@ class ChoiceConfig(PooledConfig):
         """See `TaskConfig.tally`."""
         return metric_sums.mean([e.label == p.option for e, p in zip(examples, predictions, strict=True)])
 
-    def of_line(self, line: str, where: str) -> Choice:
-        """See `TaskConfig.of_line`: a context and its options, with tabs between them."""
+    def parse_line(self, line: str, where: str) -> Choice:
+        """See `TaskConfig.parse_line`: a context and its options, with tabs between them."""
         context, *options = line.split("\t")
         if len(options) < 2:
             raise ConfigError(f"{where}: a context and two options or more, with tabs between them, are read")
@@ -114,9 +114,9 @@ class Selection(Pooled):
 
     term = "option"
 
-    def __init__(self, config: ChoiceConfig, blueprint: Blueprint, outputs: int):
-        super().__init__(config, blueprint, outputs)
-        self.options = blueprint.labels
+    def __init__(self, config: ChoiceConfig, spec: ModelSpec, outputs: int):
+        super().__init__(config, spec, outputs)
+        self.options = spec.labels
 
     def scores(self, vectors: Tensor, inputs: Inputs) -> Tensor:
         """See `Task.scores`: [B, n]"""
@@ -131,6 +131,6 @@ class Selection(Pooled):
         """See `Task.told`: [B, n]"""
         return scores.float().softmax(-1)
 
-    def blind_loss(self) -> float:
-        """See `Objective.blind_loss`."""
+    def uniform_loss(self) -> float:
+        """See `Objective.uniform_loss`."""
         return math.log(max(self.options, 2))

@@ -11,11 +11,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from foretell.data.batches.framing import Framing, Reading
 from foretell.data.labelled.examples import Labelled
-from foretell.data.labelled.framing import Framing, Reading
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.nn.pooling import FirstConfig, PoolingChoice, PoolingConfig
 from foretell.tasks.task import Task, TaskConfig, each_reading, suitable_pooling
 from foretell.types import Inputs
@@ -57,16 +57,16 @@ class TextsConfig(PooledConfig):
         empty = not all(text.strip() for text in example.texts)
         return self.unreadable(example, names) or ("an empty text" if empty else "")
 
-    def of_line(self, line: str, where: str) -> Labelled:
-        """See `TaskConfig.of_line`: a text, or two with a tab between them."""
+    def parse_line(self, line: str, where: str) -> Labelled:
+        """See `TaskConfig.parse_line`: a text, or two with a tab between them."""
         return Labelled(tuple(line.split("\t")), None, where)
 
 
 class Pooled(Task):
     """A vector for each reading, and layers on it; abstract. `pooler` is what a BERT has learnt to compare texts by."""
 
-    def __init__(self, config: PooledConfig, blueprint: Blueprint, outputs: int):
-        super().__init__(config, blueprint)
+    def __init__(self, config: PooledConfig, spec: ModelSpec, outputs: int):
+        super().__init__(config, spec)
         self.pooling = allowed(config.pooling or suitable_pooling(self.backbone), self.backbone)
         width = self.backbone.dim * self.pooling.times
         self.pooler = config.outputs.linear(width, width) if self.pooling.dense else None

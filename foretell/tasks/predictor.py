@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from foretell.data.batches.framing import Framing, Row, by_length, collate
 from foretell.data.labelled.examples import Example
-from foretell.data.labelled.framing import Framing, Row, by_length, collate
-from foretell.evaluate.scoring import Watch, unwatched
+from foretell.evaluate.scoring import OnProgress, no_progress
 from foretell.tasks.task import Scores, Task, TaskConfig
 
 SIDE_BY_SIDE = 2**13
@@ -26,7 +26,7 @@ TRIED = 64
 
 
 @dataclass(frozen=True)
-class Telling:
+class Predictor:
     """A task that has a model, and how examples become rows of it."""
 
     config: TaskConfig
@@ -36,10 +36,10 @@ class Telling:
     """of the labels"""
     device: torch.device
 
-    def tell(self, examples: Sequence[Example], watch: Watch = unwatched) -> list[Any]:
+    def tell(self, examples: Sequence[Example], on_progress: OnProgress = no_progress) -> list[Any]:
         """What the task says of each example; its own labels are not looked at."""
         rows = self.config.rows(examples, self.framing, self.names)
-        scores, _ = self.scored(rows, watch)
+        scores, _ = self.scored(rows, on_progress)
         return self.config.predictions(examples, rows, scores, self.names)
 
     def measure(self, examples: Sequence[Example]) -> dict[str, Any]:
@@ -47,12 +47,12 @@ class Telling:
         return self.judge(examples)[0]
 
     def judge(
-        self, examples: Sequence[Example], *, by_label: bool = False, watch: Watch = unwatched
+        self, examples: Sequence[Example], *, by_label: bool = False, on_progress: OnProgress = no_progress
     ) -> tuple[dict[str, Any], list[Any]]:
         """The same, with `by_label` also of each label by itself, where the task has labels; and what `tell` says."""
         begin = time.perf_counter()
         rows = self.config.rows(examples, self.framing, self.names)
-        scores, loss = self.scored(rows, watch)
+        scores, loss = self.scored(rows, on_progress)
         predictions = self.config.predictions(examples, rows, scores, self.names)
         found = self.config.measure(examples, predictions)
         if by_label and (apart := self.config.by_label(examples, predictions)):
@@ -76,14 +76,14 @@ class Telling:
         return (time.perf_counter() - begin) * len(examples) / len(some)
 
     @torch.no_grad()
-    def scored(self, rows: Sequence[Row], watch: Watch) -> tuple[list[Scores], float]:
+    def scored(self, rows: Sequence[Row], on_progress: OnProgress) -> tuple[list[Scores], float]:
         """What is said of each row [R], and the mean loss of those with labels; not a number where there are none."""
         found: list[Scores] = [np.empty(0)] * len(rows)
         nats, decisions, read = 0.0, 0, 0
         sizes = np.array([row.length * len(row.readings) for row in rows], dtype=np.int64)
         every = int(sizes.sum())
         for group in by_length(sizes, SIDE_BY_SIDE):
-            watch(read / every)
+            on_progress(read / every)
             read += int(sizes[group].sum())
             chosen = [rows[i] for i in group]
             batch = collate(chosen, self.framing.tokenizer.specials).to(self.device)

@@ -13,13 +13,13 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Labelled
-from foretell.data.labelled.framing import Framing, Row
 from foretell.errors import ConfigError
 from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
 from foretell.evaluate.task_metrics import pearson, ranks, spearman
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Prediction, Scores
 from foretell.types import Inputs
@@ -80,9 +80,9 @@ class SimilarityConfig(TextsConfig):
         ]
         return [Row(i, reading, labels[i]) for i, reading in enumerate(self.read(examples, framing))]
 
-    def build(self, blueprint: Blueprint) -> Similarity:
+    def build(self, spec: ModelSpec) -> Similarity:
         """The objective with its model."""
-        return Similarity(self, blueprint, 1)
+        return Similarity(self, spec, 1)
 
     def predictions(
         self, examples: Sequence[Labelled], rows: Sequence[Row], scores: Sequence[Scores], names: tuple[str, ...]
@@ -123,6 +123,6 @@ class Similarity(Pooled):
         """See `Task.told`: [B]"""
         return scores.float()
 
-    def blind_loss(self) -> float:
-        """See `Objective.blind_loss`: a label is at most 1 away from the other end."""
+    def uniform_loss(self) -> float:
+        """See `Objective.uniform_loss`: a label is at most 1 away from the other end."""
         return 1.0

@@ -19,14 +19,14 @@ from pydantic import model_validator
 from torch import Tensor
 
 from foretell.data.batches.batches import Ints
+from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Tagged, one_line
-from foretell.data.labelled.framing import Framing, Row
 from foretell.data.labelled.tags import OUTSIDE, convert, malformed, spans_of, split_tag
 from foretell.errors import ConfigError
 from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
 from foretell.evaluate.task_metrics import classes_by_label, entities_by_label, entity_f1
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.tasks.crf import Chain, library
 from foretell.tasks.task import Prediction, Scores, Task, TaskConfig
 from foretell.types import IGNORED, Inputs
@@ -152,9 +152,9 @@ class TaggingConfig(TaskConfig):
                 rows.append(Row(i, (reading,), label, (words, at)))
         return rows
 
-    def build(self, blueprint: Blueprint) -> Tagging:
+    def build(self, spec: ModelSpec) -> Tagging:
         """The objective with its model."""
-        return ChainedTagging(self, blueprint) if self.crf else Tagging(self, blueprint)
+        return ChainedTagging(self, spec) if self.crf else Tagging(self, spec)
 
     def predictions(
         self, examples: Sequence[Tagged], rows: Sequence[Row], scores: Sequence[Scores], names: tuple[str, ...]
@@ -205,8 +205,8 @@ class TaggingConfig(TaskConfig):
             return entities_by_label(truth, found)
         return classes_by_label(*([[tag] for tags in side for tag in tags] for side in (truth, found)))
 
-    def of_line(self, line: str, where: str) -> Sentence:
-        """See `TaskConfig.of_line`: words with blanks between them."""
+    def parse_line(self, line: str, where: str) -> Sentence:
+        """See `TaskConfig.parse_line`: words with blanks between them."""
         found = list(re.finditer(r"\S+", line))
         words, begins = tuple(word[0] for word in found), tuple(word.start() for word in found)
         return Sentence(words, None, where, text=line, begins=begins)
@@ -253,9 +253,9 @@ class Tagging(Task):
 
     term = "tag"
 
-    def __init__(self, config: TaggingConfig, blueprint: Blueprint):
-        super().__init__(config, blueprint)
-        self.outputs, self.tags = config.outputs.build(self.backbone.dim, blueprint.labels), blueprint.labels
+    def __init__(self, config: TaggingConfig, spec: ModelSpec):
+        super().__init__(config, spec)
+        self.outputs, self.tags = config.outputs.build(self.backbone.dim, spec.labels), spec.labels
 
     def scores(self, vectors: Tensor, inputs: Inputs) -> Tensor:
         """See `Task.scores`: [B, T, L]"""
@@ -271,20 +271,20 @@ class Tagging(Task):
         probability, tag = scores.float().softmax(-1).max(-1)
         return torch.stack([tag.to(probability.dtype), probability], -1)
 
-    def multiplied(self, length: int) -> float:
-        """See `Objective.multiplied`: every token is told of."""
-        return super().multiplied(length) + self.on_top() * (1 - 1 / length)
+    def macs_per_token(self, length: int) -> float:
+        """See `Objective.macs_per_token`: every token is told of."""
+        return super().macs_per_token(length) + self.macs_on_top() * (1 - 1 / length)
 
-    def blind_loss(self) -> float:
-        """See `Objective.blind_loss`."""
+    def uniform_loss(self) -> float:
+        """See `Objective.uniform_loss`."""
         return math.log(max(self.tags, 2))
 
 
 class ChainedTagging(Tagging):
     """Sum of -log p(all tags of a sentence), which counts as so many decisions as it has words. Term "tag"."""
 
-    def __init__(self, config: TaggingConfig, blueprint: Blueprint):
-        super().__init__(config, blueprint)
+    def __init__(self, config: TaggingConfig, spec: ModelSpec):
+        super().__init__(config, spec)
         self.chain = Chain(self.tags)
 
     def loss(self, scores: Tensor, labels: Tensor) -> Tensor:

@@ -19,15 +19,15 @@ from torch import Tensor, nn
 
 from foretell.config import Config, NonNegative, Rate, Size, Width
 from foretell.data.batches.batches import Gives
+from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import BadRow, Example
-from foretell.data.labelled.framing import Framing, Row
 from foretell.data.labelled.opening import refusal
 from foretell.errors import ConfigError, printable
 from foretell.evaluate.metric_sums import Tally
 from foretell.models.backbone import Backbone
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.models.transformer import Transformer
-from foretell.nn.flops import multiplied
+from foretell.nn.flops import macs_per_token
 from foretell.nn.heads.head import NoHead
 from foretell.nn.initializers import NormalConfig
 from foretell.nn.pooling import ConcatConfig, ExtractConfig, FirstConfig, PoolingConfig
@@ -137,7 +137,7 @@ class TaskConfig(ObjectiveConfig):
         """A `ConfigError` where a library is missing that `measure` takes."""
 
     @abstractmethod
-    def of_line(self, line: str, where: str) -> Example:
+    def parse_line(self, line: str, where: str) -> Example:
         """An example without labels as people type it; a `ConfigError` if it is none."""
 
     def accept(self, examples: Sequence[Example]) -> None:
@@ -185,9 +185,9 @@ class Task(Objective):
     needs: ClassVar[frozenset[str]] = frozenset()
     term: ClassVar[str]
 
-    def __init__(self, config: TaskConfig, blueprint: Blueprint):
-        backbone = blueprint.backbone()
-        super().__init__(backbone, blueprint.head_on(backbone) if config.language_weight else NoHead())
+    def __init__(self, config: TaskConfig, spec: ModelSpec):
+        backbone = spec.backbone()
+        super().__init__(backbone, spec.head_on(backbone) if config.language_weight else NoHead())
         self.language_weight, self.gradient_length = config.language_weight, config.gradient_length
         if self.language_weight and "causal" not in backbone.reads:
             raise ConfigError(
@@ -216,17 +216,17 @@ class Task(Objective):
         counts = {self.term: self.decisions(batch.labels)}
         return counts | ({"language": int((batch.targets != IGNORED).sum())} if self.language_weight else {})
 
-    def multiplied(self, length: int) -> float:
-        """See `Objective.multiplied`: what is on top is asked once a row, but of tags."""
+    def macs_per_token(self, length: int) -> float:
+        """See `Objective.macs_per_token`: what is on top is asked once a row, but of tags."""
         return (
-            self.backbone.multiplied(length)
-            + self.on_top() / length
-            + (multiplied(self.head) if self.language_weight else 0)
+            self.backbone.macs_per_token(length)
+            + self.macs_on_top() / length
+            + (macs_per_token(self.head) if self.language_weight else 0)
         )
 
-    def on_top(self) -> int:
+    def macs_on_top(self) -> int:
         """Multiplications that one row takes on top of the backbone."""
-        return multiplied(self) - multiplied(self.backbone) - multiplied(self.head)
+        return macs_per_token(self) - macs_per_token(self.backbone) - macs_per_token(self.head)
 
     # --- what tasks differ in ---------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ RECORD = "record.json"
 
 
 @dataclass
-class Position:
+class TrainState:
     """Where training stands: what a checkpoint remembers beside tensors."""
 
     stage: int = 0
@@ -68,7 +68,7 @@ class Position:
     """parts of a batch, where it is left to us"""
 
 
-POSITION = TypeAdapter(Position)
+POSITION = TypeAdapter(TrainState)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Checkpoint:
             raise damaged(self.path / RECORD)
         return found
 
-    def position(self) -> Position:
+    def position(self) -> TrainState:
         """Where training stood, as the trainer knows it."""
         try:
             return POSITION.validate_python(self.record()["position"])

@@ -48,10 +48,10 @@ class TopConfig(TuningConfig):
 
     def prepare(self, objective: Objective) -> None:
         """See `TuningConfig.prepare`."""
-        heights = objective.heights()
-        if min(heights.values()) > self.layers:
+        layer_depths = objective.layer_depths()
+        if min(layer_depths.values()) > self.layers:
             raise ConfigError(f"tuning.layers = {self.layers} trains nothing: there is no weight on top of the layers")
-        for parameter, height in heights.items():
+        for parameter, height in layer_depths.items():
             parameter.requires_grad_(height <= self.layers)
 
 

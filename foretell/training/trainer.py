@@ -25,7 +25,7 @@ from foretell.optim.progress import Progress, due
 from foretell.optim.schedules.schedule import Schedule
 from foretell.run import Record, Run, judged
 from foretell.training import checkpoint
-from foretell.training.checkpoint import Checkpoint, Position
+from foretell.training.checkpoint import Checkpoint, TrainState
 from foretell.training.loss_normalisation import Normalisation, loss_factor
 from foretell.training.monitor import Monitor, validated
 from foretell.training.out_of_memory import OutOfMemory, advising, out_of_memory, release
@@ -101,7 +101,7 @@ class Stage:
 
 
 @dataclass
-class Window:
+class LogSums:
     """Sums since the last log line, kept on the device: reading them waits for it."""
 
     loss: Tensor | float = 0.0
@@ -118,7 +118,7 @@ class Trainer:
         self,
         run: Run,
         stage: Stage,
-        position: Position,
+        position: TrainState,
         *,
         seed: int,
         monitor: Monitor,
@@ -133,7 +133,7 @@ class Trainer:
         self.state: State = None
         self.stopped: Literal["", "limit", "patience"] = ""
         self.interrupted = False  # apart from `stopped`: a signal in a stage's last step does not make it unfinished
-        self.window = Window()
+        self.window = LogSums()
         self.validated: Record = {}
         """the record of the last validation"""
         self.saved = position.step
@@ -141,7 +141,7 @@ class Trainer:
         self.longest_unsaved = 60 * stage.saving.minutes
         self.frozen_file: str | None = ""
         """that of the weights that are not trained; "": not written yet"""
-        self.predicts_next = stage.objective.predicts_next
+        self.is_causal_lm = stage.objective.is_causal_lm
         self.begun = time.monotonic() - position.seconds
         self.pause = 0.0  # seconds validation and saving took at most: a time limit has to leave room for them
         self.expected_pause = 0.0  # the same before it is known
@@ -308,7 +308,7 @@ class Trainer:
         """One training record, from the sums since the last."""
         if self.window.tokens == 0:  # all steps were left out
             return
-        window, self.window = self.window, Window()
+        window, self.window = self.window, LogSums()
         loss = float(window.loss) / window.tokens
         record = {
             "kind": "train",
@@ -317,7 +317,7 @@ class Trainer:
             "epoch": progress.epoch,
             "tokens": self.position.tokens,
             "loss": loss,
-            "bits_per_byte": loss / math.log(2) / self.stage.bytes_per_token if self.predicts_next else None,
+            "bits_per_byte": loss / math.log(2) / self.stage.bytes_per_token if self.is_causal_lm else None,
             **{f"{name}_loss": float(term) / window.tokens for name, term in window.terms.items()},
             "gradient_norm": float(self.last["gradient_norm"]),
             "learning_rate": self.last["learning_rate"],
@@ -388,7 +388,7 @@ class Trainer:
 
     def hopeless(self) -> float:
         """A loss that no model in its senses has: three times that of guessing blindly."""
-        return 3 * self.stage.objective.blind_loss() + 10
+        return 3 * self.stage.objective.uniform_loss() + 10
 
     def largest_gradient(self) -> tuple[str, float]:
         """The parameter with the largest gradient; one that is not finite is larger than any."""
@@ -481,7 +481,7 @@ class Trainer:
             names = trained_names(stage.objective)
             means = [averaged[name].to(self.device) for name in names] if averaged else []
             stage.averager.load_state_dict(record["averager"], means)
-            self.window = Window(**record["window"])
+            self.window = LogSums(**record["window"])
         if "state" in parts:
             tensors = saved.tensors("carried")
             self.state = checkpoint.unflatten(tensors, stage.objective.backbone.initial_state(1)) if tensors else None

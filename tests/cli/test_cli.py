@@ -68,7 +68,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         (["generate", "run", "--temperature", "nan"], "invalid value for '--temperature'"),
         (["generate", "run", "--temperature", "inf"], "invalid value for '--temperature'"),
         (["generate", "run", "--temperature", "-1"], "invalid value for '--temperature'"),
-        (["find-rate", "char-lstm", "--low", "nan"], "invalid value for '--low'"),
+        (["find-lr", "char-lstm", "--low", "nan"], "invalid value for '--low'"),
         (["train", "char-lstm", "--device", "lstm"], "no device 'lstm' here"),
         (["train", "char-lstm", "--device", "cuda:99"], "no device 'cuda:99' here"),
         (["train", "char-lstm", "--device", "meta"], "the device meta holds no numbers"),
@@ -278,7 +278,7 @@ def test_every_numeric_option_has_a_least_value() -> None:
 
 
 OPENING = {
-    "train", "transfer", "find-rate", "evaluate", "score", "probe", "compare", "race", "generate", "next", "features",
+    "train", "transfer", "find-lr", "evaluate", "score", "probe", "compare", "race", "generate", "next", "features",
     "predict", "export", "show", "plot", "doctor",
 }  # fmt: skip
 

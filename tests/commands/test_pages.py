@@ -38,7 +38,7 @@ BLOCK = re.compile(
     r"(?:^<!-- tests (?P<note>.*?) -->\n)?^```(?P<language>\w+)(?: title=\"(?P<file>[\w.]+)\")?\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-TRAIN = ("train", "race", "find-rate")
+TRAIN = ("train", "race", "find-lr")
 """verbs that name recipes, then settings"""
 CAN_DRAW = importlib.util.find_spec("matplotlib") is not None
 

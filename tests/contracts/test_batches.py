@@ -261,13 +261,13 @@ class Scripted:
         uniform, self.upcoming = next(self.drawn)
         return uniform
 
-    def normal(self, mean: float, deviation: float) -> float:
-        self.asked.append((mean, deviation))
+    def normal(self, mean: float, std: float) -> float:
+        self.asked.append((mean, std))
         return self.upcoming
 
 
 def test_the_random_rule_by_hand() -> None:
-    """length 70, deviation 5: [steps, factor on the rate], the last cut short but its factor not."""
+    """length 70, std 5: [steps, factor on the rate], the last cut short but its factor not."""
     kind = StreamsConfig(length=70, jitter=5.0)
     random = Scripted((0.5, 69.9), (0.04, 31.0), (0.9, 2.7), (0.05, 140.0), (0.2, 72.0))
     assert kind.cuts(69 + 31 + 5 + 90 + 10, random) == [

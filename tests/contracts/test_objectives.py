@@ -25,7 +25,7 @@ import foretell
 from foretell.config import Config
 from foretell.errors import ConfigError
 from foretell.models.kinds import BackboneChoice
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.nn.heads import FullHeadConfig, HeadChoice
 from foretell.objectives.causal import CausalConfig
 from foretell.objectives.electra.objective import ReplacedConfig
@@ -50,7 +50,7 @@ LABELS = 2
 
 def compose(model: Config, head: Config, objective: Config) -> Objective:
     torch.manual_seed(0)
-    return objective.build(Blueprint(model, head, VOCABULARY, labels=LABELS if reads_rows(objective) else 0))
+    return objective.build(ModelSpec(model, head, VOCABULARY, labels=LABELS if reads_rows(objective) else 0))
 
 
 def reads_rows(objective: Config) -> bool:

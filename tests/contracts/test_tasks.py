@@ -10,7 +10,7 @@ from labelled import MODELS, objective_of, task_tables, write_labelled
 
 import foretell
 from foretell.config import override
-from foretell.data.labelled.framing import collate
+from foretell.data.batches.framing import collate
 from foretell.errors import ConfigError
 from foretell.examples import Examples
 from foretell.recipe.loading import load_recipe

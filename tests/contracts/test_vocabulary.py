@@ -10,7 +10,7 @@ from outside import CosineHeadConfig, PairsConfig
 from foretell.config import Config
 from foretell.errors import ConfigError
 from foretell.models.kinds import BackboneChoice
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.nn.embedding import AdaptiveEmbeddingConfig
 from foretell.nn.heads import AdaptiveHeadConfig, HeadChoice, HierarchicalHeadConfig
 from foretell.nn.vocabulary import token_rows
@@ -78,7 +78,7 @@ def build(model: Config, head: Config, vocabulary: int, seed: int) -> Objective:
     if getattr(head, "tied", False) and "hidden" in type(model).model_fields:
         width = model.model_dump().get("embedding", model.hidden)  # of the table, where it has one of its own
         model = model.model_copy(update={"hidden": width})
-    objective = CausalConfig().build(Blueprint(model, head, vocabulary))
+    objective = CausalConfig().build(ModelSpec(model, head, vocabulary))
     with torch.no_grad():
         for parameter in objective.double().parameters():  # biases start at zero: not here
             parameter.normal_()

@@ -10,7 +10,7 @@ import torch
 from builders import assert_same
 from torch import Tensor
 
-from foretell.evaluate.cache import CacheConfig, CacheScorer, Heard, NeuralCache, fitted, tune_cache
+from foretell.evaluate.cache import CacheConfig, CachedPass, CacheScorer, NeuralCache, fitted, tune_cache
 from foretell.evaluate.dynamic import DynamicConfig, DynamicScorer
 from foretell.evaluate.mixture import Mixture
 from foretell.evaluate.scoring import NeuralScorer
@@ -154,14 +154,14 @@ def test_inside_a_mixture(model: NeuralScorer) -> None:
 # --- tuning ---------------------------------------------------------------------------------------
 
 
-def listened(model: NeuralScorer) -> list[Heard]:
+def listened(model: NeuralScorer) -> list[CachedPass]:
     """A text in which a few words come again and again for a while."""
     draw = np.random.default_rng(0)
     words = np.concatenate([draw.choice(draw.choice(VOCABULARY, 2), 12) for _ in range(10)])
     tokens = torch.from_numpy(words)[None]
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
     batches = [Batch(Inputs(tokens=inputs[:, k : k + 17]), targets[:, k : k + 17]) for k in range(0, 119, 17)]
-    return Heard.listen(model, batches, CPU)
+    return CachedPass.record(model, batches, CPU)
 
 
 def test_no_settings_on_a_grid_are_better(model: NeuralScorer) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from foretell.data.store.store_builder import Counts
-from foretell.data.text.text_files import Piece
+from foretell.data.text_files import Piece
 from foretell.data.tokenizers.kinds import WordConfig
 from foretell.evaluate.comparison import Parts, RawText, by_frequency, by_position, snippet, sums, worst_tokens
 

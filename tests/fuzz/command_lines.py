@@ -13,7 +13,7 @@ from fuzz.mutate import Draw
 from fuzz.seeds import RUNS
 from hypothesis import strategies as st
 
-LONG = ("bench", "demo", "race", "transfer", "train", "find-rate", "probe", "compare")
+LONG = ("bench", "demo", "race", "transfer", "train", "find-lr", "probe", "compare")
 """verbs that take long, or start processes, when all is right"""
 PATHS = [
     "run",

@@ -100,7 +100,7 @@ def plain(
     for layer in range(config.layers):
         at = f"blocks.{layer * (config.groups or config.layers) // config.layers}."
         read = [norm(x, at + "attention_norm") if config.norm.kind == "pre" else x for x in stream]
-        queries, keys, values = np.split(np.array([affine(x, at + "attention.inward") for x in read]), 3, axis=1)
+        queries, keys, values = np.split(np.array([affine(x, at + "attention.qkv") for x in read]), 3, axis=1)
         mixed = np.zeros_like(queries)
         for head in range(config.heads):
             own = slice(head * width, (head + 1) * width)
@@ -110,7 +110,7 @@ def plain(
                 looks = np.exp([query @ turned(keys[s, own], s) / math.sqrt(width) for s in seen])
                 mixed[t, own] = sum(look * values[s, own] for look, s in zip(looks / looks.sum(), seen, strict=True))
         for t, x in enumerate(stream):
-            x = x + affine(mixed[t], at + "attention.outward")
+            x = x + affine(mixed[t], at + "attention.out")
             if config.norm.kind == "post":
                 x = norm(x, at + "attention_norm")
             inner = affine(norm(x, at + "feed_forward_norm") if config.norm.kind == "pre" else x, at + INWARD)
@@ -118,12 +118,12 @@ def plain(
                 inner = function(inner[: len(inner) // 2]) * inner[len(inner) // 2 :]
             else:
                 inner = function(inner)
-            x = x + affine(inner, at + "feed_forward.outward")
+            x = x + affine(inner, at + "feed_forward.out")
             stream[t] = norm(x, at + "feed_forward_norm") if config.norm.kind == "post" else x
     return np.array([norm(x, "norm") if config.norm.final else x for x in stream])
 
 
-INWARD = "feed_forward.inward"
+INWARD = "feed_forward.qkv"
 SHAPE: dict[str, Any] = {"hidden": 8, "layers": 2, "heads": 2, "context": 8, "feed_forward": 5}
 EXACT: Any = dict(rtol=0, atol=1e-12)
 
@@ -309,7 +309,7 @@ def test_the_size_of_gpt2() -> None:
 
 def test_weights_start_as_in_gpt2() -> None:
     torch.manual_seed(0)
-    positions = LearnedConfig(deviation=0.01)
+    positions = LearnedConfig(std=0.01)
     model = TransformerConfig(hidden=64, layers=8, heads=4, context=200, positions=positions).build(3000)
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
@@ -317,12 +317,12 @@ def test_weights_start_as_in_gpt2() -> None:
         elif "norm" in name:
             assert (parameter == 1).all()
         else:
-            expected = 0.02 / 4 if name.endswith("outward.weight") else 0.01 if "positions" in name else 0.02
+            expected = 0.02 / 4 if name.endswith("out.weight") else 0.01 if "positions" in name else 0.02
             assert float(parameter.detach().std()) == pytest.approx(expected, rel=0.05)
 
 
 def test_weights_start_as_in_bert() -> None:
-    """Normal of deviation 0.02 with nothing beyond 0.04, all alike; what is left has 0.88 of the deviation."""
+    """Normal of std 0.02 with nothing beyond 0.04, all alike; what is left has 0.88 of the std."""
     torch.manual_seed(0)
     initial = InitialConfig(truncated=True, residual_scaling=False)
     config = TransformerConfig(hidden=64, heads=4, context=400, segments=400, direction="both", initial=initial)

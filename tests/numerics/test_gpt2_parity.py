@@ -11,11 +11,11 @@ from foretell.types import Inputs
 VOCABULARY, WIDTH, LAYERS, CONTEXT = 50, 24, 3, 16
 NAMES = {
     "attention_norm": "ln_1",
-    "attention.inward": "attn.c_attn",
-    "attention.outward": "attn.c_proj",
+    "attention.qkv": "attn.c_attn",
+    "attention.out": "attn.c_proj",
     "feed_forward_norm": "ln_2",
-    "feed_forward.inward": "mlp.c_fc",
-    "feed_forward.outward": "mlp.c_proj",
+    "feed_forward.qkv": "mlp.c_fc",
+    "feed_forward.out": "mlp.c_proj",
 }
 
 

@@ -14,7 +14,7 @@ from foretell.data.batches.packing import DocConfig, FullConfig, SegmentPairConf
 from foretell.errors import ConfigError
 from foretell.evaluate import pseudo_likelihood as pseudo
 from foretell.evaluate.pseudo_likelihood import pseudo_likelihood
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import AdaptiveHeadConfig, FullHeadConfig
@@ -37,7 +37,7 @@ every_backbone = pytest.mark.parametrize("name", BACKBONES)
 def built(name: str, labels: int = 2, head: Config | None = None, **settings: Any) -> MaskedLM:
     torch.manual_seed(0)
     return MaskedConfig(**settings).build(
-        Blueprint(BACKBONES[name], head or FullHeadConfig(), VOCABULARY, labels=labels)
+        ModelSpec(BACKBONES[name], head or FullHeadConfig(), VOCABULARY, labels=labels)
     )
 
 
@@ -95,7 +95,7 @@ def test_weights_of_zero_guess_blindly(labels: int) -> None:
     for parameter in objective.parameters():
         parameter.data.zero_()
     loss, _ = trainer_of(objective).backward(batch, None, objective.counts(batch))
-    assert float(loss) == pytest.approx(objective.blind_loss())
+    assert float(loss) == pytest.approx(objective.uniform_loss())
 
 
 def test_places_and_targets_say_the_same() -> None:
@@ -168,7 +168,7 @@ def test_a_batch_without_targets_is_a_step_all_the_same() -> None:
 )
 def test_models_that_read_one_way_are_refused(model: Config, expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
-        MaskedConfig().build(Blueprint(model, FullHeadConfig(), VOCABULARY))
+        MaskedConfig().build(ModelSpec(model, FullHeadConfig(), VOCABULARY))
 
 
 ROWS = {"kind": "full", "length": 16}
@@ -258,7 +258,7 @@ def test_pseudo_likelihood_does_not_look_into_other_documents() -> None:
 
 
 def test_a_blueprint_with_other_settings() -> None:
-    plan = Blueprint(BACKBONES["bert"], FullHeadConfig(tied=True), VOCABULARY, labels=2)
+    plan = ModelSpec(BACKBONES["bert"], FullHeadConfig(tied=True), VOCABULARY, labels=2)
     other = plan.override({"model": {"hidden": 2, "heads": 1, "embedding": 4}, "head": {"tied": False}})
     assert (other.model.hidden, other.model.embedding_width, other.head.tied) == (2, 4, False)
     assert (other.model.layers, other.model.direction, other.labels) == (2, "both", 2)

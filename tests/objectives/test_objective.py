@@ -7,7 +7,7 @@ import torch
 from builders import members, small
 
 from foretell.models.kinds import BackboneChoice
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig
@@ -17,15 +17,15 @@ from foretell.optim.optimizers import AdamWConfig
 
 
 def objective(model: object, *, tied: bool = False) -> Objective:
-    return CausalConfig().build(Blueprint(model, FullHeadConfig(tied=tied), 11))
+    return CausalConfig().build(ModelSpec(model, FullHeadConfig(tied=tied), 11))
 
 
 def test_heights_count_layers_from_the_top() -> None:
     built = objective(small(TransformerConfig, layers=3, embedding=6), tied=False)
-    heights, found = built.heights(), {}
+    layer_depths, found = built.layer_depths(), {}
     for name, parameter in built.named_parameters():
         part = ".".join(name.split(".")[1:3]) if "blocks" in name else re.sub(r"\.(weight|bias)$", "", name)
-        found.setdefault(part, set()).add(heights[parameter])
+        found.setdefault(part, set()).add(layer_depths[parameter])
     assert found == {
         "backbone.embedding.table": {4},
         "backbone.positions": {4},
@@ -41,21 +41,21 @@ def test_heights_count_layers_from_the_top() -> None:
 @pytest.mark.parametrize("member", members(BackboneChoice))
 def test_every_model_has_its_embedding_below_its_layers(member: type) -> None:
     built = objective(small(member, layers=2))
-    heights = built.heights()
-    assert heights.keys() == set(built.parameters())
-    assert {heights[p] for p in built.backbone.embedding.parameters()} == {3}
-    assert [{heights[p] for p in block.parameters()} for block in built.backbone.blocks] == [{2}, {1}]
+    layer_depths = built.layer_depths()
+    assert layer_depths.keys() == set(built.parameters())
+    assert {layer_depths[p] for p in built.backbone.embedding.parameters()} == {3}
+    assert [{layer_depths[p] for p in block.parameters()} for block in built.backbone.blocks] == [{2}, {1}]
 
 
 def test_tied_weights_are_the_heads() -> None:
     built = objective(small(TransformerConfig, embedding=None), tied=True)
-    assert built.heights()[built.head.weight] == 0
+    assert built.layer_depths()[built.head.weight] == 0
 
 
 def rates_by_part(model: object, **optimizer: object) -> list[float]:
     """Of the head, the layers from above and the embedding; within each of these they are the same."""
     built = objective(model)
-    made = AdamWConfig(**optimizer).build(built.parameters(), built.heights())
+    made = AdamWConfig(**optimizer).build(built.parameters(), built.layer_depths())
     rates = {p: group["lr"] for group in made.param_groups for p in group["params"]}
     parts = [built.head, *reversed(built.backbone.blocks), built.backbone.embedding]
     found = [{rates[p] for p in part.parameters()} for part in parts]

@@ -175,7 +175,7 @@ def test_epsilon_inside_the_root_is_the_square_of_that_outside() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "decay", "decayed", "scaled"),
+    ("variant", "decay", "decay_on", "scaled"),
     [
         ("paper", 0.01, "matrices", [True, True]),
         ("google", 0.01, "matrices", [True, False]),
@@ -187,9 +187,9 @@ def test_epsilon_inside_the_root_is_the_square_of_that_outside() -> None:
         ("nvlamb", 0.0, "matrices", [True, True]),
     ],
 )
-def test_what_is_scaled(variant: str, decay: float, decayed: str, scaled: list[bool]) -> None:
+def test_what_is_scaled(variant: str, decay: float, decay_on: str, scaled: list[bool]) -> None:
     parameters = {"matrix": matrix(1, 2), "bias": nn.Parameter(torch.ones(2))}
-    made = optimizer_of(variant, parameters, weight_decay=decay, decayed=decayed)
+    made = optimizer_of(variant, parameters, weight_decay=decay, decay_on=decay_on)
     assert [group["scaled"] for group in made.param_groups] == scaled
 
 

@@ -79,7 +79,7 @@ def test_every_optimizer_has_a_twin() -> None:
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_the_steps_are_torchs(kind: str, decay: float) -> None:
     settings, twin, theirs = TWINS[kind]
-    config = small(MEMBERS[kind], **settings, weight_decay=decay, decayed="all")
+    config = small(MEMBERS[kind], **settings, weight_decay=decay, decay_on="all")
     ours, other = network(), network()
     train(ours, config.build(ours.parameters()))
     train(other, twin(other.parameters(), **theirs, weight_decay=decay))
@@ -91,8 +91,8 @@ def test_the_steps_are_torchs(kind: str, decay: float) -> None:
 def test_matrices_alone_decay(member: type[Config]) -> None:
     """Biases and norms go as without weight decay, matrices as with it (one step: they mix later)."""
     config = {
-        decayed: small(member, weight_decay=decay, decayed=decayed)
-        for decayed, decay in {"matrices": 0.1, "all": 0.1}.items()
+        decay_on: small(member, weight_decay=decay, decay_on=decay_on)
+        for decay_on, decay in {"matrices": 0.1, "all": 0.1}.items()
     }
     plain = small(member, weight_decay=0.0)
     after = {}
@@ -111,18 +111,18 @@ def test_matrices_alone_decay(member: type[Config]) -> None:
 def test_groups_by_weight_decay() -> None:
     matrix, bias, norm = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     given = [bias, matrix, norm]
-    assert groups(given, rate=0.5, decay=0.1, decayed="all") == [{"params": given, "lr": 0.5, "weight_decay": 0.1}]
-    apart = groups(iter(given), rate=0.5, decay=0.1, decayed="matrices")
+    assert groups(given, rate=0.5, decay=0.1, decay_on="all") == [{"params": given, "lr": 0.5, "weight_decay": 0.1}]
+    apart = groups(iter(given), rate=0.5, decay=0.1, decay_on="matrices")
     assert [(len(group["params"]), group["weight_decay"]) for group in apart] == [(1, 0.1), (2, 0.0)]
     assert apart[0]["params"][0] is matrix
-    alone = groups([bias], rate=0.5, decay=0.1, decayed="matrices")
+    alone = groups([bias], rate=0.5, decay=0.1, decay_on="matrices")
     assert alone == [{"params": [bias], "lr": 0.5, "weight_decay": 0.0}]
 
 
 @every_optimizer
 def test_rates_by_layer(member: type[Config]) -> None:
     low, high, bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
-    settings = {"learning_rate": 0.8, "layer_decay": 0.5, "weight_decay": 0.1, "decayed": "matrices"}
+    settings = {"learning_rate": 0.8, "layer_decay": 0.5, "weight_decay": 0.1, "decay_on": "matrices"}
     built = small(member, **settings).build([low, high, bias], {low: 3, high: 0, bias: 3})
     found = [(group["params"][0], group["lr"], group["weight_decay"]) for group in built.param_groups]
     assert [(rate, decay) for _, rate, decay in found] == [(0.8, 0.1), (0.1, 0.1), (0.1, 0.0)]
@@ -179,7 +179,7 @@ def amsgrad(gradient: Callable[[float], float], x: float) -> Iterator[float]:
         yield x
 
 
-@rule("adamw", learning_rate=0.1, betas=(0.8, 0.9), epsilon=1e-3, amsgrad=True, weight_decay=0.2, decayed="all")
+@rule("adamw", learning_rate=0.1, betas=(0.8, 0.9), epsilon=1e-3, amsgrad=True, weight_decay=0.2, decay_on="all")
 def amsgrad_decoupled(gradient: Callable[[float], float], x: float) -> Iterator[float]:
     first = second = largest = 0.0
     for t in itertools.count(1):
@@ -191,7 +191,7 @@ def amsgrad_decoupled(gradient: Callable[[float], float], x: float) -> Iterator[
         yield x
 
 
-BERT = {"learning_rate": 0.1, "betas": (0.8, 0.9), "epsilon": 1e-3, "weight_decay": 0.2, "decayed": "all"}
+BERT = {"learning_rate": 0.1, "betas": (0.8, 0.9), "epsilon": 1e-3, "weight_decay": 0.2, "decay_on": "all"}
 
 
 @rule("adamw", bias_correction=False, **BERT)

@@ -10,8 +10,8 @@ import pytest
 from labelled import task_tables, write_labelled
 
 import foretell
+from foretell.data.batches.framing import Framing
 from foretell.data.labelled.examples import Answer, Question
-from foretell.data.labelled.framing import Framing
 from foretell.data.tokenizers.kinds import ByteConfig, SpecialsName
 from foretell.tasks.answering import IMPOSSIBLE, AnsweringConfig, windows
 

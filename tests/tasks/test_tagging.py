@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from foretell.data.batches.framing import Framing
 from foretell.data.labelled.examples import Tagged
-from foretell.data.labelled.framing import Framing
 from foretell.data.tokenizers.kinds import ByteConfig, WordPieceConfig
 from foretell.tasks.tagging import TaggingConfig, parts_of, token_ranges
 
@@ -51,7 +51,7 @@ def test_parts_fit_and_a_longer_word_is_cut() -> None:
 def test_spans_have_places_in_the_text() -> None:
     task = TaggingConfig()
     line = "  Angela  Merkel visited Rome ."
-    (found,) = [task.prediction(task.of_line(line, "line 1"), TAGS, (0.5, 0.5, 1.0, 0.9, 1.0))]
+    (found,) = [task.prediction(task.parse_line(line, "line 1"), TAGS, (0.5, 0.5, 1.0, 0.9, 1.0))]
     person, place = found.entities
     assert line[person.start : person.end] == person.text == "Angela  Merkel" and person.label == "PER"
     assert person.probability == 0.25 and place.probability == 0.9

@@ -81,7 +81,7 @@ def train(job: Job, steps: int, folder: Path) -> dict[str, Any]:
     from foretell.evaluate.scoring import NeuralScorer, total
     from foretell.recipe.loading import load_recipe
     from foretell.run import Run
-    from foretell.training.checkpoint import Position
+    from foretell.training.checkpoint import TrainState
     from foretell.training.monitor import Monitor
     from foretell.training.trainer import Trainer
 
@@ -116,7 +116,7 @@ def train(job: Job, steps: int, folder: Path) -> dict[str, Any]:
     clock = Clock(job)
     stage.optimizer.register_step_post_hook(clock.tick)
     run = Run.create(folder / "run", recipe=recipe.text(), resume=False)
-    Trainer(run, stage, Position(), seed=recipe.seed, monitor=monitor).train()
+    Trainer(run, stage, TrainState(), seed=recipe.seed, monitor=monitor).train()
     return clock.figures(losses[-1])
 
 
@@ -194,20 +194,20 @@ def plain(job: Job, steps: int) -> dict[str, Any]:
         def __init__(self) -> None:
             super().__init__()
             self.norms = nn.ModuleList(nn.LayerNorm(WIDTH, bias=False) for _ in range(2))
-            self.inward = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
-            self.outward = nn.Linear(WIDTH, WIDTH, bias=False)
+            self.qkv = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
+            self.out = nn.Linear(WIDTH, WIDTH, bias=False)
             self.wide = nn.Linear(WIDTH, 4 * WIDTH, bias=False)
             self.narrow = nn.Linear(4 * WIDTH, WIDTH, bias=False)
-            for last in (self.outward, self.narrow):
+            for last in (self.out, self.narrow):
                 nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * LAYERS))
-            for first in (self.inward, self.wide):
+            for first in (self.qkv, self.wide):
                 nn.init.normal_(first.weight, std=0.02)
 
         def forward(self, x: Tensor) -> Tensor:
-            parts = self.inward(self.norms[0](x)).split(WIDTH, dim=2)
+            parts = self.qkv(self.norms[0](x)).split(WIDTH, dim=2)
             q, k, v = (part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in parts)
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = x + self.outward(mixed.transpose(1, 2).flatten(2))
+            x = x + self.out(mixed.transpose(1, 2).flatten(2))
             x = x + self.narrow(F.gelu(self.wide(self.norms[1](x))))
             return x
 

@@ -80,7 +80,7 @@ def ours(job: Job) -> dict[str, Any]:
     from foretell.api.train import begin_stage, build_stage, initial_counts, load_source
     from foretell.examples import keep_names
     from foretell.run import Run
-    from foretell.training.checkpoint import Position
+    from foretell.training.checkpoint import TrainState
     from foretell.training.monitor import Monitor
     from foretell.training.trainer import Trainer
 
@@ -94,7 +94,7 @@ def ours(job: Job) -> dict[str, Any]:
     keep_names(run, source.names)
     counts = initial_counts(recipe, source)
     stage = build_stage(config, recipe, source, source.tokenizer, torch.device("cpu"), counts)
-    trainer = Trainer(run, stage, Position(), seed=0, monitor=monitor)
+    trainer = Trainer(run, stage, TrainState(), seed=0, monitor=monitor)
     begin_stage(trainer, run, recipe, config)
     monitor.start("bench")
 

@@ -88,7 +88,7 @@ def trainer_of(recipe: Any, vocabulary: int, tokens: Any, device: str = "cpu", t
     from foretell.api.train import assemble_stage
     from foretell.data.tokenizers.tokenizer import Specials
     from foretell.run import Run
-    from foretell.training.checkpoint import Position
+    from foretell.training.checkpoint import TrainState
     from foretell.training.monitor import Monitor
     from foretell.training.trainer import Trainer
 
@@ -102,7 +102,7 @@ def trainer_of(recipe: Any, vocabulary: int, tokens: Any, device: str = "cpu", t
         name="bench",
         bytes_per_token=1.0,
     )
-    return Trainer(Run(tempfile.mkdtemp()), stage, Position(), seed=0, monitor=Monitor(quiet=True))
+    return Trainer(Run(tempfile.mkdtemp()), stage, TrainState(), seed=0, monitor=Monitor(quiet=True))
 
 
 class _Tokens:

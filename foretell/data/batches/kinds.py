@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from foretell.config import Tagged
+from foretell.data.batches.framing import ExamplesConfig
 from foretell.data.batches.packing import DocConfig, FullConfig, SegmentPairConfig, SentencePairConfig
 from foretell.data.batches.streams import CropsConfig, DocumentsConfig, LinesConfig, StreamsConfig
-from foretell.data.labelled.framing import ExamplesConfig
 
 BatchesChoice = Annotated[
     StreamsConfig

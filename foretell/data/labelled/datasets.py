@@ -14,7 +14,7 @@ from foretell.data.labelled.readers.folders import FoldersConfig
 from foretell.data.labelled.readers.prefixed import PrefixedConfig
 from foretell.data.labelled.readers.squad import SquadConfig
 from foretell.data.labelled.readers.tables import OptionsConfig, TableConfig
-from foretell.data.text.text_files import PACKED_ENDINGS
+from foretell.data.text_files import PACKED_ENDINGS
 from foretell.errors import ConfigError
 
 WHOLE = "whole"

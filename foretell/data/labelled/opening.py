@@ -36,7 +36,7 @@ from foretell.data.labelled.readers.lines import LinesReader, counted
 from foretell.data.labelled.readers.rows import RowsReader
 from foretell.data.text import hub
 from foretell.data.text.corpus import Corpus, Texts
-from foretell.data.text.text_files import Piece, Report
+from foretell.data.text_files import Piece, Report
 from foretell.errors import ConfigError, printable
 
 SHOWN = 20

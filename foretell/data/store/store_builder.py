@@ -28,7 +28,7 @@ import numpy.typing as npt
 from foretell.artifacts import naming, write_json
 from foretell.data.text.corpus import Corpus
 from foretell.data.text.holdout import byte_length
-from foretell.data.text.text_files import LONGEST, Piece
+from foretell.data.text_files import LONGEST, Piece
 from foretell.data.tokenizers.tokenizer import Ids, Lengths, Losses, Tokenizer, lines_of
 
 META = "meta.json"

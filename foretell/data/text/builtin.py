@@ -20,7 +20,7 @@ from foretell.data.labelled.datasets import SETS
 from foretell.data.labelled.opening import open_text
 from foretell.data.text.corpus import Corpus, Files, Source, Texts
 from foretell.data.text.holdout import Whole, byte_length, shuffled
-from foretell.data.text.text_files import is_text_file
+from foretell.data.text_files import is_text_file
 from foretell.errors import ConfigError
 
 EXTRACTION = 1  # raise it when the same Python would give other documents

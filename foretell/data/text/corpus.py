@@ -14,7 +14,7 @@ from foretell.data.files import (
     expanded,
     find_files,
 )
-from foretell.data.text.text_files import (
+from foretell.data.text_files import (
     BLOCK,
     COLUMN,
     RULES,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foretell.data.text.corpus import Source
-from foretell.data.text.text_files import (
+from foretell.data.text_files import (
     Piece,
     Report,
 )

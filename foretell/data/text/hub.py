@@ -23,7 +23,7 @@ from foretell.data.labelled.readers.arrow import HINT, arrow_rows
 from foretell.data.labelled.readers.values import Fields
 from foretell.data.text.corpus import Corpus, Source
 from foretell.data.text.holdout import Whole
-from foretell.data.text.text_files import RULES, Piece, Report, read_rows, require_columns
+from foretell.data.text_files import RULES, Piece, Report, read_rows, require_columns
 from foretell.errors import ConfigError
 
 PREFIX = "hf:"

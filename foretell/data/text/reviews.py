@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, final
 
 from foretell.data.text.corpus import Corpus, Source
-from foretell.data.text.text_files import BOUNDARY, LONGEST_LINE, Piece, Report, split_pieces
+from foretell.data.text_files import BOUNDARY, LONGEST_LINE, Piece, Report, split_pieces
 from foretell.errors import ConfigError
 
 PreparationName = Literal["none", "reviews"]

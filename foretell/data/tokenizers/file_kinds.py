@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from foretell.data.text.text_files import BOUNDARY
+from foretell.data.text_files import BOUNDARY
 from foretell.data.tokenizers.spelling import byte_alphabet
 
 UNKNOWN = "<unk>"

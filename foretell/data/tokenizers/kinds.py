@@ -14,7 +14,7 @@ from pydantic import Field
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from foretell.config import Config, Size, Tagged, Words
-from foretell.data.text.text_files import BOUNDARY, clean
+from foretell.data.text_files import BOUNDARY, clean
 from foretell.data.tokenizers.file_kinds import END_OF_LINE, UNKNOWN
 from foretell.data.tokenizers.foreign import check_tokenizer
 from foretell.data.tokenizers.spelling import Stream, byte_alphabet

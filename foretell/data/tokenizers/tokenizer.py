@@ -23,7 +23,7 @@ import numpy.typing as npt
 import tokenizers
 
 from foretell.artifacts import write_atomic
-from foretell.data.text.text_files import BOUNDARY, REPLACEMENT, SURROGATE, mended, split_pieces
+from foretell.data.text_files import BOUNDARY, REPLACEMENT, SURROGATE, mended, split_pieces
 from foretell.data.tokenizers.file_kinds import END_OF_LINE, UNKNOWN, is_padded, keeps_all, kind_of
 from foretell.data.tokenizers.foreign import failing, read_library
 from foretell.data.tokenizers.spelling import LibraryStream, Spelling, SpellingRule, Stream, byte_alphabet

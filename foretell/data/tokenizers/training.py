@@ -14,7 +14,7 @@ from itertools import count
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
-from foretell.data.text.text_files import clean
+from foretell.data.text_files import clean
 
 BLOCK = 1 << 20
 THREADS = 8  # sums are rounded by threads, so this number is part of the result

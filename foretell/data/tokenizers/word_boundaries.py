@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.data.text.text_files import REPLACEMENT
+from foretell.data.text_files import REPLACEMENT
 from foretell.data.tokenizers.tokenizer import Tokenizer
 
 # What a token has at its edge. Two tokens are parts of one word if these are the same there, or one is `JOINED`.

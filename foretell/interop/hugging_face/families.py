@@ -73,7 +73,7 @@ def gpt(
             Setting("model.heads", "n_head", 12),
             activation,
             Setting("model.norm.epsilon", "layer_norm_epsilon", 1e-5),
-            Setting("model.initial.deviation", "initializer_range", 0.02),
+            Setting("model.initial.std", "initializer_range", 0.02),
             Setting("model.dropout.input", "embd_pdrop", 0.1),
             Setting("model.dropout.attention", "attn_pdrop", 0.1),
             Setting("model.dropout.residual", "resid_pdrop", 0.1),
@@ -85,11 +85,11 @@ def gpt(
             link("backbone.embedding.table.weight", f"transformer.{words}.weight"),
             link("backbone.positions.weight", f"transformer.{positions}.weight"),
             link(block + "attention_norm", theirs + "ln_1"),
-            link(block + "attention.inward", theirs + "attn.c_attn", turned=True),
-            link(block + "attention.outward", theirs + "attn.c_proj", turned=True),
+            link(block + "attention.qkv", theirs + "attn.c_attn", turned=True),
+            link(block + "attention.out", theirs + "attn.c_proj", turned=True),
             link(block + "feed_forward_norm", theirs + "ln_2"),
-            link(block + "feed_forward.inward", theirs + "mlp.c_fc", turned=True),
-            link(block + "feed_forward.outward", theirs + "mlp.c_proj", turned=True),
+            link(block + "feed_forward.qkv", theirs + "mlp.c_fc", turned=True),
+            link(block + "feed_forward.out", theirs + "mlp.c_proj", turned=True),
             link("backbone.norm", "transformer.ln_f"),
             link("head.weight", "lm_head.weight"),
         ),
@@ -150,7 +150,7 @@ def sizes(
         Setting("model.segments", "type_vocab_size", 2, least=1),
         Setting("model.norm.epsilon", "layer_norm_eps", 1e-12),
         Setting("head.transform.epsilon", "layer_norm_eps", 1e-12),
-        Setting("model.initial.deviation", "initializer_range", 0.02, loose=True),
+        Setting("model.initial.std", "initializer_range", 0.02, loose=True),
         Setting("model.dropout.residual", "hidden_dropout_prob", dropout, loose=True),
         Setting("model.dropout.input", "hidden_dropout_prob", dropout, loose=True),
         Setting("model.dropout.attention", "attention_probs_dropout_prob", dropout, loose=True),
@@ -183,11 +183,11 @@ def layers(
     block, theirs = "backbone.blocks.{}.", stem + ".encoder.layer.{}."
     attention = theirs + "attention.self."
     return (
-        link(block + "attention.inward", attention + "query", attention + "key", attention + "value"),
-        link(block + "attention.outward", theirs + "attention.output.dense"),
+        link(block + "attention.qkv", attention + "query", attention + "key", attention + "value"),
+        link(block + "attention.out", theirs + "attention.output.dense"),
         link(block + "attention_norm", theirs + attention_norm),
-        link(block + "feed_forward.inward", theirs + "intermediate.dense"),
-        link(block + "feed_forward.outward", theirs + "output.dense"),
+        link(block + "feed_forward.qkv", theirs + "intermediate.dense"),
+        link(block + "feed_forward.out", theirs + "output.dense"),
         link(block + "feed_forward_norm", theirs + norm),
     )
 
@@ -206,11 +206,11 @@ def albert_layers() -> tuple[Link, ...]:
     block, theirs = "backbone.blocks.{}.", "albert.encoder.albert_layer_groups.{}.albert_layers.0."
     attention = theirs + "attention."
     return (
-        link(block + "attention.inward", attention + "query", attention + "key", attention + "value"),
-        link(block + "attention.outward", attention + "dense"),
+        link(block + "attention.qkv", attention + "query", attention + "key", attention + "value"),
+        link(block + "attention.out", attention + "dense"),
         link(block + "attention_norm", attention + "LayerNorm"),
-        link(block + "feed_forward.inward", theirs + "ffn"),
-        link(block + "feed_forward.outward", theirs + "ffn_output"),
+        link(block + "feed_forward.qkv", theirs + "ffn"),
+        link(block + "feed_forward.out", theirs + "ffn_output"),
         link(block + "feed_forward_norm", theirs + "full_layer_layer_norm"),
     )
 

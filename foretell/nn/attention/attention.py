@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foretell.nn.attention.positions import Turning, turned
+from foretell.nn.attention.positions import Rotation, rotate
 from foretell.nn.dropout import keep_mask
 from foretell.nn.linear import Linear
 
@@ -22,7 +22,7 @@ what places hold that are not yet filled, nobody sees"""
 
 
 @dataclass(frozen=True)
-class Placement:
+class CacheSlots:
     """Where the tokens of a window go in a cache, and what they see there; the same for all layers."""
 
     places: int
@@ -62,7 +62,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class View:
+class AttentionPattern:
     """Who looks at whom in a window, and how its tokens tell their places; the same for all layers.
 
     At most one of `visible`, `rectangles` and `placement` is given.
@@ -70,35 +70,35 @@ class View:
 
     causal: bool
     """nobody looks ahead"""
-    turning: Turning | None = None
+    turning: Rotation | None = None
     visible: Tensor | None = None
     """[B, 1, 1 or T, T] bool: who may look at whom, in place of `causal`"""
     rectangles: tuple[tuple[int, int], ...] | None = None
     """(n, t): the window is one row of N tokens, first n texts of t tokens each, and so on; none looks into another"""
-    placement: Placement | None = None
+    placement: CacheSlots | None = None
 
 
 class SelfAttention(nn.Module):
     """Tokens look at each other.
 
-    Parameters: `inward` [3 D, D] for queries, keys and values in this order, `outward` [D, D], biases beside both.
+    Parameters: `qkv` [3 D, D] for queries, keys and values in this order, `out` [D, D], biases beside both.
     """
 
     def __init__(self, width: int, heads: int, *, dropout: float = 0.0, biases: bool = True):
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.inward = Linear(width, 3 * width, bias=biases)
-        self.outward = Linear(width, width, bias=biases)
+        self.qkv = Linear(width, 3 * width, bias=biases)
+        self.out = Linear(width, width, bias=biases)
 
-    def forward(self, inputs: Tensor, view: View, cache: Cache | None = None) -> tuple[Tensor, Cache]:
+    def forward(self, inputs: Tensor, view: AttentionPattern, cache: Cache | None = None) -> tuple[Tensor, Cache]:
         """inputs [B, T, D] -> [B, T, D] and the keys and values [B, H, T or P, d] that were looked at.
 
         A cache gets those of the window written into it; without one the window sees nothing before itself.
         """
         rows, steps, width = inputs.shape
-        split = self.inward(inputs).view(rows, steps, 3, self.heads, width // self.heads)
+        split = self.qkv(inputs).view(rows, steps, 3, self.heads, width // self.heads)
         if view.turning is not None:
-            split = torch.cat([turned(split[:, :, :2], view.turning), split[:, :, 2:]], 2)
+            split = torch.cat([rotate(split[:, :, :2], view.turning), split[:, :, 2:]], 2)
         query, key, value = split.unbind(2)  # [B, T, H, d] each
         if view.rectangles is not None:
             mixed = self.look_by_text(split[0], view)
@@ -111,7 +111,7 @@ class SelfAttention(nn.Module):
             mixed = self.look(query, key, value, view.placement.visible, causal=False)
         else:
             mixed = self.look(query, key, value, view.visible, causal=view.causal and view.visible is None)
-        return self.outward(mixed.reshape(rows, steps, width)), (key.transpose(1, 2), value.transpose(1, 2))
+        return self.out(mixed.reshape(rows, steps, width)), (key.transpose(1, 2), value.transpose(1, 2))
 
     def look(self, query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, *, causal: bool) -> Tensor:
         """query [B, T, H, d], key and value [B, C, H, d] -> [B, T, H, d]"""
@@ -127,7 +127,7 @@ class SelfAttention(nn.Module):
         )  # [B, H, T, d]
         return mixed.transpose(1, 2)
 
-    def look_by_text(self, split: Tensor, view: View) -> Tensor:
+    def look_by_text(self, split: Tensor, view: AttentionPattern) -> Tensor:
         """Queries, keys and values [N, 3, H, d] of texts in order of their lengths -> [N, D].
 
         As many calls as there are different lengths: no padding, no mask. Splitting at once, not slicing, spares the

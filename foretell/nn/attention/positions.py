@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from foretell.config import Config, Positive, Tagged
 from foretell.nn.initializers import NormalConfig
 
-Turning = tuple[Tensor, Tensor]
+Rotation = tuple[Tensor, Tensor]
 """cosines and sines [..., T, 1, 1, d] that queries and keys [..., T, 2, H, d] are turned by"""
 
 
@@ -29,7 +29,7 @@ class Positions(nn.Module):
         """places [..., T] int64 -> what is added to the word vectors, [..., T, E]."""
         return None
 
-    def turning(self, places: Tensor) -> Turning | None:
+    def turning(self, places: Tensor) -> Rotation | None:
         """places [..., T] int64 -> what queries and keys are turned by."""
         return None
 
@@ -85,7 +85,7 @@ class RotaryPositions(Positions):
         for name, table in (("cosines", angles.cos()), ("sines", angles.sin())):
             self.register_buffer(name, table.to(torch.get_default_dtype()), persistent=False)
 
-    def turning(self, places: Tensor) -> Turning:
+    def turning(self, places: Tensor) -> Rotation:
         """See `Positions.turning`."""
         cosines, sines = F.embedding(places, self.cosines), F.embedding(places, self.sines)
         return cosines[..., None, None, :], sines[..., None, None, :]
@@ -97,7 +97,7 @@ def angles_of(context: int, width: int, base: float) -> Tensor:
     return torch.arange(context, dtype=torch.float64)[:, None] * speeds
 
 
-def turned(x: Tensor, turning: Turning) -> Tensor:
+def rotate(x: Tensor, turning: Rotation) -> Tensor:
     """x [..., T, 2, H, d] turned by its tokens' angles."""
     cosines, sines = turning
     one, other = x.chunk(2, -1)
@@ -113,13 +113,13 @@ class LearnedConfig(Config):
     kind: Literal["learned"] = "learned"
     offset: Annotated[int, Field(ge=0, le=2**24)] = 0
     """so many rows before the first place's, which stand for nothing: RoBERTa's table has 2"""
-    deviation: Positive | None = None
+    std: Positive | None = None
     """standard deviation they begin with; absent: that of all weights"""
 
     def build(self, context: int, width: int, head_width: int, initial: NormalConfig) -> LearnedPositions:
         """Places 0 to `context` - 1 as vectors of `width`."""
         positions = LearnedPositions(context, width, self.offset)
-        initial.fill(positions.weight, scale=1.0 if self.deviation is None else self.deviation / initial.deviation)
+        initial.fill(positions.weight, scale=1.0 if self.std is None else self.std / initial.std)
         return positions
 
 

@@ -21,7 +21,7 @@ from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.nn.embedding import AdaptiveEmbedding, Embedding
 from foretell.nn.frequency_bands import Bands, BandTables, SharedTable, make_bands
 from foretell.nn.heads.full import SoftmaxConfig
-from foretell.nn.heads.head import BiasStart, Head, shared_weight, wide
+from foretell.nn.heads.head import BiasStart, Head, shared_weight, softmax_dtype
 from foretell.nn.vocabulary import Counts
 
 
@@ -75,7 +75,7 @@ class AdaptiveHead(Head):
         scores, biases = self.words.scores(hidden), self.biases()
         scores[0] = torch.cat([scores[0], self.words.project(hidden, 0) @ self.tails.t()], -1)
         parts = [
-            (score if bias is None else score + bias).log_softmax(-1, dtype=wide(score))
+            (score if bias is None else score + bias).log_softmax(-1, dtype=softmax_dtype(score))
             for score, bias in zip(scores, biases, strict=True)
         ]
         size = self.bands.sizes[0]

@@ -12,7 +12,7 @@ from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.kernels.matmul import linear
 from foretell.nn.activation import ACTIVATIONS, ActivationName
 from foretell.nn.embedding import Embedding
-from foretell.nn.heads.head import BiasStart, Head, shared_weight, token_bias, uniform, wide
+from foretell.nn.heads.head import BiasStart, Head, shared_weight, softmax_dtype, token_bias, uniform
 from foretell.nn.initializers import NormalConfig
 from foretell.nn.vocabulary import Counts
 
@@ -64,7 +64,7 @@ class FullHead(Head):
     def log_probs(self, hidden: Tensor) -> Tensor:
         """See `Head.log_probs`."""
         scores = linear(self.transformed(hidden), self.weight, self.bias)
-        return scores.log_softmax(-1, dtype=wide(scores))
+        return scores.log_softmax(-1, dtype=softmax_dtype(scores))
 
     def transformed(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] -> what the word vectors are multiplied by [..., E]"""

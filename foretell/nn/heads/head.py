@@ -51,7 +51,7 @@ class NoHead(Head):
         return {}
 
 
-def wide(scores: Tensor) -> torch.dtype:
+def softmax_dtype(scores: Tensor) -> torch.dtype:
     """The type that probabilities are computed in: fp32 at least."""
     return torch.promote_types(scores.dtype, torch.float32)
 

@@ -22,7 +22,7 @@ from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.kernels.path_cross_entropy import path_cross_entropy
 from foretell.nn.embedding import Embedding
 from foretell.nn.frequency_bands import Bands
-from foretell.nn.heads.head import Head, uniform, wide
+from foretell.nn.heads.head import Head, softmax_dtype, uniform
 from foretell.nn.vocabulary import Counts, shares
 
 
@@ -97,7 +97,7 @@ class HuffmanHead(Head):
     def log_probs(self, hidden: Tensor) -> Tensor:
         """See `Head.log_probs`; from the root to the leaves, depth by depth."""
         scores = F.linear(hidden, self.weight, self.bias)  # [..., V - 1]
-        scores = scores.to(wide(scores))
+        scores = scores.to(softmax_dtype(scores))
         logp = scores.new_zeros(*scores.shape[:-1], 2 * self.vocabulary - 1)  # of being at each node
         for level in self.levels:
             nodes = torch.as_tensor(level, device=scores.device)
@@ -171,8 +171,8 @@ class ClassesHead(Head):
     def log_probs(self, hidden: Tensor) -> Tensor:
         """See `Head.log_probs`."""
         classes, scores = self.classes(hidden), F.linear(hidden, self.weight, self.bias)
-        classes = classes.log_softmax(-1, dtype=wide(classes))  # [..., C]
-        parts = [part.log_softmax(-1, dtype=wide(part)) for part in scores.split(self.bands.sizes, -1)]
+        classes = classes.log_softmax(-1, dtype=softmax_dtype(classes))  # [..., C]
+        parts = [part.log_softmax(-1, dtype=softmax_dtype(part)) for part in scores.split(self.bands.sizes, -1)]
         within = [part + classes[..., i, None] for i, part in enumerate(parts)]
         return self.bands.by_token(torch.cat(within, -1))
 

@@ -19,7 +19,7 @@ from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
 from foretell.nn.dropout import keep_mask
 from foretell.nn.embedding import Embedding
 from foretell.nn.heads.full import SoftmaxConfig
-from foretell.nn.heads.head import Head, shared_weight, token_bias, uniform, wide
+from foretell.nn.heads.head import Head, shared_weight, softmax_dtype, token_bias, uniform
 from foretell.nn.vocabulary import Counts
 
 
@@ -45,7 +45,7 @@ class MixtureHead(Head):
         latent = self.latent(hidden).tanh().unflatten(-1, (self.components, -1))
         if self.training and self.dropout > 0:  # every element for itself: a head does not know what is one row of text
             latent = latent * keep_mask(latent, tuple(latent.shape), self.dropout)
-        return prior.log_softmax(-1, dtype=wide(prior)), latent
+        return prior.log_softmax(-1, dtype=softmax_dtype(prior)), latent
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """See `Head.nll`."""
@@ -60,7 +60,7 @@ class MixtureHead(Head):
         total = None
         for part, prior in zip(latent.unbind(-2), log_prior.unbind(-1), strict=True):
             scores = F.linear(part, self.weight, self.bias)
-            joint = scores.log_softmax(-1, dtype=wide(scores)) + prior[..., None]  # [..., V]
+            joint = scores.log_softmax(-1, dtype=softmax_dtype(scores)) + prior[..., None]  # [..., V]
             total = joint if total is None else torch.logaddexp(total, joint)
         assert total is not None
         return total

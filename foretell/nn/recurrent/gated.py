@@ -117,13 +117,13 @@ class GatedLayer(Layer):
             return tuple(self.weight_hh.new_zeros(rows, width) for width in self.widths())
         return tuple(self.start.expand(rows, -1).split(list(self.widths()), 1))
 
-    def drawn(self) -> list[Tensor]:
-        """See `Layer.drawn`: weight_ih, weight_hh and biases."""
+    def dropped_weights(self) -> list[Tensor]:
+        """See `Layer.dropped_weights`: weight_ih, weight_hh and biases."""
         weight_ih, weight_hh = self.raw_weights()
         by_rows = self.dropout.rows
         weight_ih = weight_drop(weight_ih, self.dropout.input_weight, self.training, by_rows)
         weight_hh = weight_drop(weight_hh, self.weight_dropout, self.training, by_rows)
-        return lowered(weight_ih, weight_hh, *self.biases())
+        return autocast_weights(weight_ih, weight_hh, *self.biases())
 
     def raw_weights(self) -> tuple[Tensor, Tensor]:
         """weight_ih and weight_hh before anything is dropped."""
@@ -213,7 +213,7 @@ def zoneout(before: Tensor, after: Tensor, stay: Tensor | float) -> Tensor:
     return after if stay == 0 else after + stay * (before - after)
 
 
-def lowered(*tensors: Tensor) -> list[Tensor]:
+def autocast_weights(*tensors: Tensor) -> list[Tensor]:
     """The tensors in autocast's precision where it is on: it does not know the fused kernels."""
     device = tensors[0].device.type
     if not torch.is_autocast_enabled(device):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from foretell.config import Real, Width
 from foretell.kernels import lstm as kernels
-from foretell.nn.recurrent.gated import CellConfig, GatedLayer, MemoryDropoutConfig, StepDropoutConfig, lowered
+from foretell.nn.recurrent.gated import CellConfig, GatedLayer, MemoryDropoutConfig, StepDropoutConfig, autocast_weights
 from foretell.nn.recurrent.recurrent_layer import LayerState
 
 
@@ -25,9 +25,9 @@ class FusedLayer(GatedLayer):
     The kernel's `train` only says whether a backward pass may follow: no dropout is in it, and cuDNN refuses one else.
     """
 
-    def drawn(self) -> list[Tensor]:
-        """See `GatedLayer.drawn`; views of one buffer on CUDA."""
-        weights = super().drawn()
+    def dropped_weights(self) -> list[Tensor]:
+        """See `GatedLayer.dropped_weights`; views of one buffer on CUDA."""
+        weights = super().dropped_weights()
         return packed(weights) if weights[0].device.type == "cuda" and not self.stepwise else weights
 
 
@@ -38,7 +38,7 @@ class RNN(FusedLayer):
 
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
         """See `GatedLayer.kernel`."""
-        inputs, h = lowered(inputs, *state)
+        inputs, h = autocast_weights(inputs, *state)
         outputs, h = torch.rnn_tanh(inputs, h[None], weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
         return outputs, (h[0],)
 
@@ -59,7 +59,7 @@ class GRU(FusedLayer):
 
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
         """See `GatedLayer.kernel`."""
-        inputs, h = lowered(inputs, *state)
+        inputs, h = autocast_weights(inputs, *state)
         outputs, h = torch.gru(inputs, h[None], weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
         return outputs, (h[0],)
 
@@ -114,7 +114,7 @@ class LSTM(FusedLayer):
 
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
         """See `GatedLayer.kernel`; large layers on a CPU take our own."""
-        inputs, h, c = lowered(inputs, *state)
+        inputs, h, c = autocast_weights(inputs, *state)
         steps_first = inputs.transpose(0, 1)  # [T, B, I]; outputs go to the next layer laid out like this
         if self.weight_hr is None and kernels.is_faster(steps_first, weights[1]):
             weight_ih, weight_hh, bias_ih, bias_hh = weights

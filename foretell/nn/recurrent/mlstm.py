@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foretell.kernels import mlstm as kernels
-from foretell.nn.recurrent.gated import CellConfig, GatedLayer, MemoryDropoutConfig, lowered
+from foretell.nn.recurrent.gated import CellConfig, GatedLayer, MemoryDropoutConfig, autocast_weights
 from foretell.nn.recurrent.recurrent_layer import LayerState
 
 
@@ -62,7 +62,7 @@ class MLSTM(GatedLayer):
 
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
         """See `GatedLayer.kernel`."""
-        inputs, h = lowered(inputs, state[0])  # the cell, a sum of many small parts, stays as precise as it is
+        inputs, h = autocast_weights(inputs, state[0])  # the cell, a sum of many small parts, stays as precise as it is
         outputs, h, c = kernels.mlstm(inputs.transpose(0, 1), h, state[1], *weights)
         return outputs.transpose(0, 1), (h, c)
 

@@ -62,8 +62,8 @@ class QRNN(Layer):
         """See `Layer.cell`."""
         return state[0]
 
-    def drawn(self) -> list[Tensor]:
-        """See `Layer.drawn`."""
+    def dropped_weights(self) -> list[Tensor]:
+        """See `Layer.dropped_weights`."""
         return [weight_drop(self.weight, self.weight_dropout, self.training), self.bias]
 
     def window(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:

@@ -32,7 +32,7 @@ class Layer(nn.Module):
         return None
 
     @abstractmethod
-    def drawn(self) -> list[Tensor]:
+    def dropped_weights(self) -> list[Tensor]:
         """The weights of one window, which has one dropout mask however many calls it takes."""
 
     @abstractmethod
@@ -41,7 +41,7 @@ class Layer(nn.Module):
 
     def forward(self, inputs: Tensor, state: LayerState, lengths: Tensor | None = None) -> tuple[Tensor, LayerState]:
         """inputs [B, T, I], state, lengths [B] (0 keeps a row's state) -> outputs [B, T, H], state."""
-        weights = self.drawn()
+        weights = self.dropped_weights()
         if lengths is None:
             return self.window(inputs, state, weights)
         return self._padded(inputs, state, weights, lengths)

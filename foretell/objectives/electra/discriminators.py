@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from foretell.kernels.cross_entropy import CHUNK
 from foretell.nn.activation import ACTIVATIONS, ActivationName
 from foretell.nn.heads import Head
-from foretell.nn.heads.head import wide
+from foretell.nn.heads.head import softmax_dtype
 from foretell.nn.initializers import NormalConfig
 from foretell.nn.ragged import real_tokens
-from foretell.objectives.masked import guessed, picked
+from foretell.objectives.masked import gather_targets, masked_loss
 from foretell.types import IGNORED, Batch
 
 Counts = dict[str, Tensor]
 
 
-class Teller(nn.Module):
+class TokenDiscriminator(nn.Module):
     """What stands on the main model; abstract: subclasses are final."""
 
     term: str
@@ -42,7 +42,7 @@ class Teller(nn.Module):
         return {}
 
 
-class Discriminator(Teller):
+class Discriminator(TokenDiscriminator):
     """Whether a token was replaced: dense, activation, and one number, above zero if so."""
 
     term = "replaced"
@@ -57,9 +57,9 @@ class Discriminator(Teller):
             nn.init.zeros_(layer.bias)
 
     def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Counts]:
-        """See `Teller.forward`."""
+        """See `TokenDiscriminator.forward`."""
         scores = self.prediction(self.activate(self.dense(vectors)))[..., 0]  # [B, T]
-        scores = scores.to(wide(scores))
+        scores = scores.to(softmax_dtype(scores))
         replaced = seen != originals(batch)
         told = real(batch) if self.everywhere else batch.targets != IGNORED
         losses = F.binary_cross_entropy_with_logits(scores, replaced.to(scores.dtype), reduction="none")
@@ -81,7 +81,7 @@ class Discriminator(Teller):
         return {"replaced_precision": found / max(told, 1), "replaced_recall": found / max(there, 1)}
 
 
-class Restorer(Teller):
+class TokenRestorer(TokenDiscriminator):
     """What the tokens were that the generator had to guess: a masked model that sees samples for masks."""
 
     term, everywhere = "original", False
@@ -91,12 +91,12 @@ class Restorer(Teller):
         self.head = head
 
     def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Counts]:
-        """See `Teller.forward`."""
-        loss, right = guessed(self.head, *picked(vectors, batch), training=self.training)
+        """See `TokenDiscriminator.forward`."""
+        loss, right = masked_loss(self.head, *gather_targets(vectors, batch), training=self.training)
         return loss, {self.term: right}
 
 
-class CopyingRestorer(Teller):
+class CopyingRestorer(TokenDiscriminator):
     """What every token was: with D the probability that it is the one that is there, D * [it is] + (1 - D) * p."""
 
     term, everywhere = "original", True
@@ -108,10 +108,10 @@ class CopyingRestorer(Teller):
         nn.init.zeros_(self.copies.bias)
 
     def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Counts]:
-        """See `Teller.forward`."""
+        """See `TokenDiscriminator.forward`."""
         flat, shown, targets = vectors.flatten(0, 1), seen.flatten(), originals(batch).flatten()
         told, score = real(batch).flatten(), self.copies(flat)[:, 0]  # [B * T]
-        score = score.to(wide(score))
+        score = score.to(softmax_dtype(score))
         others = F.logsigmoid(-score) - self.head.nll(flat, targets)
         log_probs = torch.where(shown == targets, torch.logaddexp(F.logsigmoid(score), others), others)
         right = score.new_zeros(()) if self.training else (self._guesses(flat, shown, score) == targets)[told].sum()

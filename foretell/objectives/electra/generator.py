@@ -12,7 +12,7 @@ from foretell import config
 from foretell.config import Config, Tagged
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import Head
 
@@ -36,19 +36,19 @@ class SmallerGeneratorConfig(Config):
     head: dict[str, Any] = Field(default={})
     """what differs from [head]"""
 
-    def blueprint(self, main: Blueprint) -> Blueprint:
+    def spec(self, main: ModelSpec) -> ModelSpec:
         """What the generator beside a main model is built from."""
         where = "objective.generator"
         if isinstance(main.model, TransformerConfig):
             main = replace(main, model=narrowed(main.model, self.hidden_share, where))
         return main.override({"model": self.model, "head": self.head}, where)
 
-    def build(self, blueprint: Blueprint, main: Backbone) -> Generator:
+    def build(self, spec: ModelSpec, main: Backbone) -> Generator:
         """The generator beside a main model."""
-        blueprint = self.blueprint(blueprint)
-        backbone = blueprint.backbone()
+        spec = self.spec(spec)
+        backbone = spec.backbone()
         share_embeddings(backbone, main)
-        return Generator(backbone, blueprint.head_on(backbone))
+        return Generator(backbone, spec.head_on(backbone))
 
 
 class TiedGeneratorConfig(Config):
@@ -56,9 +56,9 @@ class TiedGeneratorConfig(Config):
 
     kind: Literal["tied"] = "tied"
 
-    def build(self, blueprint: Blueprint, main: Backbone) -> Generator:
+    def build(self, spec: ModelSpec, main: Backbone) -> Generator:
         """The generator beside a main model."""
-        return Generator(main, blueprint.head_on(main))
+        return Generator(main, spec.head_on(main))
 
 
 class UniformGeneratorConfig(Config):
@@ -66,7 +66,7 @@ class UniformGeneratorConfig(Config):
 
     kind: Literal["uniform"] = "uniform"
 
-    def build(self, blueprint: Blueprint, main: Backbone) -> None:
+    def build(self, spec: ModelSpec, main: Backbone) -> None:
         """Nothing."""
 
 

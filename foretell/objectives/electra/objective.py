@@ -31,14 +31,14 @@ from foretell.data.batches.packing import Passages
 from foretell.data.batches.sampling_noise import Noisy
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.kernels.cross_entropy import CHUNK
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.nn.activation import ActivationName
-from foretell.nn.flops import multiplied
+from foretell.nn.flops import macs_per_token
 from foretell.nn.heads import Head, NoHead
 from foretell.nn.initializers import NormalConfig
-from foretell.objectives.electra.discriminators import CopyingRestorer, Discriminator, Restorer, Teller
+from foretell.objectives.electra.discriminators import CopyingRestorer, Discriminator, TokenDiscriminator, TokenRestorer
 from foretell.objectives.electra.generator import Generator, GeneratorChoice, SmallerGeneratorConfig
-from foretell.objectives.masked import picked
+from foretell.objectives.masked import gather_targets
 from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.types import IGNORED, Batch, State, Step, Term
 
@@ -71,16 +71,16 @@ class ReplacedConfig(ObjectiveConfig):
     initial: NormalConfig = NormalConfig()
     """how these begin"""
 
-    def build(self, blueprint: Blueprint) -> Replaced:
+    def build(self, spec: ModelSpec) -> Replaced:
         """The objective with both models."""
-        return Replaced(self, blueprint)
+        return Replaced(self, spec)
 
-    def teller(self, width: int, head: Head) -> Teller:
+    def teller(self, width: int, head: Head) -> TokenDiscriminator:
         """What stands on a main model of that width, whose head is used if it tells words."""
         everywhere = self.at == "all"
         if self.tell == "replaced":
             return Discriminator(width, everywhere=everywhere, activation=self.activation, initial=self.initial)
-        return CopyingRestorer(head, width, self.initial) if everywhere else Restorer(head)
+        return CopyingRestorer(head, width, self.initial) if everywhere else TokenRestorer(head)
 
     def batches(self, source: Batches, tokenizer: Tokenizer, seed: int) -> Batches:
         """The rows with tokens hidden, and what samples are drawn by."""
@@ -97,12 +97,12 @@ class Replaced(Objective):
 
     needs: ClassVar[frozenset[str]] = frozenset({"bidirectional"})
 
-    def __init__(self, config: ReplacedConfig, blueprint: Blueprint):
-        backbone = blueprint.backbone()
-        super().__init__(backbone, blueprint.head_on(backbone) if config.tell == "original" else NoHead())
-        self.config, self.vocabulary = config, blueprint.vocabulary
+    def __init__(self, config: ReplacedConfig, spec: ModelSpec):
+        backbone = spec.backbone()
+        super().__init__(backbone, spec.head_on(backbone) if config.tell == "original" else NoHead())
+        self.config, self.vocabulary = config, spec.vocabulary
         self.weight = config.weight if config.weight is not None else 50.0 if config.tell == "replaced" else 1.0
-        self.generator: Generator | None = config.generator.build(blueprint, backbone)
+        self.generator: Generator | None = config.generator.build(spec, backbone)
         self.discriminator = config.teller(backbone.dim, self.head)
 
     def forward(self, batch: Batch, state: State) -> Step:
@@ -126,21 +126,21 @@ class Replaced(Objective):
         """See `Objective.shares`."""
         return super().shares(counts, number) | self.discriminator.shares(counts)
 
-    def blind_loss(self) -> float:
-        """See `Objective.blind_loss`."""
+    def uniform_loss(self) -> float:
+        """See `Objective.uniform_loss`."""
         choices = 2 if self.config.tell == "replaced" else self.vocabulary
         return self.config.masked_weight * math.log(self.vocabulary) + self.weight * math.log(choices)
 
-    def multiplied(self, length: int) -> float:
-        """See `Objective.multiplied`: the generator's head is asked for hidden tokens."""
+    def macs_per_token(self, length: int) -> float:
+        """See `Objective.macs_per_token`: the generator's head is asked for hidden tokens."""
         told = 1.0 if self.discriminator.everywhere else self.config.masking.rate
-        main = self.backbone.multiplied(length) + told * multiplied(self.discriminator)
+        main = self.backbone.macs_per_token(length) + told * macs_per_token(self.discriminator)
         if self.generator is None:
             return main
         return (
             main
-            + self.generator.backbone.multiplied(length)
-            + self.config.masking.rate * multiplied(self.generator.head)
+            + self.generator.backbone.macs_per_token(length)
+            + self.config.masking.rate * macs_per_token(self.generator.head)
         )
 
     # --- the generator ----------------------------------------------------------------------------
@@ -148,10 +148,10 @@ class Replaced(Objective):
     def _generate(self, batch: Batch) -> tuple[dict[str, Term], dict[str, Tensor], Tensor]:
         """Its term, what it guessed right, and a sample [N] for each chosen place."""
         assert batch.noise is not None  # as `ReplacedConfig.batches` makes them
-        noise = picked(batch.noise[..., None], batch)[0][:, 0]  # [N]
+        noise = gather_targets(batch.noise[..., None], batch)[0][:, 0]  # [N]
         if self.generator is None:
             return {}, {}, (noise * self.vocabulary).long().clamp(max=self.vocabulary - 1)
-        vectors, targets = picked(self.generator.backbone(batch.inputs, None).dropped, batch)  # [N, D], [N]
+        vectors, targets = gather_targets(self.generator.backbone(batch.inputs, None).dropped, batch)  # [N, D], [N]
         valid = targets != IGNORED
         targets = targets.masked_fill(~valid, 0)
         nll = self.generator.head.nll(vectors, targets)  # [N]
@@ -207,7 +207,7 @@ def drawn(reached: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def with_tokens(batch: Batch, chosen: Tensor) -> Batch:
-    """The batch with other tokens [N] at the places of targets, in the order of `picked`."""
+    """The batch with other tokens [N] at the places of targets, in the order of `gather_targets`."""
     targets, tokens = batch.targets, batch.inputs.tokens
     if targets.device.type == "cpu":
         tokens = tokens.masked_scatter(targets != IGNORED, chosen)

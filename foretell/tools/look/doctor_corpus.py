@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from foretell.config import Tree
+from foretell.data import text_files
 from foretell.data.files import SPLITS
 from foretell.data.opening import open_corpus
 from foretell.data.store.store import is_store
-from foretell.data.text import text_files
 from foretell.data.text.corpus import Files
 from foretell.data.text.holdout import Share, byte_length
 from foretell.errors import ConfigError

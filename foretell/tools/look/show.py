@@ -187,7 +187,7 @@ def cost(recipe: Recipe, vocabulary: int, labels: int = SOME_LABELS) -> Tree:
         "optimizer": optimizer_bytes(recipe, objective),
         "averages": averages,
     }
-    forward = round(2 * objective.multiplied(recipe.data.batches.length))
+    forward = round(2 * objective.macs_per_token(recipe.data.batches.length))
     return {
         "parameters": sum(p.numel() for p in parameters),
         "trained_parameters": sum(p.numel() for p in trained),
@@ -220,7 +220,7 @@ def parts_of(objective: Objective) -> list[Tree]:
 def optimizer_bytes(recipe: Recipe, objective: Objective) -> int:
     """What the optimiser keeps beside the weights, seen after a step on the meta device."""
     parameters = [p for p in objective.parameters() if p.requires_grad]
-    optimizer = recipe.optimizer.build(parameters, objective.heights())
+    optimizer = recipe.optimizer.build(parameters, objective.layer_depths())
     for parameter in parameters:
         parameter.grad = torch.empty_like(parameter)
     optimizer.step()

@@ -198,7 +198,7 @@ def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, mo
             f"contenders on different texts cannot be compared ({', '.join(sorted(texts))}); add data.corpus=..."
         )
     for recipe in loaded:
-        if not recipe.predicts_next:
+        if not recipe.is_causal_lm:
             raise ConfigError(
                 f'{recipe.name}: objective.kind = "{recipe.objective.kind}" gives text no probability, so there are no '
                 "bits per byte to race for; leave it out"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from foretell.config import did_you_mean
-from foretell.data.text.text_files import Report
+from foretell.data.text_files import Report
 from foretell.errors import ConfigError
 from foretell.evaluate.rescoring import Lists, tune
 from foretell.run import Record

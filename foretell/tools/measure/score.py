@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from foretell.api.mixing import Mixed
 from foretell.api.trained import Trained
-from foretell.data.text.text_files import BOUNDARY, Report, count_replaced, mended, numbered_lines, stored_lines
+from foretell.data.text_files import BOUNDARY, Report, count_replaced, mended, numbered_lines, stored_lines
 from foretell.errors import ConfigError
 from foretell.evaluate.lines import Reader, Scored, score_texts
 from foretell.run import Record

@@ -28,7 +28,7 @@ from foretell.optim.schedules.schedule import Schedule
 from foretell.recipe.recipe import Recipe
 from foretell.run import Run
 from foretell.tools.drawing import LABELS, dress, library, limit_height, save
-from foretell.training.checkpoint import Position
+from foretell.training.checkpoint import TrainState
 from foretell.training.devices import device_of
 from foretell.training.monitor import Monitor
 from foretell.training.trainer import Diverged, Trainer
@@ -92,7 +92,7 @@ class Trial:
         return float(np.mean(self.losses[: max(1, min(10, best))])) - self.smoothed[best]
 
 
-def find_rate(
+def find_lr(
     recipe: Recipe,
     *,
     steps: int = 200,
@@ -147,7 +147,7 @@ def range_test(recipe: Recipe, steps: int, low: float, high: float, device: torc
         limit=Amount(value=steps, unit="steps"),
         training=settings.training.model_copy(update={"log_every": Amount(value=1, unit="steps")}),
     )
-    trainer = Trainer(Run(Path()), stage, Position(), seed=settings.seed, monitor=monitor)
+    trainer = Trainer(Run(Path()), stage, TrainState(), seed=settings.seed, monitor=monitor)
     stage.schedule = Rising(low / trainer.rate, high / trainer.rate, steps)
     monitor.say(f"trying rates from {low:g} to {high:g} in {steps} steps")
     return rise(trainer, steps)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foretell.data.feature_files import vector_file
-from foretell.data.text.text_files import Report
+from foretell.data.text_files import Report
 from foretell.errors import ConfigError
 from foretell.evaluate.features import Extractor
 from foretell.process import peak_memory

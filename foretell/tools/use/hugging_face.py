@@ -32,7 +32,7 @@ from foretell.interop.hugging_face.families import family_named, family_of
 from foretell.interop.hugging_face.family import Family, labels_there
 from foretell.interop.hugging_face.folder import SHARD_BYTES, Weights, has, read_config, write_weights
 from foretell.interop.hugging_face.vocabulary import filled, is_numbers, numbers, read_tokenizer, roles, write_tokenizer
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.nn.initializers import on_paper
 from foretell.objectives.electra.generator import SmallerGeneratorConfig
 from foretell.objectives.electra.objective import Replaced
@@ -257,8 +257,8 @@ def generator_part(recipe: Recipe, objective: Replaced) -> Part | None:
     config = objective.config.generator
     if objective.generator is None:
         return None
-    main = Blueprint(recipe.model, recipe.head, objective.vocabulary)
-    its = config.blueprint(main) if isinstance(config, SmallerGeneratorConfig) else main
+    main = ModelSpec(recipe.model, recipe.head, objective.vocabulary)
+    its = config.spec(main) if isinstance(config, SmallerGeneratorConfig) else main
     tree = {name: part.model_dump(mode="json", exclude_none=True) for name, part in its.sections()}
     return Part(tree | {"objective": {"kind": "masked"}, "data": {}}, dict(objective.generator.named_parameters()))
 

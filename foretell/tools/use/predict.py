@@ -11,7 +11,7 @@ from typing import Any, Literal
 from foretell.api.trained import Trained
 from foretell.data.labelled.examples import Example
 from foretell.data.labelled.opening import read_examples
-from foretell.data.text.text_files import Report
+from foretell.data.text_files import Report
 from foretell.errors import ConfigError
 from foretell.examples import reader_of, task_of
 from foretell.run import Record
@@ -59,4 +59,4 @@ def typed(task: TaskConfig, paths: Sequence[Path], report: Report) -> Iterator[l
     for path in paths or [Path("-")]:
         name, number = "stdin" if str(path) == "-" else str(path), count(1)
         for lines in chunks(read_lines([path], report), eager, len):
-            yield [task.of_line(line.removesuffix("\r"), f"{name}:{next(number)}") for line in lines]
+            yield [task.parse_line(line.removesuffix("\r"), f"{name}:{next(number)}") for line in lines]

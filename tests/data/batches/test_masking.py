@@ -22,7 +22,7 @@ from foretell.data.batches.masking import (
     WholeWordMaskingConfig,
 )
 from foretell.data.batches.packing import FullConfig, Passages, SegmentPairConfig
-from foretell.data.text.text_files import split_pieces
+from foretell.data.text_files import split_pieces
 from foretell.data.tokenizers.kinds import BPEConfig, TokenizerConfig, UnigramConfig, WordConfig, WordPieceConfig
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from foretell.data import text_files
 from foretell.data.labelled.examples import Answer, Choice, Example, Labelled, Question, Tagged, main_text, prose_of
 from foretell.data.labelled.opening import divide, open_examples, read_examples
 from foretell.data.labelled.readers.folders import FoldersConfig
 from foretell.data.labelled.readers.tables import TableConfig
-from foretell.data.text import text_files
 from foretell.errors import ConfigError
 
 TABLE = TableConfig()

@@ -16,7 +16,7 @@ from foretell.data.preparing import prepared
 from foretell.data.store import store_builder
 from foretell.data.store.store import FORMAT, Store, prepare
 from foretell.data.text.corpus import Corpus
-from foretell.data.text.text_files import Piece
+from foretell.data.text_files import Piece
 from foretell.data.tokenizers.kinds import (
     BPEConfig,
     ByteConfig,

@@ -14,12 +14,13 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foretell.data import text_files
 from foretell.data.opening import open_corpus
-from foretell.data.text import builtin, text_files
+from foretell.data.text import builtin
 from foretell.data.text.builtin import docstrings_below, paragraphs, without_repeats
 from foretell.data.text.corpus import Corpus
 from foretell.data.text.holdout import assign_documents, shuffled
-from foretell.data.text.text_files import LONGEST, Piece, Report, join_blocks, read_blocks, split_pieces
+from foretell.data.text_files import LONGEST, Piece, Report, join_blocks, read_blocks, split_pieces
 from foretell.errors import ConfigError
 
 DATA = os.environ.get("FORETELL_DATA")

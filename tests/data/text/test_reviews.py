@@ -8,7 +8,7 @@ import pytest
 from foretell.data.opening import open_corpus
 from foretell.data.text import reviews
 from foretell.data.text.reviews import preparation_of, prepare_text
-from foretell.data.text.text_files import LONGEST
+from foretell.data.text_files import LONGEST
 from foretell.errors import ConfigError
 
 

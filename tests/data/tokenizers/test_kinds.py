@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from foretell.config import Config as Settings
 from foretell.config import validate
 from foretell.data.opening import open_corpus
-from foretell.data.text.text_files import LONGEST, split_pieces
+from foretell.data.text_files import LONGEST, split_pieces
 from foretell.data.tokenizers.kinds import (
     BPEConfig,
     ByteConfig,

@@ -9,12 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
+from foretell.data import text_files
 from foretell.data.opening import open_corpus
 from foretell.data.store import store_builder
 from foretell.data.store.store import Split, prepare
-from foretell.data.text import text_files
 from foretell.data.text.corpus import Corpus, Files, Texts
-from foretell.data.text.text_files import Piece, split_pieces
+from foretell.data.text_files import Piece, split_pieces
 from foretell.data.tokenizers.kinds import (
     BPEConfig,
     ByteConfig,

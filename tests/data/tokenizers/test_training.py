@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, trainers
 
-from foretell.data.text.text_files import split_pieces
+from foretell.data.text_files import split_pieces
 from foretell.data.tokenizers import training
 from foretell.data.tokenizers.kinds import UnigramConfig, WordPieceConfig
 from foretell.data.tokenizers.training import count_words, unigram_vocabulary, wordpiece_vocabulary

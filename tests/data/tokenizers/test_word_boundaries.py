@@ -7,7 +7,7 @@ import pytest
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from foretell.data.text.text_files import split_pieces
+from foretell.data.text_files import split_pieces
 from foretell.data.tokenizers.kinds import (
     BPEConfig,
     ByteConfig,

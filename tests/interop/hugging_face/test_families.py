@@ -52,7 +52,7 @@ def test_shipped_recipes_are_of_the_family_they_are_named_for(recipe: Recipe) ->
     found, back = family.recipe(theirs, [form.sign])
     assert found is form
     again = validate(TransformerConfig, back["model"], "model")
-    free = {"initial": True, "dropout": True, "overlap": True, "positions": {"deviation"}}  # nothing to a trained model
+    free = {"initial": True, "dropout": True, "overlap": True, "positions": {"std"}}  # nothing to a trained model
     expected = recipe.model.model_copy(update={"biases": True, "feed_forward": again.feed_forward})
     if expected.direction == "both":
         expected = expected.model_copy(update={"segments": max(expected.segments, 1)})

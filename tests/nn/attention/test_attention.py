@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from builders import assert_same
 from torch import Tensor
 
-from foretell.nn.attention.attention import SelfAttention, View, look_with_dropout
+from foretell.nn.attention.attention import AttentionPattern, SelfAttention, look_with_dropout
 
 ROWS, STEPS, HEADS, WIDTH = 2, 6, 3, 4
 
@@ -49,4 +49,6 @@ def test_what_is_dropped_are_looks_at_tokens() -> None:
 def test_evaluation_drops_nothing() -> None:
     torch.manual_seed(0)
     attention, inputs = SelfAttention(8, 2, dropout=0.9).eval(), torch.randn(2, 5, 8)
-    assert_same(attention(inputs, View(causal=True))[0], attention(inputs, View(causal=True))[0])
+    assert_same(
+        attention(inputs, AttentionPattern(causal=True))[0], attention(inputs, AttentionPattern(causal=True))[0]
+    )

@@ -18,7 +18,7 @@ import foretell
 from foretell import config
 from foretell.data.batches.masking import Draws, places_of
 from foretell.errors import ConfigError
-from foretell.models.model_spec import Blueprint
+from foretell.models.model_spec import ModelSpec
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig
 from foretell.objectives.electra.discriminators import originals
@@ -38,7 +38,7 @@ def compose(model: dict[str, Any] | None = None, vocabulary: int = VOCABULARY, *
     norm = {"kind": "post", "embedding": True, "final": False, "epsilon": 1e-12}
     body = config.validate(TransformerConfig, {"norm": norm, "activation": "gelu"} | TINY | (model or {}), "model")
     head = config.validate(FullHeadConfig, HEAD, "head")
-    return config.validate(ReplacedConfig, settings, "objective").build(Blueprint(body, head, vocabulary))
+    return config.validate(ReplacedConfig, settings, "objective").build(ModelSpec(body, head, vocabulary))
 
 
 def masked_batch(lengths: tuple[int, ...] = (8, 3, 6, 5)) -> Batch:
@@ -96,7 +96,7 @@ def test_embeddings_are_one() -> None:
 def test_the_generator_is_an_override() -> None:
     deep = compose(generator={"model": {"layers": 1, "feed_forward": 3}, "head": {"transform": {"epsilon": 0.5}}})
     assert len(deep.generator.backbone.blocks) == 1
-    assert deep.generator.backbone.blocks[0].feed_forward.inward.out_features == 3
+    assert deep.generator.backbone.blocks[0].feed_forward.qkv.out_features == 3
     assert deep.generator.head.transform.norm.eps == 0.5
     with pytest.raises(ConfigError, match=r"objective.generator: model.laters: no such setting; did you mean 'layers'"):
         compose(generator={"model": {"laters": 1}})
@@ -183,7 +183,7 @@ def test_no_gradient_flows_through_samples() -> None:
     step = built(batch, None)
     sum(term.total * term.weight for term in step.terms.values()).backward()
     untouched = {name for name, p in built.named_parameters() if p.grad is None or not p.grad.any()}
-    assert untouched <= {"backbone.blocks.0.attention.inward.bias"}
+    assert untouched <= {"backbone.blocks.0.attention.qkv.bias"}
 
 
 # --- the losses, in double precision --------------------------------------------------------------

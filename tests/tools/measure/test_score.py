@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
-from foretell.data.text import text_files
+from foretell.data import text_files
 from foretell.errors import ConfigError
 from foretell.tools.measure import score as tool
 from foretell.tools.measure.rescore import parse_weights, rescore, tuned

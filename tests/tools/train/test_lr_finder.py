@@ -15,7 +15,7 @@ import foretell
 from foretell.cli import app
 from foretell.errors import ConfigError
 from foretell.recipe.loading import load_recipe
-from foretell.tools.train.lr_finder import CLEAR, Trial, find_rate, table
+from foretell.tools.train.lr_finder import CLEAR, Trial, find_lr, table
 
 
 def test_smoothing_by_hand() -> None:
@@ -29,7 +29,7 @@ def test_smoothing_by_hand() -> None:
 
 
 def test_rates_rise_by_equal_ratios(corpus: dict[str, str]) -> None:
-    result = find_rate(load_recipe(tables(corpus)), steps=13, low=1e-3, high=1.0, quiet=True)
+    result = find_lr(load_recipe(tables(corpus)), steps=13, low=1e-3, high=1.0, quiet=True)
     assert result["rates"] == pytest.approx([10 ** (-3 + i / 4) for i in range(13)])
     assert result["ending"] == "all steps were done"
     assert (result["steps"], len(result["losses"])) == (13, 13)
@@ -37,7 +37,7 @@ def test_rates_rise_by_equal_ratios(corpus: dict[str, str]) -> None:
 
 def test_the_losses_are_those_of_training(corpus: dict[str, str], tmp_path: Path) -> None:
     """Two steps at rates of practically zero: the first batches' losses, from the same initial weights."""
-    trial = find_rate(load_recipe(tables(corpus)), steps=30, low=1e-9, high=10.0, quiet=True)
+    trial = find_lr(load_recipe(tables(corpus)), steps=30, low=1e-9, high=10.0, quiet=True)
     foretell.train(tables(corpus, optimizer__learning_rate=1e-9, limit="3steps"), tmp_path / "run", quiet=True)
     assert trial["losses"][:3] == pytest.approx([loss for _, loss in losses(tmp_path / "run", "train")], rel=1e-5)
 
@@ -46,7 +46,7 @@ def test_the_losses_are_those_of_training(corpus: dict[str, str], tmp_path: Path
 def test_the_proposed_rate_is_good(corpus: dict[str, str], tmp_path: Path, optimizer: str) -> None:
     """Better after an epoch or two than thirty times less, or thirty times more, whichever optimiser it is for."""
     recipe = tables(corpus, optimizer={"kind": optimizer}, limit="40steps")
-    result = find_rate(load_recipe(recipe), steps=120, high=1e4, quiet=True)
+    result = find_lr(load_recipe(recipe), steps=120, high=1e4, quiet=True)
     assert result["optimizer"] == optimizer
     assert result["steps"] < 120 and "all" not in result["ending"]
     best = min(range(result["steps"]), key=result["smoothed"].__getitem__)
@@ -69,7 +69,7 @@ def test_without_the_library_that_draws_nothing_is_tried(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delattr("foretell.tools.train.lr_finder.range_test")
     with pytest.raises(ConfigError, match="drawing needs matplotlib"):
-        find_rate(load_recipe(tables(corpus)), png=tmp_path / "a.png")
+        find_lr(load_recipe(tables(corpus)), png=tmp_path / "a.png")
 
 
 def test_the_verb_writes_nothing_but_the_picture(
@@ -78,16 +78,16 @@ def test_the_verb_writes_nothing_but_the_picture(
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(load_recipe(tables(corpus)).text())
-    given = ["find-rate", "mine.toml", "model.hidden=4", "--low", "0.01", "--steps", "60", "--png", "a.png", "--json"]
+    given = ["find-lr", "mine.toml", "model.hidden=4", "--low", "0.01", "--steps", "60", "--png", "a.png", "--json"]
     done = CliRunner().invoke(app, given)
     assert done.exit_code == 0, done.output
     result: dict[str, Any] = json.loads(done.stdout)
     assert result["learning_rate"] > 0 and result["png"] == "a.png"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "mine.toml"]
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
-    done = CliRunner().invoke(app, ["find-rate", "mine.toml", "--steps", "60", "--low", "0.01"])
+    done = CliRunner().invoke(app, ["find-lr", "mine.toml", "--steps", "60", "--low", "0.01"])
     assert (
-        f"optimizer.learning_rate={find_rate(load_recipe('mine.toml'), steps=60, low=0.01)['learning_rate']:g}"
+        f"optimizer.learning_rate={find_lr(load_recipe('mine.toml'), steps=60, low=0.01)['learning_rate']:g}"
         in done.stdout
     )
 
@@ -96,7 +96,7 @@ def test_from_another_runs_weights(corpus: dict[str, str], tmp_path: Path) -> No
     """For fine-tuning the search starts where the fine-tuning will."""
     foretell.train(tables(corpus, limit="60steps", optimizer__learning_rate=5.0), tmp_path / "first", quiet=True)
     plain, tuned = (
-        find_rate(load_recipe(tables(corpus, init=init)), steps=5, low=1e-9, high=1e-8, quiet=True)
+        find_lr(load_recipe(tables(corpus, init=init)), steps=5, low=1e-9, high=1e-8, quiet=True)
         for init in ("", str(tmp_path / "first"))
     )
     assert tuned["first_loss"] < plain["first_loss"] - 0.3
@@ -104,13 +104,13 @@ def test_from_another_runs_weights(corpus: dict[str, str], tmp_path: Path) -> No
 
 def test_wrong_ranges(corpus: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="has to rise"):
-        find_rate(load_recipe(tables(corpus)), low=1.0, high=0.1, quiet=True)
+        find_lr(load_recipe(tables(corpus)), low=1.0, high=0.1, quiet=True)
     with pytest.raises(ConfigError, match=r"did not fall.*--low"):
-        find_rate(load_recipe(tables(corpus)), steps=20, low=1e6, high=1e9, quiet=True)
+        find_lr(load_recipe(tables(corpus)), steps=20, low=1e6, high=1e9, quiet=True)
 
 
 def test_nothing_is_proposed_where_the_loss_is_flat(corpus: dict[str, str]) -> None:
-    result = find_rate(load_recipe(tables(corpus)), steps=40, low=1e-9, high=1e-7, quiet=True)
+    result = find_lr(load_recipe(tables(corpus)), steps=40, low=1e-9, high=1e-7, quiet=True)
     assert result["learning_rate"] is None and "no rate stands out" in result["warning"]
     assert any("nothing" in str(cell) for cell in table(result).columns[1].cells)
 

@@ -25,8 +25,8 @@ from labelled import task_tables, write_labelled
 from safetensors.torch import load_file, save_file
 
 import foretell
+from foretell.data.batches.framing import collate
 from foretell.data.labelled.examples import Choice, Question, Tagged
-from foretell.data.labelled.framing import collate
 from foretell.errors import ConfigError
 from foretell.examples import Examples
 from foretell.recipe.loading import load_recipe

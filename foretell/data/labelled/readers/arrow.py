@@ -9,7 +9,7 @@ from typing import Any
 from foretell.data.labelled.examples import BadRow
 from foretell.data.labelled.readers.lines import at
 from foretell.data.labelled.readers.values import Fields
-from foretell.data.text.text_files import opened, packing, parquet_batches
+from foretell.data.text_files import opened, packing, parquet_batches
 from foretell.errors import ConfigError
 
 HINT = "name those it has in data.reader"

@@ -11,7 +11,7 @@ from pydantic import field_validator
 
 from foretell.config import Config
 from foretell.data.labelled.examples import BadRow, Example
-from foretell.data.text.text_files import stored_lines
+from foretell.data.text_files import stored_lines
 
 Line = tuple[int, str]
 """its number, counted from 1, and its text without the end of line"""

@@ -13,7 +13,7 @@ from foretell.data.labelled.readers.arrow import parquet_rows
 from foretell.data.labelled.readers.delimited import QUOTE, Dialect, Row, named_rows
 from foretell.data.labelled.readers.lines import Line, LinesReader, Unfit, at
 from foretell.data.labelled.readers.values import Fields
-from foretell.data.text.text_files import content_ending
+from foretell.data.text_files import content_ending
 from foretell.errors import ConfigError
 from foretell.strict_json import parse_json
 

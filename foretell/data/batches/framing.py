@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from foretell.config import Config, Size
 from foretell.data.batches.batches import Batches, Gives, Ints
 from foretell.data.batches.packing import generator, grouped
-from foretell.data.text.text_files import split_pieces
+from foretell.data.text_files import split_pieces
 from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
 from foretell.errors import ConfigError
 from foretell.types import IGNORED, Batch, Inputs

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import ByteLevelBPETokenizer
 from transformers import RobertaTokenizerFast
 
-from foretell.data.labelled.framing import ExamplesConfig, Framing, Reading, Row, by_length, collate, sizes
+from foretell.data.batches.framing import ExamplesConfig, Framing, Reading, Row, by_length, collate, sizes
 from foretell.data.tokenizers.kinds import SpecialsName, Tokenizer, WordConfig
 from foretell.data.tokenizers.tokenizer import load_tokenizer
 from foretell.errors import ConfigError
