@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from foretell.recipe.loading import load_recipe
     from foretell.recipe.recipe import Recipe
     from foretell.tools.train.trials import trials
-    from foretell.training.trainer import Diverged
+    from foretell.training.divergence import Diverged
 
 __all__ = [
     "ConfigError",
@@ -34,7 +34,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ConfigError": "errors",
-    "Diverged": "training.trainer",
+    "Diverged": "training.divergence",
     "Interrupted": "api.train",
     "Mixed": "api.mixing",
     "Recipe": "recipe.recipe",

@@ -16,6 +16,7 @@ import foretell
 from foretell import config
 from foretell.config import Amount, Config, union_members
 from foretell.data.tokenizers.tokenizer import Specials
+from foretell.evaluate.evaluator import FunctionEvaluator
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.embedding import AdaptiveEmbeddingConfig
@@ -29,7 +30,9 @@ from foretell.optim.schedules.decays import ConstantConfig
 from foretell.run import Run
 from foretell.training.checkpoint import TrainState, pointed
 from foretell.training.monitor import Monitor
-from foretell.training.trainer import SavingConfig, Stage, Trainer, TrainingConfig
+from foretell.training.settings import SavingConfig, TrainingConfig
+from foretell.training.stage import Stage
+from foretell.training.trainer import Trainer
 from foretell.types import Batch, Inputs
 
 # --- members of unions ----------------------------------------------------------------------------
@@ -285,8 +288,7 @@ def trainer_of(objective: Objective, run: Run | None = None, **training: Any) ->
         limit=Amount.model_validate("1steps"),
         training=TrainingConfig(**training),
         saving=SavingConfig(),
-        validate=dict,
-        validation_seconds=lambda: 0.0,
+        evaluator=FunctionEvaluator(dict),
         validate_every=Amount.model_validate("1steps"),
         bytes_per_token=1.0,
     )

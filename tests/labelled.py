@@ -82,7 +82,7 @@ def asked(draw: random.Random, rows: int) -> tuple[str, Case, list[str]]:
     return "asked.json", {"kind": "squad"}, [json.dumps({"data": [{"title": "all", "paragraphs": questions}]})]
 
 
-WIDE = {"deviation": 0.2}  # at the usual 0.02 a model this small takes hundreds of steps to begin
+WIDE = {"std": 0.2}  # at the usual 0.02 a model this small takes hundreds of steps to begin
 ATTENDING = {"kind": "transformer", "hidden": 24, "layers": 1, "heads": 2, "context": 48, "initial": WIDE}
 MODELS: dict[str, Case] = {
     "recurrent": {"kind": "recurrent", "embedding": 16, "hidden": 24, "layers": 1},

@@ -13,7 +13,7 @@ from foretell.data.store.store import Split
 from foretell.errors import ConfigError
 from foretell.evaluate.language_model import LanguageModel
 from foretell.evaluate.mixture import Fit, Mixture, checked_weights, fit_weights, mixed_logp
-from foretell.evaluate.scoring import TokenScores, checked, metrics
+from foretell.evaluate.scoring import TokenScores, check_loss, metrics
 from foretell.process import peak_memory
 from foretell.run import Record
 
@@ -67,7 +67,7 @@ class Mixed(LanguageModel):
 
     def fitted_on(self, text: Split) -> list[str]:
         """What was found on this very text: its weights, and how its members adapt."""
-        mine = ["mixture weights"] if self.fitted_to and self.members[0].holds(self.fitted_to, text) else []
+        mine = ["mixture weights"] if self.fitted_to and self.members[0].text_module.holds(self.fitted_to, text) else []
         return list(dict.fromkeys([*mine, *(name for member in self.members for name in member.fitted_on(text))]))
 
     @property
@@ -91,7 +91,8 @@ class Mixed(LanguageModel):
         """Measure a split of the first member's corpus, or any text file; see `Trained.evaluate`."""
         with self.text(split) as text:
             totals = self.token_scores(text, batch=batch, columns=columns).totals
-            measured = metrics(checked(totals, self.name), text)
+            check_loss(totals.loss, self.name)
+            measured = metrics(totals, text)
             fitted = self.fitted_on(text)
         return {
             "run": self.name,

@@ -99,7 +99,7 @@ def transfer(
     """Fine-tune a run on every labelled set found below $FORETELL_DATA, and print one table.
 
     A Transformer is fine-tuned as BERT is, a recurrent model as ULMFiT, thawed layer by layer; settings such as
-    limit=1epochs or tuning=lora hold for all sets; with either, nothing is thawed by stages.
+    limit=1epochs or trainable=lora hold for all sets; with either, nothing is thawed by stages.
     """
     from foretell.tools.train.transfer import table
     from foretell.tools.train.transfer import transfer as fine_tune

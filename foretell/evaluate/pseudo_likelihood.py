@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foretell.data.batches.packing import Passages
+from foretell.data.batches.batches import RowBatches
 from foretell.data.tokenizers.tokenizer import Specials
 from foretell.errors import ConfigError
 from foretell.evaluate.scoring import OnProgress, no_progress, perplexity
@@ -30,7 +30,7 @@ SIDE_BY_SIDE = 2**13
 @torch.no_grad()
 def pseudo_likelihood(
     objective: Objective,
-    rows: Passages,
+    rows: RowBatches,
     specials: Specials,
     tokens: int,
     device: torch.device,
@@ -43,7 +43,7 @@ def pseudo_likelihood(
     assert specials.mask is not None
     begin, marks = time.perf_counter(), torch.tensor(specials.marks)
     nats, done, read = 0.0, 0, 0
-    for row in spread(len(rows.layout(0).label), tokens, rows.config.length):
+    for row in spread(rows.number(), tokens, rows.length):
         if done >= tokens:
             break
         on_progress(done / tokens)

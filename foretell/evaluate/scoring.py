@@ -231,20 +231,19 @@ def score_tokens(
     return TokenScores(logp, ranks, time.perf_counter() - begin)
 
 
-def checked(totals: Totals, name: str, *, zeros: bool = False) -> Totals:
-    """The same, where they can be measured by; else a `ConfigError`. With `zeros`, as in a member of a mixture, a token
-    may have probability 0."""
-    if math.isnan(totals.nats):
+def check_loss(loss: float, name: str, *, zeros: bool = False) -> None:
+    """A `ConfigError` where a loss measures nothing: it is NaN, or infinite. With `zeros`, as for a member of a
+    mixture, a token may have probability 0."""
+    if math.isnan(loss):
         raise ConfigError(
             f"{name} gives probabilities that are no numbers (NaN), so there is nothing to measure; look at it with "
             "foretell doctor, and lower the learning rate of what is trained or adapts"
         )
-    if math.isinf(totals.nats) and not zeros:
+    if math.isinf(loss) and not zeros:
         raise ConfigError(
             f"{name} gives some token of this text probability 0, so its loss is infinite; mix in a model that knows "
             "all tokens"
         )
-    return totals
 
 
 def metrics(totals: Totals, text: Split) -> dict[str, Any]:

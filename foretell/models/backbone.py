@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from foretell.nn.embedding import Embedding
 from foretell.nn.flops import macs_per_token
+from foretell.nn.pooling import ConcatConfig, PoolingConfig
 from foretell.types import Hidden, Inputs, State
 
 
@@ -17,8 +18,9 @@ class Backbone(nn.Module):
     """A function `(tokens, state) -> (hidden, state)`; abstract: subclasses are final.
 
     `reads` names what it understands beyond tokens, so that an objective can be refused when it is built instead of
-    failing in the middle of training: "causal" (position t sees nothing after t), "bidirectional", "state",
-    "lengths", "segments", "documents", "task", "visible", "query".
+    failing in the middle of training: "causal" (position t sees nothing after t), "bidirectional", "state"
+    (outside training it goes on from the state it returned), "recurrence" (in training too), "lengths", "positions",
+    "segments", "documents".
     """
 
     reads: frozenset[str]
@@ -38,6 +40,11 @@ class Backbone(nn.Module):
     @abstractmethod
     def forward(self, inputs: Inputs, state: State) -> Hidden:
         """inputs of [B, T], state from the previous window or None -> Hidden, with the state for the next window."""
+
+    @property
+    def pooling(self) -> PoolingConfig:
+        """How a text becomes one vector where the recipe does not say."""
+        return ConcatConfig()
 
     def macs_per_token(self, length: int) -> float:
         """Multiplications that one token takes, of rows of `length` tokens; those of matrix products only."""

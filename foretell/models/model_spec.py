@@ -33,15 +33,23 @@ class ModelSpec:
     counts: Counts | None = None
     """how often each token occurs in the training split"""
     labels: int = 0
-    """how many kinds of pairs rows are labelled with; 0: they are not"""
+    """number of labels of a task; 0 for language models"""
+    pair_kinds: int = 0
+    """number of kinds of pairs that rows are labelled with; 0: none"""
+    built: tuple[Backbone, Head] | None = None
+    """a backbone and head to use instead of new ones, for objectives that share them"""
 
     def build(self) -> tuple[Backbone, Head]:
         """A backbone and the head on it, freshly initialised."""
+        if self.built is not None:
+            return self.built
         backbone = self.backbone()
         return backbone, self.head_on(backbone)
 
     def backbone(self) -> Backbone:
-        """A backbone, freshly initialised."""
+        """A backbone, freshly initialised, or the one it was given."""
+        if self.built is not None:
+            return self.built[0]
         built: Backbone = self.model.build(self.vocabulary, self.counts)
         return built
 
@@ -50,13 +58,17 @@ class ModelSpec:
         built: Head = self.head.build(backbone.dim, self.vocabulary, backbone.embedding, self.counts)
         return built
 
+    def with_built(self, backbone: Backbone, head: Head) -> ModelSpec:
+        """The same, whose `build` returns these."""
+        return replace(self, built=(backbone, head))
+
     def override(self, tables: Mapping[str, Any], where: str = "override") -> ModelSpec:
         """The same with other settings, as a recipe has them: `{"model": {"hidden": 64}}`; a `ConfigError` if wrong."""
         tree = {name: part.model_dump(mode="json", exclude_none=True) for name, part in self.sections()}
         for name, part in self.sections():
             tree[name]["kind"] = type(part).kind_name()
         parts = config.validate(Parts, config.merge(tree, tables), where)
-        return replace(self, model=parts.model, head=parts.head)
+        return replace(self, model=parts.model, head=parts.head, built=None)
 
     def sections(self) -> tuple[tuple[str, Config], ...]:
         """The settings by the names of their sections."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -17,20 +17,22 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from foretell.config import Config, Count, Positive
+from foretell.config import Count, Positive
 from foretell.errors import ConfigError
 from foretell.models import kneser_ney
 from foretell.models.kneser_ney import Estimate, Floats, Ints, OrderReport
+from foretell.models.model_config import ModelConfig
 
 BEST = 5  # words whose rank is told
 MAX_ORDER = 15
 PARTS = {"first": torch.int32, "shorter": torch.int32, "logp": torch.float32, "backoff": torch.float32}
 
 
-class NGramConfig(Config):
+class NGramConfig(ModelConfig):
     """n-grams with interpolated modified Kneser-Ney smoothing."""
 
     kind: Literal["ngram"] = "ngram"
+    counted: ClassVar[bool] = True
     order: Annotated[int, Field(ge=1, le=MAX_ORDER)] = 5
     """words in the longest n-gram, 1 to 15: the context is one less"""
     prune: tuple[Count, ...] = ()

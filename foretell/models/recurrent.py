@@ -12,10 +12,12 @@ from typing import Literal, Self, cast
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
+from typing_extensions import override
 
 from foretell.config import Config, Depth, Positive, Rate, Width
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
+from foretell.models.model_config import ModelConfig
 from foretell.nn.dropout import dropout, keep_mask
 from foretell.nn.embedding import EmbeddingChoice, TableConfig
 from foretell.nn.recurrent.bidirectional import BothWays, Direction, Reverse
@@ -27,7 +29,7 @@ from foretell.types import Hidden, Inputs, State, where_rows
 
 StackName = Literal["plain", "residual", "dense", "summed"]
 READS: dict[Direction, frozenset[str]] = {
-    "forward": frozenset({"causal", "state", "lengths"}),
+    "forward": frozenset({"causal", "state", "recurrence", "lengths"}),
     "reverse": frozenset({"lengths"}),
     "both": frozenset({"bidirectional", "lengths"}),
 }
@@ -52,7 +54,7 @@ class DropoutConfig(Config):
     """one mask for all time steps of a row; false: every element for itself"""
 
 
-class RecurrentConfig(Config):
+class RecurrentConfig(ModelConfig):
     """A stack of recurrent layers."""
 
     kind: Literal["recurrent"] = "recurrent"
@@ -96,6 +98,11 @@ class RecurrentConfig(Config):
         if isinstance(self.hidden, tuple):
             return self.hidden
         return (self.hidden,) * (self.layers - 1) + (self.output or self.hidden,)
+
+    @property
+    @override
+    def separates_documents(self) -> bool:
+        return False  # rows are read from end to end
 
     def build(self, vocabulary: int, counts: Counts | None = None) -> Recurrent:
         """The model for a vocabulary of that many tokens that occur so often."""

@@ -22,10 +22,12 @@ from typing import Annotated, Literal, Self, cast, overload
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from typing_extensions import override
 
-from foretell.config import Config, Count, Depth, Rate, Width
+from foretell.config import Config, Count, Depth, Rate, Width, validate
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
+from foretell.models.model_config import ModelConfig
 from foretell.nn.activation import ActivationName, GatedName
 from foretell.nn.attention.attention import AttentionPattern, Cache, CacheSlots
 from foretell.nn.attention.positions import LearnedConfig, PositionsChoice
@@ -35,6 +37,7 @@ from foretell.nn.embedding import EmbeddingChoice, TableConfig
 from foretell.nn.flops import macs_per_token
 from foretell.nn.initializers import NormalConfig
 from foretell.nn.linear import Linear
+from foretell.nn.pooling import ExtractConfig, FirstConfig, PoolingConfig
 from foretell.nn.ragged import Ragged, places_in_texts, real_tokens, visible
 from foretell.nn.vocabulary import Counts
 from foretell.types import Hidden, Inputs, State, where_rows
@@ -62,7 +65,7 @@ class InitialConfig(NormalConfig):
     """those that write to the residual stream are smaller by the root of 2 x layers, as their outputs add up (GPT-2)"""
 
 
-class TransformerConfig(Config):
+class TransformerConfig(ModelConfig):
     """A stack of attention blocks, in which each token sees those before it, or all."""
 
     kind: Literal["transformer"] = "transformer"
@@ -123,6 +126,30 @@ class TransformerConfig(Config):
     def embedding_width(self) -> int:
         """Of the word vectors."""
         return self.embedding or self.hidden
+
+    @property
+    @override
+    def longest_window(self) -> int:
+        return self.context
+
+    @property
+    @override
+    def shares_layers(self) -> bool:
+        return (self.groups or self.layers) < self.layers
+
+    @override
+    def narrowed(self, ratio: float, where: str) -> TransformerConfig:
+        hidden = max(round(self.hidden * ratio), 1)
+        tree = self.model_dump(mode="json", exclude_none=True) | {
+            "hidden": hidden,
+            "heads": max(hidden // (self.hidden // self.heads), 1),
+            "embedding": self.embedding_width,
+        }
+        if self.feed_forward is not None:
+            tree["feed_forward"] = max(round(self.feed_forward * ratio), 1)
+        if hidden == self.embedding_width:  # nothing to project
+            del tree["embedding"]
+        return validate(TransformerConfig, tree, where)
 
     def build(self, vocabulary: int, counts: Counts | None = None) -> Transformer:
         """The model for a vocabulary of that many tokens that occur so often."""
@@ -185,6 +212,11 @@ class Transformer(Backbone):
                 initial.fill(module.weight, scale=(2 * self.layers) ** -0.5 if writes else 1.0)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+    @property
+    @override
+    def pooling(self) -> PoolingConfig:
+        return ExtractConfig() if self.causal else FirstConfig()
 
     def block(self, layer: int) -> Block:
         """The one that is layer number `layer`."""

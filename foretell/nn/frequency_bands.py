@@ -52,6 +52,11 @@ class ByFrequency(nn.Module):
         return by_place if self.sorted else by_place.index_select(-1, self.place)
 
 
+def uses_frequencies(module: nn.Module) -> bool:
+    """Whether a part of it is laid out by how often tokens occur."""
+    return any(isinstance(part, ByFrequency) for part in module.modules())
+
+
 class Bands(ByFrequency):
     """Places cut into bands; the first holds the most frequent tokens."""
 

@@ -20,6 +20,8 @@ class PoolingConfig(Config):
 
     times: ClassVar[int] = 1
     """how many times as wide the vector is as those of tokens"""
+    needs_both_sides: ClassVar[bool] = False
+    """whether the chosen token has to have seen the tokens behind it"""
     dense: bool = False
     """whether it goes through a layer of that width and a tanh, as in BERT, whose own goes on if it has one"""
 
@@ -32,6 +34,7 @@ class FirstConfig(PoolingConfig):
     """That of the first token, [CLS] (Devlin et al. 2019, arXiv:1810.04805); of a model that reads from both sides."""
 
     kind: Literal["first"] = "first"
+    needs_both_sides: ClassVar[bool] = True
     dense: bool = True
 
     def pool(self, vectors: Tensor, lengths: Tensor | None) -> Tensor:

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foretell.config import NonNegative, Positive
-from foretell.data.batches.batches import Batches, Gives
+from foretell.data.batches.batches import Batches, BatchKind, RowBatches
 from foretell.data.batches.masking import Masked, MaskingChoice, TokenMaskingConfig
-from foretell.data.batches.packing import Passages
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.models.backbone import Backbone
 from foretell.models.model_spec import ModelSpec
 from foretell.nn.flops import macs_per_token
 from foretell.nn.heads import Head
-from foretell.objectives.objective import Objective, ObjectiveConfig
+from foretell.objectives.objective import MeasuredBy, Objective, ObjectiveConfig
 from foretell.types import IGNORED, Batch, State, Step, Term
 
 
@@ -31,7 +30,8 @@ class MaskedConfig(ObjectiveConfig):
     """Guess hidden tokens from those on both sides; where rows are labelled pairs, also what kind of pair each is."""
 
     kind: Literal["masked"] = "masked"
-    wants: ClassVar[Gives] = "rows"
+    requires: ClassVar[BatchKind] = "rows"
+    measured_by: ClassVar[MeasuredBy] = "terms"
     masking: MaskingChoice = TokenMaskingConfig()
     """which tokens are hidden, and how"""
     pair_weight: NonNegative = 1.0
@@ -41,12 +41,11 @@ class MaskedConfig(ObjectiveConfig):
 
     def build(self, spec: ModelSpec) -> MaskedLM:
         """The objective with its model."""
-        return MaskedLM(self, *spec.build(), labels=spec.labels)
+        return MaskedLM(self, *spec.build(), pair_kinds=spec.pair_kinds)
 
     def batches(self, source: Batches, tokenizer: Tokenizer, seed: int) -> Batches:
         """The rows with tokens hidden."""
-        assert isinstance(source, Passages)  # as the recipe has made sure
-        return Masked(source, self.masking, tokenizer, seed)
+        return Masked(cast(RowBatches, source), self.masking, tokenizer, seed)
 
 
 class MaskedLM(Objective):
@@ -57,13 +56,13 @@ class MaskedLM(Objective):
 
     needs: ClassVar[frozenset[str]] = frozenset({"bidirectional"})
 
-    def __init__(self, config: MaskedConfig, backbone: Backbone, head: Head, *, labels: int = 0):
+    def __init__(self, config: MaskedConfig, backbone: Backbone, head: Head, *, pair_kinds: int = 0):
         super().__init__(backbone, head)
         self.pair_weight, self.rate = config.pair_weight, config.masking.rate
         self.pooler = self.pair = None
-        if labels:
+        if pair_kinds:
             self.pooler = nn.Linear(backbone.dim, backbone.dim)
-            self.pair = nn.Linear(backbone.dim, labels)
+            self.pair = nn.Linear(backbone.dim, pair_kinds)
             for layer in (self.pooler, self.pair):
                 nn.init.normal_(layer.weight, std=config.initial_deviation)
                 nn.init.zeros_(layer.bias)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from foretell.config import Config
-from foretell.data.batches.batches import Batches, Gives
+from foretell.data.batches.batches import Batches, BatchKind
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
@@ -20,12 +20,18 @@ from foretell.nn.heads import Head
 from foretell.objectives.penalties import Penalty
 from foretell.types import Batch, State, Step
 
+MeasuredBy = Literal["likelihood", "terms", "task"]
+"""likelihood: the probability of text, in nats per token and bits per byte; terms: the terms of the objective, on the
+same rows and masks each time; task: the metric of a task, on labelled examples"""
+
 
 class ObjectiveConfig(Config):
     """What all objectives' settings have in common; abstract."""
 
-    wants: ClassVar[Gives] = "next tokens"
-    """which batches it learns from"""
+    requires: ClassVar[BatchKind] = "next tokens"
+    """the batches it learns from; compare `BatchesConfig.provides`"""
+    measured_by: ClassVar[MeasuredBy] = "likelihood"
+    """how a validation is measured"""
 
     @abstractmethod
     def build(self, spec: ModelSpec) -> Objective:
@@ -53,11 +59,6 @@ class Objective(nn.Module):
                 f"{type(backbone).__name__} reads {', '.join(sorted(backbone.reads))}"
             )
         self.backbone, self.head, self.penalties = backbone, head, penalties
-
-    @property
-    def is_causal_lm(self) -> bool:
-        """Whether it gives the next token a probability, and so any text; others are measured by their own terms."""
-        return "causal" in self.needs
 
     @abstractmethod
     def forward(self, batch: Batch, state: State) -> Step:

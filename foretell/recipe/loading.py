@@ -13,7 +13,6 @@ from foretell.config import Tree
 from foretell.data.labelled.datasets import SETS
 from foretell.data.text.builtin import BUILTIN
 from foretell.errors import ConfigError
-from foretell.models.ngram import NGramConfig
 from foretell.recipe.recipe import TOKENIZER, Recipe
 from foretell.run import RECIPE, Run
 from foretell.trust import refuse
@@ -94,9 +93,9 @@ def load_recipe(
 
 def checked(recipe: Recipe, where: Path | str) -> Recipe:
     """The recipe, when its parts fit each other."""
-    if recipe.init and isinstance(recipe.model, NGramConfig):
+    if recipe.init and recipe.model.counted:
         raise config.wrong(where, "an n-gram model is counted anew for each text and goes on from none; set init=''")
-    if recipe.seeds > 1 and isinstance(recipe.model, NGramConfig):
+    if recipe.seeds > 1 and recipe.model.counted:
         raise config.wrong(where, f"seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
     recipe.resolved_stages()  # a mistake in a later stage is one now, not after hours
     return recipe

@@ -16,37 +16,34 @@ from pydantic import Field, field_validator, model_validator
 
 from foretell import config
 from foretell.config import Amount, Config, Seed, Size, Tagged, Tree
-from foretell.data.batches.batches import Gives
+from foretell.data.batches.batches import BatchKind
 from foretell.data.batches.kinds import BatchesChoice
 from foretell.data.batches.ramp import RampConfig
-from foretell.data.batches.streams import DocumentsConfig, LinesConfig, StreamsConfig
+from foretell.data.batches.streams import StreamsConfig
 from foretell.data.labelled.folds import FoldConfig
 from foretell.data.labelled.readers import ReaderChoice
-from foretell.data.tokenizers.kinds import BPEConfig, TokenizerChoice, TrainedConfig
+from foretell.data.tokenizers.kinds import BPEConfig, TokenizerChoice
 from foretell.errors import ConfigError
 from foretell.models.kinds import ModelChoice
 from foretell.models.model_spec import ModelSpec
-from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
-from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import FullHeadConfig, HeadChoice
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.causal import CausalConfig
 from foretell.objectives.kinds import AnyObjective
-from foretell.objectives.objective import Objective
+from foretell.objectives.objective import MeasuredBy, Objective
 from foretell.optim.averaging import AveragingChoice, NoAveragingConfig
 from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
 from foretell.optim.schedules.decays import ConstantConfig
 from foretell.optim.schedules.kinds import ScheduleChoice
+from foretell.recipe import compatibility
 from foretell.tasks.kinds import AnyTask
 from foretell.training.out_of_memory import build_within
-from foretell.training.trainable import FullConfig, TuningChoice
-from foretell.training.trainer import SavingConfig, TrainingConfig
+from foretell.training.settings import SavingConfig, TrainingConfig
+from foretell.training.trainable import FullConfig, TrainableChoice
 
 LearntChoice = Annotated[AnyObjective | AnyTask, Tagged()]
 """what can be learnt: the objectives of language models, and the tasks"""
-TOKENS: Gives = "next tokens"
-"""what classes from outside give and want that do not say"""
 TOKENIZER = "tokenizer.json"
 """the file of a run's own tokenizer"""
 LONGEST_NAME = 200
@@ -124,8 +121,8 @@ class Recipe(Config):
     model: ModelChoice = RecurrentConfig()
     head: HeadChoice = FullHeadConfig()
     objective: LearntChoice = CausalConfig()
-    tuning: TuningChoice = FullConfig()
-    """what of the model is trained"""
+    trainable: TrainableChoice = FullConfig()
+    """which parameters are trained: all, the top layers, or adapters"""
     optimizer: OptimizerChoice = AdamWConfig()
     schedule: ScheduleChoice = ConstantConfig()
     averaging: AveragingChoice = NoAveragingConfig()
@@ -143,127 +140,38 @@ class Recipe(Config):
         return given
 
     @model_validator(mode="after")
-    def _seeds_fit(self) -> Self:
-        if self.seed + self.seeds > 2**63:
-            raise ValueError(f"seed = {self.seed} leaves no room for {self.seeds} seeds; take a smaller one")
+    def _fits_together(self) -> Self:
+        for check in compatibility.CHECKS:
+            check(self)
         return self
-
-    @model_validator(mode="after")
-    def _windows_fit(self) -> Self:
-        model, length = self.model, getattr(self.data.batches, "length", 0)
-        if isinstance(model, TransformerConfig) and length > model.context:
-            raise ValueError(
-                f"data.batches.length = {length} does not fit model.context = {model.context}; make it at most that"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _batches_can_grow(self) -> Self:
-        batches = self.data.batches
-        if self.data.ramp is not None and isinstance(batches, StreamsConfig | DocumentsConfig | LinesConfig):
-            raise ValueError(
-                f'data.ramp joins batches, and those of data.batches.kind = "{batches.kind}" go on from each other; '
-                'take "crops" or rows such as "full", or leave it out'
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _layers_differ(self) -> Self:
-        model, decay = self.model, self.optimizer.layer_decay
-        if isinstance(model, TransformerConfig) and (model.groups or model.layers) < model.layers and decay < 1:
-            raise ValueError(
-                f"optimizer.layer_decay = {decay} gives each layer a rate of its own, but with "
-                f"model.groups = {model.groups} {model.layers} layers share weights; leave layer_decay out"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _batches_fit(self) -> Self:
-        gives, wants = self.gives, self.wants
-        if (self.folds or self.data.fold) and wants != "examples":
-            raise ValueError(
-                f'folds are of labelled examples, and objective.kind = "{self.objective.kind}" learns from text; leave '
-                "them out"
-            )
-        if "examples" in (gives, wants):
-            self._examples_fit(gives, wants)
-            return self
-        if self.is_causal_lm:
-            if gives == "rows":
-                kind = self.data.batches.kind
-                raise ValueError(
-                    f'data.batches.kind = "{kind}" gives rows for masked models; for this one take "streams" or "crops"'
-                )
-            return self
-        if gives != wants:
-            raise ValueError(
-                f'objective.kind = "{self.objective.kind}" reads rows of text; set data.batches.kind to "full", "doc", '
-                '"segment-pair" or "sentence-pair"'
-            )
-        if isinstance(self.data.tokenizer, TrainedConfig) and self.data.tokenizer.specials == "none":
-            raise ValueError(
-                f'objective.kind = "{self.objective.kind}" needs a mask token; set data.tokenizer.specials = "bert"'
-            )
-        if getattr(self.model, "direction", "both") != "both":
-            raise ValueError(f'objective.kind = "{self.objective.kind}" reads both sides; set model.direction = "both"')
-        if getattr(self.data.batches, "documents", "") == "apart" and isinstance(self.model, RecurrentConfig):
-            raise ValueError(
-                'data.batches.documents = "apart" needs attention: a recurrent model reads rows from end to end; '
-                'set data.batches.kind = "doc"'
-            )
-        return self
-
-    def _examples_fit(self, gives: Gives, wants: Gives) -> None:
-        if wants != "examples":
-            raise ValueError(
-                f'objective.kind = "{self.objective.kind}" learns from text, and data.batches.kind = "examples" gives '
-                'labelled examples; set objective.kind = "classification" or another task'
-            )
-        if gives != "examples":
-            raise ValueError(
-                f'objective.kind = "{self.objective.kind}" learns from labelled examples; '
-                'set data.batches.kind = "examples"'
-            )
-        if self.data.ramp is not None:
-            raise ValueError('data.ramp joins batches of text; leave it out with data.batches.kind = "examples"')
-        if isinstance(self.model, NGramConfig):
-            raise ValueError(
-                f'objective.kind = "{self.objective.kind}" reads hidden vectors, and an n-gram model has none; '
-                "name another model, or an init that has one"
-            )
 
     @property
-    def gives(self) -> Gives:
-        """What its batches are made for."""
-        return getattr(self.data.batches, "gives", TOKENS)
+    def measured_by(self) -> MeasuredBy:
+        """How a validation is measured, which decides what a recipe learns from (see `learning`)."""
+        return "likelihood" if self.model.counted and not self.is_task else self.objective.measured_by
 
     @property
-    def wants(self) -> Gives:
-        """Which batches its objective learns from."""
-        return getattr(self.objective, "wants", TOKENS)
-
-    @property
-    def is_causal_lm(self) -> bool:
-        """Whether it gives the next token a probability, and so any text; others have no bits per byte."""
-        return isinstance(self.model, NGramConfig) or self.wants == TOKENS
+    def requires(self) -> BatchKind:
+        """The batches its objective learns from."""
+        return "next tokens" if self.model.counted and not self.is_task else self.objective.requires
 
     @property
     def is_task(self) -> bool:
         """Whether it learns from labelled examples."""
-        return self.wants == "examples"
+        return self.objective.requires == "examples"
 
     def build(self, vocabulary: int, counts: Counts | None = None, labels: int = SOME_LABELS) -> Objective:
-        """The objective with its model and head, freshly initialised, for so many tokens that occur so often.
+        """The objective with its model and head, freshly initialised.
 
-        `labels` is how many a task has to tell apart, of a language model nothing.
+        `counts` [V] tells how often each token occurs; `labels` is the number of labels of a task, and ignored for
+        language models.
         """
-        if isinstance(self.model, NGramConfig):
+        if self.model.counted:
             raise ConfigError(
                 "an n-gram model is counted: it has no hidden vectors and no gradient; name another model"
             )
-        if not self.is_task:  # classes from outside need not know of pairs
-            labels = getattr(self.data.batches, "labels", 0)
-        spec = ModelSpec(self.model, self.head, vocabulary, counts, labels)
+        labels, pair_kinds = (labels, 0) if self.is_task else (0, self.data.batches.pair_kinds)
+        spec = ModelSpec(self.model, self.head, vocabulary, counts, labels, pair_kinds)
         return build_within(lambda: self.objective.build(spec))
 
     def tree(self) -> Tree:
@@ -290,7 +198,7 @@ class Recipe(Config):
     def _measured_rows(self) -> object:
         """What a validation depends on of batches; a masked model is measured on rows as it is trained on."""
         batches = self.data.batches
-        if self.gives == TOKENS:
+        if self.requires == "next tokens":
             return batches.kind
         return batches.model_copy(update={"batch": 1}), getattr(self.objective, "masking", None)
 
@@ -307,7 +215,7 @@ class Recipe(Config):
 
     def on_the_clock(self) -> list[str]:
         """The settings in seconds that what is learnt depends on: with them, equal seeds do not give equal weights."""
-        if isinstance(self.model, NGramConfig):
+        if self.model.counted:
             return []
         found = [name for _, settings in self.resolved_stages() for name in amounts(settings, "seconds")]
         return [name for name in dict.fromkeys(found) if name not in ("checkpoint.every", "training.log_every")]
@@ -322,9 +230,9 @@ class Recipe(Config):
             tree = config.override(plain, stage.set) | {"limit": str(stage.limit)}
             resolved.append((stage, config.validate(Recipe, tree, f"stage {stage.name!r}")))
         for (_, before), (stage, settings) in pairwise(resolved):
-            if before.tuning != settings.tuning and {"optimizer", "averager"} & {*stage.keep}:
+            if before.trainable != settings.trainable and {"optimizer", "averager"} & {*stage.keep}:
                 raise ConfigError(
-                    f"stage {stage.name!r}: tuning trains other weights than the stage before, of which "
+                    f"stage {stage.name!r}: trainable selects other weights than the stage before, of which "
                     f'keep = {list(stage.keep)} is; keep at most "schedule"'
                 )
         return resolved

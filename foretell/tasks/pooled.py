@@ -16,8 +16,8 @@ from foretell.data.labelled.examples import Labelled
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
 from foretell.models.model_spec import ModelSpec
-from foretell.nn.pooling import FirstConfig, PoolingChoice, PoolingConfig
-from foretell.tasks.task import Task, TaskConfig, each_reading, suitable_pooling
+from foretell.nn.pooling import PoolingChoice, PoolingConfig
+from foretell.tasks.task import Task, TaskConfig, each_reading
 from foretell.types import Inputs
 
 
@@ -67,7 +67,7 @@ class Pooled(Task):
 
     def __init__(self, config: PooledConfig, spec: ModelSpec, outputs: int):
         super().__init__(config, spec)
-        self.pooling = allowed(config.pooling or suitable_pooling(self.backbone), self.backbone)
+        self.pooling = allowed(config.pooling or self.backbone.pooling, self.backbone)
         width = self.backbone.dim * self.pooling.times
         self.pooler = config.outputs.linear(width, width) if self.pooling.dense else None
         self.outputs = config.outputs.build(width, outputs)
@@ -82,7 +82,7 @@ class Pooled(Task):
 
 def allowed(pooling: PoolingConfig, backbone: Backbone) -> PoolingConfig:
     """The pooling, if a text can be told by it; else a `ConfigError`."""
-    if isinstance(pooling, FirstConfig) and "bidirectional" not in backbone.reads:
+    if pooling.needs_both_sides and "bidirectional" not in backbone.reads:
         raise ConfigError(
             'objective.pooling = "first": the first token of a model that reads forwards has seen nothing of the text; '
             'take "last", "mean", "max" or "concat"'

@@ -18,20 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foretell.config import Config, NonNegative, Rate, Size, Width
-from foretell.data.batches.batches import Gives
+from foretell.data.batches.batches import BatchKind
 from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import BadRow, Example
 from foretell.data.labelled.opening import refusal
 from foretell.errors import ConfigError, printable
 from foretell.evaluate.metric_sums import Tally
-from foretell.models.backbone import Backbone
 from foretell.models.model_spec import ModelSpec
-from foretell.models.transformer import Transformer
 from foretell.nn.flops import macs_per_token
 from foretell.nn.heads.head import NoHead
 from foretell.nn.initializers import NormalConfig
-from foretell.nn.pooling import ConcatConfig, ExtractConfig, FirstConfig, PoolingConfig
-from foretell.objectives.objective import Objective, ObjectiveConfig
+from foretell.objectives.objective import MeasuredBy, Objective, ObjectiveConfig
 from foretell.types import IGNORED, Batch, Hidden, Inputs, State, Step, Term
 
 Scores = NDArray[Any]
@@ -80,7 +77,8 @@ class OutputsConfig(Config):
 class TaskConfig(ObjectiveConfig):
     """What all tasks have in common; abstract."""
 
-    wants: ClassVar[Gives] = "examples"
+    requires: ClassVar[BatchKind] = "examples"
+    measured_by: ClassVar[MeasuredBy] = "task"
     takes: ClassVar[type]
     """the class of its examples"""
     metric: str
@@ -171,14 +169,6 @@ class TaskConfig(ObjectiveConfig):
         return [example for i, example in enumerate(examples) if i not in bad]
 
 
-def suitable_pooling(backbone: Backbone) -> PoolingConfig:
-    """What suits a model where nothing is said: [CLS] of one that reads from both sides, the end of a causal one, and
-    all that a recurrent one has said of a text."""
-    if not isinstance(backbone, Transformer):
-        return ConcatConfig()
-    return FirstConfig() if "bidirectional" in backbone.reads else ExtractConfig()
-
-
 class Task(Objective):
     """A backbone with layers on top; abstract. Terms: its own, and "language" where next tokens are learnt beside."""
 
@@ -194,7 +184,7 @@ class Task(Objective):
                 "objective.language_weight: this model does not predict the next token, so there is nothing to learn "
                 "beside; leave it out"
             )
-        if self.gradient_length is not None and ("state" not in backbone.reads or isinstance(backbone, Transformer)):
+        if self.gradient_length is not None and "recurrence" not in backbone.reads:
             raise ConfigError(
                 "objective.gradient_length: this model reads a text at once, not step by step; leave it out"
             )

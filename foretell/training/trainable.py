@@ -18,7 +18,7 @@ from foretell.nn.adapter import Adapter, adapt, merged
 from foretell.objectives.objective import Objective
 
 
-class TuningConfig(Config):
+class TrainableConfig(Config):
     """What all kinds have in common; abstract."""
 
     @abstractmethod
@@ -30,16 +30,16 @@ class TuningConfig(Config):
         return dict(tensors)
 
 
-class FullConfig(TuningConfig):
+class FullConfig(TrainableConfig):
     """All of it."""
 
     kind: Literal["full"] = "full"
 
     def prepare(self, objective: Objective) -> None:
-        """See `TuningConfig.prepare`."""
+        """See `TrainableConfig.prepare`."""
 
 
-class TopConfig(TuningConfig):
+class TopConfig(TrainableConfig):
     """What is on top of the layers, and the uppermost of these; all below stays as it is."""
 
     kind: Literal["top"] = "top"
@@ -47,15 +47,17 @@ class TopConfig(TuningConfig):
     """how many of them; 0: features are fixed. A weight that two places share belongs to the upper one"""
 
     def prepare(self, objective: Objective) -> None:
-        """See `TuningConfig.prepare`."""
+        """See `TrainableConfig.prepare`."""
         layer_depths = objective.layer_depths()
         if min(layer_depths.values()) > self.layers:
-            raise ConfigError(f"tuning.layers = {self.layers} trains nothing: there is no weight on top of the layers")
+            raise ConfigError(
+                f"trainable.layers = {self.layers} trains nothing: there is no weight on top of the layers"
+            )
         for parameter, height in layer_depths.items():
             parameter.requires_grad_(height <= self.layers)
 
 
-class LoRAConfig(TuningConfig):
+class LoRAConfig(TrainableConfig):
     """Low-rank adapters beside all weight matrices of the layers, and what is on top (LoRA, arXiv:2106.09685)."""
 
     kind: Literal["lora"] = "lora"
@@ -70,15 +72,17 @@ class LoRAConfig(TuningConfig):
         return self.alpha / self.rank
 
     def prepare(self, objective: Objective) -> None:
-        """See `TuningConfig.prepare`."""
+        """See `TrainableConfig.prepare`."""
         objective.backbone.requires_grad_(False)
         adapters: list[Adapter] = list(adapt(objective.backbone.blocks, self.rank, self.scale))
         if not adapters:
-            raise ConfigError('tuning.kind = "lora" finds no weight matrices in the layers of this model; set "full"')
+            raise ConfigError(
+                'trainable.kind = "lora" finds no weight matrices in the layers of this model; set "full"'
+            )
 
     def merged(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `TuningConfig.merged`."""
+        """See `TrainableConfig.merged`."""
         return merged(tensors, self.scale)
 
 
-TuningChoice = Annotated[FullConfig | TopConfig | LoRAConfig, Tagged()]
+TrainableChoice = Annotated[FullConfig | TopConfig | LoRAConfig, Tagged()]

@@ -23,7 +23,7 @@ from foretell.data.batches.streams import (
 from foretell.errors import ConfigError
 
 KINDS = [
-    *[small(member) for member in members(BatchesChoice) if member.gives == "next tokens"],
+    *[small(member) for member in members(BatchesChoice) if member.provides == "next tokens"],
     small(StreamsConfig, jitter=2.0, shortest=2, beyond=3),
 ]
 EPOCHS = 3

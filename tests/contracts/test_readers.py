@@ -17,7 +17,7 @@ from foretell.data.labelled.readers.questions import QuestionsConfig
 from foretell.data.labelled.readers.squad import SquadConfig
 from foretell.data.labelled.readers.tables import OptionsConfig, TableConfig
 from foretell.errors import ConfigError
-from foretell.examples import texts_of
+from foretell.learning.task import texts_of
 
 SQUAD = """{"data": [{"paragraphs": [{"context": "Ann sings.", "qas": [
 {"id": "1", "question": "Who?", "answers": [{"text": "Ann", "answer_start": 0}]},

@@ -12,7 +12,7 @@ import foretell
 from foretell.config import override
 from foretell.data.batches.framing import collate
 from foretell.errors import ConfigError
-from foretell.examples import Examples
+from foretell.learning.task import TaskModule
 from foretell.recipe.loading import load_recipe
 from foretell.run import judged
 from foretell.tasks.kinds import TaskChoice
@@ -37,7 +37,7 @@ def test_it_learns_and_says_the_same_when_opened(task: str, model: str, tmp_path
     assert record[record["metric"]] > 0.95
     summary = trained.summary()
     assert judged(summary) == pytest.approx(1 - record[record["metric"]], abs=1e-6)
-    examples = Examples(trained.recipe).train
+    examples = TaskModule(trained.recipe).learned.train
     found = trained.predict(examples)
     again = foretell.load(tmp_path / "run").predict(examples)
     assert len(found) == len(examples)
@@ -50,7 +50,7 @@ def test_it_learns_and_says_the_same_when_opened(task: str, model: str, tmp_path
 def test_what_it_says_depends_on_no_other_example(task: str, model: str, tmp_path: Path) -> None:
     """Side by side with others, padded, in any order, and alone."""
     built, examples = build(task, model, tmp_path)
-    rows = examples.task.rows(examples.train[:5], examples.framing(examples.tokenizer), examples.names)
+    rows = examples.task.rows(examples.learned.train[:5], examples.framing, examples.labels)
     specials = examples.tokenizer.specials
     together = collate(rows, specials).inputs
     with torch.no_grad():
@@ -81,12 +81,12 @@ def test_every_parameter_gets_a_gradient(task: str, model: str, tmp_path: Path) 
     assert unmoved <= ({"outputs.1.bias"} if task == "choice" else set())  # options compete: what all have is nothing
 
 
-def build(task: str, model: str, folder: Path) -> tuple[Task, Examples]:
+def build(task: str, model: str, folder: Path) -> tuple[Task, TaskModule]:
     """A task as it begins, without dropout, and its examples."""
     recipe = load_recipe(task_tables(task, model, write_labelled(task, folder)))
-    examples = Examples(recipe)
+    examples = TaskModule(recipe)
     torch.manual_seed(1)
-    built = recipe.build(examples.tokenizer.size, labels=len(examples.names)).eval()
+    built = recipe.build(examples.tokenizer.size, labels=len(examples.labels)).eval()
     assert isinstance(built, Task)
     return built, examples
 
@@ -99,7 +99,7 @@ def test_the_next_token_can_be_learnt_beside(model: str, tmp_path: Path) -> None
     """Its term has its own denominator: the tokens that follow one."""
     tables = task_tables("pairs", model, write_labelled("pairs", tmp_path))
     recipe = load_recipe(tables, {"objective.language_weight": 0.5})
-    examples = Examples(recipe)
+    examples = TaskModule(recipe)
     built = recipe.build(examples.tokenizer.size, labels=2).eval()
     batch = examples.batches(examples.tokenizer)[0]
     step = built(batch, None)
@@ -118,7 +118,7 @@ def test_the_next_token_can_be_learnt_beside(model: str, tmp_path: Path) -> None
 def test_gradients_go_through_the_end_of_a_long_text(tmp_path: Path) -> None:
     tables = task_tables("classification", "recurrent", write_labelled("classification", tmp_path))
     whole, cut = (load_recipe(tables, {"objective.gradient_length": n}) for n in (40, 3))
-    examples = Examples(whole)
+    examples = TaskModule(whole)
     batch = examples.batches(examples.tokenizer)[0]
     found = []
     for recipe in (whole, cut):

@@ -17,13 +17,13 @@ from foretell.data.tokenizers.tokenizer import Specials
 from foretell.evaluate.adaptation import AdaptationConfig
 from foretell.evaluate.dynamic import DynamicConfig, DynamicScorer, root_mean_squares, tune_dynamic, weights_of
 from foretell.evaluate.scoring import NeuralScorer, score_tokens, total
+from foretell.learning.text import adapting_windows
 from foretell.models.backbone import Backbone
 from foretell.models.kinds import ModelChoice
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.nn.heads import FullHeadConfig, Head, HeadChoice
 from foretell.recipe.loading import load_recipe
-from foretell.texts import adapting_windows
 from foretell.types import Inputs, detach
 
 CPU = torch.device("cpu")

@@ -51,7 +51,7 @@ def read_alone(run: foretell.Trained, text: str) -> list[list[Tensor]]:
     """What every layer makes of a text that is read by itself, row by row: each a list of [T, D]."""
     ids, specials, backbone = run.tokenizer.encode(text), run.tokenizer.specials, run.objective.backbone
     rows = [[specials.boundary, *ids]]
-    if not run.objective.is_causal_lm:
+    if run.settings.measured_by != "likelihood":
         room = max((backbone.context or len(ids) + 2) - 2, 1)
         parts = [ids[at : at + room] for at in range(0, len(ids), room)] or [[]]
         rows = [[specials.begin, *part, specials.separator] for part in parts]

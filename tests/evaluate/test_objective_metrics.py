@@ -10,16 +10,18 @@ import torch
 from builders import masking, trainer_of
 
 import foretell
-from foretell.data.preparing import prepared
 from foretell.errors import ConfigError
 from foretell.evaluate import objective_metrics
+from foretell.evaluate.evaluator import FunctionEvaluator
+from foretell.learning.rows import RowsModule
 from foretell.optim.progress import Progress
 from foretell.recipe.loading import load_recipe
 from foretell.run import Run, judged
-from foretell.texts import evaluation_rows
 
 Corpus = dict[str, str]
 RARE = {"kind": "token", "rate": 0.001}
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +58,8 @@ def test_a_text_without_targets_is_no_measurement(corpus: Corpus, short: str, tm
     with pytest.raises(ConfigError, match=r"short\.txt: this text has nothing to guess"):
         run.evaluate(short)
     with run.text(short) as text:
-        found = objective_metrics.measure(
-            run.objective, evaluation_rows(run.settings, run.tokenizer, text), torch.device("cpu")
-        )
+        rows = RowsModule(run.settings, run.tokenizer).evaluator(run.objective, CPU).rows(text)
+        found = objective_metrics.measure(run.objective, rows, CPU)
     assert found["objective_loss"] is None and "masked_loss" not in found
     assert judged(found) == math.inf
 
@@ -66,14 +67,14 @@ def test_a_text_without_targets_is_no_measurement(corpus: Corpus, short: str, tm
 def test_a_term_without_targets_leaves_no_sum(corpus: Corpus) -> None:
     """A loss without one of its terms is not that of another text which has them all."""
     recipe = load_recipe(masking(corpus))
-    store = prepared(recipe.data.corpus, recipe.data.tokenizer, None)
-    rows = evaluation_rows(recipe, store.tokenizer, store.split("valid"))
-    objective = recipe.build(store.tokenizer.size).eval()
-    whole = objective_metrics.measure(objective, rows, torch.device("cpu"))
+    data = RowsModule(recipe)
+    objective = recipe.build(data.tokenizer.size).eval()
+    rows = data.evaluator(objective, CPU).rows(data.valid)
+    whole = objective_metrics.measure(objective, rows, CPU)
     assert whole["objective_loss"] == pytest.approx(whole["masked_loss"])
     counts = objective.counts
     objective.counts = lambda batch: {**counts(batch), "pair": 0}  # type: ignore[method-assign]
-    assert objective_metrics.measure(objective, rows, torch.device("cpu"))["objective_loss"] is None
+    assert objective_metrics.measure(objective, rows, CPU)["objective_loss"] is None
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_a_term_without_targets_leaves_no_sum(corpus: Corpus) -> None:
 def test_what_cannot_be_judged_is_never_the_best(corpus: Corpus, tmp_path: Path, measured: dict[str, Any]) -> None:
     run = Run(tmp_path)
     trainer = trainer_of(load_recipe(masking(corpus)).build(20), run)
-    trainer.stage.validate = lambda: measured
+    trainer.stage.evaluator = FunctionEvaluator(lambda: measured)
     assert not trainer.validate(Progress(1, 1.0, 10, 1.0, 1.0))
     assert trainer.position.best == math.inf
 
@@ -97,5 +98,5 @@ def test_what_cannot_be_judged_is_never_the_best(corpus: Corpus, tmp_path: Path,
 
     (record,) = (json.loads(line, parse_constant=refuse) for line in run.metrics_file.read_text().splitlines())
     assert judged(record) == math.inf
-    trainer.stage.validate = lambda: {"loss": 2.0, "perplexity": 7.4, "bits_per_byte": 1.0}
+    trainer.stage.evaluator = FunctionEvaluator(lambda: {"loss": 2.0, "perplexity": 7.4, "bits_per_byte": 1.0})
     assert trainer.validate(Progress(2, 2.0, 20, 2.0, 1.0)) and trainer.position.best == 2.0

@@ -16,7 +16,7 @@ from foretell.data.batches.streams import DocumentsConfig, LinesConfig, StreamsC
 from foretell.data.store.store_builder import Counts
 from foretell.errors import ConfigError
 from foretell.evaluate import scoring
-from foretell.evaluate.scoring import NeuralScorer, Totals, checked, expected_seconds, metrics, perplexity, total
+from foretell.evaluate.scoring import NeuralScorer, Totals, check_loss, expected_seconds, metrics, perplexity, total
 from foretell.models.recurrent import RecurrentConfig
 from foretell.nn.heads import FullHeadConfig
 from foretell.types import Inputs
@@ -244,12 +244,12 @@ def test_how_long_it_will_take(scorer: NeuralScorer, monkeypatch: pytest.MonkeyP
 def test_what_is_no_number_is_no_measurement() -> None:
     assert math.isnan(perplexity(math.nan)) and perplexity(800) == math.inf and perplexity(1.0) == math.e
     good = Totals(5.0, 3, 1, 2, 1.0)
-    assert checked(good, "runs/a") is good
+    check_loss(good.loss, "runs/a")
     with pytest.raises(ConfigError, match=r"runs/a gives probabilities that are no numbers \(NaN\)"):
-        checked(Totals(math.nan, 3, 1, 2, 1.0), "runs/a")
+        check_loss(math.nan, "runs/a")
     with pytest.raises(ConfigError, match="runs/a gives some token of this text probability 0"):
-        checked(Totals(math.inf, 3, 1, 2, 1.0), "runs/a")
-    checked(Totals(math.inf, 3, 1, 2, 1.0), "runs/a", zeros=True)
+        check_loss(math.inf, "runs/a")
+    check_loss(math.inf, "runs/a", zeros=True)
 
 
 def test_a_run_whose_probabilities_are_no_numbers_is_named(corpus: dict[str, str], tmp_path: Path) -> None:

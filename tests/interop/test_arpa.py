@@ -48,7 +48,7 @@ def everywhere(model: NGram) -> np.ndarray:
 
 
 def test_written_and_read_it_is_the_same_model(run: foretell.Trained, tmp_path: Path) -> None:
-    model, words = run.model, arpa.spelled(run.tokenizer)
+    model, words = run.ngram, arpa.spelled(run.tokenizer)
     assert isinstance(model, NGram)
     for name in ("lm.arpa", "lm.arpa.gz"):
         arpa.write_arpa(model, words, tmp_path / name)
@@ -211,9 +211,9 @@ def test_probabilities_that_do_not_add_up_are_told(
     run: foretell.Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever changes one number of a model that is a distribution is seen, or too small to matter."""
-    assert isinstance(run.model, NGram)
+    assert isinstance(run.ngram, NGram)
     words, boundary, path = arpa.spelled(run.tokenizer), run.tokenizer.boundary, tmp_path / "lm.arpa"
-    arpa.write_arpa(run.model, words, path)
+    arpa.write_arpa(run.ngram, words, path)
     lines = path.read_text(encoding="utf-8").split("\n")
     arpa.read_arpa(path, words, boundary)
     assert not caplog.records
@@ -445,7 +445,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.slow
 def test_kenlm_scores_our_file_as_we_do(run: foretell.Trained, tmp_path: Path) -> None:
     kenlm = pytest.importorskip("kenlm")
-    model, tokenizer = run.model, run.tokenizer
+    model, tokenizer = run.ngram, run.tokenizer
     assert isinstance(model, NGram)
     if tokenizer.kind != "word":
         pytest.skip("KenLM splits at blanks")

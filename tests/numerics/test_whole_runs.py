@@ -123,7 +123,7 @@ def test_a_task_whose_labels_changed_is_not_resumed(tmp_path: Path, monkeypatch:
     stopped_at(5, recipe, tmp_path / "run", monkeypatch)
     before = figures(tmp_path / "run")
     text = train.read_text()
-    names = sorted(foretell.load(tmp_path / "run", which="last").names)
+    names = sorted(foretell.load(tmp_path / "run", which="last").labels)
     swapped = text.replace(names[0], "\0").replace(names[1], names[0]).replace("\0", names[1])
     assert swapped != text
     train.write_text(swapped)

@@ -18,7 +18,7 @@ from foretell.models.model_spec import ModelSpec
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import AdaptiveHeadConfig, FullHeadConfig
-from foretell.objectives.masked import MaskedConfig, MaskedLM, picked
+from foretell.objectives.masked import MaskedConfig, MaskedLM, gather_targets
 from foretell.recipe.loading import load_recipe
 from foretell.types import IGNORED, Batch, Inputs
 
@@ -102,7 +102,7 @@ def test_places_and_targets_say_the_same() -> None:
     """Where counting would wait for the device, the places are taken instead: more of them, the same losses."""
     batch = rows()
     vectors = torch.randn(3, 6, 4)
-    here, targets = picked(vectors, batch)
+    here, targets = gather_targets(vectors, batch)
 
     class Elsewhere:
         """Targets that say they are on another device."""
@@ -114,7 +114,7 @@ def test_places_and_targets_say_the_same() -> None:
 
         shape = batch.targets.shape
 
-    there, padded = picked(vectors, replace(batch, targets=Elsewhere()))
+    there, padded = gather_targets(vectors, replace(batch, targets=Elsewhere()))
     assert torch.equal(there[padded != IGNORED], here)
     assert torch.equal(padded[padded != IGNORED], targets)
     assert len(padded) == batch.places.numel()

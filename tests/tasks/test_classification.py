@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 
 import foretell
 from foretell.data.labelled.examples import Labelled
-from foretell.examples import Examples
+from foretell.learning.task import TaskModule
 from foretell.recipe.loading import load_recipe
 from foretell.tasks.classification import ClassificationConfig, Classified
 
@@ -52,10 +52,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> foretell.Trained:
 
 def test_lists_and_fields_are_the_same_labels(run: foretell.Trained, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\n" + "".join(f'"{t}","{"; ".join(ls)}"\n' for t, ls in rows()))
-    fields = Examples(load_recipe(recipe(tmp_path / "a.csv", ";")))
-    lists = Examples(run.recipe)
-    assert fields.train == lists.train == [Labelled((t,), tuple(ls)) for t, ls in rows()]
-    assert fields.names == lists.names == run.names == LABELS
+    fields = TaskModule(load_recipe(recipe(tmp_path / "a.csv", ";")))
+    lists = TaskModule(run.recipe)
+    assert fields.learned.train == lists.learned.train == [Labelled((t,), tuple(ls)) for t, ls in rows()]
+    assert fields.labels == lists.labels == run.labels == LABELS
 
 
 def test_both_averages_of_f1(run: foretell.Trained) -> None:

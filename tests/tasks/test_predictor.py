@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import foretell
 from foretell.cli import app
 from foretell.evaluate.task_metrics import entities_by_label
-from foretell.examples import Examples
+from foretell.learning.task import TaskModule
 
 
 def trained(task: str, folder: Path, **changes: Any) -> foretell.Trained:
@@ -27,7 +27,7 @@ def evaluated(run: foretell.Trained, *options: str) -> str:
 
 def test_each_kind_of_entity(tmp_path: Path) -> None:
     run = trained("tagging", tmp_path)
-    examples = Examples(run.recipe).valid
+    examples = TaskModule(run.recipe).learned.valid
     expected = entities_by_label([e.tags for e in examples], [p.tags for p in run.predict(examples)])
     found = json.loads(evaluated(run, "--json"))
     assert found["by_label"] == expected and list(expected) == ["LOC", "PER"]
@@ -40,7 +40,7 @@ def test_each_kind_of_entity(tmp_path: Path) -> None:
 
 def test_each_class(tmp_path: Path) -> None:
     run = trained("classification", tmp_path)
-    examples = Examples(run.recipe).valid
+    examples = TaskModule(run.recipe).learned.valid
     truth, found = [e.label for e in examples], [p.label for p in run.predict(examples)]
     measured = run.evaluate("valid")["by_label"]
     assert sorted(measured) == sorted({*truth, *found})

@@ -43,10 +43,10 @@ def tuned(first: foretell.Trained, out: Path, limit: str = "4steps", **changes: 
 
 def test_gradual_unfreezing_by_stages(first: foretell.Trained, tmp_path: Path) -> None:
     """The head, then one layer more in each stage, then everything: fastai's freeze_to(-1), (-2), ..., unfreeze."""
-    top = [{"tuning": {"kind": "top", "layers": layers}} for layers in range(3)]
+    top = [{"trainable": {"kind": "top", "layers": layers}} for layers in range(3)]
     stages = [
         {"name": f"stage {n}", "limit": "2steps", "set": {"schedule": "slanted"} | given}
-        for n, given in enumerate([*top, {"tuning": "full"}])
+        for n, given in enumerate([*top, {"trainable": "full"}])
     ]
     run = tuned(first, tmp_path / "run", stages=stages).run
     before, seen = first.weights, []
@@ -66,8 +66,8 @@ def test_frozen_weights_are_kept_once_and_go_with_the_last_that_needs_them(
     first: foretell.Trained, tmp_path: Path
 ) -> None:
     stages = [
-        {"name": "top", "limit": "4steps", "set": {"tuning": "top"}},
-        {"name": "more", "limit": "4steps", "set": {"tuning": {"kind": "top", "layers": 1}}},
+        {"name": "top", "limit": "4steps", "set": {"trainable": "top"}},
+        {"name": "more", "limit": "4steps", "set": {"trainable": {"kind": "top", "layers": 1}}},
     ]
     run = tuned(first, tmp_path / "run", stages=stages).run
     kept = sorted(run.checkpoints.glob("frozen-*"))
@@ -115,7 +115,7 @@ def test_going_on_is_not_having_stopped(
     tuning: dict[str, Any], first: foretell.Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = tuned(first, tmp_path / "whole", tuning=tuning, averaging="ema").run
-    changes = {"init": str(first.run.path), "limit": "4steps", "tuning": tuning, "averaging": "ema"}
+    changes = {"init": str(first.run.path), "limit": "4steps", "trainable": tuning, "averaging": "ema"}
     recipe = load_recipe(first.run.path, changes)
     real = foretell.training.trainer.Trainer.step
 
@@ -134,7 +134,7 @@ def test_going_on_is_not_having_stopped(
 def test_adapters_become_weights_in_a_later_stage_and_in_a_later_run(first: foretell.Trained, tmp_path: Path) -> None:
     small = {"optimizer.learning_rate": 1e-30}
     stages = [
-        {"name": "adapters", "limit": "4steps", "set": {"tuning": LORA}},
+        {"name": "adapters", "limit": "4steps", "set": {"trainable": LORA}},
         {"name": "all", "limit": "1steps", "set": small},
     ]
     run = tuned(first, tmp_path / "run", stages=stages)
@@ -164,10 +164,10 @@ def test_export_holds_the_sum(corpus: Corpus, tmp_path: Path) -> None:
 
 def test_what_cannot_be_is_refused(corpus: Corpus) -> None:
     stages = [
-        {"name": "top", "limit": "1steps", "set": {"tuning": "top"}},
+        {"name": "top", "limit": "1steps", "set": {"trainable": "top"}},
         {"name": "all", "limit": "1steps", "keep": ["optimizer"]},
     ]
-    with pytest.raises(ConfigError, match="stage 'all': tuning trains other weights than the stage before"):
+    with pytest.raises(ConfigError, match="stage 'all': trainable selects other weights than the stage before"):
         load_recipe(tables(corpus, stages=stages))
-    with pytest.raises(ConfigError, match=r"tuning: unknown kind .lara.; did you mean .lora."):
-        load_recipe(tables(corpus, tuning="lara"))
+    with pytest.raises(ConfigError, match=r"trainable: unknown kind .lara.; did you mean .lora."):
+        load_recipe(tables(corpus, trainable="lara"))

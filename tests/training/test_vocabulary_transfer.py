@@ -72,7 +72,7 @@ def test_without_a_step_the_loss_is_the_same(
     expected = first.evaluate("valid")["loss"]
     assert first.facts["weights"] == "averaged"
     trainer.stage.objective.eval()
-    assert trainer.stage.validate()["loss"] == pytest.approx(expected, abs=1e-6)
+    assert trainer.stage.evaluator.evaluate("valid")["loss"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_new_text_with_new_words(first: foretell.Trained, corpus: Corpus, tmp_path: Path) -> None:
@@ -222,7 +222,9 @@ def test_another_number_of_bands_is_no_error(tmp_path: Path, monkeypatch: pytest
     letters = list("abcdefghijkl")
     text = "".join(f"{' '.join([word] * (30 - 2 * i))}\n" for i, word in enumerate(letters))
     foretell.train(banded(text, ["<eos>", "<unk>", *letters], tmp_path / "a"), tmp_path / "old", quiet=True)
-    monkeypatch.setattr("foretell.api.train.first_difference", lambda *_: "")  # which holds cutoffs against each other
+    monkeypatch.setattr(
+        "foretell.api.initialisation.first_difference", lambda *_: ""
+    )  # which holds cutoffs against each other
     recipe = banded(text, ["<unk>", "<eos>", *letters], tmp_path / "b", (4, 9)) | {"init": str(tmp_path / "old")}
     begun(recipe, tmp_path / "new", monkeypatch)
     record = init_record(tmp_path / "new")

@@ -21,7 +21,7 @@ def inputs(folder: Path, tiny: bool) -> dict[str, str]:
     import numpy as np
     import torch
 
-    from foretell.api.train import save_finished
+    from foretell.api.counting import save_finished
     from foretell.api.trained import load
     from foretell.recipe.loading import load_recipe
     from foretell.run import Run

@@ -76,9 +76,11 @@ def train(job: Job, steps: int, folder: Path) -> dict[str, Any]:
     """See `ours`."""
     import torch
 
-    from foretell.api.train import assemble_stage, load_data
+    from foretell.api.stages import assemble_stage
     from foretell.data.batches.streams import CropsConfig
+    from foretell.evaluate.evaluator import FunctionEvaluator
     from foretell.evaluate.scoring import NeuralScorer, total
+    from foretell.learning.text import TextModule
     from foretell.recipe.loading import load_recipe
     from foretell.run import Run
     from foretell.training.checkpoint import TrainState
@@ -92,9 +94,9 @@ def train(job: Job, steps: int, folder: Path) -> dict[str, Any]:
         {"limit": f"{steps}steps", "data.corpus": dict(job.inputs)},
     )
     torch.manual_seed(recipe.seed)
-    store = load_data(recipe, monitor)
-    specials, valid = store.tokenizer.specials, store.split("valid")
-    objective = recipe.build(store.tokenizer.size)
+    data = TextModule(recipe)
+    specials, valid = data.tokenizer.specials, data.valid
+    objective = recipe.build(data.tokenizer.size)
     crops = CropsConfig(batch=ROWS, length=CONTEXT).build(valid, specials, seed=0)
     sample = [crops[k] for k in range(min(VALIDATION_BATCHES, len(crops)))]
     scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
@@ -104,12 +106,11 @@ def train(job: Job, steps: int, folder: Path) -> dict[str, Any]:
         losses.append(total(scorer, sample, torch.device("cpu")).loss)
         return {"loss": losses[-1], "perplexity": math.exp(losses[-1]), "bits_per_byte": losses[-1] / math.log(2)}
 
-    assert isinstance(recipe.data.batches, CropsConfig)  # as the recipe has it
     stage = assemble_stage(
         recipe,
         objective,
-        recipe.data.batches.build(store.split("train"), specials, recipe.seed),
-        validate,
+        data.batches(),
+        FunctionEvaluator(validate),
         name="bench",
         bytes_per_token=1.0,
     )

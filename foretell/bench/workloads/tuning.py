@@ -77,8 +77,10 @@ def ours(job: Job) -> dict[str, Any]:
 
     import torch
 
-    from foretell.api.train import begin_stage, build_stage, initial_counts, load_source
-    from foretell.examples import keep_names
+    from foretell.api.initialisation import initial_counts
+    from foretell.api.stages import begin_stage, build_stage
+    from foretell.learning.labels import keep_labels
+    from foretell.learning.task import TaskModule
     from foretell.run import Run
     from foretell.training.checkpoint import TrainState
     from foretell.training.monitor import Monitor
@@ -88,14 +90,13 @@ def ours(job: Job) -> dict[str, Any]:
     torch.manual_seed(0)
     config, recipe = recipe_of(Path(job.inputs["folder"]), job.tiny).resolved_stages()[0]
     monitor = Monitor(quiet=True)
-    source = load_source(recipe, monitor)
+    data = TaskModule(recipe)
     run = Run.create(Path(tempfile.mkdtemp()) / "run", recipe=recipe.text(), resume=False)
-    source.tokenizer.save(run.tokenizer_file)
-    keep_names(run, source.names)
-    counts = initial_counts(recipe, source)
-    stage = build_stage(config, recipe, source, source.tokenizer, torch.device("cpu"), counts)
+    data.tokenizer.save(run.tokenizer_file)
+    keep_labels(run, data.labels)
+    stage = build_stage(config, recipe, data, torch.device("cpu"), initial_counts(recipe, data))
     trainer = Trainer(run, stage, TrainState(), seed=0, monitor=monitor)
-    begin_stage(trainer, run, recipe, config)
+    begin_stage(trainer, run, recipe, config, data)
     monitor.start("bench")
 
     def step() -> None:

@@ -85,8 +85,9 @@ def random_tokens(vocabulary: int, count: int) -> Any:
 
 def trainer_of(recipe: Any, vocabulary: int, tokens: Any, device: str = "cpu", tokenizer: Any = None) -> Any:
     """foretell's own trainer of a recipe on some tokens; it saves nothing. Masking wants to know the tokenizer."""
-    from foretell.api.train import assemble_stage
+    from foretell.api.stages import assemble_stage
     from foretell.data.tokenizers.tokenizer import Specials
+    from foretell.evaluate.evaluator import FunctionEvaluator
     from foretell.run import Run
     from foretell.training.checkpoint import TrainState
     from foretell.training.monitor import Monitor
@@ -98,7 +99,7 @@ def trainer_of(recipe: Any, vocabulary: int, tokens: Any, device: str = "cpu", t
         recipe,
         recipe.build(vocabulary).to(device),
         recipe.objective.batches(source, tokenizer, recipe.seed),
-        dict,
+        FunctionEvaluator(dict),
         name="bench",
         bytes_per_token=1.0,
     )

@@ -5,17 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foretell.config import Config
+from foretell.data.tokenizers.tokenizer import Specials
 from foretell.types import Batch
 
 Ints = NDArray[np.int64]
-Gives = Literal["next tokens", "rows", "examples"]
-"""what batches are made for: the inputs with the tokens that follow them, rows of text without targets, of which an
-objective makes its own, or examples with labels"""
+BatchKind = Literal["next tokens", "rows", "examples"]
+"""next tokens: running text, each token with the one that follows it; rows: packed text, whose targets the objective
+makes; examples: labelled examples of a task"""
 
 
 class Text(Protocol):
@@ -92,3 +94,49 @@ class Batches(Sequence[Batch]):
         epoch = int(np.searchsorted(self._ends, k, side="right"))
         begin = self._ends[epoch - 1] if epoch else 0
         return epoch, k - begin, self._ends[epoch] - begin
+
+
+class BatchesConfig(Config):
+    """Base of the settings of batches."""
+
+    provides: ClassVar[BatchKind] = "next tokens"
+    """compare `ObjectiveConfig.requires`"""
+    continues: ClassVar[bool] = False
+    """whether a batch goes on from the one before, with its state"""
+    resets: ClassVar[Literal["", "documents", "lines"]] = ""
+    """where the state starts anew, if not at the beginning of the text alone"""
+
+    @property
+    def pair_kinds(self) -> int:
+        """Number of kinds of pairs that rows are labelled with; 0: rows have no labels."""
+        return 0
+
+
+class TextBatchesConfig(BatchesConfig):
+    """Base of the settings of batches that are cut from a text; abstract."""
+
+    length: int
+    batch: int
+
+    @abstractmethod
+    def build(self, text: Text, specials: Specials, seed: int) -> Batches:
+        """The batches of one split."""
+
+
+class RowBatches(Batches):
+    """Batches of packed rows without targets, which an objective makes targets of; abstract."""
+
+    length: int
+    """tokens of a row at most"""
+
+    @abstractmethod
+    def number(self) -> int:
+        """Number of rows of the first layout."""
+
+    @abstractmethod
+    def rows(self, k: int) -> tuple[int, Ints]:
+        """The layout batch k belongs to, and the numbers of its rows there [B]: what random choices are seeded by."""
+
+    @abstractmethod
+    def pick(self, rows: Ints) -> Batch:
+        """The batch of these rows [B] of the first layout."""

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretell.config import Config, Size
-from foretell.data.batches.batches import Batches, Gives, Ints
+from foretell.config import Size
+from foretell.data.batches.batches import Batches, BatchesConfig, BatchKind, Ints
 from foretell.data.batches.packing import generator, grouped
 from foretell.data.text_files import split_pieces
 from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
@@ -23,11 +23,11 @@ from foretell.errors import ConfigError
 from foretell.types import IGNORED, Batch, Inputs
 
 
-class ExamplesConfig(Config):
+class ExamplesConfig(BatchesConfig):
     """Labelled examples for a task, in another order in each epoch."""
 
     kind: Literal["examples"] = "examples"
-    gives: ClassVar[Gives] = "examples"
+    provides: ClassVar[BatchKind] = "examples"
     batch: Size = 32
     """examples in a batch"""
     tokens: Size | None = None

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from foretell.config import Config, Share, Size, Tagged
-from foretell.data.batches.batches import Accounting, Batches, Ints
-from foretell.data.batches.packing import Passages
+from foretell.data.batches.batches import Accounting, Batches, Ints, RowBatches
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.data.tokenizers.word_boundaries import Words, word_table
 from foretell.errors import ConfigError
@@ -234,7 +233,7 @@ def mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 class Masked(Batches):
     """Batches of rows with some tokens hidden: the tokens are what a model sees, the targets what was there."""
 
-    def __init__(self, rows: Passages, config: MaskingConfig, tokenizer: Tokenizer, seed: int) -> None:
+    def __init__(self, rows: RowBatches, config: MaskingConfig, tokenizer: Tokenizer, seed: int) -> None:
         super().__init__()
         self.source, self.config, self.tokenizer, self.seed = rows, config, tokenizer, seed
         if tokenizer.specials.mask is None:

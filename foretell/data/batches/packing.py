@@ -20,9 +20,10 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from typing_extensions import override
 
-from foretell.config import Config, Share, Size
-from foretell.data.batches.batches import Accounting, Batches, Gives, Ints, Text
+from foretell.config import Share, Size
+from foretell.data.batches.batches import Accounting, BatchKind, Ints, RowBatches, Text, TextBatchesConfig
 from foretell.data.tokenizers.tokenizer import Specials
 from foretell.errors import ConfigError
 from foretell.types import IGNORED, Batch, Inputs
@@ -34,12 +35,10 @@ POOL = 64
 # --- what a recipe says ---------------------------------------------------------------------------
 
 
-class RowsConfig(Config):
+class RowsConfig(TextBatchesConfig):
     """What all ways to pack rows have in common."""
 
-    gives: ClassVar[Gives] = "rows"
-    labels: ClassVar[int] = 0
-    """how many kinds of pairs its rows are labelled with"""
+    provides: ClassVar[BatchKind] = "rows"
     batch: Size = 32
     """rows of full length in a batch; where they are shorter it holds more: about `batch` x `length` tokens"""
     length: Size = 128
@@ -47,6 +46,17 @@ class RowsConfig(Config):
     copies: Size | None = None
     """so many epochs with layouts and masks of their own, which are then repeated (static masks, as BERT's ten copies
     of its text); absent: every epoch has its own"""
+    paired: ClassVar[bool] = False
+    """whether rows hold two texts"""
+
+    @property
+    def separates_documents(self) -> bool:
+        """Whether a token sees its own document alone."""
+        return False
+
+    def one_text(self) -> RowsConfig:
+        """How the text is packed with one text a row."""
+        return self
 
 
 class FullConfig(RowsConfig):
@@ -57,6 +67,11 @@ class FullConfig(RowsConfig):
     """where rows end; a line that is longer than a row is cut in any case"""
     documents: Literal["joined", "apart"] = "joined"
     """apart: a token sees its own document alone, and places count from that one's first token in the row"""
+
+    @property
+    @override
+    def separates_documents(self) -> bool:
+        return self.documents == "apart"
 
     def build(self, text: Text, specials: Specials, seed: int) -> Passages:
         """The batches of one split."""
@@ -84,6 +99,7 @@ class DocConfig(RowsConfig):
 class PairsConfig(RowsConfig):
     """What rows of two texts have in common."""
 
+    paired: ClassVar[bool] = True
     pairs: Literal["none", "nsp", "sop"] = "nsp"
     """what a row is labelled with. nsp: whether the second text follows the first (0) or is from another document (1);
     sop: whether the two, which follow each other, are in order (0) or swapped (1); each as often as the other"""
@@ -92,9 +108,13 @@ class PairsConfig(RowsConfig):
     text is from another document, with label 1, as published for nsp and sop"""
 
     @property
-    def labels(self) -> int:  # type: ignore[override]
-        """How many kinds of pairs there are."""
+    @override
+    def pair_kinds(self) -> int:
         return 0 if self.pairs == "none" else 2
+
+    @override
+    def one_text(self) -> RowsConfig:
+        return DocConfig(batch=self.batch, length=self.length)
 
     def plan(self, text: Text, specials: Specials, **settings: Any) -> Pairs:
         """How rows are made; a `ConfigError` where a text has no other documents, or the vocabulary no separator."""
@@ -344,14 +364,13 @@ class Epoch:
     """the rows of each batch"""
 
 
-class Passages(Batches):
+class Passages(RowBatches):
     """Batches of rows without targets."""
 
     def __init__(self, text: Text, specials: Specials, config: RowsConfig, plan: Plan, seed: int) -> None:
         super().__init__()
         self.text, self.specials, self.config, self.plan, self.seed = text, specials, config, plan, seed
-        self.paired = isinstance(config, PairsConfig)
-        self.apart = isinstance(config, FullConfig) and config.documents == "apart"
+        self.length, self.paired, self.apart = config.length, config.paired, config.separates_documents
         self.layout = lru_cache(maxsize=2)(self._layout)
         self.epoch = lru_cache(maxsize=2)(self._epoch)
 
@@ -365,13 +384,17 @@ class Passages(Batches):
         rows = epoch.groups[place]
         return self._batch(epoch.layout, rows, epoch.lengths[rows])
 
+    @override
+    def number(self) -> int:
+        return len(self.layout(0).label)
+
+    @override
     def rows(self, k: int) -> tuple[int, Ints]:
-        """Which copy of the text batch k is of, and the numbers of its rows there [B]: what masks are seeded by."""
         number, place, _ = self.locate(k)
         return self.copy(number), self.epoch(number).groups[place]
 
+    @override
     def pick(self, rows: Ints) -> Batch:
-        """Rows of the first epoch, by their numbers."""
         epoch = self.epoch(0)
         return self._batch(epoch.layout, rows, epoch.lengths[rows])
 
@@ -431,7 +454,7 @@ class Passages(Batches):
         if specials.begin is not None:
             tokens[:, 0] = specials.begin
         tokens[~real] = specials.padding or 0
-        labelled = self.config.labels > 0
+        labelled = self.config.pair_kinds > 0
         documents = None
         if self.apart:  # special tokens around a row belong to its first and its last document
             document = np.searchsorted(self.text.documents, np.clip(begin + t - opening, begin, end - 1), side="right")

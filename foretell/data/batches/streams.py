@@ -22,24 +22,17 @@ import torch
 from numpy.typing import NDArray
 
 from foretell.config import Config, Count, NonNegative, Share, Size
-from foretell.data.batches.batches import Batches, Gives, Ints, Text
+from foretell.data.batches.batches import Batches, Ints, Text, TextBatchesConfig
 from foretell.data.tokenizers.tokenizer import Specials
 from foretell.errors import ConfigError
 from foretell.types import IGNORED, Batch, Inputs
 
 
-class WindowsConfig(Config):
-    """What all ways to cut running text have in common."""
-
-    gives: ClassVar[Gives] = "next tokens"
-    labels: ClassVar[int] = 0
-    """nothing is said of a row as a whole"""
-
-
-class StreamsConfig(WindowsConfig):
+class StreamsConfig(TextBatchesConfig):
     """The text as parallel columns with carried state: truncated back-propagation through time."""
 
     kind: Literal["streams"] = "streams"
+    continues: ClassVar[bool] = True
     batch: Size = 20
     """columns"""
     length: Size = 70
@@ -76,7 +69,8 @@ class StreamsConfig(WindowsConfig):
         return result
 
 
-class _UnitsConfig(WindowsConfig):
+class _UnitsConfig(TextBatchesConfig):
+    continues: ClassVar[bool] = True
     batch: Size = 32
     """units side by side"""
     length: Size = 128
@@ -91,6 +85,7 @@ class DocumentsConfig(_UnitsConfig):
     """Every document from a fresh state, documents of similar length side by side."""
 
     kind: Literal["documents"] = "documents"
+    resets: ClassVar[Literal["", "documents", "lines"]] = "documents"
 
     def build(self, text: Text, specials: Specials, seed: int) -> Windows:
         """The batches of one split."""
@@ -101,13 +96,14 @@ class LinesConfig(_UnitsConfig):
     """Every line from a fresh state: a sentence- or paragraph-level model."""
 
     kind: Literal["lines"] = "lines"
+    resets: ClassVar[Literal["", "documents", "lines"]] = "lines"
 
     def build(self, text: Text, specials: Specials, seed: int) -> Windows:
         """The batches of one split."""
         return Windows(text, units(text.lines, specials.boundary), self, seed, shuffled=True)
 
 
-class CropsConfig(WindowsConfig):
+class CropsConfig(TextBatchesConfig):
     """Windows from all over the text, each from a fresh state: how models with a bounded context are trained.
 
     An epoch cuts the text behind a random offset and reads the windows in random order, so that every token is a
@@ -248,6 +244,12 @@ class Windows(Batches):
         super().__init__()
         self.text, self.lanes, self.config, self.seed, self.shuffled = text, lanes, config, seed, shuffled
         self.epoch = lru_cache(maxsize=2)(self._epoch)
+
+    def behind_boundaries(self, boundary: int) -> Windows:
+        """The same windows, every lane behind a boundary instead of the token before it."""
+        assert isinstance(self.lanes, Lanes)
+        alone = replace(self.lanes, before=np.full_like(self.lanes.before, boundary))
+        return Windows(self.text, alone, self.config, self.seed, shuffled=self.shuffled)
 
     def size(self, epoch: int) -> int:
         """See `Batches.size`."""

@@ -192,7 +192,7 @@ def plain(recipe: Tree) -> Tree:
     if model.get("groups") is not None and model["groups"] == model.get("layers"):
         del model["groups"]
     objective = dict(recipe["objective"])
-    if model.get("direction") == "both":  # see `suitable_pooling`
+    if model.get("direction") == "both":  # see `Transformer.pooling`
         objective.setdefault("pooling", FirstConfig().model_dump())
     data = dict(recipe["data"])
     if at(data, "batches.pairs") == "none":

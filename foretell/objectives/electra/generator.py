@@ -8,12 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import nn
 
-from foretell import config
 from foretell.config import Config, Tagged
 from foretell.errors import ConfigError
 from foretell.models.backbone import Backbone
 from foretell.models.model_spec import ModelSpec
-from foretell.models.transformer import TransformerConfig
 from foretell.nn.heads import Head
 
 
@@ -39,8 +37,7 @@ class SmallerGeneratorConfig(Config):
     def spec(self, main: ModelSpec) -> ModelSpec:
         """What the generator beside a main model is built from."""
         where = "objective.generator"
-        if isinstance(main.model, TransformerConfig):
-            main = replace(main, model=narrowed(main.model, self.hidden_share, where))
+        main = replace(main, model=main.model.narrowed(self.hidden_share, where))
         return main.override({"model": self.model, "head": self.head}, where)
 
     def build(self, spec: ModelSpec, main: Backbone) -> Generator:
@@ -71,21 +68,6 @@ class UniformGeneratorConfig(Config):
 
 
 GeneratorChoice = Annotated[SmallerGeneratorConfig | TiedGeneratorConfig | UniformGeneratorConfig, Tagged()]
-
-
-def narrowed(model: TransformerConfig, share: float, where: str) -> TransformerConfig:
-    """The same Transformer with layers so many times as wide, and word vectors as before."""
-    hidden = max(round(model.hidden * share), 1)
-    tree = model.model_dump(mode="json", exclude_none=True) | {
-        "hidden": hidden,
-        "heads": max(hidden // (model.hidden // model.heads), 1),
-        "embedding": model.embedding_width,
-    }
-    if model.feed_forward is not None:
-        tree["feed_forward"] = max(round(model.feed_forward * share), 1)
-    if hidden == model.embedding_width:  # nothing to project
-        del tree["embedding"]
-    return config.validate(TransformerConfig, tree, where)
 
 
 def share_embeddings(backbone: Backbone, main: Backbone) -> None:

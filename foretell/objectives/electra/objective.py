@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +25,8 @@ from pydantic import Field
 from torch import Tensor
 
 from foretell.config import NonNegative
-from foretell.data.batches.batches import Batches, Gives
+from foretell.data.batches.batches import Batches, BatchKind, RowBatches
 from foretell.data.batches.masking import Masked, MaskingChoice, TokenMaskingConfig
-from foretell.data.batches.packing import Passages
 from foretell.data.batches.sampling_noise import Noisy
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.kernels.cross_entropy import CHUNK
@@ -39,7 +38,7 @@ from foretell.nn.initializers import NormalConfig
 from foretell.objectives.electra.discriminators import CopyingRestorer, Discriminator, TokenDiscriminator, TokenRestorer
 from foretell.objectives.electra.generator import Generator, GeneratorChoice, SmallerGeneratorConfig
 from foretell.objectives.masked import gather_targets
-from foretell.objectives.objective import Objective, ObjectiveConfig
+from foretell.objectives.objective import MeasuredBy, Objective, ObjectiveConfig
 from foretell.types import IGNORED, Batch, State, Step, Term
 
 GROUP = 128
@@ -50,7 +49,8 @@ class ReplacedConfig(ObjectiveConfig):
     """Tell which tokens a small model, trained beside, has put in the place of hidden ones (ELECTRA)."""
 
     kind: Literal["replaced"] = "replaced"
-    wants: ClassVar[Gives] = "rows"
+    requires: ClassVar[BatchKind] = "rows"
+    measured_by: ClassVar[MeasuredBy] = "terms"
     masking: MaskingChoice = TokenMaskingConfig(mask=0.85, random=0.0)
     """which tokens the generator has to guess"""
     generator: GeneratorChoice = SmallerGeneratorConfig()
@@ -84,8 +84,7 @@ class ReplacedConfig(ObjectiveConfig):
 
     def batches(self, source: Batches, tokenizer: Tokenizer, seed: int) -> Batches:
         """The rows with tokens hidden, and what samples are drawn by."""
-        assert isinstance(source, Passages)  # as the recipe has made sure
-        return Noisy(Masked(source, self.masking, tokenizer, seed), seed)
+        return Noisy(Masked(cast(RowBatches, source), self.masking, tokenizer, seed), seed)
 
 
 class Replaced(Objective):

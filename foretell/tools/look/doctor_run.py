@@ -17,8 +17,8 @@ from foretell.data.opening import open_corpus
 from foretell.data.store.store import is_store, load_counts
 from foretell.data.tokenizers.tokenizer import Tokenizer, tokenizer_of
 from foretell.errors import ConfigError
-from foretell.examples import load_names
-from foretell.models.ngram import NGramConfig
+from foretell.learning.labels import load_labels
+from foretell.learning.opened_text import check_trust
 from foretell.nn.adapter import adapters_in
 from foretell.nn.initializers import on_paper
 from foretell.nn.vocabulary import Counts
@@ -27,7 +27,6 @@ from foretell.objectives.masked import MaskedConfig
 from foretell.recipe.loading import recipe_of
 from foretell.recipe.recipe import SOME_LABELS, Recipe
 from foretell.run import Run, free_space, judged
-from foretell.texts import check_trust
 from foretell.tools.look.diagnosis import check, read
 from foretell.tools.look.show import readable
 from foretell.training.checkpoint import Checkpoint, find, in_order
@@ -152,13 +151,13 @@ def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | No
         findings.append(check(False, "corpus", str(problem), do))
     labels = SOME_LABELS
     try:
-        labels = len(load_names(run.labels_file)) if recipe.is_task else SOME_LABELS
+        labels = len(load_labels(run.labels_file)) if recipe.is_task else SOME_LABELS
     except ConfigError as problem:
         do = "bring it back from a copy: nothing can be predicted without it"
         findings.append(check(False, "labels", str(problem), do, "error"))
     try:
         vocabulary = tokenizer_of(run).size
-        if not isinstance(recipe.model, NGramConfig):  # whose sizes follow from the text
+        if not recipe.model.counted:  # whose sizes follow from the text
             with on_paper():
                 objective = recipe.build(vocabulary, load_counts(run.counts_file), labels)
             shapes = {name: list(tensor.shape) for name, tensor in weights(objective).items()}

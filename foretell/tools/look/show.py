@@ -31,8 +31,7 @@ from foretell.data.text.holdout import Share
 from foretell.data.tokenizers.kinds import ByteConfig, CharacterConfig, FileConfig, WordConfig
 from foretell.data.tokenizers.tokenizer import load_tokenizer, tokenizer_of
 from foretell.errors import ConfigError
-from foretell.examples import load_names
-from foretell.models.ngram import NGramConfig
+from foretell.learning.labels import load_labels
 from foretell.nn.initializers import on_paper
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
@@ -119,7 +118,7 @@ def describe_recipe(recipe: Recipe, vocabulary: int | None = None, labels: int =
         "vocabulary": size,
         "vocabulary_source": source,
     }
-    counted = isinstance(recipe.model, NGramConfig)  # how many numbers that will be, only the text knows
+    counted = recipe.model.counted  # how many numbers that will be, only the text knows
     return shown | (cost(recipe, size, labels) if size and not counted else {})
 
 
@@ -129,7 +128,7 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
     source = "given"
     if vocabulary is None and run.tokenizer_file.is_file():
         vocabulary, source = tokenizer_of(run).size, "the run's tokenizer"
-    labels = len(load_names(run.labels_file)) if run.labels_file.is_file() else SOME_LABELS
+    labels = len(load_labels(run.labels_file)) if run.labels_file.is_file() else SOME_LABELS
     shown = describe_recipe(recipe, vocabulary, labels) | {"what": "run", "run": str(run.path)}
     orders = [record["orders"] for record in run.metrics() if record.get("kind") == "fit"]
     shown |= {"orders": orders[-1]} if orders else {}
@@ -176,7 +175,7 @@ def cost(recipe: Recipe, vocabulary: int, labels: int = SOME_LABELS) -> Tree:
     """Parameters by part, bytes of training state, and FLOPs per token."""
     with on_paper():
         objective = recipe.build(vocabulary, labels=labels)
-        recipe.tuning.prepare(objective)
+        recipe.trainable.prepare(objective)
     parts, parameters = parts_of(objective), list(objective.parameters())
     trained = [p for p in parameters if p.requires_grad]
     gradients = sum(p.numel() * p.element_size() for p in trained)

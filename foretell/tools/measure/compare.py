@@ -31,9 +31,9 @@ from foretell.evaluate.comparison import (
     not_ranked,
     worst_tokens,
 )
-from foretell.evaluate.scoring import TokenScores, checked, metrics
+from foretell.evaluate.scoring import TokenScores, check_loss, metrics
+from foretell.learning.opened_text import check_trust
 from foretell.run import Record
-from foretell.texts import check_trust
 from foretell.tools.measure import compare_tasks as tasks
 from foretell.tools.printing import behind_the_best, short
 
@@ -108,7 +108,7 @@ def compare(
             for name, model, text in zip(names, models, texts, strict=True)
         ]
         for one in measured:
-            checked(one.scores.totals, one.name)
+            check_loss(one.scores.totals.loss, one.name)
         return compared(measured, next((raw for raw in raws if raw), None), split, resamples, seed)
 
 

@@ -15,7 +15,7 @@ from foretell.data.labelled.examples import main_text
 from foretell.errors import ConfigError
 from foretell.evaluate.bootstrap import Floats, bootstrap, too_few
 from foretell.evaluate.metric_sums import Tally
-from foretell.examples import task_of
+from foretell.learning.task import task_of
 from foretell.run import Record
 from foretell.tools.printing import behind_the_best, plain
 
@@ -41,22 +41,24 @@ def compare_tasks(models: Sequence[Trained | Mixed], split: str, *, resamples: i
         name = other.run.path if isinstance(other, Trained) else "a mixture"
         raise ConfigError(f"{runs[0].run.path} learns a task and {name} does not; name runs of one task, or of none")
     first = runs[0]
-    task, examples = task_of(first.settings), first.usable(split)
-    for run in runs[1:]:
+    evaluators = [run.task_evaluator() for run in runs]
+    task, examples = task_of(first.settings), evaluators[0].data.examples(split)
+    for run, evaluator in zip(runs[1:], evaluators[1:], strict=True):
         mine = task_of(run.settings)
         if (mine.kind_name(), mine.metric) != (task.kind_name(), task.metric):
             raise ConfigError(
                 f"{first.run.path} is measured by {task.metric} of {task.kind_name()}, {run.run.path} by {mine.metric} "
                 f"of {mine.kind_name()}, so their figures say nothing about each other"
             )
-        if run.usable(split) != examples:
+        if evaluator.data.examples(split) != examples:
             raise ConfigError(
                 f"{first.run.path} and {run.run.path} have different examples as their {split} split, so their figures "
                 "say nothing about each other; name one file for both with --split FILE"
             )
     judged: list[tuple[Record, Tally]] = []
-    for run in runs:
-        record, predictions = run.judged(split, examples)
+    for run, evaluator in zip(runs, evaluators, strict=True):
+        measured, predictions = evaluator.evaluate_examples(split, examples, run.on_progress())
+        record = run.record(split, evaluator, measured)
         judged.append((record, task_of(run.settings).tally(examples, predictions)))
     judged.sort(key=lambda one: float(one[0][task.metric]), reverse=True)
     texts = [main_text(example) for example in examples]

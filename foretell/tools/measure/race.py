@@ -25,7 +25,6 @@ from foretell.data.batches.streams import StreamsConfig
 from foretell.data.preparing import prepared
 from foretell.errors import ConfigError
 from foretell.evaluate.comparison import not_ranked
-from foretell.models.ngram import NGramConfig
 from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record
@@ -89,7 +88,7 @@ class Budget:
 def fitted(recipe: Recipe, budget: Budget, vocabulary: int) -> Recipe:
     """The recipe with its whole course, stages and schedules alike, squeezed or stretched into the budget."""
     tree = recipe.tree()
-    if isinstance(recipe.model, NGramConfig):  # reads its text once; only a budget of tokens cuts it short
+    if recipe.model.counted:  # reads its text once; only a budget of tokens cuts it short
         limit = Amount(value=1, unit="epochs") if budget.unit != "tokens" else budget.limit(recipe, vocabulary)
         return load_recipe(tree | {"limit": str(limit), "stages": []})
     stages = recipe.resolved_stages()
@@ -141,7 +140,7 @@ class Contender:
 
     def seeds(self, seeds: int) -> range:
         """Which seeds it runs with; counting has no chance in it."""
-        return range(1, 2 if isinstance(self.recipe.model, NGramConfig) else seeds + 1)
+        return range(1, 2 if self.recipe.model.counted else seeds + 1)
 
 
 def run_race(
@@ -198,7 +197,7 @@ def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, mo
             f"contenders on different texts cannot be compared ({', '.join(sorted(texts))}); add data.corpus=..."
         )
     for recipe in loaded:
-        if not recipe.is_causal_lm:
+        if recipe.measured_by != "likelihood":
             raise ConfigError(
                 f'{recipe.name}: objective.kind = "{recipe.objective.kind}" gives text no probability, so there are no '
                 "bits per byte to race for; leave it out"
@@ -208,7 +207,7 @@ def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, mo
         monitor.say(f"preparing the text for {recipe.name}")
         tokenizer = prepared(recipe.data.corpus, recipe.data.tokenizer, None).tokenizer
         vocabulary = tokenizer.size
-        counted = isinstance(recipe.model, NGramConfig)
+        counted = recipe.model.counted
         flops = 0.0 if counted else float(cost(recipe, vocabulary)["flops_per_token"]["training"])
         contenders.append(Contender(recipe.name, fitted(recipe, budget, vocabulary), flops, tokenizer.fingerprint))
     return contenders

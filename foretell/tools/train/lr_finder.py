@@ -19,9 +19,11 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
-from foretell.api.train import build_stage, initial_counts, load_initial, load_source
+from foretell.api.initialisation import initial_counts, load_initial
+from foretell.api.stages import build_stage
 from foretell.config import Amount
 from foretell.errors import ConfigError
+from foretell.learning.kinds import data_module
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.optim.progress import Progress
 from foretell.optim.schedules.schedule import Schedule
@@ -30,8 +32,9 @@ from foretell.run import Run
 from foretell.tools.drawing import LABELS, dress, library, limit_height, save
 from foretell.training.checkpoint import TrainState
 from foretell.training.devices import device_of
+from foretell.training.divergence import Diverged
 from foretell.training.monitor import Monitor
-from foretell.training.trainer import Diverged, Trainer
+from foretell.training.trainer import Trainer
 
 SMOOTHING = 0.9
 """how much of the mean loss stays from step to step"""
@@ -137,10 +140,10 @@ def find_lr(
 def range_test(recipe: Recipe, steps: int, low: float, high: float, device: torch.device, monitor: Monitor) -> Trial:
     """Train on the recipe's first batches with a rising rate."""
     config, settings = recipe.resolved_stages()[0]
-    source = load_source(settings, monitor)
+    data = data_module(settings, monitor=monitor)
     torch.manual_seed(settings.seed)
-    stage = build_stage(config, settings, source, source.tokenizer, device, initial_counts(settings, source))
-    load_initial(stage.objective, settings, source.tokenizer, monitor, source.names)
+    stage = build_stage(config, settings, data, device, initial_counts(settings, data))
+    load_initial(stage.objective, settings, data.tokenizer, monitor, data.labels)
     stage = replace(
         stage,
         averager=NoAveragingConfig().build(()),

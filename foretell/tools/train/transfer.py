@@ -112,7 +112,7 @@ def recipe_for(run: Path, name: str, overrides: Sequence[str]) -> Recipe:
             tree["objective"]["gradient_length"] = BACK
         tree["stages"] = thawing(model.layers, str(tree["limit"]))
     given = [parse_override(text) for text in overrides]
-    if any({"limit", "tuning", "stages"} & one.keys() for one in given):  # who says these has another course in mind
+    if any({"limit", "trainable", "stages"} & one.keys() for one in given):  # who says these has another course in mind
         tree.pop("stages", None)
     return load_recipe(override(tree, overrides))
 
@@ -130,9 +130,9 @@ def task_of(reader: Reader) -> str:
 
 def thawing(layers: int, limit: str) -> list[Tree]:
     """Stages that train what is on top, then a layer more in each epoch, then all (arXiv:1801.06146, section 3.3)."""
-    top = [{"tuning": {"kind": "top", "layers": number}} for number in range(layers + 1)]
+    top = [{"trainable": {"kind": "top", "layers": number}} for number in range(layers + 1)]
     gradual = [{"name": f"top {n}", "limit": "1epochs", "set": settings} for n, settings in enumerate(top)]
-    return [*gradual, {"name": "all", "limit": limit, "set": {"tuning": "full"}}]
+    return [*gradual, {"name": "all", "limit": limit, "set": {"trainable": "full"}}]
 
 
 # --- results --------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from foretell.api.train import save_finished
+from foretell.api.counting import save_finished
 from foretell.api.trained import Trained
 from foretell.artifacts import is_free
 from foretell.config import did_you_mean
@@ -14,7 +14,6 @@ from foretell.data.tokenizers.kinds import word_level
 from foretell.data.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from foretell.errors import ConfigError
 from foretell.interop import arpa
-from foretell.models.ngram import NGram
 from foretell.recipe.loading import load_recipe
 from foretell.run import Run
 from foretell.tools.use.hugging_face import export_folder, import_folder, imported_from
@@ -28,7 +27,7 @@ def export_run(trained: Trained, out: Path, to: str | None) -> dict[str, Any]:
     """A run as an ARPA file or a Hugging Face folder; without `to` the ending of `out` says which."""
     if to is not None and to not in FORMS:
         raise ConfigError(f"--to {to}: no such form{did_you_mean(to, FORMS)} (known: arpa, hf)")
-    if to == "hf" or (to is None and not out.name.lower().endswith(ENDINGS) and not isinstance(trained.model, NGram)):
+    if to == "hf" or (to is None and not out.name.lower().endswith(ENDINGS) and trained.ngram is None):
         return export_folder(trained, out)
     return export_arpa(trained, out)
 
@@ -43,10 +42,10 @@ def import_path(path: Path, out: Path, corpus: str, tokenizer_file: Path | None)
 def export_arpa(trained: Trained, out: Path) -> dict[str, Any]:
     """An n-gram run as an ARPA file."""
     check_ending(out)
-    if not isinstance(trained.model, NGram):
+    if trained.ngram is None:
         raise ConfigError(f"{trained.run.path} is no n-gram model, and ARPA files hold nothing else; write --to hf")
-    arpa.write_arpa(trained.model, arpa.spelled(trained.tokenizer), out)
-    return {"run": str(trained.run.path), "file": str(out), "ngrams": [len(order) for order in trained.model.orders]}
+    arpa.write_arpa(trained.ngram, arpa.spelled(trained.tokenizer), out)
+    return {"run": str(trained.run.path), "file": str(out), "ngrams": [len(order) for order in trained.ngram.orders]}
 
 
 def import_arpa(path: Path, out: Path, corpus: str, tokenizer_file: Path | None) -> dict[str, Any]:

@@ -11,14 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foretell.api.train import save_finished
+from foretell.api.counting import save_finished
 from foretell.api.trained import Trained
 from foretell.artifacts import is_free, whole_folder, write_atomic, write_json
 from foretell.config import Tree, override, write_toml
 from foretell.data.labelled.tags import MARKS, OUTSIDE
 from foretell.data.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from foretell.errors import ConfigError
-from foretell.examples import keep_names
 from foretell.interop.hugging_face.card import model_card
 from foretell.interop.hugging_face.correspondence import (
     Reading,
@@ -32,6 +31,7 @@ from foretell.interop.hugging_face.families import family_named, family_of
 from foretell.interop.hugging_face.family import Family, labels_there
 from foretell.interop.hugging_face.folder import SHARD_BYTES, Weights, has, read_config, write_weights
 from foretell.interop.hugging_face.vocabulary import filled, is_numbers, numbers, read_tokenizer, roles, write_tokenizer
+from foretell.learning.labels import keep_labels
 from foretell.models.model_spec import ModelSpec
 from foretell.nn.initializers import on_paper
 from foretell.objectives.electra.generator import SmallerGeneratorConfig
@@ -74,7 +74,7 @@ def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | N
         tokenizer.save(run.tokenizer_file)
         run.seal(run.tokenizer_file)
         if recipe.is_task:
-            keep_names(run, names)
+            keep_labels(run, names)
         run.append(imported_from(folder, family.kind) | told)
         save_finished(run, weights(objective))
     parameters = sum(p.numel() for p in objective.parameters())
@@ -270,7 +270,7 @@ def write_part(part: Part, folder: Path, trained: Trained, first: str | None, sh
     has_tokenizer = not is_numbers(tokenizer)
     theirs |= {"vocab_size": tokenizer.size} | token_ids(family, tokenizer, has_tokenizer)
     if form.labels is not None:
-        names = form.labels.write(trained.names)
+        names = form.labels.write(trained.labels)
         theirs |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
     write_json(folder / "config.json", theirs)
     write_weights(folder, write_tensors(family.with_links_of(form).links, part.tensors), shard_bytes)
@@ -325,7 +325,7 @@ def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokeniz
         notes.append("It has no tokenizer: its inputs are ids.")
     elif task == "text-generation":
         notes.append(BEGINS)
-    notes += notes_of(trained.settings.objective, trained.names)
+    notes += notes_of(trained.settings.objective, trained.labels)
     return model_card(
         name=trained.recipe.name or run.path.name,
         kind=family.kind,

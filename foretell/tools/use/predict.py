@@ -13,7 +13,7 @@ from foretell.data.labelled.examples import Example
 from foretell.data.labelled.opening import read_examples
 from foretell.data.text_files import Report
 from foretell.errors import ConfigError
-from foretell.examples import reader_of, task_of
+from foretell.learning.task import reader_of, task_of
 from foretell.run import Record
 from foretell.tasks.task import Prediction, TaskConfig
 from foretell.tools.measure.score import chunks, read_lines, warn

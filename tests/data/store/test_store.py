@@ -341,7 +341,7 @@ import sys
 from pathlib import Path
 from foretell.data.text.corpus import open_corpus
 from foretell.data.store.store import prepare
-from foretell.data.tokenizers.kinds import load_tokenizer
+from foretell.data.tokenizers.tokenizer import load_tokenizer
 text, tokenizer, out = sys.argv[1:]
 tokenizer = load_tokenizer(tokenizer)
 prepare(open_corpus({"train": text}), tokenizer, Path(out))

@@ -13,7 +13,7 @@ from rich.console import Console
 import foretell
 from foretell.errors import ConfigError
 from foretell.evaluate import metric_sums
-from foretell.examples import Examples
+from foretell.learning.task import TaskModule
 from foretell.tools.measure.compare import compare, render
 from foretell.tools.measure.compare_tasks import by_text
 
@@ -54,7 +54,7 @@ def test_how_sure_a_difference_is(runs: list[foretell.Trained]) -> None:
     (pair,), (best, other) = result["pairs"], result["runs"]
     assert best["to_best"] is None and other["to_best"] == {k: pair[k] for k in other["to_best"]}
     assert pair["difference"] == pytest.approx(best["accuracy"] - other["accuracy"])
-    examples = Examples(runs[0].recipe).valid
+    examples = TaskModule(runs[0].recipe).learned.valid
     short, long = (
         np.array([p.label == e.label for p, e in zip(run.predict(examples), examples, strict=True)]) for run in runs
     )
@@ -72,7 +72,7 @@ def test_every_task_has_intervals(task: str, tmp_path: Path) -> None:
     (pair,), (best, other), metric = result["pairs"], result["runs"], result["metric"]
     assert pair["difference"] == pytest.approx(best[metric] - other[metric], abs=1e-9)
     assert pair["low"] <= pair["difference"] <= pair["high"]
-    assert 1 < result["parts"] <= result["examples"] == len(Examples(runs[0].recipe).valid)
+    assert 1 < result["parts"] <= result["examples"] == len(TaskModule(runs[0].recipe).learned.valid)
     same = compare([runs[0], runs[0]], "valid", resamples=200)["pairs"][0]
     assert (same["difference"], same["low"], same["high"], same["real"]) == (0, 0, 0, False)
 

@@ -89,7 +89,7 @@ def test_words_are_told_where_they_are_known(runs: dict[str, Path]) -> None:
 
 def test_recurrent_models_are_thawed_layer_by_layer(runs: dict[str, Path]) -> None:
     stages = recipe_for(runs["recurrent"], "sst2", []).resolved_stages()
-    tunings = [settings.tuning for _, settings in stages]
+    tunings = [settings.trainable for _, settings in stages]
     assert [(one.kind, getattr(one, "layers", None)) for one in tunings] == [
         ("top", 0),
         ("top", 1),
@@ -112,7 +112,7 @@ def test_every_set_is_a_row(
 ) -> None:
     monkeypatch.setattr(subprocesses, "child", in_this_process)
     course = {"seeds": 2, "out": tmp_path / "out", "quiet": True}
-    settings = [*TINY, "limit=8steps", "tuning=full"]
+    settings = [*TINY, "limit=8steps", "trainable=full"]
     found = transfer(runs[kind], ["trec", "sst2"], settings, resume=False, **course)
     assert list(found["results"]) == ["trec", "sst2"]
     for name, row in found["results"].items():

@@ -11,11 +11,11 @@ from labelled import write_labelled
 import foretell
 from foretell.api.train import run_recipe
 from foretell.errors import ConfigError
-from foretell.examples import read_split
+from foretell.learning.task import read_split
 from foretell.recipe.loading import load_recipe
 from foretell.tools import subprocesses
 from foretell.tools.train.trials import all_or_none, spread, summed_up, table
-from foretell.training.trainer import Diverged
+from foretell.training.divergence import Diverged
 
 Corpus = dict[str, str]
 

@@ -28,7 +28,7 @@ import foretell
 from foretell.data.batches.framing import collate
 from foretell.data.labelled.examples import Choice, Question, Tagged
 from foretell.errors import ConfigError
-from foretell.examples import Examples
+from foretell.learning.task import TaskModule
 from foretell.recipe.loading import load_recipe
 from foretell.tools.use.convert import export_run, import_path
 from foretell.tools.use.hugging_face import export_folder
@@ -446,9 +446,9 @@ def test_a_fine_tuned_model_says_the_same_there(task: str, body: str, transforme
         auto = getattr(transformers, f"AutoModelFor{ON_TOP[task]}").from_pretrained(tmp_path / "there")
     assert type(auto) is type(model)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "there")
-    examples = Examples(run.recipe)
-    rows = examples.task.rows(examples.train[:6], examples.framing(run.tokenizer), run.names)
-    for example, row in zip(examples.train, rows, strict=False):
+    examples = TaskModule(run.recipe)
+    rows = examples.task.rows(examples.learned.train[:6], examples.framing, run.labels)
+    for example, row in zip(examples.learned.train, rows, strict=False):
         here = collate([row], run.tokenizer.specials).inputs
         with torch.no_grad():
             mine = run.objective.scores(run.objective.read(here).last, here)
@@ -456,7 +456,7 @@ def test_a_fine_tuned_model_says_the_same_there(task: str, body: str, transforme
         logits = torch.stack([its.start_logits, its.end_logits], -1) if task == "answering" else its.logits
         torch.testing.assert_close(mine, logits.view_as(mine), rtol=0, atol=1e-5)
     if task in ("classification", "several", "pairs", "tagging"):
-        assert model.config.id2label == dict(enumerate(run.names))
+        assert model.config.id2label == dict(enumerate(run.labels))
     kinds = {"several": "multi_label_classification", "similarity": "regression"}
     if ON_TOP[task] == "SequenceClassification":
         assert model.config.problem_type == kinds.get(task, "single_label_classification")
@@ -464,7 +464,7 @@ def test_a_fine_tuned_model_says_the_same_there(task: str, body: str, transforme
         back, told = imported(tmp_path / "there", tmp_path / "back")
         assert told["missing"] == told["surplus"] == []
         assert back.settings.objective.kind == run.settings.objective.kind
-        here, again = ([found.line() for found in one.predict(examples.train[:6])] for one in (run, back))
+        here, again = ([found.line() for found in one.predict(examples.learned.train[:6])] for one in (run, back))
         assert here == again or task == "similarity"
     card = (tmp_path / "there" / "README.md").read_text()
     assert f"| {run.summary()[run.settings.objective.metric]:.4f} |" in card
@@ -492,7 +492,7 @@ def test_what_outputs_of_theirs_are_here(
     config = transformers.BertConfig(**BERT_SIZES, **settings)
     getattr(transformers, f"BertFor{architecture}")(config).save_pretrained(tmp_path / "theirs")
     run, told = imported(tmp_path / "theirs", tmp_path / "run")
-    assert run.names == names
+    assert run.labels == names
     assert objective.items() <= run.settings.objective.model_dump().items()
     left = ["bert.pooler.dense.bias", "bert.pooler.dense.weight", "classifier.bias", "classifier.weight"]
     assert sorted(told["surplus"]) == (left if architecture == "MultipleChoice" else [])

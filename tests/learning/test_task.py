@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from foretell.errors import ConfigError
-from foretell.examples import keep_names, load_names
+from foretell.learning.labels import keep_labels, load_labels
 from foretell.run import Run
 from foretell.tasks.answering import AnsweringConfig
 from foretell.tasks.classification import ClassificationConfig
@@ -17,19 +17,19 @@ from foretell.tasks.task import TaskConfig
 
 def test_labels_are_kept_and_others_are_named(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", recipe="", resume=False)
-    keep_names(run, ("bad", "good"))
-    keep_names(run, ("bad", "good"))
-    assert load_names(run.labels_file) == ("bad", "good")
+    keep_labels(run, ("bad", "good"))
+    keep_labels(run, ("bad", "good"))
+    assert load_labels(run.labels_file) == ("bad", "good")
     with pytest.raises(ConfigError, match=r"other labels than its data has now \(new: 'fine'\) \(gone: 'good'\)"):
-        keep_names(run, ("bad", "fine"))
+        keep_labels(run, ("bad", "fine"))
     with pytest.raises(ConfigError, match="other labels than its data has now; bring"):
-        keep_names(run, ("good", "bad"))
+        keep_labels(run, ("good", "bad"))
 
 
 @pytest.mark.parametrize("label", ["a\tb", "a\n", "\x1b[2J", "", "\ud800"])
 def test_labels_that_could_not_be_printed_are_not_kept(tmp_path: Path, label: str) -> None:
     with pytest.raises(ConfigError, match=r"is empty|which no label may"):
-        keep_names(Run(tmp_path), ("good", label))
+        keep_labels(Run(tmp_path), ("good", label))
     assert not Run(tmp_path).labels_file.exists()
 
 
@@ -54,7 +54,7 @@ def test_damaged_labels_are_one_error_that_names_the_file(tmp_path: Path, conten
     path = tmp_path / "labels.json"
     path.write_bytes(content)
     with pytest.raises(ConfigError) as problem:
-        load_names(path, ClassificationConfig())
+        load_labels(path, ClassificationConfig())
     assert what in str(problem.value) and str(problem.value).isprintable()
     assert problem.value.file == path and "bring it back" in str(problem.value)
 
@@ -77,7 +77,7 @@ def test_damaged_labels_are_one_error_that_names_the_file(tmp_path: Path, conten
 def test_labels_fit_their_task(tmp_path: Path, task: TaskConfig, good: list[str], wrong: list[str]) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps({"labels": good}))
-    assert load_names(path, task) == tuple(good)
+    assert load_labels(path, task) == tuple(good)
     path.write_text(json.dumps({"labels": wrong}))
     with pytest.raises(ConfigError, match=r"labels.json: .*; bring it back"):
-        load_names(path, task)
+        load_labels(path, task)

@@ -1,0 +1,130 @@
+"""Starting from another run (`init`): its weights, vocabulary and token counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from foretell.api.trained import Trained, load
+from foretell.data.store.store import load_counts
+from foretell.data.tokenizers.tokenizer import Tokenizer, tokenizer_of
+from foretell.errors import ConfigError
+from foretell.learning.data_module import DataModule
+from foretell.nn.initializers import on_paper
+from foretell.nn.vocabulary import Counts, token_rows
+from foretell.objectives.objective import Objective
+from foretell.recipe.loading import recipe_names
+from foretell.recipe.recipe import Recipe
+from foretell.run import Record, Run
+from foretell.training.monitor import Monitor
+from foretell.training.state_dict import load_weights, weights
+from foretell.training.vocabulary_transfer import carry_over, match, move_between_bands
+
+
+def load_initial(
+    objective: Objective, recipe: Recipe, tokenizer: Tokenizer, monitor: Monitor, labels: Sequence[str] = ()
+) -> Record | None:
+    """The weights of the run that `init` names, if it names one, and what became of its vocabulary."""
+    if not recipe.init:
+        return None
+    other = open_initial(recipe)
+    matching = match(tokenizer, other.tokenizer)
+    same = tokenizer.fingerprint == other.tokenizer.fingerprint
+    had, has = ({}, {}) if same else (token_rows(other.objective), token_rows(objective))
+    mine = weights(objective)
+    shared = shared_by(recipe, mine, other, labels)
+    carried = carry_over(shared, had, has, matching)
+    # of another shape are the entries of bands, where the frequencies of this text make more or fewer of them
+    taken = {name: tensor for name, tensor in carried.items() if tensor.shape == mine[name].shape}
+    begun = {name: tensor.detach().clone() for name, tensor in mine.items()} | taken
+    if not same:
+        matching = move_between_bands(begun, shared, other.objective, objective, matching)
+    load_weights(objective, begun)
+    monitor.say(f"from {recipe.init}, step {other.facts['step']}, {other.facts['weights']} weights: {matching}")
+    new, left = (sorted(names) for names in (mine.keys() - taken.keys(), other.weights.keys() - taken.keys()))
+    if new and not recipe.is_task:
+        monitor.say(f"not in {recipe.init}, or of another shape, and begun as for training: {', '.join(new)}")
+    facts = {"init": recipe.init, "init_step": other.facts["step"], "weights": other.facts["weights"]}
+    return facts | {"new_weights": new, "left_weights": left} | matching.counts
+
+
+def shared_by(
+    recipe: Recipe, mine: Mapping[str, Tensor], other: Trained, labels: Sequence[str]
+) -> Mapping[str, Tensor]:
+    """The weights of another run that go on here: what both have; of a task the outputs only where the task is the same
+    and says the same."""
+    if not recipe.is_task:
+        return {name: tensor for name, tensor in other.weights.items() if name in mine}
+    alike = other.labels == tuple(labels) and other.settings.objective.kind == recipe.objective.kind
+
+    def goes_on(name: str, tensor: Tensor) -> bool:
+        if name.startswith(("backbone.", "head.")):
+            return name in mine
+        return name in mine and tensor.shape == mine[name].shape and (alike or not name.startswith("outputs."))
+
+    return {name: tensor for name, tensor in other.weights.items() if goes_on(name, tensor)}
+
+
+def open_initial(recipe: Recipe) -> Trained:
+    """The run that `init` names; a `ConfigError` when the recipe's model cannot begin as that one ended."""
+    path = Path(recipe.init)
+    if not path.exists() and path.name in recipe_names():
+        raise ConfigError(
+            f"init: {path} is not there yet; make it with foretell train {path.name}, or name another run: init=RUN"
+        )
+    other = load(path, device="cpu")
+    if other.settings.model.counted:
+        raise ConfigError(
+            f"init: {recipe.init} is an n-gram model, which is counted and cannot be trained further; "
+            "name a run of another model, or leave init out"
+        )
+    if odd := first_difference(recipe, other.settings):
+        raise ConfigError(
+            f"init: {recipe.init} has another architecture: {odd}; "
+            f"take its recipe: foretell train {recipe.init} init={recipe.init} data.corpus=…"
+        )
+    return other
+
+
+ANY_SIZE = 2**20
+"""of a vocabulary, where it does not matter"""
+
+
+def shape_of(tensor: Tensor) -> str:
+    """A shape in words, the size of the vocabulary by name."""
+    return f"({', '.join('tokens' if size == ANY_SIZE else str(size) for size in tensor.shape)})"
+
+
+def first_difference(here: Recipe, there: Recipe) -> str:
+    """The first tensor that only one of two models has, or each in another shape; the vocabularies do not matter.
+
+    What an objective has beside backbone and head, for pairs of texts say, may be there in one alone. A task takes over
+    what reads texts, and what predicts their tokens where it goes on doing so.
+    """
+    with on_paper():  # which computes shapes and holds no numbers
+        mine, its = ({name: shape_of(t) for name, t in weights(r.build(ANY_SIZE)).items()} for r in (here, there))
+    if here.is_task:
+        wanted = [name for name in mine if name.startswith(("backbone.", "head."))]
+        whole = [name for name in its if name.startswith("backbone.")]
+    else:
+        wanted = [name for name in mine if name in its or name.startswith(("backbone.", "head."))]
+        whole = [name for name in its if name.startswith(("backbone.", "head."))]
+    for name in [*wanted, *whole]:
+        if mine.get(name) != its.get(name):
+            return f"{name} is {its.get(name, 'absent')} there and {mine.get(name, 'absent')} here"
+    return ""
+
+
+def initial_counts(recipe: Recipe, data: DataModule) -> Counts:
+    """How often each token occurs in the training split, or did in that of the run that `init` names.
+
+    What was learned there is laid out by its counts, and goes on where the vocabulary is the same.
+    """
+    if recipe.init:
+        other = Run.open(recipe.init)
+        counts = load_counts(other.counts_file)
+        if counts is not None and tokenizer_of(other).fingerprint == data.tokenizer.fingerprint:
+            return counts
+    return data.token_counts()

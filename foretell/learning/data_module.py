@@ -1,0 +1,82 @@
+"""The contract of data modules: everything a recipe learns from and is measured on.
+
+There is one class for each way to learn: running text (`text`), packed rows of text (`rows`), labelled examples
+(`task`). A new way to learn is another class and its line in `kinds`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+
+from foretell.data.batches.batches import Batches
+from foretell.data.tokenizers.tokenizer import Tokenizer
+from foretell.evaluate.evaluator import Evaluator
+from foretell.nn.vocabulary import Counts
+from foretell.objectives.objective import Objective
+from foretell.recipe.recipe import Recipe
+from foretell.run import Run
+from foretell.training.monitor import Monitor
+
+
+class DataModule(ABC):
+    """Sources, tokenizer, labels and batches of a recipe; abstract.
+
+    Opened for a `run`, it reads what the run names as far as the run is trusted, with the run's tokenizer and labels.
+    Without one, tokenizer and labels come from the training split.
+    """
+
+    labels: tuple[str, ...] = ()
+    """of a task; text has none"""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        tokenizer: Tokenizer | None = None,
+        run: Run | None = None,
+        monitor: Monitor | None = None,
+    ) -> None:
+        self.recipe, self.given, self.run = recipe, tokenizer, run
+        self.monitor = monitor or Monitor(quiet=True)
+        """told how far preparation is"""
+
+    @property
+    @abstractmethod
+    def tokenizer(self) -> Tokenizer:
+        """The given tokenizer, else the one the recipe names or trains on the training split."""
+
+    @property
+    @abstractmethod
+    def fingerprints(self) -> Mapping[str, str]:
+        """A hash of each split, by its name."""
+
+    @property
+    def bytes_per_token(self) -> float | None:
+        """Of the training split, for bits per byte in the log; None where the loss is not that of text."""
+        return None
+
+    @abstractmethod
+    def token_counts(self) -> Counts:
+        """How often each token occurs in the training split: [V]."""
+
+    @abstractmethod
+    def batches(self) -> Batches:
+        """The training batches."""
+
+    @abstractmethod
+    def evaluator(self, objective: Objective, device: torch.device) -> Evaluator:
+        """Measures an objective as validation does."""
+
+    @abstractmethod
+    def try_out(self) -> None:
+        """A `ConfigError` where the sources cannot be read or do not fit the recipe; reads no more than it has to."""
+
+    def check_batches(self, objective: Objective, batches: Batches) -> None:  # noqa: B027 - most have nothing to check
+        """A `ConfigError` where batches have nothing to learn for some term of the objective."""
+
+    def grown(self, batches: Batches) -> Batches:
+        """Batches that grow over training, where the recipe has a ramp."""
+        ramp, kind = self.recipe.data.ramp, self.recipe.data.batches
+        return batches if ramp is None else ramp.build(batches, kind.batch * kind.length)

@@ -1,0 +1,21 @@
+"""The ways to learn, by how a validation is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from foretell.data.tokenizers.tokenizer import Tokenizer
+from foretell.learning.data_module import DataModule
+from foretell.learning.rows import RowsModule
+from foretell.learning.task import TaskModule
+from foretell.learning.text import TextModule
+from foretell.objectives.objective import MeasuredBy
+from foretell.recipe.recipe import Recipe
+from foretell.training.monitor import Monitor
+
+MODULES: Mapping[MeasuredBy, type[DataModule]] = {"likelihood": TextModule, "terms": RowsModule, "task": TaskModule}
+
+
+def data_module(recipe: Recipe, tokenizer: Tokenizer | None = None, monitor: Monitor | None = None) -> DataModule:
+    """What a recipe learns from, in tokens of a tokenizer or of the one the recipe names."""
+    return MODULES[recipe.measured_by](recipe, tokenizer, monitor=monitor)

@@ -1,0 +1,57 @@
+"""The labels of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from foretell.artifacts import write_json
+from foretell.data.labelled.examples import label_fault
+from foretell.errors import ConfigError
+from foretell.run import Run
+from foretell.strict_json import read_object, shown
+from foretell.tasks.task import TaskConfig
+
+
+def keep_labels(run: Run, labels: tuple[str, ...]) -> None:
+    """Write the labels into a run; a `ConfigError` where it has learnt others."""
+    if not run.holds(run.labels_file):
+        check_labels(labels, run.labels_file)
+        write_json(run.labels_file, {"labels": list(labels)})
+        run.seal(run.labels_file)
+    if (learnt := load_labels(run.labels_file)) != labels:
+        raise ConfigError(
+            f"{run.path} has learnt other labels than its data has now{difference(learnt, labels)}",
+            remedy="bring the data back as it was, or train a new run",
+        )
+
+
+def difference(learnt: Sequence[str], labels: Sequence[str]) -> str:
+    """Which labels are new in the data, and which are gone."""
+    sides = {
+        "new": [label for label in labels if label not in learnt],
+        "gone": [label for label in learnt if label not in labels],
+    }
+    return "".join(f" ({how}: {', '.join(map(shown, some[:5]))})" for how, some in sides.items() if some)
+
+
+def load_labels(path: Path, task: TaskConfig | None = None) -> tuple[str, ...]:
+    """The labels of a run, which fit its task; a `ConfigError` where they are missing or damaged."""
+    try:
+        labels = tuple(read_object(path).texts("labels"))
+        check_labels(labels, path)
+        if task is not None and (fault := task.misfit(labels)):
+            raise ConfigError(fault, file=path)
+    except ConfigError as problem:
+        remedy = "bring it back from a copy: without it no prediction has a name"
+        raise ConfigError(problem.what, file=path, line=problem.line, remedy=remedy) from None
+    return labels
+
+
+def check_labels(labels: Sequence[str], path: Path) -> None:
+    """A `ConfigError` where labels could not be told apart, or not be printed."""
+    for label in labels:
+        if fault := label_fault(label):
+            raise ConfigError(f"the label {shown(label)} {fault}", file=path)
+    if len(set(labels)) < len(labels):
+        raise ConfigError("has a label twice", file=path)

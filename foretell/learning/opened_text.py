@@ -1,0 +1,99 @@
+"""Opening a split of the text a run learned from, or any text file, as tokens of its vocabulary."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from foretell.data.files import SPLITS
+from foretell.data.labelled.datasets import SETS
+from foretell.data.opening import open_file
+from foretell.data.preparing import prepared
+from foretell.data.store.store import Split, Store, prepare
+from foretell.data.text.builtin import BUILTIN
+from foretell.data.tokenizers.tokenizer import Tokenizer
+from foretell.errors import ConfigError
+from foretell.recipe.recipe import DataConfig
+from foretell.run import Run, corpus_key
+from foretell.trust import refuse
+
+log = logging.getLogger("foretell")
+
+
+class OpenedText:
+    """A text as tokens, as a context manager: closing it deletes what was made for it."""
+
+    def __init__(self, split: Callable[[], Split]) -> None:
+        self.split = split
+
+    def __enter__(self) -> Split:
+        return self.split()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def note(self) -> dict[str, str]:
+        """What a result has to say about the text."""
+        return {}
+
+
+class OpenedFile(OpenedText):
+    """A text file in place of a split, in a temporary store."""
+
+    def __init__(self, name: str, tokenizer: Tokenizer) -> None:
+        self.name, self.tokenizer = name, tokenizer
+        self.folder: Path | None = None
+
+    def __enter__(self) -> Split:
+        self.folder = Path(tempfile.mkdtemp(prefix="foretell-"))
+        return prepare(open_file(self.name), self.tokenizer, self.folder / "store").split("test")
+
+    def __exit__(self, *_: object) -> None:
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class OpenedSplit(OpenedText):
+    """A split of a run's corpus. `changed`, once it is open: the text is not the one the run began with."""
+
+    def __init__(self, run: Run, data: DataConfig, tokenizer: Tokenizer, name: str) -> None:
+        self.run, self.data, self.tokenizer, self.name = run, data, tokenizer, name
+        self.changed = False
+
+    def __enter__(self) -> Split:
+        check_trust(self.run, self.data.corpus)
+        store = self._prepared()
+        known = self.run.corpus_fingerprint(self.data.corpus)
+        self.changed = self.name in known and known[self.name] != store.texts.get(self.name)
+        if self.changed:
+            log.warning("%s: the %s text has changed since this run began", self.run.path, self.name)
+        return store.split(self.name)
+
+    def _prepared(self) -> Store:
+        corpus = self.data.corpus
+        try:
+            return prepared(corpus, self.tokenizer)
+        except ConfigError as problem:
+            places = [corpus] if isinstance(corpus, str) else list(corpus.values())
+            if all(Path(place).expanduser().is_absolute() or Path(place).exists() for place in places):
+                raise
+            remedy = "paths of a run are those of the folder in which it was begun: go there, or name the text itself"
+            raise ConfigError(problem.what, file=problem.file, line=problem.line, remedy=remedy) from None
+
+    def note(self) -> dict[str, str]:
+        """A warning where the text has changed."""
+        return {"corpus": "changed since this run began"} if self.changed else {}
+
+
+def open_text(run: Run, data: DataConfig, tokenizer: Tokenizer, split: str) -> OpenedText:
+    """A split of a run's corpus, or a text file in place of one."""
+    return OpenedSplit(run, data, tokenizer, split) if split in SPLITS else OpenedFile(split, tokenizer)
+
+
+def check_trust(run: Run, corpus: str | Mapping[str, str]) -> None:
+    """A `ConfigError` where a run made elsewhere would have files or data sets of its own choice opened."""
+    if not (run.is_trusted or (isinstance(corpus, str) and corpus in {*BUILTIN, *SETS})):
+        raise refuse(run.path, f"open {corpus_key(corpus)!r}", "name a text of your own")

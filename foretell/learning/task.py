@@ -1,0 +1,222 @@
+"""Labelled examples: what tasks learn from and are measured on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from typing_extensions import override
+
+from foretell.data.batches.batches import Batches
+from foretell.data.batches.framing import ExamplesConfig, Framing
+from foretell.data.files import SPLITS, no_split
+from foretell.data.labelled.examples import Choice, Example, Labelled, Tagged
+from foretell.data.labelled.folds import open_fold
+from foretell.data.labelled.opening import find_set, open_examples, read_examples
+from foretell.data.labelled.readers import Reader
+from foretell.data.tokenizers.tokenizer import Tokenizer
+from foretell.errors import ConfigError
+from foretell.evaluate import objective_metrics
+from foretell.evaluate.evaluator import Evaluator
+from foretell.evaluate.scoring import OnProgress, no_progress
+from foretell.learning.data_module import DataModule
+from foretell.learning.opened_text import check_trust
+from foretell.nn.initializers import on_paper
+from foretell.nn.vocabulary import Counts
+from foretell.objectives.objective import Objective
+from foretell.recipe.recipe import Recipe
+from foretell.run import Run
+from foretell.tasks.predictor import Predictor
+from foretell.tasks.task import Task, TaskConfig
+from foretell.training.monitor import Monitor
+
+
+class Learned(NamedTuple):
+    """The examples that a task learns from and is validated on."""
+
+    train: list[Example]
+    valid: list[Example]
+    labels: tuple[str, ...]
+    fingerprints: Mapping[str, str]
+
+
+class TaskModule(DataModule):
+    """The labelled examples of a recipe, its tokenizer and its labels.
+
+    Examples that do not fit the task are refused, all at once, or left out with `data.skip_bad`. The labels are those
+    given, else those of the training split.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        tokenizer: Tokenizer | None = None,
+        run: Run | None = None,
+        monitor: Monitor | None = None,
+        *,
+        labels: tuple[str, ...] | None = None,
+    ) -> None:
+        super().__init__(recipe, tokenizer, run, monitor)
+        self.task = task_of(recipe)
+        self.given_labels = labels
+
+    @cached_property
+    def learned(self) -> Learned:
+        """Both splits, read and checked."""
+        train, valid = (read_split(self.recipe, split) for split in ("train", "valid"))
+        fingerprints = {"train": digest_of(train), "valid": digest_of(valid)}
+        self.task.prepare()
+        self.task.accept(train)
+        labels, skip_bad = self.task.names(train), self.recipe.data.skip_bad
+        train, valid = (self.task.usable(examples, labels, skip_bad) for examples in (train, valid))
+        return Learned(train, valid, labels, fingerprints)
+
+    @property
+    def labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The labels of the task."""
+        return self.learned.labels if self.given_labels is None else self.given_labels
+
+    @property
+    @override
+    def fingerprints(self) -> Mapping[str, str]:
+        return self.learned.fingerprints
+
+    @property
+    @override
+    def tokenizer(self) -> Tokenizer:
+        return self.given or self._trained_tokenizer
+
+    @cached_property
+    def _trained_tokenizer(self) -> Tokenizer:
+        lines = (text + "\n" for example in self.learned.train for text in texts_of(example))
+        return self.recipe.data.tokenizer.train(lines)
+
+    @property
+    def framing(self) -> Framing:
+        """How texts become rows."""
+        batches = self._batches
+        return Framing(self.tokenizer, batches.length, batches.cut)
+
+    @property
+    def _batches(self) -> ExamplesConfig:
+        return cast(ExamplesConfig, self.recipe.data.batches)  # as the recipe has checked
+
+    def examples(self, split: str, *, skip_bad: bool | None = None) -> list[Example]:
+        """The usable examples of a split, or of a file that the reader reads; `skip_bad`: as the recipe says, unless
+        given."""
+        if self.run is None and split == "valid":
+            return self.learned.valid
+        skip = self.recipe.data.skip_bad if skip_bad is None else skip_bad
+        if self.run is not None and split in SPLITS:
+            check_trust(self.run, self.recipe.data.corpus)
+        return self.task.usable(read_split(self.recipe, split, skip), self.labels, skip)
+
+    @override
+    def token_counts(self) -> Counts:
+        texts = [text for example in self.learned.train for text in texts_of(example)]
+        ids = self.framing.encode(texts)
+        return np.bincount(np.concatenate(ids), minlength=self.tokenizer.size).astype(np.int64)
+
+    @override
+    def batches(self) -> Batches:
+        rows = self.task.rows(self.learned.train, self.framing, self.labels)
+        return self.grown(self._batches.arrange(rows, self.tokenizer.specials, self.recipe.seed))
+
+    @override
+    def evaluator(self, objective: Objective, device: torch.device) -> TaskEvaluator:
+        return TaskEvaluator(self, cast(Task, objective), device)
+
+    @override
+    def try_out(self) -> None:
+        self.task.rows(self.learned.train[:1], self.framing, self.labels)
+        with on_paper():
+            self.recipe.build(self.tokenizer.size, labels=len(self.labels))
+
+
+@dataclass
+class TaskEvaluator(Evaluator):
+    """The metrics of a task on labelled examples."""
+
+    data: TaskModule
+    objective: Task
+    device: torch.device
+    validation: Mapping[str, Any] = field(default_factory=dict)
+    """the record of the validation that settings left open are fitted to, such as the threshold of no answer"""
+    skip_bad: bool = False
+    by_label: bool = False
+    """whether to measure each label by itself as well"""
+
+    @property
+    @override
+    def context(self) -> str:
+        return ""
+
+    def predictor(self, split: str = "") -> Predictor:
+        """Predicts and measures; what was fitted on validation is not used there."""
+        plain = Predictor(self.data.task, self.objective, self.data.framing, self.data.labels, self.device)
+        return plain if split == "valid" else replace(plain, config=plain.config.fitted(self.validation))
+
+    @override
+    def evaluate(self, split: str, on_progress: OnProgress = no_progress) -> dict[str, Any]:
+        examples = self.data.examples(split, skip_bad=self.skip_bad or None)
+        return self.evaluate_examples(split, examples, on_progress)[0]
+
+    def evaluate_examples(
+        self, split: str, examples: Sequence[Example], on_progress: OnProgress = no_progress
+    ) -> tuple[dict[str, Any], list[Any]]:
+        """What `evaluate` returns for these examples, and the predictions."""
+        measured, predictions = self.predictor(split).judge(examples, by_label=self.by_label, on_progress=on_progress)
+        return dict.fromkeys(objective_metrics.UNDEFINED) | measured, predictions
+
+    @override
+    def expected_seconds(self, split: str) -> float:
+        return self.predictor(split).expected_seconds(self.data.examples(split))
+
+
+def digest_of(examples: Sequence[Example]) -> str:
+    """A hash of examples, labels included."""
+    state = hashlib.blake2b(digest_size=16)
+    for example in examples:
+        state.update(repr(example).encode(errors="surrogatepass") + b"\0")
+    return state.hexdigest()
+
+
+def task_of(recipe: Recipe) -> TaskConfig:
+    """The task of a recipe; a `ConfigError` if it learns from text."""
+    if not recipe.is_task:
+        raise ConfigError(f'objective.kind = "{recipe.objective.kind}" is no task: it learns from text, not examples')
+    return cast(TaskConfig, recipe.objective)
+
+
+def reader_of(recipe: Recipe) -> Reader:
+    """How files like those a recipe learns from are read."""
+    return recipe.data.reader or find_set(recipe.data.corpus, None)[1]
+
+
+def read_split(recipe: Recipe, split: str, skip_bad: bool | None = None) -> list[Example]:
+    """The examples of a split of the corpus, or of a file like it; rows that are none are left out as the recipe says,
+    unless `skip_bad` is given."""
+    data = recipe.data
+    skip_bad = data.skip_bad if skip_bad is None else skip_bad
+    if split not in SPLITS:
+        if not Path(split).is_file():
+            raise no_split(split)
+        return read_examples(Path(split), reader_of(recipe), skip_bad)
+    if data.fold is not None:
+        return open_fold(data.corpus, split, data.fold, data.reader, skip_bad)
+    return open_examples(data.corpus, split, data.reader, skip_bad)
+
+
+def texts_of(example: Example) -> Sequence[str]:
+    """All texts of an example."""
+    if isinstance(example, Labelled):
+        return example.texts
+    if isinstance(example, Choice):
+        return (example.context, *example.options)
+    return (" ".join(example.words),) if isinstance(example, Tagged) else (example.question, example.passage)

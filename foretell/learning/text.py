@@ -1,0 +1,230 @@
+"""Running text: what causal language models and n-grams learn from, and the windows they are measured in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import torch
+from typing_extensions import override
+
+from foretell.data.batches.batches import Batches, TextBatchesConfig
+from foretell.data.batches.streams import OverlappingConfig, StreamsConfig, Windows
+from foretell.data.opening import open_corpus
+from foretell.data.preparing import prepared
+from foretell.data.store.store import Split, Store, is_store
+from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
+from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, segment_of
+from foretell.evaluate.evaluator import Evaluator
+from foretell.evaluate.scoring import (
+    NeuralScorer,
+    OnProgress,
+    Scorer,
+    check_loss,
+    expected_seconds,
+    metrics,
+    no_progress,
+    total,
+)
+from foretell.learning.data_module import DataModule
+from foretell.learning.opened_text import OpenedText, open_text
+from foretell.models.backbone import Backbone
+from foretell.nn.vocabulary import Counts
+from foretell.objectives.objective import Objective
+from foretell.recipe.recipe import Recipe
+
+SIDE_BY_SIDE = 2**14
+"""tokens of independent windows measured at once by default"""
+SAY_EVERY = 5.0
+"""seconds between two reports of how far preparation is"""
+
+
+class TextModule(DataModule):
+    """The text of a recipe as a token store."""
+
+    @property
+    @override
+    def tokenizer(self) -> Tokenizer:
+        return self.given or self.store.tokenizer
+
+    @property
+    @override
+    def fingerprints(self) -> Mapping[str, str]:
+        return self.store.texts
+
+    @property
+    @override
+    def bytes_per_token(self) -> float | None:
+        counts = self.train.counts
+        return counts.bytes / counts.tokens
+
+    @cached_property
+    def store(self) -> Store:
+        """The prepared text."""
+        data, said = self.recipe.data, time.monotonic()
+
+        def progress(split: str, size: int, tokens: int) -> None:
+            nonlocal said
+            if time.monotonic() - said > SAY_EVERY:
+                said = time.monotonic()
+                self.monitor.say(f"preparing {split}: {size / 1e6:,.0f} MB of text, {tokens:,} tokens")
+
+        return prepared(data.corpus, self.given or data.tokenizer, progress)
+
+    @cached_property
+    def train(self) -> Split:
+        """The training split."""
+        return self.store.split("train")
+
+    @cached_property
+    def valid(self) -> Split:
+        """The validation split."""
+        return self.store.split("valid")
+
+    def open(self, split: str) -> OpenedText:
+        """A split, or for a run a text file in place of one, as tokens."""
+        if self.run is None:
+            return OpenedText(lambda: self.valid if split == "valid" else self.store.split(split))
+        return open_text(self.run, self.recipe.data, self.tokenizer, split)
+
+    def check(self, split: str) -> None:
+        """A `ConfigError` where the corpus has no such split."""
+        self.store.split(split)
+
+    def holds(self, split: str, text: Split) -> bool:
+        """Whether a split is this text, whatever it is called."""
+        with self.open(split) as mine:
+            return np.array_equal(mine.tokens, text.tokens)
+
+    @override
+    def token_counts(self) -> Counts:
+        return self.train.token_counts(self.tokenizer.size)
+
+    @override
+    def batches(self) -> Batches:
+        recipe = self.recipe
+        self.check("valid")
+        built = cast(TextBatchesConfig, recipe.data.batches).build(self.train, self.tokenizer.specials, recipe.seed)
+        return self.grown(recipe.objective.batches(built, self.tokenizer, recipe.seed))
+
+    @override
+    def evaluator(self, objective: Objective, device: torch.device) -> Evaluator:
+        scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
+        columns = self.recipe.evaluation.columns
+        return LikelihoodEvaluator(self, scorer, device, objective.backbone, columns=columns)
+
+    @override
+    def try_out(self) -> None:
+        if not is_store(self.recipe.data.corpus):
+            open_corpus(self.recipe.data.corpus).source("train")
+
+
+@dataclass
+class LikelihoodEvaluator(Evaluator):
+    """The probability of a text under a scorer, with the contexts of training.
+
+    The state is carried over the whole text, or starts anew at documents or lines if training did so. `columns` above
+    1 cut the text into that many parts. `batch` is how much is computed side by side and changes nothing but speed.
+    """
+
+    data: TextModule
+    scorer: Scorer
+    device: torch.device
+    backbone: Backbone | None = None
+    """None for a model that was counted"""
+    columns: int = 1
+    batch: int | None = None
+    adaptation: Adaptation | None = None
+    _last: tuple[Split, Windows] | None = field(default=None, init=False)
+
+    @override
+    def evaluate(self, split: str, on_progress: OnProgress = no_progress) -> dict[str, Any]:
+        opened = self.data.open(split)
+        with opened as text:
+            measured = metrics(total(self.scorer, self.windows(text), self.device, on_progress), text)
+            if self.adaptation is not None:
+                measured |= {"adaptation": self.adaptation.record, "fitted_here": self.fitted_on(text)}
+        return {**opened.note(), **measured}
+
+    @override
+    def expected_seconds(self, split: str) -> float:
+        with self.data.open(split) as text:
+            return expected_seconds(self.scorer, self.windows(text), self.device)
+
+    @override
+    def refuse_undefined(self, measured: Mapping[str, Any], name: str) -> None:
+        check_loss(measured["loss"], name)
+
+    def windows(self, text: Split) -> Windows:
+        """One pass over a text."""
+        if self._last is None or self._last[0] is not text:  # each validation reads the same
+            self._last = text, self._windows(text)
+        return self._last[1]
+
+    def _windows(self, text: Split) -> Windows:
+        recipe, specials = self.data.recipe, self.data.tokenizer.specials
+        if self.adaptation is None:
+            return evaluation_windows(recipe, self.backbone, text, specials, self.columns, self.batch)
+        return adapting_windows(recipe, self.adaptation.settings, text, specials, self.columns, self.batch)
+
+    def fitted_on(self, text: Split) -> list[str]:
+        """The settings of the adaptation that were found on this very text."""
+        found = {} if self.adaptation is None else self.adaptation.record
+        tuned = [f"{part}.{name}" for part, facts in found.items() for name in facts["tuned"]]
+        return tuned if tuned and self.data.holds("valid", text) else []
+
+    @property
+    @override
+    def context(self) -> str:
+        plain = self._plain_context()
+        return plain if self.adaptation is None else f"{plain}, {self.adaptation}"
+
+    def _plain_context(self) -> str:
+        resets, model = self.data.recipe.data.batches.resets, self.backbone
+        reset = f"state reset at {resets}" if resets else ""
+        if model is not None and model.context is not None:
+            windows = f"windows of {model.context} tokens that overlap by {model.overlap}"
+            return f"{reset}, {windows}" if reset else windows
+        if reset:
+            return reset
+        return "carried state" if self.columns == 1 else f"carried state in {self.columns} columns"
+
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+def evaluation_windows(
+    recipe: Recipe, model: Backbone | None, text: Split, specials: Specials, columns: int, batch: int | None = None
+) -> Windows:
+    """One pass over a text for measuring it, with the contexts of training.
+
+    The result is the same for every `batch`. A model with a bounded context reads running text in overlapping windows
+    side by side, which is what its state would do one after the other.
+    """
+    kind, length = cast(TextBatchesConfig, recipe.data.batches), recipe.evaluation.length
+    if kind.resets:
+        same = kind.model_copy(update={"length": length, "batch": batch or kind.batch})
+        return cast(Windows, same.build(text, specials, seed=0))
+    if model is not None and model.context is not None:
+        rows = batch or max(1, SIDE_BY_SIDE // model.context)
+        return OverlappingConfig(batch=rows, length=model.context, overlap=model.overlap).build(text, specials, seed=0)
+    return StreamsConfig(batch=columns, length=length).build(text, specials, seed=0)
+
+
+def adapting_windows(
+    recipe: Recipe, settings: AdaptationConfig, text: Split, specials: Specials, columns: int, batch: int | None = None
+) -> Windows:
+    """The same for a model that adapts to the text: in order, one by one where rows would learn from each other."""
+    kind, segment = cast(TextBatchesConfig, recipe.data.batches), segment_of(settings)
+    length = max(recipe.evaluation.length // segment, 1) * segment
+    if kind.resets:
+        rows = 1 if settings.dynamic is not None else batch or kind.batch
+        same = kind.model_copy(update={"length": length, "batch": rows})
+        return cast(Windows, same.build(text, specials, seed=0))
+    windows = StreamsConfig(batch=columns, length=length).build(text, specials, seed=0)
+    # columns share weights, which must not have read a token that another column has yet to predict
+    return windows if settings.dynamic is None else windows.behind_boundaries(specials.boundary)

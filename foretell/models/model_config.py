@@ -1,0 +1,38 @@
+"""What the settings of all models have in common."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from foretell.config import Config
+
+
+class ModelConfig(Config):
+    """Base of the settings of models.
+
+    A model trained by gradient has `build(vocabulary, counts) -> Backbone`. A `counted` one (n-grams) has
+    `fit(tokens, starts, boundary, vocabulary)` instead.
+    """
+
+    counted: ClassVar[bool] = False
+    """estimated from counts in one pass: no gradient, no hidden vectors"""
+
+    @property
+    def longest_window(self) -> int | None:
+        """Tokens a training window may have; None: any number."""
+        return None
+
+    @property
+    def shares_layers(self) -> bool:
+        """Whether several layers use the same weights."""
+        return False
+
+    @property
+    def separates_documents(self) -> bool:
+        """Whether it can keep apart the documents packed into a row (`Inputs.documents`)."""
+        return True
+
+    def narrowed(self, ratio: float, where: str) -> Self:
+        """The same model with layers `ratio` times as wide on the same embeddings; itself where widths are not its
+        own. `where` names the setting in errors."""
+        return self

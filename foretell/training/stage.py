@@ -1,0 +1,38 @@
+"""What one stage of training works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from foretell.config import Amount
+from foretell.data.batches.batches import Batches
+from foretell.evaluate.evaluator import Evaluator
+from foretell.objectives.objective import Objective
+from foretell.optim.averaging import Averager
+from foretell.optim.schedules.schedule import Schedule
+from foretell.training.settings import SavingConfig, TrainingConfig
+
+
+@dataclass
+class Stage:
+    """Everything one stage of training works with."""
+
+    name: str
+    objective: Objective
+    batches: Batches
+    evaluator: Evaluator
+    """measures the objective's present weights on the validation split; see `judged`"""
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    averager: Averager
+    limit: Amount
+    training: TrainingConfig
+    saving: SavingConfig
+    validate_every: Amount
+    bytes_per_token: float | None = None
+    """of the training text, for bits per byte in the log; None where the loss is not that of text"""
+    rate_of_rows: Callable[[int], float] = lambda _: 1.0
+    """factor on the learning rate for a batch of so many rows"""
