@@ -156,7 +156,7 @@ def package() -> Source:
 def at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
     """All nodes outside `if TYPE_CHECKING:`."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             for branch in node.orelse:
                 yield branch
                 yield from at_run_time(branch)
