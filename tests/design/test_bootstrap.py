@@ -1,152 +1,19 @@
 import ast
-import importlib
-import importlib.util
-import re
 import sys
 import tomllib
-from collections.abc import Iterator
-from functools import cache
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from design.known import script
+from design.source import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = ROOT / "foretell"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-
-# Imported under a name of their own, but part of a dependency that is declared.
-PART_OF = {"pydantic_core": "pydantic", "triton": "torch"}
-
-
-@pytest.fixture(scope="module")
-def modules() -> dict[str, ast.Module]:
-    """Every source file of the package, parsed; keys are paths relative to the checkout."""
-    paths = sorted(PACKAGE.rglob("*.py"))
-    if not paths:
-        pytest.skip("the package is still empty")
-    return {str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
-
-
-# The package
-
-
-def test_every_module_says_what_it_is_for(modules: dict[str, ast.Module]) -> None:
-    assert [path for path, tree in modules.items() if not ast.get_docstring(tree)] == []
-
-
-def test_no_file_is_over_500_lines(modules: dict[str, ast.Module]) -> None:
-    lengths = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in modules}
-    assert {path: length for path, length in lengths.items() if length > 500} == {}
-
-
-def test_no_function_is_over_80_lines(modules: dict[str, ast.Module]) -> None:
-    too_long = [
-        f"{path}:{node.lineno} {node.name}"
-        for path, tree in modules.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (node.end_lineno or node.lineno) - node.lineno + 1 > 80
-    ]
-    assert too_long == []
-
-
-def test_module_names_are_not_drawers_for_odds_and_ends(modules: dict[str, ast.Module]) -> None:
-    drawers = {"utils", "util", "helpers", "common", "misc", "base"}
-    assert [path for path in modules if drawers & set(Path(path).with_suffix("").parts)] == []
-
-
-def test_public_names_are_sorted_and_there(modules: dict[str, ast.Module]) -> None:
-    foretell = importlib.import_module("foretell")
-    public = getattr(foretell, "__all__", None)
-    if public is None:
-        pytest.skip("no public names yet")
-    assert list(public) == sorted(set(public))
-    assert [name for name in public if not hasattr(foretell, name)] == []
-
-
-def test_allocator_can_run_before_anything_is_imported(modules: dict[str, ast.Module]) -> None:
-    tree = modules.get("foretell/process.py")
-    if tree is None:
-        pytest.skip("no such file")
-    assert {name for name, _ in imports(tree)} <= sys.stdlib_module_names
-
-
-# Dependencies
-
-
-def test_every_import_is_declared(modules: dict[str, ast.Module]) -> None:
-    required = distribution_names(PYPROJECT["project"]["dependencies"])
-    extras = PYPROJECT["project"]["optional-dependencies"]
-    optional = required.union(*(distribution_names(lines) for lines in extras.values()))
-    undeclared = {
-        f"{path}: {name}"
-        for path, tree in modules.items()
-        for name, always in imports(tree)
-        if name not in sys.stdlib_module_names | {"foretell"}
-        and not providers(name) & (required if always else optional)
-    }
-    assert undeclared == set()
-
-
-def test_the_test_sees_what_is_imported_always_and_what_is_not() -> None:
-    source = """
-        import os.path, torch.nn
-        from . import types
-        if os:
-            from numpy import array
-        try:
-            import triton
-        except ImportError:
-            pass
-        def export():
-            from transformers import AutoModel
-    """
-    tree = ast.parse("if True:" + source)
-    always = {"os": True, "torch": True, "numpy": True, "triton": False, "transformers": False}
-    assert dict(imports(tree)) == always
-
-
-def imports(tree: ast.AST, *, always: bool = True) -> Iterator[tuple[str, bool]]:
-    """Yield top-level names imported and whether merely importing the module needs them."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name.partition(".")[0], always) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield (node.module or "").partition(".")[0], always
-        else:
-            lazy = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Try)
-            yield from imports(node, always=always and not lazy)
-
-
-def providers(module: str) -> set[str]:
-    """The distributions that bring a module; one that is not installed is taken at its name."""
-    module = PART_OF.get(module, module)
-    return {normalised(name) for name in installed().get(module, [module])}
-
-
-installed = cache(packages_distributions)  # which reads the files of every distribution
-
-
-def distribution_names(requirements: list[str]) -> set[str]:
-    return {normalised(re.split(r"[^\w.-]", line, maxsplit=1)[0]) for line in requirements}
-
-
-def normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-# scripts/bootstrap.py
 
 
 @pytest.fixture(scope="module")
 def bootstrap() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bootstrap", ROOT / "scripts" / "bootstrap.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("bootstrap")
 
 
 def report(*names: str) -> dict[str, object]:
