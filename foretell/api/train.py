@@ -32,10 +32,10 @@ from foretell.trust import keeps_key, state_folder
 
 
 class Interrupted(Exception):
-    """Training was stopped by a signal, after saving; `run` goes on from there with `resume`."""
+    """Training was stopped by a signal, after a checkpoint; `resume` continues `run`."""
 
     def __init__(self, run: Run):
-        super().__init__(f"interrupted; saved in {run.path}, go on with --resume")
+        super().__init__(f"interrupted; saved in {run.path}, continue with --resume")
         self.run = run
 
 
@@ -62,11 +62,11 @@ def train(
 def run_recipe(
     recipe: Recipe, out: str | Path, resume: bool, quiet: bool, device: torch.device | str | None = None
 ) -> Trained:
-    """All stages of a resolved recipe, from the beginning or from the newest checkpoint."""
+    """Run all stages of a recipe, from the beginning or from the newest checkpoint."""
     if recipe.trials():
         raise ConfigError("seeds and folds make several runs: call foretell.trials, or leave them out")
     if not resume:
-        try_out(recipe)  # before there is a folder with a recipe that cannot be trained
+        try_out(recipe)  # before a run folder exists
     with Run(out).alone():
         run = Run.create(out, recipe=recipe.text(Path(out)), resume=resume)
         try:
@@ -85,7 +85,7 @@ def try_out(recipe: Recipe) -> None:
 
 
 def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str | None) -> Trained:
-    """The stages that the run has not finished yet."""
+    """Run the stages that are not finished yet."""
     place = device_of(device)
     monitor = Monitor(quiet=quiet)
     saved, skipped = checkpoint.to_resume(run)
@@ -111,7 +111,7 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
             continue
         data = open_data(run, settings, monitor)
         if number > position.stage or position.finished:
-            alike = settings.measures_like(stages[position.stage][1])  # or an earlier best is none of this stage
+            alike = settings.measures_like(stages[position.stage][1])  # otherwise the best so far does not count
             position = TrainState(stage=number, step=position.step, best=position.best if alike else math.inf)
         if settings.model.counted:
             count(run, settings, data, monitor)
@@ -128,7 +128,7 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
                 tracker.close()
         if ending == "interrupted":
             raise Interrupted(run)
-    return load(run.path, device=place, quiet=quiet, trust=True)  # its recipe was named by who called
+    return load(run.path, device=place, quiet=quiet, trust=True)  # the caller named its recipe
 
 
 def open_data(run: Run, recipe: Recipe, monitor: Monitor) -> DataModule:

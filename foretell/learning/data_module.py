@@ -40,12 +40,12 @@ class DataModule(ABC):
     ) -> None:
         self.recipe, self.given, self.run = recipe, tokenizer, run
         self.monitor = monitor or Monitor(quiet=True)
-        """told how far preparation is"""
+        """reports the progress of preparation"""
 
     @property
     @abstractmethod
     def tokenizer(self) -> Tokenizer:
-        """The given tokenizer, else the one the recipe names or trains on the training split."""
+        """The given tokenizer, or the one the recipe names or trains on the training split."""
 
     @property
     @abstractmethod

@@ -14,29 +14,29 @@ from foretell.tasks.task import TaskConfig
 
 
 def keep_labels(run: Run, labels: tuple[str, ...]) -> None:
-    """Write the labels into a run; a `ConfigError` where it has learnt others."""
+    """Write the labels into a run. Raises `ConfigError` if it was trained with others."""
     if not run.holds(run.labels_file):
         check_labels(labels, run.labels_file)
         write_json(run.labels_file, {"labels": list(labels)})
         run.seal(run.labels_file)
-    if (learnt := load_labels(run.labels_file)) != labels:
+    if (learned := load_labels(run.labels_file)) != labels:
         raise ConfigError(
-            f"{run.path} has learnt other labels than its data has now{difference(learnt, labels)}",
+            f"{run.path} was trained with other labels than its data has now{difference(learned, labels)}",
             remedy="bring the data back as it was, or train a new run",
         )
 
 
-def difference(learnt: Sequence[str], labels: Sequence[str]) -> str:
-    """Which labels are new in the data, and which are gone."""
+def difference(learned: Sequence[str], labels: Sequence[str]) -> str:
+    """The labels that are new in the data, and those that are gone."""
     sides = {
-        "new": [label for label in labels if label not in learnt],
-        "gone": [label for label in learnt if label not in labels],
+        "new": [label for label in labels if label not in learned],
+        "gone": [label for label in learned if label not in labels],
     }
     return "".join(f" ({how}: {', '.join(map(shown, some[:5]))})" for how, some in sides.items() if some)
 
 
 def load_labels(path: Path, task: TaskConfig | None = None) -> tuple[str, ...]:
-    """The labels of a run, which fit its task; a `ConfigError` where they are missing or damaged."""
+    """The labels of a run. Raises `ConfigError` if they are missing, damaged, or do not fit the task."""
     try:
         labels = tuple(read_object(path).texts("labels"))
         check_labels(labels, path)
@@ -49,7 +49,7 @@ def load_labels(path: Path, task: TaskConfig | None = None) -> tuple[str, ...]:
 
 
 def check_labels(labels: Sequence[str], path: Path) -> None:
-    """A `ConfigError` where labels could not be told apart, or not be printed."""
+    """Raise `ConfigError` for labels that cannot be distinguished or printed."""
     for label in labels:
         if fault := label_fault(label):
             raise ConfigError(f"the label {shown(label)} {fault}", file=path)

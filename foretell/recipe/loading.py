@@ -1,4 +1,4 @@
-"""Finds and reads recipes: shipped ones, files, those of runs, with their bases and overrides."""
+"""Finding and reading recipes: shipped ones, files and runs, with bases and overrides."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from foretell.trust import refuse
 
 
 def recipe_folder() -> Path:
-    """Where the shipped recipes are: inside an installed package, or beside it in a checkout."""
+    """The folder of shipped recipes: in the installed package, or next to it in a checkout."""
     inside = Path(__file__).parents[1] / "recipes"
     return inside if inside.is_dir() else Path(__file__).parents[2] / "recipes"
 
 
 def recipe_names() -> list[str]:
-    """The shipped recipes."""
+    """The names of shipped recipes."""
     return sorted(path.stem for path in recipe_folder().glob("*.toml"))
 
 
 def find_recipe(name: str) -> Path:
-    """The file of a recipe given by path or by shipped name."""
+    """The file of a recipe, by path or by shipped name."""
     shipped = recipe_folder() / f"{name.removesuffix('.toml')}.toml"
     for path in (Path(name), Path(name) / "recipe.toml", shipped):
         if path.is_file():
@@ -42,13 +42,13 @@ def find_recipe(name: str) -> Path:
 
 
 LONGEST_CHAIN = 20
-"""of recipes, each the base of the next"""
+"""largest number of recipes that extend each other"""
 
 
 def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Tree:
-    """The tables of a recipe file laid on those of its `base`, and so on."""
+    """The tables of a recipe file merged over those of its `base`, recursively."""
     if path.resolve() in seen:
-        raise ConfigError("its base leads back to itself", file=path)
+        raise ConfigError("its base refers back to it", file=path)
     if len(seen) >= LONGEST_CHAIN:
         raise ConfigError(f"a chain of more than {LONGEST_CHAIN} recipes, each the base of the next", file=path)
     tree = config.read_toml(path)
@@ -61,12 +61,12 @@ def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Tree:
     beside = path.parent / base
     origin = beside if beside.is_file() else find_recipe(base)
     if is_of_run(origin) and not Run.open(origin.parent).is_trusted:
-        raise refuse(origin, "settle the recipe that has it for its base", "copy what you need of it")
+        raise refuse(origin, "decide the settings of a recipe that names it as its base", "copy what you need from it")
     return config.merge(read_tree(origin, (*seen, path.resolve())), tree)
 
 
 def find_tokenizer(tree: Tree, folder: Path) -> None:
-    """Let a recipe name a tokenizer that lies beside it, as one in a run does, from wherever it is read."""
+    """Resolve a `tokenizer.json` next to the recipe, as in a run, from any working folder."""
     data = tree.get("data")
     tokenizer = data.get("tokenizer") if isinstance(data, dict) else None
     if isinstance(tokenizer, dict) and tokenizer.get("kind") == "file" and tokenizer.get("path") == TOKENIZER:
@@ -77,7 +77,7 @@ def find_tokenizer(tree: Tree, folder: Path) -> None:
 def load_recipe(
     source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] | Mapping[str, Any] = ()
 ) -> Recipe:
-    """A recipe from a shipped name, a path, tables or a recipe, with dotted overrides applied."""
+    """Load a recipe from a shipped name, a path, tables or a recipe, and apply dotted overrides."""
     where: Path | str
     if isinstance(source, Recipe):
         tree, where = source.tree(), "recipe"
@@ -92,23 +92,25 @@ def load_recipe(
 
 
 def checked(recipe: Recipe, where: Path | str) -> Recipe:
-    """The recipe, when its parts fit each other."""
+    """The recipe; `ConfigError` if its stages, seeds or `init` do not fit the model."""
     if recipe.init and recipe.model.counted:
-        raise config.wrong(where, "an n-gram model is counted anew for each text and goes on from none; set init=''")
+        raise config.wrong(where, "an n-gram model is counted from its text alone; set init=''")
     if recipe.seeds > 1 and recipe.model.counted:
         raise config.wrong(where, f"seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
-    recipe.resolved_stages()  # a mistake in a later stage is one now, not after hours
+    recipe.resolved_stages()  # a mistake in a later stage shows now, not after hours
     return recipe
 
 
 def is_of_run(path: Path) -> bool:
-    """Whether a recipe is that of a run."""
+    """Whether a file is the recipe of a run."""
     return path.name == RECIPE and any((path.parent / name).exists() for name in (CHECKSUMS, "checkpoints"))
 
 
 def recipe_to_train(run: Run, overrides: Sequence[str] | Mapping[str, Any]) -> Recipe:
-    """The recipe of a run as one to train; of a run that came from somebody else, a `ConfigError` names the files and
-    data sets that it would open by its own choice."""
+    """The recipe of a run, to train it again.
+
+    Raises `ConfigError` with the files and data sets that a run from elsewhere would open by its own choice.
+    """
     recipe = recipe_of(run, overrides)
     own_choice = opened_by(recipe_of(run).tree()) & opened_by(recipe.tree()) - {str(run.tokenizer_file)}
     if own_choice and not run.is_trusted:
@@ -117,39 +119,39 @@ def recipe_to_train(run: Run, overrides: Sequence[str] | Mapping[str, Any]) -> R
 
 
 def opened_by(tree: Tree) -> set[str]:
-    """The files, runs and data sets that training by these tables opens, known ones of the package apart."""
+    """The files, runs and data sets these tables open, except built-in ones."""
     data = tree.get("data", {})
     corpus, tokenizer = data.get("corpus", ""), data.get("tokenizer", {})
-    places = {*corpus.values()} if isinstance(corpus, Mapping) else {corpus}
-    places |= {str(tree.get("init", "")), str(tokenizer.get("path", "")) if isinstance(tokenizer, Mapping) else ""}
+    paths = {*corpus.values()} if isinstance(corpus, Mapping) else {corpus}
+    paths |= {str(tree.get("init", "")), str(tokenizer.get("path", "")) if isinstance(tokenizer, Mapping) else ""}
     for stage in tree.get("stages", ()):
-        places |= opened_by(config.override({}, stage.get("set", {})))
-    return {str(place) for place in places} - {"", *BUILTIN, *SETS}
+        paths |= opened_by(config.override({}, stage.get("set", {})))
+    return {str(path) for path in paths} - {"", *BUILTIN, *SETS}
 
 
 def with_initial(tree: Tree) -> Tree:
-    """The tables laid on the model, head and tokenizer of the run that `init` names, where they name no kind."""
+    """The tables, with model, head and tokenizer of the run that `init` names where they name no kind."""
     init, data = tree.get("init"), tree.get("data", {})
     if not isinstance(init, str) or not isinstance(data, Mapping):
-        return tree  # which says so when it is read
+        return tree  # validation reports it
     model, tokenizer = (named(table) for table in (tree.get("model"), data.get("tokenizer")))
     if not init or (model and tokenizer):
         return tree
-    found: Tree = {} if tokenizer else {"data": {"tokenizer": {"kind": "file", "path": str(init)}}}
+    inherited: Tree = {} if tokenizer else {"data": {"tokenizer": {"kind": "file", "path": str(init)}}}
     if not model:
         last = recipe_at(str(init)).resolved_stages()[-1][1].tree()
-        found |= {name: last[name] for name in ("model", "head")}
-    return config.merge(found, tree)
+        inherited |= {name: last[name] for name in ("model", "head")}
+    return config.merge(inherited, tree)
 
 
 def recipe_at(path: str) -> Recipe:
-    """The recipe of a run; of one that is still to be trained, `runs/RECIPE`, the shipped one of that name."""
+    """The recipe of a run; for `runs/NAME` that does not exist yet, the shipped recipe NAME."""
     shipped = recipe_folder() / f"{Path(path).name}.toml"
     return load_recipe(shipped) if shipped.is_file() and not Path(path).exists() else recipe_of(Run.open(path))
 
 
 def recipe_of(run: Run, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
-    """The recipe of a run; one that came from somebody else may not name classes from outside the package."""
+    """The recipe of a run. One from elsewhere may not name classes outside the package."""
     where = run.recipe_file
     with run.guarded():
         tree = config.read_toml(run.recipe_file)
@@ -158,5 +160,5 @@ def recipe_of(run: Run, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Re
 
 
 def named(table: Any) -> bool:
-    """Whether a section says of what kind it is."""
+    """Whether a section names its kind."""
     return isinstance(table, str) or (isinstance(table, Mapping) and "kind" in table)

@@ -47,76 +47,76 @@ LearntChoice = Annotated[AnyObjective | AnyTask, Tagged()]
 TOKENIZER = "tokenizer.json"
 """the file of a run's own tokenizer"""
 LONGEST_NAME = 200
-"""letters, as the name of a folder"""
+"""characters of a name, which becomes a folder"""
 SOME_LABELS = 2
-"""how many a task has to tell apart where no examples have been seen yet"""
+"""number of labels assumed before any examples are read"""
 
 
 class DataConfig(Config):
     """The text, how it becomes tokens, and how tokens become batches."""
 
     corpus: str | dict[str, str] = "python-docs"
-    """a built-in name, a path, a glob, a prepared store, {train = ..., valid = ..., test = ...}, or hf:OWNER/NAME;
-    a column of tables that is not `text` goes after it: reviews.parquet#body; reviews: before it makes a line of each
-    document, as for the sentiment neuron"""
+    """a built-in name, a path, a glob, a prepared store, {train = ..., valid = ..., test = ...}, or hf:OWNER/NAME.
+    Append a column of a table other than `text`: reviews.parquet#body. The prefix reviews: makes each document one
+    line, as for the sentiment neuron"""
     tokenizer: TokenizerChoice = BPEConfig()
-    """learnt from the training split only"""
+    """trained on the training split only"""
     batches: BatchesChoice = StreamsConfig()
     ramp: RampConfig | None = None
-    """lets batches grow, from those above; absent: they stay"""
+    """grow batches over training; absent: fixed size"""
     reader: ReaderChoice | None = None
-    """how files with labels are read; absent: as is right for a labelled set known by name"""
+    """reader of labelled files; absent: that of a data set known by name"""
     skip_bad: bool = False
-    """leave out rows that cannot be read, and count them, where else all of them are reported and nothing is done"""
+    """skip and count rows that cannot be read; false: report all of them and stop"""
     fold: FoldConfig | None = None
-    """which part of labelled examples is for testing; absent: the splits are those of the set. See `folds`"""
+    """the part of the examples held out for testing; absent: the splits of the data set. See `folds`"""
 
     @field_validator("corpus", mode="before")
     @classmethod
     def _splits_only(cls, given: Any) -> Any:
-        # `config.merge` takes a name that a table is laid on for a kind; a corpus has none
+        # `config.merge` reads a name under a table as a kind; a corpus has none
         return {key: item for key, item in given.items() if key != "kind"} if isinstance(given, Mapping) else given
 
 
 class EvaluationConfig(Config):
-    """How the validation split is measured during training."""
+    """How validation is measured during training."""
 
     every: Amount = Amount(value=1, unit="epochs")
     columns: Size = 1
-    """cut the text into so many parts that start from a fresh state: 1 is exact, more is faster"""
+    """cut the text into this many parts, each from a fresh state: 1 is exact, more is faster"""
     length: Size = 256
-    """time steps computed at once; changes nothing but speed and memory"""
+    """time steps computed at once; affects speed and memory only"""
 
 
 class StageConfig(Config):
-    """One stage of a training in several."""
+    """One of several stages of training."""
 
     name: str
     limit: Amount
     start: Literal["last", "best"] = "last"
-    """which weights to begin with: those that the stage before ended with, or the best so far"""
+    """initial weights: the last ones of the previous stage, or the best so far"""
     keep: tuple[Literal["optimizer", "schedule", "averager"], ...] = ()
-    """what goes on instead of starting anew"""
+    """what is kept from the previous stage instead of being reset"""
     set: dict[str, Any] = Field(default={})
-    """settings that differ in this stage, by dotted name"""
+    """settings of this stage that differ, by dotted name"""
 
 
 class Recipe(Config):
-    """Everything one training is made of."""
+    """Everything a training run is made of."""
 
     name: str = ""
-    """what to call it in tables"""
+    """name in tables, and of the default run folder"""
     seed: Seed = 1
     seeds: Annotated[int, Field(gt=0, le=1000)] = 1
-    """train so many runs, with this seed and those that follow it, each in a folder of its own"""
+    """number of runs to train, with consecutive seeds, each in its own folder"""
     folds: Annotated[int, Field(ge=3, le=1000)] | None = None
-    """cross-validation of a task: deal examples for training and validation to so many parts, and train so many runs,
-    each tested on another part and validated on the next; a test split of the set's own is left alone"""
+    """cross-validation of a task: deal the training and validation examples into this many parts and train a run for
+    each, tested on one part and validated on the next; a test split of the data set is not touched"""
     limit: Amount = Amount(value=1, unit="epochs")
-    """how long to train: "300steps", "2epochs", "5e6tokens" or time, "10m" """
+    """how long to train: "300steps", "2epochs", "5e6tokens", or a time such as "10m" """
     init: str = ""
-    """a run to start from instead of random weights; of another vocabulary, what is spelled alike is taken over. Its
-    model, head and tokenizer are taken too where their sections here name no kind"""
+    """a run to start from instead of random weights; with another vocabulary, tokens keep their vectors by spelling.
+    Its model, head and tokenizer are used where these sections name no kind"""
     data: DataConfig = DataConfig()
     model: ModelChoice = RecurrentConfig()
     head: HeadChoice = FullHeadConfig()
@@ -130,13 +130,13 @@ class Recipe(Config):
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: SavingConfig = SavingConfig()
     stages: Annotated[tuple[StageConfig, ...], Field(max_length=100)] = ()
-    """training in stages; absent: one stage up to `limit`"""
+    """stages of training; absent: one, up to `limit`"""
 
     @field_validator("name")
     @classmethod
-    def _names_a_folder(cls, given: str) -> str:
+    def _is_a_folder_name(cls, given: str) -> str:
         if given in (".", "..") or re.search(r"[/\\\n\t]", given) or len(given) > LONGEST_NAME:
-            raise ValueError(f"{given!r:.80} names no folder; leave out slashes, or give --out")
+            raise ValueError(f"{given!r:.80} is not a folder name; leave out slashes, or give --out")
         return given
 
     @model_validator(mode="after")
@@ -147,7 +147,7 @@ class Recipe(Config):
 
     @property
     def measured_by(self) -> MeasuredBy:
-        """How a validation is measured, which decides what a recipe learns from (see `learning`)."""
+        """How validation is measured, which selects the data module (see `learning`)."""
         return "likelihood" if self.model.counted and not self.is_task else self.objective.measured_by
 
     @property
@@ -161,10 +161,10 @@ class Recipe(Config):
         return self.objective.requires == "examples"
 
     def build(self, vocabulary: int, counts: Counts | None = None, labels: int = SOME_LABELS) -> Objective:
-        """The objective with its model and head, freshly initialised.
+        """Build the objective with a new model and head.
 
-        `counts` [V] tells how often each token occurs; `labels` is the number of labels of a task, and ignored for
-        language models.
+        `counts` [V] is how often each token occurs; `labels` the number of labels of a task, ignored for language
+        models.
         """
         if self.model.counted:
             raise ConfigError(
@@ -179,8 +179,8 @@ class Recipe(Config):
         return self.model_dump(mode="json", exclude_none=True)
 
     def text(self, run: Path | None = None) -> str:
-        """The recipe as TOML; in the folder of a `run` a tokenizer file is the run's own, whatever it was made from, so
-        that a run can be moved without it."""
+        """The recipe as TOML. In the folder of a `run` a tokenizer file is the run's own copy, so that the run can be
+        moved."""
         tree = self.tree()
         tokenizer = tree["data"]["tokenizer"]
         if run is not None and tokenizer["kind"] == "file":
@@ -188,7 +188,7 @@ class Recipe(Config):
         return config.write_toml(tree)
 
     def measures_like(self, other: Recipe) -> bool:
-        """Whether validation losses under both can be compared: of the same tokens, objective, masks and contexts."""
+        """Whether validation losses can be compared: the same tokens, objective, masks and contexts."""
         mine, its = (
             (r.data.corpus, r.data.tokenizer, r._measured_rows(), type(r.objective), r.evaluation.columns)
             for r in (self, other)
@@ -196,32 +196,32 @@ class Recipe(Config):
         return mine == its
 
     def _measured_rows(self) -> object:
-        """What a validation depends on of batches; a masked model is measured on rows as it is trained on."""
+        """The settings of batches that a validation loss depends on."""
         batches = self.data.batches
         if self.requires == "next tokens":
             return batches.kind
         return batches.model_copy(update={"batch": 1}), getattr(self.objective, "masking", None)
 
     def trials(self) -> dict[str, Recipe]:
-        """By the name of its folder, each run that is to be trained; empty where it is this one alone."""
-        found: dict[str, Recipe] = {}
+        """The recipes of several seeds and folds by the names of their folders; empty for a single run."""
+        recipes: dict[str, Recipe] = {}
         for fold in range(1, self.folds + 1) if self.folds else [0]:
             part = {"fold": FoldConfig(number=fold, of=self.folds)} if self.folds else {}
             data = self.data.model_copy(update=part)
             for seed in range(self.seed, self.seed + self.seeds):
                 name = "-".join([f"fold-{fold}"] * (fold > 0) + [f"seed-{seed}"] * (self.seeds > 1))
-                found[name] = self.model_copy(update={"data": data, "seed": seed, "seeds": 1, "folds": None})
-        return found if self.seeds > 1 or self.folds else {}
+                recipes[name] = self.model_copy(update={"data": data, "seed": seed, "seeds": 1, "folds": None})
+        return recipes if self.seeds > 1 or self.folds else {}
 
     def on_the_clock(self) -> list[str]:
-        """The settings in seconds that what is learnt depends on: with them, equal seeds do not give equal weights."""
+        """The settings in seconds that affect the weights: with them, equal seeds do not give equal weights."""
         if self.model.counted:
             return []
-        found = [name for _, settings in self.resolved_stages() for name in amounts(settings, "seconds")]
-        return [name for name in dict.fromkeys(found) if name not in ("checkpoint.every", "training.log_every")]
+        names = [name for _, settings in self.resolved_stages() for name in amounts(settings, "seconds")]
+        return [name for name in dict.fromkeys(names) if name not in ("checkpoint.every", "training.log_every")]
 
     def resolved_stages(self) -> list[tuple[StageConfig, Recipe]]:
-        """Each stage with the whole recipe as it holds in it."""
+        """Each stage with the complete recipe that holds in it."""
         if not self.stages:
             return [(StageConfig(name="training", limit=self.limit), self)]
         plain = {key: value for key, value in self.tree().items() if key != "stages"}
@@ -232,8 +232,8 @@ class Recipe(Config):
         for (_, before), (stage, settings) in pairwise(resolved):
             if before.trainable != settings.trainable and {"optimizer", "averager"} & {*stage.keep}:
                 raise ConfigError(
-                    f"stage {stage.name!r}: trainable selects other weights than the stage before, of which "
-                    f'keep = {list(stage.keep)} is; keep at most "schedule"'
+                    f"stage {stage.name!r}: trainable selects other weights than the stage before, which "
+                    f'keep = {list(stage.keep)} belongs to; keep at most "schedule"'
                 )
         return resolved
 
@@ -245,7 +245,7 @@ def amounts(settings: object, unit: str, name: str = "") -> Iterator[str]:
             yield name
     elif isinstance(settings, Config):
         for key in type(settings).model_fields:
-            if key != "stages":  # each of which is resolved to a whole recipe
+            if key != "stages":  # they are resolved to recipes of their own
                 yield from amounts(getattr(settings, key), unit, f"{name}.{key}" if name else key)
     elif isinstance(settings, tuple):
         for item in settings:

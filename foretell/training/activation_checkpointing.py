@@ -1,4 +1,4 @@
-"""Activation checkpointing (Chen et al. 2016, arXiv:1604.06174): what a block computed is computed again."""
+"""Activation checkpointing (Chen et al. 2016, arXiv:1604.06174): blocks are recomputed in the backward pass."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from foretell.models.backbone import Backbone
 
 
 def recompute_blocks(module: nn.Module) -> None:
-    """Every block of every backbone within keeps its inputs alone until the backward pass.
+    """Let every block of every backbone in a module keep its inputs alone until the backward pass.
 
-    Dropout draws the same again. Applied from outside: models know nothing of it, nor do the names of their weights.
+    Dropout draws the same mask again. Models and the names of their weights do not change.
     """
     for backbone in module.modules():
         if isinstance(backbone, Backbone):

@@ -1,4 +1,4 @@
-"""Where computing is done."""
+"""Devices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ def default_device() -> torch.device:
 
 
 def device_of(given: torch.device | str | None) -> torch.device:
-    """The device of that name, or the default; a `ConfigError` where this machine has none such."""
+    """The device of that name, or the default one.
+
+    Raises `ConfigError` if this machine has no such device.
+    """
     if given is None or given == "":
         return default_device()
     accelerators = [f"cuda:{number}" for number in range(torch.cuda.device_count())]

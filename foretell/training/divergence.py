@@ -24,7 +24,7 @@ def largest_loss(objective: Objective) -> float:
 
 
 def diverged(objective: Objective, step: int, loss: Tensor, norm: Tensor) -> Diverged:
-    """The error for a step that is lost, with what is known of the cause."""
+    """The error for a step that is lost, with its likely cause."""
     name, size = largest_gradient(objective)
     return Diverged(
         f"training diverged at step {step}: loss {float(loss):.4g}, gradient norm {float(norm):.4g}, "

@@ -1,4 +1,4 @@
-"""What a person sees of a training: a progress bar on a terminal, a line now and then elsewhere. All on stderr."""
+"""Progress on stderr: a bar on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from foretell.errors import printable
 
 
 class Monitor:
-    """Shows where training stands; `quiet` shows nothing."""
+    """Shows the progress of training; with `quiet`, nothing."""
 
     def __init__(self, *, quiet: bool = False):
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
@@ -26,7 +26,7 @@ class Monitor:
         self.printed = time.monotonic()
 
     def start(self, name: str) -> None:
-        """A stage begins."""
+        """Start the bar of a stage."""
         if not self.live:
             return
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[text]}"))
@@ -35,7 +35,7 @@ class Monitor:
         self.bar.start()
 
     def step(self, record: Mapping[str, Any], fraction: float) -> None:
-        """One more training record; where there is no terminal, one in ten seconds is printed."""
+        """Show a training record; without a terminal, at most one every ten seconds."""
         text = describe(record, fraction)
         if self.bar is not None and self.task is not None:
             with contextlib.suppress(OSError):
@@ -45,12 +45,12 @@ class Monitor:
             self.say(f"{fraction:5.1%}  {text}")
 
     def say(self, text: str) -> None:
-        """A line that stays."""
-        with contextlib.suppress(OSError):  # the terminal may have been closed: training saves all the same
+        """Print a line that stays."""
+        with contextlib.suppress(OSError):  # a closed terminal does not stop training
             self.console.print(printable(text, keep="\n"), markup=False, emoji=False, soft_wrap=True)
 
     def stop(self) -> None:
-        """The stage is over."""
+        """Remove the bar."""
         with contextlib.suppress(OSError):
             if self.bar is not None:
                 self.bar.stop()
@@ -59,8 +59,8 @@ class Monitor:
 
 
 def reporting(say: Callable[[str], None], name: str, seconds: float = 10.0) -> Callable[[float], None]:
-    """Says now and then how much of a long pass is done; to be told the fraction."""
-    return now_and_then(
+    """A callback that takes the fraction done, and reports it every few seconds with the time left."""
+    return throttled(
         say,
         lambda fraction, passed: f"{name}: {fraction:.0%}, {clock(passed / fraction * (1 - fraction))} left",
         seconds,
@@ -68,24 +68,24 @@ def reporting(say: Callable[[str], None], name: str, seconds: float = 10.0) -> C
 
 
 def counting(say: Callable[[str], None], what: str, seconds: float = 10.0) -> Callable[[float], None]:
-    """Says now and then how many things are done, where nobody knows how many there are; to be told the number."""
-    return now_and_then(say, lambda number, passed: f"{number:,} {what}, {number / passed:,.0f} a second", seconds)
+    """A callback that takes the number of items done, and reports it every few seconds with their rate."""
+    return throttled(say, lambda number, passed: f"{number:,} {what}, {number / passed:,.0f} a second", seconds)
 
 
-def now_and_then(
+def throttled(
     say: Callable[[str], None], text: Callable[[float, float], str], seconds: float
 ) -> Callable[[float], None]:
-    """Says, no more than once in so many seconds, what `text` makes of what it is told and the seconds passed."""
-    begun = said = time.monotonic()
+    """A callback that reports `text(done, seconds passed)` at most once every `seconds`."""
+    start = last = time.monotonic()
 
-    def watch(done: float) -> None:
-        nonlocal said
+    def on_progress(done: float) -> None:
+        nonlocal last
         now = time.monotonic()
-        if now - said > seconds and done > 0:
-            said = now
-            say(text(done, now - begun))
+        if now - last > seconds and done > 0:
+            last = now
+            say(text(done, now - start))
 
-    return watch
+    return on_progress
 
 
 def describe(record: Mapping[str, Any], fraction: float) -> str:

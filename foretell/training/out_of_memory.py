@@ -1,4 +1,4 @@
-"""When memory runs out: how to tell, and what to say."""
+"""Running out of memory: how to recognise it, and advice."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OutOfMemory(RuntimeError):
 
 
 def out_of_memory(problem: BaseException) -> bool:
-    """Whether an exception means that memory ran out, on an accelerator or the host."""
+    """Whether an exception means that memory ran out, on a device or the host."""
     if isinstance(problem, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(problem).replace("primitive descriptor", "")
@@ -38,14 +38,14 @@ def out_of_memory(problem: BaseException) -> bool:
 
 
 def release(device: torch.device) -> None:
-    """Give back to the device what no tensor holds any more: a new attempt wants it in other sizes."""
+    """Return cached memory to the device before an attempt with other sizes."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 @contextmanager
 def advising(advice: str) -> Iterator[None]:
-    """Turns running out of memory into an `OutOfMemory` that says what to do."""
+    """Turn running out of memory into an `OutOfMemory` with this advice."""
     try:
         yield
     except (RuntimeError, MemoryError) as problem:
@@ -55,15 +55,16 @@ def advising(advice: str) -> Iterator[None]:
 
 
 def build_within(build: Callable[[], M]) -> M:
-    """What `build` makes on the default device, or an `OutOfMemory` that says what its weights would take.
+    """Build a module on the default device.
 
-    It is made on paper first: a system that promises more memory than it has ends processes without a word.
+    Raises `OutOfMemory` with the size of its weights if they do not fit. The size is found on the meta device first: a
+    system that overcommits memory kills processes without a message.
     """
     device = torch.get_default_device()
     if device.type == "meta":
         return build()
     needed = 0
-    with on_paper(), suppress(NotImplementedError, RuntimeError):  # a class from outside need not know it
+    with on_paper(), suppress(NotImplementedError, RuntimeError):  # a class from outside may not support it
         needed = sum(weight.numel() * weight.element_size() for weight in build().parameters())
     advice = "make it smaller by model.hidden, model.layers or, for its vocabulary, data.tokenizer"
     takes = f"its weights alone take {needed / 2**30:,.1f} GiB"
@@ -74,7 +75,7 @@ def build_within(build: Callable[[], M]) -> M:
 
 
 def memory_of(device: torch.device) -> int:
-    """The bytes of memory that a device has, and that this process may have of it."""
+    """Bytes of memory of a device that this process may use."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]

@@ -1,9 +1,9 @@
-"""What matrix products are computed in; and scaling the loss, without which fp16 loses small gradients.
+"""The precision of matrix products, and loss scaling, without which fp16 loses small gradients.
 
-In fp16 gradients below 6e-8 are zero and those above 65504 infinite. So the loss is multiplied by a scale, which by the
-chain rule multiplies all gradients, and they are divided by it again in fp32, before clipping. The scale is found by
-trying (Micikevicius et al. 2017, arXiv:1710.03740): a step with a gradient that is not finite is left out and halves
-it, a thousand clean ones double it. Weights, their gradients and the optimiser's state stay in fp32 all the time.
+In fp16 gradients below 6e-8 are zero and those above 65504 infinite. So the loss is multiplied by a scale, and with it
+all gradients, which are divided by it again in fp32, before clipping. The scale is found by
+trial (Micikevicius et al. 2017, arXiv:1710.03740): a step with a gradient that is not finite is skipped and
+halves it, a thousand finite ones double it. Weights, their gradients and the optimiser's state stay in fp32.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class ScalingConfig(Config):
     """How the loss is scaled with `precision = "fp16"`."""
 
     initial: Positive = 2.0**16
-    """the first scale; the higher, the more steps are left out before the right one is found"""
+    """first scale; the higher, the more steps are skipped at the start"""
     grow_every: Size = 1000
-    """double the scale after so many clean steps in a row"""
+    """finite steps in a row after which the scale doubles"""
     floor: Positive = 1.0
-    """the scale falls no further: a step that is not finite at this one ends the training"""
+    """lowest scale: a step that is not finite at this scale ends the training"""
 
 
 class LossScaler:
-    """The scale, and how many steps in a row were clean."""
+    """The scale, and the number of finite steps since it changed."""
 
     def __init__(self, config: ScalingConfig):
         self.config = config
@@ -54,7 +54,7 @@ class LossScaler:
         return self.scale <= self.config.floor
 
     def update(self, finite: bool) -> None:
-        """Take note of a step whose gradients were finite or not."""
+        """Adjust the scale after a step."""
         if not finite:
             self.scale = max(self.scale / 2, self.config.floor)
             self.clean, self.skipped = 0, self.skipped + 1
@@ -64,7 +64,7 @@ class LossScaler:
             self.scale, self.clean = self.scale * 2, 0
 
     def state_dict(self) -> Record:
-        """What has to survive an interruption, as JSON knows it."""
+        """The state as JSON values."""
         return {"scale": self.scale, "clean": self.clean, "skipped": self.skipped}
 
     def load_state_dict(self, state: Record) -> None:

@@ -1,4 +1,4 @@
-"""Where a step's random numbers begin."""
+"""Seeds of single steps."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def step_seed(seed: int, step: int) -> int:
 def seed_generators(seed: int, device: torch.device) -> None:
     """Seed the host's random numbers and those of the device.
 
-    `torch.manual_seed` draws the same, but queues a call with a stack trace for every kind of accelerator that is not
-    there: milliseconds and memory at each step.
+    `torch.manual_seed` gives the same numbers, but queues a call with a stack trace for every accelerator that is
+    missing: milliseconds and memory at each step.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

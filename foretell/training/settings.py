@@ -11,35 +11,33 @@ from foretell.training.trackers import TrackerName
 
 
 class TrainingConfig(Config):
-    """How the loop runs, whatever is trained."""
+    """Settings of the training loop that hold for any model."""
 
     gradient_clip: Positive | None = None
-    """scale the gradient down to this norm"""
+    """largest norm of the gradient"""
     micro_batches: Size | Literal["auto"] = 1
-    """split the rows of a batch into so many parts, one after the other: less memory, the same step; "auto": as few
-    as memory allows, found by trying"""
+    """split the rows of a batch into this many parts: less memory, the same step; "auto": as few as memory allows"""
     normalise: Normalisation = "tokens"
-    """whose mean the loss is: that of tokens, of sequences, or of sequences each divided by the longest one's length"""
+    """the mean that is minimised: over tokens, over sequences, or over sequences divided by the longest one's length"""
     precision: Precision = "fp32"
-    """what matrix products are computed in; weights and sums stay fp32"""
+    """precision of matrix products; weights and sums stay fp32"""
     scaling: ScalingConfig = ScalingConfig()
     recompute: bool = False
-    """keep of each block of the model its inputs alone and compute the rest again in the backward pass: less memory,
-    more time, the same gradients"""
+    """activation checkpointing: recompute blocks in the backward pass; less memory, more time, the same gradients"""
     compile: bool = False
-    """let torch.compile make the model faster, after a minute or more of compiling"""
+    """use torch.compile; compiling takes a minute or more"""
     patience: Count | None = None
-    """stop when validation is worse than the best of all but the last so many"""
+    """stop when a validation is worse than the best of all but the last `patience` ones"""
     log_every: Amount = Amount(value=50, unit="steps")
     log_to: tuple[TrackerName, ...] = ()
-    """show the records elsewhere as well"""
+    """trackers that get the records as well"""
 
 
 class SavingConfig(Config):
-    """When checkpoints are written, and how many stay."""
+    """When checkpoints are written, and how many are kept."""
 
     every: Amount = Amount(value=1, unit="epochs")
     minutes: Positive = 10
-    """write one at least so often, however long `every` takes"""
+    """largest time between two checkpoints, however long `every` takes"""
     keep: Size = 2
-    """the last so many, beside the best"""
+    """number of recent checkpoints to keep, besides the best"""

@@ -1,4 +1,4 @@
-"""Signals that end a training politely."""
+"""Signals that stop training after a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if h
 
 
 class Interruptible(Protocol):
-    """Something that looks at this between two steps."""
+    """Checks `interrupted` between two steps."""
 
     interrupted: bool
 
 
 @contextmanager
 def interruptible(trainer: Interruptible) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal let the present step finish and save; a second Ctrl-C does not wait."""
+    """Let the current step finish and save on Ctrl-C, SIGTERM or a closed terminal; a second Ctrl-C does not wait."""
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def request(number: int, frame: FrameType | None) -> None:
         if trainer.interrupted and number == signal.SIGINT:
             raise KeyboardInterrupt
         trainer.interrupted = True
 
-    with ending_signals(ask):
+    with ending_signals(request):
         yield
 
 
 @contextmanager
 def ending_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP go to `handler`, but for those that are ignored, as under nohup.
+    """Send Ctrl-C, SIGTERM and SIGHUP to `handler`, except those that are ignored, as under nohup.
 
-    Outside the main thread, which alone may say so, nothing changes.
+    Does nothing outside the main thread, the only one that may set handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heard}
+    handled = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in handled}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What one stage of training works with."""
+"""A stage of training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from foretell.training.settings import SavingConfig, TrainingConfig
 
 @dataclass
 class Stage:
-    """Everything one stage of training works with."""
+    """The parts of one stage of training."""
 
     name: str
     objective: Objective
@@ -35,4 +35,4 @@ class Stage:
     bytes_per_token: float | None = None
     """of the training text, for bits per byte in the log; None where the loss is not that of text"""
     rate_of_rows: Callable[[int], float] = lambda _: 1.0
-    """factor on the learning rate for a batch of so many rows"""
+    """factor on the learning rate, by the number of rows of a batch"""

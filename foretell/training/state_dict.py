@@ -14,26 +14,26 @@ from foretell.objectives.objective import Objective
 
 
 def trained_names(objective: Objective) -> list[str]:
-    """The parameters that are trained, in the order that optimiser and averager know them."""
+    """The names of trained parameters, in the order of the optimiser and the averager."""
     return [plain_name(name) for name, parameter in objective.named_parameters() if parameter.requires_grad]
 
 
 def weights(objective: Objective) -> dict[str, Tensor]:
-    """Every parameter and saved buffer once, shared ones under their first name; adapters change no other's name."""
+    """Every parameter and saved buffer once, shared ones under their first name, without the names of adapters."""
     saved = objective.state_dict(keep_vars=True).keys()
     buffers = {name: buffer for name, buffer in objective.named_buffers() if name in saved}
     return {**{plain_name(name): parameter for name, parameter in objective.named_parameters()}, **buffers}
 
 
 def parted(objective: Objective) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Its `weights`: those that training changes, and those that are frozen."""
+    """Its `weights` in two parts: trained and frozen."""
     whole, frozen = weights(objective), {p for p in objective.parameters() if not p.requires_grad}
-    held = {name: tensor for name, tensor in whole.items() if tensor in frozen}
-    return {name: tensor for name, tensor in whole.items() if name not in held}, held
+    fixed = {name: tensor for name, tensor in whole.items() if tensor in frozen}
+    return {name: tensor for name, tensor in whole.items() if name not in fixed}, fixed
 
 
 def load_weights(objective: Objective, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors of `weights` back in place; names have to match exactly; adapters may stay as they are."""
+    """Copy tensors into the weights in place. Names have to match; adapters may be missing."""
     check_fit(objective, tensors)
     mine = weights(objective)
     with torch.no_grad():
@@ -42,7 +42,7 @@ def load_weights(objective: Objective, tensors: Mapping[str, Tensor]) -> None:
 
 
 def check_fit(objective: Objective, tensors: Mapping[str, Tensor]) -> None:
-    """A `ConfigError` where tensors are not the weights of a model, by their names or their shapes."""
+    """Raise `ConfigError` if tensors are not the weights of a model, by their names or shapes."""
     mine = weights(objective)
     if odd := sorted((mine.keys() ^ tensors.keys()) - adapters_in(mine)):
         raise ConfigError(f"the checkpoint holds other weights than the model: {', '.join(odd[:3])}")

@@ -1,6 +1,6 @@
-"""Trackers: the records of metrics.jsonl, shown elsewhere as well.
+"""Trackers: the records of metrics.jsonl in TensorBoard or Weights & Biases.
 
-They only repeat what `Run.append` writes, so a run is whole without them. What they write lies in the run folder.
+They repeat what `Run.append` writes, into the run folder, so a run is complete without them.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from typing_extensions import override
+
 from foretell.errors import ConfigError
 
 TrackerName = Literal["tensorboard", "wandb"]
 
 
 class Tracker(ABC):
-    """Takes one record after the other."""
+    """Receives records."""
 
     @abstractmethod
     def write(self, record: Mapping[str, Any]) -> None:
-        """Show a record."""
+        """Write a record."""
 
     @abstractmethod
     def close(self) -> None:
-        """Nothing more comes."""
+        """Flush and close."""
 
 
 class TensorBoard(Tracker):
@@ -36,16 +38,16 @@ class TensorBoard(Tracker):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise missing("tensorboard") from None
-        # note: what a stopped training wrote after its checkpoint comes again, and is hidden
+        # note: records after the checkpoint are written again when training resumes; the old ones are hidden
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
 
+    @override
     def write(self, record: Mapping[str, Any]) -> None:
-        """See `Tracker.write`."""
         for name, value in numbers(record).items():
             self.writer.add_scalar(name, value, record["step"])
 
+    @override
     def close(self) -> None:
-        """See `Tracker.close`."""
         self.writer.close()
 
 
@@ -65,12 +67,12 @@ class WeightsAndBiases(Tracker):
             settings={"console": "off", "silent": True},  # it would print between our own lines
         )
 
+    @override
     def write(self, record: Mapping[str, Any]) -> None:
-        """See `Tracker.write`."""
         self.run.log(numbers(record), step=record["step"])
 
+    @override
     def close(self) -> None:
-        """See `Tracker.close`."""
         self.run.finish()
 
 
@@ -81,12 +83,15 @@ TRACKERS: dict[TrackerName, type[TensorBoard] | type[WeightsAndBiases]] = {
 
 
 def open_trackers(names: Sequence[TrackerName], folder: Path, step: int) -> list[Tracker]:
-    """The trackers of a run that goes on after `step`; a `ConfigError` names the package that is not installed."""
+    """Open the trackers of a run that continues after `step`.
+
+    Raises `ConfigError` with the name of a package that is not installed.
+    """
     return [TRACKERS[name](folder, step) for name in names]
 
 
 def numbers(record: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a record by the names they are shown under, such as `valid/loss`."""
+    """The numbers of a record by the names they are shown under, such as `valid/loss`."""
     kind = record["kind"]
     plain = {key: value for key, value in record.items() if key not in ("kind", "step")}
     return {
@@ -97,5 +102,5 @@ def numbers(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def missing(package: str) -> ConfigError:
-    """What to say when an optional package is not there."""
+    """The error for an optional package that is not installed."""
     return ConfigError(f"training.log_to: {package} is not installed; pip install 'foretell[{package}]'")

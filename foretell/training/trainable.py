@@ -1,7 +1,7 @@
-"""What of a model is trained: all of it, its top, or adapters beside its weights.
+"""Which parameters of a model are trained: all, the top layers, or adapters.
 
-A stage may change it: gradual unfreezing (Howard and Ruder 2018, ULMFiT, arXiv:1801.06146, section 3.3) is a stage for
-each layer more.
+A stage may change this: gradual unfreezing (Howard and Ruder 2018, ULMFiT, arXiv:1801.06146, section 3.3) is one stage
+for each layer.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.config import Config, Count, Positive, Tagged, Width
 from foretell.errors import ConfigError
@@ -19,11 +20,11 @@ from foretell.objectives.objective import Objective
 
 
 class TrainableConfig(Config):
-    """What all kinds have in common; abstract."""
+    """Base of the settings; abstract."""
 
     @abstractmethod
     def prepare(self, objective: Objective) -> None:
-        """Freeze what is not trained, and add what is needed for it, in place."""
+        """Freeze the other parameters, and add adapters, in place."""
 
     def merged(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weights of a prepared model as those of a plain one that computes the same."""
@@ -31,48 +32,49 @@ class TrainableConfig(Config):
 
 
 class FullConfig(TrainableConfig):
-    """All of it."""
+    """All parameters."""
 
     kind: Literal["full"] = "full"
 
+    @override
     def prepare(self, objective: Objective) -> None:
-        """See `TrainableConfig.prepare`."""
+        pass
 
 
 class TopConfig(TrainableConfig):
-    """What is on top of the layers, and the uppermost of these; all below stays as it is."""
+    """The output layers and the uppermost layers of the backbone; the rest is frozen."""
 
     kind: Literal["top"] = "top"
     layers: Count = 0
-    """how many of them; 0: features are fixed. A weight that two places share belongs to the upper one"""
+    """number of layers of the backbone; 0: none. A weight shared by two layers belongs to the upper one"""
 
+    @override
     def prepare(self, objective: Objective) -> None:
-        """See `TrainableConfig.prepare`."""
         layer_depths = objective.layer_depths()
         if min(layer_depths.values()) > self.layers:
             raise ConfigError(
                 f"trainable.layers = {self.layers} trains nothing: there is no weight on top of the layers"
             )
-        for parameter, height in layer_depths.items():
-            parameter.requires_grad_(height <= self.layers)
+        for parameter, depth in layer_depths.items():
+            parameter.requires_grad_(depth <= self.layers)
 
 
 class LoRAConfig(TrainableConfig):
-    """Low-rank adapters beside all weight matrices of the layers, and what is on top (LoRA, arXiv:2106.09685)."""
+    """Low-rank adapters on all weight matrices of the backbone, and the output layers (LoRA, arXiv:2106.09685)."""
 
     kind: Literal["lora"] = "lora"
     rank: Width = 8
-    """of the product that is added to a weight; a matrix for several gates, or queries, keys and values, has one"""
+    """of the product added to a weight; a matrix for several gates, or for queries, keys and values, has one adapter"""
     alpha: Positive = 16.0
-    """that product is multiplied by alpha / rank"""
+    """the product is multiplied by alpha / rank"""
 
     @property
     def scale(self) -> float:
-        """What the product is multiplied by."""
+        """The factor on the product."""
         return self.alpha / self.rank
 
+    @override
     def prepare(self, objective: Objective) -> None:
-        """See `TrainableConfig.prepare`."""
         objective.backbone.requires_grad_(False)
         adapters: list[Adapter] = list(adapt(objective.backbone.blocks, self.rank, self.scale))
         if not adapters:
@@ -80,8 +82,8 @@ class LoRAConfig(TrainableConfig):
                 'trainable.kind = "lora" finds no weight matrices in the layers of this model; set "full"'
             )
 
+    @override
     def merged(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `TrainableConfig.merged`."""
         return merged(tensors, self.scale)
 
 

@@ -1,8 +1,8 @@
 """The training loop.
 
 One stage of training is: take batch k, let the objective sum its losses, divide by the counts, go backward, clip, step,
-average; now and then log, validate and save. Everything random is seeded from (seed, step), so that a resumed
-training is the same to the last bit as one that was never stopped.
+average; at intervals log, validate and save. Everything random is seeded from (seed, step), so that a resumed
+training equals an uninterrupted one to the last bit.
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ class Trainer:
         self.frozen_file: str | None = ""
         """that of the weights that are not trained; "": not written yet"""
         self.begun = time.monotonic() - position.seconds
-        self.pause = 0.0  # seconds validation and saving took at most: a time limit has to leave room for them
-        self.expected_pause = 0.0  # the same before it is known
+        self.pause = 0.0  # longest time of a validation with saving: a time limit leaves room for it
+        self.expected_pause = 0.0  # an estimate until one is measured
 
     # --- the loop ---------------------------------------------------------------------------------
 
     def train(self) -> str:
-        """Train until the limit, the end of patience, or a signal; says which."""
+        """Train until the limit, the end of patience, or a signal; returns which."""
         self.monitor.start(self.stage.name)
         self.begun = time.monotonic() - self.position.seconds
         if self.stage.limit.unit == "seconds":
@@ -114,7 +114,7 @@ class Trainer:
         carried = None if batch.starts_anew else self.state
         if not stage.objective.training:
             stage.objective.train()
-        divisors = {name: max(count, 1) / factor for name, count in counts.items()}  # a batch may have none of a kind
+        divisors = {name: max(count, 1) / factor for name, count in counts.items()}
         found = self.gradients(batch.to(self.device), carried, divisors)
         loss, tokens = found.loss / factor, batch.tokens
         applied = self.apply(loss, stage.schedule(progress) * batch.rate * stage.rate_of_rows(len(batch.targets)))
@@ -170,7 +170,7 @@ class Trainer:
         return Gradients(torch.stack(losses).sum(), terms, join_rows(states) if len(states) > 1 else states[0])
 
     def apply(self, loss: Tensor, factor: float) -> bool:
-        """One optimiser step with the present gradients and that factor on the rate; false if it was left out."""
+        """One optimiser step, with a factor on the learning rate; False if it was skipped."""
         stage = self.stage
         trained = [p for p in stage.objective.parameters() if p.grad is not None]
         gradients = [p.grad for p in trained if p.grad is not None]
@@ -191,7 +191,7 @@ class Trainer:
         return True
 
     def accepted(self, scaler: LossScaler, loss: Tensor, norm: Tensor) -> bool:
-        """Whether a step is finite; with fp16 one that is not is left out, as long as the scale can fall.
+        """Whether an fp16 step is finite. One that is not is skipped, as long as the scale can fall.
 
         note: this waits for the device at every step.
         """
@@ -210,12 +210,12 @@ class Trainer:
 
     @property
     def parts(self) -> int:
-        """How many parts a batch is split into."""
+        """Number of parts a batch is split into."""
         wanted = self.stage.training.micro_batches
         return self.position.micro_batches if wanted == "auto" else wanted
 
     def split_further(self, rows: int) -> None:
-        """Twice as many parts from here on; an `OutOfMemory` with advice if that is not for us, or not possible."""
+        """Double the number of parts; raise `OutOfMemory` with advice if it is fixed or cannot grow."""
         step, parts = self.position.step + 1, self.parts
         at = f"out of memory at step {step}, with {rows} rows in {parts} part{'s' if parts > 1 else ''}"
         lower = ', training.precision="bf16"' if self.stage.training.precision == "fp32" else ""
@@ -231,7 +231,7 @@ class Trainer:
     # --- between steps ----------------------------------------------------------------------------
 
     def after_step(self, before: Progress, after: Progress) -> None:
-        """Whatever is due: log, validate, save."""
+        """Log, validate and save where due."""
         stage = self.stage
         if due(stage.training.log_every, before, after) or self.stopped:
             self.log(after)
@@ -245,8 +245,8 @@ class Trainer:
             self.pause = max(self.pause, time.monotonic() - pause)
 
     def log(self, progress: Progress) -> None:
-        """One training record, from the sums since the last."""
-        if self.window.tokens == 0:  # all steps were left out
+        """Write a training record from the sums since the last one."""
+        if self.window.tokens == 0:  # all steps were skipped
             return
         window, self.window = self.window, LogSums()
         record = {
@@ -275,7 +275,7 @@ class Trainer:
             tracker.write(record)
 
     def validate(self, progress: Progress) -> bool:
-        """Measure the (averaged) weights on the validation split; true when they are the best so far."""
+        """Measure the (averaged) weights on the validation split; True if they are the best so far."""
         stage, position = self.stage, self.position
         stage.objective.eval()
         with stage.averager.swapped(), advising("while validating; set a smaller evaluation.length"):
@@ -305,21 +305,21 @@ class Trainer:
     # --- where training stands --------------------------------------------------------------------
 
     def progress(self) -> Progress:
-        """How far this stage is."""
+        """The progress of this stage."""
         position = self.position
         epoch, place, windows = self.stage.batches.locate(position.stage_step)
         at = Progress(position.stage_step, epoch + place / windows, position.tokens, position.seconds, 0.0)
         return Progress(at.step, at.epoch, at.tokens, at.seconds, at.of(self.stage.limit))
 
     def used_up(self, progress: Progress) -> bool:
-        """Whether the limit is reached; a time limit leaves room for one more step, validation and saving."""
+        """Whether the limit is reached. A time limit leaves room for one more step, a validation and saving."""
         if self.stage.limit.unit != "seconds":
             return progress.fraction >= 1 - 1e-9
         step = progress.seconds / progress.step
         return self.world.any(progress.seconds + step + (self.pause or self.expected_pause) >= self.stage.limit.value)
 
     def expect_pause(self) -> None:
-        """Find out what room the first validation needs."""
+        """Estimate the time of the first validation."""
         self.stage.objective.eval()
         self.expected_pause = self.stage.evaluator.expected_seconds("valid")
         if self.expected_pause > self.stage.limit.value / 2:
@@ -329,7 +329,7 @@ class Trainer:
             )
 
     def save(self, improved: bool) -> Checkpoint:
-        """Write a checkpoint of everything, and mark it as the best if it is; the oldest ones are deleted."""
+        """Write a checkpoint, mark it as the best if it is, and delete old ones."""
         self.position.finished = bool(self.stopped)
         saved = state.save(self, improved)
         checkpoint.prune(self.run, self.stage.saving.keep)

@@ -1,7 +1,7 @@
-"""Weights from one vocabulary to another.
+"""Carrying weights over to another vocabulary.
 
-A token spelled alike keeps its rows; one that is new begins at the mean of all rows (Howard and Ruder 2018, ULMFiT,
-arXiv:1801.06146); what is not indexed by tokens is taken as it is.
+A token keeps its rows by its spelling; a new one starts at the mean of all rows (Howard and Ruder 2018, ULMFiT,
+arXiv:1801.06146); tensors that are not indexed by tokens are copied.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ NEW = -1
 
 @dataclass(frozen=True)
 class Matching:
-    """How a vocabulary follows from another."""
+    """How the tokens of two vocabularies correspond."""
 
     origin: Tensor
     """[V] int64: each token's id in the other vocabulary, or `NEW`"""
     gone: int
-    """tokens of the other that are not in this one"""
+    """number of tokens of the other vocabulary that are missing here"""
     moved: frozenset[int] = frozenset()
-    """tokens in both that another band has, with their vectors"""
+    """tokens in both that moved to another band with their vectors"""
     lost: frozenset[int] = frozenset()
-    """tokens in both whose band is narrower than it was: what was learnt has no room there"""
+    """tokens in both whose band is narrower here, so that their vectors do not fit"""
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many tokens go on from the other vocabulary, begin anew here, and are in the other only; how many of the
-        first changed their band, and how many of the second are in both and lost their vectors by that."""
+        """Numbers of tokens that keep their vectors, are new, and are missing here; where the vocabulary has bands also
+        of those that moved to another band and those that lost their vectors by moving."""
         shared = int((self.origin != NEW).sum())
-        going_on, new = shared - len(self.lost), len(self.origin) - shared
-        counts = {"shared_tokens": going_on, "new_tokens": new, "gone_tokens": self.gone}
+        kept, new = shared - len(self.lost), len(self.origin) - shared
+        counts = {"shared_tokens": kept, "new_tokens": new, "gone_tokens": self.gone}
         banded = {"moved_tokens": len(self.moved), "lost_tokens": len(self.lost)}
         return counts | (banded if self.moved or self.lost else {})
 
@@ -51,7 +51,7 @@ class Matching:
 
 
 def match(mine: Tokenizer, other: Tokenizer) -> Matching:
-    """Tokens by their spelling; those for boundaries and unknown words by what they are for, if spelled differently."""
+    """Match tokens by their spelling; boundary and unknown tokens by their role."""
     origin = torch.full((mine.size,), NEW)
     for spelling, token in mine.spellings.items():
         origin[token] = other.spellings.get(spelling, NEW)
