@@ -1,6 +1,7 @@
 """Pages at the top of the checkout: links and script names in them resolve."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,9 @@ def test_dead_links_are_detected(tmp_path: Path) -> None:
 def test_scripts_named_on_pages_exist(page: Path) -> None:
     named = set(re.findall(r"\bscripts/[\w.]+\w", page.read_text(encoding="utf-8")))
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_the_picture_shows_the_figures_of_the_results_page() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "demo_picture.py"))
+    assert script["picture"]() == (ROOT / "docs" / "pictures" / "demo.svg").read_text(encoding="utf-8")
+    assert [bits for _, bits in script["rows"]()] == [2.205, 2.047, 2.013, 1.912]
