@@ -8,15 +8,16 @@ from torch import Tensor, nn
 
 from foretell.config import Config
 from foretell.models.backbone import Backbone
+from foretell.models.model_config import ModelConfig
 from foretell.models.model_spec import ModelSpec
 from foretell.nn.embedding import Embedding, TokenEmbedding
 from foretell.nn.heads import Head
 from foretell.nn.vocabulary import Counts
-from foretell.objectives.objective import Objective
+from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.types import IGNORED, Batch, Hidden, Inputs, State, Step, Term
 
 
-class PairsConfig(Config):
+class PairsConfig(ModelConfig):
     width: int = 8
     reads: tuple[str, ...] = ("causal", "lengths")
 
@@ -71,7 +72,7 @@ class CosineHead(Head):
         return -self.log_probs(hidden).gather(1, targets[:, None])[:, 0]
 
 
-class TwofoldConfig(Config):
+class TwofoldConfig(ObjectiveConfig):
     second: float = 0.5
 
     def build(self, spec: ModelSpec) -> "Twofold":

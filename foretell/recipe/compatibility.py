@@ -77,7 +77,7 @@ def check_rows(recipe: Recipe) -> None:
     if recipe.requires != "rows":
         return
     objective = recipe.objective.kind_name()
-    if getattr(recipe.data.tokenizer, "specials", "") == "none":
+    if recipe.data.tokenizer.lacks_mask:
         raise ValueError(f'objective.kind = "{objective}" needs a mask token; set data.tokenizer.specials = "bert"')
     if getattr(recipe.model, "direction", "both") != "both":
         raise ValueError(f'objective.kind = "{objective}" reads both sides; set model.direction = "both"')

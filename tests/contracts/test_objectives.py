@@ -50,12 +50,12 @@ LABELS = 2
 
 def compose(model: Config, head: Config, objective: Config) -> Objective:
     torch.manual_seed(0)
-    return objective.build(ModelSpec(model, head, VOCABULARY, labels=LABELS if reads_rows(objective) else 0))
+    return objective.build(ModelSpec(model, head, VOCABULARY, pair_kinds=LABELS if reads_rows(objective) else 0))
 
 
 def reads_rows(objective: Config) -> bool:
     """Whether it hides tokens of rows, or predicts next ones."""
-    return getattr(objective, "wants", "next tokens") == "rows"
+    return getattr(objective, "requires", "next tokens") == "rows"
 
 
 def models_for(objective: Config) -> list[Config]:
@@ -175,7 +175,7 @@ def test_micro_batches_are_one_batch(objective: Config, lengths: tuple[int, ...]
         batch = batch_for(objective, lengths)
         state = None if reads_rows(objective) else detach(built.backbone(batch.inputs, None).state)
         trainer = trainer_of(built, micro_batches=micro)
-        loss, after = trainer.backward(batch, state, built.counts(batch))
+        loss, _, after = trainer.backward(batch, state, built.counts(batch))
         assert all(len(part) == len(lengths) for part in leaves(after))
         assert not any(part.requires_grad for part in leaves(after))
         gradients = {name: p.grad for name, p in built.named_parameters() if p.grad is not None}

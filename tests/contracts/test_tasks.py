@@ -65,7 +65,7 @@ def test_what_it_says_depends_on_no_other_example(task: str, model: str, tmp_pat
 @every_task
 def test_parts_of_a_batch_are_one_batch(task: str, tmp_path: Path) -> None:
     built, examples = build(task, "recurrent", tmp_path)
-    batch = examples.batches(examples.tokenizer)[0]
+    batch = examples.batches()[0]
     whole = built(batch, None).terms[built.term].total.item()
     parts = [batch.rows(slice(0, 5)), batch.rows(slice(5, 16))]
     assert sum(built(part, None).terms[built.term].total.item() for part in parts) == pytest.approx(whole, rel=1e-5)
@@ -76,7 +76,7 @@ def test_parts_of_a_batch_are_one_batch(task: str, tmp_path: Path) -> None:
 @every_model
 def test_every_parameter_gets_a_gradient(task: str, model: str, tmp_path: Path) -> None:
     built, examples = build(task, model, tmp_path)
-    built(examples.batches(examples.tokenizer)[0], None).terms[built.term].total.backward()
+    built(examples.batches()[0], None).terms[built.term].total.backward()
     unmoved = {name for name, p in built.named_parameters() if p.grad is None or not p.grad.any()}
     assert unmoved <= ({"outputs.1.bias"} if task == "choice" else set())  # options compete: what all have is nothing
 
@@ -101,7 +101,7 @@ def test_the_next_token_can_be_learnt_beside(model: str, tmp_path: Path) -> None
     recipe = load_recipe(tables, {"objective.language_weight": 0.5})
     examples = TaskModule(recipe)
     built = recipe.build(examples.tokenizer.size, labels=2).eval()
-    batch = examples.batches(examples.tokenizer)[0]
+    batch = examples.batches()[0]
     step = built(batch, None)
     readings = batch.inputs.lengths.sum() if batch.inputs.lengths is not None else batch.inputs.tokens.numel()
     assert built.counts(batch) == {"label": 16, "language": int(readings) - 2 * 16}
@@ -119,7 +119,7 @@ def test_gradients_go_through_the_end_of_a_long_text(tmp_path: Path) -> None:
     tables = task_tables("classification", "recurrent", write_labelled("classification", tmp_path))
     whole, cut = (load_recipe(tables, {"objective.gradient_length": n}) for n in (40, 3))
     examples = TaskModule(whole)
-    batch = examples.batches(examples.tokenizer)[0]
+    batch = examples.batches()[0]
     found = []
     for recipe in (whole, cut):
         torch.manual_seed(1)

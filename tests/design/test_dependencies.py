@@ -12,7 +12,7 @@ from design.source import ROOT, package
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 # Imported under a name of their own, but part of a dependency that is declared.
-PART_OF = {"pydantic_core": "pydantic", "triton": "torch"}
+PART_OF = {"pydantic_core": "pydantic", "triton": "torch", "typing_extensions": "pydantic"}
 
 
 @pytest.fixture(scope="module")

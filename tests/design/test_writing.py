@@ -9,13 +9,13 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "foretell"
 BY_THEMSELVES = {
     "artifacts.py": "the mechanism",
-    "data/store.py": "fills the folder of a store that is not there yet",
-    "data/writing.py": "the same",
+    "data/store/store.py": "fills the folder of a store that is not there yet",
+    "data/store/store_builder.py": "the same",
     "interop/arpa.py": "compresses into a file of the mechanism",
     "run.py": "appends to the records of a run",
-    "tools/plot.py": "draws into memory",
-    "tools/probe_pictures.py": "the same",
-    "tools/workloads/": "inputs of measurements, in a folder that is deleted behind them",
+    "tools/drawing.py": "draws into memory",
+    "tools/measure/probe_plots.py": "the same",
+    "bench/workloads/": "inputs of measurements, in a folder that is deleted behind them",
     "trust.py": "a key that has to be secret from the first byte on",
 }
 WRITERS = {"write_text", "write_bytes", "savez", "savez_compressed", "save_file", "savefig", "tofile", "touch"}
@@ -63,5 +63,5 @@ def test_nothing_is_written_but_by_the_one_mechanism() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
         if list(writing(ast.parse(path.read_text(encoding="utf-8")))):
-            found.add("tools/workloads/" if name.startswith("tools/workloads/") else name)
+            found.add("bench/workloads/" if name.startswith("bench/workloads/") else name)
     assert found == BY_THEMSELVES.keys()

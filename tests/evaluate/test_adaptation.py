@@ -173,7 +173,7 @@ def test_the_weights_of_a_run_stay_when_a_pass_is_broken_off(
         if calls == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train.Trained, "watch", lambda _: broken)
+    monkeypatch.setattr(train.Trained, "on_progress", lambda _: broken)
     with pytest.raises(KeyboardInterrupt):
         model.evaluate("test")
     assert_same(weights_of(run.objective.backbone, run.objective.head), before)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import foretell
-from foretell.api.train import prepared
+from foretell.data.preparing import prepared
 from foretell.models import kneser_ney
 from foretell.models.ngram import NGram, NGramConfig
 

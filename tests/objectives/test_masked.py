@@ -37,7 +37,7 @@ every_backbone = pytest.mark.parametrize("name", BACKBONES)
 def built(name: str, labels: int = 2, head: Config | None = None, **settings: Any) -> MaskedLM:
     torch.manual_seed(0)
     return MaskedConfig(**settings).build(
-        ModelSpec(BACKBONES[name], head or FullHeadConfig(), VOCABULARY, labels=labels)
+        ModelSpec(BACKBONES[name], head or FullHeadConfig(), VOCABULARY, pair_kinds=labels)
     )
 
 
@@ -81,11 +81,12 @@ def test_micro_batches_are_one_batch(name: str, parts: int) -> None:
     for micro in (1, parts):
         objective, batch = built(name).double(), rows()
         trainer = trainer_of(objective, micro_batches=micro)
-        loss, _ = trainer.backward(batch, None, objective.counts(batch))
-        found.append((loss, {n: p.grad for n, p in objective.named_parameters() if p.grad is not None}, trainer.terms))
+        loss, terms, _ = trainer.backward(batch, None, objective.counts(batch))
+        found.append((loss, {n: p.grad for n, p in objective.named_parameters() if p.grad is not None}, terms))
     torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-9)
     loss, gradients, terms = found[0]
-    assert float(loss) == pytest.approx(float(terms["masked"] + terms["pair"]))
+    counts = objective.counts(batch)
+    assert float(loss) == pytest.approx(float(terms["masked"] / counts["masked"] + terms["pair"] / counts["pair"]))
     assert {"pooler.weight", "pair.bias"} <= gradients.keys()
 
 
@@ -94,7 +95,7 @@ def test_weights_of_zero_guess_blindly(labels: int) -> None:
     objective, batch = built("recurrent", labels, pair_weight=0.5), rows()
     for parameter in objective.parameters():
         parameter.data.zero_()
-    loss, _ = trainer_of(objective).backward(batch, None, objective.counts(batch))
+    loss, *_ = trainer_of(objective).backward(batch, None, objective.counts(batch))
     assert float(loss) == pytest.approx(objective.uniform_loss())
 
 
@@ -258,10 +259,10 @@ def test_pseudo_likelihood_does_not_look_into_other_documents() -> None:
 
 
 def test_a_blueprint_with_other_settings() -> None:
-    plan = ModelSpec(BACKBONES["bert"], FullHeadConfig(tied=True), VOCABULARY, labels=2)
+    plan = ModelSpec(BACKBONES["bert"], FullHeadConfig(tied=True), VOCABULARY, pair_kinds=2)
     other = plan.override({"model": {"hidden": 2, "heads": 1, "embedding": 4}, "head": {"tied": False}})
     assert (other.model.hidden, other.model.embedding_width, other.head.tied) == (2, 4, False)
-    assert (other.model.layers, other.model.direction, other.labels) == (2, "both", 2)
+    assert (other.model.layers, other.model.direction, other.pair_kinds) == (2, "both", 2)
     assert plan.model.hidden == 4  # as it was
     assert other.build()[0].dim == 2
     assert plan.override({"model": {"kind": "recurrent", "direction": "both"}}).model.kind == "recurrent"

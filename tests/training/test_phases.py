@@ -113,7 +113,7 @@ def test_lamb_warms_up_over_as_many_steps_whatever_the_batch() -> None:
                 "data": {"batches": {"kind": "crops"}},
                 "optimizer": {"layer_decay": 0.8},
             },
-            r"layer_decay = 0.8 gives each layer a rate of its own, but with model.groups = 1 4 layers share weights",
+            r"layer_decay = 0.8 gives each layer a rate of its own, but with model.groups layers share weights",
         ),
     ],
 )

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.config import Config
+from foretell.config import Config, Size
 from foretell.data.tokenizers.tokenizer import Specials
 from foretell.types import Batch
 
@@ -115,8 +115,8 @@ class BatchesConfig(Config):
 class TextBatchesConfig(BatchesConfig):
     """Base of the settings of batches that are cut from a text; abstract."""
 
-    length: int
-    batch: int
+    length: Size
+    batch: Size
 
     @abstractmethod
     def build(self, text: Text, specials: Specials, seed: int) -> Batches:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, final
 import tokenizers
 from pydantic import Field
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from typing_extensions import override
 
 from foretell.config import Config, Size, Tagged, Words
 from foretell.data.text_files import BOUNDARY, clean
@@ -50,6 +51,11 @@ NAMES: dict[SpecialsName, list[str]] = {
 class TokenizerConfig(Config):
     """What all kinds have in common: they make a tokeniser from text."""
 
+    @property
+    def lacks_mask(self) -> bool:
+        """Whether its vocabulary is known to have no mask token."""
+        return False
+
     @abstractmethod
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """The tokeniser for this text, which is read once."""
@@ -61,6 +67,11 @@ class TrainedConfig(TokenizerConfig):
     specials: SpecialsName = "none"
     """Tokens for masks, for the beginning and the end of rows and for padding, by whose names they go; models that
     guess masked tokens need them. gpt: those that its fine-tuning puts around texts. They are among `size`."""
+
+    @property
+    @override
+    def lacks_mask(self) -> bool:
+        return self.specials == "none"
 
     @property
     def names(self) -> list[str]:

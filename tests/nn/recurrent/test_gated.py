@@ -156,7 +156,7 @@ def test_what_has_a_kernel(name: str) -> None:
 def test_steps_are_what_the_kernel_does(name: str) -> None:
     layer = build(CASES[name][0])
     x, state = example(layer)
-    assert_same(layer.steps(x, state, layer.drawn()), layer.kernel(x, state, layer.drawn()), 1e-12)
+    assert_same(layer.steps(x, state, layer.dropped_weights()), layer.kernel(x, state, layer.dropped_weights()), 1e-12)
 
 
 @every_case
@@ -325,7 +325,7 @@ def test_weights_of_inputs_and_states_are_dropped(config: type[Config], by_rows:
     layer = config(dropout={"input_weight": 0.4, "rows": by_rows}).build(30, 60, 0.25, None).train()
     raw = {name: p.detach().clone() for name, p in layer.named_parameters()}
     torch.manual_seed(2)
-    weight_ih, weight_hh, *_ = layer.drawn()
+    weight_ih, weight_hh, *_ = layer.dropped_weights()
     for name, dropped, rate in (("weight_ih", weight_ih, 0.4), ("weight_hh", weight_hh, 0.25)):
         kept = dropped != 0
         units = kept.any(1) if by_rows else kept
@@ -340,7 +340,7 @@ def test_weights_of_inputs_and_states_are_dropped(config: type[Config], by_rows:
     assert_same(outputs, outputs[:1].expand_as(outputs), 1e-6)  # the same for all rows
     assert not torch.equal(outputs, layer(x, layer.initial(4))[0])  # and another at the next window
     assert_same({name: p.detach() for name, p in layer.named_parameters()}, raw)
-    weight_ih, weight_hh, *_ = layer.eval().drawn()
+    weight_ih, weight_hh, *_ = layer.eval().dropped_weights()
     assert_same([weight_ih.detach(), weight_hh.detach()], [raw["weight_ih"], raw["weight_hh"]])
 
 

@@ -160,12 +160,12 @@ def test_evaluation_with_zoneout_can_go_backward() -> None:
 
 def test_weight_dropout_is_of_the_whole_weight_and_once_a_window() -> None:
     layer = QRNN(100, 50, window=2, weight_dropout=0.4)
-    dropped, bias = layer.drawn()
+    dropped, bias = layer.dropped_weights()
     assert bias is layer.bias
     gone = dropped == 0
     assert float(gone.double().mean()) == pytest.approx(0.4, abs=0.02)
     assert_same(dropped[~gone], layer.weight[~gone] / 0.6, 1e-6)
-    assert layer.eval().drawn()[0] is layer.weight
+    assert layer.eval().dropped_weights()[0] is layer.weight
     layer.train()
     x = torch.randn(4, 1, 100).expand(4, 6, 100)
     outputs, _ = layer(torch.cat([x[:, :1], x], 1), layer.initial(4), torch.tensor([7, 7, 3, 1]))
