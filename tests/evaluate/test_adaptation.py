@@ -61,8 +61,8 @@ def counted(run: foretell.Trained, bursty: dict[str, str], tmp_path_factory: pyt
 def test_each_lowers_the_loss_where_words_come_in_bursts(run: foretell.Trained) -> None:
     before = {name: tensor.clone() for name, tensor in weights(run.objective).items()}
     static = run.evaluate("test")
-    cached = run.evaluate("test", cache={"trainable": 500})
-    learning = run.evaluate("test", dynamic={"trainable": 300, "segment": 10, "statistics": 1000})
+    cached = run.evaluate("test", cache={"tuning": 500})
+    learning = run.evaluate("test", dynamic={"tuning": 300, "segment": 10, "statistics": 1000})
     assert cached["loss"] < static["loss"] - 0.1
     assert learning["loss"] < static["loss"] - 0.02
     assert cached["tokens"] == learning["tokens"] == static["tokens"]
@@ -101,7 +101,7 @@ def test_tuning_reads_validation_and_never_the_test_split(
     opened: list[str] = []
     original = train.Trained.text
     monkeypatch.setattr(train.Trained, "text", lambda self, split: opened.append(split) or original(self, split))
-    run.adapted(dynamic={"trainable": 100, "statistics": 500}, cache={"trainable": 100}, quiet=True)
+    run.adapted(dynamic={"tuning": 100, "statistics": 500}, cache={"tuning": 100}, quiet=True)
     assert set(opened) == {"train", "valid"}
     opened.clear()
     run.adapted(dynamic=GIVEN["dynamic"] | {"rule": "sgd"}, cache=GIVEN["cache"], quiet=True)

@@ -66,14 +66,15 @@ def test_after_a_signal(whole: Path, corpus: dict[str, str], tmp_path: Path, ste
 
 def test_pairs_are_measured_beside_tokens(corpus: dict[str, str], tmp_path: Path) -> None:
     pairs = {"kind": "segment-pair", "pairs": "sop", "batch": 4, "length": 16}
-    run = foretell.train(masking(corpus, data__batches=pairs, limit="6steps"), tmp_path / "run", quiet=True)
+    recipe = masking(corpus, data__batches=pairs, limit="6steps", training__log_every="1steps")
+    run = foretell.train(recipe, tmp_path / "run", quiet=True)
     found = run.evaluate("test")
     assert found["objective_loss"] == pytest.approx(found["masked_loss"] + found["pair_loss"])
     assert 0 <= found["pair_accuracy"] <= 1 and found["pair_targets"] > 0
     assert run.evaluate("test", batch=1)["masked_loss"] == pytest.approx(found["masked_loss"], abs=1e-6)
     trained = [record for record in run.run.metrics() if record["kind"] == "train"]
     assert all(r["loss"] == pytest.approx(r["masked_loss"] + r["pair_loss"], rel=1e-5) for r in trained)
-    assert len(trained) == 2 and run.run.path
+    assert len(trained) == 6 and run.run.path
 
 
 @pytest.mark.parametrize(

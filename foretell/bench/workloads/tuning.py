@@ -38,7 +38,7 @@ def with_classifier(folder: Path, tiny: bool) -> dict[str, str]:
 
     found = inputs(folder, tiny)
     top = {"kind": "top", "layers": 0}  # what is below stays as transformers has it
-    recipe = recipe_of(folder, tiny, limit="1steps", tuning=top)
+    recipe = recipe_of(folder, tiny, limit="1steps", trainable=top)
     run = run_recipe(recipe, folder / "classifier", resume=False, quiet=True, device="cpu")
     top_weights: dict[str, Any] = {n: t.numpy() for n, t in weights(run.objective).items() if "backbone" not in n}
     np.savez(folder / "top.npz", **top_weights)

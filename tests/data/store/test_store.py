@@ -285,8 +285,8 @@ def test_an_interrupted_store_of_other_text_is_begun_afresh(tmp_path: Path) -> N
 CHILD = """
 import sys
 from pathlib import Path
-from foretell.data import writing
-from foretell.data.text.corpus import open_corpus
+from foretell.data.store import store_builder as writing
+from foretell.data.opening import open_corpus
 from foretell.data.store.store import prepare
 from foretell.data.tokenizers.kinds import ByteConfig
 writing.BATCH, writing.CHECKPOINT = 1 << 14, 1 << 16
@@ -339,7 +339,7 @@ def test_two_processes_at_once_make_one_store(tmp_path: Path) -> None:
 MEASURE = """
 import sys
 from pathlib import Path
-from foretell.data.text.corpus import open_corpus
+from foretell.data.opening import open_corpus
 from foretell.data.store.store import prepare
 from foretell.data.tokenizers.tokenizer import load_tokenizer
 text, tokenizer, out = sys.argv[1:]
