@@ -1,7 +1,7 @@
-"""What the pages in docs/ do not say by hand: tables made from the code, each time the pages are built.
+"""Generate the tables of the pages in docs/ from the code whenever the pages are built.
 
-mkdocs calls `on_page_markdown` (see `hooks` in mkdocs.yml); a comment `<!-- made: recipes -->` alone on its line is
-where one of the functions in `MADE` puts its Markdown.
+mkdocs calls `on_page_markdown` (see `hooks` in mkdocs.yml). A comment `<!-- made: recipes -->` alone on its line is
+replaced by the Markdown of a function in `MADE`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from typer.models import ArgumentInfo, OptionInfo
 
 from foretell.cli import VERBS
-from foretell.config import configs_in
+from foretell.config import Amount, configs_in
 from foretell.evaluate.adaptation import AdaptationConfig
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
@@ -31,22 +31,22 @@ MARK = re.compile(r"^<!-- made: ([a-z]+) -->$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """The page with everything made in its place."""
-    return MARK.sub(lambda found: MADE[found[1]](), markdown)
+    """Replace the marks of a page by generated Markdown."""
+    return MARK.sub(lambda mark: MADE[mark[1]](), markdown)
 
 
 # --- recipes --------------------------------------------------------------------------------------
 
 
 def recipes() -> str:
-    """A table of the shipped recipes, and each file with what its comments say."""
+    """Table of the shipped recipes, then each file under its comment."""
     rows, files = [], []
     for name in recipe_names():
         recipe = load_recipe(name)
         tokenizer = recipe.data.tokenizer
         size = getattr(tokenizer, "size", None)
         tokens = f"{tokenizer.kind_name()}{f' {size:,}' if size else ''}"
-        limit = "" if isinstance(recipe.model, NGramConfig) else str(recipe.limit)
+        limit = "" if isinstance(recipe.model, NGramConfig) else amount(recipe.limit)
         link = f"[{name}](#{name})"
         rows.append((link, recipe.data.corpus, tokens, shape(recipe), layers(recipe), limit))
         comment, rest = parted(name)
@@ -55,14 +55,14 @@ def recipes() -> str:
 
 
 def parted(name: str) -> tuple[str, str]:
-    """The comment a recipe begins with, as a paragraph, and the rest of its file."""
+    """Split a recipe into its head comment, as a paragraph, and the rest of the file."""
     lines = find_recipe(name).read_text(encoding="utf-8").splitlines()
     comment = list(takewhile(lambda line: line.startswith("#"), lines))
     return plain(" ".join(line.lstrip("# ") for line in comment)), "\n".join(lines[len(comment) :]).strip()
 
 
 def shape(recipe: Recipe) -> str:
-    """A model in a few words."""
+    """Describe a model in a few words."""
     model = recipe.model
     if isinstance(model, NGramConfig):
         return f"{model.order}-gram"
@@ -71,8 +71,16 @@ def shape(recipe: Recipe) -> str:
     return f"{model.kind_name()} {model.layers} x {model.hidden}, context {model.context}"
 
 
+def amount(limit: Amount) -> str:
+    """A limit in words: `125,000 steps`, `20 minutes`."""
+    value, unit = limit.value, limit.unit
+    if unit == "seconds" and value % 60 == 0:
+        value, unit = value / 60, "minutes"
+    return f"{value:,g} {unit}" if value != 1 else f"1 {unit[:-1]}"
+
+
 def layers(recipe: Recipe) -> str:
-    """How many weights the layers have; those of embedding and head depend on the vocabulary, so on the text."""
+    """Number of weights in the layers; embedding and head depend on the vocabulary, so on the text."""
     if isinstance(recipe.model, NGramConfig):
         return ""
     with torch.device("meta"):
@@ -90,33 +98,33 @@ class Parameter:
     name: str
     annotation: Any
     info: ArgumentInfo | OptionInfo
-    given: Any
-    """its default; `inspect.Parameter.empty` where it has to be given"""
+    fallback: Any
+    """default; `inspect.Parameter.empty` if required"""
 
     @property
     def is_argument(self) -> bool:
-        """Whether it is known by its place."""
+        """Whether it is positional."""
         return isinstance(self.info, ArgumentInfo)
 
     @property
     def metavar(self) -> str:
-        """What stands for an argument in the usage line: in brackets where it can be left out."""
+        """Name of an argument in the usage line, in brackets if optional."""
         word = self.info.metavar or self.name.upper()
-        return word if self.given is inspect.Parameter.empty or word.startswith("[") else f"[{word}]"
+        return word if self.fallback is inspect.Parameter.empty or word.startswith("[") else f"[{word}]"
 
     def spelled(self) -> str:
-        """How it is written."""
+        """Spelling on the command line."""
         if self.is_argument:
             return f"`{self.metavar}`"
         dashed = self.name.replace("_", "-")
         flag = self.annotation is bool
-        # note: typer keeps the first name `Option` is given as a default, for those who write it without Annotated
+        # note: typer stores the first name passed to `Option` as its default, for use without Annotated
         names = [name for name in (self.info.default, *(self.info.param_decls or ())) if isinstance(name, str)]
         names = names or ([f"--{dashed}/--no-{dashed}"] if flag else [f"--{dashed}"])
-        return ", ".join(f"`{name}`" for name in names) + ("" if flag else f" {plain(self.taken())}")
+        return ", ".join(f"`{name}`" for name in names) + ("" if flag else f" {plain(self.value_type())}")
 
-    def taken(self) -> str:
-        """What an option takes."""
+    def value_type(self) -> str:
+        """Type of the value of an option."""
         types = [part for part in (*get_args(self.annotation), self.annotation) if part not in (type(None), None)]
         if get_origin(self.annotation) is Literal:
             return " or ".join(map(str, get_args(self.annotation)))
@@ -124,16 +132,16 @@ class Parameter:
         return self.info.metavar or words.get(types[0], "text")
 
     def default(self) -> str:
-        """What it is when it is not given."""
-        if self.given is inspect.Parameter.empty:
+        """Default as shown in the table."""
+        if self.fallback is inspect.Parameter.empty:
             return "required"
-        if self.given in (None, False):
+        if self.fallback in (None, False):
             return ""
-        return {sys.executable: "this one", True: "yes"}.get(self.given, f"`{self.given}`")
+        return {sys.executable: "this one", True: "yes"}.get(self.fallback, f"`{self.fallback}`")
 
 
 def commands() -> str:
-    """Every verb: what it does, its arguments and its options."""
+    """All verbs with their arguments and options."""
     pieces = []
     for panel, verbs in VERBS.items():
         pieces += [f"## {panel}", *(described(name, verb) for name, verb in verbs.items())]
@@ -141,29 +149,33 @@ def commands() -> str:
 
 
 def described(name: str, verb: Callable[..., None]) -> str:
-    """One verb."""
-    takes = parameters(verb)
-    usage = " ".join(["foretell", name, "[OPTIONS]", *(one.metavar for one in takes if one.is_argument)])
-    rows = [(one.spelled(), plain(one.info.help or ""), one.default()) for one in takes]
+    """Section of one verb."""
+    verb_parameters = parameters(verb)
+    usage = " ".join(
+        ["foretell", name, "[OPTIONS]", *(parameter.metavar for parameter in verb_parameters if parameter.is_argument)]
+    )
+    rows = [
+        (parameter.spelled(), plain(parameter.info.help or ""), parameter.default()) for parameter in verb_parameters
+    ]
     text = plain(inspect.getdoc(verb) or "")
     return f"### {name}\n\n{text}\n\n```text\n{usage}\n```\n\n{table(('', '', 'default'), rows)}"
 
 
 def parameters(verb: Callable[..., None]) -> list[Parameter]:
-    """What a verb takes, in order."""
+    """Arguments and options of a verb, in order."""
     hints = get_type_hints(verb, include_extras=True)
-    found = []
+    result = []
     for name, parameter in inspect.signature(verb).parameters.items():
         annotation, info = get_args(hints[name])
-        found.append(Parameter(name, annotation, info, parameter.default))
-    return found
+        result.append(Parameter(name, annotation, info, parameter.default))
+    return result
 
 
 # --- configuration --------------------------------------------------------------------------------
 
 
 def configuration() -> str:
-    """Every section of a recipe with its kinds and their settings."""
+    """Sections of a recipe with their kinds and settings."""
     own = [name for name, field in Recipe.model_fields.items() if not configs_in(field.annotation)]
     fields = [field for field in describe_kind(Section("", (Recipe,), False, None), Recipe)["fields"]]
     pieces = ["## At the top", settings(field for field in fields if field["name"] in own)]
@@ -184,7 +196,7 @@ def configuration() -> str:
 
 
 def adaptation() -> str:
-    """The settings of `--adapt`."""
+    """Settings of `--adapt`."""
     pieces = []
     for name, field in AdaptationConfig.model_fields.items():
         (member,) = configs_in(field.annotation)
@@ -194,7 +206,7 @@ def adaptation() -> str:
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> Iterable[str]:
-    """Nested tables as `model.kind = "recurrent"`."""
+    """Yield nested tables as `model.kind = "recurrent"`."""
     for key, value in tree.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")
@@ -203,7 +215,7 @@ def flat(tree: dict[str, Any], prefix: str = "") -> Iterable[str]:
 
 
 def settings(fields: Iterable[dict[str, str]]) -> str:
-    """Settings with their types, defaults and meanings; nothing where there are none."""
+    """Table of settings with types, defaults and descriptions; "" without settings."""
     rows = [(f"`{f['name']}`", plain(f["type"]), f"`{f['default']}`", plain(f["text"])) for f in fields]
     return table(("setting", "type", "default", ""), rows) if rows else ""
 
@@ -212,15 +224,16 @@ def settings(fields: Iterable[dict[str, str]]) -> str:
 
 
 def plain(text: str) -> str:
-    """Text that means nothing to Markdown; code between backquotes stays code."""
+    """Escape text for Markdown; code between backquotes stays code."""
     pieces = text.split("`")
     return "`".join(
-        re.sub(r"([\\*_<>\[\]|])", r"\\\1", piece) if i % 2 == 0 else piece for i, piece in enumerate(pieces)
+        re.sub(r"([\\*_>\[\]|])", r"\\\1", piece).replace("<", "&lt;") if i % 2 == 0 else piece
+        for i, piece in enumerate(pieces)
     )
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table."""
+    """Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("\n", " ") for cell in line) + " |" for line in lines)
 

@@ -242,5 +242,5 @@ def test_the_page_of_python_has_every_public_name() -> None:
 
 
 def test_text_keeps_its_signs_in_markdown(pages: ModuleType) -> None:
-    assert pages.plain("a_b * <c> | `d_e|f`") == r"a\_b \* \<c\> \| `d_e|f`"
+    assert pages.plain("a_b * <c> | `d_e|f`") == r"a\_b \* &lt;c\> \| `d_e|f`"
     assert pages.table(("a", "b"), [(1, "x\ny")]) == "| a | b |\n| --- | --- |\n| 1 | x y |"
