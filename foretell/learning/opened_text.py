@@ -48,8 +48,13 @@ class OpenedFile(OpenedText):
         self.folder: Path | None = None
 
     def __enter__(self) -> Split:
+        corpus = open_file(self.name)
         self.folder = Path(tempfile.mkdtemp(prefix="foretell-"))
-        return prepare(open_file(self.name), self.tokenizer, self.folder / "store").split("test")
+        try:
+            return prepare(corpus, self.tokenizer, self.folder / "store").split("test")
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
         if self.folder is not None:
