@@ -1,6 +1,6 @@
-"""Examples of a task as a model reads them: rows of ids with special tokens around texts, in batches of like lengths.
+"""Examples of a task as rows of ids with special tokens, in batches of similar lengths.
 
-B examples, n readings of each (the options of a choice, the two orders of a pair), T places.
+B examples, n readings of each (the options of a choice, the two orders of a pair), T positions.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from foretell.config import Size
 from foretell.data.batches.batches import Batches, BatchesConfig, BatchKind, Ints
@@ -24,18 +25,18 @@ from foretell.types import IGNORED, Batch, Inputs
 
 
 class ExamplesConfig(BatchesConfig):
-    """Labelled examples for a task, in another order in each epoch."""
+    """Labelled examples of a task, shuffled in each epoch."""
 
     kind: Literal["examples"] = "examples"
     provides: ClassVar[BatchKind] = "examples"
     batch: Size = 32
     """examples in a batch"""
     tokens: Size | None = None
-    """make batches of about so many tokens instead, however many examples that is"""
+    """make batches of about this many tokens instead of a number of examples"""
     length: Size = 128
-    """tokens that are read at once, special ones included"""
+    """largest number of tokens of a row, special tokens included"""
     cut: Literal["end", "beginning"] = "end"
-    """what is left out of a text that is too long for a task that reads it at once; of a pair, the longer text loses"""
+    """the end of a text that is cut if it is too long; of a pair, the longer text is cut"""
 
     def arrange(self, rows: Sequence[Row], specials: Specials, seed: int) -> ExampleBatches:
         """The batches of these rows."""
@@ -47,30 +48,30 @@ class ExamplesConfig(BatchesConfig):
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read at once."""
+    """One sequence a model reads."""
 
     tokens: Ints
     """[T]"""
     second: int = 0
-    """where a second segment begins; 0: there is none"""
+    """start of the second segment; 0: none"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """An example as it is read, or one window of it."""
+    """An example, or one window of it."""
 
     example: int
-    """its number"""
+    """index of the example"""
     readings: tuple[Reading, ...]
-    """ways to read it, usually one; as many in all rows of a batch"""
+    """its readings, usually one; the same number in all rows of a batch"""
     label: NDArray[Any] | None
-    """what is to be predicted, as its task understands it: [] or [T] or [n], all rows alike"""
+    """the target, as the task defines it: [] or [T] or [n], the same shape in all rows"""
     places: Any = None
-    """what a task knows of the places of a row, to understand its own predictions"""
+    """what the task needs to map positions of the row back to the example"""
 
     @property
     def length(self) -> int:
-        """Places of the longest reading."""
+        """Positions of the longest reading."""
         return max(len(reading.tokens) for reading in self.readings)
 
 
@@ -78,9 +79,9 @@ class Row:
 class Framing:
     """How texts become rows: `begin first end`, or `begin first between second end`.
 
-    The marks are those that the vocabulary has for it: [CLS], [SEP] and [SEP]; <s>, </s></s> and </s>, where texts are
-    no segments (RoBERTa); or GPT's start, delimiter and extract tokens. Where it has none, the boundary stands in,
-    which a language model has learnt to begin anew behind.
+    The marks are special tokens of the vocabulary: [CLS], [SEP] and [SEP]; <s>, </s></s> and </s> without segments
+    (RoBERTa); or GPT's start, delimiter and extract tokens. Without such tokens the boundary is used: after it a
+    language model has learned to start a new text.
     """
 
     tokenizer: Tokenizer
@@ -89,7 +90,7 @@ class Framing:
 
     @property
     def marks(self) -> tuple[int, tuple[int, ...], int]:
-        """Begin, between, end."""
+        """The marks before, between and after the texts."""
         specials = self.tokenizer.specials
         found = (specials.begin, specials.separator, specials.extract or specials.separator)
         begin, between, end = (specials.boundary if mark is None else mark for mark in found)
@@ -97,12 +98,12 @@ class Framing:
 
     @property
     def parts_twice(self) -> bool:
-        """Whether the vocabulary is one of RoBERTa's kind."""
+        """Whether two separators part the texts, as in RoBERTa."""
         begin = self.tokenizer.specials.begin
         return begin is not None and self.tokenizer.token(begin) == "<s>"
 
     def around(self, texts: int) -> int:
-        """How many marks there are around one text or two."""
+        """Number of marks around one text or two."""
         return 2 if texts == 1 else 2 + len(self.marks[1])
 
     def encode(self, texts: Sequence[str]) -> list[Ints]:
@@ -113,16 +114,16 @@ class Framing:
         return [part.astype(np.int64) for part in np.split(ids, ends[:-1])] if texts else []
 
     def spans(self, texts: Sequence[str]) -> list[tuple[Ints, Ints]]:
-        """The ids of each text [T] and the characters that they stand for [T, 2], without blanks around them."""
+        """The ids of each text [T] and the characters they cover [T, 2], without blanks at the ends."""
         return [self.tokenizer.spans(text) for text in texts]
 
     @property
     def room(self) -> int:
-        """For how many tokens of one text there is room."""
+        """Number of tokens of one text that fit."""
         return self.length - self.around(1)
 
     def frame(self, *texts: Ints) -> Reading:
-        """One text, or two, with the marks around them, cut to the length."""
+        """One text or two with the marks around them, cut to the length."""
         begin, between, end = self.marks
         room = self.length - self.around(len(texts))
         if room < len(texts):
@@ -133,12 +134,12 @@ class Framing:
         return Reading(tokens, len(kept[0]) + 2 if second and not self.parts_twice else 0)
 
     def shortened(self, text: Ints, size: int) -> Ints:
-        """At most so many tokens of a text."""
+        """At most `size` tokens of a text."""
         return text[:size] if self.cut == "end" else text[len(text) - min(size, len(text)) :]
 
 
 def sizes(texts: Sequence[Ints], room: int) -> list[int]:
-    """How many tokens of each text there is room for: the longest one loses, until both are as long."""
+    """Number of tokens of each text that fit: the longer text is cut until both have the same length."""
     lengths = [len(text) for text in texts]
     if sum(lengths) <= room or len(lengths) == 1:
         return [min(length, room) for length in lengths]
@@ -150,18 +151,18 @@ def sizes(texts: Sequence[Ints], room: int) -> list[int]:
 
 
 class ExampleBatches(Batches):
-    """Each example once an epoch; those of like lengths share a batch, in random order."""
+    """Each example once per epoch, in random order; examples of similar length share a batch."""
 
     def __init__(self, rows: Sequence[Row], specials: Specials, config: ExamplesConfig, seed: int) -> None:
         super().__init__()
         if not rows:
-            raise ConfigError("there are no examples to learn from; give this split some")
+            raise ConfigError("this split has no examples; give it some")
         self.rows, self.specials, self.config, self.seed = rows, specials, config, seed
         self.lengths = np.array([row.length for row in rows])
         self.groups = lru_cache(maxsize=2)(self._groups)
 
+    @override
     def size(self, epoch: int) -> int:
-        """See `Batches.size`."""
         return len(self.groups(epoch))
 
     def __getitem__(self, k: int) -> Batch:  # type: ignore[override]
@@ -180,7 +181,7 @@ POOL = 50
 
 
 def in_batches(lengths: Ints, batch: int, random: np.random.Generator) -> list[Ints]:
-    """Rows in batches of so many, those of similar length together, in random order; the last may have fewer."""
+    """Batches of `batch` rows, rows of similar length together, in random order; the last may have fewer."""
     order = random.permutation(len(lengths))
     pools = np.split(order, range(POOL * batch, len(order), POOL * batch))
     order = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
@@ -189,7 +190,7 @@ def in_batches(lengths: Ints, batch: int, random: np.random.Generator) -> list[I
 
 
 def by_length(lengths: Ints, budget: int) -> list[Ints]:
-    """Rows in batches of at most `budget` places, the longest first: for reading everything once."""
+    """Batches of at most `budget` positions, the longest rows first: for one pass over all rows."""
     order = np.argsort(-lengths, kind="stable")
     groups, begin = [], 0
     while begin < len(order):
@@ -200,7 +201,7 @@ def by_length(lengths: Ints, budget: int) -> list[Ints]:
 
 
 def collate(rows: Sequence[Row], specials: Specials) -> Batch:
-    """Rows side by side, padded: tokens [B, T], or [B, n, T] where each is read in n ways."""
+    """Rows side by side, padded: tokens [B, T], or [B, n, T] with n readings of each."""
     count, ways, width = len(rows), len(rows[0].readings), max(row.length for row in rows)
     tokens = np.full((count, ways, width), specials.padding or 0, dtype=np.int64)
     lengths = np.array([[len(reading.tokens) for reading in row.readings] for row in rows])  # [B, n]
@@ -228,7 +229,7 @@ def collate(rows: Sequence[Row], specials: Specials) -> Batch:
 
 
 def labels_of(rows: Sequence[Row], width: int) -> torch.Tensor:
-    """What is to be predicted of each row; where there is a label for each place, padded as the row is."""
+    """The label of each row; labels of positions are padded as the row is."""
     labels = [np.asarray(row.label) for row in rows]
     if labels[0].ndim == 0 or len({len(label) for label in labels}) == 1:
         return torch.from_numpy(np.stack(labels))

@@ -1,9 +1,8 @@
-"""What is hidden from a model that has to guess it.
+"""Masking: tokens of a row that are hidden and predicted.
 
-Masking wraps batches of rows: it hides some tokens of each row and makes them the targets. The masks of a row are a
-function of (seed, copy, row), whatever batch the row is in and whatever is beside it; the copy is the epoch, or
-repeats where `data.batches.copies` says so. Random numbers are a hash of these and of the place, so that a whole batch
-is masked at once.
+Masking wraps batches of rows: it hides some tokens of each row and makes them the targets. The mask of a row is a
+function of (seed, copy, row), independent of the batch it is in; the copy is the epoch, or repeats with
+`data.batches.copies`. Random numbers are a hash of these and of the position, so that a whole batch is masked at once.
 
 Devlin et al. 2019 (BERT, arXiv:1810.04805, appendix A); its whole words (google-research/bert, 2019); Lan et al. 2020
 (ALBERT, arXiv:1909.11942, n-grams); Clark et al. 2020 (ELECTRA, arXiv:2003.10555).
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from foretell.config import Config, Share, Size, Tagged
 from foretell.data.batches.batches import Accounting, Batches, Ints, RowBatches
@@ -33,34 +33,34 @@ Uniform = NDArray[np.float64]
 
 
 class MaskingConfig(Config):
-    """What all ways to choose tokens have in common."""
+    """Base of the settings; abstract."""
 
     rate: Annotated[float, Field(gt=0, le=1)] = 0.15
-    """the share of the tokens that are to be guessed"""
+    """share of tokens to predict"""
     mask: Share = 0.8
-    """how many of these the mask token stands for"""
+    """share of these replaced by the mask token"""
     random: Share = 0.1
-    """how many of these another token stands for, drawn from the vocabulary; the rest are left as they are, and are to
-    be guessed all the same (ELECTRA: mask = 0.85, random = 0)"""
+    """share of these replaced by a random token; the rest stay as they are, and are predicted as well (ELECTRA:
+    mask = 0.85, random = 0)"""
     rounding: Literal["random", "nearest"] = "random"
-    """a row's share is a whole number of tokens: up or down by chance, so that the rate holds in the mean (RoBERTa); or
-    the nearest, and one at least (BERT, ALBERT, ELECTRA)"""
+    """rounding of the number of tokens in a row: random, so that the rate holds on average (RoBERTa), or nearest and at
+    least one (BERT, ALBERT, ELECTRA)"""
     of: Literal["text", "row"] = "text"
-    """what the rate is a share of: the tokens that may be chosen, or the row with its special tokens, as published"""
+    """base of the rate: the tokens of text, or the whole row with special tokens, as published"""
     most: Size | None = None
-    """tokens of a row to be guessed at most (BERT: 20 of 128)"""
+    """largest number of tokens to predict in a row (BERT: 20 of 128)"""
     replacements: Literal["text", "all"] = "text"
-    """what random tokens are drawn from: those that stand for text; or all, special ones included, as published for
-    BERT and ALBERT"""
+    """the tokens that random ones are drawn from: those of text, or all, special tokens included, as published for BERT
+    and ALBERT"""
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
         if self.mask + self.random > 1 + 1e-9:
-            raise ValueError(f"mask = {self.mask} and random = {self.random} are more than all; their sum may be 1")
+            raise ValueError(f"mask = {self.mask} and random = {self.random} sum to more than 1; lower one")
         return self
 
     def budget(self, candidates: Ints, lengths: Ints, uniform: Uniform) -> Ints:
-        """How many tokens of each row to choose: candidates, lengths, uniform [B] -> [B]"""
+        """Number of tokens to choose in each row: candidates, lengths, uniform [B] -> [B]"""
         wanted = self.rate * (candidates if self.of == "text" else lengths)
         whole = np.floor(wanted + uniform) if self.rounding == "random" else np.maximum(np.rint(wanted), 1)
         limit = candidates if self.most is None else candidates.clip(max=self.most)
@@ -68,52 +68,52 @@ class MaskingConfig(Config):
 
     @abstractmethod
     def choose(self, tokens: Ints, candidates: Bools, budget: Ints, words: Words, draws: Draws) -> Bools:
-        """Which tokens [B, T] are to be guessed, of the candidates [B, T] at most `budget` [B] of each row."""
+        """The tokens to predict [B, T]: of the candidates [B, T], at most `budget` [B] in each row."""
 
 
 class TokenMaskingConfig(MaskingConfig):
-    """Tokens one by one, each as likely as any other."""
+    """Single tokens, uniformly."""
 
     kind: Literal["token"] = "token"
     repeats: bool = False
-    """draw places with replacement, as published for ELECTRA: a place drawn twice is guessed once, so the rate is a
-    little lower"""
+    """draw positions with replacement, as published for ELECTRA: a position drawn twice is predicted once, so the rate
+    is a little lower"""
 
+    @override
     def choose(self, tokens: Ints, candidates: Bools, budget: Ints, words: Words, draws: Draws) -> Bools:
-        """See `MaskingConfig.choose`."""
         if not self.repeats:
             order = np.where(candidates, draws.places("choice"), 2.0).argsort(1)  # candidates first, shuffled
             chosen = np.zeros_like(candidates)
             np.put_along_axis(chosen, order, np.arange(tokens.shape[1]) < budget[:, None], 1)
             return chosen
-        found = np.zeros_like(candidates)
+        chosen = np.zeros_like(candidates)
         available, at = candidates.sum(1), np.argsort(~candidates, axis=1, kind="stable")  # candidates in order
         drawn = (draws.places("choice") * available[:, None]).astype(np.int64)  # [B, T]
         wanted = np.arange(tokens.shape[1]) < budget[:, None]
         rows = np.broadcast_to(np.arange(len(tokens))[:, None], drawn.shape)
-        found[rows[wanted], np.take_along_axis(at, drawn, 1)[wanted]] = True
-        return found
+        chosen[rows[wanted], np.take_along_axis(at, drawn, 1)[wanted]] = True
+        return chosen
 
 
 class WholeWordMaskingConfig(MaskingConfig):
-    """Whole words, in random order, as long as they fit into a row's budget."""
+    """Whole words in random order, as long as they fit into the budget of a row."""
 
     kind: Literal["whole-word"] = "whole-word"
 
+    @override
     def choose(self, tokens: Ints, candidates: Bools, budget: Ints, words: Words, draws: Draws) -> Bools:
-        """See `MaskingConfig.choose`."""
         return choose_words(tokens, candidates, budget, words, draws, 1)
 
 
 class NGramMaskingConfig(MaskingConfig):
-    """Runs of n whole words, n with a probability proportional to 1 / n, shorter where the budget ends."""
+    """Runs of n whole words, with probability proportional to 1 / n, shorter where the budget ends."""
 
     kind: Literal["n-gram"] = "n-gram"
     longest: Annotated[int, Field(gt=0, le=100)] = 3
-    """words of a run at most"""
+    """longest run in words"""
 
+    @override
     def choose(self, tokens: Ints, candidates: Bools, budget: Ints, words: Words, draws: Draws) -> Bools:
-        """See `MaskingConfig.choose`."""
         return choose_words(tokens, candidates, budget, words, draws, self.longest)
 
 
@@ -121,11 +121,11 @@ MaskingChoice = Annotated[TokenMaskingConfig | WholeWordMaskingConfig | NGramMas
 
 
 def choose_words(tokens: Ints, candidates: Bools, budget: Ints, words: Words, draws: Draws, longest: int) -> Bools:
-    """Runs of 1 to `longest` whole words, begun at places in random order; W words in a row at most.
+    """Runs of 1 to `longest` whole words, started at positions in random order; at most W words in a row.
 
-    A run's length is drawn before its place, and a place where it would overlap another run, or go beyond a text's end,
-    is passed over: so lengths are distributed as drawn, which they are not where a run that does not fit is given up.
-    One that exceeds the budget loses words, and is passed over if not one fits.
+    The length of a run is drawn before its position, and a position where it would overlap another run or pass the end
+    of a text is skipped: so lengths have the distribution they are drawn from, which giving up runs that do not fit
+    would change. A run that exceeds the budget loses words, and is skipped if none fits.
     """
     rows = np.arange(len(tokens))
     word, sizes, together = word_places(tokens, candidates, words)  # [B, T], [B, W], [B, W]
@@ -134,7 +134,7 @@ def choose_words(tokens: Ints, candidates: Bools, budget: Ints, words: Words, dr
     order = np.where(sizes > 0, draws.places("choice")[:, :count], 2.0).argsort(1)
     lengths = run_lengths(draws.places("length")[:, : count + 1], longest)
     free = np.pad(sizes > 0, ((0, 0), (0, longest)))
-    joined = np.pad(together, ((0, 0), (0, longest)))  # whether a word goes on the text of the one before
+    joined = np.pad(together, ((0, 0), (0, longest)))  # whether a word continues the text of the previous one
     left, drawn = budget.copy(), np.zeros(len(tokens), np.int64)
     for place in range(count):
         if not left.any():
@@ -144,7 +144,7 @@ def choose_words(tokens: Ints, candidates: Bools, budget: Ints, words: Words, dr
         fits = free[rows, begin]
         for further in range(1, longest):
             fits &= (further >= wanted) | (free[rows, begin + further] & joined[rows, begin + further])
-        size = np.zeros_like(wanted)  # the most words, of those wanted, that the budget has room for
+        size = np.zeros_like(wanted)  # as many of the wanted words as the budget allows
         for n in range(1, longest + 1):
             size[(n <= wanted) & (ends[rows, begin + n] - ends[rows, begin] <= left)] = n
         size[~fits] = 0
@@ -158,9 +158,9 @@ def choose_words(tokens: Ints, candidates: Bools, budget: Ints, words: Words, dr
 
 
 def word_places(tokens: Ints, candidates: Bools, words: Words) -> tuple[Ints, Ints, Bools]:
-    """Which word each token is part of [B, T], the number of tokens of each [B, W], whether it follows the one before.
+    """The word of each token [B, T], the number of tokens of each word [B, W], whether it follows the previous [B, W].
 
-    What may not be chosen is a word of size 0; what is right behind it follows nothing.
+    Tokens that may not be chosen form words of size 0, and the word after one follows nothing.
     """
     starts = words.starts(tokens)
     word = starts.cumsum(1) - 1  # [B, T]
@@ -186,9 +186,9 @@ PURPOSES = ("budget", "choice", "kind", "token", "length", "sample")
 
 
 class Draws:
-    """Uniform numbers for the rows of a batch: functions of (seed, copy, row, place, purpose) alone.
+    """Uniform numbers for the rows of a batch, functions of (seed, copy, row, position, purpose).
 
-    SplitMix64 (Steele, Lea and Flood 2014): each row has a stream of its own, begun at a hash of seed, copy and row.
+    SplitMix64 (Steele, Lea and Flood 2014): each row has its own stream, started at a hash of seed, copy and row.
     """
 
     def __init__(self, seed: int, copy: int, rows: Ints, steps: int):
@@ -197,26 +197,26 @@ class Draws:
         self.steps = steps
 
     def places(self, purpose: str) -> Uniform:
-        """[B, T] one for each place."""
+        """[B, T] one for each position."""
         return uniform(self.start[:, None] + counter(purpose, np.arange(self.steps)))
 
     def at(self, purpose: str, rows: Ints, places: Ints) -> Uniform:
-        """[n] the same for some places of some rows."""
+        """[n] the numbers at chosen rows and positions."""
         return uniform(self.start[rows] + counter(purpose, places))
 
     def rows(self, purpose: str) -> Uniform:
-        """[B] one for each row: that of its first place."""
+        """[B] one for each row: that of its first position."""
         return uniform(self.start + counter(purpose, np.zeros(1, np.int64)))
 
 
 def counter(purpose: str, places: Ints) -> NDArray[np.uint64]:
-    """[n] by how much the stream of a row has gone on at each place."""
+    """[n] the offset in the stream of a row at each position."""
     steps = (places * len(PURPOSES) + PURPOSES.index(purpose) + 1).astype(np.uint64)
     return steps * GOLDEN
 
 
 def uniform(state: NDArray[np.uint64]) -> Uniform:
-    """States of a stream -> numbers from 0 to 1, the latter left out."""
+    """States of a stream -> numbers in [0, 1)."""
     return (mix(state) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
@@ -231,39 +231,38 @@ def mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 class Masked(Batches):
-    """Batches of rows with some tokens hidden: the tokens are what a model sees, the targets what was there."""
+    """Batches of rows with hidden tokens: the inputs are what a model sees, the targets the original tokens."""
 
     def __init__(self, rows: RowBatches, config: MaskingConfig, tokenizer: Tokenizer, seed: int) -> None:
         super().__init__()
         self.source, self.config, self.tokenizer, self.seed = rows, config, tokenizer, seed
         if tokenizer.specials.mask is None:
             raise ConfigError(
-                "the tokenizer has no mask token, which a model that guesses masked tokens needs; "
-                'set data.tokenizer.specials = "bert"'
+                'the tokenizer has no mask token, which a masked model needs; set data.tokenizer.specials = "bert"'
             )
         self.mask = tokenizer.specials.mask
 
+    @override
     def size(self, epoch: int) -> int:
-        """See `Batches.size`."""
         return self.source.size(epoch)
 
+    @override
     def accounting(self, epoch: int = 0) -> Accounting | None:
-        """See `Batches.accounting`: hiding tokens changes nothing of it."""
         return self.source.accounting(epoch)
 
     @cached_property
     def words(self) -> Words:
-        """Where words begin."""
+        """Where words start."""
         return word_table(self.tokenizer)
 
     @cached_property
     def plain(self) -> Ints:
-        """[n] the tokens that may be chosen: those that stand for text."""
+        """[n] the tokens that may be chosen: those of text."""
         return np.setdiff1d(np.arange(self.tokenizer.size), self.tokenizer.specials.marks)
 
     @cached_property
     def replacements(self) -> Ints:
-        """[n] what random tokens are drawn from."""
+        """[n] the tokens that random ones are drawn from."""
         if self.config.replacements == "all":
             return np.arange(self.tokenizer.size)
         return np.setdiff1d(self.plain, [-1 if self.tokenizer.unknown is None else self.tokenizer.unknown])
@@ -280,7 +279,7 @@ class Masked(Batches):
         return replace(batch, inputs=inputs, targets=torch.from_numpy(targets), places=places)
 
     def choose(self, batch: Batch, draws: Draws) -> Bools:
-        """Which tokens [B, T] are to be guessed."""
+        """The tokens [B, T] to predict."""
         tokens, steps = batch.inputs.tokens.numpy(), batch.inputs.tokens.shape[1]
         lengths = np.full(len(tokens), steps) if batch.inputs.lengths is None else batch.inputs.lengths.numpy()
         candidates = self.eligible[tokens] & (np.arange(steps) < lengths[:, None])
@@ -295,7 +294,7 @@ class Masked(Batches):
         return eligible
 
     def hidden(self, tokens: Ints, chosen: Bools, draws: Draws) -> Ints:
-        """The tokens [B, T] with what is chosen hidden, replaced or left."""
+        """The tokens [B, T] with the chosen ones masked, replaced or kept."""
         rows, places = chosen.nonzero()  # [n]
         kind = draws.at("kind", rows, places)
         drawn = self.replacements[(draws.at("token", rows, places) * len(self.replacements)).astype(np.int64)]
@@ -306,7 +305,7 @@ class Masked(Batches):
 
 
 def places_of(chosen: Bools) -> Ints:
-    """[B, T] -> [B, P] the places of what is chosen in each row, in order; -1 behind them."""
+    """[B, T] -> [B, P] the positions chosen in each row, in order, padded with -1."""
     counts = chosen.sum(1)
     places = np.full((len(chosen), int(counts.max(initial=0))), -1)
     places[np.arange(places.shape[1]) < counts[:, None]] = chosen.nonzero()[1]

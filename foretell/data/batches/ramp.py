@@ -1,7 +1,7 @@
-"""Batches that grow while training goes on: small ones first, when they teach as much as large ones.
+"""Batches that grow during training: small ones first, when they teach as much as large ones.
 
-McCandlish et al. 2018 (arXiv:1812.06162); GPT-3 (arXiv:2005.14165, table 2.1) began with 32 thousand tokens and reached
-its full batch over the first 4 to 12 thousand million of them.
+McCandlish et al. 2018 (arXiv:1812.06162); GPT-3 (arXiv:2005.14165, table 2.1) started with 32 thousand tokens and
+reached its full batch over the first 4 to 12 billion.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, field_validator
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.config import Amount, Config
 from foretell.data.batches.batches import Batches
@@ -22,12 +23,12 @@ from foretell.types import IGNORED, Batch, Inputs
 
 
 class RampConfig(Config):
-    """Batches grow linearly from one of `data.batches` to so many of them joined."""
+    """Batches grow linearly from one of `data.batches` to `times` of them joined."""
 
     times: int = Field(default=16, ge=2, lt=2**31)
-    """how many times as large they are in the end"""
+    """final size, in batches of `data.batches`"""
     over: Amount = Amount(value=10_000, unit="steps")
-    """until when they grow: "1000steps", "4e9tokens" (places, padding included) or "1epochs" """
+    """length of the ramp: "1000steps", "4e9tokens" (padding included) or "1epochs" """
 
     @field_validator("over")
     @classmethod
@@ -37,55 +38,56 @@ class RampConfig(Config):
         return over
 
     def build(self, batches: Batches, places: int) -> Ramp:
-        """Growing batches, of batches of about so many places."""
+        """Growing batches, of batches of about `places` positions."""
         return Ramp(batches, self, places)
 
 
 class Ramp(Batches):
-    """Batch k is 1 + x * (times - 1) others joined, rounded, x being the share of `over` that went before, 1 at most.
+    """Batch k joins 1 + x * (times - 1) batches, rounded, where x is the share of `over` before it, at most 1.
 
-    How many went before batch k is a sum over those before it, and no more than `over` has to be summed: so it is a
-    function of k alone, like everything else about a batch.
+    The number of batches before it is a sum that ends with the ramp, so batch k is a function of k alone.
     """
 
     def __init__(self, batches: Batches, config: RampConfig, places: int) -> None:
         super().__init__()
         self.source, self.config, self.places = batches, config, places
-        self._firsts = [0]  # the first of the joined of each batch so far, as long as they grow
+        self._firsts = [0]  # of each batch of the ramp, the first it joins
 
     def first(self, k: int) -> int:
-        """The number of the first of the batches that batch k is made of."""
+        """The first of the batches that batch k joins."""
         while len(self._firsts) <= k and self._share(len(self._firsts) - 1) < 1:
             self._firsts.append(self._firsts[-1] + self._joined(len(self._firsts) - 1))
         grown = max(k - (len(self._firsts) - 1), 0)
         return self._firsts[k - grown] + grown * self.config.times
 
     def _joined(self, k: int) -> int:
-        """How many batches batch k is made of, one whose `first` is known."""
+        """Number of batches that batch k joins; its `first` is known."""
         return 1 + int(self._share(k) * (self.config.times - 1) + 0.5)
 
     def _share(self, k: int) -> float:
-        """How much of the ramp lies before batch k, one whose `first` is known."""
+        """Share of the ramp before batch k; its `first` is known."""
         over, first = self.config.over, self._firsts[k]
         if over.unit == "epochs":
             epoch, place, batches = self.source.locate(first)
             return min((epoch + place / batches) / over.value, 1.0)
         return min((k if over.unit == "steps" else first * self.places) / over.value, 1.0)
 
+    @override
     def size(self, epoch: int) -> int:
-        """See `Batches.size`: those that begin in the epoch."""
+        """Number of batches that start in the epoch."""
         begin = sum(self.source.size(before) for before in range(epoch))
         return self._begun(begin + self.source.size(epoch)) - self._begun(begin)
 
     def _begun(self, number: int) -> int:
-        """How many batches begin before that one of the source."""
+        """Number of batches that start before batch `number` of the source."""
         high = 1
         while self.first(high) < number:
             high *= 2
         return bisect_left(range(high + 1), number, key=self.first)
 
+    @override
     def locate(self, k: int) -> tuple[int, int, int]:
-        """See `Batches.locate`: in those of the source, so that `epoch + place / batches` is what has been read."""
+        """In batches of the source, so that `epoch + place / batches` is how much was read."""
         return self.source.locate(self.first(k))
 
     def __getitem__(self, k: int) -> Batch:  # type: ignore[override]
@@ -93,7 +95,7 @@ class Ramp(Batches):
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """The rows of all batches; shorter ones are padded."""
+    """The rows of all batches, padded to one length."""
     if len(batches) == 1:
         return batches[0]
     if len({batch.targets.shape[1] for batch in batches}) > 1 or any(b.inputs.lengths is not None for b in batches):
@@ -104,16 +106,17 @@ def joined(batches: Sequence[Batch]) -> Batch:
 
 
 def stacked(parts: Sequence[Batch] | Sequence[Inputs], padding: Mapping[str, int]) -> dict[str, Tensor]:
-    """The tensors of all parts, row below row; those that are narrower padded with zeros or what is said."""
-    found: dict[str, Tensor] = {}
+    """The tensors of all parts along dimension 0, dimension 1 padded with zeros or with the value in `padding`."""
+    joined: dict[str, Tensor] = {}
     for item in fields(parts[0]):
         tensors = [getattr(part, item.name) for part in parts]
         if isinstance(tensors[0], Tensor):
             flat, fill = tensors[0].dim() < 2, padding.get(item.name, 0)
             widest = 0 if flat else max(tensor.shape[1] for tensor in tensors)
-            wide = tensors if flat else [F.pad(t, (0, widest - t.shape[1]), value=fill) for t in tensors]
-            found[item.name] = torch.cat(wide)
-    return found
+            after = [0, 0] * (tensors[0].dim() - 2)  # F.pad counts dimensions from the last
+            wide = tensors if flat else [F.pad(t, (*after, 0, widest - t.shape[1]), value=fill) for t in tensors]
+            joined[item.name] = torch.cat(wide)
+    return joined
 
 
 def with_lengths(batch: Batch) -> Batch:

@@ -1,7 +1,6 @@
-"""Random numbers that come with a batch, for objectives that draw.
+"""Random numbers that come with a batch, for objectives that sample.
 
-They belong to the rows, as masks do: whatever a batch is split into, and wherever training goes on, the draws are the
-same.
+They belong to the rows, as masks do: neither micro-batches nor resuming change them.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from typing_extensions import override
 
 from foretell.data.batches.batches import Batches
 from foretell.data.batches.masking import Draws, Masked
@@ -16,14 +16,14 @@ from foretell.types import Batch
 
 
 class Noisy(Batches):
-    """Masked rows with uniform numbers beside: a function of (seed, epoch, row, place) alone."""
+    """Masked rows with uniform numbers, a function of (seed, epoch, row, position)."""
 
     def __init__(self, masked: Masked, seed: int) -> None:
         super().__init__()
         self.masked, self.seed = masked, seed
 
+    @override
     def size(self, epoch: int) -> int:
-        """See `Batches.size`."""
         return self.masked.size(epoch)
 
     def __getitem__(self, k: int) -> Batch:  # type: ignore[override]

@@ -1,13 +1,13 @@
 """Batches of running text, as a pure function of (seed, step).
 
 One idea serves truncated back-propagation through time, paragraph- and sentence-level models and evaluation: a *lane*
-is a stretch of tokens read from left to right with carried state. Lanes are processed in groups of B rows; a group is
+is a span of tokens read from left to right with carried state. Lanes are processed in groups of B rows; a group is
 cut into windows of T steps. `streams` has one group whose B lanes are the columns of the whole text; `documents` and
 `lines` have a lane each, of similar length within a group, and start every lane from a fresh state. `crops` cut the
-text anew in each epoch, into lanes of one window.
+text at another offset in each epoch, into lanes of one window.
 
 Every token is a target exactly once: the input before a lane's first token is the token before it in the text, or
-the boundary token where the state is meant to know nothing.
+the boundary token where the state starts afresh.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from foretell.config import Config, Count, NonNegative, Share, Size
 from foretell.data.batches.batches import Batches, Ints, Text, TextBatchesConfig
@@ -38,13 +39,13 @@ class StreamsConfig(TextBatchesConfig):
     length: Size = 70
     """time steps of a window"""
     jitter: NonNegative = 0.0
-    """standard deviation of random window lengths (AWD-LSTM: 5); 0: all alike"""
+    """standard deviation of random window lengths (AWD-LSTM: 5); 0: fixed length"""
     halved: Share = 0.05
-    """how often a random window is drawn around half the length"""
+    """probability of drawing a random window around half the length"""
     shortest: Size = 5
-    """no random window is shorter"""
+    """shortest random window"""
     beyond: Count = 20
-    """no random window is longer than `length` + this"""
+    """longest random window: `length` plus this"""
 
     def build(self, text: Text, specials: Specials, seed: int) -> Windows:
         """The batches of one split."""
@@ -54,7 +55,7 @@ class StreamsConfig(TextBatchesConfig):
     def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
         """Window lengths that cover `steps` time steps, each with its factor on the learning rate.
 
-        The random rule is that of AWD-LSTM (arXiv:1708.02182, section 5): around `length`, or half of it now and then;
+        The random rule is that of AWD-LSTM (arXiv:1708.02182, section 5): around `length`, or half of it with probability `halved`;
         the factor is drawn length / `length`, taken before the end of the text cuts the last window short.
         """
         result = []
@@ -72,9 +73,9 @@ class StreamsConfig(TextBatchesConfig):
 class _UnitsConfig(TextBatchesConfig):
     continues: ClassVar[bool] = True
     batch: Size = 32
-    """units side by side"""
+    """documents or lines side by side"""
     length: Size = 128
-    """time steps of a window; longer units go on in the next one, with carried state"""
+    """time steps of a window; longer units continue in the next one, with carried state"""
 
     def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
         """Windows of `length` over the longest unit of a group."""
@@ -106,7 +107,7 @@ class LinesConfig(_UnitsConfig):
 class CropsConfig(TextBatchesConfig):
     """Windows from all over the text, each from a fresh state: how models with a bounded context are trained.
 
-    An epoch cuts the text behind a random offset and reads the windows in random order, so that every token is a
+    An epoch cuts the text after a random offset and reads the windows in random order, so that every token is a
     target once; crops drawn with replacement, as is usual, miss a third of the text in the same time.
     """
 
@@ -133,10 +134,10 @@ class CropsConfig(TextBatchesConfig):
 
 
 class OverlappingConfig(Config):
-    """One pass over a text for a model that sees `length` tokens at most, in windows that know nothing of each other.
+    """One pass over a text for a model that sees `length` tokens at most, in independent windows.
 
-    Every window but the first begins with `overlap` tokens of the one before, which are no targets: that much is known
-    of the past at least. Every token is a target exactly once.
+    Every window but the first starts with `overlap` tokens of the previous one, which are not targets: the least context
+    of a target. Every token is a target exactly once.
     """
 
     batch: Size = 32
@@ -158,7 +159,7 @@ class OverlappingConfig(Config):
 
 @dataclass(frozen=True)
 class Lanes:
-    """Stretches of a text, each read from left to right."""
+    """Spans of a text, each read from left to right."""
 
     start: Ints
     """[L] index of each lane's first token"""
@@ -176,13 +177,13 @@ class Lanes:
 
 
 def columns(tokens: int, count: int, text: Text, boundary: int) -> Lanes:
-    """A text of so many tokens as `count` lanes of equal length; the last ones may be shorter, none is dropped."""
+    """A text of `tokens` tokens as `count` lanes of equal length; the last may be shorter, nothing is dropped."""
     height = max(-(-tokens // count), 1)
     return stretches(np.append(np.arange(0, tokens, height), tokens), text, boundary)
 
 
 def stretches(offsets: Ints, text: Text, boundary: int) -> Lanes:
-    """A lane between each two neighbouring offsets, behind the token before it; the first behind a boundary."""
+    """A lane between any two neighbouring offsets, after the token before it; the first after a boundary."""
     start, end = offsets[:-1].astype(np.int64), offsets[1:].astype(np.int64)
     before = np.full(len(start), boundary, dtype=np.int64)
     before[1:] = text.tokens[start[1:] - 1]
@@ -190,7 +191,7 @@ def stretches(offsets: Ints, text: Text, boundary: int) -> Lanes:
 
 
 def units(offsets: Ints, boundary: int) -> Lanes:
-    """Every stretch between neighbouring offsets as a lane that starts after a boundary; empty ones are left out."""
+    """A lane between any two neighbouring offsets, after a boundary; empty ones are left out."""
     start, end = np.asarray(offsets[:-1]), np.asarray(offsets[1:])
     filled = end > start
     return Lanes(start[filled], end[filled], np.full(int(filled.sum()), boundary, dtype=np.int64))
@@ -214,20 +215,20 @@ class Epoch:
 
 
 class Cutter(Protocol):
-    """What `Windows` needs of a configuration."""
+    """The settings that `Windows` reads."""
 
     @property
     def batch(self) -> int:
         """rows"""
 
     def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
-        """window lengths and rate factors that cover so many time steps"""
+        """window lengths and factors on the learning rate that cover `steps` time steps"""
 
 
 class Windows(Batches):
     """Batches of running text, each token with the one before it.
 
-    `lanes` are the same in every epoch, or cut anew by a function of its random generator.
+    `lanes` are the same in every epoch, or a function of its random generator.
     """
 
     def __init__(
@@ -246,13 +247,13 @@ class Windows(Batches):
         self.epoch = lru_cache(maxsize=2)(self._epoch)
 
     def behind_boundaries(self, boundary: int) -> Windows:
-        """The same windows, every lane behind a boundary instead of the token before it."""
+        """Windows whose lanes start after a boundary instead of the token before them."""
         assert isinstance(self.lanes, Lanes)
         alone = replace(self.lanes, before=np.full_like(self.lanes.before, boundary))
         return Windows(self.text, alone, self.config, self.seed, shuffled=self.shuffled)
 
+    @override
     def size(self, epoch: int) -> int:
-        """See `Batches.size`."""
         return len(self.epoch(epoch).steps)
 
     def __getitem__(self, k: int) -> Batch:  # type: ignore[override]
