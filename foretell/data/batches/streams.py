@@ -55,8 +55,8 @@ class StreamsConfig(TextBatchesConfig):
     def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
         """Window lengths that cover `steps` time steps, each with its factor on the learning rate.
 
-        The random rule is that of AWD-LSTM (arXiv:1708.02182, section 5): around `length`, or half of it with probability `halved`;
-        the factor is drawn length / `length`, taken before the end of the text cuts the last window short.
+        Random lengths follow AWD-LSTM (arXiv:1708.02182, section 5): around `length`, or half of it with probability
+        `halved`; the factor is drawn length / `length`, taken before the end of the text cuts the last window short.
         """
         result = []
         while steps > 0:
@@ -136,8 +136,8 @@ class CropsConfig(TextBatchesConfig):
 class OverlappingConfig(Config):
     """One pass over a text for a model that sees `length` tokens at most, in independent windows.
 
-    Every window but the first starts with `overlap` tokens of the previous one, which are not targets: the least context
-    of a target. Every token is a target exactly once.
+    Every window but the first starts with `overlap` tokens of the previous one, which are not targets: the least
+    context of a target. Every token is a target exactly once.
     """
 
     batch: Size = 32

@@ -308,7 +308,7 @@ def test_a_hidden_token_is_not_in_the_inputs() -> None:
 
 
 def test_what_is_hidden_is_at_most_all() -> None:
-    with pytest.raises(ConfigError, match="more than all"):
+    with pytest.raises(ConfigError, match="sum to more than 1"):
         validate(TokenMaskingConfig, {"mask": 0.9, "random": 0.2}, "test")
 
 
