@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from foretell.artifacts import whole_file
 from foretell.errors import ConfigError
@@ -49,12 +50,12 @@ class Npy(VectorFile):
         shape = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, self.width)}
         np.lib.format.write_array_header_1_0(self.stream, shape)
 
+    @override
     def write(self, vectors: Floats, columns: Mapping[str, Sequence[Any]]) -> None:
-        """See `VectorFile.write`."""
         self.stream.write(vectors.tobytes())
 
+    @override
     def finish(self) -> None:
-        """See `VectorFile.finish`."""
         self.stream.seek(0)
         self._head()
 
@@ -77,8 +78,8 @@ class Parquet(VectorFile):
             self.writer = pyarrow.parquet.ParquetWriter(self.stream, table.schema)
         self.writer.write_table(table)
 
+    @override
     def finish(self) -> None:
-        """See `VectorFile.finish`."""
         if self.writer is None:
             self.write(np.zeros((0, self.width), np.float32), {})
         self.writer.close()

@@ -1,4 +1,4 @@
-"""Labelled sets known by name, below `$FORETELL_DATA`."""
+"""Labelled data sets known by name, in `$FORETELL_DATA`."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from foretell.data.text_files import PACKED_ENDINGS
 from foretell.errors import ConfigError
 
 WHOLE = "whole"
-"""in place of a split: files that come without, to be divided by us"""
+"""in place of a split: files without splits, which are divided here"""
 
 
 @dataclass(frozen=True)
 class ReadySet:
-    """A labelled set: which files it is, and how they are read."""
+    """A labelled data set: its files and their reader."""
 
     folder: str
     files: Mapping[str, tuple[str, ...]]
-    """by split, or `WHOLE`, without the endings of packing"""
+    """by split, or `WHOLE`, without the suffixes of compression"""
     reader: Reader
     unlabelled: tuple[str, ...] = ()
-    """more text of the kind, for language models"""
+    """more text of this kind, for language models"""
 
     def paths(self, name: str) -> dict[str, list[Path]]:
-        """The files by split; a `ConfigError` says which to put where."""
+        """The files by split. Raises `ConfigError` with the files to provide."""
         root = os.environ.get("FORETELL_DATA")
         wanted = ", ".join(dict.fromkeys(file for files in self.files.values() for file in files))
         place = f"$FORETELL_DATA/{self.folder}"
@@ -46,13 +46,13 @@ class ReadySet:
         return found
 
     def more(self) -> list[Path]:
-        """The files without labels that are there."""
+        """The files without labels that exist."""
         folder = Path(os.environ.get("FORETELL_DATA", "")).expanduser() / self.folder
         return [path for path in (stored(folder / file) for file in self.unlabelled) if path.exists()]
 
 
 def stored(path: Path) -> Path:
-    """The file as it is there: plain or packed."""
+    """The file, plain or compressed."""
     packed = (path.with_name(path.name + ending) for ending in PACKED_ENDINGS)
     return next((found for found in (path, *packed) if found.exists()), path)
 
@@ -111,7 +111,7 @@ SETS = {
     "rte": ReadySet("rte", GLUE, TableConfig(texts=("sentence1", "sentence2"))),
     "mrpc": ReadySet("mrpc", thirds("msr-para-", ".tsv", "val"), MRPC),
     "stsb": ReadySet("stsb", thirds("sts-", ".csv"), STSB),
-    # in place of the next four's own training sets, which are larger, what is most widely at hand is divided
+    # of the next four, whose training sets are larger, the file that is most widely available is divided
     "snli": ReadySet(
         "snli",
         {"train": ("validation.tsv",), "test": ("test.tsv",)},

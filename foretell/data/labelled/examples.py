@@ -1,4 +1,4 @@
-"""What tasks learn from: texts with labels, options to choose from, words with tags, questions on passages.
+"""Examples of tasks: labelled texts, options to choose from, tagged words, questions on passages.
 
 Each knows the file and the line it comes from (`where`), which is no part of what it says: equality leaves it out.
 """
@@ -12,22 +12,22 @@ from foretell.errors import CONTROL
 
 @dataclass(frozen=True)
 class Labelled:
-    """One text or a pair of texts, and what is said of it."""
+    """A text or a pair of texts with its label."""
 
     texts: tuple[str, ...]
     label: str | float | tuple[str, ...] | None
-    """the name of a class, a score, the names of all classes it belongs to, or nothing: to be predicted"""
+    """the name of a class, a score, the names of all its classes, or None if it is to be predicted"""
     where: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A context and ways to go on from it."""
+    """A context and possible continuations."""
 
     context: str
     options: tuple[str, ...]
     label: int | None
-    """which option is right, counted from 0"""
+    """index of the right option, from 0"""
     where: str = field(default="", compare=False, repr=False)
 
 
@@ -42,7 +42,7 @@ class Tagged:
 
 @dataclass(frozen=True)
 class Answer:
-    """A stretch of a passage, by its first character: `passage[start : start + len(text)] == text`."""
+    """A span of a passage, by its first character: `passage[start : start + len(text)] == text`."""
 
     text: str
     start: int
@@ -50,15 +50,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """A question whose answer is a stretch of a passage."""
+    """A question whose answer is a span of a passage."""
 
     id: str
     question: str
     passage: str
     answers: tuple[Answer, ...]
-    """what several people answered; empty where none is known or there is none"""
+    """the answers of several annotators; empty if unknown or if there is none"""
     impossible: bool = False
-    """whether the passage is known to hold no answer"""
+    """whether the passage is known to contain no answer"""
     where: str = field(default="", compare=False, repr=False)
 
 
@@ -67,21 +67,21 @@ Example = Labelled | Choice | Tagged | Question
 
 @dataclass(frozen=True)
 class BadRow:
-    """A part of a file that is no example."""
+    """A part of a file that cannot be read as an example."""
 
     where: str
     reason: str
     example: str = ""
-    """the place of the example that is lost by it, where several parts may lose one; absent: this one"""
+    """place of the example it belongs to, if several parts may; absent: this one"""
     remedy: str = ""
-    """a setting that would help, if one is known"""
+    """a setting that may help"""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}"
 
 
 def main_text(example: Example) -> str:
-    """What an example is about; examples that share it belong into one split: a premise, a passage, a sentence."""
+    """The text that keeps examples in one split: a premise, a passage, a sentence."""
     if isinstance(example, Labelled):
         return example.texts[0]
     if isinstance(example, Choice):
@@ -90,7 +90,7 @@ def main_text(example: Example) -> str:
 
 
 def prose_of(example: Example) -> str:
-    """What a language model reads of an example: its text, a pair as two paragraphs, a story with its right ending."""
+    """The text of an example for a language model: a pair as two paragraphs, a story with its right ending."""
     if isinstance(example, Labelled):
         return "\n".join(example.texts)
     if isinstance(example, Choice) and example.label is not None:
@@ -99,7 +99,7 @@ def prose_of(example: Example) -> str:
 
 
 def label_fault(label: str) -> str:
-    """Why a text cannot be a label, if so: predictions are printed one a line, with tabs between their parts."""
+    """Reason a text cannot be a label, or "": predictions are printed one per line with tabs between fields."""
     if not label.strip():
         return "is empty"
     found = CONTROL.search(label)
@@ -107,5 +107,5 @@ def label_fault(label: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text in one line, blanks in place of what is not printed."""
+    """A text in one line, with blanks for control characters."""
     return CONTROL.sub(" ", text)

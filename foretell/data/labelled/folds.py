@@ -1,4 +1,4 @@
-"""Cross-validation: examples dealt to parts, each of which is tested on once."""
+"""Cross-validation: examples are dealt into parts, and each part is tested on once."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from foretell.errors import ConfigError
 
 
 class FoldConfig(Config):
-    """One part of the examples is for testing, the next for validation, all others for training."""
+    """One part of the examples is the test split, the next the validation split, the others the training split."""
 
     number: Size
-    """which part, counted from 1, is for testing"""
+    """number of the test part, from 1"""
     of: int = Field(ge=3, le=1000)
-    """how many parts there are"""
+    """number of parts"""
 
     @model_validator(mode="after")
     def _is_one_of_them(self) -> Self:
@@ -32,18 +32,18 @@ class FoldConfig(Config):
 
     @property
     def held_out(self) -> dict[str, int]:
-        """The parts, counted from 0, of the splits that are not for training."""
+        """The parts of the test and validation splits, from 0."""
         return {"test": self.number - 1, "valid": self.number % self.of}
 
     def takes(self, part: int, split: str) -> bool:
-        """Whether a part is of a split."""
+        """Whether a part belongs to a split."""
         return self.held_out.get(split) == part if split in self.held_out else part not in self.held_out.values()
 
 
 def open_fold(
     corpus: str | Mapping[str, str], split: str, fold: FoldConfig, reader: Reader | None, skip_bad: bool
 ) -> list[Example]:
-    """The examples of a split, as `open_examples` has them, where those for training and validation are dealt anew.
+    """The examples of a split, with those of training and validation dealt into parts.
 
     A test split of the set's own has no part in this: it stays for the model that is chosen in the end.
     """
@@ -58,7 +58,7 @@ def open_fold(
 
 
 def dealt(examples: Sequence[Example], parts: int) -> list[int]:
-    """The part of each example, counted from 0. Those of one text stay together; a pure function of the texts."""
+    """The part of each example, from 0; a pure function of the texts. Examples of one text stay together."""
     order = sorted({main_text(example) for example in examples}, key=hash_of)
     part_of = {text: place % parts for place, text in enumerate(order)}
     return [part_of[main_text(example)] for example in examples]

@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import final
 
+from typing_extensions import override
+
 from foretell.config import did_you_mean
 from foretell.data.files import (
     ALIASES,
@@ -71,14 +73,14 @@ def open_examples(
 
 
 def held_out_of(files: Collection[str]) -> tuple[str, ...]:
-    """The splits that are taken from files without splits, or from those for training."""
+    """The splits that have to be held out of the training files."""
     if WHOLE in files:
         return "valid", "test"
     return ("valid",) if "valid" not in files else ()
 
 
 def divide(examples: Sequence[Example], held_out: Sequence[str]) -> dict[str, list[Example]]:
-    """A tenth of the texts to each split that is held out, all else to train; a pure function of the examples.
+    """Hold out a tenth of the texts for each split; a pure function of the examples.
 
     Examples of one text stay together, be it a passage with its questions or a premise with its hypotheses. Texts are
     taken in the order of a hash of them, so that few of them change sides when others are added.
@@ -98,7 +100,7 @@ def divide(examples: Sequence[Example], held_out: Sequence[str]) -> dict[str, li
 
 
 def hash_of(text: str) -> bytes:
-    """What texts are ordered by: by chance, but always alike."""
+    """A fixed pseudo-random order of texts."""
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
 
 
@@ -106,7 +108,7 @@ def hash_of(text: str) -> bytes:
 
 
 def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[Mapping[str, Sequence[Place]], Reader]:
-    """The files of a set by split, and what reads them."""
+    """The files of a data set by split, and their reader."""
     if isinstance(corpus, str) and corpus in SETS:
         return SETS[corpus].paths(corpus), reader or SETS[corpus].reader
     if reader is None:
@@ -125,7 +127,7 @@ def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[Ma
 
 
 def whole_or_split(place: str, reader: Reader) -> dict[str, list[Path]]:
-    """The files of a place, by the splits they are named for if any is."""
+    """The files of a place, by split if their names tell."""
     path = expanded(place)
     if isinstance(reader, FoldersConfig) and path.is_dir():
         return class_folders(path, place)
@@ -137,7 +139,7 @@ def whole_or_split(place: str, reader: Reader) -> dict[str, list[Path]]:
 
 
 def class_folders(path: Path, place: str) -> dict[str, list[Path]]:
-    """The folder around those of the classes, or one for each split around them."""
+    """The folder that holds the folders of classes, or one for each split."""
     inside = entries(path)
     named = Named({entry: ALIASES[entry.name.lower()] for entry in inside if entry.name.lower() in ALIASES}, {})
     splits = decide(inside, named, place)
@@ -147,7 +149,7 @@ def class_folders(path: Path, place: str) -> dict[str, list[Path]]:
 
 
 def files_at(place: str, reader: Reader) -> list[Path]:
-    """The files that a path, folder or glob names."""
+    """The files of a path, folder or glob."""
     path = expanded(place)
     if isinstance(reader, FoldersConfig) and path.is_dir():
         return [path]
@@ -161,7 +163,7 @@ def files_at(place: str, reader: Reader) -> list[Path]:
 
 
 def open_text(name: str) -> Corpus:
-    """What is written in a set known by name, for language models: a document an example, passages once."""
+    """The texts of a known data set for language models: one document per example, each passage once."""
     entry = SETS[name]
     files = entry.paths(name)
     splits = [split for split in SPLITS if split in files or split == "train" or split in held_out_of(files)]
@@ -169,31 +171,31 @@ def open_text(name: str) -> Corpus:
 
 
 @final
-class ExampleTexts:
-    """The texts of a split, read when they are asked for, and behind those for training what has no labels."""
+class ExampleTexts(Source):
+    """The texts of a split, read lazily; the training split ends with the unlabelled texts."""
 
     def __init__(self, name: str, split: str, unlabelled: Sequence[Path]) -> None:
         self.name, self.split, self.unlabelled = name, split, unlabelled
 
     @cached_property
     def texts(self) -> Texts:
-        """What is written in the examples."""
+        """The texts of the examples."""
         documents = list(dict.fromkeys(map(prose_of, open_examples(self.name, self.split))))
         if self.split == "train":
             rows = (row for path in self.unlabelled for row in LinesReader().lines(path))
             documents += [row[1] for row in rows if not isinstance(row, BadRow) and row[1].strip()]
         return Texts(documents)
 
+    @override
     def pieces(self) -> Iterator[Piece]:
-        """See `Source`."""
         return self.texts.pieces()
 
+    @override
     def digest(self) -> str:
-        """See `Source`."""
         return self.texts.digest()
 
+    @override
     def reports(self) -> dict[str, Report]:
-        """See `Source`."""
         return self.texts.reports()
 
 
@@ -201,14 +203,14 @@ class ExampleTexts:
 
 
 def read_all(paths: Iterable[Place], reader: Reader, skip_bad: bool) -> list[Example]:
-    """The examples of some files."""
+    """The examples of several files."""
     return [example for path in paths for example in read_examples(path, reader, skip_bad)]
 
 
 def read_examples(path: Place, reader: Reader, skip_bad: bool = False, labelled: bool = True) -> list[Example]:
-    """The examples of one file, or of a split of the hub; without labels where they are to be predicted."""
+    """The examples of a file or of a split of the hub, without labels if they are to be predicted."""
     if isinstance(path, hub.Table):
-        assert isinstance(reader, RowsReader)  # as `find_set` has made sure
+        assert isinstance(reader, RowsReader)  # `find_set` has checked it
         rows = list(reader.examples(path.records(reader.needed(labelled)), str(path), labelled))
     else:
         rows = list(reader.read(path, labelled))
@@ -224,7 +226,7 @@ def read_examples(path: Place, reader: Reader, skip_bad: bool = False, labelled:
 
 
 def refusal(place: Place | str, bad: Sequence[BadRow], good: int) -> ConfigError:
-    """All that is wrong with a file, a line each; `good`: how many examples are right."""
+    """The error for the bad rows of a file, one line each; `good` is the number of usable examples."""
     settings = " or ".join(dict.fromkeys(f"set {row.remedy}" for row in bad if row.remedy))
     more = [f"… and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
     remedy = f"{settings or 'mend them'}, or leave them out with --skip-bad"
@@ -233,6 +235,6 @@ def refusal(place: Place | str, bad: Sequence[BadRow], good: int) -> ConfigError
 
 
 def share_lost(bad: Sequence[BadRow], good: int) -> str:
-    """How many examples are lost by bad rows, and of how many; `good`: how many are right."""
+    """The number of examples lost to bad rows, of all; `good` is the number of usable examples."""
     lost = len({row.example or f"{row.where} {row.reason}" for row in bad})
     return f"{lost} of {counted(lost + good, 'sentence' if any(row.example for row in bad) else 'row')}"

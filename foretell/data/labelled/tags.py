@@ -27,15 +27,15 @@ MARKS: dict[Scheme, tuple[str, ...]] = {
     "bmes": ("B", "M", "E", "S"),
 }
 GOING_ON: dict[Scheme, str] = {"iob2": "I", "iob1": "", "io": "", "bioes": "IE", "bilou": "IL", "bmes": "ME"}
-"""marks that no span begins with"""
+"""marks that no span starts with"""
 ENDING: dict[Scheme, str] = {"bioes": "E", "bilou": "L", "bmes": "E"}
-"""what a span of several words ends with, where it has to"""
+"""the mark that ends a span of several words, in schemes that have one"""
 MEANING = {"M": "I", "L": "E", "U": "S"}
 """marks of BMES and BILOU in those of BIOES"""
 
 
 class Span(NamedTuple):
-    """Words `start` up to `end`, which is left out, and what they are."""
+    """Words `start` up to but not including `end`, with their label."""
 
     label: str
     start: int
@@ -49,7 +49,7 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 
 def spans_of(tags: Sequence[str]) -> list[Span]:
-    """The spans in tags of any scheme, even where they break its rules, as predictions do.
+    """The spans in tags of any scheme, also of tags that break its rules, as predictions may.
 
     A tag goes on with the span before it if it is an I or E behind a B or I of the same label (conlleval.pl).
     """
@@ -69,7 +69,7 @@ def spans_of(tags: Sequence[str]) -> list[Span]:
 
 
 def tags_of(spans: Sequence[Span], words: int, scheme: Scheme) -> tuple[str, ...]:
-    """So many tags for spans that are in order and do not overlap."""
+    """Tags of `words` words for spans that are in order and do not overlap."""
     tags = [OUTSIDE] * words
     before: Span | None = None
     for span in spans:
@@ -82,7 +82,7 @@ def tags_of(spans: Sequence[Span], words: int, scheme: Scheme) -> tuple[str, ...
 
 
 def marks_of(size: int, scheme: Scheme, adjoins: bool) -> str:
-    """The marks of a span; `adjoins`: one of the same label ends right before it."""
+    """The marks of a span; `adjoins`: a span of the same label ends right before it."""
     if scheme in ENDING:
         begin, inside, end, single = MARKS[scheme]
         return single if size == 1 else begin + inside * (size - 2) + end
@@ -91,12 +91,12 @@ def marks_of(size: int, scheme: Scheme, adjoins: bool) -> str:
 
 
 def convert(tags: Sequence[str], scheme: Scheme) -> tuple[str, ...]:
-    """Tags of any scheme in another; IO cannot tell two spans of one label apart that adjoin."""
+    """Convert tags to another scheme; IO cannot separate adjoining spans of one label."""
     return tags_of(spans_of(tags), len(tags), scheme)
 
 
 def faults(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, str]]:
-    """Where tags break the rules of a scheme, and how.
+    """The positions where tags break the rules of a scheme, and how.
 
     In IOB1 a B where I would do is no fault: CoNLL-2003 has two, and what is meant is clear.
     """
@@ -115,7 +115,7 @@ def faults(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, str]]:
 
 
 def malformed(tag: str, scheme: Scheme) -> str:
-    """What is wrong with a tag by itself."""
+    """Reason a tag is malformed, or ""."""
     mark, label = split_tag(tag)
     if tag == OUTSIDE or (mark in MARKS[scheme] and label):
         return ""

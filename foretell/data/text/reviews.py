@@ -11,6 +11,8 @@ import html
 from collections.abc import Iterator, Mapping
 from typing import Literal, final
 
+from typing_extensions import override
+
 from foretell.data.text.corpus import Corpus, Source
 from foretell.data.text_files import BOUNDARY, LONGEST_LINE, Piece, Report, split_pieces
 from foretell.errors import ConfigError
@@ -41,7 +43,7 @@ def reviews_of(corpus: Corpus) -> Corpus:
 
 
 @final
-class Reviews:
+class Reviews(Source):
     """A stream of prepared texts: the newline that begins one is the one that ends the line before."""
 
     def __init__(self, documents: Source) -> None:
@@ -76,10 +78,10 @@ class Reviews:
                 yield Piece("".join(texts), True, sum(replaced), sum(surplus))
                 parts, size = [], 0
 
+    @override
     def digest(self) -> str:
-        """See `Source`."""
         return hashlib.blake2b(f"{PREFIX} {self.documents.digest()}".encode(), digest_size=16).hexdigest()
 
+    @override
     def reports(self) -> dict[str, Report]:
-        """See `Source`."""
         return self.documents.reports()

@@ -1,6 +1,6 @@
-"""From files to examples. Nothing is guessed: a reader says what the columns are, how they are quoted and encoded.
+"""Readers: from files to examples. Nothing is guessed: a reader states the columns, the quoting and the encoding.
 
-What is no example comes out as a `BadRow` with file, line and reason, and reading goes on behind it.
+A part that is not an example is a `BadRow` with file, line and reason, and reading continues after it.
 """
 
 from __future__ import annotations

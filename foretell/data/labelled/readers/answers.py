@@ -1,4 +1,4 @@
-"""Answers as stretches of a passage, in the forms they are stored in."""
+"""Answers as spans of a passage, in their stored forms."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def answers_in(passage: str, given: Any) -> tuple[Answer, ...]:
 
 
 def answer_in(passage: str, answer: Any) -> Answer:
-    """An answer, which has to be where it says."""
+    """An answer, checked against its passage."""
     if not isinstance(answer, Mapping):
         raise Unfit("an answer is a JSON object {…}")
     text, start = text_in(answer, "text"), value_in(answer, "answer_start")
@@ -35,7 +35,7 @@ def answer_in(passage: str, answer: Any) -> Answer:
 
 
 def placed(passage: str, text: str, start: Any, column: str) -> Answer:
-    """An answer that stands at a character of its passage: an integer, or its digits."""
+    """An answer at a character of its passage: an integer, or its digits."""
     if isinstance(start, float) and start.is_integer():
         start = int(start)
     if isinstance(start, str) and DIGITS.fullmatch(start):
@@ -51,7 +51,7 @@ def placed(passage: str, text: str, start: Any, column: str) -> Answer:
 
 
 def only_place(passage: str, text: str) -> Answer:
-    """An answer whose place is not told: the only one where it stands."""
+    """An answer without a position: it has to occur exactly once."""
     count = passage.count(text)
     if count != 1:
         raise Unfit(

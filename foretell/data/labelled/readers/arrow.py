@@ -1,4 +1,4 @@
-"""Rows of Parquet files and of data sets of the Hugging Face hub, by the names of their columns."""
+"""Rows of Parquet files and of data sets of the Hugging Face hub, by column name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HINT = "name those it has in data.reader"
 
 
 def parquet_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, Fields] | BadRow]:
-    """The rows of a file, counted from 1, with the columns that are needed, in constant memory."""
+    """The rows of a file, numbered from 1, with the needed columns, in constant memory."""
     if packing(path):
         raise ConfigError(f"{path}: .parquet files are packed inside; unpack this one")
     with opened(path) as stream:
@@ -24,7 +24,7 @@ def parquet_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, Fie
 
 
 def arrow_rows(batches: Iterable[Any], place: Path | str) -> Iterator[tuple[int, Fields] | BadRow]:
-    """The rows of Arrow tables, counted from 1."""
+    """The rows of Arrow tables, numbered from 1."""
     number = 0
     for batch in batches:
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
@@ -37,12 +37,12 @@ def arrow_rows(batches: Iterable[Any], place: Path | str) -> Iterator[tuple[int,
                 yield number, {name: plain(column[i].as_py()) for name, column in columns.items()}
             except UnicodeDecodeError:
                 yield BadRow(at(place, number), "not UTF-8")
-            except (ValueError, OverflowError) as problem:  # a date that Python has not
+            except (ValueError, OverflowError) as problem:  # a date outside the range of Python
                 yield BadRow(at(place, number), f"has a value that is not read ({problem})")
 
 
 def plain(value: Any) -> Any:
-    """Texts that are stored as bytes, as texts."""
+    """Decode texts stored as bytes."""
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, dict):

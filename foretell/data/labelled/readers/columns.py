@@ -24,44 +24,44 @@ class Row(NamedTuple):
     word: str
     tag: str
     width: int
-    """how many columns it has"""
+    """number of columns"""
     where: str
 
 
 Column = Annotated[int, Field(ge=-1000, le=1000)]
-"""one of them, counted from 0, or from the end: -1"""
+"""index of a column, from 0, or from the end: -1"""
 
 
 class Sentence(NamedTuple):
-    """The words of a sentence, and what is wrong with it."""
+    """The words of a sentence and its faults."""
 
     rows: list[Row]
     bad: list[BadRow]
-    """lines that are none of a word with its tag"""
+    """lines that are not a word with its tag"""
     wrong: list[tuple[int, str]]
-    """the numbers of rows whose tags are against the scheme, and how"""
+    """numbers of lines whose tags break the scheme, and how"""
     where: str
 
 
 class ColumnsConfig(LinesReader):
-    """Words with tags, one a line, and a blank line between sentences."""
+    """Words with tags, one per line, with a blank line between sentences."""
 
     kind: Literal["columns"] = "columns"
     word: Column = 0
-    """the column of the word, counted from 0"""
+    """column of the word, from 0"""
     tag: Column = -1
-    """the column of the tag; -1: the last"""
+    """column of the tag; -1: the last"""
     scheme: Literal["iob2", "iob1", "io", "bioes", "bilou", "bmes", "none"] = "iob2"
-    """how the tags write spans of words; "none": each is a class by itself, as parts of speech are"""
+    """scheme of the tags for spans of words; "none": each tag is a class, such as a part of speech"""
     delimiter: str | None = None
-    """what stands between columns; absent: blanks and tabs, as many as there are"""
+    """delimiter of columns; absent: any blanks and tabs"""
     skipped: tuple[str, ...] = ("-DOCSTART-",)
-    """what stands in place of a word on lines that are left out"""
+    """the word on lines to skip"""
     comment: str = ""
-    """what lines that are left out begin with, such as "# " """
+    """prefix of lines to skip, such as "# " """
 
     def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
-        """See `Reader`. Sentences with a bad line are no examples; spans come as IOB2, whatever scheme the file has."""
+        """Sentences with a bad line are left out; spans come as IOB2, whatever scheme the file has."""
         found = list(self.parsed(path, labelled))
         remedy = ""
         if self.scheme != "none" and any(sentence.wrong for sentence in found):
@@ -94,7 +94,7 @@ class ColumnsConfig(LinesReader):
             yield Sentence(rows, bad, wrong, begin.where if isinstance(begin, BadRow) else at(path, begin[0]))
 
     def iob2(self, rows: list[Row]) -> tuple[str, ...]:
-        """The tags of a sentence as examples have them."""
+        """The tags of a sentence in IOB2, or as they are."""
         given = tuple(row.tag for row in rows)
         return given if self.scheme == "none" else tags.convert(given, "iob2")
 
@@ -110,7 +110,7 @@ class ColumnsConfig(LinesReader):
             elif not (self.comment and line[1].startswith(self.comment)):
                 fields = self.fields(line[1])
                 if any(field in self.skipped for field in fields[self.word :][:1]):
-                    yield lines  # what it stands between are documents
+                    yield lines  # it separates documents
                     lines = []
                 else:
                     lines.append((line[0], fields))
@@ -121,7 +121,7 @@ class ColumnsConfig(LinesReader):
         return text.split(self.delimiter) if self.delimiter else re.split(r"[ \t]+", text.rstrip(" \t"))
 
     def row(self, number: int, fields: list[str], width: int, path: Path, labelled: bool) -> Row | BadRow:
-        """The word of a line and its tag; `width`: how many columns the lines before had, 0 for none."""
+        """The word and the tag of a line; `width` is the number of columns so far, 0 at the start."""
         where = at(path, number)
         places = (self.word, self.tag) if labelled else (self.word,)
         if labelled and len(fields) == 1:
@@ -137,7 +137,7 @@ class ColumnsConfig(LinesReader):
 
 
 def lonely(field: str) -> str:
-    """What is wrong where there is only a tag, or only a word."""
+    """The reason for a line with a single column."""
     mark, label = tags.split_tag(field)
     is_tag = field == tags.OUTSIDE or (mark in (*"BIES", *tags.MEANING) and label)
     return f"tag {shown(field)} without a word" if is_tag else f"word {shown(field)} without a tag"
@@ -145,7 +145,7 @@ def lonely(field: str) -> str:
 
 @lru_cache(maxsize=4096)
 def tag_fault(tag: str) -> str:
-    """Why a field is no tag of any scheme, if so."""
+    """Reason a field is not a tag of any scheme, or ""."""
     if fault := label_fault(tag):
         return f"the tag {fault}"
     return f"the tag {shown(tag)} holds a blank; write an underscore in its place" if len(tag.split()) > 1 else ""

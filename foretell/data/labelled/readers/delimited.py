@@ -1,4 +1,4 @@
-"""Tables as text: records of fields with a character between them, quoted or not, and the names of their columns."""
+"""Delimited tables: records of fields, quoted or not, and the names of their columns."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Row = tuple[int, Fields]
 REST = "..."
 QUOTE = '"'
 DELIMITERS = ";\t|,"
-"""what is usual between fields"""
+"""common delimiters"""
 LONGEST_FIELD = 2**31 - 1
-"""the csv library's own limit, 128 kB, is less than a long text"""
+"""longest field; the default of the csv library, 128 kB, is less than a long text"""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the fields of a table are told apart."""
+    """How fields are delimited and quoted."""
 
     delimiter: str
     quote: str | None = QUOTE
-    """what a field may stand between, twice for one of its own; None: nothing"""
+    """the quote, doubled inside a quoted field; None: no quoting"""
 
     def records(self, lines: Iterable[Line | BadRow], path: Path) -> Iterator[Record | BadRow]:
         """The records of a table."""
@@ -43,7 +43,7 @@ class Dialect:
 
 
 def split_lines(lines: Iterable[Line | BadRow], delimiter: str) -> Iterator[Record | BadRow]:
-    """Records of tables without quoting: what is between delimiters, as it is."""
+    """Records without quoting: the text between delimiters, unchanged."""
     for line in lines:
         if isinstance(line, BadRow):
             yield line
@@ -54,10 +54,9 @@ def split_lines(lines: Iterable[Line | BadRow], delimiter: str) -> Iterator[Reco
 def quoted_records(
     lines: Iterable[Line | BadRow], delimiter: str, path: Path, quote: str = QUOTE
 ) -> Iterator[Record | BadRow]:
-    """Records of tables with quoting (RFC 4180), which may go on over several lines. Blanks ahead of a quote are no
-    part of a field.
+    """Records with quoting (RFC 4180), which may span several lines. Blanks before a quote are not part of a field.
 
-    A quote that is never closed would swallow all behind it: its line is bad, and reading goes on with the next one.
+    A quote that is never closed would swallow the rest of the file: its line is bad, and reading continues after it.
     """
     csv.field_size_limit(LONGEST_FIELD)
     source, again = iter(lines), deque[Line | BadRow]()
@@ -67,7 +66,7 @@ def quoted_records(
         return again.popleft() if again else next(source, None)
 
     def parsed(first: str, skip_blanks: bool) -> tuple[list[str] | str, list[Line | BadRow]]:
-        """The fields of the record that begins with a line, or what is wrong with it; and the lines it goes on over."""
+        """The record that starts at a line, or what is wrong with it, and the number of further lines it takes."""
         taken: list[Line | BadRow] = []
 
         def texts() -> Iterator[str]:
@@ -106,12 +105,12 @@ def quoted_records(
 
 
 def wrong_quoting(problem: str) -> str:
-    """What is wrong with a record, by what the csv library says of it."""
+    """The reason for an error of the csv library."""
     if "unexpected end" in problem:
         return "a quote that begins here is never closed"
     if "new-line character" in problem:
         return "holds a carriage return outside quotes; end lines with a newline"
-    return f"wrongly quoted ({problem})"
+    return f"has bad quoting ({problem})"
 
 
 # --- columns ----------------------------------------------------------------------------------------
@@ -120,7 +119,7 @@ def wrong_quoting(problem: str) -> str:
 def named_rows(
     records: Iterable[Record | BadRow], columns: tuple[str, ...], needed: tuple[str, ...], path: Path
 ) -> Iterator[Row | BadRow]:
-    """Rows by the names of columns that are given, or else in the first record."""
+    """Rows by column names, those given or those of the first record."""
     more = columns[-1:] == (REST,)
     names = list(columns[:-1] if more else columns)
     require(names or list(needed), needed, path)
@@ -139,7 +138,7 @@ def named_rows(
 
 
 def require(names: list[str], needed: tuple[str, ...], path: Path, line: int | None = None) -> None:
-    """A `ConfigError` where a table lacks a column, or has it twice; `line`: where it names them."""
+    """Raise `ConfigError` if a table lacks a column or has it twice; `line` is where it names them."""
     if twice := next((name for name in needed if names.count(name) > 1), None):
         raise ConfigError(f"has the column {twice!r} twice", file=path, line=line, remedy="rename one of them")
     if missing := [repr(name) for name in needed if name not in names]:
@@ -150,7 +149,7 @@ def require(names: list[str], needed: tuple[str, ...], path: Path, line: int | N
 
 
 def remedy_for(names: list[str], from_file: bool) -> str:
-    """What to write where columns are missing: the delimiter and the quote that the first line seems to have."""
+    """The delimiter and quote that the first line seems to have, as advice for missing columns."""
     named = "name those it has in data.reader, and all of them in data.reader.columns where the first line is a row"
     delimiter = next((sign for sign in DELIMITERS if sign in names[0]), None)
     if not from_file or delimiter is None:

@@ -16,7 +16,7 @@ from foretell.data.labelled.readers.values import Names, called, word_in
 
 
 class FoldersConfig(LinesReader):
-    """A folder for each class, each file in it a text; or a file for each class, each line a text."""
+    """A folder for each class with one text per file, or a file for each class with one text per line."""
 
     kind: Literal["folders"] = "folders"
     names: Names = Field(default={})
@@ -41,7 +41,7 @@ class FoldersConfig(LinesReader):
             yield from self.texts(entry, label)
 
     def texts(self, path: Path, label: str | None) -> Iterator[Example | BadRow]:
-        """The files in a folder, in the order of the numbers in their names, or the lines of a file."""
+        """The files in a folder, in numeric order of their names, or the lines of a file."""
         if path.is_dir():
             for file in sorted((file for file in walk(path) if file.is_file()), key=natural):
                 yield from self.whole(file, label)
@@ -53,7 +53,7 @@ class FoldersConfig(LinesReader):
                 yield Labelled((line[1].strip(),), label, at(path, line[0]))
 
     def whole(self, path: Path, label: str | None) -> Iterator[Example | BadRow]:
-        """A file as one text."""
+        """A file as a single text."""
         lines = list(self.lines(path))
         bad = [line for line in lines if isinstance(line, BadRow)]
         text = "\n".join(line[1] for line in lines if not isinstance(line, BadRow)).strip()
@@ -82,5 +82,5 @@ def shared_start(names: list[str]) -> str:
 
 
 def natural(path: Path) -> list[tuple[int, str]]:
-    """What to sort by, so that numbers in names count as such: `2.txt` before `10.txt`."""
+    """A sort key that compares numbers in names as numbers: `2.txt` before `10.txt`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.as_posix()) if part]

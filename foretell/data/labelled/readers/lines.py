@@ -1,4 +1,4 @@
-"""Lines of files: what every reader of text stands on."""
+"""Lines of files, the base of all readers of text."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from foretell.data.labelled.examples import BadRow, Example
 from foretell.data.text_files import stored_lines
 
 Line = tuple[int, str]
-"""its number, counted from 1, and its text without the end of line"""
+"""its number, from 1, and its text without the line ending"""
 
 
 class Reader(Protocol):
-    """What each kind of reader does."""
+    """The contract of readers."""
 
     def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
-        """The examples of a file, in order, and what in it is none.
+        """The examples of a file in order, and the parts that are not examples.
 
         Where labels are to be predicted (not `labelled`) they may be absent, and are left out.
         """
 
 
 class Unfit(ValueError):
-    """Why something is no example."""
+    """The reason something is not an example."""
 
 
 class LinesReader(Config):
-    """What the settings of all readers share."""
+    """Base of the settings of readers."""
 
     encoding: str = "utf-8"
-    """how characters are stored: "utf-8", "latin-1", "cp1252" or another"""
+    """encoding: "utf-8", "latin-1", "cp1252" or another"""
 
     @field_validator("encoding")
     @classmethod
@@ -45,13 +45,13 @@ class LinesReader(Config):
         except LookupError:
             raise ValueError(f'there is no encoding {name!r}; write "utf-8", "latin-1" or another') from None
         if codecs.lookup(name).name == "utf-8-sig":
-            return "utf-8"  # whose mark at the beginning is dropped
+            return "utf-8"  # drops the byte-order mark
         if plain != b"a\n":
             raise ValueError(f"{codecs.lookup(name).name} is not read; convert the files to UTF-8")
         return name
 
     def lines(self, path: Path) -> Iterator[Line | BadRow]:
-        """The lines of a file, plain or packed; those that are not in this encoding are bad."""
+        """The lines of a file, plain or compressed; lines in another encoding are bad."""
         for number, line in stored_lines(path):
             yield self.decoded(line.removesuffix(b"\n").removesuffix(b"\r"), path, number)
 
@@ -66,7 +66,7 @@ class LinesReader(Config):
 
 
 def at(path: Path | str, line: int) -> str:
-    """Where something is, as compilers write it."""
+    """A place in a file, as compilers write it."""
     return f"{path}:{line}"
 
 

@@ -1,4 +1,4 @@
-"""Lines that begin with their label."""
+"""Lines that start with their label."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from foretell.strict_json import shown
 
 
 class PrefixedConfig(LinesReader):
-    """A text a line behind its label, `1 a fine film`, or behind all of them, `__label__a __label__b text`."""
+    """One text per line after its label, `1 a fine film`, or after all its labels, `__label__a __label__b text`."""
 
     kind: Literal["prefixed"] = "prefixed"
     mark: str = ""
-    """what each label begins with, such as "__label__"; absent: the first word is the label"""
+    """prefix of labels, such as "__label__"; absent: the first word is the label"""
     several: bool = False
-    """whether a text has any number of labels; that needs a mark"""
+    """whether a text may have any number of labels; needs `mark`"""
     part: str = ""
-    """of labels only what is before this: with ":", NUM of NUM:dist"""
+    """use the part of a label before this: with ":", NUM of NUM:dist"""
     names: Names = Field(default={})
-    """what to call labels, by how they are stored; there may be no others then"""
+    """names of labels by their stored form; others are refused"""
 
     @model_validator(mode="after")
     def _marked(self) -> Self:
@@ -62,5 +62,5 @@ class PrefixedConfig(LinesReader):
         return Labelled((text,), tuple(labels) if self.several else labels[0], where)
 
     def label(self, stored: str) -> str:
-        """What a label is called."""
+        """The name of a label."""
         return called(word_in(stored.split(self.part)[0] if self.part else stored, "label"), self.names)

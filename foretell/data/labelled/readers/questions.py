@@ -1,10 +1,11 @@
-"""Questions on passages, one a row of a table: SQuAD as the `datasets` library has it, or answers in columns."""
+"""Questions on passages, one per row of a table: SQuAD as in the `datasets` library, or answers in columns."""
 
 from __future__ import annotations
 
 from typing import Literal, Self
 
 from pydantic import model_validator
+from typing_extensions import override
 
 from foretell.data.labelled.examples import Answer, Question
 from foretell.data.labelled.readers.answers import answers_in, only_place, placed
@@ -13,20 +14,20 @@ from foretell.data.labelled.readers.values import Fields, name_in, text_in, valu
 
 
 class QuestionsConfig(RowsReader):
-    """Questions with their passage and answer, one a row of a table."""
+    """Questions with their passage and answer, one per row."""
 
     kind: Literal["questions"] = "questions"
     question: str = "question"
     context: str = "context"
     """the column of the passage"""
     id: str | None = None
-    """a column that tells questions apart; absent: their place in the file does"""
+    """column of the id of a question; absent: its place in the file"""
     answers: str = "answers"
-    """the column of all answers, `{"text": […], "answer_start": […]}` or a list of `{"text": …, "answer_start": …}`"""
+    """column of all answers, `{"text": […], "answer_start": […]}` or a list of `{"text": …, "answer_start": …}`"""
     answer: str | None = None
-    """instead: the column of one answer, empty where the passage has none"""
+    """instead: column of one answer, empty if the passage has none"""
     start: str | None = None
-    """the column of its first character, counted from 0; absent: the answer has to be in the passage just once"""
+    """column of its first character, from 0; absent: the answer has to occur exactly once"""
 
     @model_validator(mode="after")
     def _has_an_answer(self) -> Self:
@@ -34,13 +35,13 @@ class QuestionsConfig(RowsReader):
             raise ValueError("start is where an answer begins; name its column as answer")
         return self
 
+    @override
     def needed(self, labelled: bool) -> tuple[str, ...]:
-        """See `RowsReader`."""
         label = [self.answers] if self.answer is None else [self.answer, *([self.start] if self.start else [])]
         return (*([self.id] if self.id else []), self.question, self.context, *(label if labelled else []))
 
+    @override
     def example(self, row: Fields, where: str, labelled: bool) -> Question:
-        """See `RowsReader`."""
         name = name_in(row, self.id) if self.id else where
         asked, passage = text_in(row, self.question), text_in(row, self.context)
         answers = self.answers_of(row, passage) if labelled else ()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import field_validator, model_validator
+from typing_extensions import override
 
 from foretell.data.labelled.examples import BadRow, Example
 from foretell.data.labelled.readers.arrow import parquet_rows
@@ -21,18 +22,18 @@ FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet
 
 
 class RowsReader(LinesReader):
-    """What the settings of readers of tables share. Blank lines are no rows."""
+    """Base of the settings of readers of tables. Blank lines are skipped."""
 
     format: Literal["tsv", "csv", "jsonl", "parquet"] | None = None
-    """absent: as the file's ending says"""
+    """absent: by the suffix of the file"""
     columns: tuple[str, ...] = ()
-    """names of the columns where the first line does not give them; "..." as the last: there may be more"""
+    """column names if the first line does not have them; "..." as the last: more may follow"""
     delimiter: str | None = None
-    """what stands between fields; absent: a comma in csv, a tab in tsv"""
+    """delimiter; absent: a comma in csv, a tab in tsv"""
     quoted: bool | None = None
-    """whether a field may stand between quotes, with two for one of its own; absent: in csv it may, in tsv not"""
+    """whether fields may be quoted, with doubled quotes inside; absent: in csv yes, in tsv no"""
     quote: str | None = None
-    """the quote, such as "'"; absent: a double one"""
+    """the quote character, such as "'"; absent: a double quote"""
 
     @field_validator("delimiter", "quote")
     @classmethod
@@ -50,21 +51,21 @@ class RowsReader(LinesReader):
         return self
 
     def needed(self, labelled: bool) -> tuple[str, ...]:
-        """The columns that are read."""
+        """The columns to read."""
         raise NotImplementedError
 
     def example(self, row: Fields, where: str, labelled: bool) -> Example:
-        """The example in a row; `Unfit` says why there is none."""
+        """The example in a row. Raises `Unfit` with the reason if there is none."""
         raise NotImplementedError
 
+    @override
     def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
-        """See `Reader`."""
         return self.examples(self.rows(path, self.needed(labelled)), path, labelled)
 
     def examples(
         self, rows: Iterable[Row | BadRow], place: Path | str, labelled: bool = True
     ) -> Iterator[Example | BadRow]:
-        """The examples in rows, wherever these come from."""
+        """The examples in rows of any source."""
         for row in rows:
             if isinstance(row, BadRow):
                 yield row
@@ -76,7 +77,7 @@ class RowsReader(LinesReader):
                 yield BadRow(where, str(problem))
 
     def rows(self, path: Path, needed: tuple[str, ...]) -> Iterator[Row | BadRow]:
-        """The rows of a file by column; a table without a column that is needed is refused as a whole."""
+        """The rows of a file by column. A table that lacks a needed column is refused."""
         form = self.format or FORMATS.get(content_ending(path).lower())
         if form is None:
             *others, last = (f'"{name}"' for name in FORMATS.values())
@@ -94,7 +95,7 @@ class RowsReader(LinesReader):
 
 
 def json_rows(lines: Iterable[Line | BadRow], path: Path) -> Iterator[Row | BadRow]:
-    """JSON objects, one a line."""
+    """JSON objects, one per line."""
     for line in lines:
         if isinstance(line, BadRow):
             yield line

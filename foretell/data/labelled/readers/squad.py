@@ -18,7 +18,7 @@ from foretell.strict_json import parse_json, shown
 
 ID = re.compile(r'"id"\s*:\s*')
 NEAR = 20
-"""keys "id" that are looked at for that of a question; answers may have some as well"""
+"""largest number of "id" keys searched for that of a question; answers may have some as well"""
 FORM = (
     '{"data": [{"paragraphs": [{"context": "…", "qas": [{"id": "…", "question": "…", "answers": [{"text": "…", '
     '"answer_start": 0}]}]}]}]}'
@@ -26,12 +26,12 @@ FORM = (
 
 
 class Asked(NamedTuple):
-    """A question as it is stored."""
+    """A stored question."""
 
     value: Any
     passage: Any
     place: str
-    """which one it is, by numbers from 1"""
+    """its place, by numbers from 1"""
 
 
 class SquadConfig(LinesReader):
@@ -40,7 +40,7 @@ class SquadConfig(LinesReader):
     kind: Literal["squad"] = "squad"
 
     def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
-        """See `Reader`. JSON need have but one line, so reasons name the question too."""
+        """JSON may be a single line, so reasons name the question too."""
         text = self.text(path)
         seen: dict[str, str] = {}
         position = line = 0
@@ -61,7 +61,7 @@ class SquadConfig(LinesReader):
                 yield BadRow(where, f"question {shown(name)}: {problem}" if name else f"{asked.place}: {problem}")
 
     def text(self, path: Path) -> str:
-        """All of a file."""
+        """The questions of a file."""
         lines = list(self.lines(path))
         for line in lines:
             if isinstance(line, BadRow):
@@ -96,7 +96,7 @@ def questions(value: Any, path: Path) -> Iterator[Asked]:
 
 
 def numbered(value: Any, wanted: str, where: str, path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The objects in a list, counted from 1."""
+    """The objects in a list, numbered from 1."""
     for number, item in enumerate(listed(value, wanted, where, path), 1):
         if not isinstance(item, Mapping):
             raise no_squad(f"item {number} of {wanted} is {shown(item)}", where, path)
@@ -104,7 +104,7 @@ def numbered(value: Any, wanted: str, where: str, path: Path) -> Iterator[tuple[
 
 
 def listed(value: Any, wanted: str, where: str, path: Path) -> list[Any]:
-    """What should be a list."""
+    """A list, or an error."""
     if not isinstance(value, list):
         raise no_squad(f"{wanted} is missing", where, path)
     return value
@@ -116,7 +116,7 @@ def no_squad(what: str, where: str, path: Path) -> ConfigError:
 
 
 def id_in(text: str, question: Any, position: int) -> int:
-    """Where in a file the id of a question is written, behind a position; 0 if it has none."""
+    """The position after `position` where the id of a question is written; 0 if it has none."""
     if not isinstance(question, Mapping) or "id" not in question:
         return 0
     name = question["id"]

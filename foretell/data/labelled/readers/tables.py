@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from foretell.data.labelled.examples import Choice, Labelled
 from foretell.data.labelled.readers.lines import Unfit, counted
@@ -24,18 +25,18 @@ from foretell.data.labelled.readers.values import (
 
 
 class TableConfig(RowsReader):
-    """Texts with labels, one a row of a table."""
+    """Texts with labels, one per row."""
 
     kind: Literal["table"] = "table"
     texts: tuple[str, ...] = ("text",)
-    """the column of the text, or the two of a pair"""
+    """the column of the text, or two columns of a pair"""
     label: str = "label"
     """the column of the label"""
     labels: Literal["one", "several", "score"] = "one"
-    """what a label is: the name of a class, those of several with `separator` between them, or a number"""
+    """type of the label: the name of a class, the names of several with `separator` between them, or a number"""
     separator: str = ","
     names: Names = Field(default={})
-    """what to call labels, by how they are stored; there may be no others then"""
+    """names of labels by their stored form; others are refused"""
 
     @model_validator(mode="after")
     def _one_or_two(self) -> Self:
@@ -45,12 +46,12 @@ class TableConfig(RowsReader):
             raise ValueError('separator: has to stand between labels, as "," does')
         return self
 
+    @override
     def needed(self, labelled: bool) -> tuple[str, ...]:
-        """See `RowsReader`."""
         return (*self.texts, self.label) if labelled else self.texts
 
+    @override
     def example(self, row: Fields, where: str, labelled: bool) -> Labelled:
-        """See `RowsReader`."""
         texts = tuple(text_in(row, column) for column in self.texts)
         return Labelled(texts, self.label_in(row) if labelled else None, where)
 
@@ -69,24 +70,24 @@ class TableConfig(RowsReader):
 
 
 class OptionsConfig(RowsReader):
-    """Contexts with ways to go on, one a row of a table: stories with endings, questions with answers."""
+    """Contexts with options, one per row: stories with endings, questions with answers."""
 
     kind: Literal["options"] = "options"
     context: tuple[str, ...] = ("context",)
-    """the columns of the context, joined by blanks"""
+    """columns of the context, joined by blanks"""
     options: tuple[str, ...] = ("options",)
-    """the columns of the options; in JSON one may hold a list of them"""
+    """columns of the options; in JSON one column may hold a list"""
     label: str = "label"
-    """the column that says which option is right"""
+    """column of the right option"""
     numbers: tuple[str, ...] = ()
-    """what stands there for the first option, the second, ...; absent: 0, 1, ..."""
+    """its values for the first option, the second, ...; absent: 0, 1, ..."""
 
+    @override
     def needed(self, labelled: bool) -> tuple[str, ...]:
-        """See `RowsReader`."""
         return (*self.context, *self.options, *([self.label] if labelled else []))
 
+    @override
     def example(self, row: Fields, where: str, labelled: bool) -> Choice:
-        """See `RowsReader`."""
         context = " ".join(text_in(row, column) for column in self.context)
         options = tuple(option for column in self.options for option in texts_in(row, column))
         if len(options) < 2:
@@ -94,7 +95,7 @@ class OptionsConfig(RowsReader):
         return Choice(context, options, self.right(row, len(options)) if labelled else None, where)
 
     def right(self, row: Fields, options: int) -> int:
-        """The number of the right option."""
+        """The index of the right option."""
         given = word_in(value_in(row, self.label), self.label)
         known = (self.numbers or tuple(map(str, range(options))))[:options]
         if given not in known:

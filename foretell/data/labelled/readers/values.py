@@ -21,7 +21,7 @@ LISTED = 20
 
 
 def renamings(names: dict[str, str]) -> dict[str, str]:
-    """Labels by how they are stored, spelled as `word_in` spells them."""
+    """Labels by their stored form, as `word_in` spells it."""
     for name in names.values():
         if fault := label_fault(name):
             raise ValueError(f"the label {shown(name)} {fault}")
@@ -29,18 +29,18 @@ def renamings(names: dict[str, str]) -> dict[str, str]:
 
 
 Names = Annotated[dict[str, str], AfterValidator(renamings)]
-"""what to call labels, by how they are stored"""
+"""names of labels, by their stored form"""
 
 
 def value_in(row: Fields, column: str) -> Any:
-    """The field of a column, which JSON objects need not have."""
+    """The field of a column; JSON objects may lack it."""
     if column not in row:
         raise Unfit(f"has no {column!r}")
     return row[column]
 
 
 def text_in(row: Fields, column: str) -> str:
-    """A text, which may not be empty."""
+    """A text that is not empty."""
     value = value_in(row, column)
     if not isinstance(value, str):
         raise Unfit(f"{column!r} is {as_stored(value)}, not a text")
@@ -52,7 +52,7 @@ def text_in(row: Fields, column: str) -> str:
 
 
 def texts_in(row: Fields, column: str) -> list[str]:
-    """One text, or the list of them that JSON can hold."""
+    """A text, or a list of texts in JSON."""
     value = value_in(row, column)
     if not isinstance(value, list):
         return [text_in(row, column)]
@@ -60,7 +60,7 @@ def texts_in(row: Fields, column: str) -> list[str]:
 
 
 def name_in(row: Fields, column: str) -> str:
-    """What tells rows apart: a text or an integer."""
+    """An identifier: a text or an integer."""
     value = value_in(row, column)
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else text_in(row, column)
 
@@ -93,7 +93,7 @@ def number_in(value: Any, column: str) -> float:
 
 
 def called(label: str, names: Mapping[str, str]) -> str:
-    """What a label is called; where `names` are given there may be no others."""
+    """The name of a label; with `names`, only those."""
     if names and label not in names:
         more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
         raise Unfit(f"label {shown(label)} is none of {', '.join(list(names)[:LISTED])}{more}")
@@ -101,5 +101,5 @@ def called(label: str, names: Mapping[str, str]) -> str:
 
 
 def as_stored(value: Any) -> str:
-    """The beginning of a value in JSON's spelling, as a file has it."""
+    """The beginning of a value as JSON."""
     return json.dumps(value, default=str)[:40]

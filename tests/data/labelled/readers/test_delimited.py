@@ -58,7 +58,7 @@ def test_an_unbalanced_quote_is_told_with_its_line_and_swallows_nothing(tmp_path
     found = read(tmp_path, text)
     assert found == [
         "one",
-        f"{tmp_path}/a.csv:3: wrongly quoted (',' expected after '\"')",
+        f"{tmp_path}/a.csv:3: has bad quoting (',' expected after '\"')",
         "two",
         'three, "quoted"',
         "four\nlines",
@@ -157,7 +157,7 @@ def test_blanks_ahead_of_a_quote_are_no_part_of_a_field(tmp_path: Path) -> None:
     assert read(tmp_path, text) == ["one, two", "three\nlines", " four"]
     assert read(tmp_path, 'text, label\n "a ""b"", c", x\n') == ['a "b", c']
     assert read(tmp_path, 'text,label\n "a" b,x\nc,y\n') == [
-        f"{tmp_path}/a.csv:2: wrongly quoted (',' expected after '\"')",
+        f"{tmp_path}/a.csv:2: has bad quoting (',' expected after '\"')",
         "c",
     ]  # fmt: skip
 
