@@ -37,7 +37,7 @@ from foretell.data.labelled.readers.folders import FoldersConfig
 from foretell.data.labelled.readers.lines import LinesReader, counted
 from foretell.data.labelled.readers.rows import RowsReader
 from foretell.data.text import hub
-from foretell.data.text.corpus import Corpus, Texts
+from foretell.data.text.corpus import Corpus, Source, Texts
 from foretell.data.text_files import Piece, Report
 from foretell.errors import ConfigError, printable
 

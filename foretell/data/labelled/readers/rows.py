@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import field_validator, model_validator
-from typing_extensions import override
 
 from foretell.data.labelled.examples import BadRow, Example
 from foretell.data.labelled.readers.arrow import parquet_rows
@@ -58,8 +57,8 @@ class RowsReader(LinesReader):
         """The example in a row. Raises `Unfit` with the reason if there is none."""
         raise NotImplementedError
 
-    @override
     def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
+        """The examples of a file in order, and the parts that are not examples."""
         return self.examples(self.rows(path, self.needed(labelled)), path, labelled)
 
     def examples(
