@@ -11,14 +11,23 @@ from typing import Annotated, Literal, final
 
 import tokenizers
 from pydantic import Field
-from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import models, pre_tokenizers, trainers
 from typing_extensions import override
 
 from foretell.config import Config, Size, Tagged, Words
 from foretell.data.text_files import BOUNDARY, clean
-from foretell.data.tokenizers.file_kinds import END_OF_LINE, UNKNOWN
+from foretell.data.tokenizers.file_kinds import (
+    END_OF_LINE,
+    UNKNOWN,
+    byte_level,
+    bytes_alone,
+    characters,
+    unigrams,
+    whole_words,
+    word_pieces,
+)
 from foretell.data.tokenizers.foreign import check_tokenizer
-from foretell.data.tokenizers.spelling import Stream, byte_alphabet
+from foretell.data.tokenizers.spelling import Stream
 from foretell.data.tokenizers.tokenizer import Losses, Tokenizer, load_tokenizer, wrap
 from foretell.data.tokenizers.training import count_words, unigram_vocabulary, wordpiece_vocabulary
 
@@ -85,13 +94,6 @@ class LoweringConfig(TrainedConfig):
     lowercase: bool = False
     """Capitals become small and accents are dropped, as in the uncased BERT and in ALBERT; that much is lost."""
 
-    @property
-    def normalizer(self) -> normalizers.Normalizer | None:
-        """What does that."""
-        if not self.lowercase:
-            return None
-        return normalizers.Sequence([normalizers.NFD(), normalizers.Lowercase(), normalizers.StripAccents()])
-
 
 @final
 class BPEConfig(TrainedConfig):
@@ -123,9 +125,7 @@ class ByteConfig(TrainedConfig):
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """The same for every text, which is not read."""
-        spelled = sorted(byte_alphabet().items(), key=lambda item: item[1])
-        vocabulary = {BOUNDARY: 0} | {character: byte + 1 for character, byte in spelled}
-        library = byte_level(models.BPE(vocab=vocabulary, merges=[]))
+        library = bytes_alone()
         library.add_special_tokens([BOUNDARY, *self.names])
         return wrap(library)
 
@@ -145,9 +145,7 @@ class CharacterConfig(TrainedConfig):
             counts.update(piece)
         kept = [character for character in by_frequency(counts) if counts[character] >= self.min_count]
         vocabulary = {token: index for index, token in enumerate([BOUNDARY, UNKNOWN, *kept])}
-        library = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-        library.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
-        library.decoder = decoders.Fuse()
+        library = characters(vocabulary)
         library.add_special_tokens([BOUNDARY, UNKNOWN, *self.names])
         return wrap(library)
 
@@ -197,14 +195,10 @@ class WordPieceConfig(LoweringConfig):
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """The most frequent pairs of pieces merged within words until there are `size` tokens."""
-        library = tokenizers.Tokenizer(models.WordPiece(unk_token=UNKNOWN))
-        if self.normalizer is not None:
-            library.normalizer = self.normalizer
-        library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        library.decoder = decoders.WordPiece(prefix="##", cleanup=False)
         specials = [BOUNDARY, UNKNOWN, *self.names]
-        vocabulary = wordpiece_vocabulary(count_words(pieces, library), self.size, specials, prefix="##")
-        library.model = models.WordPiece(vocabulary, unk_token=UNKNOWN)
+        counts = count_words(pieces, word_pieces({}, lowercase=self.lowercase))
+        vocabulary = wordpiece_vocabulary(counts, self.size, specials, prefix="##")
+        library = word_pieces(vocabulary, lowercase=self.lowercase)
         library.add_special_tokens(specials)
         return wrap(library)
 
@@ -219,21 +213,11 @@ class UnigramConfig(LoweringConfig):
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """Trained by sentencepiece; ids go by falling probability."""
-        library = tokenizers.Tokenizer(models.Unigram())
-        if self.normalizer is not None:
-            library.normalizer = self.normalizer
-        brackets = r"\[" if self.specials == "bert" else ""
-        apart = tokenizers.Regex(f"[\n<{brackets}]")  # `<` too, or special tokens would be found in the text
-        library.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(apart, "isolated"),
-                pre_tokenizers.Metaspace(prepend_scheme="never"),
-            ]
-        )
-        library.decoder = decoders.Metaspace(prepend_scheme="never")
         specials = [BOUNDARY, UNKNOWN, *self.names]
-        found = unigram_vocabulary(count_words(pieces, library), self.size - len(specials))
-        library.model = models.Unigram([*((name, 0.0) for name in specials), *found], unk_id=1)
+        own = [(name, 0.0) for name in specials]
+        rules: dict[str, bool] = {"lowercase": self.lowercase, "brackets": self.specials == "bert"}
+        found = unigram_vocabulary(count_words(pieces, unigrams(own, **rules)), self.size - len(specials))
+        library = unigrams([*own, *found], **rules)
         library.add_special_tokens(specials)
         # written and read once, as the library's scores are rounded then: the fingerprint is of
         # what is stored
@@ -273,28 +257,9 @@ def word_level(words: Iterable[str], specials: Sequence[str] = (), padded: bool 
 
     `padded`: blanks stand at the ends of lines too.
     """
-    library = tokenizers.Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN))
-    library.normalizer = normalizers.Sequence(
-        [  # the four separators below U+0020 are whitespace to Python but not to the library
-            normalizers.Replace(tokenizers.Regex("[\x1c-\x1f]"), " "),
-            normalizers.Replace(tokenizers.Regex(rf"(?<!\S){END_OF_LINE}(?!\S)"), UNKNOWN),
-            normalizers.Replace("\n", f" {END_OF_LINE} "),
-        ]
-    )
-    library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    if padded:
-        ends = decoders.Replace(tokenizers.Regex(f"^ {END_OF_LINE}$"), " \n")
-        library.decoder = decoders.Sequence([decoders.Replace(tokenizers.Regex("^"), " "), ends, decoders.Fuse()])
+    library = whole_words({word: i for i, word in enumerate(words)}, padded=padded)
     library.add_special_tokens(list(specials))
     return wrap(library)
-
-
-def byte_level(model: models.Model) -> tokenizers.Tokenizer:
-    """A tokeniser of the library that works on the bytes of words."""
-    library = tokenizers.Tokenizer(model)
-    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    library.decoder = decoders.ByteLevel()
-    return library
 
 
 def by_frequency(counts: dict[str, int]) -> list[str]:

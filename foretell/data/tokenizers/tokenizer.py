@@ -98,11 +98,6 @@ class Tokenizer(ABC):
     """Text to ids and back; a text is encoded piece by piece."""
 
     def __init__(self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None) -> None:
-        library.encode_special_tokens = True  # text is never taken for a special token
-        library.no_truncation()  # files of others may ask to be cut and padded
-        library.no_padding()
-        if getattr(library.model, "dropout", None):  # or to be encoded by chance
-            library.model.dropout = None
         self.library = library
         self.kind = kind
         self.boundary = boundary
@@ -261,15 +256,14 @@ class WordTokenizer(Tokenizer):
     """
 
     def __init__(self, library: tokenizers.Tokenizer, padded: bool) -> None:
-        self.ids: dict[str, int] = library.get_vocab(with_added_tokens=True)
+        self.ids: dict[str, int] = library.get_vocab(with_added_tokens=False)
         super().__init__(library, "word", self.ids[END_OF_LINE], self.ids[UNKNOWN])
         self.padded = padded
         """Whether lines are written as ` word word ` (those of PTB and WikiText are), else as `word word`."""
         self.ends_lines = True
-        self.words = sorted(self.ids, key=self.ids.__getitem__)
+        self.words = sorted(self.spellings, key=self.spellings.__getitem__)
         self.marks = {token for token in self.specials.marks if token != self.boundary}
-        for token in {*self.marks, self.boundary}:  # a word of the text that is spelled like one is unknown
-            del self.ids[self.words[token]]
+        del self.ids[END_OF_LINE]  # a word of the text that is spelled so is unknown
 
     def encode_texts(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
         """One id a word, and one a newline."""
@@ -341,15 +335,17 @@ class SubwordTokenizer(Tokenizer):
         parts = [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])]
         decoded = self.library.decode_batch(parts, skip_special_tokens=True)
         altered = sum(
-            back != line or not self.closes(line, part)
+            back != line or self.boundary in part or not self.is_line(line, part)
             for back, line, part in zip(decoded, lines, parts, strict=True)
             if self.unknown not in part
         )
         return found._replace(altered_lines=altered)
 
-    def closes(self, line: str, ids: Sequence[int]) -> bool:
-        """Whether `decode` begins the next line afresh, if this one has a newline."""
-        return self.kind != "file" or not line.endswith("\n") or ids[-1] in self.ends
+    def is_line(self, line: str, ids: Sequence[int]) -> bool:
+        """Whether `decode` takes these tokens for one line, and begins the next afresh if this one has a newline."""
+        if self.kind != "file":
+            return True
+        return self.ends.isdisjoint(ids[:-1]) and (not line.endswith("\n") or not self.ends.isdisjoint(ids[-1:]))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text; by the library, line by line, where tokens are spelled by more than the one before."""
@@ -427,6 +423,11 @@ def tokenizer_of(run: Run) -> Tokenizer:
 
 def wrap(library: tokenizers.Tokenizer) -> Tokenizer:
     """The class for a tokeniser of the library, which shows in its own description."""
+    library.encode_special_tokens = True  # text is never taken for a special token
+    library.no_truncation()  # files of others may ask to be cut and padded
+    library.no_padding()
+    if getattr(library.model, "dropout", None):  # or to be encoded by chance
+        library.model.dropout = None
     description = json.loads(library.to_str())
     kind = kind_of(description)
     if kind == "byte":
@@ -443,4 +444,4 @@ def wrap(library: tokenizers.Tokenizer) -> Tokenizer:
     unknown = model.get("unk_id")
     if unknown is None and model.get("unk_token"):
         unknown = library.token_to_id(model["unk_token"])
-    return SubwordTokenizer(library, kind, boundary, unknown, exact=kind == "bpe" and keeps_all(description))
+    return SubwordTokenizer(library, kind, boundary, unknown, exact=kind == "bpe" and keeps_all(description, boundary))
