@@ -7,6 +7,7 @@ A folder without one makes a run that reads numbers: tokens are spelled by their
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from foretell.artifacts import write_atomic, write_json
-from foretell.data.tokenizers.file_kinds import UNKNOWN
+from foretell.data.tokenizers.file_kinds import UNKNOWN, flattened
 from foretell.data.tokenizers.foreign import check_ids, ids_of
 from foretell.data.tokenizers.tokenizer import ROLES, Tokenizer, load_tokenizer, wrap
 from foretell.errors import ConfigError
@@ -24,6 +25,14 @@ from foretell.strict_json import LARGEST, read_object, shown
 
 CONVENTIONAL = {name for names in ROLES.values() for name in names} | {"<|endoftext|>"}
 """how special tokens are spelled that are special without being called so"""
+GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""transformers' classes that take tokenizer.json as it is"""
+NORMALIZING = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
+"""settings of tokenizer_config.json by what tokenizer.json calls them"""
 END = "</s>"
 """how the boundary is spelled among numbers"""
 
@@ -34,7 +43,7 @@ END = "</s>"
 def read_tokenizer(folder: Path, theirs: Mapping[str, Any], vocabulary: int) -> Tokenizer | None:
     """The folder's tokenizer with a token for each of the model's; None where it has none."""
     if has(folder, "tokenizer.json"):
-        found = load_tokenizer(folder / "tokenizer.json").library
+        found = with_added(as_configured(load_tokenizer(folder / "tokenizer.json").library, folder), folder)
     elif has(folder, "vocab.txt"):
         found = word_pieces(folder)
     elif has(folder, "vocab.json") and has(folder, "merges.txt"):
@@ -64,6 +73,24 @@ def filled(library: tokenizers.Tokenizer, vocabulary: int, source: Path) -> Toke
 def filler(token: int) -> str:
     """The spelling of a token that no text becomes."""
     return f"[unused-{token}]"
+
+
+def as_configured(library: tokenizers.Tokenizer, folder: Path) -> tokenizers.Tokenizer:
+    """The tokenizer with the settings that tokenizer_config.json states, which transformers' classes of a family put
+    in place of those in tokenizer.json."""
+    settings = read_settings(folder, "tokenizer_config.json")
+    if settings.get("tokenizer_class") in GENERIC:
+        return library
+    description = json.loads(library.to_str())
+    normalizer = description["normalizer"] or {}
+    if normalizer.get("type") == "BertNormalizer":
+        for stated, name in NORMALIZING.items():
+            if settings.get(stated) is not None:
+                normalizer[name] = settings.flag(stated)
+    for step in flattened(description["pre_tokenizer"], "pretokenizers"):
+        if step["type"] == "ByteLevel":
+            step["add_prefix_space"] = settings.flag("add_prefix_space", step["add_prefix_space"])
+    return tokenizers.Tokenizer.from_str(json.dumps(description))
 
 
 # --- the older files ------------------------------------------------------------------------------
@@ -165,7 +192,7 @@ def with_added(library: tokenizers.Tokenizer, folder: Path) -> tokenizers.Tokeni
         added[int(number[:18])] = AddedToken(entry.text("content"), **how)
     for token in sorted(added):
         content = added[token].content
-        if library.token_to_id(content) is None:
+        if library.token_to_id(content) is None or str(token) in described:
             (library.add_special_tokens if added[token].special else library.add_tokens)([added[token]])
         if (its := library.token_to_id(content)) != token:
             told = f"the added token {shown(content)} has the id {token}, but "

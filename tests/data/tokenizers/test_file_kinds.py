@@ -418,7 +418,9 @@ def test_every_file_encodes_and_decodes_some_lines(kind: str) -> None:
     assert len(files(kind)) > 100
     samples = [
         "The cat sat",
-        "ab a",
+        "aba",
+        "ab.",
+        "abcat",
         "a <mask> b\n",
         "the cat\n",
         "ab abab",

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
 from hugging_face import (
     BASE,
@@ -596,6 +597,7 @@ def test_sentence_pieces_are_read_as_there(kind: str, transformers: ModuleType, 
     assert transformers.AutoTokenizer.from_pretrained(tmp_path / "back")("the cats") == theirs("the cats")
 
 
+GENERIC = "PreTrainedTokenizerFast"
 LETTERS = sorted("abcdefghijklmnopqrstuvwxyz.,Ġ")
 SLOW: dict[str, tuple[str, list[str], dict[str, Any]]] = {
     "prefix space": ("roberta", LETTERS, {"tokenizer_config.json": {"add_prefix_space": True}}),
@@ -645,6 +647,64 @@ def test_older_files_of_tokenizers_are_read_whole(name: str, transformers: Modul
     run, _ = imported(tmp_path / "theirs", tmp_path / "run")
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs")
     for text in ("the covid19, the", "covid19the", " Covid19 <ent> the", "the [x]the other", "the", ""):
+        assert run.tokenizer.encode(text) == theirs(text, add_special_tokens=False)["input_ids"], text
+
+
+def described(content: str, **flags: bool) -> dict[str, Any]:
+    """Token 43 as tokenizer_config.json has it."""
+    return {"added_tokens_decoder": {"43": {"content": content, "normalized": True, **flags}}}
+
+
+BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
+    "nothing": ("bert", {}),
+    "capitals": ("bert", {"tokenizer_config.json": {"do_lower_case": False}}),
+    "accents": ("bert", {"tokenizer_config.json": {"strip_accents": False, "tokenize_chinese_chars": False}}),
+    "a class": ("bert", {"tokenizer_config.json": {"tokenizer_class": "BertTokenizer", "do_lower_case": False}}),
+    "any class": ("bert", {"tokenizer_config.json": {"tokenizer_class": GENERIC, "do_lower_case": False}}),
+    "prefix space": ("gpt2", {"tokenizer_config.json": {"add_prefix_space": True}}),
+    "prefix space of any class": (
+        "gpt2",
+        {"tokenizer_config.json": {"tokenizer_class": GENERIC, "add_prefix_space": True}},
+    ),
+    "added": ("bert", {"added_tokens.json": {"covid19": 43, "<ent>": 44}}),
+    "added of any class": (
+        "bert",
+        {"added_tokens.json": {"covid19": 43}, "tokenizer_config.json": {"tokenizer_class": GENERIC}},
+    ),
+    "described": ("bert", {"tokenizer_config.json": described("covid19", single_word=True)}),
+    "described of any class": (
+        "bert",
+        {"tokenizer_config.json": {"tokenizer_class": GENERIC, **described("covid19", rstrip=True)}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.filterwarnings("ignore")
+def test_what_stands_beside_a_tokenizer_counts_as_there(name: str, transformers: ModuleType, tmp_path: Path) -> None:
+    kind, files = BESIDE[name]
+    config, model, sizes = MINI[kind]
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "The", "cafe", "café", "##s", "日", "日本", "co"]
+    names += [f"##{letter}" for letter in "abcdefghijklmnopqrtuvwxyz01349"]
+    if kind == "bert":
+        library = tokenizers.Tokenizer(tokenizers.models.WordPiece({x: i for i, x in enumerate(names)}))
+        library.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
+        library.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+        library.add_special_tokens(names[:5])
+    else:
+        alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+        vocabulary = {letter: i for i, letter in enumerate([*alphabet, "<|endoftext|>", "Ġt"])}
+        library = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, [("Ġ", "t")]))
+        library.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        library.decoder = tokenizers.decoders.ByteLevel()
+        library.add_special_tokens(["<|endoftext|>"])
+    checkpoint(transformers, tmp_path / "theirs", (config, model, {**sizes, "vocab_size": 260}))
+    library.save(str(tmp_path / "theirs" / "tokenizer.json"))
+    for file, content in files.items():
+        (tmp_path / "theirs" / file).write_text(json.dumps(content))
+    run, _ = imported(tmp_path / "theirs", tmp_path / "run")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    for text in ("the cafés 日本", "The covid19, the", "the covid19  the", "tcovid19t <ent> t", ""):
         assert run.tokenizer.encode(text) == theirs(text, add_special_tokens=False)["input_ids"], text
 
 
