@@ -6,7 +6,6 @@ B examples, L labels.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from foretell.config import did_you_mean
 from foretell.data.batches.framing import Framing, Row
-from foretell.data.labelled.examples import Labelled
+from foretell.data.labelled.examples import Labelled, warn_alike
 from foretell.data.labelled.readers.lines import counted
 from foretell.errors import ConfigError
 from foretell.evaluate import metric_sums
@@ -29,8 +28,6 @@ from foretell.models.model_spec import ModelSpec
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Prediction, Scores
 from foretell.types import Inputs
-
-log = logging.getLogger("foretell")
 
 
 @dataclass(frozen=True)
@@ -82,9 +79,7 @@ class ClassificationConfig(TextsConfig):
             raise ConfigError(f"data.corpus: every label of the training split is {found[0]!r}: nothing to tell apart")
         if examples and not found:
             raise ConfigError("data.corpus: no example of the training split has a label: nothing to tell apart")
-        for some in alike(found):
-            named = ", ".join(map(repr, some))
-            log.warning("the labels %s are %d classes; spell them alike if they are one", named, len(some))
+        warn_alike(found)
         if self.positive and self.positive not in found:
             raise ConfigError(
                 f"objective.positive = {self.positive!r} is no label of the training split ({', '.join(found)})"
@@ -154,18 +149,6 @@ class ClassificationConfig(TextsConfig):
     def by_label(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> dict[str, dict[str, float]]:
         """See `TaskConfig.by_label`."""
         return classes_by_label(*([labels_of(one) for one in side] for side in (examples, predictions)))
-
-
-def alike(labels: Sequence[str]) -> list[list[str]]:
-    """Labels that may be one: the same number, or the same but for capitals."""
-    groups: dict[object, list[str]] = {}
-    for label in labels:
-        try:
-            key: object = float(label)
-        except ValueError:
-            key = label.casefold()
-        groups.setdefault(key, []).append(label)
-    return [group for group in groups.values() if len(group) > 1]
 
 
 def labels_of(example: Any) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from foretell.data.batches.batches import Ints
 from foretell.data.batches.framing import Framing, Row
-from foretell.data.labelled.examples import Tagged, one_line
+from foretell.data.labelled.examples import Tagged, one_line, warn_alike
 from foretell.data.labelled.tags import OUTSIDE, convert, malformed, spans_of, split_tag
 from foretell.errors import ConfigError
 from foretell.evaluate import metric_sums
@@ -107,8 +107,10 @@ class TaggingConfig(TaskConfig):
             (tag,) = found
             raise ConfigError(f"data.corpus: every tag of the training split is {tag!r}: nothing to tell apart")
         if self.scheme == "none":
+            warn_alike(sorted(found))
             return tuple(sorted(found))
         kinds = sorted({split_tag(tag)[1] for tag in found if tag != OUTSIDE})
+        warn_alike(kinds)
         return (OUTSIDE, *(f"{mark}-{kind}" for kind in kinds for mark in MARKS[self.scheme]))
 
     def misfit(self, names: tuple[str, ...]) -> str:

@@ -1,5 +1,7 @@
 """Words and their tokens; sentences that are read in parts; spans with places in the text."""
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,13 @@ def test_what_is_learnt_as_bioes_comes_out_as_iob2() -> None:
     assert names == ("O", *(f"{mark}-{kind}" for kind in ("LOC", "PER") for mark in "BIES"))
     assert task.learnt(TAGS) == ("B-PER", "E-PER", "O", "S-LOC", "O")
     assert task.prediction(SENTENCE, task.learnt(TAGS), (1.0,) * 5).tags == TAGS
+
+
+@pytest.mark.parametrize("scheme", ["iob2", "none"])
+def test_tags_that_look_alike_are_told(scheme: str, caplog: pytest.LogCaptureFixture) -> None:
+    task = TaggingConfig.model_validate({"scheme": scheme, "metric": "entity_f1" if scheme == "iob2" else "accuracy"})
+    kinds = ("B-PER", "B-PER\u200b") if scheme == "iob2" else ("noun", "Noun")
+    with caplog.at_level(logging.WARNING, "foretell"):
+        task.names([Tagged(("a", "b"), kinds)])
+    told = "'PER', 'PER\\u200b'" if scheme == "iob2" else "'Noun', 'noun'"
+    assert caplog.messages == [f"the labels {told} are 2 classes; spell them alike if they are one"]

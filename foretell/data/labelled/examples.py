@@ -5,9 +5,26 @@ Each knows the file and the line it comes from (`where`), which is no part of wh
 
 from __future__ import annotations
 
+import logging
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from foretell.errors import CONTROL
+
+log = logging.getLogger("foretell")
+UNSEEN = {
+    "\u034f",
+    "\u115f",
+    "\u1160",
+    "\u17b4",
+    "\u17b5",
+    "\u2800",
+    "\u3164",
+    "\uffa0",
+    *map(chr, range(0xFE00, 0xFE10)),
+}
+"""characters without a shape that are not of Unicode's category for those"""
 
 
 @dataclass(frozen=True)
@@ -104,6 +121,31 @@ def label_fault(label: str) -> str:
         return "is empty"
     found = CONTROL.search(label)
     return f"holds {found[0]!a}, which no label may" if found else ""
+
+
+def warn_alike(labels: Iterable[str]) -> None:
+    """Warns of labels that may be one: the same number, or the same but for capitals, blanks and what is not seen."""
+    groups: dict[object, list[str]] = {}
+    for label in labels:
+        groups.setdefault(looks(label), []).append(label)
+    for group in groups.values():
+        if len(group) > 1:
+            named = ", ".join("".join(ascii(c)[1:-1] if is_unseen(c) else c for c in repr(label)) for label in group)
+            log.warning("the labels %s are %d classes; spell them alike if they are one", named, len(group))
+
+
+def looks(label: str) -> object:
+    """What people see of a label: its number, or its letters whatever their width and case."""
+    seen = "".join(c for c in unicodedata.normalize("NFKC", label) if not is_unseen(c))
+    try:
+        return float(seen)
+    except ValueError:
+        return " ".join(seen.casefold().split())
+
+
+def is_unseen(character: str) -> bool:
+    """Whether a character has no shape of its own: joiners, marks of direction, soft hyphens, variants, fillers."""
+    return unicodedata.category(character) == "Cf" or character in UNSEEN
 
 
 def one_line(text: str) -> str:

@@ -119,6 +119,22 @@ def link(name: str, target: str) -> Harm:
     return put
 
 
+def sparse(name: str, size: int) -> Harm:
+    """One tensor more, of so many bytes, none of which is on the disk."""
+
+    def put(folder: Path) -> None:
+        stored = (folder / name).read_bytes()
+        begins = 8 + struct.unpack("<Q", stored[:8])[0]
+        found, end = json.loads(stored[8:begins]), len(stored) - begins
+        found["surplus"] = {"dtype": "F32", "shape": [size // 4], "data_offsets": [end, end + size]}
+        written = json.dumps(found).encode()
+        with (folder / name).open("wb") as file:
+            file.write(struct.pack("<Q", len(written)) + written + stored[begins:])
+            file.truncate(8 + len(written) + end + size)
+
+    return put
+
+
 def slow(files: dict[str, str]) -> Harm:
     """The older files of a tokenizer."""
 
@@ -327,6 +343,10 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
     "vocab.txt of boundless length": (
         lambda folder: (slow({"vocab.txt": PIECES})(folder), os.truncate(folder / "vocab.txt", 2**40)),
         r"vocab\.txt: larger than 67,108,864 bytes",
+    ),
+    "one tensor of a terabyte": (
+        sparse("model.safetensors", 1 << 40),
+        r"safetensors: its 1,099,5\d\d,\d{3},\d{3} bytes cannot be mapped into memory; use a machine with more memory",
     ),
     "lowering a text": (
         slow({"vocab.txt": PIECES, "tokenizer_config.json": '{"do_lower_case": "no"}'}),
