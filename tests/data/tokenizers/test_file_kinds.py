@@ -39,7 +39,7 @@ OWN: dict[str, ours.Tokenizer] = {
 PARTS = [
     *(" ", "  ", "\n", "\n\n", "\t", "\r\n", "\x1c", "\x85", "\u3000", "\0"),
     *("the", "The", "cat", "Cat", "a", "b", "A", "ab", "abab", "dog", "sat", ".", "!", "12", "é", "e\u0301", "日"),
-    *("😀", "##s", "▁", "Ġ", "<0x0A>", "<unk>", "[UNK]", "<eos>", "<mask>", "[MASK]", "</s>", "<|endofdoc|>"),
+    *("😀", "☃", "##s", "▁", "Ġ", "<0x0A>", "<unk>", "[UNK]", "<eos>", "<mask>", "[MASK]", "</s>", "<|endofdoc|>"),
 ]
 texts = st.one_of(st.lists(st.sampled_from(PARTS), max_size=8).map("".join), st.text(max_size=12))
 
@@ -281,6 +281,7 @@ CHANGES: dict[str, Change] = {
             "[x]",
             "</s>",
             "the cat",
+            "☃",
             "<mask>",
             "<|endofdoc|>",
         )
