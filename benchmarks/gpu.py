@@ -180,7 +180,7 @@ def lamb(plan: Plan, precision: str) -> Iterator[tuple[str, float]]:
 
 def recurrent(cell: Any) -> dict[str, Any]:
     """Settings of two layers."""
-    sizes = {"kind": "recurrent", "embedding": 64, "hidden": 96, "layers": 2}
+    sizes = {"kind": "recurrent", "embedding_dim": 64, "hidden": 96, "layers": 2}
     return {"model": sizes | {"cell": cell}, "data": WINDOWS}
 
 
@@ -208,7 +208,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "bert, rotary": attending("masked", positions="rotary", norm="pre"),
     "bert, sinusoid": attending("masked", positions="sinusoid", activation="geglu"),
     "roberta": attending("masked", positions={"kind": "learned", "offset": 2}, segments=0),
-    "albert": attending("masked", embedding=32, groups=1),
+    "albert": attending("masked", embedding_dim=32, groups=1),
     "electra": attending(ELECTRA | {"generator": {"kind": "smaller", "hidden_share": 0.5}}),
     "electra, no generator": attending(ELECTRA | {"generator": {"kind": "uniform"}}),
 }
@@ -300,7 +300,7 @@ class Work:
             "model.hidden": 8,
         }
         if "awd" in self.recipe:
-            small |= {"model.layers": 2, "model.embedding": 8, "model.output": 8}
+            small |= {"model.layers": 2, "model.embedding_dim": 8, "model.output": 8}
         if "gpt" in self.recipe or "bert" in self.recipe:
             small |= {"model.layers": 2, "model.heads": 2, "model.context": 8, "model.feed_forward": 16}
         return replace(self, settings=self.settings | small, vocabulary=50)
@@ -406,8 +406,8 @@ class PlainLSTM(nn.Module):
     def __init__(self, recipe: Recipe, vocabulary: int):
         super().__init__()
         model: Any = recipe.model
-        widths = [model.embedding] + [model.hidden] * (model.layers - 1) + [model.output or model.hidden]
-        self.tokens = nn.Embedding(vocabulary, model.embedding)
+        widths = [model.embedding_dim] + [model.hidden] * (model.layers - 1) + [model.output or model.hidden]
+        self.tokens = nn.Embedding(vocabulary, model.embedding_dim)
         self.layers = nn.ModuleList(nn.LSTM(widths[i], widths[i + 1], batch_first=True) for i in range(model.layers))
         self.drop = nn.Dropout(0.3)
         self.head = nn.Linear(widths[-1], vocabulary)
@@ -428,7 +428,7 @@ class PlainMLSTM(nn.Module):
     def __init__(self, recipe: Recipe, vocabulary: int):
         super().__init__()
         model: Any = recipe.model
-        width, embedding = model.hidden, model.embedding
+        width, embedding = model.hidden, model.embedding_dim
         self.tokens, self.head = nn.Embedding(vocabulary, embedding), nn.Linear(width, vocabulary)
         self.of_inputs = nn.Linear(embedding, 5 * width)
         self.inner, self.outer = nn.Linear(width, width, bias=False), nn.Linear(width, 4 * width, bias=False)
@@ -450,7 +450,7 @@ class PlainMLSTM(nn.Module):
 
 MLSTM = {
     "data.batches": {"kind": "streams", "batch": 256, "length": 256},
-    "model": {"kind": "recurrent", "cell": "mlstm", "embedding": 64, "hidden": 4096, "layers": 1},
+    "model": {"kind": "recurrent", "cell": "mlstm", "embedding_dim": 64, "hidden": 4096, "layers": 1},
     "training.gradient_clip": 1.0,
 }
 """As in arXiv:1808.01371: its tokens are characters, of which a V100 made 80,900 a second."""

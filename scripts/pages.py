@@ -67,7 +67,7 @@ def shape(recipe: Recipe) -> str:
     if isinstance(model, NGramConfig):
         return f"{model.order}-gram"
     if isinstance(model, RecurrentConfig):
-        return f"{model.cell.kind_name()} {' - '.join(map(str, [model.embedding, *model.widths]))}"
+        return f"{model.cell.kind_name()} {' - '.join(map(str, [model.embedding_dim, *model.widths]))}"
     return f"{model.kind_name()} {model.layers} x {model.hidden}, context {model.context}"
 
 

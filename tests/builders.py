@@ -45,7 +45,16 @@ def members(choice: Any) -> list[type[Config]]:
 
 def small(member: type[Config], **settings: Any) -> Config:
     """A config of any class with sizes fit for a test, as far as it has such settings."""
-    sizes = {"embedding": 6, "hidden": 4, "layers": 2, "heads": 2, "context": 16, "batch": 3, "length": 4, "size": 300}
+    sizes = {
+        "embedding_dim": 6,
+        "hidden": 4,
+        "layers": 2,
+        "heads": 2,
+        "context": 16,
+        "batch": 3,
+        "length": 4,
+        "size": 300,
+    }
     known = {key: value for key, value in sizes.items() if key in member.model_fields}
     return config.validate(member, known | settings, "small")
 
@@ -59,8 +68,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 def small_models(choice: Any, **settings: Any) -> Iterator[Config]:
     """Every kind of model, also with adaptive word vectors, and where a model has cells, with every kind of cell."""
     for member in members(choice):
-        if "words" in member.model_fields:
-            yield small(member, words=AdaptiveEmbeddingConfig(cutoffs=(4, 9), divide=2), **settings)
+        if "embedding" in member.model_fields:
+            yield small(member, embedding=AdaptiveEmbeddingConfig(cutoffs=(4, 9), divide=2), **settings)
         if "cell" not in member.model_fields:
             yield small(member, **settings)
             continue
@@ -90,18 +99,18 @@ def arrangements() -> Iterator[Config]:
     ):
         yield small(RecurrentConfig, **settings)
     for settings in ATTENDING.values():
-        yield small(TransformerConfig, **{"embedding": None} | settings)
+        yield small(TransformerConfig, **{"embedding_dim": None} | settings)
 
 
 ATTENDING: dict[str, dict[str, Any]] = {
     "bert": {"direction": "both", "norm": {"kind": "post", "embedding": True}, "segments": 2},
-    "albert": {"direction": "both", "embedding": 6, "layers": 3, "groups": 1, "norm": "post", "segments": 2},
+    "albert": {"direction": "both", "embedding_dim": 6, "layers": 3, "groups": 1, "norm": "post", "segments": 2},
     "megatron": {"direction": "both", "norm": "pre", "activation": "gelu_tanh"},
     "cramming": {"direction": "both", "positions": "sinusoid", "activation": "geglu", "biases": False},
     "gpt": {"norm": "post", "activation": "gelu_tanh"},
     "rotary": {"positions": "rotary", "groups": 2, "layers": 5},
     "rotary both": {"positions": "rotary", "direction": "both"},
-    "sinusoid": {"positions": "sinusoid", "embedding": 6},
+    "sinusoid": {"positions": "sinusoid", "embedding_dim": 6},
     "no positions": {"positions": "none", "activation": "relu"},
     "offset": {"positions": {"kind": "learned", "offset": 2}},
 }
@@ -115,7 +124,7 @@ def name_of(value: Any) -> str:
     if not isinstance(value, Config):
         return str(value)
     cell = getattr(value, "cell", None)
-    words = ["adaptive words"] * isinstance(getattr(value, "words", None), AdaptiveEmbeddingConfig)
+    words = ["adaptive words"] * isinstance(getattr(value, "embedding", None), AdaptiveEmbeddingConfig)
     if cell is None:
         special = [name for name, made in ATTENDING.items() if same_settings(value, made)]
         return "-".join([type(value).kind_name(), *special, *words])
@@ -127,7 +136,9 @@ def name_of(value: Any) -> str:
 
 def same_settings(value: Config, settings: Mapping[str, Any]) -> bool:
     """Whether it is the Transformer of `arrangements` with those settings."""
-    return isinstance(value, TransformerConfig) and value == small(TransformerConfig, **{"embedding": None} | settings)
+    return isinstance(value, TransformerConfig) and value == small(
+        TransformerConfig, **{"embedding_dim": None} | settings
+    )
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -185,7 +196,7 @@ def tables(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
             "tokenizer": {"kind": "word"},
             "batches": {"kind": "streams", "batch": 4, "length": 10},
         },
-        "model": {"kind": "recurrent", "embedding": 8, "hidden": 8, "layers": 1},
+        "model": {"kind": "recurrent", "embedding_dim": 8, "hidden": 8, "layers": 1},
         "optimizer": {"kind": "sgd", "learning_rate": 1.0},
         "training": {"log_every": "1steps"},
     }
@@ -232,7 +243,7 @@ def masking(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
         "limit": "2epochs",
         "data.tokenizer": {"kind": "word", "specials": "bert"},
         "data.batches": dict(kind="full", batch=4, length=12),
-        "model": {"kind": "recurrent", "direction": "both", "embedding": 8, "hidden": 8, "layers": 1},
+        "model": {"kind": "recurrent", "direction": "both", "embedding_dim": 8, "hidden": 8, "layers": 1},
         "model.dropout": dict(output=0.1),
         "objective": {"kind": "masked"},
         "optimizer": {"kind": "adamw", "learning_rate": 0.02},

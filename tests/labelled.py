@@ -85,8 +85,8 @@ def asked(draw: random.Random, rows: int) -> tuple[str, Case, list[str]]:
 WIDE = {"std": 0.2}  # at the usual 0.02 a model this small takes hundreds of steps to begin
 ATTENDING = {"kind": "transformer", "hidden": 24, "layers": 1, "heads": 2, "context": 48, "initial": WIDE}
 MODELS: dict[str, Case] = {
-    "recurrent": {"kind": "recurrent", "embedding": 16, "hidden": 24, "layers": 1},
-    "recurrent-both": {"kind": "recurrent", "direction": "both", "embedding": 16, "hidden": 12, "layers": 1},
+    "recurrent": {"kind": "recurrent", "embedding_dim": 16, "hidden": 24, "layers": 1},
+    "recurrent-both": {"kind": "recurrent", "direction": "both", "embedding_dim": 16, "hidden": 12, "layers": 1},
     "gpt": ATTENDING,
     "bert": ATTENDING | {"direction": "both", "segments": 2},
 }

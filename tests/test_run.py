@@ -186,7 +186,7 @@ def test_another_format_is_refused_in_one_line(run: Path, change: dict[str, Any]
 
 def test_a_start_that_fails_leaves_nothing_in_the_way(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
-        foretell.train(tables(corpus, model__embedding=6, head__tied=True), tmp_path / "run", quiet=True)
+        foretell.train(tables(corpus, model__embedding_dim=6, head__tied=True), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
     foretell.train(tables(corpus, limit="1steps"), tmp_path / "run", quiet=True)
 

@@ -62,10 +62,10 @@ class RecurrentConfig(ModelConfig):
     """which recurrent layer"""
     first_cell: CellChoice | None = None
     """that of the first layer, where it differs"""
-    embedding: Width = 400
-    """width of the word vectors"""
-    words: EmbeddingChoice = TableConfig()
-    """one vector of that width for each token, or narrower ones for rarer tokens"""
+    embedding: EmbeddingChoice = TableConfig()
+    """a table with a vector per token, or narrower vectors for rarer tokens"""
+    embedding_dim: Width = 400
+    """width of the token vectors"""
     hidden: Width | tuple[Width, ...] = 1150
     """width of the layers, in each direction; or a list, one for each"""
     layers: Depth = 3
@@ -127,11 +127,15 @@ class Recurrent(Backbone):
         super().__init__()
         self.dropout, self.stack = config.dropout, config.stack
         self.reads = READS[config.direction]
-        self.embedding = config.words.build(
-            vocabulary, config.embedding, counts, dropout=config.dropout.embedding, init_range=config.embedding_range
+        self.embedding = config.embedding.build(
+            vocabulary,
+            config.embedding_dim,
+            counts,
+            dropout=config.dropout.embedding,
+            init_range=config.embedding_range,
         )
         self.blocks = nn.ModuleList()
-        inputs = config.embedding
+        inputs = config.embedding_dim
         for number in range(config.layers):
             block = config.block(number, inputs)
             self.blocks.append(block)

@@ -73,10 +73,10 @@ class TransformerConfig(ModelConfig):
     """both: every token sees all of its window, which predicts no next token but hidden ones"""
     hidden: Width = 768
     """width of every layer"""
-    embedding: Width | None = None
-    """width of the word vectors; absent: `hidden`, else they are projected to it (ALBERT)"""
-    words: EmbeddingChoice = TableConfig()
-    """one vector of that width for each token, or narrower ones for rarer tokens"""
+    embedding: EmbeddingChoice = TableConfig()
+    """a table with a vector per token, or narrower vectors for rarer tokens"""
+    embedding_dim: Width | None = None
+    """width of the token vectors, which are projected to `hidden` (ALBERT); absent: `hidden`, without a projection"""
     layers: Depth = 12
     groups: Depth | None = None
     """layers that follow each other share their weights in so many groups (ALBERT: 1); absent: none do"""
@@ -125,7 +125,7 @@ class TransformerConfig(ModelConfig):
     @property
     def embedding_width(self) -> int:
         """Of the word vectors."""
-        return self.embedding or self.hidden
+        return self.embedding_dim or self.hidden
 
     @property
     @override
@@ -143,12 +143,12 @@ class TransformerConfig(ModelConfig):
         tree = self.model_dump(mode="json", exclude_none=True) | {
             "hidden": hidden,
             "heads": max(hidden // (self.hidden // self.heads), 1),
-            "embedding": self.embedding_width,
+            "embedding_dim": self.embedding_width,
         }
         if self.feed_forward is not None:
             tree["feed_forward"] = max(round(self.feed_forward * ratio), 1)
         if hidden == self.embedding_width:  # nothing to project
-            del tree["embedding"]
+            del tree["embedding_dim"]
         return validate(TransformerConfig, tree, where)
 
     def build(self, vocabulary: int, counts: Counts | None = None) -> Transformer:
@@ -179,7 +179,7 @@ class Transformer(Backbone):
         self.reads |= {"segments"} if config.segments else set()
         self.context = config.context
         self.overlap = config.context // 2 if config.overlap is None else config.overlap
-        self.embedding = config.words.build(vocabulary, width, counts)
+        self.embedding = config.embedding.build(vocabulary, width, counts)
         self.positions = config.positions.build(config.context, width, hidden // config.heads, config.initial)
         self.segments = nn.Embedding(config.segments, width) if config.segments else None
 
@@ -187,7 +187,7 @@ class Transformer(Backbone):
             return nn.LayerNorm(width, config.norm.epsilon, bias=config.biases) if wanted else nn.Identity()
 
         self.embedding_norm = norm(config.norm.embedding, width)
-        self.projection = Linear(width, hidden, bias=config.biases) if config.embedding else nn.Identity()
+        self.projection = Linear(width, hidden, bias=config.biases) if config.embedding_dim else nn.Identity()
         self.blocks = nn.ModuleList(
             Block(
                 hidden,

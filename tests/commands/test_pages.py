@@ -86,7 +86,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         out / "awd-lstm-tiny-seed1",
         limit="3steps",
         model__hidden=32,
-        model__embedding=32,
+        model__embedding_dim=32,
         quiet=True,
         **tokens,
     )

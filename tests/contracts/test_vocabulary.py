@@ -40,7 +40,7 @@ HEADS = list(heads())
 
 def fit(model: Config, head: Config) -> bool:
     """Of adaptive word vectors only an adaptive head can use the weights."""
-    adaptive = isinstance(getattr(model, "words", None), AdaptiveEmbeddingConfig)
+    adaptive = isinstance(getattr(model, "embedding", None), AdaptiveEmbeddingConfig)
     return not adaptive or not getattr(head, "tied", False) or isinstance(head, AdaptiveHeadConfig)
 
 
@@ -56,7 +56,7 @@ def pairs() -> Iterator[tuple[Config, Config]]:
     seen = []
     for place, model in enumerate(MODELS):
         fitting = [head for head in HEADS if fit(model, head)]
-        kind = (type(model), type(getattr(model, "words", None)))
+        kind = (type(model), type(getattr(model, "embedding", None)))
         if kind not in seen:
             seen.append(kind)
             yield from ((model, head) for head in fitting)
@@ -76,7 +76,7 @@ every_pair = pytest.mark.parametrize(
 def build(model: Config, head: Config, vocabulary: int, seed: int) -> Objective:
     torch.manual_seed(seed)
     if getattr(head, "tied", False) and "hidden" in type(model).model_fields:
-        width = model.model_dump().get("embedding", model.hidden)  # of the table, where it has one of its own
+        width = model.model_dump().get("embedding_dim", model.hidden)  # of the table, where it has one of its own
         model = model.model_copy(update={"hidden": width})
     objective = CausalConfig().build(ModelSpec(model, head, vocabulary))
     with torch.no_grad():
@@ -120,7 +120,7 @@ def test_tokens_in_another_order_are_predicted_the_same(model: Config, head: Con
 
 @pytest.mark.parametrize(
     ("model", "head"),
-    [pair for pair in pairs() if not isinstance(getattr(pair[0], "words", None), AdaptiveEmbeddingConfig)],
+    [pair for pair in pairs() if not isinstance(getattr(pair[0], "embedding", None), AdaptiveEmbeddingConfig)],
     ids=config_name,
 )
 def test_new_tokens_begin_at_the_mean_and_others_are_gone(model: Config, head: Config) -> None:

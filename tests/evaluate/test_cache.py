@@ -25,7 +25,9 @@ VOCABULARY = 7
 @pytest.fixture(scope="module")
 def model() -> NeuralScorer:
     torch.manual_seed(3)
-    backbone = RecurrentConfig(embedding=5, hidden=4, layers=1, embedding_range=2.0, init_range=1.5).build(VOCABULARY)
+    backbone = RecurrentConfig(embedding_dim=5, hidden=4, layers=1, embedding_range=2.0, init_range=1.5).build(
+        VOCABULARY
+    )
     head = FullHeadConfig(init_range=1.0).build(4, VOCABULARY, None)
     both = torch.nn.ModuleList([backbone, head]).double().eval().requires_grad_(False)
     return NeuralScorer(both[0], both[1], ranks=False)

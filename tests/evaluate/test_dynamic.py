@@ -33,7 +33,7 @@ TEXT = fake_text(53)
 
 def build(model: Any = None, *, tied: bool = True, head: Any = None) -> tuple[Backbone, Head]:
     torch.manual_seed(1)
-    model = model or RecurrentConfig(embedding=6, hidden=6, layers=2, dropout={"weight": 0.5, "output": 0.5})
+    model = model or RecurrentConfig(embedding_dim=6, hidden=6, layers=2, dropout={"weight": 0.5, "output": 0.5})
     counts = np.bincount(TEXT.tokens, minlength=VOCABULARY)
     backbone = model.build(VOCABULARY, counts)
     head = head or FullHeadConfig(tied=tied and backbone.dim == backbone.embedding.width)
@@ -126,7 +126,7 @@ NEURAL = [model for model in small_models(ModelChoice) if not isinstance(model, 
 
 @pytest.mark.parametrize(
     ("tied", "model"),
-    [(tied, m) for tied in (True, False) for m in NEURAL if not tied or m.words.kind != "adaptive"],
+    [(tied, m) for tied in (True, False) for m in NEURAL if not tied or m.embedding.kind != "adaptive"],
     ids=name_of,  # an adaptive head alone can share adaptive vectors
 )
 def test_every_model_learns_as_a_plain_loop_does(model: Any, tied: bool) -> None:
@@ -231,7 +231,7 @@ def test_the_library_keeps_what_the_backward_pass_needs(cell: str, monkeypatch: 
     name = {"rnn": "rnn_tanh"}.get(cell, cell)
     original = getattr(torch, name)
     monkeypatch.setattr(torch, name, lambda *given: told.append(given[6]) or original(*given))
-    backbone, head = build(config.validate(RecurrentConfig, {"cell": cell, "embedding": 6, "hidden": 6}, "test"))
+    backbone, head = build(config.validate(RecurrentConfig, {"cell": cell, "embedding_dim": 6, "hidden": 6}, "test"))
     scorer = DynamicScorer(backbone, head, dynamic(rule="sgd"))
     batch = windows(5)[0]
     scorer.score(batch.inputs, batch.targets, None)
@@ -289,7 +289,7 @@ def test_all_texts_of_a_size_have_probability_one(size: int, columns: int) -> No
     """Also where columns share weights that learn at a high rate."""
     torch.manual_seed(0)
     specials, vocabulary = Specials(boundary=0), 3
-    backbone = RecurrentConfig(embedding=3, hidden=3, layers=1).build(vocabulary).double()
+    backbone = RecurrentConfig(embedding_dim=3, hidden=3, layers=1).build(vocabulary).double()
     head = FullHeadConfig().build(3, vocabulary, backbone.embedding).double()
     settings = AdaptationConfig(dynamic=DynamicConfig(rule="sgd", learning_rate=20.0, decay=0.0, segment=1))
     scorer = DynamicScorer(backbone, head, settings.dynamic)

@@ -29,7 +29,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 @pytest.fixture(scope="module")
 def scorer() -> NeuralScorer:
     torch.manual_seed(0)
-    backbone = RecurrentConfig(embedding=6, hidden=5, layers=2).build(BOUNDARY + 1).eval()
+    backbone = RecurrentConfig(embedding_dim=6, hidden=5, layers=2).build(BOUNDARY + 1).eval()
     head = FullHeadConfig(chunk=300).build(5, BOUNDARY + 1, None)
     with torch.no_grad():
         for parameter in (*backbone.parameters(), *head.parameters()):

@@ -57,7 +57,7 @@ def predict(line: str) -> tuple[str, Settings]:
 
 
 # fmt: off
-RECURRENT = kind("recurrent", cell=kind("lstm"), embedding=8, hidden=12, layers=2,
+RECURRENT = kind("recurrent", cell=kind("lstm"), embedding_dim=8, hidden=12, layers=2,
                  dropout={"embedding": 0.1, "input": 0.2, "between": 0.2, "output": 0.2, "weight": 0.3})
 BIRNN = RECURRENT | {"direction": "both"}
 CAUSAL = kind("transformer", hidden=12, layers=2, heads=2, context=40, initial={"std": 0.2},
@@ -88,7 +88,7 @@ BERT = COMMON | {
     "objective": kind("masked", masking=kind("token", rounding="nearest", most=5)),
     "optimizer": kind("adamw", learning_rate=0.01, epsilon=1e-4, bias_correction=False),
     "schedule": kind("linear", warmup="5steps")}
-ELECTRA = merged(BERT, {"data.batches.pairs": "none", "model.embedding": 8,
+ELECTRA = merged(BERT, {"data.batches.pairs": "none", "model.embedding_dim": 8,
                         "objective": kind("replaced", generator=kind("smaller", hidden_share=0.5))})
 TASK = merged(COMMON, {"data.batches": kind("examples", batch=8, length=40),
                        "optimizer": kind("adam", learning_rate=0.01, epsilon=1e-4)})
@@ -124,7 +124,7 @@ CASES: tuple[Case, ...] = (
                                  "head": kind("sampled", samples=16, proposal="unigram"),
                                  "optimizer": kind("sgd", learning_rate=0.5, momentum=0.9, nesterov=True)}),
     case("gru-lines", LSTM, {"model.cell": kind("gru", reset="before", layer_norm=True, dropout={"zoneout": 0.1}),
-                             "model.stack": "residual", "model.embedding": 12, "data.batches.kind": "lines",
+                             "model.stack": "residual", "model.embedding_dim": 12, "data.batches.kind": "lines",
                              "head": kind("hierarchical"), "optimizer": kind("adagrad", learning_rate=0.1)}, SCORE),
     case("qrnn", LSTM, {"model.cell": kind("qrnn", pooling="ifo", zoneout=0.2), "model.stack": "dense",
                         "model.first_cell": kind("qrnn", window=2), "averaging": kind("swa", every="5steps"),
@@ -159,7 +159,7 @@ CASES: tuple[Case, ...] = (
     case("roberta-documents", BERT, {"data.batches": kind("doc", batch=4, length=24), "model.segments": 0,
                                      "data.ramp": {"times": 2, "over": "15steps"}}),
     case("albert", BERT, {"data.tokenizer": kind("unigram", size=90, lowercase=True, specials="bert"),
-                          "data.batches.pairs": "sop", "model.groups": 1, "model.embedding": 8,
+                          "data.batches.pairs": "sop", "model.groups": 1, "model.embedding_dim": 8,
                           "objective.masking": kind("n-gram", longest=3), "optimizer": kind("lamb")}, PSEUDO),
     case("masked-lstm", BERT, {"model": BIRNN, "data.batches": kind("full", batch=4, length=24)}, PSEUDO),
     case("electra", ELECTRA, {}, FEATURES, fast=True),

@@ -95,7 +95,7 @@ def plain(
         stream = [x + weights["segments.weight"][segments[t] if segments else 0] for t, x in enumerate(stream)]
     if config.norm.embedding:
         stream = [norm(x, "embedding_norm") for x in stream]
-    if config.embedding:
+    if config.embedding_dim:
         stream = [affine(x, "projection") for x in stream]
     for layer in range(config.layers):
         at = f"blocks.{layer * (config.groups or config.layers) // config.layers}."
@@ -150,7 +150,7 @@ def test_it_is_the_plain_one(activation: str, norm: str, biases: bool) -> None:
 
 POSITIONS = ["learned", "sinusoid", "rotary", "none"]
 BERT: dict[str, Any] = {"direction": "both", "norm": {"kind": "post", "embedding": True}, "segments": 2}
-ALBERT = BERT | {"embedding": 6, "layers": 3, "groups": 1}
+ALBERT = BERT | {"embedding_dim": 6, "layers": 3, "groups": 1}
 MANNERS = {
     "gpt": {"activation": "gelu_tanh", "norm": {"kind": "post"}},
     "gpt2": {},
@@ -160,7 +160,7 @@ MANNERS = {
     "megatron": {"direction": "both", "norm": {"kind": "pre"}},
     "cramming": {"direction": "both", "activation": "geglu", "biases": False, "positions": {"kind": "sinusoid"}},
     "groups": {"layers": 5, "groups": 2, "norm": {"kind": "pre", "final": False, "embedding": True}},
-    "post with a last norm": {"norm": {"kind": "post", "final": True}, "embedding": 4},
+    "post with a last norm": {"norm": {"kind": "post", "final": True}, "embedding_dim": 4},
 }
 
 
@@ -572,7 +572,7 @@ def test_a_dropped_layer_is_left_out() -> None:
         (dict(layers=4, groups=5), "groups = 5.*layers = 4"),
         (dict(segments=2), 'segments = 2 needs direction = "both"'),
         (dict(hidden=6, heads=2, positions={"kind": "rotary"}), "heads 3 wide.*make hidden / heads even"),
-        (dict(embedding=5, positions={"kind": "sinusoid"}), "even width, not 5"),
+        (dict(embedding_dim=5, positions={"kind": "sinusoid"}), "even width, not 5"),
     ],
     ids=["heads", "overlap", "groups", "segments", "rotary", "sinusoid"],
 )

@@ -22,8 +22,8 @@ MODELS = [
     *(small(RecurrentConfig, cell=cell) for cell in (LSTMConfig(projection=3), GRUConfig(), QRNNConfig(window=2))),
     small(RecurrentConfig, cell=MLSTMConfig(weight_norm=True)),
     small(RecurrentConfig, direction="both"),
-    small(TransformerConfig, embedding=None),
-    small(TransformerConfig, embedding=None, layers=3, groups=1, direction="both"),
+    small(TransformerConfig, embedding_dim=None),
+    small(TransformerConfig, embedding_dim=None, layers=3, groups=1, direction="both"),
 ]
 
 

@@ -88,7 +88,7 @@ def test_it_is_albert(transformers: Any) -> None:
     config = transformers.AlbertConfig(**SIZES, embedding_size=8, hidden_act="gelu_new")
     theirs = transformers.AlbertForMaskedLM(config)
     randomise(theirs)
-    model, head = built(embedding=8, groups=1, activation="gelu_tanh")
+    model, head = built(embedding_dim=8, groups=1, activation="gelu_tanh")
     put_embeddings(model, theirs.albert.embeddings)
     put(model.projection, theirs.albert.encoder.embedding_hidden_mapping_in)
     block, layer = model.blocks[0], theirs.albert.encoder.albert_layer_groups[0].albert_layers[0]

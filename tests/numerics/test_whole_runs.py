@@ -30,7 +30,7 @@ FAMILIES: dict[str, Callable[[dict[str, str]], Recipe]] = {
         limit="12steps",
         data__tokenizer={"kind": "unigram", "size": 60, "specials": "bert"},
         model={"kind": "transformer", "direction": "both", "hidden": 8, "layers": 2, "heads": 2, "context": 12}
-        | {"groups": 1, "embedding": 6},
+        | {"groups": 1, "embedding_dim": 6},
     ),
     "electra-wordpiece": lambda corpus: replacing(corpus, data__tokenizer=WORDPIECE, limit="12steps"),
     "ngram-word": lambda corpus: tables(corpus, model={"kind": "ngram", "order": 3}),

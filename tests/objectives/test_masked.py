@@ -26,7 +26,7 @@ VOCABULARY = 23
 BACKBONES: dict[str, Config] = {
     "recurrent": small(RecurrentConfig, direction="both"),
     **{
-        name: small(TransformerConfig, **{"embedding": None} | settings)
+        name: small(TransformerConfig, **{"embedding_dim": None} | settings)
         for name, settings in ATTENDING.items()
         if settings.get("direction") == "both"
     },
@@ -164,7 +164,7 @@ def test_a_batch_without_targets_is_a_step_all_the_same() -> None:
 
 @pytest.mark.parametrize(
     ("model", "expected"),
-    [(small(RecurrentConfig), "bidirectional"), (small(TransformerConfig, embedding=None), "bidirectional")],
+    [(small(RecurrentConfig), "bidirectional"), (small(TransformerConfig, embedding_dim=None), "bidirectional")],
     ids=["recurrent", "transformer"],
 )
 def test_models_that_read_one_way_are_refused(model: Config, expected: str) -> None:
@@ -260,7 +260,7 @@ def test_pseudo_likelihood_does_not_look_into_other_documents() -> None:
 
 def test_a_blueprint_with_other_settings() -> None:
     plan = ModelSpec(BACKBONES["bert"], FullHeadConfig(tied=True), VOCABULARY, pair_kinds=2)
-    other = plan.override({"model": {"hidden": 2, "heads": 1, "embedding": 4}, "head": {"tied": False}})
+    other = plan.override({"model": {"hidden": 2, "heads": 1, "embedding_dim": 4}, "head": {"tied": False}})
     assert (other.model.hidden, other.model.embedding_width, other.head.tied) == (2, 4, False)
     assert (other.model.layers, other.model.direction, other.pair_kinds) == (2, "both", 2)
     assert plan.model.hidden == 4  # as it was

@@ -21,7 +21,7 @@ def objective(model: object, *, tied: bool = False) -> Objective:
 
 
 def test_heights_count_layers_from_the_top() -> None:
-    built = objective(small(TransformerConfig, layers=3, embedding=6), tied=False)
+    built = objective(small(TransformerConfig, layers=3, embedding_dim=6), tied=False)
     layer_depths, found = built.layer_depths(), {}
     for name, parameter in built.named_parameters():
         part = ".".join(name.split(".")[1:3]) if "blocks" in name else re.sub(r"\.(weight|bias)$", "", name)
@@ -48,7 +48,7 @@ def test_every_model_has_its_embedding_below_its_layers(member: type) -> None:
 
 
 def test_tied_weights_are_the_heads() -> None:
-    built = objective(small(TransformerConfig, embedding=None), tied=True)
+    built = objective(small(TransformerConfig, embedding_dim=None), tied=True)
     assert built.layer_depths()[built.head.weight] == 0
 
 

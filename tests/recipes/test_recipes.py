@@ -104,7 +104,7 @@ def shrunk(recipe: Recipe, corpus: Mapping[str, str]) -> Recipe:
         tree["data"]["tokenizer"] = {"kind": "word", "specials": recipe.data.tokenizer.specials}
     tree["stages"] = [stage | {"limit": "2steps"} for stage in tree["stages"]]
     sizes: dict[str, dict[str, Any]] = {
-        "model": {"embedding": 8, "hidden": 8, "output": 8, "layers": 2, "heads": 2, "feed_forward": 8},
+        "model": {"embedding_dim": 8, "hidden": 8, "output": 8, "layers": 2, "heads": 2, "feed_forward": 8},
         "batches": {"batch": 3, "length": 6 if recipe.measured_by == "likelihood" else 16},
         "tokenizer": {"size": 300},
         "head": {"latent": 8, "cutoffs": [4, 9]},

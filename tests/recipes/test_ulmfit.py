@@ -14,7 +14,7 @@ from foretell.run import Run
 from foretell.training.checkpoint import Checkpoint
 from foretell.training.trainer import Trainer
 
-SMALL = {"embedding": 8, "hidden": 10, "output": 8}
+SMALL = {"embedding_dim": 8, "hidden": 10, "output": 8}
 STREAMS = {"kind": "streams", "batch": 4, "length": 10, "jitter": 0.0, "halved": 0.0}
 
 

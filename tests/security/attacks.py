@@ -363,7 +363,7 @@ ATTACKS: dict[str, Attack] = {
     # sizes
     "a vector of a billion numbers": Attack(recipe(model__hidden=10**9), OPENING),
     "ten million layers": Attack(recipe(model__layers=10**7), OPENING),
-    "an embedding of a billion numbers": Attack(recipe(model__embedding=10**9), OPENING),
+    "an embedding of a billion numbers": Attack(recipe(model__embedding_dim=10**9), OPENING),
     "a header of an exabyte": Attack(instead("checkpoints/*/model.safetensors", header(2**60)), (GENERATE, RESUME)),
     "a header that promises an exabyte": Attack(
         instead("checkpoints/*/model.safetensors", header(len(HUGE), HUGE)), (GENERATE,)

@@ -181,7 +181,7 @@ def banded(words: str, names: list[str], folder: Path, cutoffs: tuple[int, ...] 
     recipe = tables({split: str(folder / "text.txt") for split in ("train", "valid", "test")}, limit="20steps")
     recipe["data"]["tokenizer"] = {"kind": "file", "path": str(folder / "tokenizer.json")}
     recipe["head"] = {"kind": "adaptive", "cutoffs": cutoffs, "divide": 2}
-    recipe["model"]["words"] = {"kind": "adaptive", "cutoffs": cutoffs, "divide": 2}
+    recipe["model"]["embedding"] = {"kind": "adaptive", "cutoffs": cutoffs, "divide": 2}
     recipe["training"]["log_every"] = "100steps"
     return recipe
 

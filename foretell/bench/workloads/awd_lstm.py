@@ -30,7 +30,7 @@ def make_trainer(job: Job, device: str = "cpu", precision: str = "fp32") -> Any:
     from foretell.recipe.loading import load_recipe
 
     vocabulary, embedding, hidden = sizes(job)
-    settings = {"embedding": embedding, "hidden": hidden, "output": embedding}
+    settings = {"embedding_dim": embedding, "hidden": hidden, "output": embedding}
     overrides = {f"model.{key}": value for key, value in settings.items()}
     recipe = load_recipe("awd-lstm-ptb", {"data.batches.jitter": 0.0, "training.precision": precision} | overrides)
     return trainer_of(recipe, vocabulary, random_tokens(vocabulary, ROWS * STEPS * WINDOWS), device)

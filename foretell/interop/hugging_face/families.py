@@ -49,8 +49,8 @@ def gpt(
         ours={
             "model.kind": "transformer",
             "model.direction": "forward",
-            "model.embedding": None,
-            "model.words.kind": "table",
+            "model.embedding_dim": None,
+            "model.embedding.kind": "table",
             "model.groups": None,
             **({} if inner else {"model.feed_forward": None}),
             "model.positions.kind": "learned",
@@ -123,7 +123,7 @@ GPT = gpt(
 BOTH_SIDES: Tree = {
     "model.kind": "transformer",
     "model.direction": "both",
-    "model.words.kind": "table",
+    "model.embedding.kind": "table",
     "model.positions.kind": "learned",
     "head.kind": "full",
     "head.tied": True,
@@ -308,7 +308,7 @@ BERT = Family(
     ),
     ours=BOTH_SIDES
     | {
-        "model.embedding": None,
+        "model.embedding_dim": None,
         "model.groups": None,
         "model.positions.offset": 0,
         "model.norm.kind": "post",
@@ -392,12 +392,12 @@ ALBERT = replace(
         *of_words("Albert"),
         *forms("Albert", "predictions.dense.weight", "sop_classifier.classifier.weight", "sop"),
     ),
-    ours={key: value for key, value in BERT.ours.items() if key not in ("model.embedding", "model.groups")},
+    ours={key: value for key, value in BERT.ours.items() if key not in ("model.embedding_dim", "model.groups")},
     theirs=ONLY_ENCODERS | {"inner_group_num": 1},
     settings=(
         *sizes(hidden=4096, heads=64, inner=16384, dropout=0.0),
         *activations(None, "gelu_new"),
-        Setting("model.embedding", "embedding_size", 128),
+        Setting("model.embedding_dim", "embedding_size", 128),
         Setting("model.groups", "num_hidden_groups", 1, absent=lambda theirs: theirs["num_hidden_layers"]),
     ),
     links=(
@@ -429,12 +429,12 @@ ELECTRA = replace(
         *of_words("Electra"),  # whole texts: ours have tanh there and not GELU, so they go as ALBERTs
         *forms("Electra", "generator_predictions.dense.weight"),
     ),
-    ours={key: value for key, value in BERT.ours.items() if key != "model.embedding"}
+    ours={key: value for key, value in BERT.ours.items() if key != "model.embedding_dim"}
     | {"head.transform.activation": "gelu"},
     settings=(
         *sizes(hidden=256, heads=4, inner=1024),
         *activations("gelu"),
-        Setting("model.embedding", "embedding_size", 128, absent=lambda theirs: theirs["hidden_size"]),
+        Setting("model.embedding_dim", "embedding_size", 128, absent=lambda theirs: theirs["hidden_size"]),
     ),
     links=(
         *embeddings("electra"),

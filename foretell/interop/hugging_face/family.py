@@ -144,7 +144,7 @@ class Family:
         if held != layers and (held or layers > 100):  # without any, what is missing is better told by name
             what = f"says {layers:,} layers, but the weights hold {held:,}"
             raise ConfigError(what, file=file, remedy="mend config.json")
-        for name in ("hidden", "embedding", "feed_forward", "context", "segments"):
+        for name in ("hidden", "embedding_dim", "feed_forward", "context", "segments"):
             if (size := model.get(name) or 0) > max(weights.largest, 1 << 16):
                 what = f"after it {name} is {size:,}, larger than any of the weights is"
                 raise ConfigError(what, file=file, remedy="mend config.json")

@@ -78,7 +78,7 @@ def share_embeddings(backbone: Backbone, main: Backbone) -> None:
         if shapes[0] != shapes[1]:
             raise ConfigError(
                 "objective.generator: it shares the main model's embeddings, which have to be of the same shape: "
-                "leave model.embedding, context, positions, segments and norm as they are"
+                "leave model.embedding, embedding_dim, context, positions, segments and norm as they are"
             )
         if shapes[0]:
             setattr(backbone, name, theirs)

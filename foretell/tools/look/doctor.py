@@ -182,7 +182,7 @@ def miniature(folder: Path, steps: int) -> Tree:
         {
             "limit": f"{steps}steps",
             "data": {"corpus": str(store.path), "batches": batches},
-            "model": {"kind": "recurrent", "embedding": 32, "hidden": 96, "layers": 1},
+            "model": {"kind": "recurrent", "embedding_dim": 32, "hidden": 96, "layers": 1},
             "optimizer": {"kind": "adamw", "learning_rate": 0.01},
             "training": {"log_every": f"{steps // 4}steps"},
             "checkpoint": {"every": f"{steps // 2}steps", "keep": 3},

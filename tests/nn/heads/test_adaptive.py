@@ -147,7 +147,7 @@ def test_a_run_is_laid_out_by_its_own_counts(corpus: dict[str, str], tmp_path, t
     """Loading needs no text; going on with other text, the vocabulary the same, keeps the layout."""
     head = {"kind": "adaptive", "cutoffs": [5, 9], "tied": True, "bias_start": "unigram"}
     words = {"kind": "adaptive", "cutoffs": [5, 9], "divide": 2}
-    recipe = tables(corpus, data__tokenizer=tokenizer, head=head, model__words=words)
+    recipe = tables(corpus, data__tokenizer=tokenizer, head=head, model__embedding=words)
     run = foretell.train(recipe, tmp_path / "run", quiet=True)
     counts = load_counts(run.run.counts_file)
     with run.text("train") as text:
@@ -158,7 +158,9 @@ def test_a_run_is_laid_out_by_its_own_counts(corpus: dict[str, str], tmp_path, t
     score = run.score(["the cat sat"])[0].logp
     other = {split: corpus["valid"] for split in corpus}
     kept = {"kind": "file", "path": str(run.run.path)}
-    more = tables(other, data__tokenizer=kept, head=head, model__words=words, init=str(run.run.path), limit="1steps")
+    more = tables(
+        other, data__tokenizer=kept, head=head, model__embedding=words, init=str(run.run.path), limit="1steps"
+    )
     more["optimizer"] = {"kind": "sgd", "learning_rate": 1e-12}
     again = foretell.train(more, tmp_path / "more", quiet=True)
     assert load_counts(again.run.counts_file).tolist() == counts.tolist()

@@ -66,7 +66,7 @@ def unique(*modules: nn.Module) -> int:
 @pytest.mark.parametrize(
     ("model", "share", "discriminator", "generator"),
     [  # counts of transformers' ElectraForPreTraining and ElectraForMaskedLM
-        ({"hidden": 256, "heads": 4, "embedding": 128}, 0.25, 13_549_057, 4_620_026),
+        ({"hidden": 256, "heads": 4, "embedding_dim": 128}, 0.25, 13_549_057, 4_620_026),
         ({"hidden": 768, "heads": 12}, 0.3333, 109_483_009, None),
     ],
 )
@@ -81,7 +81,7 @@ def test_published_sizes(model: dict[str, Any], share: float, discriminator: int
 
 
 def test_embeddings_are_one() -> None:
-    built = compose({"embedding": 4}, generator={"hidden_share": 0.5})
+    built = compose({"embedding_dim": 4}, generator={"hidden_share": 0.5})
     main, small = built.backbone, built.generator.backbone
     assert main.embedding is small.embedding
     assert main.positions is small.positions

@@ -276,7 +276,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         {
             "limit": "4steps",
             "data": {"corpus": corpus, "tokenizer": "byte"},
-            "model": {"embedding": 4, "hidden": 8, "layers": 1},
+            "model": {"embedding_dim": 4, "hidden": 8, "layers": 1},
             "checkpoint": {"every": "2steps", "keep": 3},
             "training": {"log_every": "1steps"},
         }

@@ -23,7 +23,7 @@ from foretell.tasks.task import TaskConfig
 from foretell.tools.look.show import describe, readable, render, sections
 from foretell.training.checkpoint import save
 
-SMALL = {"model": {"embedding": 8, "hidden": 16, "layers": 2, "output": 8}}
+SMALL = {"model": {"embedding_dim": 8, "hidden": 16, "layers": 2, "output": 8}}
 TIED = {"head": {"tied": True}, "data": {"tokenizer": "byte"}}
 
 

@@ -23,7 +23,7 @@ pytest.importorskip("matplotlib")
 
 @pytest.fixture(scope="module")
 def run(corpus: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> foretell.Trained:
-    recipe = tables(corpus, model__layers=2, model__embedding=16, model__hidden=16, limit="20steps")
+    recipe = tables(corpus, model__layers=2, model__embedding_dim=16, model__hidden=16, limit="20steps")
     return foretell.train(recipe, tmp_path_factory.mktemp("probe") / "run", quiet=True)
 
 

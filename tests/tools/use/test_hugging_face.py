@@ -348,7 +348,7 @@ def test_electra_goes_in_two_folders(
             },
             "model": {
                 **{"kind": "transformer", "direction": "both", "layers": 2, "context": 16},
-                **{"hidden": 16, "heads": 4, "embedding": embedding, "norm": {"kind": "post", "embedding": True}},
+                **{"hidden": 16, "heads": 4, "embedding_dim": embedding, "norm": {"kind": "post", "embedding": True}},
             },
             "head": {"tied": True, "bias": True, "transform": {}},
             "objective": {"kind": "replaced", "generator": {"kind": "smaller", "hidden_share": 0.5}},
@@ -395,8 +395,8 @@ BODIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"norm": POST, "positions": {"kind": "learned", "offset": 2}, "segments": 0},
         {"kind": "bpe", "size": 300, "specials": "roberta"},
     ),
-    "albert": ({"norm": POST, "embedding": 8, "groups": 1, "layers": 2}, UNIGRAMS),
-    "electra": ({"norm": POST, "embedding": 8}, PIECES),
+    "albert": ({"norm": POST, "embedding_dim": 8, "groups": 1, "layers": 2}, UNIGRAMS),
+    "electra": ({"norm": POST, "embedding_dim": 8}, PIECES),
     "megatron-bert": ({"norm": {"kind": "pre", "final": True}}, PIECES),
 }
 """a small model of each family, and its tokenizer"""
