@@ -256,7 +256,7 @@ def small_batches(*, packed: bool, masked: bool) -> list[tuple[str, Batch]]:
         told = targets.masked_fill(padding | ~hidden if masked else padding, IGNORED)
         inputs = Inputs(tokens=tokens, segments=segments if masked else None, **extra)
         places = torch.from_numpy(places_of((told != IGNORED).numpy())) if masked else None
-        batches.append((name, Batch(inputs, told, places=places, noise=noise if masked else None)))
+        batches.append((name, Batch(inputs, told, target_positions=places, noise=noise if masked else None)))
     return batches
 
 

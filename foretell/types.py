@@ -1,9 +1,9 @@
-"""The nouns every part of foretell speaks in.
+"""Types shared by the whole package.
 
-Shapes: B rows of a batch, T time steps, D width, V vocabulary, N chosen positions, M remembered positions.
+Shapes: B rows of a batch, T time steps, D width, V vocabulary, P target positions of a row.
 
-A *state* is whatever a model carries from one window to the next: nested tuples of tensors (or `None`), each with its
-rows on dimension 0, so that one set of functions selects rows, splits micro-batches, detaches and saves all of them.
+A *state* is whatever a model carries from one window to the next: nested tuples of tensors (or `None`) with rows on
+dimension 0. The same functions select rows, split micro-batches, detach and save any state.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 State = Any  # nested tuples of Tensor[B, ...] or None
-IGNORED = -100  # a target that is not to be predicted
+IGNORED = -100  # marks a position without a target
 
 
 def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:
-    """`function` applied to every tensor of a state, the nesting kept."""
+    """Apply `function` to every tensor of a state."""
     if state is None:
         return None
     if isinstance(state, Tensor):
@@ -29,58 +29,55 @@ def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:
 
 
 def detach(state: State) -> State:
-    """The state without its history: where truncated back-propagation truncates."""
+    """Cut the state from the graph, as truncated back-propagation does between windows."""
     return map_state(Tensor.detach, state)
 
 
 def select_rows(state: State, rows: slice | Tensor) -> State:
-    """The state of some rows of the batch."""
+    """Select rows of a state."""
     return map_state(lambda tensor: tensor[rows], state)
 
 
 def join_rows(states: list[State]) -> State:
-    """The inverse of splitting by rows: states of one structure, concatenated on dimension 0.
-
-    Where some have room for more places than others, these get zeros.
-    """
+    """Concatenate states of one structure on dimension 0; smaller caches are padded with zeros."""
     first = states[0]
     if first is None:
         return None
     if isinstance(first, Tensor):
-        room = [max(sizes) for sizes in zip(*(state.shape[1:] for state in states), strict=True)]
-        return torch.cat([with_room(state, room) for state in states])
+        shape = [max(sizes) for sizes in zip(*(state.shape[1:] for state in states), strict=True)]
+        return torch.cat([zero_padded(state, shape) for state in states])
     return tuple(join_rows([state[i] for state in states]) for i in range(len(first)))
 
 
-def with_room(tensor: Tensor, room: list[int]) -> Tensor:
-    """[B, ...] with zeros behind in every direction, up to [B, *room]."""
-    if list(tensor.shape[1:]) == room:
+def zero_padded(tensor: Tensor, shape: list[int]) -> Tensor:
+    """Pad [B, ...] with zeros at the end of each dimension, to [B, *shape]."""
+    if list(tensor.shape[1:]) == shape:
         return tensor
-    new = tensor.new_zeros(len(tensor), *room)
-    new[tuple(map(slice, tensor.shape))] = tensor
-    return new
+    padded = tensor.new_zeros(len(tensor), *shape)
+    padded[tuple(map(slice, tensor.shape))] = tensor
+    return padded
 
 
 def where_rows(fresh: Tensor, new: State, old: State) -> State:
-    """Row by row the `new` state where `fresh[B]` is true, the `old` one elsewhere."""
+    """Take rows of the `new` state where `fresh` [B] is true, of the `old` one elsewhere."""
     if isinstance(new, Tensor):
         return torch.where(fresh.view(-1, *[1] * (new.dim() - 1)), new, old)
     return None if new is None else tuple(map(lambda n, o: where_rows(fresh, n, o), new, old))
 
 
 class _Rows:
-    """Moving to a device, selecting and repeating rows, for dataclasses whose tensors have rows on dimension 0."""
+    """Base of dataclasses whose tensors have rows on dimension 0."""
 
     def to(self, device: torch.device) -> Self:
-        """The same on another device."""
+        """Copy to a device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def rows(self, rows: slice) -> Self:
-        """Some rows of it."""
+        """Select rows; a tensor with a single row is shared by all of them."""
         return self._map(lambda tensor: tensor if tensor.shape[:1] == (1,) else tensor[rows])
 
-    def repeated(self, count: int) -> Self:
-        """So many copies of its only row, side by side, each with its own memory."""
+    def repeat(self, count: int) -> Self:
+        """Repeat the only row `count` times, as copies."""
         return self._map(lambda tensor: tensor.expand(count, *tensor.shape[1:]).clone())
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
@@ -96,98 +93,90 @@ class _Rows:
 
 @dataclass(frozen=True)
 class Inputs(_Rows):
-    """What a backbone reads. Which of the optional fields it understands stands in its `reads`."""
+    """Inputs of a backbone; `Backbone.reads` names the optional fields it supports."""
 
     tokens: Tensor
     """[B, T] int64"""
     lengths: Tensor | None = None
-    """[B] int64: how many of the T are real (padding is on the right); absent: all"""
+    """[B] int64: number of real tokens, with padding on the right; absent: all T"""
     fresh: Tensor | None = None
-    """[B] bool: rows that start anew, whatever the state says"""
+    """[B] bool: rows that start from the initial state"""
     positions: Tensor | None = None
-    """[B, T] int64: place of each token in its text, where that is not the place in the window"""
+    """[B, T] int64: position of each token in its text; absent: its position in the window"""
     documents: Tensor | None = None
-    """[B, T] int64: which packed document a token belongs to"""
+    """[B, T] int64: number of the packed document each token belongs to"""
     segments: Tensor | None = None
-    """[B, T] int64: first or second text of a pair"""
-    task: Tensor | None = None
-    """[B] int64: the pre-training task of a row (ERNIE 2.0)"""
-    visible: Tensor | None = None
-    """[B or 1, T, M + T] bool: who may look at whom (content stream)"""
-    query_visible: Tensor | None = None
-    """[B or 1, T, M + T] bool: the same for the query stream (XLNet)"""
+    """[B, T] int64: segment of each token, such as the first or second text of a pair"""
 
 
 @dataclass(frozen=True)
 class Batch(_Rows):
-    """One step's data."""
+    """Data of one step."""
 
     inputs: Inputs
     targets: Tensor
-    """[B, T] int64, -100 where nothing is to be predicted"""
+    """[B, T] int64; -100 marks positions without a target"""
     labels: Tensor | None = None
-    """what a task predicts: [B] or [B, T]"""
-    places: Tensor | None = None
-    """[B, P] int64: where in its row the targets are, -1 behind the last of them; absent: they may be anywhere"""
+    """labels of a task, [B] or [B, T]"""
+    target_positions: Tensor | None = None
+    """[B, P] int64: positions of the targets in each row, padded with -1; absent: any position may have one"""
     noise: Tensor | None = None
-    """[B, T] uniform numbers from [0, 1), for objectives that draw"""
-    rate: float = 1.0
-    """factor on the learning rate: a shorter random window takes a smaller step"""
+    """[B, T] uniform numbers from [0, 1), for objectives that sample"""
+    lr_factor: float = 1.0
+    """factor on the learning rate; shorter random windows take smaller steps"""
 
     @property
     def tokens(self) -> int:
-        """How many of its places are no padding; asked on the host's copy, it costs no synchronisation."""
+        """Number of real tokens; on the host's copy, asking needs no synchronisation."""
         lengths = self.inputs.lengths
         return self.inputs.tokens.numel() if lengths is None else int(lengths.sum())
 
     @property
-    def starts_anew(self) -> bool:
-        """Whether no row goes on from the batch before; asked on the host's copy, it costs no synchronisation."""
+    def all_fresh(self) -> bool:
+        """Whether no row continues the previous batch; on the host's copy, asking needs no synchronisation."""
         return self.inputs.fresh is not None and bool(self.inputs.fresh.all())
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """What a backbone makes of its inputs."""
+    """Outputs of a backbone."""
 
     last: Tensor
-    """[B, T, D] the last layer's output"""
+    """[B, T, D] output of the last layer"""
     dropped: Tensor
-    """[B, T, D] the same after output dropout: what heads read"""
+    """[B, T, D] `last` after output dropout, which heads read"""
     layers: Sequence[Tensor] = ()
-    """[B, T, D_l] every layer's output, first to last"""
-    query: Tensor | None = None
-    """[B, T, D] the query stream (XLNet)"""
+    """[B, T, D_l] output of each layer, first to last"""
     state: State = None
 
 
 @dataclass(frozen=True)
 class Term:
-    """One part of a loss: a sum, never a mean. What it is divided by follows from the batch (`Objective.counts`)."""
+    """One term of a loss: a sum, never a mean; its denominator depends only on the batch (`Objective.counts`)."""
 
     total: Tensor
-    """[] sum of losses in nats"""
+    """[] sum of losses, in nats"""
     weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """What an objective makes of one batch."""
+    """Loss of an objective on one batch."""
 
     terms: Mapping[str, Term]
     penalty: Tensor | None = None
-    """[] regularisers, already weighted; not part of any reported loss"""
+    """[] weighted regularisers; not part of any reported loss"""
     state: State = None
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a scorer says of given targets; positions with target -100 hold zeros."""
+    """A scorer's results for given targets; positions without a target hold zeros."""
 
     logp: Tensor
-    """[B, T] natural logarithm of the target's probability"""
+    """[B, T] log-probability of each target, in nats"""
     rank: Tensor | None = None
-    """[B, T] int64: how many words were held more probable than the target (0: the first guess); exact below 5"""
+    """[B, T] int64: number of tokens more probable than the target (0: the most probable one); exact below 5"""
     vectors: Tensor | None = None
-    """[B, T, D] the last layer's output without dropout, where there is such a thing"""
+    """[B, T, D] output of the last layer without dropout, for models with hidden vectors"""

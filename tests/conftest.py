@@ -66,3 +66,11 @@ def runner(seeds: Path) -> Iterator["Runner"]:
     made = Runner(seeds)
     yield made
     made.close()
+
+
+@pytest.fixture
+def in_float64() -> Iterator[None]:
+    """Tables of sines are made in torch's default type."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)

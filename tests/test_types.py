@@ -6,13 +6,13 @@ import torch
 
 from foretell.types import Batch, Inputs
 
-SHAPES = {"lengths": (), "fresh": (), "task": (), "visible": (4, 5), "query_visible": (4, 5)}
-"""of a row, where that is not a number for each of its four places"""
+SHAPES = {"lengths": (), "fresh": ()}
+"""shape of a row; absent: one number per token"""
 
 
 def test_a_row_is_repeated_in_every_field() -> None:
     given = {item.name: torch.rand(1, *SHAPES.get(item.name, (4,))) for item in fields(Inputs)}
-    batch = Batch(Inputs(**given), targets=torch.rand(1, 4)).repeated(3)
+    batch = Batch(Inputs(**given), targets=torch.rand(1, 4)).repeat(3)
     for name, row in given.items():
         assert torch.equal(getattr(batch.inputs, name), torch.cat([row] * 3))
     assert batch.targets.shape == (3, 4)

@@ -169,7 +169,7 @@ class CachedPass:
         heard: list[CachedPass] = []
         state: State = None
         for batch in batches:
-            state = None if batch.starts_anew else state
+            state = None if batch.all_fresh else state
             batch = batch.to(device)
             scores, state = scorer.score(batch.inputs, batch.targets, state)
             assert scores.vectors is not None

@@ -75,7 +75,7 @@ def spread(rows: int, tokens: int, length: int) -> Iterator[int]:
 
 def masked_loss(objective: Objective, batch: Batch, places: Tensor, mask: int, device: torch.device) -> Tensor:
     """-log p [n] of a row's tokens [1, T] at places [n], each hidden alone: n copies of the row side by side."""
-    inputs, copies = batch.inputs.repeated(len(places)), torch.arange(len(places))
+    inputs, copies = batch.inputs.repeat(len(places)), torch.arange(len(places))
     targets = batch.inputs.tokens[0, places]
     inputs.tokens[copies, places] = mask
     hidden = objective.backbone(inputs.to(device), None).last  # [n, T, D]

@@ -155,7 +155,7 @@ def scored(
     for k in range(len(windows)):
         on_progress(k / len(windows))
         batch = windows[k]
-        state = None if batch.starts_anew else state
+        state = None if batch.all_fresh else state
         valid = batch.targets != IGNORED
         batch = batch.to(device)
         scores, state = scorer.score(batch.inputs, batch.targets, state)

@@ -1,4 +1,4 @@
-"""One layer of a Transformer: attention, then a feed-forward network, each beside a residual connection."""
+"""A Transformer layer: attention and a feed-forward network, each with a residual connection."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from torch import Tensor, nn
 
 from foretell.config import Config, Positive, Tagged
 from foretell.nn.activation import ActivationName, GatedName, function_of
-from foretell.nn.attention.attention import AttentionPattern, Cache, SelfAttention
+from foretell.nn.attention.attention import SelfAttention
+from foretell.nn.attention.kv_cache import LayerCache
+from foretell.nn.attention.pattern import AttentionPattern
 from foretell.nn.dropout import dropout
 from foretell.nn.linear import Linear
 
 
 class PreNormConfig(Config):
-    """Layer norm before each sublayer, which leaves the residual stream alone: GPT-2, Megatron."""
+    """Layer norm before each sublayer, outside the residual stream: GPT-2, Megatron."""
 
     kind: Literal["pre"] = "pre"
     epsilon: Positive = 1e-5
     embedding: bool = False
-    """one more on the sum of word, position and segment"""
+    """also normalise the sum of token, position and segment"""
     final: bool = True
-    """one more on the last layer's output"""
+    """also normalise the output of the last layer"""
 
 
 class PostNormConfig(Config):
@@ -30,29 +32,29 @@ class PostNormConfig(Config):
     kind: Literal["post"] = "post"
     epsilon: Positive = 1e-5
     embedding: bool = False
-    """one more on the sum of word, position and segment"""
+    """also normalise the sum of token, position and segment"""
     final: bool = False
-    """one more on the last layer's output"""
+    """also normalise the output of the last layer"""
 
 
 NormChoice = Annotated[PreNormConfig | PostNormConfig, Tagged()]
 
 
 class FeedForward(nn.Module):
-    """out(activation(qkv(x))), each token for itself.
+    """out(activation(inner(x))), position by position.
 
-    A gated one has twice as many inner values; the first half, after the activation, multiplies the second.
+    With a gate, `inner` is twice as wide; its first half, after the activation, multiplies the second.
     """
 
     def __init__(self, width: int, inner: int, *, activation: ActivationName | GatedName, biases: bool):
         super().__init__()
         self.activate, self.gated = function_of(activation)
-        self.qkv = Linear(width, 2 * inner if self.gated else inner, bias=biases)
+        self.inner = Linear(width, 2 * inner if self.gated else inner, bias=biases)
         self.out = Linear(inner, width, bias=biases)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """inputs [B, T, D] -> [B, T, D]"""
-        inner = self.qkv(inputs)
+        inner = self.inner(inputs)
         if self.gated:
             gate, value = inner.chunk(2, -1)
             inner = self.activate(gate) * value
@@ -84,16 +86,18 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width, norm.epsilon, bias=biases)
         self.feed_forward = FeedForward(width, inner, activation=activation, biases=biases)
 
-    def forward(self, x: Tensor, view: AttentionPattern, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """x [B, T, D] -> [B, T, D] and the cache of `SelfAttention.forward`."""
+    def forward(
+        self, x: Tensor, pattern: AttentionPattern, cache: LayerCache | None = None
+    ) -> tuple[Tensor, LayerCache]:
+        """x [B, T, D] -> [B, T, D], with the keys and values of `SelfAttention.forward`."""
         if self.norm == "pre":
-            mixed, cache = self.attention(self.attention_norm(x), view, cache)
+            mixed, cache = self.attention(self.attention_norm(x), pattern, cache)
             x = x + self.drop(mixed)
             return x + self.drop(self.feed_forward(self.feed_forward_norm(x))), cache
-        mixed, cache = self.attention(x, view, cache)
+        mixed, cache = self.attention(x, pattern, cache)
         x = self.attention_norm(x + self.drop(mixed))
         return self.feed_forward_norm(x + self.drop(self.feed_forward(x))), cache
 
     def drop(self, branch: Tensor) -> Tensor:
-        """Dropout of what is added to the residual stream."""
+        """Dropout of a branch before it is added to the residual stream."""
         return dropout(branch, self.residual_dropout, self.training, locked=False)

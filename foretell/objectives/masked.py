@@ -102,16 +102,16 @@ def gather_targets(vectors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Vectors [B, T, D] -> those at the places of targets [N, D], and the targets [N], -100 where there is none.
 
     On a processor N is the number of targets. Elsewhere asking for that would wait for the device, so a few places
-    of rows with fewer targets than others are taken along; without `Batch.places` all are.
+    of rows with fewer targets than others are taken along; without `Batch.target_positions` all are.
     """
     targets = batch.targets
     if targets.device.type == "cpu":
         chosen = targets != IGNORED  # [B, T]
         return vectors[chosen], targets[chosen]
-    if batch.places is None:
+    if batch.target_positions is None:
         return vectors.flatten(0, 1), targets.flatten()
-    places = batch.places.clamp(min=0)  # [B, P]
-    found = targets.gather(1, places).masked_fill(batch.places < 0, IGNORED)
+    places = batch.target_positions.clamp(min=0)  # [B, P]
+    found = targets.gather(1, places).masked_fill(batch.target_positions < 0, IGNORED)
     rows = torch.arange(len(places), device=places.device)[:, None] * targets.shape[1]
     return vectors.flatten(0, 1).index_select(0, (places + rows).flatten()), found.flatten()
 

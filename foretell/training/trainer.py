@@ -111,13 +111,13 @@ class Trainer:
         batch = stage.batches[self.position.stage_step]
         counts = {name: self.world.sum(count) for name, count in stage.objective.counts(batch).items()}
         factor = loss_factor(batch, stage.training.normalise)
-        carried = None if batch.starts_anew else self.state
+        carried = None if batch.all_fresh else self.state
         if not stage.objective.training:
             stage.objective.train()
         divisors = {name: max(count, 1) / factor for name, count in counts.items()}
         found = self.gradients(batch.to(self.device), carried, divisors)
         loss, tokens = found.loss / factor, batch.tokens
-        applied = self.apply(loss, stage.schedule(progress) * batch.rate * stage.rate_of_rows(len(batch.targets)))
+        applied = self.apply(loss, stage.schedule(progress) * batch.lr_factor * stage.rate_of_rows(len(batch.targets)))
         self.position.step += 1
         self.position.stage_step += 1
         self.position.tokens += tokens

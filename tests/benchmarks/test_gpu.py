@@ -121,7 +121,7 @@ def test_the_masks_of_accelerators_are_checked(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch, blind: bool
 ) -> None:
     """There masks stand for what the processor does without any; here that way is taken for all but the reference."""
-    right, seen = script.gradients, transformer.visible
+    right, seen = script.gradients, transformer.attention_mask
 
     def elsewhere(objective: torch.nn.Module, *rest: object) -> object:
         reference = next(objective.parameters()).dtype == torch.float64
@@ -132,7 +132,7 @@ def test_the_masks_of_accelerators_are_checked(
     monkeypatch.setattr(script, "SMALL", {name: script.SMALL[name] for name in ("gpt", "bert", "electra")})
     if blind:
         everything = lambda *given: torch.ones_like(seen(*given))  # noqa: E731
-        monkeypatch.setattr(transformer, "visible", everything)
+        monkeypatch.setattr(transformer, "attention_mask", everything)
     wrong = {name for name, error in script.models(tiny(script), "fp32") if error > script.TOLERANCES["fp32"]}
     masked = {f"{name}, packed and padded: loss and gradients" for name in ("gpt", "bert", "electra")}
     assert wrong == (masked if blind else set())

@@ -132,7 +132,7 @@ def test_rows_go_on_where_they_stopped_or_are_fresh(kind: Config) -> None:
             if place in starts(kind, text):
                 assert fresh[row]
         before = places
-    assert windows[0].starts_anew
+    assert windows[0].all_fresh
 
 
 @every_kind
@@ -157,7 +157,7 @@ def test_rows_of_parts_make_up_the_batch(kind: Config) -> None:
             assert_same(torch.cat([of(part) for part in parts]), of(batch))
         if batch.inputs.lengths is not None:
             assert_same(torch.cat([part.inputs.lengths for part in parts]), batch.inputs.lengths)
-        assert {part.rate for part in parts} == {batch.rate}
+        assert {part.lr_factor for part in parts} == {batch.lr_factor}
 
 
 SHUFFLED = [kind for kind in KINDS if not isinstance(kind, StreamsConfig)]
@@ -204,7 +204,7 @@ def test_a_split_without_tokens_is_refused(kind: Config) -> None:
 
 def test_every_crop_starts_anew() -> None:
     windows = build(CropsConfig(batch=3, length=4))
-    assert all(windows[k].starts_anew for k in itertools.chain.from_iterable(epochs(windows)))
+    assert all(windows[k].all_fresh for k in itertools.chain.from_iterable(epochs(windows)))
 
 
 def test_crops_are_cut_elsewhere_in_each_epoch() -> None:
@@ -229,7 +229,7 @@ def test_overlapping_windows_by_hand(tokens: int, length: int, overlap: int, bat
     scored: dict[int, int] = {}
     for k in range(len(windows)):
         data, places = windows[k], windows.target_positions(k)
-        assert data.starts_anew and len(places) <= batch
+        assert data.all_fresh and len(places) <= batch
         for row, place in zip(range(len(places)), places, strict=True):
             inputs = data.inputs.tokens[row].tolist()
             real = len(inputs) if data.inputs.lengths is None else int(data.inputs.lengths[row])

@@ -1,8 +1,7 @@
 """The Transformer beside a plain one written with loops, and its rule for texts longer than its context."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,39 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from builders import BOUNDARY, FakeText, assert_same, attending
+from builders import assert_same, attending
 from torch import Tensor
+from transformers_in_float64 import BERT, POSITIONS, build, tokens_of
 
 import foretell
-from foretell.data.batches.streams import OverlappingConfig, StreamsConfig
-from foretell.data.tokenizers.tokenizer import Specials
 from foretell.errors import ConfigError
-from foretell.evaluate.scoring import NeuralScorer, total
-from foretell.models import transformer
 from foretell.models.transformer import InitialConfig, Transformer, TransformerConfig
 from foretell.nn.attention.positions import LearnedConfig
 from foretell.nn.heads import FullHeadConfig
 from foretell.nn.heads.full import TransformConfig
 from foretell.nn.initializers import NormalConfig
 from foretell.recipe.loading import load_recipe
-from foretell.types import Inputs, join_rows, select_rows
-
-VOCABULARY = 11
-
-
-def build(**settings: Any) -> Transformer:
-    torch.manual_seed(0)
-    config = TransformerConfig.model_validate({"hidden": 8, "layers": 2, "heads": 2, "context": 8} | settings)
-    model = config.build(VOCABULARY).double().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-    return model
-
-
-def tokens_of(rows: int, steps: int) -> Tensor:
-    return torch.randint(VOCABULARY, (rows, steps), generator=torch.Generator().manual_seed(2))
-
+from foretell.types import Inputs
 
 # --- beside a plain one ---------------------------------------------------------------------------
 
@@ -113,7 +92,7 @@ def plain(
             x = x + affine(mixed[t], at + "attention.out")
             if config.norm.kind == "post":
                 x = norm(x, at + "attention_norm")
-            inner = affine(norm(x, at + "feed_forward_norm") if config.norm.kind == "pre" else x, at + INWARD)
+            inner = affine(norm(x, at + "feed_forward_norm") if config.norm.kind == "pre" else x, at + INNER)
             if config.activation == "geglu":
                 inner = function(inner[: len(inner) // 2]) * inner[len(inner) // 2 :]
             else:
@@ -123,17 +102,9 @@ def plain(
     return np.array([norm(x, "norm") if config.norm.final else x for x in stream])
 
 
-INWARD = "feed_forward.qkv"
+INNER = "feed_forward.inner"
 SHAPE: dict[str, Any] = {"hidden": 8, "layers": 2, "heads": 2, "context": 8, "feed_forward": 5}
 EXACT: Any = dict(rtol=0, atol=1e-12)
-
-
-@pytest.fixture
-def in_float64() -> Iterator[None]:
-    """Tables of sines are made in torch's default type."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
@@ -148,8 +119,6 @@ def test_it_is_the_plain_one(activation: str, norm: str, biases: bool) -> None:
         np.testing.assert_allclose(hidden.last[row].detach().numpy(), expected, **EXACT)
 
 
-POSITIONS = ["learned", "sinusoid", "rotary", "none"]
-BERT: dict[str, Any] = {"direction": "both", "norm": {"kind": "post", "embedding": True}, "segments": 2}
 ALBERT = BERT | {"embedding_dim": 6, "layers": 3, "groups": 1}
 MANNERS = {
     "gpt": {"activation": "gelu_tanh", "norm": {"kind": "post"}},
@@ -177,124 +146,6 @@ def test_whole_models_are_the_plain_one(manner: str, positions: str) -> None:
         given = None if segments is None else segments[row].tolist()
         expected = plain(model, config, tokens[row].tolist(), given)
         np.testing.assert_allclose(last[row].detach().numpy(), expected, **EXACT)
-
-
-# --- rows of different lengths, and packed ones -----------------------------------------------------
-
-
-def documents_of(rows: Sequence[Sequence[int]]) -> Tensor:
-    """Numbers of documents [B, T] from the lengths of each row's documents."""
-    return torch.stack([torch.arange(len(row)).repeat_interleave(torch.tensor(row)) for row in rows])
-
-
-PACKED = [[3, 4], [7], [1, 5, 1], [2, 2, 3]]
-LENGTHS = [7, 5, 1, 0]
-BOTH_WAYS = pytest.mark.parametrize("masked", [False, True], ids=["texts", "mask"])
-
-
-def read_with_masks(monkeypatch: pytest.MonkeyPatch, masked: bool) -> None:
-    """As on an accelerator, where attention goes by masks, not by texts."""
-    monkeypatch.setattr(transformer, "on_host", lambda tokens: not masked)
-
-
-@pytest.mark.usefixtures("in_float64")
-@BOTH_WAYS
-@pytest.mark.parametrize("training", [False, True], ids=["evaluated", "trained"])
-@pytest.mark.parametrize("direction", ["forward", "both"])
-@pytest.mark.parametrize("positions", POSITIONS)
-def test_packed_documents_are_as_if_alone(
-    monkeypatch: pytest.MonkeyPatch, masked: bool, training: bool, direction: str, positions: str
-) -> None:
-    read_with_masks(monkeypatch, masked)
-    model = build(direction=direction, positions={"kind": positions}).train(training)
-    tokens, documents = tokens_of(4, 7), documents_of(PACKED)
-    hidden = model(Inputs(tokens=tokens, documents=documents), None)
-    assert hidden.state is None
-    for row, lengths in enumerate(PACKED):
-        begin = 0
-        for length in lengths:
-            alone = model(Inputs(tokens=tokens[row : row + 1, begin : begin + length]), None)
-            for layer, mine in zip(alone.layers, hidden.layers, strict=True):
-                assert_same(mine[row : row + 1, begin : begin + length], layer, 1e-12)
-            begin += length
-
-
-@BOTH_WAYS
-@pytest.mark.parametrize("direction", ["forward", "both"])
-def test_packed_and_padded(monkeypatch: pytest.MonkeyPatch, masked: bool, direction: str) -> None:
-    """A last document that is cut by the row's length, with other numbers behind it."""
-    read_with_masks(monkeypatch, masked)
-    model = build(direction=direction)
-    tokens, documents = tokens_of(4, 7), documents_of(PACKED)
-    lengths = torch.tensor([5, 7, 6, 0])
-    last = model(Inputs(tokens=tokens, documents=documents, lengths=lengths), None).last
-    assert_same(last[0, 3:5], model(Inputs(tokens=tokens[:1, 3:5]), None).last[0], 1e-12)
-    assert_same(last[2, 1:6], model(Inputs(tokens=tokens[2:3, 1:6]), None).last[0], 1e-12)
-    assert not last[0, 5:].any() and not last[2, 6:].any() and not last[3].any()
-
-
-@BOTH_WAYS
-def test_gradients_of_padded_rows_are_those_of_each_alone(monkeypatch: pytest.MonkeyPatch, masked: bool) -> None:
-    read_with_masks(monkeypatch, masked)
-    model, tokens = build(**BERT).train(), tokens_of(4, 7)
-    segments = tokens % 2
-    weight = torch.randn(4, 7, 8, dtype=torch.float64)
-    last = model(Inputs(tokens=tokens, segments=segments, lengths=torch.tensor(LENGTHS)), None).last
-    (last * weight).sum().backward()
-    together = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    for row, length in enumerate(LENGTHS[:3]):
-        part = (slice(row, row + 1), slice(length))
-        (model(Inputs(tokens=tokens[part], segments=segments[part]), None).last * weight[part]).sum().backward()
-    assert_same(together, {name: p.grad for name, p in model.named_parameters()}, 1e-12)
-
-
-def differing(model: Transformer, inputs: Inputs, row: int, place: int) -> list[tuple[int, int]]:
-    """At which rows and places the output is not the same to the last bit when one token is another."""
-    other = inputs.tokens.clone()
-    other[row, place] = (other[row, place] + 1) % VOCABULARY
-    before, after = (model(replace(inputs, tokens=tokens), None).last for tokens in (inputs.tokens, other))
-    return [tuple(where) for where in (before != after).any(-1).nonzero().tolist()]
-
-
-@BOTH_WAYS
-@pytest.mark.parametrize("training", [False, True], ids=["evaluated", "trained"])
-@pytest.mark.parametrize("direction", ["forward", "both"])
-def test_who_sees_whom_in_packed_rows(
-    monkeypatch: pytest.MonkeyPatch, masked: bool, training: bool, direction: str
-) -> None:
-    """To the last bit nothing else changes: a row is padded behind place 5, places 2 to 4 are a document."""
-    read_with_masks(monkeypatch, masked)
-    model = build(direction=direction, layers=3).train(training)
-    documents = torch.tensor([[0, 0, 1, 1, 1, 2, 2], [0, 1, 2, 3, 4, 5, 6]])
-    inputs = Inputs(tokens=tokens_of(2, 7), documents=documents, lengths=torch.tensor([6, 7]))
-    assert differing(model, inputs, 0, 3) == [(0, t) for t in range(3 if direction == "forward" else 2, 5)]
-    assert differing(model, inputs, 0, 0) == [(0, 0), (0, 1)]
-    assert differing(model, inputs, 0, 5) == [(0, 5)]
-    assert differing(model, inputs, 0, 6) == []  # padding
-
-
-@BOTH_WAYS
-@pytest.mark.parametrize("direction", ["forward", "both"])
-def test_who_sees_whom_in_padded_rows(monkeypatch: pytest.MonkeyPatch, masked: bool, direction: str) -> None:
-    read_with_masks(monkeypatch, masked)
-    model = build(direction=direction, layers=3).train()
-    inputs = Inputs(tokens=tokens_of(2, 7), lengths=torch.tensor([6, 7]))
-    assert differing(model, inputs, 0, 3) == [(0, t) for t in range(3 if direction == "forward" else 0, 6)]
-    assert differing(model, inputs, 0, 6) == []
-    assert differing(model, inputs, 1, 6) == [(1, t) for t in range(6 if direction == "forward" else 0, 7)]
-
-
-def test_given_places_are_used() -> None:
-    model, tokens = build(direction="both"), tokens_of(2, 4)
-    places = torch.tensor([[3, 1, 0, 7], [0, 1, 2, 3]])
-    last = model(Inputs(tokens=tokens, positions=places), None).last
-    assert_same(last[1:], model(Inputs(tokens=tokens[1:]), None).last, 1e-12)
-    turned = torch.tensor([2, 1, 0, 3])  # whoever sees all sees tokens and places, not their order
-    back = model(Inputs(tokens=tokens[:1, turned], positions=places[:1, turned]), None).last
-    assert_same(back[:, turned], last[:1], 1e-12)
-    padded = Inputs(tokens=tokens, positions=places, lengths=torch.tensor([4, 3]))
-    assert_same(model(padded, None).last[0], last[0], 1e-12)
 
 
 # --- how it begins --------------------------------------------------------------------------------
@@ -335,162 +186,6 @@ def test_weights_start_as_in_bert() -> None:
         if parameter.dim() > 1:
             assert float(parameter.detach().abs().max()) <= 0.04
             assert float(parameter.detach().std()) == pytest.approx(expected, rel=0.05)
-
-
-# --- texts longer than the context ----------------------------------------------------------------
-
-
-every_position = pytest.mark.parametrize("positions", POSITIONS)
-
-
-@every_position
-@pytest.mark.parametrize("overlap", [0, 1, 4, 7])
-def test_what_a_token_is_predicted_from(overlap: int, positions: str) -> None:
-    """Each output is that of a window that starts where the rule says, whatever the pieces the text comes in."""
-    model, tokens = build(overlap=overlap, positions={"kind": positions}), tokens_of(2, 37)
-    whole = model(Inputs(tokens=tokens), None)
-    for t in range(37):
-        back = t if t < 8 else overlap + (t - 8) % (8 - overlap)
-        alone = model(Inputs(tokens=tokens[:, t - back : t + 1]), None)
-        assert_same(whole.last[:, t], alone.last[:, -1], 1e-12)
-
-
-@every_position
-@pytest.mark.parametrize("pieces", [[1] * 37, [3, 20, 14], [8, 8, 8, 8, 5], [36, 1]], ids=str)
-def test_pieces_do_not_matter(pieces: list[int], positions: str) -> None:
-    model, tokens = build(positions={"kind": positions}, layers=3, groups=2), tokens_of(2, 37)
-    whole = model(Inputs(tokens=tokens), None)
-    state, outputs = None, []
-    for piece in tokens.split(pieces, dim=1):
-        hidden = model(Inputs(tokens=piece), state)
-        outputs.append(hidden.last)
-        state = hidden.state
-    assert_same(torch.cat(outputs, 1), whole.last, 1e-12)
-    assert_same(state, whole.state, 1e-12)
-
-
-@torch.no_grad()
-def test_a_state_can_be_gone_on_from_more_than_once() -> None:
-    """Those that go on share its memory, but not what they write there."""
-    model, tokens = build(context=16), tokens_of(2, 16)
-    beginning, states = tokens[:, :5], {}
-    states[()] = model(Inputs(tokens=beginning), None).state
-    branches: list[tuple[int, ...]] = [(1,), (2,), (1, 3), (1, 4), (2, 5), (1, 3, 6), (), (1, 3, 7), (2, 5, 8)]
-    for branch in branches:
-        before = states[branch[:-1]] if branch else states[()]
-        given = torch.tensor([branch[-1:] or (9,)] * 2)
-        hidden = model(Inputs(tokens=given), before)
-        states.setdefault(branch, hidden.state)
-        text = torch.cat([beginning, torch.tensor([branch or (9,)] * 2)], 1)
-        assert_same(hidden.last[:, -1], model(Inputs(tokens=text), None).last[:, -1], 1e-12)
-    caches = [states[branch][3][0][0].data_ptr() for branch in [(), (1,), (1, 3), (1, 3, 6)]]
-    assert len(set(caches)) == 1, "the first to go on copies nothing"
-    one = select_rows(states[(1, 3, 6)], slice(0, 1))  # a view of one row
-    for token in (2, 3):
-        text = torch.cat([beginning[:1], torch.tensor([[1, 3, 6, token]])], 1)
-        expected = model(Inputs(tokens=text), None).last[:, -1:]
-        assert_same(model(Inputs(tokens=torch.tensor([[token]])), one).last, expected, 1e-12)
-
-
-@torch.no_grad()
-def test_caches_grow() -> None:
-    model, tokens = build(context=300, layers=1), tokens_of(2, 290)
-    whole, state, rooms, outputs = model(Inputs(tokens=tokens), None), None, [], []
-    for piece in tokens.split([1] * 40 + [20] * 10 + [1] * 50, dim=1):
-        hidden = model(Inputs(tokens=piece), state)
-        state = hidden.state
-        outputs.append(hidden.last)
-        rooms.append(transformer.room_of(state))
-        assert all(part[0, 0].is_contiguous() for part in state[3][0]), "what one head reads lies in one piece"
-    assert sorted(set(rooms)) == [64, 128, 192, 256, 300]
-    assert_same(torch.cat(outputs, 1), whole.last, 1e-12)
-
-
-@torch.no_grad()
-def test_states_with_different_room_are_joined() -> None:
-    model, tokens = build(context=300, layers=1), tokens_of(2, 101)
-    states = [model(Inputs(tokens=tokens[row : row + 1, :length]), None).state for row, length in ((0, 100), (1, 3))]
-    hidden = model(Inputs(tokens=torch.tensor([[4], [5]])), join_rows(states))
-    for row, length in ((0, 100), (1, 3)):
-        text = torch.cat([tokens[row, :length], torch.tensor([4 + row])])[None]
-        assert_same(hidden.last[row, -1], model(Inputs(tokens=text), None).last[0, -1], 1e-12)
-
-
-def test_rows_at_different_places_do_not_mix() -> None:
-    """Rows of 0 to 30 tokens behind states of 0 to 17: as if each were alone."""
-    model = build(overlap=3)
-    before, after = tokens_of(5, 17), tokens_of(5, 30)
-    first, second = torch.tensor([0, 17, 8, 3, 9]), torch.tensor([30, 2, 0, 21, 13])
-    state = model(Inputs(tokens=before, lengths=first), None).state
-    together = model(Inputs(tokens=after, lengths=second), state)
-    for i in range(5):
-        text = torch.cat([before[i, : first[i]], after[i, : second[i]]])[None]
-        alone = model(Inputs(tokens=text), None)
-        assert_same(together.last[i : i + 1, : second[i]], alone.last[:, first[i] :], 1e-12)
-        assert not together.last[i, second[i] :].any()
-        assert_same(select_rows(together.state, slice(i, i + 1)), alone.state, 1e-12)
-
-
-@pytest.mark.parametrize("lengths", [None, [2, 0, 1]], ids=["even", "uneven"])
-@pytest.mark.parametrize("gradients", [True, False])
-def test_states_that_share_tensors_do_not_disturb_each_other(lengths: list[int] | None, gradients: bool) -> None:
-    model, tokens = build(), tokens_of(3, 9)
-    ends = None if lengths is None else torch.tensor(lengths)
-    with torch.set_grad_enabled(gradients):
-        begun = model(Inputs(tokens[:, :3]), None).state
-        first = model(Inputs(tokens[:, 3:5], lengths=ends), begun).state
-        second = model(Inputs(tokens[:, 5:7], lengths=ends), begun).state  # which writes where the first has written
-        for way, state in ((tokens[:, 3:5], first), (tokens[:, 5:7], second), (tokens[:, :0], begun)):
-            found = model(Inputs(tokens[:, 7:8]), state).last
-            for row in range(3):
-                read = way.shape[1] if lengths is None else min(lengths[row], way.shape[1])
-                text = torch.cat([tokens[row, :3], way[row, :read], tokens[row, 7:8]])
-                assert_same(found[row, -1], model(Inputs(text[None]), None).last[0, -1], 1e-10)
-
-
-def test_writing_on_moves_nothing() -> None:
-    model, tokens = build(), tokens_of(3, 6)
-    with torch.no_grad():
-        state = model(Inputs(tokens[:, :3]), None).state
-        caches = [part.data_ptr() for layer in state[3] for part in layer]
-        for step in range(3, 6):
-            state = model(Inputs(tokens[:, step : step + 1]), state).state
-        assert [part.data_ptr() for layer in state[3] for part in layer] == caches
-
-
-def test_a_text_whose_length_is_known_has_its_room_at_once() -> None:
-    model, tokens = build(context=300, layers=1), tokens_of(2, 100)
-    for lengths in (None, torch.tensor([90, 7])):
-        with torch.no_grad():
-            empty = model.initial_state(2, 100)
-            assert transformer.room_of(empty) == 100
-            state = model(Inputs(tokens[:, :90], lengths=lengths), empty).state
-            for step in range(90, 100):
-                hidden = model(Inputs(tokens[:, step : step + 1]), state)
-                state = hidden.state
-            assert [part.data_ptr() for part in state[3][0]] == [part.data_ptr() for part in empty[3][0]]
-            for row, length in enumerate([90, 90] if lengths is None else lengths.tolist()):
-                text = torch.cat([tokens[row, :length], tokens[row, 90:]])[None]
-                assert_same(hidden.last[row, -1], model(Inputs(text), None).last[0, -1], 1e-12)
-            again = model(Inputs(tokens[:, :3]), empty).last  # which is another's by now
-            assert_same(again, model(Inputs(tokens[:, :3]), None).last, 1e-12)
-    assert transformer.room_of(model.initial_state(1, 1000)) == 300
-
-
-@pytest.mark.parametrize("overlap", [0, 3, 4])
-def test_windows_side_by_side_are_the_stream(overlap: int) -> None:
-    """Evaluation in independent windows gives the very figure of reading the text with carried state."""
-    model = build(overlap=overlap)
-    head = FullHeadConfig().build(8, VOCABULARY, None).double()
-    tokens = tokens_of(1, 101)[0].numpy().astype(np.uint16)
-    text = FakeText(tokens, np.array([0, 101]), np.array([0, 101]))
-    scorer = NeuralScorer(model, head)
-    beside = OverlappingConfig(batch=4, length=8, overlap=overlap).build(text, Specials(BOUNDARY % VOCABULARY), 0)
-    stream = StreamsConfig(batch=1, length=13).build(text, Specials(BOUNDARY % VOCABULARY), 0)
-    one, other = (total(scorer, windows, torch.device("cpu")) for windows in (beside, stream))
-    assert (one.tokens, one.top1, one.top5) == (other.tokens, other.top1, other.top5)
-    assert one.tokens == 101
-    assert one.nats == pytest.approx(other.nats, rel=1e-12)
 
 
 # --- training -------------------------------------------------------------------------------------

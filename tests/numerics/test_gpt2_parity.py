@@ -14,7 +14,7 @@ NAMES = {
     "attention.qkv": "attn.c_attn",
     "attention.out": "attn.c_proj",
     "feed_forward_norm": "ln_2",
-    "feed_forward.qkv": "mlp.c_fc",
+    "feed_forward.inner": "mlp.c_fc",
     "feed_forward.out": "mlp.c_proj",
 }
 

@@ -52,7 +52,7 @@ def rows(lengths: tuple[int, ...] = (6, 2, 5), share: float = 0.4) -> Batch:
     places = torch.full((len(targets), int(count.max())), -1)
     for row, target in enumerate(targets):
         places[row, : count[row]] = (target != IGNORED).nonzero()[:, 0]
-    return replace(batch, targets=targets, places=places, labels=torch.tensor([1, IGNORED, 0]))
+    return replace(batch, targets=targets, target_positions=places, labels=torch.tensor([1, IGNORED, 0]))
 
 
 @every_backbone
@@ -118,7 +118,7 @@ def test_places_and_targets_say_the_same() -> None:
     there, padded = gather_targets(vectors, replace(batch, targets=Elsewhere()))
     assert torch.equal(there[padded != IGNORED], here)
     assert torch.equal(padded[padded != IGNORED], targets)
-    assert len(padded) == batch.places.numel()
+    assert len(padded) == batch.target_positions.numel()
 
 
 @every_backbone
@@ -157,7 +157,9 @@ def test_without_pairs_there_is_no_judge_of_pairs() -> None:
 
 def test_a_batch_without_targets_is_a_step_all_the_same() -> None:
     objective, batch = built("bert").requires_grad_(False), rows()
-    none = replace(batch, targets=torch.full_like(batch.targets, IGNORED), places=torch.zeros(3, 0, dtype=torch.int64))
+    none = replace(
+        batch, targets=torch.full_like(batch.targets, IGNORED), target_positions=torch.zeros(3, 0, dtype=torch.int64)
+    )
     assert objective.counts(none)["masked"] == 0
     assert float(objective(none, None).terms["masked"].total) == 0
 

@@ -276,7 +276,7 @@ class Masked(Batches):
         targets = np.where(chosen, tokens, IGNORED)
         inputs = replace(batch.inputs, tokens=torch.from_numpy(self.hidden(tokens, chosen, draws)))
         places = torch.from_numpy(places_of(chosen))
-        return replace(batch, inputs=inputs, targets=torch.from_numpy(targets), places=places)
+        return replace(batch, inputs=inputs, targets=torch.from_numpy(targets), target_positions=places)
 
     def choose(self, batch: Batch, draws: Draws) -> Bools:
         """The tokens [B, T] to predict."""

@@ -101,8 +101,8 @@ def joined(batches: Sequence[Batch]) -> Batch:
     if len({batch.targets.shape[1] for batch in batches}) > 1 or any(b.inputs.lengths is not None for b in batches):
         batches = [with_lengths(batch) for batch in batches]
     inputs = Inputs(**stacked([batch.inputs for batch in batches], {}))
-    rest: dict[str, Any] = stacked(batches, {"targets": IGNORED, "labels": IGNORED, "places": -1})
-    return Batch(inputs=inputs, rate=batches[0].rate, **rest)
+    rest: dict[str, Any] = stacked(batches, {"targets": IGNORED, "labels": IGNORED, "target_positions": -1})
+    return Batch(inputs=inputs, lr_factor=batches[0].lr_factor, **rest)
 
 
 def stacked(parts: Sequence[Batch] | Sequence[Inputs], padding: Mapping[str, int]) -> dict[str, Tensor]:

@@ -286,7 +286,7 @@ class Windows(Batches):
             tokens[~real] = 0
             lengths = torch.from_numpy(real.sum(1))
         inputs = Inputs(tokens=torch.from_numpy(tokens), lengths=lengths, fresh=fresh)
-        return Batch(inputs=inputs, targets=torch.from_numpy(targets), rate=rate)
+        return Batch(inputs=inputs, targets=torch.from_numpy(targets), lr_factor=rate)
 
     def _epoch(self, number: int) -> Epoch:
         random = np.random.Generator(np.random.Philox(key=[self.seed, number]))

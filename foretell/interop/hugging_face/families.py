@@ -88,7 +88,7 @@ def gpt(
             link(block + "attention.qkv", theirs + "attn.c_attn", turned=True),
             link(block + "attention.out", theirs + "attn.c_proj", turned=True),
             link(block + "feed_forward_norm", theirs + "ln_2"),
-            link(block + "feed_forward.qkv", theirs + "mlp.c_fc", turned=True),
+            link(block + "feed_forward.inner", theirs + "mlp.c_fc", turned=True),
             link(block + "feed_forward.out", theirs + "mlp.c_proj", turned=True),
             link("backbone.norm", "transformer.ln_f"),
             link("head.weight", "lm_head.weight"),
@@ -186,7 +186,7 @@ def layers(
         link(block + "attention.qkv", attention + "query", attention + "key", attention + "value"),
         link(block + "attention.out", theirs + "attention.output.dense"),
         link(block + "attention_norm", theirs + attention_norm),
-        link(block + "feed_forward.qkv", theirs + "intermediate.dense"),
+        link(block + "feed_forward.inner", theirs + "intermediate.dense"),
         link(block + "feed_forward.out", theirs + "output.dense"),
         link(block + "feed_forward_norm", theirs + norm),
     )
@@ -209,7 +209,7 @@ def albert_layers() -> tuple[Link, ...]:
         link(block + "attention.qkv", attention + "query", attention + "key", attention + "value"),
         link(block + "attention.out", attention + "dense"),
         link(block + "attention_norm", attention + "LayerNorm"),
-        link(block + "feed_forward.qkv", theirs + "ffn"),
+        link(block + "feed_forward.inner", theirs + "ffn"),
         link(block + "feed_forward.out", theirs + "ffn_output"),
         link(block + "feed_forward_norm", theirs + "full_layer_layer_norm"),
     )

@@ -210,10 +210,10 @@ def with_tokens(batch: Batch, chosen: Tensor) -> Batch:
     targets, tokens = batch.targets, batch.inputs.tokens
     if targets.device.type == "cpu":
         tokens = tokens.masked_scatter(targets != IGNORED, chosen)
-    elif batch.places is None:
+    elif batch.target_positions is None:
         tokens = torch.where(targets != IGNORED, chosen.view_as(targets), tokens)
     else:
-        tokens = written(tokens, batch.places, chosen.view_as(batch.places))
+        tokens = written(tokens, batch.target_positions, chosen.view_as(batch.target_positions))
     return replace(batch, inputs=replace(batch.inputs, tokens=tokens))
 
 

@@ -251,7 +251,7 @@ def test_random_access_is_sequential_access(masking: MaskingConfig) -> None:
 def test_places_are_those_of_the_targets(masking: MaskingConfig) -> None:
     _, hidden = masked("bpe", masking)
     batch = hidden[0]
-    for targets, places in zip(batch.targets, batch.places, strict=True):
+    for targets, places in zip(batch.targets, batch.target_positions, strict=True):
         assert places[places >= 0].tolist() == (targets != IGNORED).nonzero()[:, 0].tolist()
 
 
@@ -331,4 +331,4 @@ def test_rows_without_text_to_hide() -> None:
     for masking in (TokenMaskingConfig(rate=1.0), WholeWordMaskingConfig(rate=1.0), NGramMaskingConfig(rate=1.0)):
         hidden = Masked(rows, masking, prose.tokenizer, 0)
         assert sum(int((hidden[k].targets != IGNORED).sum()) for k in range(len(hidden))) == 1
-        assert torch.is_tensor(hidden[0].places)
+        assert torch.is_tensor(hidden[0].target_positions)

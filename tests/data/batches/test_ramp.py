@@ -72,17 +72,17 @@ def test_epochs_have_the_batches_that_begin_in_them() -> None:
 
 
 def test_joining_pads() -> None:
-    long = Batch(Inputs(torch.tensor([[1, 2, 3]])), torch.tensor([[4, 5, 6]]), places=torch.tensor([[0]]))
+    long = Batch(Inputs(torch.tensor([[1, 2, 3]])), torch.tensor([[4, 5, 6]]), target_positions=torch.tensor([[0]]))
     short = Batch(
         Inputs(torch.tensor([[7, 0], [8, 9]]), lengths=torch.tensor([1, 2])),
         torch.tensor([[-100, -100], [1, 2]]),
-        places=torch.tensor([[-1, -1], [0, 1]]),
+        target_positions=torch.tensor([[-1, -1], [0, 1]]),
     )
     both = joined([long, short])
     assert both.inputs.tokens.tolist() == [[1, 2, 3], [7, 0, 0], [8, 9, 0]]
     assert both.inputs.lengths.tolist() == [3, 1, 2]
     assert both.targets.tolist() == [[4, 5, 6], [-100] * 3, [1, 2, -100]]
-    assert both.places.tolist() == [[0, -1], [-1, -1], [0, 1]]
+    assert both.target_positions.tolist() == [[0, -1], [-1, -1], [0, 1]]
     assert both.tokens == long.tokens + short.tokens
     assert joined([long]) is long
     segments = [replace(b, inputs=replace(b.inputs, segments=torch.ones_like(b.inputs.tokens))) for b in (long, short)]

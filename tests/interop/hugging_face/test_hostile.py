@@ -190,7 +190,7 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
     "another context": (config(n_positions=32), r"transformer\.wpe\.weight \(16, 4\) does not fit config\.json"),
     "huge inner width": (config(n_inner=2**31 - 1), r"feed_forward is 2,147,483,647, larger than any"),
     "no heads": (config(n_head=0), r"'n_head' is 0, not an integer"),
-    "heads that do not fit": (config(n_head=3), r"cannot be shared out among heads = 3"),
+    "heads that do not fit": (config(n_head=3), r"is not divisible by heads = 3"),
     "epsilon a text": (config(layer_norm_epsilon="1e-5"), r"'layer_norm_epsilon' is '1e-5', not a number from 0 to 1"),
     "epsilon below zero": (config(layer_norm_epsilon=-1.0), r"'layer_norm_epsilon' is -1\.0, not a number from 0 to 1"),
     "epsilon null": (config(layer_norm_epsilon=None), r"'layer_norm_epsilon' is None, not a number"),

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from builders import assert_same
 from torch import Tensor
 
-from foretell.nn.attention.attention import AttentionPattern, SelfAttention, look_with_dropout
+from foretell.nn.attention.attention import SelfAttention, attend_with_dropout
+from foretell.nn.attention.pattern import AttentionPattern
 
 ROWS, STEPS, HEADS, WIDTH = 2, 6, 3, 4
 
@@ -25,7 +26,7 @@ def test_without_dropping_it_is_the_fused_one(causal: bool, visible: Tensor | No
     expected = F.scaled_dot_product_attention(
         *(x.transpose(1, 2) for x in given), attn_mask=visible, is_causal=causal
     ).transpose(1, 2)
-    ours = look_with_dropout(*given, visible, 1e-12, causal=causal)
+    ours = attend_with_dropout(*given, visible, 1e-12, causal=causal)
     assert_same(ours, expected, 1e-11)
     weight = torch.randn_like(expected)
     theirs = torch.autograd.grad((expected * weight).sum(), given)
@@ -39,7 +40,7 @@ def test_what_is_dropped_are_looks_at_tokens() -> None:
     query, key = torch.randn(2, 1, steps, 5, steps, dtype=torch.float64)
     value = torch.eye(steps, dtype=torch.float64)[None, :, None].expand(1, steps, 5, steps)
     whole = F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, key, value))).transpose(1, 2)
-    dropped = look_with_dropout(query, key, value, None, rate, causal=False)
+    dropped = attend_with_dropout(query, key, value, None, rate, causal=False)
     kept = dropped != 0
     assert_same(dropped[kept], whole[kept] / (1 - rate), 1e-12)
     assert float(kept.double().mean()) == pytest.approx(1 - rate, abs=0.02)

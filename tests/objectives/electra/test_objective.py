@@ -96,7 +96,7 @@ def test_embeddings_are_one() -> None:
 def test_the_generator_is_an_override() -> None:
     deep = compose(generator={"model": {"layers": 1, "feed_forward": 3}, "head": {"transform": {"epsilon": 0.5}}})
     assert len(deep.generator.backbone.blocks) == 1
-    assert deep.generator.backbone.blocks[0].feed_forward.qkv.out_features == 3
+    assert deep.generator.backbone.blocks[0].feed_forward.inner.out_features == 3
     assert deep.generator.head.transform.norm.eps == 0.5
     with pytest.raises(ConfigError, match=r"objective.generator: model.laters: no such setting; did you mean 'layers'"):
         compose(generator={"model": {"laters": 1}})

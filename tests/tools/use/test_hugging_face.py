@@ -189,7 +189,7 @@ def folder_of(path: Path, config: dict[str, Any], tensors: dict[str, torch.Tenso
         ({"model_type": "bert", "position_embedding_type": "relative_key"}, "position_embedding_type = 'relative_key'"),
         ({"model_type": "albert", "inner_group_num": 2}, "inner_group_num = 2 is not supported for albert"),
         ({"model_type": "gpt2", "quantization_config": {}}, "quantised weights are not supported"),
-        ({"model_type": "gpt2", "n_embd": 24, "n_head": 5}, "cannot be shared out among heads = 5"),
+        ({"model_type": "gpt2", "n_embd": 24, "n_head": 5}, "is not divisible by heads = 5"),
         (
             {"model_type": "gpt2", "n_embd": 24, "n_head": 4, "n_layer": 1},
             r"not a whole gpt2: nothing for backbone\.pos",
