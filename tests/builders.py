@@ -26,7 +26,7 @@ from foretell.nn.recurrent.mlstm import MLSTMConfig
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.optim.optimizers import SGDConfig
-from foretell.optim.schedules.decays import ConstantConfig
+from foretell.optim.schedules.constant import ConstantConfig
 from foretell.run import Run
 from foretell.training.checkpoint import TrainState, pointed
 from foretell.training.monitor import Monitor

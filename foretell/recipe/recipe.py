@@ -34,7 +34,7 @@ from foretell.objectives.kinds import AnyObjective
 from foretell.objectives.objective import MeasuredBy, Objective
 from foretell.optim.averaging import AveragingChoice, NoAveragingConfig
 from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
-from foretell.optim.schedules.decays import ConstantConfig
+from foretell.optim.schedules.constant import ConstantConfig
 from foretell.optim.schedules.kinds import ScheduleChoice
 from foretell.recipe import compatibility
 from foretell.tasks.kinds import AnyTask

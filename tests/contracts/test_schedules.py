@@ -12,9 +12,10 @@ from foretell.config import Amount, Config, validate
 from foretell.errors import ConfigError
 from foretell.optim.non_monotone import non_monotone
 from foretell.optim.progress import Progress
-from foretell.optim.schedules.drops import PlateauConfig, StepsConfig
 from foretell.optim.schedules.kinds import ScheduleChoice
+from foretell.optim.schedules.plateau import PlateauConfig
 from foretell.optim.schedules.schedule import Schedule
+from foretell.optim.schedules.step import StepsConfig
 
 LIMIT, PER_EPOCH = 20, 4  # steps
 
@@ -85,14 +86,14 @@ TABLE: dict[str, tuple[Config, dict[int, float]]] = {
         make("polynomial", power=0.5, warmup="3steps", falls_from="start"),
         {3: 0.85**0.5, 15: 0.5},
     ),
-    "hold": (make("hold", until=0.5), {0: 1, 9: 1, 10: 1, 11: 0.9, 15: 0.5, 20: 0}),
-    "hold-warm": (  # the share is that of the whole, whatever the warm-up
-        make("hold", until=0.75, floor=0.1, warmup="4steps"),
+    "wsd": (make("wsd", until=0.5), {0: 1, 9: 1, 10: 1, 11: 0.9, 15: 0.5, 20: 0}),
+    "wsd-warm": (  # the share is that of the whole, whatever the warm-up
+        make("wsd", until=0.75, floor=0.1, warmup="4steps"),
         {0: 0.25, 4: 1, 15: 1, 16: 0.82, 20: 0.1},
     ),
-    "hold-cosine": (make("hold", until=0.6, fall="cosine"), {12: 1, 14: (1 + HALF) / 2, 16: 0.5, 20: 0}),
-    "hold-root": (make("hold", until=0.2, fall="root"), {4: 1, 8: 0.5, 13: 0.25, 20: 0}),
-    "hold-over": (make("hold", until=0.5, over=["3epochs"]), {6: 1, 9: 0.5, 12: 0, 20: 0}),
+    "wsd-cosine": (make("wsd", until=0.6, fall="cosine"), {12: 1, 14: (1 + HALF) / 2, 16: 0.5, 20: 0}),
+    "wsd-root": (make("wsd", until=0.2, fall="root"), {4: 1, 8: 0.5, 13: 0.25, 20: 0}),
+    "wsd-over": (make("wsd", until=0.5, over=["3epochs"]), {6: 1, 9: 0.5, 12: 0, 20: 0}),
     "noam": (  # steps from 1: n / 4 up to the fourth, then sqrt(4 / n)
         make("noam", warmup="4steps"),
         {0: 0.25, 2: 0.75, 3: 1, 4: (4 / 5) ** 0.5, 8: 2 / 3, 15: 0.5},

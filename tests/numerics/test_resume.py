@@ -360,7 +360,7 @@ KEEPING = {
     "asgd": {"averaging": {"kind": "asgd", "start": "5steps"}},
     "swa": {"averaging": {"kind": "swa", "start": "4steps", "every": "100tokens"}},
     "ema": {"averaging": {"kind": "ema", "decay": 0.9}},
-    "hold, over": {"schedule": {"kind": "hold", "over": ["100steps", "0.2epochs"], "warmup": "3steps"}},
+    "wsd, over": {"schedule": {"kind": "wsd", "over": ["100steps", "0.2epochs"], "warmup": "3steps"}},
     "one-cycle": {"schedule": "one-cycle"},
     "longest": {"training.normalise": "longest", "data.batches": {"kind": "lines", "batch": 16, "length": 4}},
 }

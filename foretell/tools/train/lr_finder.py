@@ -53,7 +53,7 @@ class Rising(Schedule):
         super().__init__()
         self.low, self.high, self.steps = low, high, steps
 
-    def factor(self, progress: Progress, left: float) -> float:
+    def factor(self, progress: Progress, fraction: float) -> float:
         """See `Schedule.factor`."""
         return float(self.low * (self.high / self.low) ** (progress.step / max(self.steps - 1, 1)))
 
