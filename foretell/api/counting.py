@@ -33,7 +33,7 @@ def count(run: Run, recipe: Recipe, data: DataModule, monitor: Monitor) -> None:
     monitor.say(f"counting n-grams of {len(tokens):,} tokens")
     model = config.fit(tokens, starts[starts < len(tokens)], tokenizer.boundary, tokenizer.size)
     unit = "line" if tokenizer.ends_lines or resets == "lines" else "document"
-    for line in kneser_ney.told(model.reports, unit):
+    for line in kneser_ney.summary_lines(model.reports, unit):
         monitor.say(line)
     place = {"stage": "counting", "step": 0, "epoch": 1.0}
     counted = {"tokens": len(tokens), "seconds": time.monotonic() - begin}

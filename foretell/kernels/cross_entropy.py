@@ -1,9 +1,9 @@
-"""Softmax cross-entropy of a linear layer, without ever holding all N x V scores.
+"""Softmax cross-entropy of a linear layer, without materialising all N x V scores.
 
-The scores of a vocabulary are the largest tensor of a language model by far. Here they exist for one chunk of rows at
-a time: the forward pass keeps N losses, the backward pass makes a chunk's scores again and turns them into the gradient
-in place. When there are no more than `KEPT` chunks their scores are kept instead of made twice; and on a CPU the
-gradients of more are made in the forward pass.
+The scores are by far the largest tensor of a language model. Here they exist for one chunk of rows at a time: the
+forward pass keeps N losses, the backward pass recomputes a chunk's scores and turns them into the gradient in place. Up
+to `KEPT` chunks of scores are kept instead of recomputed; on a CPU, gradients of more chunks are computed in the
+forward pass.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor
 from foretell.kernels.matmul import product
 
 CHUNK = 2**25
-"""How many scores (rows x vocabulary) are worked on at once; 128 MiB in fp32."""
+"""number of scores (rows x vocabulary) computed at once; 128 MiB in fp32"""
 KEPT = 2
-"""How many chunks may be kept between the passes."""
+"""number of chunks that may be kept between the passes"""
 BLOCK = 2**22
-"""How many numbers of a product in lower precision may exist at once; 8 MiB."""
+"""number of elements of a product in lower precision computed at once; 8 MiB"""
 
 
 def linear_cross_entropy(
@@ -42,19 +42,19 @@ def linear_cross_entropy(
 
 
 def linear_cross_entropy_reference(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
-    """The same in one line, holding N x V."""
+    """Reference implementation, with N x V scores."""
     return F.cross_entropy(F.linear(hidden, weight, bias), targets, reduction="none")
 
 
 def _log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """[n, V], in fp32 or wider so that exponentials and sums are exact enough."""
+    """[n, V], in fp32 at least, for accurate exponentials and sums."""
     scores = product(hidden, weight, bias)
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     return torch.log_softmax(scores, 1, out=scores)
 
 
 class _Gradients:
-    """Those of a loss that is a weighted sum over rows, added up part by part; only what is wanted is made."""
+    """Gradients of a weighted sum of losses over rows, accumulated part by part, as far as needed."""
 
     def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, wanted: Any):
         self.hidden = torch.empty_like(hidden) if wanted[0] else None  # [N, D] of each row's own loss
@@ -65,7 +65,7 @@ class _Gradients:
     def add(
         self, part: Any, hidden: Tensor, targets: Tensor, weight: Tensor, log_probs: Tensor, factor: Tensor
     ) -> None:
-        """Rows `part` with their `factor` [n]; log_probs [n, V] are used up."""
+        """Add the rows `part` with their `factor` [n]; log_probs [n, V] are overwritten."""
         grad = log_probs.exp_()
         grad[torch.arange(len(grad), device=grad.device), targets] -= 1
         if self.bias is not None:
@@ -78,7 +78,7 @@ class _Gradients:
             _add_product(self.weight, grad.t(), (hidden * factor[:, None]).to(hidden.dtype))
 
     def multiply(self, factor: Tensor) -> None:
-        """The sums, as if each row had come with that factor."""
+        """Multiply the sums by a factor common to all rows."""
         for total in (self.weight, self.bias):
             if total is not None:
                 total *= factor
@@ -94,12 +94,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight, bias = weight.to(hidden.dtype), None if bias is None else bias.to(hidden.dtype)
         training = training and any(ctx.needs_input_grad)
         keep = training and len(hidden) <= KEPT * ctx.rows
-        # note: on a CPU making scores again is what costs; as losses are summed up with one factor for nearly all rows,
-        # their gradients are made at once, and rows with another factor set right in the backward pass
+        # note: on a CPU recomputing scores is expensive; losses are summed with one factor for nearly all rows, so
+        # gradients are computed here, and the backward pass corrects rows with another factor
         at_once = training and not keep and hidden.device.type == "cpu"
-        ctx.kept, ctx.made = [], None
+        ctx.kept, ctx.gradients = [], None
         if at_once:
-            ctx.made = _Gradients(hidden, weight, bias, ctx.dtypes[0], ctx.needs_input_grad)
+            ctx.gradients = _Gradients(hidden, weight, bias, ctx.dtypes[0], ctx.needs_input_grad)
         nll: list[Tensor] = []
         for start in range(0, max(1, len(hidden)), ctx.rows):
             part = slice(start, start + ctx.rows)
@@ -108,16 +108,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if keep:
                 ctx.kept.append(log_probs)
             if at_once:
-                ctx.made.add(part, hidden[part], targets[part], weight, log_probs, torch.ones_like(nll[-1]))
-            del log_probs  # before the next is made
+                ctx.gradients.add(part, hidden[part], targets[part], weight, log_probs, torch.ones_like(nll[-1]))
+            del log_probs  # before the next is computed
         ctx.save_for_backward(hidden, weight, bias, targets)
         return torch.cat(nll)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets = ctx.saved_tensors
-        scale = upstream[0]  # [N] not rounded to hidden's dtype: it is a factor on all gradients
-        gradients, ctx.made = ctx.made, None  # used up, as what was kept is
+        scale = upstream[0]  # [N] not rounded to hidden's dtype, as it scales all gradients
+        gradients, ctx.gradients = ctx.gradients, None  # used once, like `kept`
         parts: Any = [slice(start, start + ctx.rows) for start in range(0, len(hidden), ctx.rows)]
         factor = scale
         if gradients is None:
@@ -140,9 +140,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total [V, D] += left [V, n] @ right [n, D], in the precision of `total` where that of the product is lower.
+    """total [V, D] += left [V, n] @ right [n, D], accumulated in the dtype of `total`.
 
-    Many chunks summed up in bf16 would lose all that is below a 256th of the sum. No second [V, D] is made.
+    Summing many chunks in bf16 would lose everything below a 256th of the sum. No second [V, D] is allocated.
     """
     if total.dtype == left.dtype:
         total.addmm_(left, right)

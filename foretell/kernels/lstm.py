@@ -1,8 +1,8 @@
-"""A window of one LSTM layer on a CPU, faster than the library's where the recurrent weight is large.
+"""A window of an LSTM layer on a CPU, faster than the library for large recurrent weights.
 
-A batch has few rows, so what the recurrent product of a step costs is reading its weight. Here oneDNN lays it out
-once per window for the forward and once for the backward pass. Whatever need not wait for the step before, the
-products with the inputs and all gradients of weights, is one product over the window.
+A batch has few rows, so the cost of a step's recurrent product is reading its weight. oneDNN reorders the weight once
+per window for the forward pass and once for the backward pass. Everything that does not depend on the previous step,
+the products with the inputs and all gradients of weights, is one product over the window.
 
 T time steps, B rows, I inputs, H hidden; gates i, f, g, o in torch's order (Hochreiter and Schmidhuber 1997; Gers et
 al. 2000).
@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from foretell.kernels.matmul import product, repeated_product
 
 LARGE = 2**22
-"""How many recurrent weights (4 H H, so H = 1024) make a layer large: from there on this is reliably the faster way."""
+"""number of recurrent weights (4 H H, so H = 1024) from which on this kernel is reliably faster"""
 
 # note: the kernels behind torch.sigmoid and torch.tanh under autograd: a gradient times s (1 - s), or times 1 - t^2
 _through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
@@ -30,7 +30,7 @@ _through_tanh = torch.ops.aten.tanh_backward.grad_input
 def lstm(
     inputs: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """All steps of a layer: inputs [T, B, I], T > 0, state h and c [B, H] -> outputs [T, B, H] and the state after.
+    """All steps of a layer: inputs [T, B, I], T > 0, state h and c [B, H] -> outputs [T, B, H] and the final state.
 
     weight_ih [4H, I], weight_hh [4H, H], bias [4H], which is the sum of torch's two. Differentiable once.
     """
@@ -41,7 +41,7 @@ def lstm(
 def lstm_reference(
     inputs: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same as the equations have it, step by step."""
+    """Reference implementation of the equations, step by step."""
     outputs = []
     for x in inputs:
         i, f, g, o = (F.linear(x, weight_ih, bias) + F.linear(h, weight_hh)).chunk(4, dim=1)
@@ -64,7 +64,7 @@ def is_faster(inputs: Tensor, weight_hh: Tensor) -> bool:
 
 
 def advance(gate: Tensor, cell: Tensor, after: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-    """A step into `output` and `after`, which are returned; `gate` [B, 4, H] becomes activated."""
+    """Write a step to `output` and `after` and return them; activates `gate` [B, 4, H] in place."""
     i, f, g, o = gate.unbind(1)
     gate[:, :2].sigmoid_()
     g.tanh_()
@@ -74,10 +74,10 @@ def advance(gate: Tensor, cell: Tensor, after: Tensor, output: Tensor) -> tuple[
 
 
 def slopes(gates: Tensor, c: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-    """What is known of the way back before its first step, from activated gates [T, B, 4, H], cells and that before.
+    """Local derivatives for the backward pass, from activated gates [T, B, 4, H], cells and the initial cell.
 
-    What the gradients of cell and output are multiplied with on their way to the gates [T, B, 4, H], and an output's on
-    its way to the cell [T, B, H].
+    Returns the factors from the gradients of cell and output to those of the gates [T, B, 4, H], and from an output's
+    to the cell's [T, B, H].
     """
     i, f, g, o = gates.unbind(2)
     tanh = cells.tanh()
@@ -93,7 +93,7 @@ def slopes(gates: Tensor, c: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def retreat(gate: Tensor, slope: Tensor, forget: Tensor, grad_h: Tensor, grad_c: Tensor) -> None:
-    """A step back: `gate` [B, 4, H] from slopes to gradients, `grad_c` to that of the cell before."""
+    """A backward step: turn `gate` [B, 4, H] from derivatives into gradients, `grad_c` into the previous cell's."""
     grad_c.addcmul_(grad_h, slope)
     gate[:, 3] *= grad_h
     gate[:, :3] *= grad_c[:, None]

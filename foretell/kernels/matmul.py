@@ -1,9 +1,8 @@
-"""Products with weights on a CPU, through oneDNN, which writes code for the very processor it runs on.
+"""Products with weights on a CPU through oneDNN, which generates code for the processor it runs on.
 
-torch's own go through MKL, made for the processors of one maker: on others a product of few rows, or with very many
-outputs, takes one and a half to twice as long there (`docs/results.md`). What a product of few rows costs is reading
-its weight, in an order that suits the processor; where a weight is used again and again, it is laid out so once. R
-rows, K inputs, N outputs.
+torch uses MKL, which is made for the processors of one vendor: on others a product of few rows, or with very many
+outputs, takes 1.5 to 2 times as long (`docs/results.md`). The cost of a product of few rows is reading its weight in an
+order that suits the processor; weights that are used repeatedly are reordered once. R rows, K inputs, N outputs.
 """
 
 from __future__ import annotations
@@ -19,45 +18,46 @@ from torch.autograd.function import once_differentiable
 from torch.utils.weak import WeakTensorKeyDictionary
 
 PACKED_FROM = 4
-"""How many products make laying a weight out worth its while."""
+"""number of products from which on reordering a weight pays off"""
 FEW = 64
-"""How many rows are few; one row gains nothing, as it reads each number once."""
+"""largest number of rows that gains from a reordered weight; a single row does not, as it reads each weight once"""
 PLAIN = (Tensor, nn.Parameter)
-"""Not the subclasses that hold parts of a tensor or none of its numbers."""
+"""supported types; not subclasses that have only part of a tensor's data, or none"""
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x [..., K] -> x @ weight.T + bias [..., N]; without gradients by oneDNN where it can be, which knows none."""
+    """x [..., K] -> x @ weight.T + bias [..., N]; by oneDNN where possible, but not with gradients enabled."""
     by_onednn = suits(x, weight) and not torch.is_grad_enabled()
     return _by_onednn(x, weight, bias) if by_onednn else F.linear(x, weight, bias)
 
 
 def repeated_product(weight: Tensor, times: int) -> Callable[[Tensor], Tensor]:
-    """x [R, K] -> x @ weight.T for weight [N, K], laid out for so many calls where that can be done."""
+    """Return a function x [R, K] -> x @ weight.T for `times` calls; the weight [N, K] is reordered if that pays off."""
     if times < PACKED_FROM or torch.is_grad_enabled() or not suits(weight, weight):
         weight = weight.contiguous()
         return lambda x: product(x, weight)
-    packed = _laid_out(weight)
+    packed = _reordered(weight)
     return lambda x: _by_onednn(x, packed, None)
 
 
 @dataclass
 class _Packed:
-    """A weight that is laid out."""
+    """A reordered weight."""
 
     version: int
-    """how often it had been changed"""
-    numbers: Tensor
+    """version counter of the original"""
+    data: Tensor
 
 
 _packed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`product`, differentiable once; for x [..., 1, K] of few rows, single steps of texts that are written, the weight
-    is laid out, and kept so as long as it is unchanged, which doubles the memory it takes.
+    """`product`, differentiable once.
 
-    Whether it is depends on x alone, not on how often it was read before: what is measured twice is the same twice.
+    For x [..., 1, K] of few rows, as in generation step by step, the weight is reordered and kept in that form until it
+    changes, which doubles its memory. Whether it is reordered depends on x alone, not on previous calls, so that
+    repeated measurements agree.
     """
     if not suits(x, weight):
         return F.linear(x, weight, bias)
@@ -68,8 +68,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return product(x, weight, bias)
     known: _Packed | None = _packed.get(weight)
     if known is None or known.version != weight._version:
-        known = _packed[weight] = _Packed(weight._version, _laid_out(weight.detach()))
-    return _by_onednn(x, known.numbers, bias)
+        known = _packed[weight] = _Packed(weight._version, _reordered(weight.detach()))
+    return _by_onednn(x, known.data, bias)
 
 
 class _Linear(torch.autograd.Function):
@@ -83,7 +83,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         wanted, rows = ctx.needs_input_grad, upstream[0].reshape(-1, len(weight))
-        # note: where what is summed over lies in columns, MKL was mostly the faster one
+        # note: for sums over columns MKL was mostly faster
         grad_weight = rows.t() @ x.reshape(-1, x.shape[-1]) if wanted[1] else None
         return (
             product(upstream[0], weight.t()) if wanted[0] else None,
@@ -93,7 +93,7 @@ class _Linear(torch.autograd.Function):
 
 
 def suits(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN can multiply them as they are: in fp32 on a CPU, no parts of what is sharded."""
+    """Whether oneDNN supports the operands: fp32 on a CPU, not sharded."""
     return (
         type(x) in PLAIN
         and type(weight) in PLAIN
@@ -106,14 +106,14 @@ def suits(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _laid_out(weight: Tensor) -> Tensor:
-    """As it is read fastest by products of few rows."""
+def _reordered(weight: Tensor) -> Tensor:
+    """The weight in the order that is fastest for products of few rows."""
     packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), FEW)
     return packed
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`product` with a weight that is laid out or not."""
-    bias = None if bias is None else bias.contiguous()  # note: strides of a bias are ignored there
+    """`product` by oneDNN, with a reordered or plain weight."""
+    bias = None if bias is None else bias.contiguous()  # note: oneDNN ignores the strides of a bias
     result: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
     return result

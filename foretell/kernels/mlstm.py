@@ -1,14 +1,14 @@
-"""A window of one multiplicative LSTM layer (Krause et al. 2016, arXiv:1609.07959).
+"""A window of a multiplicative LSTM layer (Krause et al. 2016, arXiv:1609.07959).
 
     m_t = (W_mx x_t) * (W_mh h_t-1)        i, f, g, o = W_x x_t + W_m m_t + b
     c_t = s(f) c_t-1 + s(i) tanh(g)        h_t = s(o) tanh(c_t)
 
-A step is two products that wait for each other. Only these are in the loop: as in `kernels.lstm`, the products with
-the inputs come before it, all gradients of weights after it, and oneDNN lays the weights out once per window on a CPU.
-On other devices nothing in the loop waits for the host, so that a graph can hold it.
+A step is two dependent products. Only these are in the loop: as in `kernels.lstm`, the products with the inputs come
+before it, all gradients of weights after it, and oneDNN reorders the weights once per window on a CPU. On other devices
+nothing in the loop waits for the host, so that a graph can capture it.
 
-T time steps, B rows, I inputs, H hidden; gates in torch's order (in the authors' of "Learning to Generate Reviews and
-Discovering Sentiment", arXiv:1704.01444, it is i, f, o, g). Weights are stacked: W_x on W_mx, and W_m on W_mh.
+T time steps, B rows, I inputs, H hidden; gates in torch's order (in the code of arXiv:1704.01444 it is i, f, o, g).
+Weights are stacked: W_x on W_mx, and W_m on W_mh.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from foretell.kernels.matmul import product, repeated_product
 def mlstm(
     inputs: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """All steps of a layer: inputs [T, B, I], T > 0, state h and c [B, H] -> outputs [T, B, H] and the state after.
+    """All steps of a layer: inputs [T, B, I], T > 0, state h and c [B, H] -> outputs [T, B, H] and the final state.
 
-    weight_ih [5H, I], weight_hh [5H, H], bias [4H]. Differentiable once. c may be of higher precision than all else.
+    weight_ih [5H, I], weight_hh [5H, H], bias [4H]. Differentiable once. c may have higher precision than the rest.
     """
     outputs, h, c = _MLSTM.apply(inputs, h, c, weight_ih, weight_hh, bias)  # type: ignore[no-untyped-call]
     return outputs, h, c
@@ -38,7 +38,7 @@ def mlstm(
 def mlstm_reference(
     inputs: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same as the equations have it, step by step."""
+    """Reference implementation of the equations, step by step."""
     width = h.shape[1]
     (w_x, w_mx), (w_m, w_mh) = weight_ih.split([4 * width, width]), weight_hh.split([4 * width, width])
     outputs = []
@@ -71,8 +71,8 @@ class _MLSTM(torch.autograd.Function):
             gate += to_gates(of_input * factors[-1]).view_as(gate)  # [B, 4, H]
             before, cell = advance(gate, cell, after, output)
         if any(ctx.needs_input_grad):
-            made = gates, of_inputs, torch.stack(factors), cells, outputs
-            ctx.save_for_backward(inputs, h, c, weight_ih, weight_hh, *made)
+            saved = gates, of_inputs, torch.stack(factors), cells, outputs
+            ctx.save_for_backward(inputs, h, c, weight_ih, weight_hh, *saved)
         return outputs, before.clone(), cell.clone()
 
     @staticmethod

@@ -1,7 +1,7 @@
-"""Cross-entropy of binary decisions along a path through a tree of them, the loss of hierarchical softmax.
+"""Cross-entropy of binary decisions along a path through a tree: the loss of hierarchical softmax.
 
 A target is reached by L decisions, each at a node n with a vector w_n, taken with probability sigmoid(s w_n h) for
-s = +1 or -1 (Morin and Bengio 2005; Mikolov et al. 2013, section 2.1). Pairs of rows and nodes are worked on in chunks.
+s = +1 or -1 (Morin and Bengio 2005; Mikolov et al. 2013, section 2.1). Pairs of rows and nodes are computed in chunks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CHUNK = 2**22
-"""How many numbers (pairs x width) are worked on at once; 16 MiB in fp32."""
+"""number of elements (pairs x width) computed at once; 16 MiB in fp32"""
 
 
 def path_cross_entropy(
@@ -36,7 +36,7 @@ def path_cross_entropy(
 def path_cross_entropy_reference(
     hidden: Tensor, weight: Tensor, bias: Tensor, rows: Tensor, nodes: Tensor, signs: Tensor
 ) -> Tensor:
-    """The same as the equation has it."""
+    """Reference implementation of the equation."""
     losses = F.softplus(-signs * ((hidden[rows] * weight[nodes]).sum(1) + bias[nodes]))
     return losses.new_zeros(len(hidden)).index_add(0, rows, losses)
 
@@ -54,10 +54,12 @@ class _PathCrossEntropy(torch.autograd.Function):
         at_once: int,
     ) -> Tensor:
         wide = torch.promote_types(hidden.dtype, torch.float32)
-        found = []
+        scores = []
         for r, n in zip(rows.split(at_once), nodes.split(at_once), strict=True):
-            found.append((hidden[r] * weight[n].to(hidden.dtype)).sum(1, dtype=wide) + bias[n])
-        against = torch.cat(found) * -signs if found else bias.new_zeros(0)  # [P] the score against each decision taken
+            scores.append((hidden[r] * weight[n].to(hidden.dtype)).sum(1, dtype=wide) + bias[n])
+        against = (
+            torch.cat(scores) * -signs if scores else bias.new_zeros(0)
+        )  # [P] the score against each decision taken
         ctx.save_for_backward(hidden, weight, bias, rows, nodes, signs, against)
         ctx.at_once = at_once
         return hidden.new_zeros(len(hidden), dtype=wide).index_add_(0, rows, F.softplus(against.to(wide)))

@@ -1,10 +1,10 @@
-"""A window of one QRNN layer (Bradbury, Merity, Xiong and Socher 2017, arXiv:1611.01576).
+"""A window of a QRNN layer (Bradbury, Merity, Xiong and Socher 2017, arXiv:1611.01576).
 
-All that is learned is in one product with the inputs; what is left is elementwise. On a CPU its cost is memory
-traffic, so here the gates are activated in place, pooled and taken through again in stretches of time that fit in the
-cache, and the gradients of all gates lie in one buffer, which makes the gradient of the weight one product.
+One product with the inputs has all learned weights; the rest is elementwise. On a CPU its cost is memory traffic, so
+gates are activated in place, pooled and back-propagated in blocks of time that fit in the cache, and the gradients of
+all gates share a buffer, so that the gradient of the weight is one product.
 
-T time steps, B rows, K numbers read at a step, H hidden; G gates in the order z, f, o, i: two for f-pooling, three for
+T time steps, B rows, K inputs per step, H hidden; G gates in the order z, f, o, i: two for f-pooling, three for
 fo-pooling, four for ifo-pooling.
 """
 
@@ -29,10 +29,10 @@ Zone = Tensor | float | None
 def qrnn(
     inputs: Tensor, c: Tensor, weight: Tensor, bias: Tensor, *, zone: Zone = None, tanh: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """All steps of a layer: inputs [T, B, K], T > 0, state c [B, H] -> outputs [T, B, H] and the state after.
+    """All steps of a layer: inputs [T, B, K], T > 0, state c [B, H] -> outputs [T, B, H] and the final state.
 
-    weight [G H, K] and bias [G H] say by their size how is pooled. `zone` is how much of the state before stays
-    whatever the gates say (zoneout): 1 or 0 each, [T, B, H], in training, their mean in evaluation. `tanh`: outputs are
+    The sizes of weight [G H, K] and bias [G H] determine the pooling. `zone` is the share of the previous state that is
+    kept regardless of the gates (zoneout): 0 or 1, [T, B, H], in training, the mean in evaluation. `tanh`: outputs are
     o * tanh(c) instead of o * c. Differentiable once.
     """
     fused = inputs.device.type == "cpu" and not torch.compiler.is_compiling()
@@ -53,7 +53,7 @@ def qrnn(
 def qrnn_reference(
     inputs: Tensor, c: Tensor, weight: Tensor, bias: Tensor, *, zone: Zone = None, tanh: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The same as the equations have it, step by step."""
+    """Reference implementation of the equations, step by step."""
     outputs = []
     for t, x in enumerate(inputs):
         z, f, *rest = F.linear(x, weight, bias).chunk(len(weight) // c.shape[1], dim=1)
@@ -74,16 +74,16 @@ class _QRNN(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         (steps, rows), width = inputs.shape[:2], c.shape[1]
         gates = product(inputs.reshape(steps * rows, -1), weight, bias).view(steps, rows, -1, width)
-        z, f, *rest = gates.unbind(2)  # each [T, B, H]; what stays in `gates` is activated
+        z, f, *rest = gates.unbind(2)  # each [T, B, H]; `gates` is activated in place
         cells = c.new_empty(steps + 1, rows, width)
         cells[0] = cell = c
         outputs = torch.empty_like(cells[1:]) if rest else cells[1:]
         for block in step_blocks(steps, gates[0].numel()):
             z[block].tanh_()
             gates[block, :, 1:].sigmoid_()
-            made = cells[1:][block]
+            states = cells[1:][block]
             if len(rest) == 2:
-                torch.mul(rest[1][block], z[block], out=made)
+                torch.mul(rest[1][block], z[block], out=states)
             for t in range(block.start, block.stop):
                 before, cell = cell, cells[t + 1]
                 if len(rest) == 2:
@@ -93,7 +93,7 @@ class _QRNN(torch.autograd.Function):
                 if zone is not None:
                     cell.lerp_(before, zone[t] if isinstance(zone, Tensor) else zone)
             if rest:
-                torch.mul(rest[0][block], made.tanh() if tanh else made, out=outputs[block])
+                torch.mul(rest[0][block], states.tanh() if tanh else states, out=outputs[block])
         ctx.zone, ctx.tanh = zone, tanh
         ctx.save_for_backward(inputs, weight, gates, cells)
         return outputs, cell.clone()
@@ -104,7 +104,7 @@ class _QRNN(torch.autograd.Function):
         inputs, weight, gates, cells = ctx.saved_tensors
         steps, rows = gates.shape[:2]
         grad_gates = torch.empty_like(gates)  # [T, B, G, H]
-        carry = upstream[1]  # [B, H] the gradient of the state that comes from the step after
+        carry = upstream[1]  # [B, H] gradient of the state from the next step
         for block in reversed(list(step_blocks(steps, gates[0].numel()))):
             zone = ctx.zone[block] if isinstance(ctx.zone, Tensor) else ctx.zone
             before, after = cells[:-1][block], cells[1:][block]
@@ -119,7 +119,7 @@ class _QRNN(torch.autograd.Function):
             stays = f if zone is None else f + zone * (1 - f)
             grad = torch.empty_like(after).copy_(grad) if not rest else grad  # [t, B, H] of the state after each step
             carry = backward_steps(stays, grad, grad, carry)
-            written = grad if zone is None else grad - zone * grad  # of what the gates made of it
+            written = grad if zone is None else grad - zone * grad  # of the update by the gates
             if len(rest) == 2:
                 _through_tanh(written * rest[1], z, grad_input=grad_z)
                 _through_sigmoid(written * before, f, grad_input=grad_f)

@@ -1,9 +1,9 @@
-"""Softmax cross-entropy of a linear layer, estimated from few of its outputs.
+"""Softmax cross-entropy of a linear layer, estimated from a sample of its outputs.
 
-Jean et al. 2015 (arXiv:1412.2007): the sum over the vocabulary in the softmax's denominator is estimated by importance
-sampling, from words that all rows share. With S draws from a proposal q a word that came m times stands for
-m / (S q) words like it, which is added to its score as a logarithm; a row's own target is exact, and left out where it
-was drawn. So the estimate of the denominator has no bias, and the loss tends to the full one as S grows.
+Jean et al. 2015 (arXiv:1412.2007): the softmax's denominator is estimated by importance sampling, from tokens shared by
+all rows. With S draws from a proposal q, a token drawn m times stands for m / (S q) tokens; the logarithm of that is
+added to its score. A row's own target is exact, and left out of the samples. The estimate of the denominator is
+unbiased, and the loss tends to the full one as S grows.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def sampled_cross_entropy(
     log_stands_for: Tensor,
     chunk: int = CHUNK,
 ) -> Tensor:
-    """Negative log-probability of each target, its denominator estimated.
+    """Negative log-probability of each target, with an estimated denominator.
 
-    hidden [N, D], weight [V, D], bias [V] or None, targets [N] int64; sampled [S] int64, different words in rising
-    order; log_stands_for [S], the logarithm of how many words each stands for. Returns [N] in nats, in fp32 at least.
-    Only the rows of the weight's gradient that belong to targets and sampled words are written.
+    hidden [N, D], weight [V, D], bias [V] or None, targets [N] int64; sampled [S] int64, distinct tokens in rising
+    order; log_stands_for [S], the logarithm of how many tokens each stands for. Returns [N] in nats, in fp32 at least.
+    Only the rows of the weight's gradient for targets and sampled tokens are written.
     """
     if torch.is_autocast_enabled(hidden.device.type):
         hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
@@ -46,7 +46,7 @@ def sampled_cross_entropy(
 def sampled_cross_entropy_reference(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, sampled: Tensor, log_stands_for: Tensor
 ) -> Tensor:
-    """The same as the equation has it, holding N x V."""
+    """Reference implementation, with N x V scores."""
     scores = F.linear(hidden, weight, bias)
     others = scores[:, sampled] + log_stands_for
     others = others.masked_fill(sampled == targets[:, None], -torch.inf)  # [N, S]
@@ -55,7 +55,7 @@ def sampled_cross_entropy_reference(
 
 
 def _zeros_like(tensor: Tensor) -> Tensor:
-    """Zeros; on a CPU memory that is never written costs nothing until it is read."""
+    """Zeros; on a CPU from memory that the system zeroes lazily, which is free until it is read."""
     if tensor.device.type != "cpu":
         return torch.zeros_like(tensor)
     blank = np.zeros(tensor.numel() * tensor.element_size(), np.uint8)
@@ -63,16 +63,16 @@ def _zeros_like(tensor: Tensor) -> Tensor:
 
 
 def _parts(rows: int, at_once: int) -> list[slice]:
-    """0..rows-1 in pieces"""
+    """0..rows-1 in parts"""
     return [slice(start, start + at_once) for start in range(0, rows, at_once)]
 
 
 def _others(hidden: Tensor, of_samples: Tensor, offset: Tensor, at: Tensor, hit: Tensor) -> Tensor:
-    """[n, S] what stands for the other words of some rows, in fp32 or wider; minus infinity for their own target."""
+    """[n, S] scores standing for the other tokens, in fp32 at least; minus infinity for a row's own target."""
     scores = product(hidden, of_samples).to(offset.dtype).add_(offset)
     own = torch.where(hit, -torch.inf, 0.0).to(scores.dtype)
-    found: Tensor = scores.scatter_add_(1, at[:, None], own[:, None])
-    return found
+    others: Tensor = scores.scatter_add_(1, at[:, None], own[:, None])
+    return others
 
 
 class _SampledCrossEntropy(torch.autograd.Function):
@@ -89,14 +89,12 @@ class _SampledCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         ctx.rows = max(1, chunk // max(1, len(sampled)))
         ctx.shapes = weight, bias
-        of_samples, of_targets = (weight[words].to(hidden.dtype) for words in (sampled, targets))
+        of_samples, of_targets = (weight[tokens].to(hidden.dtype) for tokens in (sampled, targets))
         offset = log_stands_for if bias is None else log_stands_for + bias[sampled]
         offset = offset if hidden.dtype == torch.float64 else offset.float()
         own = (hidden * of_targets).sum(1, dtype=offset.dtype)  # [N]
         own = own if bias is None else own + bias[targets]
-        at = torch.searchsorted(sampled, targets.contiguous()).clamp(
-            max=len(sampled) - 1
-        )  # [N] where a target was drawn, if it was
+        at = torch.searchsorted(sampled, targets.contiguous()).clamp(max=len(sampled) - 1)  # [N] index if it was drawn
         hit = sampled[at] == targets
         total = [own[:0]]  # [N] logarithm of the denominator, part by part
         for part in _parts(len(hidden), ctx.rows):

@@ -1,11 +1,11 @@
-"""First-order linear recurrences over time, h_t = a_t h_{t-1} + b_t: what QRNN, SRU, HGRN and minGRU are made of.
+"""First-order linear recurrences over time, h_t = a_t h_{t-1} + b_t, as in QRNN, SRU, HGRN and minGRU.
 
-Time is the first dimension: a step is then one stretch of memory. On a GPU the scan is a Triton kernel (`scan_triton`).
-On a CPU it is one fused operation a step over views of whole tensors: with 62,000 numbers a step, as in a QRNN of
+Time is the first dimension, so that a step is contiguous. On a GPU the scan is a Triton kernel (`scan_triton`). On a
+CPU it is one fused operation per step over views of whole tensors: with 62,000 elements per step, as in a QRNN of
 40 x 1550, that runs at 17 of the 21 GB/s that copying reaches on two cores, so a compiled loop could hardly be faster.
-With few numbers a step the calls take longer than the arithmetic: at 64 and 512 numbers, chunks of time scanned side
-by side took a half to a twelfth of the time (256 to 4096 steps, measured beside other work); from 2,048 on they mostly
-lost, as they move more memory.
+With few elements per step, calls take longer than arithmetic: at 64 and 512 elements, scanning chunks of time in
+parallel took 1/2 to 1/12 of the time (256 to 4096 steps, measured under load); from 2,048 on it was mostly slower, as
+it moves more memory.
 
 T time steps, B rows, D width.
 """
@@ -24,11 +24,11 @@ from torch.autograd.function import once_differentiable
 _TRITON = find_spec("triton") is not None
 
 SMALL = 2**10
-"""Steps of fewer numbers are scanned in chunks, if there are MANY."""
+"""steps with fewer elements are scanned in chunks, if there are at least MANY"""
 MANY = 2**7
-"""Fewer steps than that are taken one by one in any case."""
+"""number of steps from which on chunks are used"""
 BLOCK = 2**22
-"""How many numbers work on several steps at once touches: some of it is still in the cache at the next."""
+"""number of elements of a block of steps, part of which is still in the cache for the next operation"""
 
 
 def linear_scan(
@@ -36,13 +36,13 @@ def linear_scan(
 ) -> Tensor:
     """h_t = a_t h_{t-1} + b_t for a and b [T, B, D] from h0 [B, D] (absent: zeros); returns all h_t [T, B, D].
 
-    `reverse` goes from the last step to the first: h_t = a_t h_{t+1} + b_t. `lengths` [B] says how many steps of a row
-    are real; the others, on the right, keep the state. Any T, 0 too. The state is held in fp32 where a and b are
+    `reverse` goes from the last step to the first: h_t = a_t h_{t+1} + b_t. `lengths` [B] is the number of real steps
+    of a row; padding, on the right, keeps the state. T may be 0. The state is held in fp32 where a and b are
     narrower, and the result has their dtype (the wider of the two). Differentiable once. ValueError: shapes differ.
     """
     if a.dim() != 3 or a.shape != b.shape or (h0 is not None and h0.shape != a.shape[1:]):
-        found = ", ".join(str(tuple(tensor.shape)) for tensor in (a, b, h0) if tensor is not None)
-        raise ValueError(f"linear_scan: a and b have to be [T, B, D] and h0 [B, D], not {found}")
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (a, b, h0) if tensor is not None)
+        raise ValueError(f"linear_scan: a and b have to be [T, B, D] and h0 [B, D], not {shapes}")
     dtype = torch.promote_types(a.dtype, b.dtype)
     a, b = a.to(dtype), b.to(dtype)
     if len(a) == 0:
@@ -53,7 +53,7 @@ def linear_scan(
     if h0 is None:
         h0 = a.new_zeros(a.shape[1:])
     wide = torch.promote_types(dtype, torch.float32)
-    if not takes_triton(a):  # narrow numbers are rare here: widened as a whole
+    if not takes_triton(a):  # lower precision is rare here: converted as a whole
         a, b = a.to(wide), b.to(wide)
     result: Tensor = _Scan.apply(a, b, h0.to(wide), reverse)  # type: ignore[no-untyped-call]
     return result.to(dtype)
@@ -62,7 +62,7 @@ def linear_scan(
 def linear_scan_reference(
     a: Tensor, b: Tensor, h0: Tensor | None = None, *, reverse: bool = False, lengths: Tensor | None = None
 ) -> Tensor:
-    """The same as the equation has it, step by step."""
+    """Reference implementation of the equation, step by step."""
     steps = range(len(a))
     h = torch.zeros_like(b[0]) if h0 is None else h0
     states: dict[int, Tensor] = {}
@@ -76,7 +76,7 @@ def linear_scan_reference(
 def forget_pool(f: Tensor, z: Tensor, h0: Tensor | None = None) -> Tensor:
     """The QRNN's f-pooling (arXiv:1611.01576), h_t = f_t h_{t-1} + (1 - f_t) z_t: [T, B, D] from h0 [B, D] or zeros.
 
-    On a CPU a step is one interpolation, and no product of 1 - f and z is ever made. Differentiable once.
+    On a CPU a step is one interpolation, without a product of 1 - f and z. Differentiable once.
     """
     if f.device.type != "cpu" or f.dtype != z.dtype or f.dtype not in (torch.float32, torch.float64) or len(f) == 0:
         return linear_scan(f, (1 - f) * z, h0)
@@ -86,13 +86,13 @@ def forget_pool(f: Tensor, z: Tensor, h0: Tensor | None = None) -> Tensor:
 
 
 def step_blocks(steps: int, size: int) -> Iterator[slice]:
-    """Stretches of time whose steps, `size` numbers each, fit in the cache together; one step at least."""
+    """Blocks of at least one step, of `size` elements each, that fit in the cache."""
     length = max(1, BLOCK // max(1, size))
     return (slice(begin, min(begin + length, steps)) for begin in range(0, steps, length))
 
 
 def takes_triton(tensor: Tensor) -> bool:
-    """Whether scans of such tensors are Triton kernels."""
+    """Whether scans of the tensor use the Triton kernel."""
     return tensor.device.type == "cuda" and _TRITON
 
 
@@ -133,7 +133,7 @@ class _ForgetPool(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, ...]:
         f, z, h0, states = ctx.saved_tensors
         grad_f, grad_z = torch.empty_like(states), torch.empty_like(states)
-        carry = torch.zeros_like(states[0])  # the gradient that comes from the step after
+        carry = torch.zeros_like(states[0])  # gradient from the next step
         for block in reversed(list(step_blocks(len(f), states[0].numel()))):
             grad_h = grad_z[block]
             carry = backward_steps(f[block], upstream[0][block], grad_h, carry)
@@ -148,9 +148,9 @@ class _ForgetPool(torch.autograd.Function):
 
 
 def backward_steps(f: Tensor, upstream: Tensor, grad: Tensor, carry: Tensor) -> Tensor:
-    """Fills grad_t = upstream_t + f_{t+1} grad_{t+1} from the last step [B, D] to the first; returns f_0 grad_0.
+    """Fill grad_t = upstream_t + f_{t+1} grad_{t+1} from the last step [B, D] to the first; return f_0 grad_0.
 
-    f, upstream, grad [T, B, D]; carry is f grad of the step after all of them. `grad` may be `upstream`.
+    f, upstream, grad [T, B, D]; carry is f grad of the step after the last. `grad` may be `upstream`.
     """
     steps = list(zip(f.unbind(), upstream.unbind(), grad.unbind(), strict=True))
     factor, term, after = steps[-1]
@@ -162,7 +162,7 @@ def backward_steps(f: Tensor, upstream: Tensor, grad: Tensor, carry: Tensor) -> 
 
 
 def recur(a: Tensor, b: Tensor, h0: Tensor, reverse: bool, late: bool = False) -> Tensor:
-    """All h_t [T, B, D] without a graph; `late`: a step multiplies with the `a` of the step before, the first with 1.
+    """All h_t [T, B, D] without a graph; `late`: a step uses the `a` of the previous step, the first one 1.
 
     The gradient of a scan is a late scan in the other direction.
     """
@@ -183,7 +183,7 @@ def recur(a: Tensor, b: Tensor, h0: Tensor, reverse: bool, late: bool = False) -
 
 
 def _one_by_one(a: Sequence[Tensor], b: Tensor, h: Tensor, reverse: bool, states: Tensor) -> Tensor:
-    """Fills states [T, ...] and returns the one that is made last."""
+    """Fill states [T, ...] and return the final one."""
     steps = list(zip(a, b.unbind(), states.unbind(), strict=True))
     for factor, term, state in reversed(steps) if reverse else steps:
         h = torch.addcmul(term, factor, h, out=state)
@@ -191,13 +191,13 @@ def _one_by_one(a: Sequence[Tensor], b: Tensor, h: Tensor, reverse: bool, states
 
 
 def _in_chunks(a: Tensor, b: Tensor, h: Tensor, reverse: bool, states: Tensor) -> None:
-    """The same in about sqrt(8 T) operations instead of T: all chunks from zero side by side, then what enters each.
+    """Like `_one_by_one`, in about sqrt(8 T) operations: scan all chunks from zero in parallel, then add their inputs.
 
-    The product of a chunk's factors is what a state before it is worth in it, so factors above 1 may overflow sooner.
+    The state before a chunk is multiplied by the product of its factors, so factors above 1 may overflow earlier.
     """
     length = round(math.sqrt(len(b) / 2))
     whole = len(b) // length * length
-    if reverse:  # the steps that fill no chunk come first
+    if reverse:  # steps that fill no chunk come first
         h = _one_by_one(a[whole:].unbind(), b[whole:], h, reverse, states[whole:])
     factors, terms, out = (part[:whole].unflatten(0, (-1, length)) for part in (a, b, states))  # [chunks, length, ...]
     products = torch.empty_like(factors, memory_format=torch.contiguous_format)
@@ -207,7 +207,7 @@ def _in_chunks(a: Tensor, b: Tensor, h: Tensor, reverse: bool, states: Tensor) -
     for factor, term, so_far, local in steps:
         state = torch.addcmul(term, factor, state, out=local)
         product = torch.mul(factor, product, out=so_far)
-    ends = torch.empty_like(state)  # [chunks, ...] the true states at the ends of chunks
+    ends = torch.empty_like(state)  # [chunks, ...] final states of the chunks
     last = _one_by_one(product.unbind(), state, h, reverse, ends)
     entering = torch.cat([ends[1:], h[None]] if reverse else [h[None], ends[:-1]])
     out.addcmul_(products, entering[:, None])

@@ -1,8 +1,8 @@
 """The linear recurrence of `scan` on a GPU.
 
-A program owns a stretch of the B x D columns and walks through time in tiles of several steps. A tile is loaded at
-once, so that memory never waits for arithmetic, and scanned in registers; only the last state goes on to the next.
-Numbers are added up in fp32 (fp64 for fp64). Offsets are int64: T x B x D may exceed 2**31.
+A program owns a range of the B x D columns and processes time in tiles of several steps. A tile is loaded at once, so
+that memory never waits for arithmetic, and scanned in registers; only its last state is passed to the next. Sums are in
+fp32 (fp64 for fp64). Offsets are int64: T x B x D may exceed 2**31.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def _scan(  # type: ignore[no-untyped-def]
     h = tl.load(h0 + column, inside, other=0.0).to(WIDE)
     for begin in range(0, count, STEPS):
         step = begin + row  # in the order of processing
-        place = count - 1 - step if REVERSE else step
-        offset = place.to(tl.int64)[:, None] * width + column[None, :]
+        time = count - 1 - step if REVERSE else step
+        offset = time.to(tl.int64)[:, None] * width + column[None, :]
         real = (step < count)[:, None] & inside[None, :]
         if LATE:
             earlier = offset + width if REVERSE else offset - width
@@ -53,11 +53,11 @@ def _scan(  # type: ignore[no-untyped-def]
         product, local = tl.associative_scan((factor, term), 0, _compose)
         state = product * h[None, :] + local
         tl.store(states + offset, state, real)
-        h = tl.sum(tl.where((row == STEPS - 1)[:, None], state, 0.0), 0)  # steps that are not real keep the state
+        h = tl.sum(tl.where((row == STEPS - 1)[:, None], state, 0.0), 0)  # padding keeps the state
 
 
 def recur(a: Tensor, b: Tensor, h0: Tensor, reverse: bool, late: bool) -> Tensor:
-    """See `scan.recur`."""
+    """`scan.recur` on a GPU."""
     a, b, h0 = a.contiguous(), b.contiguous(), h0.contiguous()
     states = torch.empty_like(b)
     count, width = len(b), h0.numel()

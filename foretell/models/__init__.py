@@ -1,1 +1,1 @@
-"""Backbones: `(tokens, state) -> (hidden, state)`."""
+"""Models: neural backbones, `(tokens, state) -> (hidden, state)`, and n-grams."""

@@ -1,4 +1,4 @@
-"""What every neural language model offers to objectives, heads, optimisers and parallelism."""
+"""The contract of neural language models."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from foretell.types import Hidden, Inputs, State
 class Backbone(nn.Module):
     """A function `(tokens, state) -> (hidden, state)`; abstract: subclasses are final.
 
-    `reads` names what it understands beyond tokens, so that an objective can be refused when it is built instead of
-    failing in the middle of training: "causal" (position t sees nothing after t), "bidirectional", "state"
-    (outside training it goes on from the state it returned), "recurrence" (in training too), "lengths", "positions",
-    "segments", "documents".
+    `reads` names the supported properties and inputs, so that an objective can be refused when it is built instead of
+    failing during training: "causal" (position t sees nothing after t), "bidirectional", "state" (outside training it
+    continues from a returned state), "recurrence" (in training too), "lengths", "positions", "segments", "documents".
     """
 
     reads: frozenset[str]
@@ -28,14 +27,14 @@ class Backbone(nn.Module):
     """width of `Hidden.last`"""
     embedding: Embedding
     blocks: nn.ModuleList
-    """layers from input to output, each once where several share it: what FSDP wraps, unfreezing thaws, layer-wise
-    rates scale, recomputing recomputes; `Hidden.layers` has one tensor a layer, so more where layers share blocks"""
+    """blocks from input to output, for unfreezing, layer-wise learning rates and activation checkpointing; layers may
+    share a block, so that `Hidden.layers`, with a tensor per layer, may be longer"""
     embeds: ClassVar[tuple[str, ...]] = ("embedding",)
-    """the modules that make vectors of tokens, which a model of another width may share"""
+    """names of the modules before the blocks, which a model of another width may share"""
     context: int | None = None
-    """how many tokens it sees at most; None: as many as the state remembers"""
+    """longest context in tokens; None: unlimited, through the state"""
     overlap: int = 0
-    """how many of them it reads again when the context is full"""
+    """number of tokens read again when the context is full"""
 
     @abstractmethod
     def forward(self, inputs: Inputs, state: State) -> Hidden:
@@ -43,17 +42,17 @@ class Backbone(nn.Module):
 
     @property
     def pooling(self) -> PoolingConfig:
-        """How a text becomes one vector where the recipe does not say."""
+        """Default pooling of a text into one vector."""
         return ConcatConfig()
 
     def macs_per_token(self, length: int) -> float:
-        """Multiplications that one token takes, of rows of `length` tokens; those of matrix products only."""
+        """Multiply-accumulates of matrix products per token, in rows of `length` tokens."""
         return macs_per_token(self)
 
     @abstractmethod
     def initial_state(self, rows: int, ahead: int = 0) -> State:
-        """The state of rows that have seen nothing yet, with room for so many tokens where it would grow with them."""
+        """The state before the first token; a growing state is allocated for `ahead` tokens."""
 
     def cells(self, state: State) -> Sequence[Tensor]:
-        """Of a state the memory cells [B, H] of each layer, first to last; none where layers have no such thing."""
+        """The memory cells [B, H] of each layer in a state, first to last; empty if layers have none."""
         return ()

@@ -1,4 +1,4 @@
-"""The models there are."""
+"""The kinds of models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 
 BackboneChoice = Annotated[RecurrentConfig | TransformerConfig, Tagged()]
-"""trained by gradient: see `Backbone`"""
+"""models trained by gradient: see `Backbone`"""
 ModelChoice = Annotated[RecurrentConfig | TransformerConfig | NGramConfig, Tagged()]
-"""... or counted"""
+"""all models, including counted ones"""

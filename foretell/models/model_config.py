@@ -1,4 +1,4 @@
-"""What the settings of all models have in common."""
+"""Settings of all models."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class ModelConfig(Config):
         return True
 
     def narrowed(self, ratio: float, where: str) -> Self:
-        """The same model with layers `ratio` times as wide on the same embeddings; itself where widths are not its
-        own. `where` names the setting in errors."""
+        """The model with layers `ratio` times as wide on the same embeddings, or itself if it has no widths.
+
+        `where` names the setting in errors.
+        """
         return self

@@ -1,4 +1,4 @@
-"""What objectives build their models from."""
+"""Specification of the model that an objective builds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foretell.nn.vocabulary import Counts
 
 
 class Parts(Config):
-    """The sections of a recipe that a blueprint holds."""
+    """The sections of a recipe in a `ModelSpec`."""
 
     model: BackboneChoice
     head: HeadChoice
@@ -23,7 +23,7 @@ class Parts(Config):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A backbone with its head as settings, and what else there is to know before they are built."""
+    """Settings of a backbone and its head, and what building them needs besides."""
 
     model: Any
     """a member of `BackboneChoice`, or one from outside"""
@@ -31,39 +31,39 @@ class ModelSpec:
     """a member of `HeadChoice`, or one from outside"""
     vocabulary: int
     counts: Counts | None = None
-    """how often each token occurs in the training split"""
+    """[vocabulary] frequency of each token in the training split"""
     labels: int = 0
     """number of labels of a task; 0 for language models"""
     pair_kinds: int = 0
-    """number of kinds of pairs that rows are labelled with; 0: none"""
+    """number of labels of text pairs; 0: rows are not labelled"""
     built: tuple[Backbone, Head] | None = None
     """a backbone and head to use instead of new ones, for objectives that share them"""
 
     def build(self) -> tuple[Backbone, Head]:
-        """A backbone and the head on it, freshly initialised."""
+        """Build a newly initialised backbone and head, unless they are given."""
         if self.built is not None:
             return self.built
         backbone = self.backbone()
         return backbone, self.head_on(backbone)
 
     def backbone(self) -> Backbone:
-        """A backbone, freshly initialised, or the one it was given."""
+        """Build a newly initialised backbone, unless one is given."""
         if self.built is not None:
             return self.built[0]
         built: Backbone = self.model.build(self.vocabulary, self.counts)
         return built
 
     def head_on(self, backbone: Backbone) -> Head:
-        """A head, freshly initialised, on a backbone that there is already."""
+        """Build a newly initialised head on an existing backbone."""
         built: Head = self.head.build(backbone.dim, self.vocabulary, backbone.embedding, self.counts)
         return built
 
     def with_built(self, backbone: Backbone, head: Head) -> ModelSpec:
-        """The same, whose `build` returns these."""
+        """A copy whose `build` returns these modules."""
         return replace(self, built=(backbone, head))
 
     def override(self, tables: Mapping[str, Any], where: str = "override") -> ModelSpec:
-        """The same with other settings, as a recipe has them: `{"model": {"hidden": 64}}`; a `ConfigError` if wrong."""
+        """A copy with other settings, as in a recipe: `{"model": {"hidden": 64}}`; raises `ConfigError` if invalid."""
         tree = {name: part.model_dump(mode="json", exclude_none=True) for name, part in self.sections()}
         for name, part in self.sections():
             tree[name]["kind"] = type(part).kind_name()
@@ -71,5 +71,5 @@ class ModelSpec:
         return replace(self, model=parts.model, head=parts.head, built=None)
 
     def sections(self) -> tuple[tuple[str, Config], ...]:
-        """The settings by the names of their sections."""
+        """The settings by section name."""
         return ("model", self.model), ("head", self.head)

@@ -1,7 +1,7 @@
-"""n-gram models: a language model that is counted, not trained by gradient.
+"""n-gram language models, estimated from counts.
 
-The model is a trie of n-grams written backwards (the predicted word first), as in KenLM: walking from a word through
-those before it finds the longest n-gram there is, for all positions of a text at once.
+The model is a trie of reversed n-grams (predicted token first), as in KenLM: following the tokens before a token finds
+the longest matching n-gram, for all positions of a text at once. A "word" is a token of any tokenizer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from foretell.models import kneser_ney
 from foretell.models.kneser_ney import Estimate, Floats, Ints, OrderReport
 from foretell.models.model_config import ModelConfig
 
-BEST = 5  # words whose rank is told
+BEST = 5  # ranks below this are exact
 MAX_ORDER = 15
 PARTS = {"first": torch.int32, "shorter": torch.int32, "logp": torch.float32, "backoff": torch.float32}
 
@@ -34,55 +34,55 @@ class NGramConfig(ModelConfig):
     kind: Literal["ngram"] = "ngram"
     counted: ClassVar[bool] = True
     order: Annotated[int, Field(ge=1, le=MAX_ORDER)] = 5
-    """words in the longest n-gram, 1 to 15: the context is one less"""
+    """words in the longest n-gram, 1 to 15; the context is one shorter"""
     prune: tuple[Count, ...] = ()
-    """leave out n-grams that occur so often or less, by order from one word up; the last number holds for the rest"""
+    """remove n-grams with at most this count, per order from single words up; the last number applies to the rest"""
     fallback: tuple[Positive, Positive, Positive] = kneser_ney.FALLBACK
-    """discounts for counts of 1, 2, 3 and more where the text does not allow to estimate them; above 0"""
+    """discounts for counts of 1, 2, 3 and more where the text is too small to estimate them; above 0"""
     omit_newest: bool = True
-    """as KenLM does, leave the word that is new last in the text out of the counts of counts; false: as published"""
+    """like KenLM, exclude the word whose first occurrence is last from the counts of counts; false: as published"""
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _is_consistent(self) -> Self:
         if list(self.prune) != sorted(self.prune) or len(self.prune) > self.order:
             raise ValueError(f"prune is {list(self.prune)}; give at most {self.order} numbers that do not fall")
         if self.prune and self.prune[0] != 0:
-            raise ValueError("prune begins with the single words, which all stay: its first number has to be 0")
+            raise ValueError("prune starts with single words, which are never removed: its first number has to be 0")
         if not all(discount <= k for k, discount in enumerate(self.fallback, 1)):
             raise ValueError(f"fallback is {list(self.fallback)}; the discount for k is at most k")
         return self
 
     def fit(self, tokens: NDArray[np.unsignedinteger], starts: Ints, boundary: int, vocabulary: int) -> NGram:
-        """The model of a text [N]; `starts` are places in it where the context begins anew."""
+        """Estimate the model from a text [N]; `starts` are positions where the context is reset."""
         prune = [*self.prune, *[self.prune[-1] if self.prune else 0] * (self.order - len(self.prune))]
         counts = kneser_ney.count(tokens, starts, boundary, vocabulary, self.order)
-        found = kneser_ney.levels(counts, vocabulary)
+        levels = kneser_ney.levels(counts, vocabulary)
         del counts
         omitted = kneser_ney.newest_word(tokens, boundary, vocabulary) if self.omit_newest else None
-        return NGram.of(kneser_ney.estimate(found, prune, self.fallback, omitted), boundary)
+        return NGram.of(kneser_ney.estimate(levels, prune, self.fallback, omitted), boundary)
 
 
 @dataclass(frozen=True)
 class Order:
-    """The n-grams of one order: [M] each."""
+    """The n-grams of an order, [M] each."""
 
     first: NDArray[np.int32]
-    """the first word"""
+    """first word"""
     shorter: NDArray[np.int32]
     """index, in the order below, of the n-gram without its first word; ascending"""
     logp: NDArray[np.float32]
-    """natural logarithm of p(last word | the words before it)"""
+    """log p(last word | the words before it), in nats"""
     backoff: NDArray[np.float32]
-    """what shorter contexts are scaled by after these words, natural logarithm; empty in the highest order"""
+    """log of the back-off weight after these words, in nats; empty in the highest order"""
 
     def __len__(self) -> int:
         return len(self.first)
 
 
 class NGram:
-    """The trie, and what it says of words after a text [B, order - 1 + T], in which nothing reaches beyond a boundary.
+    """The trie, which scores words after a text [B, order - 1 + T]; no context reaches beyond a boundary.
 
-    `evaluate.scoring.NGramScorer` makes it a scorer, whose state is the last order - 1 words.
+    `evaluate.scoring.NGramScorer` makes it a scorer, with the last order - 1 words as its state.
     """
 
     def __init__(self, orders: Sequence[Order], boundary: int, reports: Sequence[OrderReport] = ()):
@@ -90,8 +90,8 @@ class NGram:
         self.vocabulary = len(orders[0])
         self.orders: list[Order] = []
         self._keys: list[Ints] = []
-        self._logp: list[NDArray[np.float32]] = []  # as in `orders`; one 0 where there are none, so that
-        self._backoff: list[NDArray[np.float32]] = []  # any index may be looked up and masked later
+        self._logp: list[NDArray[np.float32]] = []  # as in `orders`; a single 0 for empty orders, so that
+        self._backoff: list[NDArray[np.float32]] = []  # any index can be looked up and masked later
         for order in orders:
             self.append(order)
 
@@ -104,19 +104,19 @@ class NGram:
         self._backoff.append(order.backoff if len(order) else none)
 
     @classmethod
-    def of(cls, found: Estimate, boundary: int) -> NGram:
+    def of(cls, estimate: Estimate, boundary: int) -> NGram:
         """The model with estimated probabilities."""
         none = np.zeros(0, dtype=np.float32)
         orders = [
             Order(
                 level.first,
                 level.shorter,
-                found.logp[number],
-                found.backoff[number] if number < len(found.backoff) else none,
+                estimate.logp[number],
+                estimate.backoff[number] if number < len(estimate.backoff) else none,
             )
-            for number, level in enumerate(found.levels)
+            for number, level in enumerate(estimate.levels)
         ]
-        return cls(orders, boundary, found.reports)
+        return cls(orders, boundary, estimate.reports)
 
     @property
     def order(self) -> int:
@@ -125,11 +125,11 @@ class NGram:
 
     @property
     def parameters(self) -> int:
-        """How many numbers were estimated: probabilities and back-off weights."""
+        """Number of estimated values: probabilities and back-off weights."""
         return sum(len(order.logp) + len(order.backoff) for order in self.orders)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything to save."""
+        """Tensors to save."""
         return {
             f"{number}.{name}": torch.from_numpy(getattr(order, name))
             for number, order in enumerate(self.orders, 1)
@@ -138,7 +138,7 @@ class NGram:
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], boundary: int, vocabulary: int | None = None) -> NGram:
-        """The inverse of `tensors`; a `ConfigError` where they are not those of a model over the vocabulary."""
+        """Restore from `tensors`; raises `ConfigError` if they are not a model over the vocabulary."""
         count = len(tensors) // len(PARTS)
         known = {f"{number}.{part}": dtype for number in range(1, count + 1) for part, dtype in PARTS.items()}
         if known.keys() != tensors.keys() or not 1 <= count <= MAX_ORDER:
@@ -161,7 +161,7 @@ class NGram:
         return model
 
     def _check(self, number: int) -> None:
-        """A `ConfigError` where an order holds what no model does; lookups in it would find nonsense."""
+        """Raise `ConfigError` if the values of an order are invalid, as lookups would return garbage."""
         order, keys = self.orders[number - 1], self._keys[number - 1]
         below = 1 if number == 1 else len(self.orders[number - 2])
         if len(order.backoff) != (len(order) if number < self.order else 0):
@@ -172,16 +172,16 @@ class NGram:
         if not (keys[1:] > keys[:-1]).all() or (number == 1 and keys[-1:].tolist() != [self.vocabulary - 1]):
             raise damaged(f"the n-grams of order {number} are not in order")
         if not (np.isfinite(order.logp).all() and (order.logp <= 1e-6).all()):
-            raise damaged(f"{number}.logp has values that are no log-probabilities")
+            raise damaged(f"{number}.logp has values that are not log-probabilities")
         if not np.isfinite(order.backoff).all():
             raise damaged(f"{number}.backoff has values that are not finite")
 
     # --- scoring ----------------------------------------------------------------------------------
 
     def logp(self, text: Ints, words: Ints) -> tuple[Floats, NDArray[np.int8]]:
-        """Log-probabilities [B, T] of words [B, T] after the text [B, order - 1 + T], and how long an n-gram was found.
+        """Log-probabilities of words [B, T] after the text [B, order - 1 + T], and lengths of the matching n-grams.
 
-        Before word t stands everything up to text[:, order - 1 + t].
+        The context of word t is everything up to text[:, order - 1 + t].
         """
         context = self.contexts(text)
         steps = words.shape[1]
@@ -190,8 +190,8 @@ class NGram:
         length = np.ones(words.shape, dtype=np.int8)
         here = np.ones(words.shape, dtype=bool)
         for number in range(1, self.order):
-            before = text[:, self.order - number : self.order - number + steps]  # the word `number` places before
-            if number > 1:  # nothing goes on beyond a boundary
+            before = text[:, self.order - number : self.order - number + steps]  # the word `number` positions before
+            if number > 1:  # no n-gram continues across a boundary
                 here &= text[:, self.order - number + 1 : self.order - number + 1 + steps] != self.boundary
             node, exists = self.extend(number, node, before)
             here &= exists
@@ -201,22 +201,22 @@ class NGram:
         return logp, length
 
     def contexts(self, text: Ints) -> list[Ints]:
-        """For each order but the highest the n-gram that ends at each place: its index [B, T], -1: there is none."""
+        """Index [B, T] of the n-gram ending at each position, per order below the highest; -1: none."""
         steps = text.shape[1] - (self.order - 1)
         node: Ints = text[:, self.order - 1 :]
         here = np.ones(node.shape, dtype=bool)
-        found = []
+        contexts = []
         for number in range(1, self.order):
-            found.append(np.where(here, node, -1))
+            contexts.append(np.where(here, node, -1))
             if number + 1 < self.order:
                 here &= text[:, self.order - number : self.order - number + steps] != self.boundary
                 before = text[:, self.order - 1 - number : self.order - 1 - number + steps]
                 node, exists = self.extend(number, node, before)
                 here &= exists
-        return found
+        return contexts
 
     def extend(self, number: int, node: Ints, before: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-        """N-grams of order `number` with one more word before them: their index, and whether there is such a one."""
+        """Extend n-grams of order `number` by the word before them: indices, and whether they exist."""
         keys = self._keys[number]
         wanted = node * self.vocabulary + before
         at = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
@@ -225,10 +225,10 @@ class NGram:
     # --- whole distributions ----------------------------------------------------------------------
 
     def ranks(self, text: Ints, words: Ints) -> Ints:
-        """How many words are more probable than words [B, T] after the text: exact below `BEST`, `BEST` above.
+        """Number of words more probable than words [B, T] after the text, at most `BEST`.
 
-        No distribution is made. Interpolation only raises what follows a context over what back-off gives it, so the
-        likeliest words after a context are among those seen after it and the likeliest after the context cut short.
+        Computes no distribution: interpolation only raises the words seen after a context above their back-off
+        probability, so the most probable ones are among these and the most probable after the shortened context.
         """
         logp, _ = self.logp(text, words)
         best = np.broadcast_to(self._best_words[1], (*words.shape, BEST)).copy()
@@ -249,7 +249,7 @@ class NGram:
 
     @cached_property
     def _best_words(self) -> tuple[NDArray[np.int32], Floats]:
-        """The likeliest words without any context and their log-probabilities: [BEST] each."""
+        """The most probable words without context and their log-probabilities, [BEST] each."""
         logp = self.orders[0].logp.astype(np.float64)
         words = np.argsort(-logp, kind="stable")[:BEST].astype(np.int32)
         padding = (0, BEST - len(words))
@@ -257,7 +257,7 @@ class NGram:
 
     @cached_property
     def _best_after_words(self) -> tuple[NDArray[np.int32], Floats]:
-        """The same after each single word: [V, BEST]."""
+        """The most probable words after each single word, [V, BEST] each."""
         words, logp = self._best_words
         shape = (self.vocabulary, BEST)
         return self._likeliest(
@@ -267,9 +267,9 @@ class NGram:
     def _likeliest(
         self, number: int, contexts: Ints, words: NDArray[np.int32], logp: Floats
     ) -> tuple[NDArray[np.int32], Floats]:
-        """The likeliest words after contexts [U] of `number` words, and their log-probabilities: [U, BEST] each.
+        """The most probable words after contexts [U] of `number` words and their log-probabilities, [U, BEST] each.
 
-        words, logp [U, BEST]: the same after the contexts without their first word.
+        words, logp [U, BEST]: the most probable ones after the contexts without their first word.
         """
         offsets, ngrams, followers = self._followers[number]
         counts = offsets[contexts + 1] - offsets[contexts]
@@ -279,7 +279,7 @@ class NGram:
         seen = np.isin(
             np.arange(len(contexts))[:, None] * self.vocabulary + words, row * self.vocabulary + followers[at]
         )
-        rest[seen] = -np.inf  # it stands among those that were seen
+        rest[seen] = -np.inf  # among those seen after the context
         rows = np.concatenate([row, np.repeat(np.arange(len(contexts)), BEST)])
         all_words = np.concatenate([followers[at], words.ravel()])
         all_logp = np.concatenate([self._logp[number][ngrams[at]].astype(np.float64), rest.ravel()])
@@ -295,7 +295,7 @@ class NGram:
         if self.order == 1:
             return logp
         padded = np.concatenate([np.full((len(text), self.order - 1), self.boundary), text], axis=1)
-        contexts = [found[:, -1] for found in self.contexts(padded)]
+        contexts = [indices[:, -1] for indices in self.contexts(padded)]
         for number, context in enumerate(contexts, 1):
             known = np.flatnonzero(context >= 0)
             logp[known] += self._backoff[number - 1][context[known], None]
@@ -307,28 +307,28 @@ class NGram:
 
     @cached_property
     def _followers(self) -> list[tuple[Ints, NDArray[np.int32], NDArray[np.int32]]]:
-        """For each order: where each context's n-grams begin in what follows, the n-grams, and their last words."""
+        """Per order: the offset of each context's n-grams, the n-grams by context, and their last words."""
         none = np.zeros(0, dtype=np.int32)
-        found: list[tuple[Ints, NDArray[np.int32], NDArray[np.int32]]] = [(np.zeros(1, dtype=np.int64), none, none)]
+        followers: list[tuple[Ints, NDArray[np.int32], NDArray[np.int32]]] = [(np.zeros(1, dtype=np.int64), none, none)]
         context = last = np.arange(self.vocabulary, dtype=np.int32)
         for number in range(1, self.order):
             order = self.orders[number]
             last = last[order.shorter]
             if number == 1:
                 context = order.first
-            else:  # the shorter n-gram's context with one more word before it
+            else:  # the context of the shorter n-gram, extended by a word
                 shorter_context = context[order.shorter].astype(np.int64)
                 longer, exists = self.extend(number - 1, shorter_context, order.first.astype(np.int64))
                 if not exists.all():
-                    raise damaged(f"n-grams of order {number + 1} begin with none of order {number}")
+                    raise damaged(f"n-grams of order {number + 1} start with none of order {number}")
                 context = longer.astype(np.int32)
             by_context = np.argsort(context, kind="stable").astype(np.int32)
             offsets = np.searchsorted(context[by_context], np.arange(len(self.orders[number - 1]) + 1))
-            found.append((offsets, by_context, last[by_context]))
-        return found
+            followers.append((offsets, by_context, last[by_context]))
+        return followers
 
     def words(self, number: int) -> NDArray[np.int32]:
-        """The words of all n-grams of an order, first to last: [M, order]."""
+        """Words [M, order] of all n-grams of an order, first to last."""
         columns = []
         index: NDArray[np.int32] | slice = slice(None)
         for level in range(number - 1, -1, -1):
@@ -338,7 +338,7 @@ class NGram:
 
 
 def damaged(what: str) -> ConfigError:
-    """The error for tensors that are no model."""
+    """The error for invalid tensors."""
     return ConfigError(
         f"the tensors of the n-gram model are damaged: {what}", remedy="train it again or import it anew"
     )

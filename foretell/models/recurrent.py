@@ -36,22 +36,22 @@ READS: dict[Direction, frozenset[str]] = {
 
 
 class DropoutConfig(Config):
-    """How much is dropped, and where; inside the layers, beside recurrent weights, see `cell.dropout`."""
+    """Dropout rates; `cell.dropout` has those inside the layers, except of recurrent weights."""
 
     embedding: Rate = 0.0
-    """whole words of the embedding"""
+    """whole tokens of the embedding"""
     input: Rate = 0.0
-    """what enters the first layer"""
+    """input of the first layer"""
     between: Rate = 0.0
-    """what goes from layer to layer"""
+    """between layers"""
     output: Rate = 0.0
-    """what leaves the last layer"""
+    """output of the last layer"""
     weight: Rate = 0.0
-    """hidden-to-hidden weights (DropConnect), drawn once a window; all weights of a QRNN"""
+    """hidden-to-hidden weights (DropConnect), one mask per window; all weights of a QRNN"""
     layer: Rate = 0.0
-    """what a whole layer adds, for a row and window; in stacks whose layers are added up (arXiv:1603.09382)"""
+    """the output of a whole layer, per row and window; for stacks that sum layers (arXiv:1603.09382)"""
     locked: bool = True
-    """one mask for all time steps of a row; false: every element for itself"""
+    """one mask for all time steps of a row; false: one per element"""
 
 
 class RecurrentConfig(ModelConfig):
@@ -59,28 +59,28 @@ class RecurrentConfig(ModelConfig):
 
     kind: Literal["recurrent"] = "recurrent"
     cell: CellChoice = LSTMConfig()
-    """which recurrent layer"""
+    """kind of recurrent layer"""
     first_cell: CellChoice | None = None
-    """that of the first layer, where it differs"""
+    """kind of the first layer, if different"""
     embedding: EmbeddingChoice = TableConfig()
     """a table with a vector per token, or narrower vectors for rarer tokens"""
     embedding_dim: Width = 400
     """width of the token vectors"""
     hidden: Width | tuple[Width, ...] = 1150
-    """width of the layers, in each direction; or a list, one for each"""
+    """width of the layers, per direction; or a list with one width per layer"""
     layers: Depth = 3
     output: Width | None = None
     """width of the last layer; absent: `hidden`"""
     stack: StackName = "plain"
-    """plain: a layer reads the one before; residual: and is added to it; dense: reads all before it, and the embedding;
-    summed: as plain, and the output is the sum of all layers"""
+    """plain: a layer reads the previous one; residual: and is added to it; dense: it reads all previous ones and the
+    embedding; summed: like plain, and the output is the sum of all layers"""
     direction: Direction = "forward"
-    """reverse and both read whole sequences: they carry no state and predict no next token"""
+    """reverse and both read whole sequences: they have no state and cannot predict the next token"""
     dropout: DropoutConfig = DropoutConfig()
     init_range: Positive | None = None
-    """layers start uniform in +- this; absent: 1 / sqrt(width), in a QRNN of what its gates read"""
+    """weights of layers start uniform in +- this; absent: 1 / sqrt(width), in a QRNN that of the gates' inputs"""
     embedding_range: Positive = 0.1
-    """word vectors start uniform in +- this"""
+    """token vectors start uniform in +- this"""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -94,7 +94,7 @@ class RecurrentConfig(ModelConfig):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Of the layers, first to last."""
+        """Widths of the layers, first to last."""
         if isinstance(self.hidden, tuple):
             return self.hidden
         return (self.hidden,) * (self.layers - 1) + (self.output or self.hidden,)
@@ -105,11 +105,11 @@ class RecurrentConfig(ModelConfig):
         return False  # rows are read from end to end
 
     def build(self, vocabulary: int, counts: Counts | None = None) -> Recurrent:
-        """The model for a vocabulary of that many tokens that occur so often."""
+        """Build the model; `counts` [vocabulary] are token frequencies."""
         return Recurrent(self, vocabulary, counts)
 
     def block(self, number: int, inputs: int) -> Layer | Reverse | BothWays:
-        """Layer `number` of the stack, on vectors of width `inputs`."""
+        """Build layer `number` of the stack, on vectors of width `inputs`."""
         cell, hidden = (number == 0 and self.first_cell) or self.cell, self.widths[number]
         cells = [
             cast(Layer, cell.build(inputs, hidden, self.dropout.weight, self.init_range))
@@ -121,7 +121,7 @@ class RecurrentConfig(ModelConfig):
 
 
 class Recurrent(Backbone):
-    """Embedding and recurrent layers; the state is one tuple of [B, H] tensors a layer."""
+    """Embedding and recurrent layers; the state has a tuple of [B, H] tensors per layer."""
 
     def __init__(self, config: RecurrentConfig, vocabulary: int, counts: Counts | None = None):
         super().__init__()
@@ -143,26 +143,27 @@ class Recurrent(Backbone):
         outputs = [cast(int, block.output) for block in self.blocks]
         if self.stack in ("residual", "summed") and len(set(outputs)) > 1:
             raise ConfigError(
-                f'model.stack = "{self.stack}" adds layers up, so all have to be as wide, but they are '
+                f'model.stack = "{self.stack}" adds layers up, so all need the same width, but they are '
                 f"{', '.join(map(str, outputs))}; set model.hidden to one width and leave model.output out"
             )
         self.dim = outputs[-1]
 
     def initial_state(self, rows: int, ahead: int = 0) -> State:
-        """One tuple of [B, H] tensors a layer; None where whole sequences are read."""
+        """A tuple of [B, H] tensors per layer; None for models of whole sequences."""
         if "state" not in self.reads:
             return None
         return tuple(cast(Layer, block).initial(rows) for block in self.blocks)
 
+    @override
     def cells(self, state: State) -> Sequence[Tensor]:
-        """See `Backbone.cells`."""
         if state is None:
             return ()
-        found = [cast(Layer, block).cell(own) for block, own in zip(self.blocks, state, strict=True)]
-        return [cell for cell in found if cell is not None] if all(cell is not None for cell in found) else ()
+        cells = [cast(Layer, block).cell(own) for block, own in zip(self.blocks, state, strict=True)]
+        return [cell for cell in cells if cell is not None] if all(cell is not None for cell in cells) else ()
 
+    @override
     def forward(self, inputs: Inputs, state: State) -> Hidden:
-        """See `Backbone.forward`. `layers` are what the output would be if the stack ended there."""
+        """Each of `layers` is what the output would be if the stack ended there."""
         rows = len(inputs.tokens)
         if state is None:
             state = self.initial_state(rows)
@@ -175,24 +176,24 @@ class Recurrent(Backbone):
         states = []
         for i, block in enumerate(self.blocks):
             if state is None:
-                made = block(x, inputs.lengths)  # [B, T, H]
+                outputs = block(x, inputs.lengths)  # [B, T, H]
             else:
-                made, after = block(x, state[i], inputs.lengths)
+                outputs, after = block(x, state[i], inputs.lengths)
                 states.append(after)
-            total = made if i == 0 or self.stack in ("plain", "dense") else total + self.maybe(made)
+            total = outputs if i == 0 or self.stack in ("plain", "dense") else total + self.drop_layer(outputs)
             layers.append(total)
-            x = self.onwards(x, made, total) if i + 1 < len(self.blocks) else x
+            x = self.next_input(x, outputs, total) if i + 1 < len(self.blocks) else x
         dropped = dropout(total, drop.output, self.training, locked)
         return Hidden(last=total, dropped=dropped, layers=tuple(layers), state=tuple(states) or None)
 
-    def onwards(self, x: Tensor, made: Tensor, total: Tensor) -> Tensor:
-        """What the next layer reads: of a layer's inputs, what it made of them, and that with what was there before."""
-        given = total if self.stack == "residual" else made
-        given = dropout(given, self.dropout.between, self.training, self.dropout.locked)
-        return torch.cat([x, given], dim=-1) if self.stack == "dense" else given
+    def next_input(self, x: Tensor, outputs: Tensor, total: Tensor) -> Tensor:
+        """Input of the next layer, from a layer's input, its outputs and their sum with previous layers."""
+        passed = total if self.stack == "residual" else outputs
+        passed = dropout(passed, self.dropout.between, self.training, self.dropout.locked)
+        return torch.cat([x, passed], dim=-1) if self.stack == "dense" else passed
 
-    def maybe(self, made: Tensor) -> Tensor:
-        """What a layer adds [B, T, H]: in training nothing for some rows, and more for the others."""
+    def drop_layer(self, outputs: Tensor) -> Tensor:
+        """Layer dropout of outputs [B, T, H] before they are added, per row."""
         if not self.training or self.dropout.layer == 0:
-            return made
-        return made * keep_mask(made, (len(made), 1, 1), self.dropout.layer)
+            return outputs
+        return outputs * keep_mask(outputs, (len(outputs), 1, 1), self.dropout.layer)

@@ -1,1 +1,1 @@
-"""Layers: embeddings, dropout, recurrent cells, output heads."""
+"""Layers: embeddings, dropout, attention, recurrent cells, output heads."""

@@ -1,4 +1,4 @@
-"""The activations of feed-forward networks."""
+"""Activations of feed-forward networks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ACTIVATIONS: dict[ActivationName, Callable[[Tensor], Tensor]] = {
 }
 GatedName = Literal["geglu"]
 GATES: dict[GatedName, Callable[[Tensor], Tensor]] = {"geglu": F.gelu}
-"""What is done to the half of the inner vector that gates the other half (arXiv:2002.05202)."""
+"""activations of the half of the inner vector that gates the other half (arXiv:2002.05202)"""
 
 
 def function_of(name: ActivationName | GatedName) -> tuple[Callable[[Tensor], Tensor], bool]:
-    """The function of that name, and whether it is for one half of a vector, which gates the other."""
+    """Return the activation and whether it gates: applies to one half of a vector, which multiplies the other."""
     return (GATES[name], True) if name == "geglu" else (ACTIVATIONS[name], False)

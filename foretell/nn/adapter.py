@@ -1,4 +1,4 @@
-"""Low-rank adapters: a small product that is learned beside a weight, which stays as it is.
+"""Low-rank adapters: a small learned product added to a frozen weight.
 
 Hu et al. 2021 (LoRA, arXiv:2106.09685). N outputs, K inputs, R the rank.
 """
@@ -19,9 +19,9 @@ DOWN, UP = ".down", ".up"
 
 
 class Adapter(nn.Module):
-    """scale * up @ down, which is added to a weight [N, K]; zero at the start, as `up` is.
+    """scale * up @ down, added to a weight [N, K]; initially zero, as `up` is.
 
-    Parameters: down [R, K], uniform in +- 1 / sqrt(K) as a linear layer begins; up [N, R].
+    Parameters: down [R, K], uniform in +- 1 / sqrt(K) like a new linear layer; up [N, R].
     """
 
     def __init__(self, weight: Tensor, rank: int, scale: float):
@@ -36,29 +36,29 @@ class Adapter(nn.Module):
         return torch.addmm(weight, self.up, self.down, alpha=self.scale)
 
     def beside(self, inputs: Tensor) -> Tensor:
-        """inputs [..., K] -> what the adapter adds to their product with the weight [..., N]"""
+        """inputs [..., K] -> the adapter's part of their product with the weight [..., N]"""
         return F.linear(F.linear(inputs, self.down) * self.scale, self.up)
 
 
 def adapt(module: nn.Module, rank: int, scale: float) -> Iterator[Adapter]:
-    """Put an adapter beside every weight matrix within a module, and yield them.
+    """Add an adapter to every weight matrix of a module, except embeddings, and yield them.
 
-    From outside: a module that reads its weight finds the adapted one. Where that is all it does with it, in a linear
-    layer, the sum is never made, nor a gradient of its size: inputs go through the adapter by themselves.
+    Modules that read their weight get the adapted one. Linear layers multiply inputs with weight and adapter
+    separately, so that neither the sum nor a gradient of its size is computed.
     """
     for part in list(module.modules()):
         for name, weight in list(part.named_parameters(recurse=False)):
             if weight.dim() != 2 or isinstance(part, nn.Embedding):
                 continue
             adapter = Adapter(weight.detach(), rank, scale)
-            parametrize.register_parametrization(part, name, adapter, unsafe=True)  # as it keeps shape and type
+            parametrize.register_parametrization(part, name, adapter, unsafe=True)  # it keeps shape and dtype
             if isinstance(part, nn.Linear):
                 setattr(part, "forward", partial(multiply, part))  # noqa: B010 - not a method of the class
             yield adapter
 
 
 def multiply(layer: nn.Linear, inputs: Tensor) -> Tensor:
-    """inputs [..., K] -> [..., N] through a linear layer with an adapter."""
+    """Linear layer with an adapter: inputs [..., K] -> [..., N]."""
     adapted = cast(parametrize.ParametrizationList, cast(nn.ModuleDict, layer.parametrizations)["weight"])
     return F.linear(inputs, adapted.original, layer.bias) + cast(Adapter, adapted[0]).beside(inputs)
 
@@ -67,17 +67,17 @@ def multiply(layer: nn.Linear, inputs: Tensor) -> Tensor:
 
 
 def plain_name(name: str) -> str:
-    """A parameter's name as it is without adapters; an adapter's own go by that of its weight: `weight.down`."""
+    """Name of a parameter as if no adapters were present; an adapter's own are `weight.down` and `weight.up`."""
     return re.sub(r"parametrizations\.(\w+)\.(?:original|0(\.\w+))$", r"\1\2", name)
 
 
 def adapters_in(names: Collection[str]) -> set[str]:
-    """Which of some plain names are those of adapters."""
+    """The plain names that belong to adapters."""
     return {name for name in names if name.endswith((DOWN, UP)) and name.rpartition(".")[0] in names}
 
 
 def merged(tensors: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
-    """The tensors, by plain names, with every adapter added to its weight and gone."""
+    """The tensors by plain name, with each adapter merged into its weight."""
     own = adapters_in(tensors)
     plain = {name: tensor for name, tensor in tensors.items() if name not in own}
     for weight in {name.rpartition(".")[0] for name in own}:

@@ -1,7 +1,7 @@
-"""Dropout as recurrent language models use it.
+"""Dropout in the variants that language models use.
 
-Sources: Gal and Ghahramani 2016 (arXiv:1512.05287) for masks shared over time and for whole words of the embedding;
-Merity, Keskar and Socher 2018 (AWD-LSTM, arXiv:1708.02182) for how they are combined.
+Sources: Gal and Ghahramani 2016 (arXiv:1512.05287) for masks shared over time steps and for whole tokens of the
+embedding; Merity, Keskar and Socher 2018 (AWD-LSTM, arXiv:1708.02182) for their combination.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from torch import Tensor
 
 
 def keep_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
-    """A mask of zeros and 1 / (1 - rate) with expectation 1, of like's dtype and device.
+    """Draw a mask of zeros and 1 / (1 - rate), with expectation 1, of the dtype and device of `like`.
 
-    Drawn from torch's generator. On a CPU that only seeds a faster one, which makes sixteen bits an element: weight
-    drop needs as many random numbers as there are recurrent weights, at every step. The rate in force is then the
-    multiple of 2**-16 next to the one asked for.
+    Uses torch's generator. On a CPU that seeds a faster one with 16 bits per element, as weight dropout needs a random
+    number per recurrent weight at every step; the rate is then rounded to a multiple of 2**-16.
     """
     if like.device.type != "cpu" or torch.compiler.is_compiling():
         return (torch.rand(shape, device=like.device) >= rate).to(like.dtype).mul_(1 / (1 - rate))
     size = math.prod(shape)
     seed = int(torch.randint(2**63 - 1, ()))
     bits = np.random.SFC64(seed).random_raw(-(-size // 4)).view(np.int16)[:size]
-    keep = np.greater_equal(bits, np.int16(round(rate * 2**16) - 2**15)).view(np.int8)  # numpy is the faster one here
+    keep = np.greater_equal(bits, np.int16(round(rate * 2**16) - 2**15)).view(np.int8)  # numpy is faster here
     return torch.from_numpy(keep).view(shape).to(like.dtype).mul_(1 / (1 - rate))
 
 
@@ -38,11 +37,10 @@ def dropout(inputs: Tensor, rate: float, training: bool, locked: bool) -> Tensor
 
 
 def weight_drop(weight: Tensor, rate: float, training: bool, by_rows: bool = False) -> Tensor:
-    """DropConnect on a weight [N, K]: drawn once a call, so once a window, for all rows and time steps of a batch.
+    """DropConnect on a weight [N, K]: one mask per call, so per window, for all rows and time steps of a batch.
 
-    One by one, or `by_rows`: all K that reach an output together.
-
-    The raw weight is not changed and gets the gradient; in evaluation it is returned as it is.
+    `by_rows` drops all K weights of an output together. The raw weight is unchanged and gets the gradient; in
+    evaluation it is returned itself.
     """
     if not training or rate == 0:
         return weight
@@ -51,10 +49,10 @@ def weight_drop(weight: Tensor, rate: float, training: bool, by_rows: bool = Fal
 
 
 def word_dropout(embedded: Tensor, tokens: Tensor, vocabulary: int, rate: float, training: bool) -> Tensor:
-    """Embedding dropout: whole words vanish for a window, all their occurrences alike.
+    """Embedding dropout: drop whole tokens for a window, in all their occurrences.
 
-    embedded [B, T, D] are the embeddings of tokens [B, T]; equal to dropping rows of the V x D embedding matrix
-    before the look-up, without touching V x D numbers.
+    embedded [B, T, D] are the embeddings of tokens [B, T]. Equal to dropping rows of the V x D table before the
+    look-up, without touching V x D elements.
     """
     if not training or rate == 0:
         return embedded
@@ -62,7 +60,7 @@ def word_dropout(embedded: Tensor, tokens: Tensor, vocabulary: int, rate: float,
 
 
 def table_dropout(vectors: Tensor, rows: Tensor, size: int, rate: float, training: bool) -> Tensor:
-    """Dropout of single numbers of a table of `size` rows: vectors [..., D] are its `rows` [...]."""
+    """Dropout of elements of a table of `size` rows, of which `vectors` [..., D] are the `rows` [...]."""
     if not training or rate == 0:
         return vectors
     return vectors * keep_mask(vectors, (size, vectors.shape[-1]), rate)[rows]

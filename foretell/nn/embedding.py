@@ -1,4 +1,4 @@
-"""From token ids to vectors."""
+"""Embeddings: token ids -> vectors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from foretell.config import Config, Size, Tagged
 from foretell.nn.dropout import word_dropout
@@ -18,7 +19,7 @@ from foretell.nn.vocabulary import Counts, TokenIndexed
 
 
 class Embedding(TokenIndexed):
-    """One vector a token, with dropout of whole words; abstract: subclasses are final."""
+    """A vector per token, with dropout of whole tokens; abstract: subclasses are final."""
 
     vocabulary: int
     width: int
@@ -29,7 +30,7 @@ class Embedding(TokenIndexed):
 
 
 class TokenEmbedding(Embedding):
-    """A table of vectors. `weight` [V, D] may be shared with an output head."""
+    """A table of vectors; `weight` [V, D] may be shared with an output head."""
 
     def __init__(self, vocabulary: int, width: int, *, dropout: float = 0.0, init_range: float = 0.1):
         super().__init__()
@@ -42,20 +43,20 @@ class TokenEmbedding(Embedding):
         """[V, D]"""
         return self.table.weight
 
+    @override
     def token_rows(self) -> dict[str, Sequence[int]]:
-        """See `TokenIndexed`."""
         return {"table.weight": range(self.vocabulary)}
 
+    @override
     def forward(self, tokens: Tensor) -> Tensor:
-        """See `Embedding.forward`."""
         embedded: Tensor = self.table(tokens)
         return word_dropout(embedded, tokens, self.vocabulary, self.dropout, self.training)
 
 
 class AdaptiveEmbedding(Embedding):
-    """Narrower vectors for rarer tokens, each band with a projection to the full width (arXiv:1809.10853).
+    """Narrower vectors for rarer tokens, with a projection to the full width per band (arXiv:1809.10853).
 
-    Begins with vectors of std 1 / sqrt(d) and Xavier projections. `words` may be shared with an adaptive head.
+    Vectors start with std 1 / sqrt(d), projections with Xavier's. `words` may be shared with an adaptive head.
     """
 
     def __init__(self, bands: Bands, width: int, *, divide: int = 4, dropout: float = 0.0):
@@ -63,33 +64,34 @@ class AdaptiveEmbedding(Embedding):
         self.vocabulary, self.width, self.dropout = bands.bounds[-1], width, dropout
         self.words = BandTables(bands, width, divide, project_first=True)
 
+    @override
     def token_rows(self) -> dict[str, Sequence[int]]:
-        """See `TokenIndexed`: they are those of `words`."""
+        """None of its own: `words` has them."""
         return {}
 
+    @override
     def forward(self, tokens: Tensor) -> Tensor:
-        """See `Embedding.forward`."""
         bands = self.words.bands
-        places = bands.places(tokens.flatten())  # [B * T]
-        positions = bands.divide(places)
-        found = []
-        for band, (where, table) in enumerate(zip(positions, self.words.rows(), strict=True)):
-            narrow = F.embedding(places[where] - bands.bounds[band], table)  # [n, d]
-            found.append(F.linear(narrow, self.words.projections[band]))  # [n, D]
-        back = torch.cat(positions).argsort()
-        embedded = torch.cat(found).index_select(0, back).view(*tokens.shape, self.width)
+        ranks = bands.ranks(tokens.flatten())  # [B * T]
+        members = bands.divide(ranks)
+        vectors = []
+        for band, (indices, table) in enumerate(zip(members, self.words.rows(), strict=True)):
+            narrow = F.embedding(ranks[indices] - bands.bounds[band], table)  # [n, d]
+            vectors.append(F.linear(narrow, self.words.projections[band]))  # [n, D]
+        back = torch.cat(members).argsort()
+        embedded = torch.cat(vectors).index_select(0, back).view(*tokens.shape, self.width)
         return word_dropout(embedded, tokens, self.vocabulary, self.dropout, self.training)
 
 
 class TableConfig(Config):
-    """One vector of full width for each token."""
+    """A vector of full width per token."""
 
     kind: Literal["table"] = "table"
 
     def build(
         self, vocabulary: int, width: int, counts: Counts | None, *, dropout: float = 0.0, init_range: float = 0.1
     ) -> TokenEmbedding:
-        """Vectors of `width`, uniform in +- `init_range`."""
+        """Build vectors of `width`, uniform in +- `init_range`."""
         return TokenEmbedding(vocabulary, width, dropout=dropout, init_range=init_range)
 
 
@@ -98,14 +100,14 @@ class AdaptiveEmbeddingConfig(Config):
 
     kind: Literal["adaptive"] = "adaptive"
     cutoffs: Annotated[tuple[Size, ...], Field(max_length=64)] | None = None
-    """how many of the most frequent tokens come before each next band; absent: chosen as for the adaptive head"""
+    """ranks at which the next band starts; absent: chosen as for the adaptive head"""
     divide: Size = 4
-    """by how much each band's vectors are narrower than those of the band before"""
+    """factor by which vectors get narrower from band to band"""
 
     def build(
         self, vocabulary: int, width: int, counts: Counts | None, *, dropout: float = 0.0, init_range: float = 0.1
     ) -> AdaptiveEmbedding:
-        """Vectors of `width`; how they begin does not depend on `init_range`."""
+        """Build vectors of `width`; their start does not depend on `init_range`."""
         bands = make_bands(vocabulary, counts, self.cutoffs, width, self.divide)
         return AdaptiveEmbedding(bands, width, divide=self.divide, dropout=dropout)
 

@@ -1,4 +1,4 @@
-"""How much arithmetic a module is, known from the shapes of its weights."""
+"""Arithmetic cost of a module, from the shapes of its weights."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from foretell.nn.attention.positions import Positions
 
 
 def macs_per_token(module: nn.Module | None) -> int:
-    """How many weights one token is multiplied by: all matrices but tables of words, positions and segments.
+    """Multiply-accumulates per token: the weights of all matrices except tables of tokens, positions and segments.
 
-    A learned start state is no matrix; 0 for None.
+    A learned initial state does not count; 0 for None.
     """
     if module is None:
         return 0

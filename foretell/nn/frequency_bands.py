@@ -1,8 +1,8 @@
-"""The vocabulary by falling frequency, cut into bands: what adaptive softmax and adaptive input embeddings share.
+"""Bands of the vocabulary by frequency, for adaptive softmax and adaptive input embeddings.
 
-Grave et al. 2017 (arXiv:1609.04309), Baevski and Auli 2019 (arXiv:1809.10853). Any tokenizer's ids will do: each token
-has a *place*, its rank by frequency in the training split, and bands are ranges of places. V vocabulary, D width, k
-tokens in a band, d width of a band.
+Grave et al. 2017 (arXiv:1609.04309), Baevski and Auli 2019 (arXiv:1809.10853). Works with any tokenizer's ids: a
+token's *rank* is by frequency in the training split, and bands are ranges of ranks. V vocabulary, D width, k tokens in
+a band, d width of a band.
 """
 
 from __future__ import annotations
@@ -14,51 +14,52 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from typing_extensions import override
 
 from foretell.errors import ConfigError
 from foretell.nn.vocabulary import Counts, TokenIndexed, shares
 
 MOST_TAILS = 4
 FEW = 1 / 32
-"""A product with fewer than this share of a step's positions takes as long as one with so many: its weights are read,
-and have gradients, however few the positions are (the constant in equation 3 of the paper)."""
+"""A product with a smaller share of a step's positions than this takes no less time: its weights are read, and have
+gradients, however few the positions are (the constant in equation 3 of the paper)."""
 
 
 class ByFrequency(nn.Module):
-    """The token with each place, and the place of each token. Without counts ids are taken to be sorted already."""
+    """The rank of each token and the token of each rank; without counts, ids are taken to be sorted by frequency."""
 
     order: Tensor
-    """[V] int64: tokens by falling frequency, equally frequent ones by id"""
-    place: Tensor
+    """[V] int64: tokens by falling frequency, then by id"""
+    rank: Tensor
     """[V] int64: its inverse"""
 
     def __init__(self, vocabulary: int, counts: Counts | None):
         super().__init__()
         self.shares = shares(counts, vocabulary)
         self.tokens: NDArray[np.int64] = np.argsort(-self.shares, kind="stable")
-        self.shares = self.shares[self.tokens]  # [V] by place
+        self.shares = self.shares[self.tokens]  # [V] by rank
         self.sorted = bool((np.diff(self.tokens) > 0).all())
-        """whether a token's place is its id"""
-        # note: not saved with the weights; a run keeps the counts they follow from
+        """whether a token's rank is its id"""
+        # note: not saved with the weights, as a run keeps the counts they follow from
         self.register_buffer("order", torch.as_tensor(self.tokens), persistent=False)
-        self.register_buffer("place", torch.as_tensor(np.argsort(self.tokens)), persistent=False)
+        self.register_buffer("rank", torch.as_tensor(np.argsort(self.tokens)), persistent=False)
 
-    def places(self, tokens: Tensor) -> Tensor:
-        """ids int64 -> their places, of the same shape"""
-        return tokens if self.sorted else self.place[tokens]
+    def ranks(self, tokens: Tensor) -> Tensor:
+        """ids int64 -> ranks of the same shape"""
+        return tokens if self.sorted else self.rank[tokens]
 
-    def by_token(self, by_place: Tensor) -> Tensor:
-        """[..., V] in the order of places -> in the order of ids"""
-        return by_place if self.sorted else by_place.index_select(-1, self.place)
+    def by_token(self, by_rank: Tensor) -> Tensor:
+        """[..., V] in the order of ranks -> in the order of ids"""
+        return by_rank if self.sorted else by_rank.index_select(-1, self.rank)
 
 
 def uses_frequencies(module: nn.Module) -> bool:
-    """Whether a part of it is laid out by how often tokens occur."""
+    """Whether the layout of any submodule depends on token frequencies."""
     return any(isinstance(part, ByFrequency) for part in module.modules())
 
 
 class Bands(ByFrequency):
-    """Places cut into bands; the first holds the most frequent tokens."""
+    """Ranks divided into bands; the first holds the most frequent tokens."""
 
     inner: Tensor
     """[bands - 1] int64: the cutoffs"""
@@ -78,46 +79,46 @@ class Bands(ByFrequency):
         return len(self.sizes)
 
     def tokens_of(self, band: int) -> Sequence[int]:
-        """The tokens of a band, in the order of their places."""
-        found: list[int] = self.tokens[self.bounds[band] : self.bounds[band + 1]].tolist()
-        return found
+        """The tokens of a band, by rank."""
+        tokens: list[int] = self.tokens[self.bounds[band] : self.bounds[band + 1]].tolist()
+        return tokens
 
     def located(self) -> Tensor:
-        """[V, 2] the band of each token, and its row there"""
-        place = torch.as_tensor(np.argsort(self.tokens))
-        band = torch.bucketize(place, torch.tensor(self.bounds[1:-1]), right=True)
-        return torch.stack([band, place - torch.tensor(self.bounds[:-1])[band]], 1)
+        """[V, 2] the band of each token and its row there"""
+        rank = torch.as_tensor(np.argsort(self.tokens))
+        band = torch.bucketize(rank, torch.tensor(self.bounds[1:-1]), right=True)
+        return torch.stack([band, rank - torch.tensor(self.bounds[:-1])[band]], 1)
 
     def probabilities(self) -> NDArray[np.float64]:
-        """[bands] how much of the training split is in each band"""
+        """[bands] share of the training split in each band"""
         return np.add.reduceat(self.shares, self.bounds[:-1])
 
-    def divide(self, places: Tensor) -> tuple[Tensor, ...]:
-        """places [N] -> for each band the positions 0..N-1 that fall into it."""
-        band = torch.bucketize(places.contiguous(), self.inner, right=True)  # [N]
-        # note: waits for the device, to know how many there are in each
+    def divide(self, ranks: Tensor) -> tuple[Tensor, ...]:
+        """ranks [N] -> for each band the indices 0..N-1 of its members."""
+        band = torch.bucketize(ranks.contiguous(), self.inner, right=True)  # [N]
+        # note: waits for the device, to read the sizes
         sizes = torch.bincount(band, minlength=len(self)).tolist()
         return tuple(band.argsort(stable=True).split(sizes))
 
 
 def band_widths(width: int, divide: int, bands: int) -> list[int]:
-    """Each band is narrower than the one before by a factor."""
+    """Widths of the bands, falling by a factor from one to the next."""
     return [max(1, width // divide**band) for band in range(bands)]
 
 
 def choose_cutoffs(probabilities: NDArray[np.float64], width: int, divide: int) -> tuple[int, ...]:
-    """The cutoffs with the least expected work, for shares [V] of tokens by falling frequency.
+    """Choose the cutoffs with the least expected work, for shares [V] of tokens by falling frequency.
 
-    As in section 3.2 of arXiv:1609.04309, work counts multiplications, and products with few positions no less than
-    those with `FEW`; here with the tails' widths in it: D (k_0 + tails) for the first band, max(p_i, FEW) d_i k_i and
-    p_i D d_i for tail i of probability p_i. Dynamic programming over about a hundred places to cut at, exact for those.
+    As in section 3.2 of arXiv:1609.04309, work counts multiplications, with a share of positions of at least `FEW`;
+    here it includes the tails' widths: D (k_0 + tails) for the first band, max(p_i, FEW) d_i k_i and p_i D d_i for
+    tail i of probability p_i. Dynamic programming over about 100 candidate cutoffs, exact for those.
     """
     vocabulary = len(probabilities)
-    grid = np.unique(np.geomspace(1, vocabulary, 100).astype(np.int64))  # places to cut at, the end among them
+    grid = np.unique(np.geomspace(1, vocabulary, 100).astype(np.int64))  # candidate cutoffs, including the end
     mass = np.concatenate([[0.0], np.cumsum(probabilities)])[grid]
     widths = band_widths(width, divide, MOST_TAILS + 1)
     p, k = mass[None, :] - mass[:, None], grid[None, :] - grid[:, None]  # [from, to]
-    least: NDArray[np.float64] = width * grid.astype(float)  # of what ends at each place
+    least: NDArray[np.float64] = width * grid.astype(float)  # for bands that end at each candidate
     best = float(least[-1])
     chosen: tuple[int, ...] = ()
     paths: list[tuple[int, ...]] = [()] * len(grid)
@@ -133,16 +134,16 @@ def choose_cutoffs(probabilities: NDArray[np.float64], width: int, divide: int) 
 
 
 def make_bands(vocabulary: int, counts: Counts | None, cutoffs: Sequence[int] | None, width: int, divide: int) -> Bands:
-    """Bands with these cutoffs, or with the cheapest for tables that are narrower by `divide` from band to band."""
+    """Bands with the given cutoffs, or with the cheapest for tables that get narrower by `divide` from band to band."""
     if cutoffs is None:
         cutoffs = choose_cutoffs(np.sort(shares(counts, vocabulary))[::-1], width, divide)
     return Bands(vocabulary, counts, cutoffs)
 
 
 class BandTables(TokenIndexed):
-    """A table [k, d] and a projection [D, d] for each band, d falling by the factor `divide` from band to band.
+    """A table [k, d] and a projection [D, d] per band, with d falling by the factor `divide` from band to band.
 
-    The first band of a head has vectors of full width and needs no projection (`project_first=False`).
+    The first band of a head has full width and no projection (`project_first=False`).
     """
 
     def __init__(self, bands: Bands, width: int, divide: int, *, project_first: bool):
@@ -157,18 +158,18 @@ class BandTables(TokenIndexed):
             nn.init.xavier_uniform_(projection)
 
     def rows(self) -> tuple[Tensor, ...]:
-        """The vectors of each band's tokens, [k, d]."""
+        """Vectors [k, d] of each band's tokens."""
         return tuple(self.tables)
 
     def projection(self, band: int) -> Tensor | None:
-        """[D, d], or None where none is needed"""
+        """[D, d], or None for a band of full width"""
         if not self.project_first:
             band -= 1
-        found: Tensor | None = self.projections[band] if band >= 0 else None
-        return found
+        projection: Tensor | None = self.projections[band] if band >= 0 else None
+        return projection
 
     def projection_name(self, band: int) -> str:
-        """What the same is called among the parameters; empty where none is needed."""
+        """Name of that parameter, or ""."""
         number = band if self.project_first else band - 1
         return f"projections.{number}" if number >= 0 else ""
 
@@ -178,37 +179,37 @@ class BandTables(TokenIndexed):
         return hidden if projection is None else hidden @ projection
 
     def scores(self, hidden: Tensor) -> list[Tensor]:
-        """hidden [..., D] -> for each band [..., k]"""
+        """hidden [..., D] -> scores [..., k] of each band"""
         return [F.linear(self.project(hidden, band), table) for band, table in enumerate(self.tables)]
 
+    @override
     def token_rows(self) -> dict[str, Sequence[int]]:
-        """See `TokenIndexed`."""
         return {f"tables.{band}": self.bands.tokens_of(band) for band in range(len(self.bands))}
 
 
 class SharedTable(TokenIndexed):
-    """The rows of one table [V, D], an embedding's, as those of bands: all of full width, none projected."""
+    """The table [V, D] of an embedding as bands of full width, without projections."""
 
     def __init__(self, bands: Bands, weight: Tensor):
         super().__init__()
         self.bands, self.weight = bands, weight
 
     def rows(self) -> tuple[Tensor, ...]:
-        """The vectors of each band's tokens, [k, D]."""
+        """Vectors [k, D] of each band's tokens."""
         weight = self.weight if self.bands.sorted else self.weight.index_select(0, self.bands.order)
-        return tuple(weight.split(self.bands.sizes))  # whose gradient is one table, not one for each band
+        return tuple(weight.split(self.bands.sizes))  # its gradient is one table, not one per band
 
     def project(self, hidden: Tensor, band: int) -> Tensor:
-        """hidden [..., D] as it is"""
+        """hidden [..., D], unchanged"""
         return hidden
 
     def scores(self, hidden: Tensor) -> list[Tensor]:
-        """hidden [..., D] -> for each band [..., k]"""
+        """hidden [..., D] -> scores [..., k] of each band"""
         scores = F.linear(hidden, self.weight)  # [..., V]
         return list(
             (scores if self.bands.sorted else scores.index_select(-1, self.bands.order)).split(self.bands.sizes, -1)
         )
 
+    @override
     def token_rows(self) -> dict[str, Sequence[int]]:
-        """See `TokenIndexed`."""
         return {"weight": range(len(self.weight))}

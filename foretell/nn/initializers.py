@@ -1,4 +1,4 @@
-"""The weights a model begins with."""
+"""Initial weights."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from foretell.config import Config, Positive
 
 
 class NormalConfig(Config):
-    """Weights begin normally distributed around zero, biases at zero, gains at one."""
+    """Weights start normally distributed around zero, biases at zero, gains at one."""
 
     std: Positive = 0.02
-    """standard deviation, before anything is cut off"""
+    """standard deviation, before truncation"""
     truncated: bool = False
-    """draw anew what lies beyond two deviations, as BERT's code does"""
+    """redraw values beyond two standard deviations, as BERT's code does"""
 
     def fill(self, weight: Tensor, *, scale: float = 1.0) -> None:
-        """Draws a weight in place, its std times `scale`."""
-        if weight.is_meta:  # holds no numbers; `trunc_normal_` is out of reach of `on_paper`
+        """Draw a weight in place, with std times `scale`."""
+        if weight.is_meta:  # no data; `on_paper` does not catch `trunc_normal_`
             return
         std = self.std * scale
         if self.truncated:
@@ -33,15 +33,15 @@ class NormalConfig(Config):
 
 
 DRAWING = ("normal_", "uniform_", "kaiming_uniform_", "xavier_uniform_")
-"""functions of torch that fill a tensor at random, in place"""
+"""torch functions that fill a tensor at random, in place"""
 
 
 class Unfilled(TorchFunctionMode):
-    """Leaves random filling out: on the meta device it fills nothing, and loads half of torch for that."""
+    """Skips random filling on the meta device, where it has no effect but imports half of torch."""
 
     def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        filled = kwargs.get("tensor", args[0] if args else None)  # `nn.init` hands it over by name
+        filled = kwargs.get("tensor", args[0] if args else None)  # `nn.init` passes it by name
         if getattr(function, "__name__", "") in DRAWING and isinstance(filled, Tensor) and filled.is_meta:
             return filled
         return function(*args, **kwargs)
@@ -49,6 +49,6 @@ class Unfilled(TorchFunctionMode):
 
 @contextmanager
 def on_paper() -> Iterator[None]:
-    """Modules that are built within have shapes and no numbers, and take no memory."""
+    """Build modules that have shapes but no data, and take no memory."""
     with torch.device("meta"), Unfilled():
         yield

@@ -1,4 +1,4 @@
-"""A linear layer that multiplies as fast as a CPU can."""
+"""A linear layer with fast products on a CPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from foretell.kernels.matmul import linear
 
 
 class Linear(nn.Linear):
-    """torch's, but for how it multiplies; see `kernels.product`."""
+    """torch's linear layer, with products by `kernels.matmul`."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """inputs [..., I] -> [..., O]"""

@@ -1,6 +1,6 @@
-"""One vector for a text, of one for each of its tokens.
+"""Pooling: one vector per text from one per token.
 
-N texts, T places, D width.
+N texts, T tokens, D width.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.config import Config, Tagged
 from foretell.nn.ragged import real_tokens
 
 
 class PoolingConfig(Config):
-    """What all ways have in common."""
+    """Base of the kinds of pooling."""
 
     times: ClassVar[int] = 1
-    """how many times as wide the vector is as those of tokens"""
+    """width of the result relative to the tokens' vectors"""
     needs_both_sides: ClassVar[bool] = False
-    """whether the chosen token has to have seen the tokens behind it"""
+    """whether the chosen token has to see the tokens after it"""
     dense: bool = False
-    """whether it goes through a layer of that width and a tanh, as in BERT, whose own goes on if it has one"""
+    """apply a dense layer of the same width and a tanh, as BERT does, starting from the model's own if it has one"""
 
     @abstractmethod
     def pool(self, vectors: Tensor, lengths: Tensor | None) -> Tensor:
@@ -31,42 +32,42 @@ class PoolingConfig(Config):
 
 
 class FirstConfig(PoolingConfig):
-    """That of the first token, [CLS] (Devlin et al. 2019, arXiv:1810.04805); of a model that reads from both sides."""
+    """The vector of the first token, [CLS] (Devlin et al. 2019, arXiv:1810.04805); for bidirectional models."""
 
     kind: Literal["first"] = "first"
     needs_both_sides: ClassVar[bool] = True
     dense: bool = True
 
+    @override
     def pool(self, vectors: Tensor, lengths: Tensor | None) -> Tensor:
-        """See `PoolingConfig.pool`."""
         return vectors[:, 0]
 
 
 class LastConfig(PoolingConfig):
-    """That of the last token."""
+    """The vector of the last token."""
 
     kind: Literal["last"] = "last"
 
+    @override
     def pool(self, vectors: Tensor, lengths: Tensor | None) -> Tensor:
-        """See `PoolingConfig.pool`."""
         if lengths is None:
             return vectors[:, -1]
         return vectors[torch.arange(len(vectors), device=vectors.device), (lengths - 1).clamp(min=0)]
 
 
 class ExtractConfig(LastConfig):
-    """That of the token which stands behind the text to be read out there (Radford et al. 2018, GPT)."""
+    """The vector of a special token at the end of the text (Radford et al. 2018, GPT)."""
 
     kind: Literal["extract"] = "extract"  # type: ignore[assignment]
 
 
 class MeanConfig(PoolingConfig):
-    """The mean of all (Reimers and Gurevych 2019, arXiv:1908.10084)."""
+    """The mean over tokens (Reimers and Gurevych 2019, arXiv:1908.10084)."""
 
     kind: Literal["mean"] = "mean"
 
+    @override
     def pool(self, vectors: Tensor, lengths: Tensor | None) -> Tensor:
-        """See `PoolingConfig.pool`."""
         if lengths is None:
             return vectors.mean(1)
         real = real_tokens(vectors.shape[1], lengths)[..., None]  # [N, T, 1]
@@ -74,27 +75,27 @@ class MeanConfig(PoolingConfig):
 
 
 class MaxConfig(PoolingConfig):
-    """In each dimension the largest of all."""
+    """The maximum over tokens, in each dimension."""
 
     kind: Literal["max"] = "max"
 
+    @override
     def pool(self, vectors: Tensor, lengths: Tensor | None) -> Tensor:
-        """See `PoolingConfig.pool`."""
         if lengths is None:
             return vectors.amax(1)
-        unreal = ~real_tokens(vectors.shape[1], lengths.clamp(min=1))[..., None]
-        return vectors.masked_fill(unreal, -torch.inf).amax(1)
+        padding = ~real_tokens(vectors.shape[1], lengths.clamp(min=1))[..., None]
+        return vectors.masked_fill(padding, -torch.inf).amax(1)
 
 
 class ConcatConfig(PoolingConfig):
-    """The last, the largest and the mean behind each other (Howard and Ruder 2018, ULMFiT, arXiv:1801.06146)."""
+    """Last, maximum and mean concatenated (Howard and Ruder 2018, ULMFiT, arXiv:1801.06146)."""
 
     kind: Literal["concat"] = "concat"
     times: ClassVar[int] = 3
 
+    @override
     def pool(self, vectors: Tensor, lengths: Tensor | None) -> Tensor:
-        """See `PoolingConfig.pool`."""
-        parts = [way.pool(vectors, lengths) for way in (LastConfig(), MaxConfig(), MeanConfig())]
+        parts = [pooling.pool(vectors, lengths) for pooling in (LastConfig(), MaxConfig(), MeanConfig())]
         return torch.cat(parts, -1)
 
 

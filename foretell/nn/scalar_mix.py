@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class ScalarMix(nn.Module):
-    """scale x sum of softmax(scores)[l] x layer l; at the beginning the mean of all."""
+    """scale x sum of softmax(scores)[l] x layer l; initially the mean of all layers."""
 
     def __init__(self, layers: int):
         super().__init__()
@@ -18,7 +18,7 @@ class ScalarMix(nn.Module):
 
     @property
     def weights(self) -> Tensor:
-        """[L] what each layer is multiplied with"""
+        """[L] weight of each layer"""
         return self.scale * self.scores.softmax(0)
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:

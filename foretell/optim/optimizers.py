@@ -1,6 +1,6 @@
-"""Optimisers: torch's own and LAMB, built from typed settings.
+"""Optimisers: torch's and LAMB, built from typed settings.
 
-Averages of the weights are apart from them (`optim.averaging`): averaged SGD is `sgd` with `averaging = "asgd"`.
+Averages of the weights are separate (`optim.averaging`): averaged SGD is `sgd` with `averaging = "asgd"`.
 """
 
 from __future__ import annotations
@@ -16,50 +16,50 @@ from torch import nn
 
 from foretell.config import Config, NonNegative, Positive, Rate, Size, Tagged
 from foretell.optim.lamb import LAMB, Variant
-from foretell.optim.param_groups import Decayed, exempt, groups
+from foretell.optim.param_groups import Decayed, exempt, param_groups
 
-Heights = Mapping[nn.Parameter, int]
-"""how far below the output parameters lie: see `Objective.layer_depths`"""
+Depths = Mapping[nn.Parameter, int]
+"""number of layers between each parameter and the output: see `Objective.layer_depths`"""
 
 
 def fusible(parameters: Iterable[nn.Parameter]) -> bool:
-    """Whether torch has kernels that update these weights in one pass; on a CPU five times as fast as its default."""
+    """Whether torch has fused kernels for the weights; on a CPU these are five times as fast as its default."""
     return all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
 
 
 class BatchScalingConfig(Config):
-    """How the learning rate follows the size of the batch, whether that differs by recipe, by stage or by step."""
+    """Scaling of the learning rate with the batch size, which may differ by recipe, stage or step."""
 
     rule: Literal["flat", "square-root", "linear"] = "flat"
     """"linear": the usual one for SGD (arXiv:1706.02677); "square-root": LAMB's (arXiv:1904.00962); "flat": the
     rate stays"""
     rows: Size = 256
-    """the batch that `learning_rate` is for"""
+    """the batch size that `learning_rate` is for"""
 
     def factor(self, rows: int) -> float:
-        """What the rate of a batch of so many rows is multiplied by."""
+        """Factor on the learning rate for a batch of `rows`."""
         return float((rows / self.rows) ** {"flat": 0.0, "square-root": 0.5, "linear": 1.0}[self.rule])
 
 
 class OptimizerConfig(Config):
-    """What all optimisers' settings have in common; abstract."""
+    """Settings of all optimisers; abstract."""
 
     learning_rate: Positive
     batch_scaling: BatchScalingConfig = BatchScalingConfig()
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    """a layer's rate is so many times that of the one above; 1: all rates are alike, 0.3846: ULMFiT's 1 / 2.6"""
+    """ratio of a layer's learning rate to that of the layer above; 1: no decay, 0.3846: ULMFiT's 1 / 2.6"""
     layer_decay_gap: Size = 1
-    """how many layers the uppermost one is below what is on top; 2 in ELECTRA's code"""
+    """depth of the top layer below the output layers; 2 in ELECTRA's code"""
     weight_decay: NonNegative = 0.0
     decay_on: Decayed = "all"
-    """what weight decay applies to; "matrices" leaves out biases and norms"""
+    """parameters with weight decay; "matrices" excludes biases and norms"""
 
     @abstractmethod
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
-        """The optimiser over those parameters."""
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+        """Build the optimiser over the parameters."""
 
-    def _groups(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None) -> list[dict[str, Any]]:
-        return groups(
+    def _groups(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None) -> list[dict[str, Any]]:
+        return param_groups(
             parameters,
             rate=self.learning_rate,
             decay=self.weight_decay,
@@ -71,22 +71,22 @@ class OptimizerConfig(Config):
 
 
 class SGDConfig(OptimizerConfig):
-    """Stochastic gradient descent, with momentum if wanted."""
+    """Stochastic gradient descent, with optional momentum."""
 
     kind: Literal["sgd"] = "sgd"
     learning_rate: Positive = 1.0
     momentum: Rate = 0.0
     nesterov: bool = False
-    """look ahead along the momentum, which then has to be above 0"""
+    """Nesterov momentum; needs `momentum` above 0"""
 
     @model_validator(mode="after")
-    def _looks_along_something(self) -> Self:
+    def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov = true needs a momentum above 0, such as momentum = 0.9")
         return self
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
-        """The optimiser over those parameters."""
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+        """Build the optimiser over the parameters."""
         parameters = list(parameters)
         return torch.optim.SGD(
             self._groups(parameters, layer_depths),
@@ -102,7 +102,7 @@ class _AdamConfig(OptimizerConfig):
     betas: tuple[Rate, Rate] = (0.9, 0.999)
     epsilon: NonNegative = 1e-8
     amsgrad: bool = False
-    """divide by the largest second moment so far instead of the present one (Reddi et al. 2018, arXiv:1904.09237)"""
+    """divide by the largest second moment so far instead of the current one (Reddi et al. 2018, arXiv:1904.09237)"""
 
     def _options(self, parameters: list[nn.Parameter]) -> dict[str, Any]:
         options = {"lr": self.learning_rate, "betas": self.betas, "eps": self.epsilon, "amsgrad": self.amsgrad}
@@ -114,8 +114,8 @@ class AdamConfig(_AdamConfig):
 
     kind: Literal["adam"] = "adam"
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
-        """The optimiser over those parameters."""
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+        """Build the optimiser over the parameters."""
         parameters = list(parameters)
         return torch.optim.Adam(self._groups(parameters, layer_depths), **self._options(parameters))
 
@@ -126,12 +126,12 @@ class AdamWConfig(_AdamConfig):
     kind: Literal["adamw"] = "adamw"
     weight_decay: NonNegative = 0.01
     decay_on: Decayed = "matrices"
-    """what weight decay applies to; "matrices" leaves out biases and norms"""
+    """parameters with weight decay; "matrices" excludes biases and norms"""
     bias_correction: bool = True
-    """divide both means by what they lack at the start; BERT and ELECTRA did not"""
+    """correct the bias of both means towards zero; BERT and ELECTRA did not"""
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
-        """The optimiser over those parameters."""
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+        """Build the optimiser over the parameters."""
         parameters = list(parameters)
         optimizer = torch.optim.AdamW(self._groups(parameters, layer_depths), **self._options(parameters))
         if not self.bias_correction:
@@ -140,32 +140,32 @@ class AdamWConfig(_AdamConfig):
 
 
 def count_from_infinity(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Give parameters without a state one after infinitely many steps: 1 - beta ** inf = 1 corrects nothing.
+    """Initialise the state of parameters as after infinitely many steps: 1 - beta ** inf = 1 corrects nothing.
 
-    All else is torch's, its fastest kernels included.
+    Everything else is torch's, including its fused kernels.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter.grad is not None and not optimizer.state[parameter]:
-                place = parameter.device if group["fused"] else None
+                device = parameter.device if group["fused"] else None
                 means = ["exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * group["amsgrad"]]
                 optimizer.state[parameter] = {
-                    "step": torch.full((), math.inf, device=place),
+                    "step": torch.full((), math.inf, device=device),
                     **{name: torch.zeros_like(parameter, memory_format=torch.preserve_format) for name in means},
                 }
 
 
 class AdagradConfig(OptimizerConfig):
-    """Adagrad (Duchi, Hazan and Singer 2011): each step divided by the root of all squared gradients so far."""
+    """Adagrad (Duchi, Hazan and Singer 2011): steps divided by the root of the sum of squared gradients."""
 
     kind: Literal["adagrad"] = "adagrad"
     learning_rate: Positive = 0.1
     initial: NonNegative = 0.0
-    """what the sums of squares start from; above 0 it tames the first steps"""
+    """initial value of the sums of squares; above 0 it reduces the first steps"""
     epsilon: NonNegative = 1e-10
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
-        """The optimiser over those parameters."""
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+        """Build the optimiser over the parameters."""
         return torch.optim.Adagrad(
             self._groups(parameters, layer_depths),
             lr=self.learning_rate,
@@ -175,35 +175,35 @@ class AdagradConfig(OptimizerConfig):
 
 
 class AdadeltaConfig(OptimizerConfig):
-    """Adadelta (arXiv:1212.5701): steps as large as recent steps were, so that a rate of 1 is right for most."""
+    """Adadelta (arXiv:1212.5701): steps scaled to recent steps, so that a learning rate of 1 usually fits."""
 
     kind: Literal["adadelta"] = "adadelta"
     learning_rate: Positive = 1.0
     rho: Rate = 0.9
-    """how much of the running squares stays from step to step"""
+    """decay of the running mean of squares"""
     epsilon: NonNegative = 1e-6
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
-        """The optimiser over those parameters."""
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+        """Build the optimiser over the parameters."""
         return torch.optim.Adadelta(
             self._groups(parameters, layer_depths), lr=self.learning_rate, rho=self.rho, eps=self.epsilon
         )
 
 
 class RMSpropConfig(OptimizerConfig):
-    """RMSprop (Tieleman and Hinton 2012): each step divided by the root of a running mean of squared gradients."""
+    """RMSprop (Tieleman and Hinton 2012): steps divided by the root of a running mean of squared gradients."""
 
     kind: Literal["rmsprop"] = "rmsprop"
     learning_rate: Positive = 1e-2
     alpha: Rate = 0.99
-    """how much of the running squares stays from step to step"""
+    """decay of the running mean of squares"""
     momentum: Rate = 0.0
     centered: bool = False
     """divide by the standard deviation of the gradients instead (arXiv:1308.0850, equation 38)"""
     epsilon: NonNegative = 1e-8
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
-        """The optimiser over those parameters."""
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+        """Build the optimiser over the parameters."""
         return torch.optim.RMSprop(
             self._groups(parameters, layer_depths),
             lr=self.learning_rate,
@@ -215,28 +215,28 @@ class RMSpropConfig(OptimizerConfig):
 
 
 class LAMBConfig(OptimizerConfig):
-    """LAMB (arXiv:1904.00962): Adam with each tensor's step as long as the tensor, for batches of thousands of rows."""
+    """LAMB (arXiv:1904.00962): Adam with steps scaled to each tensor's norm, for batches of thousands of rows."""
 
     kind: Literal["lamb"] = "lamb"
     variant: Variant = "paper"
-    """whose: they differ in what is done to gradients, in bias correction and epsilon, and in what is left unscaled;
+    """published variant: they differ in gradient scaling, bias correction, epsilon and which parameters are unscaled;
     "apex" and "nvlamb" scale gradients themselves and need no `training.gradient_clip`"""
     learning_rate: Positive = 5e-3
     betas: tuple[Rate, Rate] = (0.9, 0.999)
     epsilon: NonNegative | None = None
-    """absent: 1e-6, or its square where it stands inside the root ("nvlamb")"""
+    """absent: 1e-6, or its square inside the root ("nvlamb")"""
     weight_decay: NonNegative = 0.01
     decay_on: Decayed = "matrices"
-    """what weight decay applies to; "matrices" leaves out biases and norms"""
+    """parameters with weight decay; "matrices" excludes biases and norms"""
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Heights | None = None) -> torch.optim.Optimizer:
-        """The optimiser over those parameters."""
+    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+        """Build the optimiser over the parameters."""
         epsilon = (1e-12 if self.variant == "nvlamb" else 1e-6) if self.epsilon is None else self.epsilon
-        made = self._groups(parameters, layer_depths)
-        for group in made:
-            kept = {"google": exempt(group["params"][0], self.decay_on), "apex": group["weight_decay"] == 0}
-            group["scaled"] = not kept.get(self.variant, False)
-        return LAMB(made, self.learning_rate, self.betas, epsilon, self.weight_decay, variant=self.variant)
+        groups = self._groups(parameters, layer_depths)
+        for group in groups:
+            unscaled = {"google": exempt(group["params"][0], self.decay_on), "apex": group["weight_decay"] == 0}
+            group["scaled"] = not unscaled.get(self.variant, False)
+        return LAMB(groups, self.learning_rate, self.betas, epsilon, self.weight_decay, variant=self.variant)
 
 
 OptimizerChoice = Annotated[

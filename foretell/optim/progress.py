@@ -1,4 +1,4 @@
-"""How far training is: what schedules, averages and everything periodic depend on."""
+"""Training progress, which schedules, averages and periodic events depend on."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from foretell.config import Amount
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the present stage of training is, before the step that is about to be taken."""
+    """Progress of the current training stage, before the next step."""
 
     step: int
-    """optimiser steps taken"""
+    """number of optimiser steps"""
     epoch: float
     """passes over the text"""
     tokens: int
-    """targets trained on"""
+    """number of targets trained on"""
     seconds: float
-    """wall-clock time, over all interruptions"""
+    """wall-clock time, summed over interruptions"""
     fraction: float
-    """share of the stage's limit that is used up, 0 to 1; 0 where there is no limit"""
+    """share of the stage's limit that has passed, 0 to 1; 0 without a limit"""
 
     def of(self, amount: Amount) -> float:
-        """The share of an amount that is used up; above 1 once it is passed."""
+        """Share of an amount that has passed; above 1 after it."""
         used = {"steps": self.step, "epochs": self.epoch, "tokens": self.tokens, "seconds": self.seconds}
         return used[amount.unit] / amount.value
 

@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_refused(settings: dict[str, Any], told: str) -> No
 
 @pytest.mark.parametrize("stack", ["residual", "summed"])
 def test_layers_that_are_added_have_one_width(stack: str) -> None:
-    with pytest.raises(ConfigError, match=r"all have to be as wide, but they are 4, 5; set model.hidden"):
+    with pytest.raises(ConfigError, match=r"all need the same width, but they are 4, 5; set model.hidden"):
         build(stack=stack, hidden=(4, 5))
 
 

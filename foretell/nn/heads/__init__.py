@@ -1,4 +1,4 @@
-"""Output heads, and which there are."""
+"""Output heads and their kinds."""
 
 from __future__ import annotations
 

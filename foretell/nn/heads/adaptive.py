@@ -1,8 +1,7 @@
-"""Adaptive softmax: frequent words at once, rare ones by way of their cluster.
+"""Adaptive softmax: frequent tokens directly, rare ones through their cluster.
 
-Grave et al. 2017 (arXiv:1609.04309). The words of the first band and one entry for each later band, a *tail*, are a
-softmax of their own; p(word in a tail) = p(tail) p(word | tail), a softmax over that tail alone, computed only where a
-target is in it.
+Grave et al. 2017 (arXiv:1609.04309). One softmax covers the tokens of the first band and an entry per later band, or
+*tail*. p(token in a tail) = p(tail) p(token | tail), with a softmax over that tail computed only for targets in it.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from foretell.config import Positive, Size
 from foretell.errors import ConfigError
@@ -26,10 +26,10 @@ from foretell.nn.vocabulary import Counts
 
 
 class AdaptiveHead(Head):
-    """Softmax over the first band and the tails, then over the words of one tail.
+    """Softmax over the first band and the tails, then over the tokens of a tail.
 
-    `words` are the vectors of each band's words: the head's own tables, a table or the bands of an embedding. `tails`
-    [tails, D] are the vectors of the tails, zero at the start; biases are in the order of places.
+    `words` has the vectors of each band's tokens: the head's own tables, or a table or the bands of an embedding.
+    `tails` [tails, D] are the vectors of the tails, initially zero. Biases are in the order of ranks.
     """
 
     def __init__(
@@ -40,38 +40,38 @@ class AdaptiveHead(Head):
         self.tails = nn.Parameter(torch.zeros(len(self.bands) - 1, width))
         self.bias = self.tail_bias = None
         if bias:
-            found = (
-                unigram(self.bands) if bias_start == "unigram" else np.zeros(len(self.bands.shares) + len(self.tails))
-            )
-            both = torch.as_tensor(found.astype(np.float32))
+            size = len(self.bands.shares) + len(self.tails)
+            start = unigram(self.bands) if bias_start == "unigram" else np.zeros(size)
+            both = torch.as_tensor(start.astype(np.float32))
             self.bias = nn.Parameter(both[: len(self.bands.shares)].clone())
             self.tail_bias = nn.Parameter(both[len(self.bands.shares) :].clone())
 
     def biases(self) -> tuple[Tensor | None, ...]:
-        """That of each band's words; in the first the tails' come behind them."""
+        """Bias of each band; that of the first is followed by the tails'."""
         if self.bias is None or self.tail_bias is None:
             return (None,) * len(self.bands)
         first, *others = self.bias.split(self.bands.sizes)
         return (torch.cat([first, self.tail_bias]), *others)
 
+    @override
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """See `Head.nll`."""
-        places, bounds = self.bands.places(targets), self.bands.bounds
+        ranks, bounds = self.bands.ranks(targets), self.bands.bounds
         rows, biases = self.words.rows(), self.biases()
-        positions = self.bands.divide(places) if len(self.tails) else ()
-        entry = places.clone()  # [N] the place of a frequent word, or behind these that of a tail
-        for tail, where in enumerate(positions[1:]):
-            entry[where] = bounds[1] + tail
+        members = self.bands.divide(ranks) if len(self.tails) else ()
+        entry = ranks.clone()  # [N] rank of a frequent token, or index of a tail after these
+        for tail, indices in enumerate(members[1:]):
+            entry[indices] = bounds[1] + tail
         first = torch.cat([rows[0], self.tails])
         nll = linear_cross_entropy(self.words.project(hidden, 0), first, biases[0], entry, self.chunk)
-        for band, where in enumerate(positions[1:], 1):
-            within = self.words.project(hidden[where], band)  # [n, d]
-            found = linear_cross_entropy(within, rows[band], biases[band], places[where] - bounds[band], self.chunk)
-            nll = nll.index_add(0, where, found)
+        for band, indices in enumerate(members[1:], 1):
+            narrow = self.words.project(hidden[indices], band)  # [n, d]
+            local = ranks[indices] - bounds[band]
+            tail_nll = linear_cross_entropy(narrow, rows[band], biases[band], local, self.chunk)
+            nll = nll.index_add(0, indices, tail_nll)
         return nll
 
+    @override
     def log_probs(self, hidden: Tensor) -> Tensor:
-        """See `Head.log_probs`."""
         scores, biases = self.words.scores(hidden), self.biases()
         scores[0] = torch.cat([scores[0], self.words.project(hidden, 0) @ self.tails.t()], -1)
         parts = [
@@ -83,13 +83,13 @@ class AdaptiveHead(Head):
         within = [part + tails[..., tail, None] for tail, part in enumerate(parts[1:])]
         return self.bands.by_token(torch.cat([first, *within], -1))
 
+    @override
     def token_rows(self) -> dict[str, Sequence[int]]:
-        """See `TokenIndexed`."""
         return {} if self.bias is None else {"bias": self.bands.tokens.tolist()}
 
 
 def unigram(bands: Bands) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """[V + tails] biases that give each word its share in the training split when all else is zero."""
+    """Biases [V + tails] that give each token its share in the training split when all scores are zero."""
     of_bands = bands.probabilities()
     within = np.log(bands.shares) - np.log(np.repeat(of_bands, bands.sizes))
     within[: bands.sizes[0]] = np.log(bands.shares[: bands.sizes[0]])
@@ -97,23 +97,23 @@ def unigram(bands: Bands) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 
 
 class AdaptiveHeadConfig(SoftmaxConfig):
-    """Adaptive softmax: rare words in tails of narrower vectors (arXiv:1609.04309)."""
+    """Adaptive softmax: tails of rare tokens with narrower vectors (arXiv:1609.04309)."""
 
     kind: Literal["adaptive"] = "adaptive"
     cutoffs: Annotated[tuple[Size, ...], Field(max_length=64)] | None = None
-    """how many of the most frequent tokens come before each tail; absent: chosen for the least work, from how often
-    tokens occur in the training split, or the embedding's when it is adaptive and shared"""
+    """ranks at which each tail starts; absent: chosen for the least work given the frequencies in the training split,
+    or those of a shared adaptive embedding"""
     divide: Size = 4
-    """by how much the vectors of each tail are narrower than those of the band before; a shared table's are not"""
+    """factor by which vectors get narrower from band to band; not for a shared table"""
     tied: bool = False
-    """use the embedding's weights: a table as wide as the model's output, or adaptive word vectors with their bands"""
+    """use the embedding's weights: a table as wide as the model's output, or an adaptive embedding and its bands"""
     init_range: Positive | None = None
     """vectors of the first band start uniform in +- this; absent: 1 / sqrt(width)"""
 
     def build(
         self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None
     ) -> AdaptiveHead:
-        """A head on hidden vectors of `width` for `vocabulary` words that occur so often."""
+        """Build a head on hidden vectors of `width`; `counts` [vocabulary] are token frequencies."""
         words = self._words(width, vocabulary, embedding, counts)
         return AdaptiveHead(words, width, bias=self.bias, bias_start=self.bias_start, chunk=self.chunk)
 

@@ -1,4 +1,4 @@
-"""The softmax over the whole vocabulary, its loss exact or, in training, estimated from samples."""
+"""Softmax over the whole vocabulary."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from foretell.config import Config, Positive, Size
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
@@ -18,7 +19,7 @@ from foretell.nn.vocabulary import Counts
 
 
 class Transform(nn.Module):
-    """norm(activation(dense(hidden))), as BERT has it before its output weights (arXiv:1810.04805, their code)."""
+    """norm(activation(dense(hidden))), applied before the output weights, as in BERT (arXiv:1810.04805, their code)."""
 
     def __init__(self, width: int, output: int, config: TransformConfig):
         super().__init__()
@@ -35,16 +36,16 @@ class Transform(nn.Module):
 
 
 class TransformConfig(Config):
-    """A dense layer to the width of the word vectors, an activation and a layer norm (BERT, RoBERTa, ALBERT)."""
+    """A dense layer to the width of the token vectors, an activation and a layer norm (BERT, RoBERTa, ALBERT)."""
 
     activation: ActivationName = "gelu"
     epsilon: Positive = 1e-5
-    """of the layer norm"""
+    """epsilon of the layer norm"""
     initial: NormalConfig = NormalConfig()
 
 
 class FullHead(Head):
-    """Softmax over the whole vocabulary; with `tied` weights those of the embedding (arXiv:1608.05859)."""
+    """Softmax over the whole vocabulary; tied weights are those of the embedding (arXiv:1608.05859)."""
 
     def __init__(
         self,
@@ -57,40 +58,40 @@ class FullHead(Head):
         super().__init__()
         self.weight, self.bias, self.chunk, self.transform = weight, bias, chunk, transform
 
+    @override
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """See `Head.nll`."""
         return linear_cross_entropy(self.transformed(hidden), self.weight, self.bias, targets, self.chunk)
 
+    @override
     def log_probs(self, hidden: Tensor) -> Tensor:
-        """See `Head.log_probs`."""
         scores = linear(self.transformed(hidden), self.weight, self.bias)
         return scores.log_softmax(-1, dtype=softmax_dtype(scores))
 
     def transformed(self, hidden: Tensor) -> Tensor:
-        """hidden [..., D] -> what the word vectors are multiplied by [..., E]"""
+        """hidden [..., D] -> vectors [..., E] to multiply with the token vectors"""
         return hidden if self.transform is None else self.transform(hidden)
 
+    @override
     def token_rows(self) -> dict[str, Sequence[int]]:
-        """See `TokenIndexed`."""
         tokens = range(len(self.weight))
         return {"weight": tokens} if self.bias is None else {"weight": tokens, "bias": tokens}
 
 
 class SoftmaxConfig(Config):
-    """What the heads have in common whose weights are one vector for each token."""
+    """Base of heads with a weight vector per token."""
 
     tied: bool = False
     """use the embedding's weights; the model's output must then be as wide as its embedding"""
     bias: bool = True
     bias_start: BiasStart = "zero"
-    """"unigram": at the logarithm of each token's share in the training split, which then need not be learnt"""
+    """"unigram": start at the logarithm of each token's share in the training split, which then need not be learned"""
     init_range: Positive | None = None
     """weights start uniform in +- this; absent: 1 / sqrt(width)"""
     chunk: Size = CHUNK
-    """how many scores (positions x vocabulary) are worked on at once in training; twice as many may be kept"""
+    """number of scores (positions x vocabulary) computed at once in training; up to twice as many may be kept"""
 
     def full(self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None) -> FullHead:
-        """A full softmax on hidden vectors of `width` for `vocabulary` words that occur so often."""
+        """Build a full softmax on hidden vectors of `width`; `counts` [vocabulary] are token frequencies."""
         if self.tied:
             weight = shared_weight(embedding, width, "model.output", "the model's output")
         else:
@@ -104,10 +105,10 @@ class FullHeadConfig(SoftmaxConfig):
 
     kind: Literal["full"] = "full"
     transform: TransformConfig | None = None
-    """what is done to hidden vectors first, absent: nothing; `{}` for all its defaults"""
+    """layers applied to hidden vectors first; absent: none; `{}`: with all defaults"""
 
     def build(self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None) -> FullHead:
-        """A head on hidden vectors of `width` for `vocabulary` words that occur so often."""
+        """Build a head on hidden vectors of `width`; `counts` [vocabulary] are token frequencies."""
         if self.transform is None:
             return self.full(width, vocabulary, embedding, counts)
         output = embedding.width if embedding else width

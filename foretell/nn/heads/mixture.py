@@ -1,7 +1,7 @@
-"""A mixture of softmaxes: K distributions from K vectors of one context, mixed with weights that depend on it too.
+"""Mixture of softmaxes: K distributions from K vectors of a context, with weights that also depend on it.
 
-Yang et al. 2018 (arXiv:1711.03953): log p is then no longer of the rank of the hidden vectors, p(x) = sum_k pi_k
-softmax(W z_k) with z_k = tanh(W_k h), pi = softmax(W_pi h). Computed in logarithms throughout.
+Yang et al. 2018 (arXiv:1711.03953): p(x) = sum_k pi_k softmax(W z_k) with z_k = tanh(W_k h) and pi = softmax(W_pi h),
+so that the rank of log p is not limited by the hidden width. Computed in logarithms throughout.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from foretell.config import Positive, Rate, Size, Width
 from foretell.kernels.cross_entropy import CHUNK, linear_cross_entropy
@@ -26,8 +27,7 @@ from foretell.nn.vocabulary import Counts
 class MixtureHead(Head):
     """K softmaxes that share their weights [V, E] over vectors z [N, K, E].
 
-    A component gives a target the probability that a full head would: so one loss over N K rows, in chunks, and
-    N x K x V never exists.
+    Each component is a full head, so the loss is computed over N K rows, in chunks: N x K x V never exists.
     """
 
     def __init__(
@@ -43,19 +43,20 @@ class MixtureHead(Head):
         """hidden [..., D] -> log pi [..., K] and z [..., K, E]"""
         prior = self.prior(hidden)
         latent = self.latent(hidden).tanh().unflatten(-1, (self.components, -1))
-        if self.training and self.dropout > 0:  # every element for itself: a head does not know what is one row of text
+        if self.training and self.dropout > 0:  # a mask per element: a head does not know the rows of text
             latent = latent * keep_mask(latent, tuple(latent.shape), self.dropout)
         return prior.log_softmax(-1, dtype=softmax_dtype(prior)), latent
 
+    @override
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """See `Head.nll`."""
         log_prior, latent = self.mixed(hidden)
-        each = targets.repeat_interleave(self.components)  # [N K]
-        nll = linear_cross_entropy(latent.flatten(0, 1), self.weight, self.bias, each, self.chunk)
+        repeated = targets.repeat_interleave(self.components)  # [N K]
+        nll = linear_cross_entropy(latent.flatten(0, 1), self.weight, self.bias, repeated, self.chunk)
         return -(log_prior - nll.view_as(log_prior)).logsumexp(-1)
 
+    @override
     def log_probs(self, hidden: Tensor) -> Tensor:
-        """See `Head.log_probs`; one component after the other."""
+        """One component at a time."""
         log_prior, latent = self.mixed(hidden)
         total = None
         for part, prior in zip(latent.unbind(-2), log_prior.unbind(-1), strict=True):
@@ -65,8 +66,8 @@ class MixtureHead(Head):
         assert total is not None
         return total
 
+    @override
     def token_rows(self) -> dict[str, Sequence[int]]:
-        """See `TokenIndexed`."""
         tokens = range(len(self.weight))
         return {"weight": tokens} if self.bias is None else {"weight": tokens, "bias": tokens}
 
@@ -76,23 +77,23 @@ class MixtureHeadConfig(SoftmaxConfig):
 
     kind: Literal["mixture"] = "mixture"
     components: Annotated[int, Field(gt=0, le=4096)] = 15
-    """how many softmaxes"""
+    """number of softmaxes"""
     latent: Width | None = None
-    """width of the vectors they are of; absent: that of the embedding, or of the model's output where there is none"""
+    """width of the vectors z; absent: that of the embedding, or of the model's output if there is no embedding"""
     dropout: Rate = 0.0
-    """of these vectors, every element for itself"""
+    """dropout of the vectors z, per element"""
     tied: bool = False
     """use the embedding's weights; `latent` must then be its width"""
     init_range: Positive | None = None
     """weights start uniform in +- this; absent: 1 / sqrt(latent)"""
     chunk: Size = CHUNK
-    """how many scores (positions x components x vocabulary) are worked on at once in training; twice as many may
+    """number of scores (positions x components x vocabulary) computed at once in training; up to twice as many may
     be kept"""
 
     def build(
         self, width: int, vocabulary: int, embedding: Embedding | None, counts: Counts | None = None
     ) -> MixtureHead:
-        """A head on hidden vectors of `width` for `vocabulary` words that occur so often."""
+        """Build a head on hidden vectors of `width`; `counts` [vocabulary] are token frequencies."""
         latent = self.latent or (embedding.width if embedding else width)
         if self.tied:
             weight = shared_weight(embedding, latent, "head.latent", "head.latent")

@@ -1,6 +1,7 @@
-"""Layers that read whole sequences from their end, or from both sides (Schuster and Paliwal 1997).
+"""Layers that read whole sequences backwards, or in both directions (Schuster and Paliwal 1997).
 
-B rows, T steps. What comes after a window is not known, so such a layer begins anew in each and carries no state on.
+B rows, T steps. These layers start from the initial state in every window and return no state, as they cannot see past
+its end.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ class Reverse(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """inputs [B, T, I], lengths [B] -> outputs [B, T, H]; zeros after a row's end."""
-        outputs, _ = self.layer(turned(inputs, lengths), self.layer.initial(len(inputs)), lengths)
-        return turned(outputs, lengths)
+        outputs, _ = self.layer(reversed_rows(inputs, lengths), self.layer.initial(len(inputs)), lengths)
+        return reversed_rows(outputs, lengths)
 
 
 class BothWays(nn.Module):
-    """Two layers side by side, [forward, reverse]: as wide as both."""
+    """Two layers with concatenated outputs, [forward, reverse]."""
 
     def __init__(self, forwards: Layer, backwards: Layer):
         super().__init__()
@@ -38,14 +39,14 @@ class BothWays(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """inputs [B, T, I], lengths [B] -> outputs [B, T, 2 H]; zeros after a row's end."""
-        onwards, _ = self.forwards(inputs, self.forwards.initial(len(inputs)), lengths)
-        return torch.cat([onwards, self.backwards(inputs, lengths)], dim=-1)
+        outputs, _ = self.forwards(inputs, self.forwards.initial(len(inputs)), lengths)
+        return torch.cat([outputs, self.backwards(inputs, lengths)], dim=-1)
 
 
-def turned(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """x [B, T, D] with the real part of each row in the opposite order, padding where it was."""
+def reversed_rows(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """x [B, T, D] with the real tokens of each row in reverse order; padding stays in place."""
     if lengths is None:
         return x.flip(1)
-    place = torch.arange(x.shape[1], device=x.device)
-    source = torch.where(place < lengths[:, None], lengths[:, None] - 1 - place, place)  # [B, T]
+    position = torch.arange(x.shape[1], device=x.device)
+    source = torch.where(position < lengths[:, None], lengths[:, None] - 1 - position, position)  # [B, T]
     return x.gather(1, source[..., None].expand_as(x))

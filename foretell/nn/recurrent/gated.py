@@ -1,7 +1,7 @@
-"""What recurrent layers with gates share: weights and the dropping of them, and steps written out in Python.
+"""Base of gated recurrent layers: weights, dropout of weights and states, and a per-step path in Python.
 
-A layer has a fast `kernel` for all steps, and a `step`, readable, for what no fused kernel does: layer normalisation,
-and what is dropped or kept from step to step.
+A layer has a fast `kernel` for all steps and a readable `step` for what no fused kernel supports: layer normalisation,
+and dropout or zoneout between steps.
 
 Sources: Wan et al. 2013 (DropConnect); Gal and Ghahramani 2016 (arXiv:1512.05287); Semeniuta et al. 2016
 (arXiv:1603.05118); Krueger et al. 2016 (zoneout, arXiv:1606.01305); Ba et al. 2016 (layer normalisation,
@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from foretell.config import Config, Rate
 from foretell.nn.dropout import keep_mask, weight_drop
@@ -25,47 +26,47 @@ from foretell.nn.recurrent.recurrent_layer import Layer, LayerState
 
 
 class WeightDropConfig(Config):
-    """What is dropped inside a layer, beside `model.dropout.weight`."""
+    """Dropout of weights inside a layer, in addition to `model.dropout.weight`."""
 
     input_weight: Rate = 0.0
-    """weights of the inputs (DropConnect), drawn once a window"""
+    """input weights (DropConnect), one mask per window"""
     rows: bool = False
-    """weights are dropped in whole rows, so all that reaches one gate of a unit, instead of one by one"""
+    """drop whole rows of weights, hence the whole input of a gate of a unit, instead of single weights"""
 
     def complete(self) -> MemoryDropoutConfig:
-        """The same, with nothing dropped where this layer cannot."""
+        """The settings of all kinds of dropout, zero where a layer does not support one."""
         return MemoryDropoutConfig.model_validate(self.model_dump())
 
 
 class StepDropoutConfig(WeightDropConfig):
-    """What is dropped inside a layer; what is more than weights takes steps written out, which are slower."""
+    """Dropout inside a layer; anything beyond weights needs the slower per-step path."""
 
     state: Rate = 0.0
-    """the layer's outputs on their way back into it, one mask for all steps of a row (Gal and Ghahramani 2016, with
-    `model.dropout.locked` on what comes in)"""
+    """recurrent outputs, one mask for all steps of a row (Gal and Ghahramani 2016, together with
+    `model.dropout.locked` for inputs)"""
     update: Rate = 0.0
-    """what is written into the state, never the state itself (Semeniuta et al. 2016)"""
+    """updates of the state, never the state itself (Semeniuta et al. 2016)"""
     zoneout: Rate = 0.0
-    """outputs that stay as they were at the step before; evaluation takes the mean (arXiv:1606.01305)"""
+    """outputs that keep their previous value; evaluation uses the mean (arXiv:1606.01305)"""
 
 
 class MemoryDropoutConfig(StepDropoutConfig):
-    """What is dropped inside a layer with memory cells."""
+    """Dropout inside a layer with memory cells."""
 
     zoneout_cell: Rate = 0.0
-    """cells that stay as they were at the step before; evaluation takes the mean"""
+    """cells that keep their previous value; evaluation uses the mean"""
 
 
 class GatedLayer(Layer):
-    """A layer whose kernel sees (possibly dropped) weights as plain tensors; abstract.
+    """A layer whose kernel takes weights, possibly after dropout, as plain tensors; abstract.
 
-    Parameters: weight_ih [gates * H, I], weight_hh [gates * H, output], bias_ih and bias_hh [gates * H]; with a learned
-    state `start`, its parts one after the other; with layer normalisation gains, whose shifts are those biases.
+    Parameters: weight_ih [gates * H, I], weight_hh [gates * H, output], bias_ih and bias_hh [gates * H]; `start`, the
+    concatenated parts of a learned state; gains of layer normalisation, whose shifts are the biases.
     """
 
     gates: ClassVar[int]
     groups: ClassVar[tuple[int, ...]]
-    """how many gates are normalised together"""
+    """number of gates normalised together, for each group"""
 
     def __init__(
         self,
@@ -90,35 +91,36 @@ class GatedLayer(Layer):
         self.norm_ih, self.norm_hh = self.norms(), self.norms()
 
     def uniform(self, *shape: int) -> nn.Parameter:
-        """A parameter of that shape."""
+        """A parameter of that shape, uniform in +- bound."""
         return nn.Parameter(torch.empty(shape).uniform_(-self.bound, self.bound))
 
     def add_biases(self) -> None:
-        """Make the parameters for biases."""
+        """Create the bias parameters."""
         self.bias_ih, self.bias_hh = self.uniform(self.gates * self.hidden), self.uniform(self.gates * self.hidden)
 
     def biases(self) -> list[Tensor]:
-        """Those of inputs first."""
+        """The biases, those of inputs first."""
         return [self.bias_ih, self.bias_hh]
 
     def norms(self) -> nn.ModuleList:
-        """One for each group of gates."""
+        """A norm per group of gates."""
         if not self.layer_norm:
             return nn.ModuleList(nn.Identity() for _ in self.groups)
         return nn.ModuleList(nn.LayerNorm(size * self.hidden, bias=False) for size in self.groups)
 
     def widths(self) -> tuple[int, ...]:
-        """Of the tensors of the state; the first is the output of the step before."""
+        """Widths of the state's tensors; the first is the previous output."""
         return (self.output,)
 
     def initial(self, rows: int) -> LayerState:
-        """The state before the first word: zeros, or the learned one."""
+        """The state before the first token: zeros, or the learned one."""
         if self.start is None:
             return tuple(self.weight_hh.new_zeros(rows, width) for width in self.widths())
         return tuple(self.start.expand(rows, -1).split(list(self.widths()), 1))
 
+    @override
     def dropped_weights(self) -> list[Tensor]:
-        """See `Layer.dropped_weights`: weight_ih, weight_hh and biases."""
+        """The tensors are weight_ih, weight_hh and the biases."""
         weight_ih, weight_hh = self.raw_weights()
         by_rows = self.dropout.rows
         weight_ih = weight_drop(weight_ih, self.dropout.input_weight, self.training, by_rows)
@@ -126,24 +128,25 @@ class GatedLayer(Layer):
         return autocast_weights(weight_ih, weight_hh, *self.biases())
 
     def raw_weights(self) -> tuple[Tensor, Tensor]:
-        """weight_ih and weight_hh before anything is dropped."""
+        """weight_ih and weight_hh before dropout."""
         return self.weight_ih, self.weight_hh
 
+    @override
     def forward(self, inputs: Tensor, state: LayerState, lengths: Tensor | None = None) -> tuple[Tensor, LayerState]:
-        """See `Layer.forward`. A row's mask for all steps travels with its state, and is sorted and cut with it."""
+        """The dropout mask of a row is part of its state here, so that it is sorted and cut with it."""
         if not self.training or self.dropout.state == 0:
             return super().forward(inputs, state, lengths)
         mask = keep_mask(inputs, (len(inputs), self.output), self.dropout.state)
         outputs, after = super().forward(inputs, (*state, mask), lengths)
         return outputs, after[: len(state)]
 
+    @override
     def window(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
-        """See `Layer.window`."""
         return (self.steps if self.stepwise else self.kernel)(inputs, state, weights)
 
     @property
     def stepwise(self) -> bool:
-        """Whether something is wanted that no kernel does."""
+        """Whether the settings need the per-step path."""
         drop = self.dropout
         always = self.layer_norm or drop.zoneout > 0 or drop.zoneout_cell > 0
         return always or (self.training and (drop.state > 0 or drop.update > 0))
@@ -155,7 +158,7 @@ class GatedLayer(Layer):
     # --- step by step -----------------------------------------------------------------------------
 
     def steps(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
-        """The same one by one; only what depends on the step before is in the loop."""
+        """Like `kernel`, step by step; only what depends on the previous step is in the loop."""
         count = len(self.widths())
         before, mask = state[:count], state[count] if len(state) > count else 1.0
         ready = [part.unbind(1) for part in self.from_inputs(inputs, weights)]  # each [B, ...] at each step
@@ -168,31 +171,31 @@ class GatedLayer(Layer):
         return torch.stack(outputs, 1), (*before, *state[count:])
 
     def from_inputs(self, inputs: Tensor, weights: list[Tensor]) -> list[Tensor]:
-        """What inputs [B, T, I] bring to each group of gates [B, T, group * H]."""
+        """inputs [B, T, I] -> their part of each group of gates [B, T, group * H]."""
         sizes = [size * self.hidden for size in self.groups]
         products = F.linear(inputs, weights[0]).split(sizes, -1)
         shifts = weights[2].split(sizes)
         return [norm(x) + shift for norm, x, shift in zip(self.norm_ih, products, shifts, strict=True)]
 
     def for_steps(self, weights: list[Tensor]) -> list[Tensor]:
-        """The weights as `step` takes them: what is to be cut is cut once."""
+        """The weights as `step` takes them, split once per window."""
         return weights
 
     def step(
         self, x: tuple[Tensor, ...], fed: Tensor, state: LayerState, weights: list[Tensor], update: Tensor | float
     ) -> LayerState:
-        """One step: x of `from_inputs`, `fed` [B, output] the (dropped) output before, a mask for what is written."""
+        """One step: x of `from_inputs`, `fed` [B, output] the previous output after dropout, a mask for the update."""
         raise NotImplementedError
 
     def updates(self, inputs: Tensor) -> Iterator[Tensor | float]:
-        """A mask [B, H] for each step."""
+        """The update mask [B, H] of each step."""
         if not self.training or self.dropout.update == 0:
             return repeat(1.0)
         rows, steps, _ = inputs.shape
         return iter(keep_mask(inputs, (rows, steps, self.hidden), self.dropout.update).unbind(1))
 
     def stays(self, inputs: Tensor) -> Iterator[tuple[Tensor | float, ...]]:
-        """For each step and tensor of the state how much of it stays: bool [B, width], or a rate in evaluation."""
+        """Zoneout per step and tensor of the state: bool [B, width], or a rate in evaluation."""
         rates = (self.dropout.zoneout, self.dropout.zoneout_cell)[: len(self.widths())]
         rows, steps, _ = inputs.shape
         return zip(
@@ -207,14 +210,14 @@ class GatedLayer(Layer):
 
 
 def zoneout(before: Tensor, after: Tensor, stay: Tensor | float) -> Tensor:
-    """`before` where `stay` is true; the mean of both where it is the rate of that."""
+    """`before` where `stay` is true; the expectation if it is a rate."""
     if isinstance(stay, Tensor):
         return torch.where(stay, before, after)
     return after if stay == 0 else after + stay * (before - after)
 
 
 def autocast_weights(*tensors: Tensor) -> list[Tensor]:
-    """The tensors in autocast's precision where it is on: it does not know the fused kernels."""
+    """Cast to autocast's dtype where it is enabled, as it does not cover the fused kernels."""
     device = tensors[0].device.type
     if not torch.is_autocast_enabled(device):
         return list(tensors)
@@ -222,15 +225,15 @@ def autocast_weights(*tensors: Tensor) -> list[Tensor]:
 
 
 class CellConfig(Config):
-    """What all configs of gated layers share."""
+    """Base of the settings of gated layers."""
 
     learned_state: bool = False
-    """learn the state before the first word instead of starting from zeros"""
+    """learn the initial state instead of starting from zeros"""
     dropout: WeightDropConfig = WeightDropConfig()
-    """what is dropped inside the layer"""
+    """dropout inside the layer"""
 
     def shared(self, weight_dropout: float, init_range: float | None) -> dict[str, Any]:
-        """Settings of the layer."""
+        """Arguments of the layer shared by all kinds."""
         return {
             "weight_dropout": weight_dropout,
             "init_range": init_range,

@@ -1,4 +1,4 @@
-"""The recurrent cells there are."""
+"""The kinds of recurrent cells."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """RNN, GRU and LSTM layers over the library's fused kernels (oneDNN on CPU, cuDNN on CUDA).
 
-Large LSTMs have a kernel of our own on a CPU (`kernels.lstm`). Gate order is PyTorch's and cuDNN's: LSTM i, f, g, o;
+Large LSTMs use our own kernel on a CPU (`kernels.lstm`). Gate order is PyTorch's and cuDNN's: LSTM i, f, g, o;
 GRU r, z, n (Hochreiter and Schmidhuber 1997; Gers et al. 2000; Cho et al. 2014, arXiv:1406.1078). Layer normalisation
 is that of Ba et al. 2016 (arXiv:1607.06450), the projection that of Sak et al. 2014 (arXiv:1402.1128).
 """
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from foretell.config import Real, Width
 from foretell.kernels import lstm as kernels
@@ -22,11 +23,12 @@ from foretell.nn.recurrent.recurrent_layer import LayerState
 class FusedLayer(GatedLayer):
     """A layer around a kernel of the library.
 
-    The kernel's `train` only says whether a backward pass may follow: no dropout is in it, and cuDNN refuses one else.
+    The kernel's `train` only says whether a backward pass may follow, which cuDNN needs; it has no dropout.
     """
 
+    @override
     def dropped_weights(self) -> list[Tensor]:
-        """See `GatedLayer.dropped_weights`; views of one buffer on CUDA."""
+        """On CUDA the weights are views of one buffer."""
         weights = super().dropped_weights()
         return packed(weights) if weights[0].device.type == "cuda" and not self.stepwise else weights
 
@@ -36,15 +38,15 @@ class RNN(FusedLayer):
 
     gates, groups = 1, (1,)
 
+    @override
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
-        """See `GatedLayer.kernel`."""
         inputs, h = autocast_weights(inputs, *state)
         outputs, h = torch.rnn_tanh(inputs, h[None], weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
         return outputs, (h[0],)
 
 
 class GRU(FusedLayer):
-    """Gated recurrent unit; the reset gate acts after the recurrent product, with a bias of its own, or before it."""
+    """Gated recurrent unit; the reset gate acts after the recurrent product, with its own bias, or before it."""
 
     gates, groups = 3, (2, 1)
 
@@ -53,12 +55,12 @@ class GRU(FusedLayer):
         self.reset = reset
 
     @property
+    @override
     def stepwise(self) -> bool:
-        """See `GatedLayer.stepwise`."""
         return super().stepwise or self.reset == "before"
 
+    @override
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
-        """See `GatedLayer.kernel`."""
         inputs, h = autocast_weights(inputs, *state)
         outputs, h = torch.gru(inputs, h[None], weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
         return outputs, (h[0],)
@@ -68,10 +70,10 @@ class GRU(FusedLayer):
         sizes = [2 * self.hidden, self.hidden]
         return [*weights[1].split(sizes), *weights[3].split(sizes)]
 
+    @override
     def step(
         self, x: tuple[Tensor, ...], fed: Tensor, state: LayerState, weights: list[Tensor], update: Tensor | float
     ) -> LayerState:
-        """See `GatedLayer.step`."""
         of_gates, of_candidate, gates_shift, candidate_shift = weights
         gates_norm, candidate_norm = self.norm_hh
         r, z = (x[0] + gates_norm(F.linear(fed, of_gates)) + gates_shift).sigmoid().chunk(2, 1)  # [B, H] each
@@ -83,9 +85,9 @@ class GRU(FusedLayer):
 
 
 class LSTM(FusedLayer):
-    """Long short-term memory with forget gates; the output may be projected to another width.
+    """Long short-term memory with forget gates and optional projection of the output.
 
-    Further parameters: weight_hr [output, H] with a projection; gain and shift of the cell with layer normalisation.
+    Further parameters: weight_hr [output, H] of a projection; gain and shift of the cell for layer normalisation.
     """
 
     gates, groups = 4, (4,)
@@ -95,39 +97,42 @@ class LSTM(FusedLayer):
         self.weight_hr = self.uniform(projection, hidden) if projection else None
         self.norm_cell = nn.LayerNorm(hidden) if self.layer_norm else nn.Identity()
 
+    @override
     def widths(self) -> tuple[int, ...]:
-        """See `GatedLayer.widths`."""
         return self.output, self.hidden
 
+    @override
     def cell(self, state: LayerState) -> Tensor:
-        """See `Layer.cell`."""
         return state[1]
 
     @property
+    @override
     def stepwise(self) -> bool:
-        """See `GatedLayer.stepwise`; oneDNN knows no projection, and warns each time that it is asked for one."""
+        """oneDNN does not support projections, and warns on each call with one."""
         return super().stepwise or (self.weight_hr is not None and self.weight_hr.device.type != "cuda")
 
+    @override
     def biases(self) -> list[Tensor]:
-        """See `GatedLayer.biases`; the projection goes with them, as the library has it."""
+        """The projection is passed with them, as the library expects."""
         return super().biases() + ([] if self.weight_hr is None else [self.weight_hr])
 
+    @override
     def kernel(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
-        """See `GatedLayer.kernel`; large layers on a CPU take our own."""
+        """Large layers on a CPU use our own kernel."""
         inputs, h, c = autocast_weights(inputs, *state)
-        steps_first = inputs.transpose(0, 1)  # [T, B, I]; outputs go to the next layer laid out like this
+        steps_first = inputs.transpose(0, 1)  # [T, B, I]; outputs keep this layout for the next layer
         if self.weight_hr is None and kernels.is_faster(steps_first, weights[1]):
             weight_ih, weight_hh, bias_ih, bias_hh = weights
-            made, h, c = kernels.lstm(steps_first, h, c, weight_ih, weight_hh, bias_ih + bias_hh)
-            return made.transpose(0, 1), (h, c)
-        given = h[None], c[None]
-        outputs, h, c = torch.lstm(inputs, given, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
+            outputs, h, c = kernels.lstm(steps_first, h, c, weight_ih, weight_hh, bias_ih + bias_hh)
+            return outputs.transpose(0, 1), (h, c)
+        state = h[None], c[None]
+        outputs, h, c = torch.lstm(inputs, state, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
         return outputs, (h[0], c[0])
 
+    @override
     def step(
         self, x: tuple[Tensor, ...], fed: Tensor, state: LayerState, weights: list[Tensor], update: Tensor | float
     ) -> LayerState:
-        """See `GatedLayer.step`."""
         _, weight_hh, _, shift, *projection = weights
         i, f, g, o = (x[0] + self.norm_hh[0](F.linear(fed, weight_hh)) + shift).chunk(4, 1)  # [B, H] each
         c = f.sigmoid() * state[1] + i.sigmoid() * (update * g.tanh())
@@ -135,7 +140,7 @@ class LSTM(FusedLayer):
         return F.linear(h, projection[0]) if projection else h, c
 
     def set_forget_bias(self, value: float) -> None:
-        """Start with gates that remember: of the two biases that are added, one carries it all."""
+        """Set the initial forget bias: one of the two biases that are added has the value, the other is zero."""
         forget = slice(self.hidden, 2 * self.hidden)
         with torch.no_grad():
             self.bias_ih[forget] = value
@@ -143,7 +148,7 @@ class LSTM(FusedLayer):
 
 
 def packed(weights: list[Tensor]) -> list[Tensor]:
-    """The weights as views of one buffer, which is the layout cuDNN wants; apart it copies and warns each call."""
+    """The weights as views of one buffer, as cuDNN expects; otherwise it copies and warns on each call."""
     flat = torch.cat([weight.reshape(-1) for weight in weights])
     pieces = flat.split([weight.numel() for weight in weights])
     return [piece.view_as(weight) for piece, weight in zip(pieces, weights, strict=True)]
@@ -155,7 +160,7 @@ class RNNConfig(CellConfig):
     kind: Literal["rnn"] = "rnn"
 
     def build(self, inputs: int, hidden: int, weight_dropout: float, init_range: float | None) -> RNN:
-        """A layer from width `inputs` to width `hidden`."""
+        """Build a layer from width `inputs` to width `hidden`."""
         return RNN(inputs, hidden, **self.shared(weight_dropout, init_range))
 
 
@@ -164,15 +169,15 @@ class GRUConfig(CellConfig):
 
     kind: Literal["gru"] = "gru"
     reset: Literal["after", "before"] = "after"
-    """the reset gate acts on the recurrent product and a bias of its own (cuDNN), or on the state before it (Cho et al.
-    2014), which takes steps written out"""
+    """the reset gate acts on the recurrent product and its own bias (cuDNN), or on the state before it (Cho et al.
+    2014), which needs the per-step path"""
     layer_norm: bool = False
-    """normalise what reaches the gates (Ba et al. 2016); takes steps written out, which are slower"""
+    """normalise the inputs of the gates (Ba et al. 2016); needs the slower per-step path"""
     dropout: StepDropoutConfig = StepDropoutConfig()
-    """what is dropped inside the layer"""
+    """dropout inside the layer"""
 
     def build(self, inputs: int, hidden: int, weight_dropout: float, init_range: float | None) -> GRU:
-        """A layer from width `inputs` to width `hidden`."""
+        """Build a layer from width `inputs` to width `hidden`."""
         settings = self.shared(weight_dropout, init_range)
         return GRU(inputs, hidden, reset=self.reset, layer_norm=self.layer_norm, **settings)
 
@@ -182,16 +187,16 @@ class LSTMConfig(CellConfig):
 
     kind: Literal["lstm"] = "lstm"
     forget_bias: Real | None = None
-    """start value of the forget gate's bias; absent: uniform like the other biases"""
+    """initial bias of the forget gate; absent: uniform like the other biases"""
     projection: Width | None = None
-    """width the output is projected to (Sak et al. 2014); absent: it is not"""
+    """width the output is projected to (Sak et al. 2014); absent: no projection"""
     layer_norm: bool = False
-    """normalise what reaches the gates, and the cell (Ba et al. 2016); takes steps written out, which are slower"""
+    """normalise the inputs of the gates, and the cell (Ba et al. 2016); needs the slower per-step path"""
     dropout: MemoryDropoutConfig = MemoryDropoutConfig()
-    """what is dropped inside the layer"""
+    """dropout inside the layer"""
 
     def build(self, inputs: int, hidden: int, weight_dropout: float, init_range: float | None) -> LSTM:
-        """A layer from width `inputs` with `hidden` cells."""
+        """Build a layer from width `inputs` with `hidden` cells."""
         settings = self.shared(weight_dropout, init_range)
         layer = LSTM(inputs, hidden, projection=self.projection, layer_norm=self.layer_norm, **settings)
         if self.forget_bias is not None:

@@ -1,6 +1,6 @@
-"""What every recurrent layer is, so that `models.recurrent` can stack cells of any kind.
+"""The contract of recurrent layers, which `models.recurrent` stacks.
 
-B rows, T steps, I inputs, H outputs. The state of a layer is a tuple of tensors with rows on dimension 0.
+B rows, T steps, I inputs, H outputs. A layer's state is a tuple of tensors with rows on dimension 0.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ class Layer(nn.Module):
 
     @abstractmethod
     def initial(self, rows: int) -> LayerState:
-        """The state before the first word."""
+        """The state before the first token."""
 
     def cell(self, state: LayerState) -> Tensor | None:
-        """Of a state the memory cells [B, H]; None where it holds nothing but the output."""
+        """The memory cells [B, H] of a state; None if it has only the output."""
         return None
 
     @abstractmethod
     def dropped_weights(self) -> list[Tensor]:
-        """The weights of one window, which has one dropout mask however many calls it takes."""
+        """The weights of a window after dropout, with one mask however many calls the window takes."""
 
     @abstractmethod
     def window(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:
-        """inputs [B, T, I], T > 0, all of them real -> outputs [B, T, H] and the state after them."""
+        """inputs [B, T, I], T > 0, without padding -> outputs [B, T, H] and the final state."""
 
     def forward(self, inputs: Tensor, state: LayerState, lengths: Tensor | None = None) -> tuple[Tensor, LayerState]:
         """inputs [B, T, I], state, lengths [B] (0 keeps a row's state) -> outputs [B, T, H], state."""
@@ -49,24 +49,24 @@ class Layer(nn.Module):
     def _padded(
         self, inputs: Tensor, state: LayerState, weights: list[Tensor], lengths: Tensor
     ) -> tuple[Tensor, LayerState]:
-        """Rows of different lengths: outputs after a row's end are zero, its state is that at its end.
+        """Rows of different lengths: outputs after a row's end are zero, and its state is that at its end.
 
-        Rows sorted by length are a staircase; each tread is a rectangle that goes through `window` whole. Exactly the
-        real tokens are computed, in as many calls as there are different lengths.
+        Rows sorted by length form a staircase; each step of it is a rectangle for one call of `window`. Only real
+        tokens are computed, with one call per distinct length.
         """
         order = torch.argsort(lengths, descending=True, stable=True)
         steps = lengths[order].tolist()
         current = select_rows(state, order)
         begin = 0
-        treads, finished = [], []
+        parts, finished = [], []
         for end in sorted({step for step in steps if step > 0}):
-            alive = sum(step >= end for step in steps)
-            finished.append(select_rows(current, slice(alive, None)))
-            current = select_rows(current, slice(alive))
-            tread, current = self.window(inputs[order[:alive], begin:end], current, weights)
-            treads.append(F.pad(tread, (0, 0, 0, 0, 0, len(steps) - alive)))
+            active = sum(step >= end for step in steps)
+            finished.append(select_rows(current, slice(active, None)))
+            current = select_rows(current, slice(active))
+            part, current = self.window(inputs[order[:active], begin:end], current, weights)
+            parts.append(F.pad(part, (0, 0, 0, 0, 0, len(steps) - active)))
             begin = end
         rest = inputs.new_zeros(len(inputs), inputs.shape[1] - begin, self.output)
-        outputs = torch.cat([*treads, rest.to(treads[0].dtype) if treads else rest], dim=1)
+        outputs = torch.cat([*parts, rest.to(parts[0].dtype) if parts else rest], dim=1)
         back = torch.argsort(order)
-        return outputs[back], map_state(lambda part: part[back], join_rows([current, *reversed(finished)]))
+        return outputs[back], map_state(lambda tensor: tensor[back], join_rows([current, *reversed(finished)]))
