@@ -138,11 +138,11 @@ def test_orders_above_the_longest_line_are_empty(order: int, ends: bool) -> None
 
 def test_empty_orders_are_told_once() -> None:
     lines = NGramConfig(order=7).fit(np.array([1, 2, 0] * 9, dtype=np.uint16), NO_STARTS, BOUNDARY, 4)
-    *orders, last = kneser_ney.told(lines.reports)
+    *orders, last = kneser_ney.summary_lines(lines.reports)
     assert len(orders) == 4 and all(f"order {n}:" in line for n, line in enumerate(orders, 1))
     assert last == "no line is long enough for orders 5 and above; they are empty"
-    assert kneser_ney.told(lines.reports[:5], "document")[-1] == ("no document is long enough for order 5; it is empty")
-    assert kneser_ney.told(lines.reports[:4]) == orders
+    assert kneser_ney.summary_lines(lines.reports[:5], "document")[-1] == ("no document is long enough for order 5; it is empty")
+    assert kneser_ney.summary_lines(lines.reports[:4]) == orders
 
 
 def test_training_on_lines_of_one_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,7 +167,7 @@ def test_an_order_that_is_pruned_whole_gives_its_probability_to_the_one_below() 
     model = NGramConfig(order=3, prune=(0, 0, 10_000)).fit(tokens, NO_STARTS, BOUNDARY, VOCABULARY)
     shorter = NGramConfig(order=3).fit(tokens, NO_STARTS, BOUNDARY, VOCABULARY)
     assert len(model.orders[2]) == 0 < len(model.orders[1])
-    assert len(kneser_ney.told(model.reports)) == 3  # nothing is too long: it was there
+    assert len(kneser_ney.summary_lines(model.reports)) == 3  # nothing is too long: it was there
     for context in ([3, 1], [5, 2], [BOUNDARY, 1]):
         found = model.distribution(np.array([context]))
         assert np.exp(found.astype(np.float64)).sum() == pytest.approx(1, abs=1e-6)

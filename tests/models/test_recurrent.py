@@ -14,7 +14,7 @@ from foretell import config
 from foretell.errors import ConfigError
 from foretell.models.recurrent import Recurrent, RecurrentConfig
 from foretell.nn.heads import FullHeadConfig
-from foretell.nn.recurrent.bidirectional import turned
+from foretell.nn.recurrent.bidirectional import reversed_rows
 from foretell.nn.recurrent.kinds import CellChoice
 from foretell.nn.recurrent.lstm import LSTMConfig
 from foretell.nn.recurrent.mlstm import MLSTMConfig
@@ -111,8 +111,8 @@ def test_reverse_is_forward_from_the_other_end() -> None:
 
 def test_turning_leaves_padding_where_it_is() -> None:
     x = torch.arange(1, 13).view(2, 6, 1)
-    assert turned(x, torch.tensor([4, 0]))[..., 0].tolist() == [[4, 3, 2, 1, 5, 6], [7, 8, 9, 10, 11, 12]]
-    assert turned(x, None)[0, :, 0].tolist() == [6, 5, 4, 3, 2, 1]
+    assert reversed_rows(x, torch.tensor([4, 0]))[..., 0].tolist() == [[4, 3, 2, 1, 5, 6], [7, 8, 9, 10, 11, 12]]
+    assert reversed_rows(x, None)[0, :, 0].tolist() == [6, 5, 4, 3, 2, 1]
 
 
 @pytest.mark.parametrize(("direction", "reads"), [("reverse", "lengths"), ("both", "bidirectional, lengths")])

@@ -130,7 +130,7 @@ def test_rates_by_layer(member: type[Config]) -> None:
     assert [(rate, decay) for _, rate, decay in found] == [(0.8, 0.1), (0.1, 0.1), (0.1, 0.0)]
     assert [parameter is wanted for (parameter, *_), wanted in zip(found, [high, low, bias], strict=True)] == [True] * 3
     assert built.defaults["lr"] == 0.8
-    with pytest.raises(ValueError, match="how far below"):
+    with pytest.raises(ValueError, match="needs the depth"):
         small(member, **settings).build([low])
 
 
