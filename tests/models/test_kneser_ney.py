@@ -141,7 +141,9 @@ def test_empty_orders_are_told_once() -> None:
     *orders, last = kneser_ney.summary_lines(lines.reports)
     assert len(orders) == 4 and all(f"order {n}:" in line for n, line in enumerate(orders, 1))
     assert last == "no line is long enough for orders 5 and above; they are empty"
-    assert kneser_ney.summary_lines(lines.reports[:5], "document")[-1] == ("no document is long enough for order 5; it is empty")
+    assert kneser_ney.summary_lines(lines.reports[:5], "document")[-1] == (
+        "no document is long enough for order 5; it is empty"
+    )
     assert kneser_ney.summary_lines(lines.reports[:4]) == orders
 
 
