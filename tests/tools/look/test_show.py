@@ -311,7 +311,7 @@ def test_the_settings_of_a_kind_say_type_default_and_meaning() -> None:
     assert fields["size"]["default"] == "16384"
     fields = {field["name"]: field for field in describe("cosine")["fields"]}
     assert fields["warmup"]["default"] == "absent"
-    assert fields["warmup"]["text"] == "how long the rate rises linearly from zero"
+    assert fields["warmup"]["text"] == "duration of the linear rise from zero"
     fields = {field["name"]: field for field in describe("recurrent")["fields"]}
     assert (fields["cell"]["default"], fields["cell"]["type"][:9]) == ("lstm", "lstm, gru")
     assert {f["name"]: f for f in describe("file")["fields"]}["path"]["default"] == "required"
