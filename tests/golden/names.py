@@ -9,6 +9,9 @@ SETTINGS: dict[Any, Any] = {
     "tuning": "trainable",
     "optimizer.decayed": "optimizer.decay_on",
     "model.initial.deviation": "model.initial.std",
+    "model.embedding": "model.embedding_dim",
+    "model.words": "model.embedding",
+    ("schedule.kind", "hold"): ("schedule.kind", "wsd"),
     "objective.outputs.initial.deviation": "objective.outputs.initial.std",
 }
 """dotted settings with all below them, "tuning": "trainable"; or one value of a setting, ("schedule.kind", "hold"):
