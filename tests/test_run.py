@@ -120,7 +120,7 @@ def test_weights_that_are_no_numbers_are_refused(run: Path) -> None:
         tensors[name].view(-1)[0] = float("nan")
         save_file(tensors, saved / "model.safetensors")
         sums = {file.name: digest(file) for file in saved.iterdir() if file.name != "checksums.json"}
-        write_checksums(saved, sums, format=FORMAT)
+        write_checksums(saved, sums, format=FORMAT, run=Run(run).id)
     with pytest.raises(ConfigError, match=f"{name} holds numbers that are not finite"):
         foretell.load(run)
     with pytest.raises(ConfigError, match=r"not finite.*another --out"):

@@ -57,6 +57,9 @@ from foretell.training.devices import device_of
 from foretell.training.monitor import Monitor, reporting
 from foretell.training.state_dict import check_fit, load_weights
 
+COSTS = ("seconds", "tokens")
+"""of a record, counted within its stage"""
+
 
 def load(
     path: str | Path,
@@ -144,8 +147,7 @@ class Trained(LanguageModel):
         records = list(self.run.metrics())
         valid = self.validation()
         trained = [r for r in records if r["kind"] in ("train", "fit")]
-        seconds = sum({r["stage"]: r["seconds"] for r in trained}.values())
-        tokens = sum({r["stage"]: r["tokens"] for r in trained}.values())
+        seconds, tokens = (sum({r.get("stage"): r.get(key) or 0 for r in trained}.values()) for key in COSTS)
         return {
             "run": str(self.run.path),
             **valid,
@@ -160,8 +162,7 @@ class Trained(LanguageModel):
 
     def validation(self) -> Record:
         """The record of the validation of this checkpoint; empty where it had none."""
-        found = self.checkpoint.record().get("validation")
-        return found if isinstance(found, dict) else {}
+        return self.checkpoint.validation()
 
     def on_progress(self) -> OnProgress:
         """Reports how far a pass is, where it takes long."""

@@ -133,14 +133,13 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
     orders = [record["orders"] for record in run.metrics() if record.get("kind") == "fit"]
     shown |= {"orders": orders[-1]} if orders else {}
     records = [record for record in run.metrics() if "loss" in record]
-    validated = [record for record in records if record.get("kind") == "valid"]
+    named = {name: found for name in ("best", "last") if (found := find(run, name)) is not None}
     shown |= {
         "vocabulary_source": source if vocabulary else shown["vocabulary_source"],
-        "best": min(validated, key=judged, default=None),
+        "best": (named["best"][0].validation() or None) if "best" in named else None,
         "last": records[-1] if records else None,
     }
-    named = {name: found[1] for name in ("best", "last") if (found := find(run, name)) is not None}
-    return shown | {"checkpoints": named}
+    return shown | {"checkpoints": {name: facts for name, (_, facts) in named.items()}}
 
 
 def vocabulary_of(recipe: Recipe) -> tuple[int | None, str]:
