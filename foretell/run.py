@@ -49,8 +49,13 @@ FORMAT = 3
 RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
 LONGEST_RECORD = 1 << 20
 """bytes of a line of metrics.jsonl"""
-FIGURES = ("epoch", "tokens", "seconds", "loss", "objective_loss", "perplexity", "bits_per_byte")
+NUMBERS = (
+    *("epoch", "tokens", "seconds", "tokens_per_second", "gradient_norm", "learning_rate"),
+    *("loss", "objective_loss", "perplexity", "bits_per_byte"),
+)
 """numbers of a record, where it has them"""
+REQUIRED = {"train": ("stage", "epoch", "tokens", "seconds"), "fit": ("stage", "tokens", "seconds")}
+"""what records of a kind always have"""
 
 
 class Run:
@@ -334,12 +339,22 @@ def corpus_key(corpus: str | Mapping[str, str]) -> str:
 
 
 def is_record(value: Any) -> TypeGuard[Record]:
-    """Whether that is a record: with a step and a kind, and numbers where it has figures."""
-    if not isinstance(value, dict) or not isinstance(value.get("step"), int) or not isinstance(value.get("kind"), str):
+    """Whether that is a record: of a step and a kind, with numbers where it has figures."""
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str) or not isinstance(value.get("step"), int):
         return False
-    metric = value.get("metric")
-    figures = FIGURES if metric is None else (*FIGURES, metric)
-    return all(isinstance(name, str) and isinstance(value.get(name), int | float | None) for name in figures)
+    if not isinstance(value.get("stage", ""), str) or not isinstance(value.get("metric"), str | None):
+        return False
+    figures = [value["step"], *(value.get(name) for name in (*NUMBERS, value.get("metric")))]
+    if not all(figure is None or is_number(figure) for figure in figures):
+        return False
+    return all(value.get(name) is not None for name in REQUIRED.get(value["kind"], ()))
+
+
+def is_number(value: object) -> bool:
+    """Whether that is a number that fits 64 bits."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 1 << 63
+    return isinstance(value, float)
 
 
 def judged(measured: Mapping[str, Any]) -> float:

@@ -294,6 +294,17 @@ def test_a_run_that_was_sent_is_trained_on_text_of_ones_own(run: Path, corpus: C
     assert Run.open(tmp_path / "mine").is_trusted
 
 
+def test_each_setting_that_opens_a_file_of_a_sent_run_is_named(run: Path, corpus: Corpus, tmp_path: Path) -> None:
+    rewritten(run, 'init = ""', f'init = "{tmp_path / "other"}"')
+    sent(run)
+    with pytest.raises(ConfigError, match=r"would open .*other.*set your own: data\.corpus=…, init=…"):
+        foretell.load_recipe(run)
+    own = {"data.corpus": str(shutil.copy(corpus["train"], tmp_path / "own.txt")), "limit": "1steps"}
+    with pytest.raises(ConfigError, match=r"set your own: init=…$"):
+        foretell.load_recipe(run, own)
+    foretell.load_recipe(run, own | {"init": ""})
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -22,16 +22,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from foretell.artifacts import remove_all_dead_drafts, sync_folder, whole_folder, write_json, write_tensors
 from foretell.checksums import (
+    LARGEST_FILE,
     damaged,
     digest,
     plain_file,
@@ -50,25 +51,30 @@ Tensors = Mapping[str, Tensor]
 FOLDER = re.compile(r"step-(\d{8,18})")
 FROZEN = re.compile(r"frozen-[0-9a-f]{32}\.safetensors")
 RECORD = "record.json"
+MOST_COPIES = 10
+"""of the weights in a checkpoint, counting the state of the optimiser, averages and penalties"""
+
+
+Natural = Annotated[StrictInt, Field(ge=0)]
 
 
 @dataclass
 class TrainState:
     """Where training stands: what a checkpoint remembers beside tensors."""
 
-    stage: int = 0
-    step: int = 0
+    stage: Natural = 0
+    step: Natural = 0
     """optimiser steps over all stages"""
-    stage_step: int = 0
-    tokens: int = 0
+    stage_step: Natural = 0
+    tokens: Natural = 0
     """tokens trained on in this stage, padding left out"""
-    seconds: float = 0.0
+    seconds: Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)] = 0.0
     """of this stage, over all interruptions"""
-    history: list[float] = field(default_factory=list)
+    history: list[StrictFloat] = field(default_factory=list)
     """validation losses of this stage"""
-    best: float = math.inf
-    finished: bool = False
-    micro_batches: int = 1
+    best: StrictFloat = math.inf
+    finished: StrictBool = False
+    micro_batches: Annotated[Natural, Field(ge=1)] = 1
     """parts of a batch, where it is left to us"""
 
 
@@ -107,17 +113,21 @@ class Checkpoint:
     def position(self) -> TrainState:
         """Where training stood, as the trainer knows it."""
         try:
-            return POSITION.validate_python(self.record()["position"])
+            found = POSITION.validate_python(self.record()["position"])
         except ValidationError:
-            raise damaged(self.path / RECORD, "does not say where training stood") from None
+            found = None
+        if found is None or found.step != self.step or found.stage_step > found.step:
+            raise damaged(self.path / RECORD, "does not say where training stood")
+        return found
 
     def pointer(self, which: str) -> Record | None:
         """What its record says of the run's `last` or `best` checkpoint, if it was that when it was saved: the step,
         and which weights are meant."""
         pointers = self.record().get("pointers")
         facts = pointers.get(which) if isinstance(pointers, dict) else None
-        good = isinstance(facts, dict) and isinstance(facts.get("step"), int) and isinstance(facts.get("weights"), str)
-        return facts if good else None
+        if not isinstance(facts, dict) or facts.get("step") != self.step or not isinstance(facts.get("weights"), str):
+            return None
+        return facts
 
     def validation(self) -> Record:
         """The record of its validation; empty where it had none."""
@@ -159,6 +169,12 @@ class Checkpoint:
         for file in frozen:
             if file.name != frozen_name(file):
                 raise damaged(file, "does not match its checksum")
+
+    def check_room(self, model: int) -> None:
+        """A `ConfigError` where its files are larger than a checkpoint of a model of that many bytes can be."""
+        files = [*self.weight_files(), *(plain_file(self.path, name) for name in self.checksums)]
+        if sum(file.stat().st_size for file in files) > MOST_COPIES * model + LARGEST_FILE:
+            raise damaged(self.path, "is larger than a checkpoint of this model can be")
 
     def problem(self) -> str:
         """What is wrong with it, in one line; "" where nothing is."""

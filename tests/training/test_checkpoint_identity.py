@@ -11,9 +11,9 @@ from builders import losses, outcome, tables
 from rich.console import Console
 
 import foretell
-from foretell.checksums import read_checksums
+from foretell.checksums import digest, read_checksums
 from foretell.errors import ConfigError
-from foretell.run import FORMAT, Run
+from foretell.run import FORMAT, NUMBERS, REQUIRED, Run
 from foretell.tools.look.doctor_run import examine_run
 from foretell.tools.look.runs import list_runs, render
 from foretell.tools.look.show import describe
@@ -206,6 +206,29 @@ def test_facts_of_another_type_are_refused_in_one_line(run: Path, facts: dict[st
         foretell.load(run)
 
 
+@pytest.mark.parametrize("fits", [False, True])
+def test_weights_that_claim_any_length_are_not_read(run: Path, monkeypatch: pytest.MonkeyPatch, fits: bool) -> None:
+    saved = checkpoint.at_step(Run(run), 20)
+    file = saved.path / "model.safetensors"
+    size = 50 << 30
+    header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    if fits:
+        file.write_bytes(len(header).to_bytes(8, "little") + header)
+    with file.open("r+b") as stream:
+        stream.truncate(8 + len(header) + size)  # a hole, which takes no room
+    Run(run).read().note(signature="0" * 64)  # as if somebody had sent it
+
+    def refuse(path: Path) -> str:
+        assert path.stat().st_size < 1 << 20, "it was read"
+        return digest(path)
+
+    monkeypatch.setattr("foretell.checksums.digest", refuse)
+    with pytest.raises(ConfigError, match="is larger than a checkpoint of this model can be"):
+        foretell.load(run)
+    if not fits:
+        assert "model.safetensors: does not match its checksum" in saved.problem()
+
+
 # --- whose figure ---------------------------------------------------------------------------------
 
 
@@ -221,10 +244,26 @@ def test_a_figure_changed_in_the_records_ranks_nothing(run: Path) -> None:
     assert describe(str(run))["best"] == examine_run(run)["best_validation"] == expected
 
 
-@pytest.mark.parametrize("change", [{"loss": "low"}, {"epoch": []}, {"kind": 3}, {"metric": 1}, {"seconds": "long"}])
-def test_records_with_figures_that_are_no_numbers_are_left_out(run: Path, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", ["train", "valid", "fit"])
+def test_records_with_figures_that_are_no_numbers_are_left_out(run: Path, kind: str) -> None:
     before = list(Run(run).metrics())
+    whole = {"kind": kind, "step": 30, "stage": "training", "epoch": 9.0, "tokens": 1, "seconds": 1.0, "loss": 1.0}
+    odd = [
+        whole | {key: value} for key in (*NUMBERS, "step", "metric") for value in ("low", [1], {}, True, 10**400)
+        if (key, value) != ("metric", "low")
+    ]  # fmt: skip
+    odd += [whole | {"stage": value} for value in (None, 3, [1])]
+    odd += [{k: v for k, v in whole.items() if k != key} for key in REQUIRED.get(kind, ())]
     with (run / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(before[-1] | change) + "\n")
+        file.writelines(json.dumps(record) + "\n" for record in odd)
     assert list(Run(run).metrics()) == before
     describe(str(run))
+    examine_run(run)
+    list_runs(run.parent)
+    foretell.load(run).summary()
+
+
+@pytest.mark.parametrize("orders", [5, [3], [{"order": 1}], [{"order": "x", "ngrams": None}]])
+def test_orders_that_are_none_are_not_shown(run: Path, orders: Any) -> None:
+    Run(run).append({"kind": "fit", "step": 0, "stage": "counting", "tokens": 1, "seconds": 1.0, "orders": orders})
+    assert "orders" not in describe(str(run))

@@ -210,7 +210,7 @@ def test_a_run_is_described_with_its_own_vocabulary_and_its_best_and_last(tmp_pa
         pointers = {name: {"step": step, "weights": "raw"} for name in names}
         facts = {"position": {}, "pointers": pointers, "validation": record}
         save(run, step, {"model": {"w": torch.zeros(2)}}, facts)
-    run.append({"kind": "train", "step": 4, "epoch": 1.0, "loss": 9.0})
+    run.append({"kind": "train", "stage": "", "step": 4, "epoch": 1.0, "tokens": 8, "seconds": 1.0, "loss": 9.0})
     result = describe(str(run.path))
     assert result["what"] == "run"
     assert (result["vocabulary"], result["vocabulary_source"]) == (5, "the run's tokenizer")
