@@ -6,9 +6,10 @@
     labels.json        those of a task            checksums.json     of the files above but metrics.jsonl
 
 A run is whole: with this folder alone it is opened, measured and, with its text, trained further. `checksums.json`
-also holds the `format` of the run, the fingerprint of each corpus it has learned from (`corpus_fingerprint`), the
-signature of its recipe (see `trust`) and whether a checkpoint was ever saved. A file is part of the run once its
-checksum is there. Everything appears whole or not at all (see `artifacts`).
+also holds the `format` of the run, the `id` that its checkpoints carry, the steps of the last and the best checkpoint
+(`saved`), the fingerprint of each corpus it has learned from (`corpus_fingerprint`) and the signature of its recipe
+(see `trust`). A file is part of the run once its checksum is there. Everything appears whole or not at all (see
+`artifacts`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import json
 import math
 import os
 import platform
+import secrets
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from foretell.artifacts import (
     exclusive,
@@ -38,14 +40,22 @@ from foretell.artifacts import (
 )
 from foretell.checksums import FILE, damaged, digest, plain_file, read_checksums, verify, write_checksums
 from foretell.errors import ConfigError
+from foretell.strict_json import JsonObject
 from foretell.trust import foreign, is_own, sign, trusts_everything
 
 Record = dict[str, Any]
-FORMAT = 2
+FORMAT = 3
 """of run folders; a change that an older version would misread makes it one more"""
 RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
 LONGEST_RECORD = 1 << 20
 """bytes of a line of metrics.jsonl"""
+NUMBERS = (
+    *("epoch", "tokens", "seconds", "tokens_per_second", "gradient_norm", "learning_rate"),
+    *("loss", "objective_loss", "perplexity", "bits_per_byte"),
+)
+"""numbers of a record, where it has them"""
+REQUIRED = {"train": ("stage", "epoch", "tokens", "seconds"), "fit": ("stage", "tokens", "seconds")}
+"""what records of a kind always have"""
 
 
 class Run:
@@ -76,7 +86,8 @@ class Run:
             run.make_room(resume)
             run.path.mkdir(parents=True, exist_ok=True)
             write_atomic(run.recipe_file, recipe.encode())
-            run.checksums = {"format": FORMAT, "saved": False, "signature": sign(recipe.encode()), "files": {}}
+            facts = {"format": FORMAT, "id": secrets.token_hex(16), "signature": sign(recipe.encode())}
+            run.checksums = {**facts, "saved": {}, "files": {}}
             write_json(run.environment_file, environment())
             run.seal(run.recipe_file, run.environment_file)
         run.checkpoints.mkdir(exist_ok=True)
@@ -158,8 +169,28 @@ class Run:
 
     def read(self) -> Run:
         """Read `checksums.json`; a `ConfigError` where it is missing, damaged or of an older format."""
-        self.checksums = read_checksums(self.path, FORMAT)
+        found = read_checksums(self.path, FORMAT)
+        facts = JsonObject(found, self.checksums_file)
+        saved = facts.inner("saved")
+        self.checksums = found | {
+            "id": facts.text("id"),
+            "saved": {which: saved.integer(which, least=0) for which in saved},
+            "resumed": facts.entries("resumed", []),
+            "corpus_fingerprint": dict(facts.inner("corpus_fingerprint", {})),
+        }
         return self
+
+    @property
+    def facts(self) -> Record:
+        """What `checksums.json` holds, read when first needed; empty in a folder that is not a run."""
+        if not self.checksums and self.checksums_file.exists():
+            self.read()
+        return self.checksums
+
+    @property
+    def id(self) -> str:
+        """The random name that binds checkpoints to this run."""
+        return str(self.facts.get("id", ""))
 
     def verify(self) -> Run:
         """Read `checksums.json`, and hold the files against it."""
@@ -188,15 +219,20 @@ class Run:
         """Remember on which machine, by which versions and when it went on."""
         self.note(resumed=[*self.checksums.get("resumed", ()), environment()])
 
-    def mark_saved(self) -> None:
-        """Remember that a checkpoint was saved, in a folder that was made to be a run."""
-        if self.checksums:
-            self.note(saved=True)
+    def note_saved(self, saved: Mapping[str, int]) -> None:
+        """Record the steps of the last and the best checkpoint, once they are on disk."""
+        if self.facts:
+            self.note(saved=dict(saved))
+
+    @property
+    def saved(self) -> dict[str, int]:
+        """The steps of the `last` and the `best` checkpoint that were saved, whether they are still there or not."""
+        return dict(self.facts.get("saved", {}))
 
     @property
     def was_saved(self) -> bool:
         """Whether a checkpoint was ever saved, be it there or not."""
-        return bool(self.checksums.get("saved"))
+        return bool(self.saved)
 
     @property
     def is_trusted(self) -> bool:
@@ -213,8 +249,7 @@ class Run:
 
     def corpus_fingerprint(self, corpus: str | Mapping[str, str]) -> dict[str, str]:
         """The fingerprint of each split of a corpus as the run knows it; empty where it knows none."""
-        known = self.checksums.get("corpus_fingerprint")
-        found = known.get(corpus_key(corpus)) if isinstance(known, dict) else None
+        found = self.facts.get("corpus_fingerprint", {}).get(corpus_key(corpus))
         return dict(found) if isinstance(found, dict) else {}
 
     def keep_corpus_fingerprint(self, corpus: str | Mapping[str, str], splits: Mapping[str, str]) -> None:
@@ -229,7 +264,7 @@ class Run:
                 file=self.path,
                 remedy=f"bring it back, or begin a new run on it: init={self.path}",
             )
-        every = self.checksums.get("corpus_fingerprint") or {}
+        every = self.facts.get("corpus_fingerprint", {})
         self.note(corpus_fingerprint=every | {corpus_key(corpus): dict(splits) | known})
 
     # --- files ------------------------------------------------------------------------------------
@@ -289,7 +324,7 @@ class Run:
                     record = json.loads(line)
                 except (ValueError, RecursionError):
                     continue
-                if isinstance(record, dict) and isinstance(record.get("step"), int) and "kind" in record:
+                if is_record(record):
                     yield record
 
     def rewind(self, step: int) -> None:
@@ -301,6 +336,25 @@ class Run:
 def corpus_key(corpus: str | Mapping[str, str]) -> str:
     """A corpus as a recipe names it, in one line."""
     return corpus if isinstance(corpus, str) else json.dumps(dict(corpus), ensure_ascii=False, sort_keys=True)
+
+
+def is_record(value: Any) -> TypeGuard[Record]:
+    """Whether that is a record: of a step and a kind, with numbers where it has figures."""
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str) or not isinstance(value.get("step"), int):
+        return False
+    if not isinstance(value.get("stage", ""), str) or not isinstance(value.get("metric"), str | None):
+        return False
+    figures = [value["step"], *(value.get(name) for name in (*NUMBERS, value.get("metric")))]
+    if not all(figure is None or is_number(figure) for figure in figures):
+        return False
+    return all(value.get(name) is not None for name in REQUIRED.get(value["kind"], ()))
+
+
+def is_number(value: object) -> bool:
+    """Whether that is a number that fits 64 bits."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 1 << 63
+    return isinstance(value, float)
 
 
 def judged(measured: Mapping[str, Any]) -> float:

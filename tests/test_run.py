@@ -120,7 +120,7 @@ def test_weights_that_are_no_numbers_are_refused(run: Path) -> None:
         tensors[name].view(-1)[0] = float("nan")
         save_file(tensors, saved / "model.safetensors")
         sums = {file.name: digest(file) for file in saved.iterdir() if file.name != "checksums.json"}
-        write_checksums(saved, sums, format=FORMAT)
+        write_checksums(saved, sums, format=FORMAT, run=Run(run).id)
     with pytest.raises(ConfigError, match=f"{name} holds numbers that are not finite"):
         foretell.load(run)
     with pytest.raises(ConfigError, match=r"not finite.*another --out"):
@@ -292,6 +292,17 @@ def test_a_run_that_was_sent_is_trained_on_text_of_ones_own(run: Path, corpus: C
     (tmp_path / "own.txt").write_text(Path(corpus["train"]).read_text())
     foretell.train(run, tmp_path / "mine", data__corpus=str(tmp_path / "own.txt"), quiet=True)
     assert Run.open(tmp_path / "mine").is_trusted
+
+
+def test_each_setting_that_opens_a_file_of_a_sent_run_is_named(run: Path, corpus: Corpus, tmp_path: Path) -> None:
+    rewritten(run, 'init = ""', f'init = "{tmp_path / "other"}"')
+    sent(run)
+    with pytest.raises(ConfigError, match=r"would open .*other.*set your own: data\.corpus=…, init=…"):
+        foretell.load_recipe(run)
+    own = {"data.corpus": str(shutil.copy(corpus["train"], tmp_path / "own.txt")), "limit": "1steps"}
+    with pytest.raises(ConfigError, match=r"set your own: init=…$"):
+        foretell.load_recipe(run, own)
+    foretell.load_recipe(run, own | {"init": ""})
 
 
 @pytest.mark.parametrize(

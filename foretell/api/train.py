@@ -90,7 +90,7 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
     monitor = Monitor(quiet=quiet)
     saved, skipped = checkpoint.to_resume(run)
     for problem in skipped:
-        monitor.say(f"warning: {problem}; set aside")
+        monitor.say(f"warning: {problem}")
     position = saved.position() if saved else TrainState()
     run.rewind(position.step if saved else -1)
     stages = recipe.resolved_stages()

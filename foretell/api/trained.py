@@ -88,22 +88,29 @@ class Trained(LanguageModel):
         self.recipe = recipe_of(run)
         self.tokenizer = tokenizer_of(run)
         self.checkpoint, self.facts = checkpoint.pointed(run, which)
-        self.checkpoint.verify()
         self.settings = self.stage_of(self.checkpoint)
+        self.labels = load_labels(run.labels_file, task_of(self.settings)) if self.settings.is_task else ()
+        paper = None if run.is_trusted or self.settings.model.counted else self._build_on_paper()
+        if paper is not None:  # before the files are read: they can claim any size
+            self.checkpoint.check_room(sum(tensor.nbytes for tensor in paper.state_dict().values()))
+        self.checkpoint.verify()
         self.weights: Mapping[str, Tensor] = self.settings.trainable.merged(self.checkpoint.result())
         check_finite(self.weights, self.checkpoint.path)
-        self.labels = load_labels(run.labels_file, task_of(self.settings)) if self.settings.is_task else ()
+        if paper is not None:  # before a model is built: a recipe can ask for any size
+            check_fit(paper, self.weights)
         self.ngram = self._load_ngram() if self.settings.model.counted else None
         self._objective = None if self.settings.model.counted else self._load_objective()
+
+    def _build_on_paper(self) -> Objective:
+        """The shapes that the recipe asks for."""
+        with on_paper():
+            return self.settings.build(self.tokenizer.size, load_counts(self.run.counts_file), len(self.labels))
 
     def _load_ngram(self) -> NGram:
         return NGram.load(self.weights, self.tokenizer.boundary, self.tokenizer.size)
 
     def _load_objective(self) -> Objective:
         counts = load_counts(self.run.counts_file)
-        if not self.run.is_trusted:
-            with on_paper():  # first: a recipe can ask for any size, and a file of weights has the one it has
-                check_fit(self.settings.build(self.tokenizer.size, counts, len(self.labels)), self.weights)
         with torch.device(self.device):
             objective = self.settings.build(self.tokenizer.size, counts, len(self.labels))
         if counts is None and uses_frequencies(objective):
@@ -160,8 +167,7 @@ class Trained(LanguageModel):
 
     def validation(self) -> Record:
         """The record of the validation of this checkpoint; empty where it had none."""
-        found = self.checkpoint.record().get("validation")
-        return found if isinstance(found, dict) else {}
+        return self.checkpoint.validation()
 
     def on_progress(self) -> OnProgress:
         """Reports how far a pass is, where it takes long."""

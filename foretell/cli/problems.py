@@ -64,7 +64,9 @@ def of_system(problem: OSError, options: Collection[str]) -> ConfigError:
     """What the operating system refused, with a remedy that the verb has."""
     file = os.fsdecode(problem.filename) if isinstance(problem.filename, str | bytes | os.PathLike) else None
     if problem.errno in FULL:
-        on = "go on with --resume" if "resume" in options else "run it again; nothing half-written is left"
+        partial = next((part for part in (file or "").split(os.sep) if part.endswith(".partial")), None)
+        left = "nothing half-written is left" if partial is None else f"it continues from {partial}"
+        on = "go on with --resume" if "resume" in options else f"run it again; {left}"
         return ConfigError("the disk is full", file=file, remedy=f"free some space and {on}")
     if problem.errno in DENIED:
         unreadable = file is not None and os.path.exists(file) and not os.access(file, os.R_OK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from foretell.data.cache import cache_folder, digest
@@ -39,9 +40,27 @@ def cached_tokenizer(corpus: Corpus, config: TokenizerConfig) -> Tokenizer:
     pieces = (piece.text for piece in corpus.pieces("train"))
     if isinstance(config, FileConfig):
         return config.train(pieces)
-    key = digest(corpus.fingerprint("train"), type(config).kind_name(), config.model_dump_json())
-    path = cache_folder() / "tokenizers" / f"{key}.json"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        config.train(pieces).save(path)
+    key = cache_key(corpus, config)
+    if (found := trained_before(key)) is not None:
+        return found
+    trained = config.train(pieces)
+    path = cache_folder() / "tokenizers" / f"{key}-{trained.fingerprint}.json"
+    trained.save(path)
     return load_tokenizer(path)
+
+
+def trained_before(key: str) -> Tokenizer | None:
+    """The tokenizer in the cache under a `cache_key`; None where there is none, or the file is not what its name says.
+
+    The name ends with the fingerprint: an altered file is trained anew, not used.
+    """
+    for path in (cache_folder() / "tokenizers").glob(f"{key}-*.json"):
+        with contextlib.suppress(ConfigError):
+            if path.stem.endswith(f"-{(found := load_tokenizer(path)).fingerprint}"):
+                return found
+    return None
+
+
+def cache_key(corpus: Corpus, config: TokenizerConfig) -> str:
+    """A hash of all that a tokenizer is made from."""
+    return digest(corpus.fingerprint("train"), config.kind_name(), config.model_dump_json())

@@ -112,21 +112,24 @@ def recipe_to_train(run: Run, overrides: Sequence[str] | Mapping[str, Any]) -> R
     Raises `ConfigError` with the files and data sets that a run from elsewhere would open by its own choice.
     """
     recipe = recipe_of(run, overrides)
-    own_choice = opened_by(recipe_of(run).tree()) & opened_by(recipe.tree()) - {str(run.tokenizer_file)}
+    theirs, ours = opened_by(recipe_of(run).tree()), opened_by(recipe.tree())
+    own_choice = {path: theirs[path] for path in sorted(theirs.keys() & ours.keys()) if path != str(run.tokenizer_file)}
     if own_choice and not run.is_trusted:
-        raise refuse(run.path, f"open {', '.join(sorted(own_choice))}", "name a text of your own: data.corpus=…")
+        settings = ", ".join(sorted(set(own_choice.values())))
+        raise refuse(run.path, f"open {', '.join(own_choice)}", f"set your own: {settings}")
     return recipe
 
 
-def opened_by(tree: Tree) -> set[str]:
-    """The files, runs and data sets these tables open, except built-in ones."""
+def opened_by(tree: Tree) -> dict[str, str]:
+    """The files, runs and data sets these tables open, except built-in ones, each with the setting to override."""
     data = tree.get("data", {})
     corpus, tokenizer = data.get("corpus", ""), data.get("tokenizer", {})
-    paths = {*corpus.values()} if isinstance(corpus, Mapping) else {corpus}
-    paths |= {str(tree.get("init", "")), str(tokenizer.get("path", "")) if isinstance(tokenizer, Mapping) else ""}
+    found = {str(path): "data.corpus=…" for path in (corpus.values() if isinstance(corpus, Mapping) else [corpus])}
+    found |= {str(tree.get("init", "")): "init=…"}
+    found |= {str(tokenizer.get("path", "")): "data.tokenizer={kind=…}"} if isinstance(tokenizer, Mapping) else {}
     for stage in tree.get("stages", ()):
-        paths |= opened_by(config.override({}, stage.get("set", {})))
-    return {str(path) for path in paths} - {"", *BUILTIN, *SETS}
+        found |= dict.fromkeys(opened_by(config.override({}, stage.get("set", {}))), "stages=…")
+    return {path: setting for path, setting in found.items() if path not in ("", *BUILTIN, *SETS)}
 
 
 def with_initial(tree: Tree) -> Tree:

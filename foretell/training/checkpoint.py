@@ -4,10 +4,13 @@
                                   averaged.safetensors   their mean, once averaging has begun
                                   optimizer.safetensors  carried.safetensors  penalties.safetensors
                                   record.json            where training stands; whether it was the best so far
-                                  checksums.json         a SHA-256 of each file above
+                                  checksums.json         a SHA-256 of each file above, and the id of the run
     checkpoints/frozen-….safetensors    weights that a stage does not train, once for all of its checkpoints; by digest
 
-Which checkpoint is the last and which the best follows from these records alone. Nothing is ever unpickled.
+The records say which checkpoint is the last and which the best; the run's own `checksums.json` says which steps these
+have to be. It is written after a checkpoint and before older ones are deleted, so a checkpoint older than it says means
+that one is gone. A checkpoint of another run, or under another name than its step, is not used. Nothing is ever
+unpickled.
 """
 
 from __future__ import annotations
@@ -19,16 +22,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from foretell.artifacts import remove_all_dead_drafts, sync_folder, whole_folder, write_json, write_tensors
 from foretell.checksums import (
+    LARGEST_FILE,
     damaged,
     digest,
     plain_file,
@@ -39,32 +43,38 @@ from foretell.checksums import (
     write_checksums,
 )
 from foretell.errors import ConfigError
-from foretell.run import FORMAT, Record, Run
+from foretell.run import FORMAT, Record, Run, is_record
+from foretell.strict_json import shown
 from foretell.types import State
 
 Tensors = Mapping[str, Tensor]
 FOLDER = re.compile(r"step-(\d{8,18})")
 FROZEN = re.compile(r"frozen-[0-9a-f]{32}\.safetensors")
 RECORD = "record.json"
+MOST_COPIES = 10
+"""of the weights in a checkpoint, counting the state of the optimiser, averages and penalties"""
+
+
+Natural = Annotated[StrictInt, Field(ge=0)]
 
 
 @dataclass
 class TrainState:
     """Where training stands: what a checkpoint remembers beside tensors."""
 
-    stage: int = 0
-    step: int = 0
+    stage: Natural = 0
+    step: Natural = 0
     """optimiser steps over all stages"""
-    stage_step: int = 0
-    tokens: int = 0
+    stage_step: Natural = 0
+    tokens: Natural = 0
     """tokens trained on in this stage, padding left out"""
-    seconds: float = 0.0
+    seconds: Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)] = 0.0
     """of this stage, over all interruptions"""
-    history: list[float] = field(default_factory=list)
+    history: list[StrictFloat] = field(default_factory=list)
     """validation losses of this stage"""
-    best: float = math.inf
-    finished: bool = False
-    micro_batches: int = 1
+    best: StrictFloat = math.inf
+    finished: StrictBool = False
+    micro_batches: Annotated[Natural, Field(ge=1)] = 1
     """parts of a batch, where it is left to us"""
 
 
@@ -73,8 +83,9 @@ POSITION = TypeAdapter(TrainState)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk."""
+    """A checkpoint of a run, on disk."""
 
+    run: Run
     path: Path
 
     @cached_property
@@ -82,7 +93,10 @@ class Checkpoint:
         """The files that belong to it, each with its SHA-256."""
         if not plain_folder(self.path):
             raise damaged(self.path, "is no folder of its own")
-        return dict(read_checksums(self.path, FORMAT)["files"])
+        found = read_checksums(self.path, FORMAT)
+        if found.get("run") != self.run.id:
+            raise damaged(self.path, "is a checkpoint of another run")
+        return dict(found["files"])
 
     def record(self) -> Record:
         """Where training stood."""
@@ -92,14 +106,33 @@ class Checkpoint:
         found = read_record(self.path / RECORD)
         if not isinstance(found.get("position"), dict):
             raise damaged(self.path / RECORD)
+        if found.get("step") != self.step:
+            raise damaged(self.path, f"is the checkpoint of step {shown(found.get('step'))} under another name")
         return found
 
     def position(self) -> TrainState:
         """Where training stood, as the trainer knows it."""
         try:
-            return POSITION.validate_python(self.record()["position"])
+            found = POSITION.validate_python(self.record()["position"])
         except ValidationError:
-            raise damaged(self.path / RECORD, "does not say where training stood") from None
+            found = None
+        if found is None or found.step != self.step or found.stage_step > found.step:
+            raise damaged(self.path / RECORD, "does not say where training stood")
+        return found
+
+    def pointer(self, which: str) -> Record | None:
+        """What its record says of the run's `last` or `best` checkpoint, if it was that when it was saved: the step,
+        and which weights are meant."""
+        pointers = self.record().get("pointers")
+        facts = pointers.get(which) if isinstance(pointers, dict) else None
+        if not isinstance(facts, dict) or facts.get("step") != self.step or not isinstance(facts.get("weights"), str):
+            return None
+        return facts
+
+    def validation(self) -> Record:
+        """The record of its validation; empty where it had none."""
+        found = self.record().get("validation")
+        return found if is_record(found) else {}
 
     @property
     def step(self) -> int:
@@ -137,6 +170,12 @@ class Checkpoint:
             if file.name != frozen_name(file):
                 raise damaged(file, "does not match its checksum")
 
+    def check_room(self, model: int) -> None:
+        """A `ConfigError` where its files are larger than a checkpoint of a model of that many bytes can be."""
+        files = [*self.weight_files(), *(plain_file(self.path, name) for name in self.checksums)]
+        if sum(file.stat().st_size for file in files) > MOST_COPIES * model + LARGEST_FILE:
+            raise damaged(self.path, "is larger than a checkpoint of this model can be")
+
     def problem(self) -> str:
         """What is wrong with it, in one line; "" where nothing is."""
         try:
@@ -172,17 +211,18 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 def save(run: Run, step: int, files: Mapping[str, Tensors], record: Mapping[str, Any]) -> Checkpoint:
     """A new checkpoint of this step; an `OSError` (a full disk) leaves all earlier ones as they were."""
-    final = run.checkpoints / f"step-{step:08d}"
-    if final.exists():
-        set_aside(final)
-    with whole_folder(final) as draft:
+    saved = at_step(run, step)
+    if saved.path.exists():
+        set_aside(saved.path)
+    with whole_folder(saved.path) as draft:
         for name, tensors in files.items():
             if tensors:
                 write_tensors(draft / f"{name}.safetensors", detached(tensors))
         write_json(draft / RECORD, {**record, "step": step})
-        write_checksums(draft, {file.name: digest(file) for file in draft.iterdir()}, format=FORMAT)
-    run.mark_saved()
-    return Checkpoint(final)
+        write_checksums(draft, {file.name: digest(file) for file in draft.iterdir()}, format=FORMAT, run=run.id)
+    best = {"best": step} if "best" in record.get("pointers", {}) else {}
+    run.note_saved({**run.saved, "last": step, **best})
+    return saved
 
 
 def set_aside(path: Path) -> Path:
@@ -219,6 +259,11 @@ def frozen_name(file: Path) -> str:
 # --- which checkpoint -----------------------------------------------------------------------------
 
 
+def at_step(run: Run, step: int) -> Checkpoint:
+    """The checkpoint of a step, whether it is there or not."""
+    return Checkpoint(run, run.checkpoints / f"step-{step:08d}")
+
+
 def pointed(run: Run, which: str) -> tuple[Checkpoint, Record]:
     """The `last` or the `best` checkpoint, and what its record says of it: the step, and which weights are meant."""
     if which not in ("best", "last"):
@@ -230,58 +275,87 @@ def pointed(run: Run, which: str) -> tuple[Checkpoint, Record]:
 
 
 def find(run: Run, which: str) -> tuple[Checkpoint, Record] | None:
-    """The same, or None where there is none yet; a `ConfigError` where a damaged record keeps it hidden."""
-    for path in reversed(in_order(run)):
-        pointers = Checkpoint(path).record().get("pointers")
-        facts = pointers.get(which) if isinstance(pointers, dict) else None
-        if isinstance(facts, dict) and isinstance(facts.get("step"), int) and isinstance(facts.get("weights"), str):
-            return Checkpoint(path), facts
+    """The same, or None where there is none yet; a `ConfigError` where a damaged record hides it or it is gone."""
+    found = latest(run, which)
+    if which in run.saved and (found is None or found[0].step < run.saved[which]):
+        raise gone(run, which)
+    return found
+
+
+def latest(run: Run, which: str) -> tuple[Checkpoint, Record] | None:
+    """The newest checkpoint there that was the `last` or the `best` when it was saved."""
+    for saved in reversed(in_order(run)):
+        if (facts := saved.pointer(which)) is not None:
+            return saved, facts
     return None
+
+
+def gone(run: Run, which: str) -> ConfigError:
+    """The error for the `last` or the `best` checkpoint that was saved and is not there any more."""
+    there = in_order(run)
+    otherwise = f", or train on from step {there[-1].step} with --resume" if there else ""
+    remedy = f"bring it back from a copy{otherwise}"
+    return ConfigError(f"the {which} checkpoint is gone", file=at_step(run, run.saved[which]).path, remedy=remedy)
+
+
+def lost(run: Run) -> dict[Path, str]:
+    """By path what is gone: the last and the best checkpoint, as far as their steps are not there."""
+    there = {saved.step for saved in in_order(run)}
+    steps = sorted(set(run.saved.values()) - there)
+    kinds = {step: " and ".join(which for which, saved in run.saved.items() if saved == step) for step in steps}
+    return {at_step(run, step).path: f"the {which} checkpoint is gone" for step, which in kinds.items()}
 
 
 def newest(run: Run) -> Checkpoint | None:
     """The latest checkpoint that can be used."""
-    return next((Checkpoint(path) for path in reversed(in_order(run)) if Checkpoint(path).intact()), None)
+    return next((saved for saved in reversed(in_order(run)) if saved.intact()), None)
 
 
 def to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
-    """The checkpoint to go on from, and what was wrong with newer ones, which are set aside.
+    """The checkpoint to resume from, and what is wrong with newer ones: they are gone, or set aside here.
 
     None where none was ever saved; a `ConfigError` where there were some and none can be used.
     """
     remove_all_dead_drafts(run.checkpoints)
-    found = [(path, Checkpoint(path).problem()) for path in reversed(in_order(run))]
-    skipped: list[str] = []
-    for path, problem in found:
-        if not problem:
-            for unusable, _ in found[: len(skipped)]:
-                set_aside(unusable)
-            return Checkpoint(path), skipped
-        skipped.append(problem)
-    if skipped or run.was_saved:
-        what = f"no checkpoint of this run can be used: {skipped[0] if skipped else 'they are gone'}"
-        raise ConfigError(what, file=run.path, remedy="bring them back from a copy, or begin anew with another --out")
-    return None, []
+    found = [(saved, saved.problem()) for saved in reversed(in_order(run))]
+    chosen = next((saved for saved, problem in found if not problem), None)
+    unusable = [(saved, problem) for saved, problem in found if chosen is None or saved.step > chosen.step]
+    if chosen is None:
+        if unusable or run.was_saved:
+            what = f"no checkpoint of this run can be used: {unusable[0][1] if unusable else 'they are gone'}"
+            raise ConfigError(
+                what, file=run.path, remedy="bring them back from a copy, or begin anew with another --out"
+            )
+        return None, []
+    told = [f"{problem}; set aside" for _, problem in unusable]
+    told += [f"{path}: {what}" for path, what in lost(run).items()]
+    kept = [saved.step for saved, _ in found if saved.step <= chosen.step]
+    best = [saved.step for saved, problem in found if not problem and saved.pointer("best")]
+    best += [step for step in kept if step == run.saved.get("best")]  # damaged, but there: whoever wants it is told
+    run.note_saved({"last": chosen.step, **({"best": max(best)} if best else {})})
+    for saved, _ in unusable:
+        set_aside(saved.path)
+    return chosen, told
 
 
-def in_order(run: Run) -> list[Path]:
-    """The folders of all checkpoints, oldest first."""
+def in_order(run: Run) -> list[Checkpoint]:
+    """All checkpoints of a run, oldest first."""
     if not run.checkpoints.exists():
         return []
     if not plain_folder(run.checkpoints):
         raise damaged(run.checkpoints, "is no folder of its own")
-    named = [(int(match[1]), path) for path in run.checkpoints.iterdir() if (match := FOLDER.fullmatch(path.name))]
-    return [path for _, path in sorted(named)]
+    steps = [(int(match[1]), path) for path in run.checkpoints.iterdir() if (match := FOLDER.fullmatch(path.name))]
+    return [Checkpoint(run, path) for _, path in sorted(steps)]
 
 
 def prune(run: Run, keep: int) -> None:
     """Delete all but the last `keep` checkpoints and the best one; nothing where a damaged record hides which it is."""
     try:
-        best = find(run, "best")
-        for path in in_order(run)[:-keep]:
-            if best is None or path != best[0].path:
-                shutil.rmtree(path, ignore_errors=True)
-        needed = {file for path in in_order(run) for file in Checkpoint(path).weight_files()}
+        best = latest(run, "best")
+        for saved in in_order(run)[:-keep]:
+            if best is None or saved.path != best[0].path:
+                shutil.rmtree(saved.path, ignore_errors=True)
+        needed = {file for saved in in_order(run) for file in saved.weight_files()}
     except ConfigError:
         return
     for file in set(run.checkpoints.glob("frozen*")) - needed:

@@ -39,7 +39,9 @@ class LogSums:
         return {
             "loss": loss,
             "bits_per_byte": loss / math.log(2) / bytes_per_token if bytes_per_token is not None else None,
-            **{f"{name}_loss": float(term) / self.counts[name] for name, term in terms.items() if self.counts[name]},
+            **{
+                f"{name}_loss": float(term) / self.counts[name] for name, term in terms.items() if self.counts.get(name)
+            },
         }
 
     def state_dict(self) -> Record:

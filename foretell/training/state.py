@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from foretell.checksums import damaged
+from foretell.run import Record, is_number
 from foretell.training import checkpoint
-from foretell.training.checkpoint import Checkpoint
+from foretell.training.checkpoint import RECORD, Checkpoint
 from foretell.training.log_sums import LogSums
 from foretell.training.state_dict import load_optimizer, load_weights, optimizer_tensors, parted, trained_names
 from foretell.types import map_state
@@ -47,23 +50,45 @@ def save(trainer: Trainer, improved: bool) -> Checkpoint:
 
 def restore(trainer: Trainer, saved: Checkpoint, parts: frozenset[str]) -> None:
     """Take from a checkpoint: "model", "optimizer", "schedule", "averager", "state"."""
-    stage, record = trainer.stage, saved.record()
+    stage = trainer.stage
     if "model" in parts:
         load_weights(stage.objective, saved.weights())
         stage.objective.load_penalties(saved.tensors("penalties"))
     if "optimizer" in parts:
         load_optimizer(stage.optimizer, saved.tensors("optimizer"))
-        if trainer.scaler is not None and record.get("scaler"):
-            trainer.scaler.load_state_dict(record["scaler"])
+        if trainer.scaler is not None and saved.record().get("scaler"):
+            trainer.scaler.load_state_dict(state_of(saved, "scaler", trainer.scaler.state_dict()))
     if "schedule" in parts:
-        stage.schedule.load_state_dict(record["schedule"])
+        stage.schedule.load_state_dict(state_of(saved, "schedule", stage.schedule.state_dict()))
     if "averager" in parts:
         averaged = saved.tensors("averaged")
         names = trained_names(stage.objective)
         means = [averaged[name].to(trainer.device) for name in names] if averaged else []
-        stage.averager.load_state_dict(record["averager"], means)
-        trainer.window = LogSums(**record["window"])
+        stage.averager.load_state_dict(state_of(saved, "averager", stage.averager.state_dict()), means)
+        trainer.window = LogSums(**state_of(saved, "window", LogSums().state_dict()))
     if "state" in parts:
         tensors = saved.tensors("carried")
         carried = checkpoint.unflatten(tensors, stage.objective.backbone.initial_state(1)) if tensors else None
         trainer.state = map_state(lambda tensor: tensor.to(trainer.device), carried)
+
+
+def state_of(saved: Checkpoint, section: str, like: Mapping[str, Any]) -> Record:
+    """A section of a checkpoint's record: the keys of `like`, with values of its kinds."""
+    found = saved.record().get(section)
+    kept = {key: found[key] for key in like if key in found} if isinstance(found, dict) else None
+    if kept is None or not all(fits(value, like[key]) for key, value in kept.items()):
+        raise damaged(saved.path / RECORD, f"does not hold the state of the {section}")
+    return kept
+
+
+def fits(value: Any, like: Any) -> bool:
+    """Whether a value is of the kind of another; None stands for a number that is not known yet."""
+    if isinstance(like, dict):
+        return isinstance(value, dict) and all(map(is_number, value.values()))
+    if isinstance(like, list):
+        return isinstance(value, list) and all(map(is_number, value))
+    if isinstance(like, bool | str):
+        return isinstance(value, type(like))
+    if isinstance(like, int):
+        return isinstance(value, int) and is_number(value) and value >= 0
+    return is_number(value) or (like is None and value is None)

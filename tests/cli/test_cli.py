@@ -209,6 +209,11 @@ def test_interrupted_is_130(monkeypatch: pytest.MonkeyPatch, said: Any) -> None:
         ),
         (OSError(errno.ENOSPC, "x"), [], "the disk is full; free some space and run it again; nothing half-written"),
         (
+            OSError(errno.ENOSPC, "x", ".st.partial/train"),
+            [],
+            ".st.partial/train: the disk is full; free some space and run it again; it continues from .st.partial",
+        ),
+        (
             OSError(errno.EROFS, "Read-only file system", "/x/f"),
             ["out"],
             "/x/f: read-only file system; choose a place that you may write to, with --out",

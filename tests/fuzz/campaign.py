@@ -34,21 +34,23 @@ CHUNK = 50
 SHRINKING = 60
 """how often a smaller case is looked for"""
 READERS = (
-    "data/readers/*",
-    "data/reading.py",
-    "data/labelled.py",
-    "data/tags.py",
-    "data/corpus.py",
-    "data/encoding.py",
+    "data/labelled/readers/*",
+    "data/labelled/opening.py",
+    "data/labelled/tags.py",
+    "data/text_files.py",
+    "data/text/corpus.py",
+    "data/store/store.py",
+    "data/tokenizers/tokenizer.py",
+    "data/tokenizers/foreign.py",
 )
 READERS += (
     "interop/arpa.py",
+    "interop/arpa_text.py",
     "interop/hugging_face/*",
     "config.py",
     "training/checkpoint.py",
     "run.py",
-    "trained.py",
-    "foreign.py",
+    "api/trained.py",
 )
 
 

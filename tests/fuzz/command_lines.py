@@ -92,7 +92,8 @@ def verbs() -> dict[str, list[Parameter]]:
     from foretell.cli import VERBS
 
     found = {name: verb for panel in VERBS.values() for name, verb in panel.items()}
-    return {name: list(parameters(verb)) for name, verb in sorted(found.items())}
+    named = {name: parameters(verb) for name, verb in sorted(found.items())}
+    return {name: [one for one in some if one.name != "debug"] for name, some in named.items()}  # it prints tracebacks
 
 
 def parameters(verb: Callable[..., None]) -> Iterator[Parameter]:
@@ -132,8 +133,6 @@ def command_lines(draw: Draw, seeds: Path) -> Case:
             count = draw(st.integers(0, 2)) if parameter.several else draw(st.sampled_from([1, 1, 1, 1, 0, 2]))
             first = ["run"] * 20 if parameter.name == "run" else ["short.txt"] * 10
             words += [draw(st.sampled_from([*first, *PATHS, *WORDS])) for _ in range(count)]
-        elif parameter.name == "debug":
-            continue  # whose tracebacks are wanted
         elif parameter.required or draw(st.integers(0, 4)) == 0:
             words += option(draw, parameter)
     if draw(st.integers(0, 15)) == 0:

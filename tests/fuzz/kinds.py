@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import tomllib
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from fuzz import mutate
 from fuzz.cases import Case, Content, Link
 from fuzz.command_lines import command_lines
 from fuzz.mutate import Draw
-from fuzz.seeds import EVALUATE, FILES, RECIPES, RESUME, RUNS, train_recipe, train_task, whole_corpus
+from fuzz.seeds import EVALUATE, FILES, RECIPES, RESUME, RUNS, TRAIN_ON_STORE, train_recipe, train_task, whole_corpus
 from hypothesis import strategies as st
+
+from foretell.checksums import OWN, sealed
 
 Cases = st.SearchStrategy[Case]
 
@@ -23,8 +26,9 @@ Cases = st.SearchStrategy[Case]
 
 
 def stays(place: mutate.Path) -> bool:
-    """What would make a training long, or is given on the command line."""
-    return place[0] in ("limit", "name") or place in (("data",), ("data", "corpus"), ("model",))
+    """What would make a training long, or is given on the command line; torch.compile takes over a minute."""
+    long = (("data",), ("data", "corpus"), ("model",), ("training", "compile"))
+    return place[0] in ("limit", "name") or place in long
 
 
 @functools.cache
@@ -401,6 +405,49 @@ def run_folders(draw: Draw, seeds: Path) -> Case:
     return case(f"{path} {how}", files={path: data}, well_formed=file.endswith((".safetensors", ".npy")), **named)
 
 
+# --- token stores ---------------------------------------------------------------------------------
+
+UNCHECKED = ("corpus", "exact", "words", "unknown", "altered_lines", "replaced")
+"""what `meta.json` says and nothing else in a store can contradict"""
+
+
+@st.composite
+def stores(draw: Draw, seeds: Path) -> Case:
+    """Token stores with one file damaged, missing or another's, or changed by a sender, who makes checksums right."""
+    base = seeds / "stores" / "store"
+    arrays = [name for name in files_of(base) if name.endswith(".bin")]
+    way = draw(st.sampled_from(["bytes", "missing", "other", "tokenizer", "array", *["meta"] * 5]))
+    case = functools.partial(Case, commands=(TRAIN_ON_STORE,), base="stores")
+    whole = functools.partial(case, same_as="train on a store")
+    file = draw(st.sampled_from([*arrays, "tokenizer.json", *["meta.json"] * (way != "missing")]))
+    path, stored = f"store/{file}", (base / file).read_bytes()
+    meta = json.loads((base / "meta.json").read_bytes())
+    if way == "bytes":
+        how, data = draw(mutate.damaged(stored))
+        return whole(f"{path} {how}", files={path: data}, well_formed=file.endswith(".bin"), damaged=path)
+    if way == "missing":
+        return whole(f"{path} missing", gone=(path,), damaged=path)
+    if way == "tokenizer":
+        path = "store/tokenizer.json"
+        how, tree = draw(mutate.changed(json.loads((base / "tokenizer.json").read_bytes())))
+        return whole(f"{path}: {how}", files={path: mutate.as_json(tree)}, damaged=path)
+    if way == "meta":
+        free = draw(st.booleans())
+        how, tree = draw(mutate.changed(meta, lambda place: place[0] == OWN or (not free and place[-1] in UNCHECKED)))
+        files = {"store/meta.json": mutate.as_json(sealed(tree))}
+        return (case if free else whole)(f"meta.json, sealed: {how}", files=files)
+    path = f"store/{draw(st.sampled_from(arrays))}"
+    if way == "other":
+        there = draw(st.sampled_from(arrays))
+        data = (base / there).read_bytes()
+        return whole(f"{path} is {there}", files={path: data}, damaged=path)
+    how, data = draw(mutate.damaged((seeds / "stores" / path).read_bytes()))
+    name = path.removeprefix("store/").removesuffix(".bin")
+    tree = meta | {"sums": meta["sums"] | {name: f"{zlib.crc32(data):08x}-{len(data)}"}}
+    files = {path: data, "store/meta.json": mutate.as_json(sealed(tree))}
+    return case(f"{path}, sealed: {how}", files=files)
+
+
 KINDS: dict[str, Any] = {
     "recipes": recipes,
     "labelled": labelled,
@@ -408,6 +455,7 @@ KINDS: dict[str, Any] = {
     "arpa": arpa,
     "hugging-face": hugging_face,
     "runs": run_folders,
+    "stores": stores,
     "command-lines": command_lines,
 }
 """by name; each makes a strategy of cases out of the folder of the seeds"""

@@ -41,6 +41,7 @@ RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
 }
 EVALUATE = ("evaluate", "run", "--json")
 RESUME = ("train", "run", "--resume", "--json")
+TRAIN_ON_STORE = ("train", "ngram.toml", "data.corpus=store", "--out", "run", "--json")
 TEXT = "the cat sat on the mat\nthe dog ran and then slept\n\nthen a tree\n"
 
 
@@ -184,6 +185,18 @@ def measure(runner: Runner, folder: Path) -> Figures:
     check(runner, Case("", (export,)))
     import_arpa = ("import", "tri.arpa", "--out", "new", "--corpus", "short.txt", "--json")
     cases["import arpa"] = Case("", (import_arpa, ("score", "new", *short)), "arpa")
+    write_recipe(folder / "stores" / "ngram.toml", ngram({}))
+    prepare = (
+        "prepare",
+        str(folder / "text"),
+        "--out",
+        str(folder / "stores" / "store"),
+        "--tokenizer",
+        "word",
+        "--json",
+    )
+    check(runner, Case("", (prepare,)))
+    cases["train on a store"] = Case("", (TRAIN_ON_STORE,), "stores")
     text = {"t.txt": (folder / "text" / "train.txt").read_bytes()}
     cases["train on train.txt"] = Case("", (train_recipe("ngram", whole_corpus("t.txt")),), "recipes", text)
     for name in RUNS:

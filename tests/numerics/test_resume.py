@@ -61,7 +61,7 @@ def started(run: Path) -> int:
 
 
 def saved(run: Path, step: int) -> checkpoint.Checkpoint | None:
-    found = checkpoint.Checkpoint(Run(run).checkpoints / f"step-{step:08d}")
+    found = checkpoint.at_step(Run(run), step)
     return found if found.path.exists() else None
 
 

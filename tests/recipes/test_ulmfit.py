@@ -11,7 +11,7 @@ from labelled import write_labelled
 import foretell
 from foretell.recipe.loading import load_recipe
 from foretell.run import Run
-from foretell.training.checkpoint import Checkpoint
+from foretell.training.checkpoint import in_order
 from foretell.training.trainer import Trainer
 
 SMALL = {"embedding_dim": 8, "hidden": 10, "output": 8}
@@ -101,7 +101,7 @@ def test_the_classifier_has_discriminative_rates(chain: dict[str, Any]) -> None:
 def test_the_first_stage_leaves_the_language_model_alone(chain: dict[str, Any]) -> None:
     """Its checkpoint holds the outputs alone, and the model as it was."""
     folder = chain["folder"]
-    first = Checkpoint(sorted((folder / "imdb" / "checkpoints").glob("step-*"))[0])
+    first = in_order(Run(folder / "imdb"))[0]
     assert first.record()["position"]["stage"] == 0
     assert {name.split(".")[0] for name in first.tensors("model")} == {"outputs"}
     before, after = foretell.load(folder / "imdb-lm").weights, first.weights()

@@ -123,7 +123,7 @@ def records(out: Path) -> list[dict[str, Any]]:
 
 
 def weights_at(out: Path, step: int) -> dict[str, torch.Tensor]:
-    return checkpoint.Checkpoint(out / "checkpoints" / f"step-{step:08d}").tensors("model")
+    return checkpoint.at_step(Run(out), step).tensors("model")
 
 
 def test_a_step_that_is_not_finite_is_left_out(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,10 +132,7 @@ def test_a_step_that_is_not_finite_is_left_out(corpus: Corpus, tmp_path: Path, m
     recipe = half(corpus, averaging="asgd", optimizer={"kind": "adam"})
     foretell.train(recipe, tmp_path / "run", quiet=True)
     for file in ("model", "averaged", "optimizer"):
-        before, after = (
-            checkpoint.Checkpoint(tmp_path / "run" / "checkpoints" / f"step-{step:08d}").tensors(file)
-            for step in (4, 6)
-        )
+        before, after = (checkpoint.at_step(Run(tmp_path / "run"), step).tensors(file) for step in (4, 6))
         assert_same(after, before)
     assert not torch.equal(weights_at(tmp_path / "run", 8)["head.bias"], weights_at(tmp_path / "run", 6)["head.bias"])
     every = {record["step"]: record for record in records(tmp_path / "run")}

@@ -15,7 +15,7 @@ from foretell.tools.look.doctor import examine_run
 from foretell.tools.look.runs import describe
 from foretell.tools.look.show import describe as show
 from foretell.tools.use.hugging_face import export_folder, import_folder
-from foretell.training.checkpoint import Checkpoint, digest
+from foretell.training.checkpoint import at_step, digest
 from foretell.training.state_dict import weights
 
 Corpus = dict[str, str]
@@ -51,7 +51,7 @@ def test_gradual_unfreezing_by_stages(first: foretell.Trained, tmp_path: Path) -
     run = tuned(first, tmp_path / "run", stages=stages).run
     before, seen = first.weights, []
     for step in (2, 4, 6, 8):
-        after = Checkpoint(run.checkpoints / f"step-{step:08d}").weights()
+        after = at_step(run, step).weights()
         names = {name for name in before if not torch.equal(before[name], after[name])}
         seen.append(names)
         before = after
@@ -150,7 +150,7 @@ def test_a_run_with_adapters_looks_like_any_other(first: foretell.Trained, tmp_p
     assert not [finding for finding in examine_run(run.path)["findings"] if finding["level"] == "error"]
     shown = show(str(run.path))
     assert describe(run, tmp_path)["parameters"] == shown["parameters"]
-    held = Checkpoint(run.checkpoints / "step-00000004").tensors("model").values()
+    held = at_step(run, 4).tensors("model").values()
     assert shown["trained_parameters"] == sum(tensor.numel() for tensor in held) < shown["parameters"] / 2
 
 

@@ -443,7 +443,7 @@ def test_a_run_that_died_while_it_was_made_can_be_resumed(corpus: Corpus, tmp_pa
 
 
 def saved(out: Path, step: int, file: str) -> dict[str, torch.Tensor]:
-    return checkpoint.Checkpoint(out / "checkpoints" / f"step-{step:08d}").tensors(file)
+    return checkpoint.at_step(Run(out), step).tensors(file)
 
 
 def mean_of(weights: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeGuard, final
@@ -19,16 +19,19 @@ import numpy as np
 import numpy.typing as npt
 
 from foretell.artifacts import exclusive, sync_folder, write_atomic, write_json
-from foretell.checksums import is_sealed, sealed
+from foretell.checksums import is_sealed, plain_folder, sealed
 from foretell.data.cache import digest
-from foretell.data.files import NAME_EACH
+from foretell.data.files import NAME_EACH, SPLITS
 from foretell.data.store.store_builder import META, POINT, TOKENIZER, Counts, build
 from foretell.data.text.corpus import Corpus
+from foretell.data.tokenizers.foreign import check_tokenizer
 from foretell.data.tokenizers.tokenizer import Ids, Tokenizer, load_tokenizer
 from foretell.errors import ConfigError
-from foretell.strict_json import read_object
+from foretell.strict_json import JsonObject, read_object
 
 FORMAT = 4
+NEVER_NONE = ("documents", "lines", "bytes", "characters")
+"""what every split of a store has at least one of"""
 ARRAYS = ("tokens", "documents", "lines", "document_bytes", "document_characters")
 Offsets = npt.NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
@@ -46,6 +49,13 @@ class Split:
     """How much of everything there is."""
     sums: Mapping[str, str]
     """The checksum of each array of the store."""
+    vocabulary: int
+    """How many tokens there are: every id is below."""
+
+    def checked(self) -> Split:
+        """Itself, if the sizes that figures are divided by are those of its documents; else a `ConfigError`."""
+        _ = self.document_bytes, self.document_characters
+        return self
 
     @property
     def lossy(self) -> bool:
@@ -85,27 +95,30 @@ class Split:
     @cached_property
     def tokens(self) -> Ids:
         """All ids in order, uint16 or uint32."""
-        return self.array("tokens", self.dtype)
+        found = self.array("tokens")
+        if found.max(initial=0) >= self.vocabulary:
+            raise self.damaged("tokens", f"holds ids beyond the {self.vocabulary:,} tokens of its vocabulary")
+        return found
 
     @cached_property
     def documents(self) -> Offsets:
         """Where in `tokens` each document starts, and at last their number of tokens: [D + 1]."""
-        return self.array("documents")
+        return self.offsets("documents")
 
     @cached_property
     def lines(self) -> Offsets:
         """Where in `tokens` each line starts, and at last their number of tokens: [L + 1]."""
-        return self.array("lines")
+        return self.offsets("lines")
 
     @cached_property
     def document_bytes(self) -> Offsets:
         """The length of each document's text as stored: [D]."""
-        return self.array("document_bytes")
+        return self.lengths("document_bytes", self.bytes)
 
     @cached_property
     def document_characters(self) -> Offsets:
         """The length of each document's text in characters: [D]."""
-        return self.array("document_characters")
+        return self.lengths("document_characters", self.characters)
 
     def token_counts(self, size: int, at_once: int = 1 << 24) -> Offsets:
         """How often each token of a vocabulary of that size occurs: [V]."""
@@ -114,48 +127,78 @@ class Split:
             counts += np.bincount(self.tokens[begin : begin + at_once], minlength=size)
         return counts
 
-    def array(self, name: str, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
+    def offsets(self, name: str) -> Offsets:
+        """An array of offsets into `tokens`, which rise from 0 to their number."""
+        found = self.array(name)
+        if found[0] != 0 or found[-1] != self.counts.tokens or (found[1:] < found[:-1]).any():
+            raise self.damaged(name, "holds offsets that do not rise from 0 to the number of tokens")
+        return found
+
+    def lengths(self, name: str, total: int) -> Offsets:
+        """An array of lengths, which add up to a total."""
+        found = self.array(name)
+        if (found < 0).any() or (found > total).any() or found.sum() != total:
+            raise self.damaged(name, f"holds lengths that do not add up to {total:,}")
+        return found
+
+    def array(self, name: str) -> npt.NDArray[Any]:
         """One array, mapped read-only; a `ConfigError` where it is not what was written."""
         path = self.folder / f"{name}.bin"
-        if not path.is_file() or sum_of(path) != self.sums.get(f"{self.folder.name}/{name}"):
-            raise damaged(path.parent.parent, f"{self.folder.name}/{name}.bin is not what was written")
-        if path.stat().st_size == 0:  # which cannot be mapped
+        if not plain_folder(self.folder) or path.is_symlink() or not path.is_file():
+            raise self.damaged(name, "is missing")
+        size = self.counts.sizes(self.dtype.itemsize)[name]
+        if path.stat().st_size != size or sum_of(path) != self.sums.get(f"{self.folder.name}/{name}"):
+            raise self.damaged(name, "is not what was written")
+        dtype = self.dtype if name == "tokens" else np.dtype(np.int64)
+        if size == 0:  # which cannot be mapped
             return np.empty(0, dtype=dtype)
-        return np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r")
+        return np.memmap(path, dtype=dtype.newbyteorder("<"), mode="r")
+
+    def damaged(self, name: str, what: str) -> ConfigError:
+        """The error for an array that is not what was written."""
+        return damaged(self.folder.parent, f"{self.folder.name}/{name}.bin {what}")
 
 
 @final
 class Store:
-    """A prepared corpus."""
+    """A prepared corpus; `meta`: what its `meta.json` says."""
 
-    def __init__(self, path: Path, meta: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, meta: JsonObject) -> None:
         self.path = path
-        self.corpus: str = meta["corpus"]
-        self.fingerprint: str = meta["fingerprint"]
-        self.texts: dict[str, str] = meta["texts"]
+        self.corpus = meta.text("corpus")
+        self.fingerprint = meta.text("fingerprint")
+        self.texts = texts_in(meta.inner("texts"))
         """The fingerprint of each split's text; see `Corpus.fingerprint`."""
-        self.exact: bool = meta["exact"]
+        self.exact = meta.flag("exact")
         """Whether the tokens give back the text, unknown ones apart."""
-        self.dtype = np.dtype(meta["dtype"])
-        self.sums: dict[str, str] = meta["sums"]
-        self.counts = {name: Counts(**counts) for name, counts in meta["splits"].items()}
+        if meta.text("dtype") not in ("uint16", "uint32"):
+            meta.refuse("dtype", "uint16 or uint32")
+        self.dtype = np.dtype(meta.text("dtype"))
+        self.sums = texts_in(meta.inner("sums"))
+        splits = meta.inner("splits")
+        if not set(splits) <= set(SPLITS):  # they are names of folders
+            meta.refuse("splits", f"of the names {', '.join(SPLITS)}")
+        self.counts = {name: counts_in(splits.inner(name)) for name in splits}
 
     @classmethod
-    def open(cls, path: Path | str) -> Store:
-        """The store at this path; a `ConfigError` where there is none."""
+    def open(cls, path: Path | str, tokenizer: Tokenizer | None = None) -> Store:
+        """The store at this path; a `ConfigError` where there is none. `tokenizer`: its own, where that is known."""
         path = Path(path)
         if not (path / META).is_file():
             raise ConfigError(f"{path}: not a token store; make one with foretell prepare")
-        meta = read_object(path / META).values_by_key
+        meta = read_object(path / META)
         if meta.get("format") != FORMAT:
             raise ConfigError(
                 f"is a store of format {meta.get('format')!r}, not {FORMAT}: its bytes are counted by other rules",
-                file=path,
-                remedy="remove it and prepare it again",
+                file=path / META,
+                remedy="remove the store and prepare it again",
             )
         if not is_sealed(meta):
             raise damaged(path, f"{META} is not what was written")
-        return cls(path, meta)
+        found = cls(path, meta)
+        if tokenizer is not None:
+            found.tokenizer = tokenizer
+        return found
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -174,12 +217,29 @@ class Store:
                 f"corpus {self.corpus!r} has no {name!r} split (it has {', '.join(self.splits)})",
                 remedy=f"give more text to divide, or {NAME_EACH}",
             )
-        return Split(self.path / name, self.dtype, self.counts[name], self.sums)
+        return Split(self.path / name, self.dtype, self.counts[name], self.sums, self.tokenizer.size).checked()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokeniser that made the tokens."""
-        return load_tokenizer(self.path / TOKENIZER)
+        """The tokeniser that made the tokens; a `ConfigError` where its file is another."""
+        check_tokenizer(self.path / TOKENIZER)
+        found = load_tokenizer(self.path / TOKENIZER)
+        if store_fingerprint(self.texts, found) != self.fingerprint:
+            raise damaged(self.path, f"{TOKENIZER} is not what was written")
+        return found
+
+
+def texts_in(found: JsonObject) -> dict[str, str]:
+    """An object of texts."""
+    return {name: found.text(name) for name in found}
+
+
+def counts_in(found: JsonObject) -> Counts:
+    """How much there is in a split, as `meta.json` says it."""
+    counts = Counts(**{part.name: found.integer(part.name, least=part.name in NEVER_NONE) for part in fields(Counts)})
+    found.integer("unknown", most=counts.tokens)
+    found.integer("words", most=counts.characters)
+    return counts
 
 
 def damaged(store: Path, what: str) -> ConfigError:
@@ -241,11 +301,11 @@ def prepare(
     out = Path(out)
     texts = texts or {split: corpus.fingerprint(split) for split in corpus.splits}
     fingerprint = store_fingerprint(texts, tokenizer)
-    if not (found := existing(out, fingerprint)):
+    if not (found := existing(out, fingerprint, tokenizer)):
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_name(f".{out.name}.partial")
         with exclusive(partial):
-            if not (found := existing(out, fingerprint)):  # else another process has made it meanwhile
+            if not (found := existing(out, fingerprint, tokenizer)):  # else another process has made it meanwhile
                 splits = build(corpus, tokenizer, partial, fingerprint, progress or ignore)
                 meta = {
                     "format": FORMAT,
@@ -260,7 +320,7 @@ def prepare(
                 write_json(partial / META, sealed(meta))
                 (partial / POINT).unlink()
                 publish(partial, out)
-    return found or Store.open(out)
+    return found or Store.open(out, tokenizer)
 
 
 def is_store(corpus: str | Mapping[str, str]) -> TypeGuard[str]:
@@ -277,11 +337,11 @@ def store_fingerprint(texts: Mapping[str, str], tokenizer: Tokenizer) -> str:
     return digest(f"format {FORMAT}", *named, tokenizer.fingerprint)
 
 
-def existing(out: Path, fingerprint: str) -> Store | None:
+def existing(out: Path, fingerprint: str, tokenizer: Tokenizer) -> Store | None:
     """The store at `out` if it is this one, None if the place is free, else a `ConfigError`."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
-    store = Store.open(out) if (out / META).is_file() else None
+    store = Store.open(out, tokenizer) if (out / META).is_file() else None
     if store is None:
         raise ConfigError(f"{out}: is there already and is not a token store; give another place")
     if store.fingerprint != fingerprint:

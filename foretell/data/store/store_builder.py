@@ -10,7 +10,6 @@ which gives the same bytes as if nothing had happened.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from bisect import bisect_left
@@ -26,10 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from foretell.artifacts import naming, write_json
+from foretell.checksums import is_sealed, read_record, sealed
 from foretell.data.text.corpus import Corpus
 from foretell.data.text.holdout import byte_length
 from foretell.data.text_files import LONGEST, Piece
 from foretell.data.tokenizers.tokenizer import Ids, Lengths, Losses, Tokenizer, lines_of
+from foretell.errors import ConfigError
 
 META = "meta.json"
 TOKENIZER = "tokenizer.json"
@@ -59,6 +60,16 @@ class Counts:
     replaced: int = 0
     """Places where the text has U+FFFD for invalid UTF-8 or a lone surrogate."""
 
+    def sizes(self, token_bytes: int) -> dict[str, int]:
+        """The size of each array in bytes."""
+        return {
+            "tokens": token_bytes * self.tokens,
+            "documents": 8 * (self.documents + 1),
+            "lines": 8 * (self.lines + 1),
+            "document_bytes": 8 * self.documents,
+            "document_characters": 8 * self.documents,
+        }
+
 
 @dataclass
 class Point:
@@ -72,17 +83,6 @@ class Point:
     open_characters: int = 0
     open_word: bool = False
     """Whether the text so far ends within a word."""
-
-    def sizes(self, token_bytes: int) -> dict[str, int]:
-        """The size in bytes that each array has at this point."""
-        documents, lines = self.counts.documents, self.counts.lines
-        return {
-            "tokens": token_bytes * self.counts.tokens,
-            "documents": 8 * (documents + 1),
-            "lines": 8 * (lines + 1),
-            "document_bytes": 8 * documents,
-            "document_characters": 8 * documents,
-        }
 
 
 class Batch(NamedTuple):
@@ -254,7 +254,7 @@ class SplitWriter:
         self.point = point
         folder.mkdir(exist_ok=True)
         self.files: dict[str, IO[bytes]] = {}
-        for name, size in point.sizes(dtype.itemsize).items():
+        for name, size in point.counts.sizes(dtype.itemsize).items():
             stream = self.files[name] = (folder / f"{name}.bin").open("ab")
             if point.pieces:
                 stream.truncate(size)
@@ -326,7 +326,7 @@ def build(
         def save(now: Point | None) -> None:
             finished = {name: asdict(counts) for name, counts in done.items()}
             found = {"fingerprint": fingerprint, "done": finished, "point": now and asdict(now)}
-            write_json(folder / POINT, found)
+            write_json(folder / POINT, sealed(found))
 
         done[split] = write_split(corpus, tokenizer, folder, point, save, progress)
         save(None)
@@ -365,9 +365,9 @@ def write_split(
 
 def read_point(folder: Path, fingerprint: str) -> dict[str, Any]:
     """The recorded point of an interrupted build of the same store; else the folder is emptied."""
-    with contextlib.suppress(OSError, json.JSONDecodeError):
-        record: dict[str, Any] = json.loads((folder / POINT).read_text(encoding="utf-8"))
-        if record["fingerprint"] == fingerprint:
+    with contextlib.suppress(OSError, ConfigError):
+        record = read_record(folder / POINT)
+        if is_sealed(record) and record.get("fingerprint") == fingerprint:
             return record
     for item in folder.iterdir():
         shutil.rmtree(item) if item.is_dir() else item.unlink()

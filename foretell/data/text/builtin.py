@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from foretell.artifacts import write_atomic
+from foretell.checksums import is_sealed, sealed
 from foretell.data.cache import cache_folder, digest
 from foretell.data.files import by_split, entries, select
 from foretell.data.labelled.datasets import SETS
@@ -117,11 +118,13 @@ def kept_documents() -> list[str]:
     key = digest(f"extraction {EXTRACTION}", sys.version, sysconfig.get_paths()["stdlib"])
     path = cache_folder() / PYTHON_DOCS / f"{key}.json"
     with contextlib.suppress(OSError, ValueError):
-        return list(json.loads(path.read_text(encoding="utf-8")))
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(kept, dict) and is_sealed(kept):  # else it was altered, and is made again
+            return list(kept["documents"])
     documents = without_repeats([*topics(), *docstrings()])
     with contextlib.suppress(OSError):  # a cache that cannot be written to costs only time
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps(documents).encode())
+        write_atomic(path, json.dumps(sealed({"documents": documents})).encode())
     return documents
 
 

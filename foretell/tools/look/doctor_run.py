@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,10 @@ from foretell.objectives.electra.objective import ReplacedConfig
 from foretell.objectives.masked import MaskedConfig
 from foretell.recipe.loading import recipe_of
 from foretell.recipe.recipe import SOME_LABELS, Recipe
-from foretell.run import Run, free_space, judged
+from foretell.run import Record, Run, free_space
 from foretell.tools.look.diagnosis import check, read
 from foretell.tools.look.show import readable
-from foretell.training.checkpoint import Checkpoint, find, in_order
+from foretell.training.checkpoint import Checkpoint, at_step, find, in_order, lost
 from foretell.training.state_dict import weights
 
 EARLY = 500
@@ -46,9 +45,12 @@ def examine_run(path: Path | str) -> Tree:
     findings = examine_files(run)
     recipe, shapes, found = examine_settings(run)
     findings += found
-    saved = {p.name: examine_checkpoint(p, shapes) for p in in_order(run)}
-    intact = [name for name, facts in saved.items() if not facts["problem"]]
-    finished = bool(intact) and Checkpoint(run.checkpoints / intact[-1]).position().finished
+    there = in_order(run)
+    saved = {one.path.name: examine_checkpoint(one, shapes) for one in there}
+    intact = [one for one in there if not saved[one.path.name]["problem"]]
+    finished = bool(intact) and intact[-1].position().finished
+    if not run.is_busy():  # or one that is replaced at this moment would seem gone
+        saved |= {path.name: {"bytes": 0, "problem": what} for path, what in lost(run).items()}
     records = [record for record in run.metrics() if "loss" in record]
     valid = [record for record in records if record["kind"] == "valid"]
     result = {
@@ -58,7 +60,7 @@ def examine_run(path: Path | str) -> Tree:
         **{name: meant(run, name) for name in ("best", "last")},
         "set_aside": sorted(p.name for p in run.checkpoints.glob("damaged-*")),
         "last_record": records[-1] if records else None,
-        "best_validation": min((record for record in valid if judged(record) < math.inf), key=judged, default=None),
+        "best_validation": best_validation(run),
         "finished": finished,
         "resumable": bool(recipe and shapes and intact and not finished),
         "disk_free_bytes": free_space(run.path),
@@ -188,18 +190,26 @@ def examine_files(run: Run) -> list[Tree]:
 
 
 def meant(run: Run, which: str) -> str | None:
-    """The name of the best or the last checkpoint; None where there is none, or it cannot be told which it is."""
+    """The name of the best or the last checkpoint, be it gone or damaged; None where there is none."""
     try:
         found = find(run, which)
     except ConfigError:
-        return None
+        return at_step(run, run.saved[which]).path.name if which in run.saved else None
     return found[0].path.name if found else None
 
 
-def examine_checkpoint(path: Path, shapes: Mapping[str, list[int]] | None) -> Tree:
+def best_validation(run: Run) -> Record | None:
+    """The validation of the best checkpoint; None where there is none, or it cannot be read."""
+    try:
+        found = find(run, "best")
+        return (found[0].validation() or None) if found else None
+    except ConfigError:
+        return None
+
+
+def examine_checkpoint(saved: Checkpoint, shapes: Mapping[str, list[int]] | None) -> Tree:
     """The size of a checkpoint and what is wrong with it, if anything."""
-    saved = Checkpoint(path)
-    facts: Tree = {"bytes": sum(f.lstat().st_size for f in path.iterdir()), "problem": saved.problem()}
+    facts: Tree = {"bytes": sum(f.lstat().st_size for f in saved.path.iterdir()), "problem": saved.problem()}
     if facts["problem"]:
         return facts
     found = {name: shape for file in saved.weight_files() for name, shape in shapes_in(file)}

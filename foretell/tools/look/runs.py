@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 from safetensors import SafetensorError, safe_open
 
 from foretell.artifacts import is_draft
 from foretell.checksums import plain_file, read_record
 from foretell.config import did_you_mean, read_toml
 from foretell.errors import ConfigError
-from foretell.run import RECIPE, Record, Run, judged
-from foretell.training.checkpoint import find, pointed
+from foretell.run import RECIPE, Record, Run
+from foretell.training.checkpoint import TrainState, find, pointed
 
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
@@ -73,29 +74,35 @@ def is_run(path: Path) -> bool:
 
 
 def describe(run: Run, folder: Path) -> Record:
-    """What the list says of a run; None where it is not known."""
+    """What the list says of a run; None where it is not known. Figures are those that its checkpoints hold."""
     try:
         recipe = read_toml(plain_file(run.path, RECIPE))
     except ConfigError:  # one broken file does not hide the others
         recipe = {}
-    records = [record for record in run.metrics() if "loss" in record]
-    valid = [record for record in records if record.get("kind") == "valid"]
-    best = min(valid, key=judged, default={})
+    problem, measured, last = "", {}, None
+    try:
+        if found := find(run, "last"):
+            last = found[0].position()
+        if found := find(run, "best"):
+            measured = found[0].validation()
+    except (ConfigError, OSError) as refused:
+        problem = str(refused)
     name = run.path.relative_to(folder).as_posix()
     return {
         "name": name if name != "." else str(run.path),
         "recipe": recipe.get("name") or None,
         "model": model_of(recipe),
         "parameters": parameters(run),
-        "steps": max((int(record["step"]) for record in records), default=0),
-        "bits_per_byte": best.get("bits_per_byte"),
-        "lossy": best.get("lossy"),
-        "loss": best.get("loss"),
-        "metric": best.get("metric"),
-        "score": best.get(best.get("metric", "")),
+        "steps": last.step if last else 0,
+        "bits_per_byte": measured.get("bits_per_byte"),
+        "lossy": measured.get("lossy"),
+        "loss": measured.get("loss"),
+        "metric": measured.get("metric"),
+        "score": measured.get(measured.get("metric", "")),
         "when": started(run),
         "size_bytes": size_on_disk(run.path),
-        "state": state(run, recipe),
+        "state": "training" if run.is_busy() else "damaged" if problem else state(last, recipe),
+        "problem": problem,
     }
 
 
@@ -141,19 +148,12 @@ def started(run: Run) -> str | None:
         return None
 
 
-def state(run: Run, recipe: Mapping[str, Any]) -> str:
-    """training (a process is at it), finished, stopped (it can be resumed), empty (nothing was saved) or damaged."""
-    if run.is_busy():
-        return "training"
-    try:
-        found = find(run, "last")
-        if found is None:
-            return "empty"
-        position = found[0].position()
-        last = position.stage == max(len(recipe.get("stages", ())) - 1, 0)
-        return "finished" if position.finished and last else "stopped"
-    except (OSError, ValueError, TypeError):
-        return "damaged"
+def state(last: TrainState | None, recipe: Mapping[str, Any]) -> str:
+    """How far a sound run came: finished, stopped (it can be resumed), or empty (nothing was saved)."""
+    if last is None:
+        return "empty"
+    stages = max(len(recipe.get("stages", ())), 1)
+    return "finished" if last.finished and last.stage == stages - 1 else "stopped"
 
 
 def parse_filter(text: str) -> Callable[[Record], bool]:
@@ -245,9 +245,8 @@ def render(result: Mapping[str, Any]) -> Table:
             (run["when"] or "")[:16].replace("T", " "),
             run["state"],
         )
+    notes = [run["problem"] for run in result["runs"] if run["problem"]]
     if any(run["lossy"] for run in result["runs"]):
-        table.caption = (
-            "* tokens hold less than the text: compare such a figure among runs with the same tokenizer only"
-        )
-        table.caption_justify = "left"
+        notes.append("* tokens hold less than the text: compare such a figure among runs with the same tokenizer only")
+    table.caption, table.caption_justify = Text("\n".join(notes)) if notes else None, "left"
     return table

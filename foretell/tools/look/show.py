@@ -6,6 +6,7 @@ shapes only.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from rich.console import Group, RenderableType
 from rich.syntax import Syntax
@@ -23,15 +25,16 @@ from rich.text import Text
 from torch import nn
 
 from foretell.config import Amount, Config, Tree, configs_in, did_you_mean, merge, nest, write_toml
-from foretell.data.cache import cache_folder, digest
 from foretell.data.opening import open_corpus
+from foretell.data.preparing import cache_key, trained_before
 from foretell.data.store.store import Store, is_store
 from foretell.data.text.corpus import Files
 from foretell.data.text.holdout import Share
 from foretell.data.tokenizers.kinds import ByteConfig, CharacterConfig, FileConfig, WordConfig
-from foretell.data.tokenizers.tokenizer import load_tokenizer, tokenizer_of
+from foretell.data.tokenizers.tokenizer import tokenizer_of
 from foretell.errors import ConfigError
 from foretell.learning.labels import load_labels
+from foretell.models.kneser_ney import OrderReport
 from foretell.nn.initializers import on_paper
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
@@ -45,6 +48,7 @@ from foretell.training.checkpoint import find
 Overrides = Sequence[str] | Mapping[str, Any]
 QUICKLY_COUNTED = 32 << 20  # bytes of text whose words or characters are counted while you wait
 ENDLESS = 2**20  # limits beyond which only mistakes lie; the schema has them
+ORDERS = TypeAdapter(list[OrderReport])
 TRAINED = 3  # a backward pass multiplies by every weight twice, for inputs and for weights
 
 
@@ -130,17 +134,24 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
         vocabulary, source = tokenizer_of(run).size, "the run's tokenizer"
     labels = len(load_labels(run.labels_file)) if run.labels_file.is_file() else SOME_LABELS
     shown = describe_recipe(recipe, vocabulary, labels) | {"what": "run", "run": str(run.path)}
-    orders = [record["orders"] for record in run.metrics() if record.get("kind") == "fit"]
-    shown |= {"orders": orders[-1]} if orders else {}
+    shown |= {"orders": orders} if (orders := orders_of(run)) else {}
     records = [record for record in run.metrics() if "loss" in record]
-    validated = [record for record in records if record.get("kind") == "valid"]
+    named = {name: found for name in ("best", "last") if (found := find(run, name)) is not None}
     shown |= {
         "vocabulary_source": source if vocabulary else shown["vocabulary_source"],
-        "best": min(validated, key=judged, default=None),
+        "best": (named["best"][0].validation() or None) if "best" in named else None,
         "last": records[-1] if records else None,
     }
-    named = {name: found[1] for name in ("best", "last") if (found := find(run, name)) is not None}
-    return shown | {"checkpoints": named}
+    return shown | {"checkpoints": {name: facts for name, (_, facts) in named.items()}}
+
+
+def orders_of(run: Run) -> list[Tree]:
+    """What its last count says of each order of an n-gram model; empty for other models."""
+    found: list[Tree] = []
+    for record in run.metrics():
+        with contextlib.suppress(ValidationError):
+            found = [vars(report) for report in ORDERS.validate_python(record.get("orders"))]
+    return found
 
 
 def vocabulary_of(recipe: Recipe) -> tuple[int | None, str]:
@@ -159,10 +170,8 @@ def vocabulary_of(recipe: Recipe) -> tuple[int | None, str]:
         text = open_corpus(corpus)
     except ConfigError as problem:
         return None, f"unknown: {problem}"
-    key = digest(text.fingerprint("train"), config.kind_name(), config.model_dump_json())
-    cached = cache_folder() / "tokenizers" / f"{key}.json"
-    if cached.is_file():
-        return load_tokenizer(cached).size, "prepared before"
+    if (cached := trained_before(cache_key(text, config))) is not None:
+        return cached.size, "prepared before"
     source = text.source("train")
     files = source.whole.files if isinstance(source, Share) else source
     stored = sum(path.stat().st_size for path in files.paths) if isinstance(files, Files) else 0

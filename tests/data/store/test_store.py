@@ -148,8 +148,8 @@ def test_a_store_whose_bytes_were_counted_otherwise_is_refused_in_one_line(tmp_p
         with pytest.raises(ConfigError) as refused:
             use()
         assert str(refused.value) == (
-            f"{place}: is a store of format 1, not {FORMAT}: its bytes are counted by other rules; "
-            "remove it and prepare it again"
+            f"{place}/meta.json: is a store of format 1, not {FORMAT}: its bytes are counted by other rules; "
+            "remove the store and prepare it again"
         )
 
 
@@ -285,11 +285,11 @@ def test_an_interrupted_store_of_other_text_is_begun_afresh(tmp_path: Path) -> N
 CHILD = """
 import sys
 from pathlib import Path
-from foretell.data.store import store_builder as writing
 from foretell.data.opening import open_corpus
+from foretell.data.store import store_builder
 from foretell.data.store.store import prepare
 from foretell.data.tokenizers.kinds import ByteConfig
-writing.BATCH, writing.CHECKPOINT = 1 << 14, 1 << 16
+store_builder.BATCH, store_builder.CHECKPOINT = 1 << 14, 1 << 16
 text, out = sys.argv[1:]
 def told(split, size, tokens):
     print(size, flush=True)
@@ -405,9 +405,8 @@ def test_a_store_that_was_altered_gives_no_figures(tmp_path: Path, damage: Calla
         content = file.read_bytes()
         file.write_bytes(damage(content) if content != damage(content) else b"x")
         os.utime(file, ns=(1, len(damage(content))))
-        split = Store.open(store.path).split(file.parent.name)
         with pytest.raises(ConfigError, match=rf"{file.parent.name}/{file.name} is not what was written; remove"):
-            split.array(file.stem)
+            Store.open(store.path).split(file.parent.name).array(file.stem)
         file.write_bytes(content)
     meta = store.path / "meta.json"
     content = meta.read_text()

@@ -326,7 +326,7 @@ def test_a_damaged_checkpoint_is_noticed(run: Path) -> None:
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
 def test_weights_that_are_no_numbers_are_named_and_not_measured(run: Path, number: float) -> None:
-    saved = checkpoint.Checkpoint(run / "checkpoints" / "step-00000004")
+    saved = checkpoint.at_step(Run(run), 4)
     tensors, record = saved.weights(), saved.record()
     name = sorted(tensors)[0]
     tensors[name].view(-1)[3] = number
@@ -381,6 +381,7 @@ def test_a_run_that_saved_nothing_yet(run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").mkdir()
     (run / "metrics.jsonl").unlink()
+    Run(run).note_saved({})
     result = examine_run(run)
     assert result["checkpoints"] == {} and not result["resumable"]
     assert result["last_record"] is None

@@ -204,16 +204,18 @@ def test_a_run_is_described_with_its_own_vocabulary_and_its_best_and_last(tmp_pa
     run = Run.create(tmp_path / "run", recipe=load_recipe(SMALL).text(), resume=False)
     WordConfig().train(["a b c\n"]).save(run.tokenizer_file)
     run.seal(run.tokenizer_file)
-    for step, kind, loss in ((1, "valid", 3.0), (2, "valid", 2.0), (3, "valid", 2.5)):
-        run.append({"kind": kind, "step": step, "epoch": 1.0, "loss": loss})
-    run.append({"kind": "train", "step": 4, "epoch": 1.0, "loss": 9.0})
-    facts = {"step": 4, "weights": "raw"}
-    save(run, 4, {"model": {"w": torch.zeros(2)}}, {"position": {}, "pointers": {"last": facts}})
+    for step, loss, names in ((2, 2.0, ("last", "best")), (3, 2.5, ("last",))):
+        record = {"kind": "valid", "step": step, "epoch": 1.0, "loss": loss}
+        run.append(record | {"loss": 0.1})  # these records have no checksum
+        pointers = {name: {"step": step, "weights": "raw"} for name in names}
+        facts = {"position": {}, "pointers": pointers, "validation": record}
+        save(run, step, {"model": {"w": torch.zeros(2)}}, facts)
+    run.append({"kind": "train", "stage": "", "step": 4, "epoch": 1.0, "tokens": 8, "seconds": 1.0, "loss": 9.0})
     result = describe(str(run.path))
     assert result["what"] == "run"
     assert (result["vocabulary"], result["vocabulary_source"]) == (5, "the run's tokenizer")
     assert result["best"]["step"] == 2 and result["last"]["step"] == 4
-    assert result["checkpoints"] == {"last": facts}
+    assert result["checkpoints"] == {name: {"step": s, "weights": "raw"} for name, s in (("best", 2), ("last", 3))}
     assert any(re.match(r"best loss +2\.0000  step 2", line) for line in shown(result))
 
 
@@ -227,7 +229,9 @@ def test_a_task_is_shown_with_its_labels_and_its_metric(tmp_path: Path) -> None:
 
 def test_a_model_without_a_loss_per_token_is_shown_with_that_of_its_objective(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", recipe=load_recipe(SMALL).text(), resume=False)
-    run.append({"kind": "valid", "step": 2, "epoch": 1.0, "loss": None, "objective_loss": 1.5})
+    record = {"kind": "valid", "step": 2, "epoch": 1.0, "loss": None, "objective_loss": 1.5}
+    pointers = {name: {"step": 2, "weights": "raw"} for name in ("best", "last")}
+    save(run, 2, {}, {"position": {}, "pointers": pointers, "validation": record})
     assert any(re.match(r"best loss +1\.5000  step 2", line) for line in shown(describe(str(run.path))))
 
 

@@ -1,0 +1,6 @@
+from fuzz.checking import assert_holds
+from fuzz.running import Runner
+
+
+def test_stores(runner: Runner) -> None:
+    assert_holds(runner, "stores", cases=40, processes=1)
