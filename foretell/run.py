@@ -7,7 +7,8 @@
 
 A run is whole: with this folder alone it is opened, measured and, with its text, trained further. `checksums.json`
 also holds the `format` of the run, the fingerprint of each corpus it has learned from (`corpus_fingerprint`), the
-signature of its recipe (see `trust`) and whether a checkpoint was ever saved. A file is part of the run once its
+signature of its recipe (see `trust`), whether a checkpoint was ever saved, and which probabilities of an imported
+n-gram model do not sum to 1 (`unnormalised`). A file is part of the run once its
 checksum is there. Everything appears whole or not at all (see `artifacts`).
 """
 
@@ -197,6 +198,12 @@ class Run:
     def was_saved(self) -> bool:
         """Whether a checkpoint was ever saved, be it there or not."""
         return bool(self.checksums.get("saved"))
+
+    @property
+    def unnormalised(self) -> str:
+        """Which probabilities of an imported n-gram model do not sum to 1; "" if all do."""
+        found = self.checksums.get("unnormalised", "")
+        return found if isinstance(found, str) else ""
 
     @property
     def is_trusted(self) -> bool:

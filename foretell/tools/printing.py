@@ -88,6 +88,7 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
     """A measurement as a small table."""
     formats: dict[str, Callable[[Any], RenderableType]] = {
         "fitted_here": lambda value: Text(f"{', '.join(value)}: found on this text, so figures flatter", "bold red"),
+        "unnormalised": lambda value: Text(f"{value}: do not compare its figures with those of others", "bold red"),
         "bits_per_byte": lambda value: f"{value:.4f}",
         "bits_per_character": lambda value: f"{value:.4f}",
         "perplexity": lambda value: f"{value:,.2f}",

@@ -139,6 +139,7 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
         "best": min(validated, key=judged, default=None),
         "last": records[-1] if records else None,
     }
+    shown |= {"unnormalised": run.unnormalised} if run.unnormalised else {}
     named = {name: found[1] for name in ("best", "last") if (found := find(run, name)) is not None}
     return shown | {"checkpoints": named}
 
@@ -434,6 +435,8 @@ def render_recipe(shown: Mapping[str, Any]) -> RenderableType:
         note = f"discounts {numbers}" + (f": set, as {order['fallback']}" if order["fallback"] else "")
         note += f"; {order['pruned']:,} pruned" if order["pruned"] else ""
         facts.add_row(f"{order['order']}-grams", f"{order['ngrams']:,}", Text(note, "dim"))
+    if "unnormalised" in shown:
+        facts.add_row("probabilities", "", Text(shown["unnormalised"], "bold red"))
     for name in ("best", "last"):
         if record := shown.get(name):
             note = f"step {record['step']}, epoch {record.get('epoch', math.nan):.2f}, "

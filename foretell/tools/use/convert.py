@@ -57,7 +57,7 @@ def import_arpa(path: Path, out: Path, corpus: str, tokenizer_file: Path | None)
         raise ConfigError("exists", file=out, remedy="choose another --out")
     with foreign():
         tokenizer = load_tokenizer(tokenizer_file) if tokenizer_file else words_in(path)
-    model = arpa.read_arpa(path, arpa.spelled(tokenizer), tokenizer.boundary)
+    model, unnormalised = arpa.read_arpa(path, arpa.spelled(tokenizer), tokenizer.boundary)
     kept = {"kind": "file", "path": str(out / "tokenizer.json")}
     data = {"corpus": corpus, "tokenizer": kept}
     recipe = load_recipe({"name": path.stem, "data": data, "model": {"kind": "ngram", "order": model.order}})
@@ -65,6 +65,8 @@ def import_arpa(path: Path, out: Path, corpus: str, tokenizer_file: Path | None)
         tokenizer.save(run.tokenizer_file)
         run.seal(run.tokenizer_file)
         run.append(imported_from(path, "arpa"))
+        if unnormalised:
+            run.note(unnormalised=unnormalised)
         save_finished(run, model.tensors())
     return {"run": str(out), "order": model.order, "vocabulary": tokenizer.size, "parameters": model.parameters}
 
