@@ -6,7 +6,6 @@ import gzip
 import json
 import pickle
 import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from interop.test_arpa import PLAIN, WRONG
 from safetensors.torch import save_file
 from security.attacks import DEEP, DIGITS, HARMLESS, HUGE, REDOS, REFUSED, Bomb, payload
 
-Make = Callable[[Path, Path], None]
+Make = Callable[[Path, Path], object]
 """given the working folder and a secret outside of it"""
 
 
@@ -68,11 +67,8 @@ def single(lines: str, number: int) -> str:
 
 
 def packed(size: int, block: bytes, begin: bytes = b"") -> bytes:
-    """A gzip file that unpacks to `size` bytes of one block again and again."""
-    stream = zlib.compressobj(9, zlib.DEFLATED, 31)
-    parts = [stream.compress(begin)]
-    parts += [stream.compress(block) for _ in range(size // len(block))]
-    return b"".join([*parts, stream.flush()])
+    """A gzip file that unpacks to `size` bytes: a pack of one block again and again."""
+    return gzip.compress(begin) + gzip.compress(block) * (size // len(block))
 
 
 def changed(old: str, new: str) -> str:
@@ -129,7 +125,7 @@ ARPA: dict[str, Import] = {
     "back-off weights at the edge": arpa(
         PLAIN.replace("dog\t-0.3", "dog\t9e29").replace("cat\t-0.2", "cat\t-9e29"), codes=HARMLESS
     ),
-    "numbers in other digits": arpa(changed("-0.5\tdog", "-٠.٥\tdog")),
+    "numbers in other digits": arpa(changed("-0.5\tdog", "-\u0660.\u0665\tdog")),
     # blanks
     "a megabyte of blanks in a line": arpa(changed("-0.5\tdog", f"-0.5{' ' * (1 << 20)}\tdog"), codes=HARMLESS),
     "a line of blanks before every title": arpa(PLAIN.replace("\n\\", f"\n{' ' * 300_000}\\"), codes=HARMLESS),
@@ -218,7 +214,7 @@ def tensor(shape: list[int], begin: int, end: int) -> dict[str, Any]:
 
 def renamed(name: str) -> Make:
     """The folder under another name."""
-    return lambda theirs, _: theirs.rename(theirs.parent / name) and None
+    return lambda theirs, _: theirs.rename(theirs.parent / name)
 
 
 def moved_out(name: str) -> Make:
@@ -257,7 +253,6 @@ FOLDERS: dict[str, Import] = {
                 for name in MODULES
                 for place in (theirs, theirs.parent)
             ]
-            and None
         ),
         codes=HARMLESS,
     ),
@@ -279,7 +274,7 @@ FOLDERS: dict[str, Import] = {
     ),
     # what leads outside
     **{f"{name} lies outside": folder(moved_out(name)) for name in WHAT[:3]},
-    **{f"{name} is a link to a secret": file(name, lambda secret: Link(str(secret))) for name in WHAT},
+    **{f"{name} is a link to a secret": file(name, lambda secret: Link(str(secret)), HARMLESS) for name in WHAT},
     "the generator lies outside": file("generator", lambda secret: Link(str(secret.parent)), HARMLESS),
     "a generator with a secret for its settings": files(
         {
@@ -314,10 +309,10 @@ FOLDERS: dict[str, Import] = {
     ),
     "a surplus tensor of 32 gigabytes": folder(surplus, codes=HARMLESS),
     "a surplus tensor of a thousand dimensions": file("model.safetensors", header({"x": tensor([1] * 1000, 0, 4)}, 4)),
-    "a vocabulary of a million words": file(
+    "a vocabulary of two hundred thousand words": file(
         "tokenizer.json",
         lambda _: json.dumps(
-            TOKENIZER | {"model": TOKENIZER["model"] | {"vocab": {f"w{n}": n for n in range(1_000_000)}}}
+            TOKENIZER | {"model": TOKENIZER["model"] | {"vocab": {f"w{n}": n for n in range(200_000)}}}
         ),
     ),
     "a hundred thousand labels": config(
@@ -341,9 +336,9 @@ FOLDERS: dict[str, Import] = {
         renamed('a"\n[model]\nkind = "evil:X"\n'), 'a"\n[model]\nkind = "evil:X"\n', HARMLESS
     ),
     "a folder that is a link": folder(
-        lambda theirs, secret: (theirs.rename(theirs.parent / "real"), theirs.symlink_to("real")) and None,
+        lambda theirs, secret: (theirs.rename(theirs.parent / "real"), theirs.symlink_to("real")),
         codes=HARMLESS,
     ),
     # everything else that is wrong in them
-    **{name: folder(lambda theirs, _, harm=harm: harm(theirs) and None) for name, (harm, _) in HOSTILE.items()},
+    **{name: folder(lambda theirs, _, harm=harm: harm(theirs)) for name, (harm, _) in HOSTILE.items()},
 }

@@ -10,7 +10,7 @@ from fuzz.cases import Answer, Case, faults
 from fuzz.running import Runner
 from interop.hugging_face.test_hostile import CONFIG, PIECES, tensors
 from safetensors.torch import save_file
-from security.imports import ARPA, FOLDERS, HARMLESS, Import
+from security.imports import ARPA, FOLDERS, Import
 from security.test_hostile_runs import MEMORY, SECONDS, elsewhere, secret, touched, untouched
 
 __all__ = ["secret"]
@@ -21,6 +21,7 @@ QUICK = (
     "ARPA, a gigabyte of line ends in a megabyte",
     "ARPA, a promise of 10**17 words",
     "ARPA, a name with escapes",
+    "ARPA, a name with a line's end and TOML",
     "ARPA, back-off weights at the edge",
     "ARPA, a pickle for a tokenizer",
     "folder, code beside, which the settings name",
