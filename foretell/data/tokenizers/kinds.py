@@ -25,9 +25,9 @@ from foretell.data.tokenizers.file_kinds import (
     whole_words,
     word_pieces,
 )
-from foretell.data.tokenizers.foreign import check_tokenizer
+from foretell.data.tokenizers.foreign import check_tokenizer, named_file
 from foretell.data.tokenizers.spelling import Stream
-from foretell.data.tokenizers.tokenizer import Losses, Tokenizer, load_tokenizer, named_file, wrap
+from foretell.data.tokenizers.tokenizer import Losses, Tokenizer, load_tokenizer, wrap
 from foretell.data.tokenizers.training import count_words, unigram_vocabulary, wordpiece_vocabulary
 
 __all__ = [

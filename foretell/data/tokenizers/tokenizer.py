@@ -23,7 +23,6 @@ import numpy.typing as npt
 import tokenizers
 
 from foretell.artifacts import write_atomic
-from foretell.checksums import verify
 from foretell.data.text_files import BOUNDARY, REPLACEMENT, SURROGATE, mended, split_pieces
 from foretell.data.tokenizers.file_kinds import END_OF_LINE, UNKNOWN, is_padded, keeps_all, kind_of
 from foretell.data.tokenizers.foreign import failing, read_library
@@ -414,17 +413,6 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
         return wrap(library)
     except ConfigError as problem:
         raise ConfigError(str(problem), file=path) from None
-
-
-def named_file(path: Path | str) -> Path:
-    """The tokenizer.json that a user names, or that of the run whose folder he names; a `ConfigError` where a run's
-    own is not what was written."""
-    path = Path(path).expanduser()
-    file = path / "tokenizer.json" if path.is_dir() else path
-    run = Run(file.parent)
-    if run.recipe_file.is_file() and run.checksums_file.is_file() and run.read().holds(file):
-        verify(run.path, {file.name: run.checksums["files"][file.name]})
-    return file
 
 
 def tokenizer_of(run: Run) -> Tokenizer:

@@ -16,7 +16,8 @@ from foretell.api.trained import Trained
 from foretell.artifacts import is_free, whole_folder, write_atomic, write_json
 from foretell.config import Tree, override, write_toml
 from foretell.data.labelled.tags import MARKS, OUTSIDE
-from foretell.data.tokenizers.tokenizer import Tokenizer, load_tokenizer, named_file
+from foretell.data.tokenizers.foreign import named_file
+from foretell.data.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.card import model_card
 from foretell.interop.hugging_face.correspondence import (
