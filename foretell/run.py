@@ -7,9 +7,9 @@
 
 A run is whole: with this folder alone it is opened, measured and, with its text, trained further. `checksums.json`
 also holds the `format` of the run, the `id` that its checkpoints carry, the steps of the last and the best checkpoint
-(`saved`), the fingerprint of each corpus it has learned from (`corpus_fingerprint`) and the signature of its recipe
-(see `trust`). A file is part of the run once its checksum is there. Everything appears whole or not at all (see
-`artifacts`).
+(`saved`), the fingerprint of each corpus it was trained on (`corpus_fingerprint`), the signature of its recipe (see
+`trust`), and which probabilities of an imported n-gram model do not sum to 1 (`unnormalised`). A file is part of the
+run once its checksum is there. Everything appears whole or not at all (see `artifacts`).
 """
 
 from __future__ import annotations
@@ -233,6 +233,12 @@ class Run:
     def was_saved(self) -> bool:
         """Whether a checkpoint was ever saved, be it there or not."""
         return bool(self.saved)
+
+    @property
+    def unnormalised(self) -> str:
+        """Which probabilities of an imported n-gram model do not sum to 1; "" if all do."""
+        found = self.checksums.get("unnormalised", "")
+        return found if isinstance(found, str) else ""
 
     @property
     def is_trusted(self) -> bool:

@@ -98,6 +98,7 @@ class Mixed(LanguageModel):
             "run": self.name,
             "split": split,
             **measured,
+            **({"unnormalised": self.unnormalised} if self.unnormalised else {}),
             "context": self.context(columns),
             "mixture": self.described(),
             "fitted_here": fitted,
@@ -106,6 +107,12 @@ class Mixed(LanguageModel):
             "parameters": self.parameters,
             "peak_memory_bytes": peak_memory(),
         }
+
+    @property
+    def unnormalised(self) -> str:
+        """Which members' probabilities do not sum to 1; "" if all do."""
+        found = ((member.run.path, member.unnormalised) for member in self.members)
+        return "; ".join(f"{path}: {which}" for path, which in found if which)
 
     def described(self) -> list[Record]:
         """Each member and its weight, and how it adapts if it does."""

@@ -26,6 +26,7 @@ from foretell.evaluate.features import Extractor, FeaturesConfig, Vectors
 from foretell.evaluate.language_model import LanguageModel
 from foretell.evaluate.pseudo_likelihood import pseudo_likelihood
 from foretell.evaluate.scoring import (
+    CheckedScorer,
     NeuralScorer,
     NGramScorer,
     OnProgress,
@@ -146,6 +147,11 @@ class Trained(LanguageModel):
             return self.ngram.parameters
         return sum(p.numel() for p in self.objective.parameters())
 
+    @property
+    def unnormalised(self) -> str:
+        """Which probabilities do not sum to 1, as the import found; "" if all do. Such a model is never ranked."""
+        return self.run.unnormalised
+
     def summary(self) -> Record:
         """The validation record of this checkpoint, with what it cost."""
         records = list(self.run.metrics())
@@ -236,6 +242,7 @@ class Trained(LanguageModel):
             "split": split,
             **measured,
             **rate,
+            **({"unnormalised": self.unnormalised} if self.unnormalised else {}),
             **({"context": context} if context else {}),
             "weights": self.facts["weights"],
             "step": self.facts["step"],
@@ -255,7 +262,7 @@ class Trained(LanguageModel):
     def scorer(self, *, ranks: bool = True) -> Scorer:
         """The model as a scorer, with its adaptation."""
         if self.ngram is not None:
-            return NGramScorer(self.ngram, ranks=ranks)
+            return CheckedScorer(NGramScorer(self.ngram, ranks=ranks), str(self.run.path))
         if self.settings.measured_by != "likelihood":
             does = "was fine-tuned for a task" if self.settings.is_task else "guesses masked tokens"
             raise ConfigError(
@@ -263,7 +270,8 @@ class Trained(LanguageModel):
                 "name another run, or measure it with foretell evaluate"
             )
         neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
-        return neural if self.adaptation is None else self.adaptation.scorer(neural)
+        scorer: Scorer = neural if self.adaptation is None else self.adaptation.scorer(neural)
+        return CheckedScorer(scorer, str(self.run.path))
 
     def adapted(
         self,

@@ -40,6 +40,45 @@ class Scorer(Protocol):
         """Log-probabilities [B, V] of what follows tokens [B, T], and the state after them."""
 
 
+ABOVE_ONE = 1e-3
+"""how far above 0 rounding may bring a log-probability: ARPA files often have four digits"""
+
+
+class CheckedScorer:
+    """A scorer whose log-probabilities are checked: one above 0 is a `ConfigError` that names the model."""
+
+    def __init__(self, scorer: Scorer, name: str):
+        self.scorer, self.name = scorer, name
+
+    @property
+    def independent(self) -> bool:
+        """See `Scorer.independent`."""
+        return self.scorer.independent
+
+    def begin(self, rows: int, tokens: int) -> State:
+        """See `Scorer.begin`."""
+        return self.scorer.begin(rows, tokens)
+
+    def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
+        """See `Scorer.score`."""
+        scores, after = self.scorer.score(inputs, targets, state)
+        self._check(scores.logp)
+        return scores, after
+
+    def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """See `Scorer.next`."""
+        logp, after = self.scorer.next(tokens, state)
+        self._check(logp)
+        return logp, after
+
+    def _check(self, logp: Tensor) -> None:
+        if logp.numel() and (highest := float(logp.max())) > ABOVE_ONE:
+            raise ConfigError(
+                f"{self.name} gives a token a probability above 1 (log p = {highest:.4g}), so there is nothing to "
+                "measure; correct the model, or the file it was imported from (a back-off weight without its sign?)"
+            )
+
+
 class NeuralScorer:
     """A backbone and a head as a scorer, in evaluation mode and without gradients."""
 

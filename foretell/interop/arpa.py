@@ -29,7 +29,7 @@ BEGIN, END = "<s>", "</s>"
 BLOCK = 1 << 16  # lines formatted at once
 NEVER = -99.0  # what stands for log10(0)
 MISSING = -100.0  # log10 p of unknown words where a file has no <unk>, as in KenLM
-TOLERANCE = 1e-3  # of sums of probabilities: some programs write four digits
+TOLERANCE = 1e-3  # of sums of probabilities: some programs write four digits of a logarithm
 UNKNOWN_WORDS = (UNKNOWN, "<UNK>")  # the CMU toolkit writes it in capitals, and KenLM reads both
 
 log = logging.getLogger("foretell")
@@ -118,11 +118,11 @@ def vocabulary_of(path: Path) -> list[str]:
     return [UNKNOWN if word in UNKNOWN_WORDS else word for word in found if word not in (BEGIN, END)]
 
 
-def read_arpa(path: Path, words: Sequence[str], boundary: int) -> NGram:
-    """The model in an ARPA file over a vocabulary: `words` are the spellings of the tokens.
+def read_arpa(path: Path, words: Sequence[str], boundary: int) -> tuple[NGram, str]:
+    """The model in an ARPA file over a vocabulary, and which of its probabilities do not sum to 1 ("" if all do).
 
-    A word of the file that is not in the vocabulary is an error; a token that is not in the file gets the probability
-    of the unknown word, if the file has one, else one that is practically zero.
+    `words` are the spellings of the tokens. A word of the file that is not in the vocabulary is an error; a token that
+    is not in the file gets the probability of the unknown word, if the file has one, else one that is practically zero.
     """
     begin, end = len(words), len(words) + 1  # one token here, two words in the file
     ids = {word.encode(): index for index, word in enumerate(words) if index != boundary}
@@ -133,12 +133,14 @@ def read_arpa(path: Path, words: Sequence[str], boundary: int) -> NGram:
     single, *longer = list(reader.sections())
     spellings = [*(word.encode() for word in words), BEGIN.encode(), END.encode()]
     refuse_strangers(reader, single, longer, spellings)
-    whole = float(np.power(10.0, single.logp[single.ngrams[:, 0] != begin], dtype=np.float64).sum())
     alone = words_alone(reader, single, len(words), boundary, unknown, order=1 + len(longer))
     longer = [inside_lines(reader, section, begin, end, boundary) for section in longer]
+    whole = float(np.exp(alone.logp, dtype=np.float64).sum())
     model, sums = assembled(reader, longer, alone, boundary, whole)
-    tell_sums(reader, model, sums, [*words[:boundary], BEGIN, *words[boundary + 1 :]])
-    return model
+    unnormalised = wrong_sums(model, sums, [*words[:boundary], BEGIN, *words[boundary + 1 :]])
+    if unnormalised:
+        log.warning("%s: %s: its figures cannot be compared with those of other models", reader.path, unnormalised)
+    return model, unnormalised
 
 
 def refuse_strangers(reader: Reader, single: Section, longer: Sequence[Section], spellings: Sequence[bytes]) -> None:
@@ -232,26 +234,21 @@ def sums_after(model: NGram, context: NDArray[np.int64], sums: Floats) -> Floats
         return seen + np.exp(below.backoff) * (sums[below.shorter] - replaced)
 
 
-def tell_sums(reader: Reader, model: NGram, sums: Sequence[Floats], words: Sequence[str]) -> None:
-    """A warning where probabilities do not add up to 1: by mistake, damage, or since the model was never meant to."""
+def wrong_sums(model: NGram, sums: Sequence[Floats], words: Sequence[str]) -> str:
+    """Which probabilities do not add up to 1 within `TOLERANCE`, in words: by mistake, by damage, or since the model
+    was never meant to; "" if all do."""
     wrong = [~(np.abs(each - 1) <= TOLERANCE) for each in sums]
     number = next((number for number, each in enumerate(wrong) if each.any()), None)
     if number is None:
-        return
+        return ""
     worst = index = int(np.abs(sums[number] - 1).argmax())
     context = []
     for order in reversed(model.orders[:number]):
         context.append(words[order.first[index]])
         index = int(order.shorter[index])
-    log.warning(
-        "%s: the probabilities after %s add up to %.4g, not 1 (%d of %d contexts are like that): its figures cannot be "
-        "compared with those of other models",
-        reader.path,
-        printable(repr(" ".join(context))) if context else "no context",
-        sums[number][worst],
-        sum(int(each.sum()) for each in wrong),
-        sum(map(len, wrong)),
-    )
+    after = printable(repr(" ".join(word[:60] for word in context))) if context else "no context"
+    many, of = sum(int(each.sum()) for each in wrong), sum(map(len, wrong))
+    return f"the probabilities after {after} add up to {sums[number][worst]:.4g}, not 1 ({many:,} of {of:,} contexts)"
 
 
 def lookup(model: NGram, ngrams: NDArray[np.int32]) -> tuple[NDArray[np.int64], bool]:

@@ -52,7 +52,7 @@ def test_written_and_read_it_is_the_same_model(run: foretell.Trained, tmp_path: 
     assert isinstance(model, NGram)
     for name in ("lm.arpa", "lm.arpa.gz"):
         arpa.write_arpa(model, words, tmp_path / name)
-        again = arpa.read_arpa(tmp_path / name, words, run.tokenizer.boundary)
+        again, _ = arpa.read_arpa(tmp_path / name, words, run.tokenizer.boundary)
         np.testing.assert_allclose(everywhere(again), everywhere(model), atol=1e-5)
 
 
@@ -65,7 +65,7 @@ def test_a_file_with_gaps(tmp_path: Path) -> None:
         "-0.7\t</s>\n\n\\2-grams:\n-0.25\t<s> a\t-0.4\n\n\\3-grams:\n-0.125\ta b b\n\n\\end\\\n"
     )
     assert arpa.vocabulary_of(path) == ["a", "b", "<unk>"]
-    model = arpa.read_arpa(path, ["<unk>", "<eos>", "a", "b"], boundary=1)
+    model, _ = arpa.read_arpa(path, ["<unk>", "<eos>", "a", "b"], boundary=1)
     logp = model.distribution(np.array([[2, 3], [1, 2], [3, 2], [0, 0]])) / math.log(10)
     assert logp[0, 3] == pytest.approx(-0.125)  # a b b
     assert logp[0, 2] == pytest.approx(-0.2 - 0.5)  # a b | a: b's back-off, a alone
@@ -119,7 +119,7 @@ end of data mark: \\end\\
 
 def read(path: Path, text: str | bytes, words: Sequence[str] = WORDS) -> NGram:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return arpa.read_arpa(path, words, EOS)
+    return arpa.read_arpa(path, words, EOS)[0]
 
 
 def log10(model: NGram, *text: int) -> float:
@@ -390,7 +390,7 @@ def test_a_model_with_empty_orders_is_written_and_read(name: str, tmp_path: Path
     model = NGramConfig(order=15).fit(tokens, np.zeros(0, np.int64), EOS, 4)
     assert [len(order) > 0 for order in model.orders] == [True] * 4 + [False] * 11
     arpa.write_arpa(model, WORDS, tmp_path / name)
-    again = arpa.read_arpa(tmp_path / name, WORDS, EOS)
+    again, _ = arpa.read_arpa(tmp_path / name, WORDS, EOS)
     assert [len(order) for order in again.orders] == [len(order) for order in model.orders]
     texts = np.array(list(itertools.product(range(4), repeat=3)))
     np.testing.assert_allclose(again.distribution(texts), model.distribution(texts), atol=1e-5)
@@ -402,7 +402,7 @@ def test_a_model_of_order_15_is_written_and_read(tmp_path: Path) -> None:
     model = NGramConfig(order=15).fit(tokens, np.zeros(0, np.int64), EOS, 4)
     assert len(model.orders[14]) > 250
     arpa.write_arpa(model, WORDS, tmp_path / "lm.arpa")
-    again = arpa.read_arpa(tmp_path / "lm.arpa", WORDS, EOS)
+    again, _ = arpa.read_arpa(tmp_path / "lm.arpa", WORDS, EOS)
     text = np.concatenate([np.full(15, EOS), tokens[:-1].astype(np.int64)])[None]
     words = tokens[None].astype(np.int64)
     logp, matched = model.logp(text, words)
@@ -439,7 +439,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
     arpa.write_arpa(model, WORDS, path)
     assert len(synced) == 2  # the file, and the folder it was renamed in
     assert sorted(file.name for file in tmp_path.iterdir()) == ["lm.arpa.gz", "plain.arpa"]
-    assert figures(arpa.read_arpa(path, WORDS, EOS)) == pytest.approx(EXPECTED, abs=1e-6)
+    assert figures(arpa.read_arpa(path, WORDS, EOS)[0]) == pytest.approx(EXPECTED, abs=1e-6)
 
 
 @pytest.mark.slow

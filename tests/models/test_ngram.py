@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from foretell.errors import ConfigError
@@ -142,3 +145,21 @@ def test_pruning_leaves_fewer_n_grams_and_a_distribution(model: NGram) -> None:
 def test_senseless_settings_are_refused(settings: dict) -> None:
     with pytest.raises(ValidationError):
         NGramConfig(**settings)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    order=st.integers(1, 5),
+    text=st.lists(st.integers(0, 4), min_size=1, max_size=200),
+    every=st.integers(1, 40),
+    prune=st.lists(st.integers(0, 2), max_size=3).map(sorted),
+    omit_newest=st.booleans(),
+)
+def test_after_every_context_a_counted_model_sums_to_one(
+    order: int, text: list[int], every: int, prune: list[int], omit_newest: bool
+) -> None:
+    config = NGramConfig(order=order, prune=tuple([0, *prune][:order]), omit_newest=omit_newest)
+    starts = np.arange(0, len(text), every, dtype=np.int64)
+    fitted = config.fit(np.array(text, dtype=np.uint16), starts, BOUNDARY, 5)
+    contexts = np.array(list(product(range(5), repeat=max(order - 1, 1))))
+    np.testing.assert_allclose(np.exp(fitted.distribution(contexts).astype(np.float64)).sum(1), 1, atol=1e-5)

@@ -92,7 +92,11 @@ def run_findings(run: Run, found: Mapping[str, Any]) -> list[Tree]:
     whole, written = sum(1 for _ in run.metrics()), len(read(str(run.metrics_file)).splitlines())
     text = f"{whole} in metrics.jsonl" + (f", {written - whole} unreadable" if written > whole else "")
     do = "a line is damaged or cut off; --resume writes what it needs again"
-    return [*findings, check(whole == written, "records", text, do)]
+    findings.append(check(whole == written, "records", text, do))
+    if run.unnormalised:
+        do = "do not compare its figures with those of other models; correct the file it came from and import it again"
+        findings.append(check(False, "probabilities", run.unnormalised, do))
+    return findings
 
 
 def plateau_findings(run: Run, recipe: Recipe, valid: Sequence[Tree]) -> list[Tree]:

@@ -142,6 +142,7 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
         "best": (named["best"][0].validation() or None) if "best" in named else None,
         "last": records[-1] if records else None,
     }
+    shown |= {"unnormalised": run.unnormalised} if run.unnormalised else {}
     return shown | {"checkpoints": {name: facts for name, (_, facts) in named.items()}}
 
 
@@ -443,6 +444,8 @@ def render_recipe(shown: Mapping[str, Any]) -> RenderableType:
         note = f"discounts {numbers}" + (f": set, as {order['fallback']}" if order["fallback"] else "")
         note += f"; {order['pruned']:,} pruned" if order["pruned"] else ""
         facts.add_row(f"{order['order']}-grams", f"{order['ngrams']:,}", Text(note, "dim"))
+    if "unnormalised" in shown:
+        facts.add_row("probabilities", "", Text(shown["unnormalised"], "bold red"))
     for name in ("best", "last"):
         if record := shown.get(name):
             note = f"step {record['step']}, epoch {record.get('epoch', math.nan):.2f}, "

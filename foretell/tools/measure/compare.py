@@ -75,6 +75,7 @@ class Measured:
             **metrics(self.scores.totals, self.text),
             "context": self.model.context(self.columns),
             "fitted_here": self.fitted,
+            "unnormalised": self.model.unnormalised,
             "parameters": self.model.parameters,
             "vocabulary": self.model.tokenizer.size,
         }
@@ -143,7 +144,9 @@ def same_text(one: tuple[Split, RawText | None], other: tuple[Split, RawText | N
 def compared(measured: Sequence[Measured], raw: RawText | None, split: str, resamples: int, seed: int) -> Record:
     """All figures; the best model first, and what cannot be ranked last."""
     lossy = not_ranked([one.vocabulary for one in measured], [one.text.lossy for one in measured])
-    behind = {one.name for one, cannot in zip(measured, lossy, strict=True) if cannot or one.fitted}
+    behind = {
+        one.name for one, cannot in zip(measured, lossy, strict=True) if cannot or one.fitted or one.model.unnormalised
+    }
     measured = sorted(measured, key=lambda one: (one.name in behind, one.bits_per_byte))
     best, size = measured[0], measured[0].text.counts.bytes
     parts = Parts.of(best.text, raw)
@@ -189,6 +192,8 @@ def incomparable(one: Measured, other: Measured) -> str | None:
     for fitted in (one, other):
         if fitted.fitted:
             return f"{', '.join(fitted.fitted)} of {fitted.name} found on this very text"
+    if wrong := [each.name for each in (one, other) if each.model.unnormalised]:
+        return f"the probabilities of {' and '.join(wrong)} do not sum to 1"
     if one.vocabulary == other.vocabulary:
         return None
     lossy = [each.name for each in (one, other) if each.text.lossy]
@@ -293,6 +298,8 @@ def warnings(result: Mapping[str, Any]) -> list[Text]:
             found.append(
                 f"{row['run']}: {', '.join(row['fitted_here'])} found on this very text, so the figure flatters"
             )
+        if row["unnormalised"]:
+            found.append(f"{row['run']}: {row['unnormalised']}, so it is not ranked")
     return [Text(line, "bold red") for line in found]
 
 
