@@ -281,10 +281,15 @@ def test_a_recipe_that_is_not_there() -> None:
         load_recipe("awd-lstm-bpt")
 
 
-def test_a_mistake_in_a_later_stage_is_one_now() -> None:
+def test_a_mistake_in_a_later_stage_is_one_now(tmp_path: Path) -> None:
     stages = [{"name": "warm", "limit": "1epochs"}, {"name": "main", "limit": "1epochs", "set": {"model.layrs": 3}}]
     with pytest.raises(ConfigError, match=r"stage 'main': model\.layrs: no such setting; did you mean 'layers'"):
         load_recipe({"stages": stages})
+    file = tmp_path / "stages.toml"
+    file.write_text('base = "char-lstm"\n[[stages]]\nname = "a"\nlimit = "1steps"\nset = { "optimizer.kind" = "x" }\n')
+    with pytest.raises(ConfigError, match=r"stages\.toml: stage 'a': optimizer") as raised:
+        load_recipe(file)
+    assert raised.value.file == file
 
 
 def test_stages_keep_their_limits_to_the_last_digit() -> None:

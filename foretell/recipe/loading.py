@@ -97,7 +97,10 @@ def checked(recipe: Recipe, where: Path | str) -> Recipe:
         raise config.wrong(where, "an n-gram model is counted from its text alone; set init=''")
     if recipe.seeds > 1 and recipe.model.counted:
         raise config.wrong(where, f"seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
-    recipe.resolved_stages()  # a mistake in a later stage shows now, not after hours
+    try:
+        recipe.resolved_stages()  # a mistake in a later stage shows now, not after hours
+    except ConfigError as problem:
+        raise config.wrong(where, str(problem)) from None
     return recipe
 
 

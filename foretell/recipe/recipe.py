@@ -23,7 +23,7 @@ from foretell.data.batches.streams import StreamsConfig
 from foretell.data.labelled.folds import FoldConfig
 from foretell.data.labelled.readers import ReaderChoice
 from foretell.data.tokenizers.kinds import BPEConfig, TokenizerChoice
-from foretell.errors import ConfigError
+from foretell.errors import CONTROL, ConfigError
 from foretell.models.kinds import ModelChoice
 from foretell.models.model_spec import ModelSpec
 from foretell.models.recurrent import RecurrentConfig
@@ -236,6 +236,12 @@ class Recipe(Config):
                     f'keep = {list(stage.keep)} belongs to; keep at most "schedule"'
                 )
         return resolved
+
+
+def as_name(text: str) -> str:
+    """A text as the name of a recipe: without slashes and control characters, and not too long."""
+    name = re.sub(r"[/\\]", "_", CONTROL.sub("_", text))[:LONGEST_NAME]
+    return "_" if name in (".", "..") else name
 
 
 def amounts(settings: object, unit: str, name: str = "") -> Iterator[str]:

@@ -84,6 +84,14 @@ def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[RenderableType, 
     return Text(text, "bold" if to_best["real"] else ""), f"{to_best['probability']:.3f}"
 
 
+COSTS: dict[str, Callable[[Any], str]] = {
+    "seconds": lambda value: f"{value:,.1f}",
+    "tokens_per_second": lambda value: f"{value:,.0f}",
+    "peak_memory_bytes": lambda value: f"{value / 2**20:,.0f} MiB",
+}
+"""how time and memory are printed, by key"""
+
+
 def measured(result: Mapping[str, Any], title: str) -> Table:
     """A measurement as a small table."""
     formats: dict[str, Callable[[Any], RenderableType]] = {
@@ -121,9 +129,7 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         "fitted_loss": lambda value: f"{value:.4f} nats per token",
         "weights": str,
         "parameters": lambda value: f"{value:,}",
-        "seconds": lambda value: f"{value:,.1f}",
-        "tokens_per_second": lambda value: f"{value:,.0f}",
-        "peak_memory_bytes": lambda value: f"{value / 2**20:,.0f} MiB",
+        **COSTS,
     }
     table = Table(title=title, show_header=False, title_justify="left", min_width=min(len(title), 80))
     for key in [name for name in result if "metric" in result and isinstance(result[name], float)]:
@@ -171,7 +177,7 @@ def properties(result: Mapping[str, Any]) -> Table:
     """Any flat result as names and values."""
     table = Table(show_header=False)
     for key, value in result.items():
-        table.add_row(key.replace("_", " "), spelled(value))
+        table.add_row(key.replace("_", " "), COSTS.get(key, spelled)(value))
     return table
 
 

@@ -59,3 +59,9 @@ def test_what_was_found_on_the_text_is_said_first() -> None:
     first = next(iter(table.columns[1].cells))
     assert "mixture weights, cache.weight: found on this text" in str(first)
     assert printing.measured({"bits_per_byte": 1.0, "fitted_here": []}, "a run").row_count == 1
+
+
+def test_costs_are_printed_alike_everywhere() -> None:
+    costs = {"seconds": 0.6662806209988048, "tokens_per_second": 1234.5, "peak_memory_bytes": 346_587_136}
+    for table in (printing.properties(costs), printing.measured(costs, "a run")):
+        assert list(table.columns[1].cells) == ["0.7", "1,234", "331 MiB"]

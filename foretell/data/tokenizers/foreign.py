@@ -16,7 +16,9 @@ from pathlib import Path
 
 import tokenizers
 
+from foretell.checksums import verify
 from foretell.errors import ConfigError
+from foretell.run import Run
 from foretell.strict_json import JsonObject, read_object, shown
 from foretell.trust import is_trusted
 
@@ -60,6 +62,17 @@ def read_library(path: Path) -> tokenizers.Tokenizer:
         raise ConfigError(f"cannot be read: {getattr(problem, 'strerror', 'not UTF-8')}", file=path) from None
     with failing("not a JSON file of the tokenizers library", path):
         return tokenizers.Tokenizer.from_str(content)
+
+
+def named_file(path: Path | str) -> Path:
+    """The tokenizer.json that a user names, or that of the run whose folder he names; a `ConfigError` where a run's
+    own is not what was written."""
+    path = Path(path).expanduser()
+    file = path / "tokenizer.json" if path.is_dir() else path
+    run = Run(file.parent)
+    if run.recipe_file.is_file() and run.checksums_file.is_file() and run.read().holds(file):
+        verify(run.path, {file.name: run.checksums["files"][file.name]})
+    return file
 
 
 @contextlib.contextmanager

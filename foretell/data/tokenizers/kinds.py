@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Literal, final
 
 import tokenizers
@@ -26,7 +25,7 @@ from foretell.data.tokenizers.file_kinds import (
     whole_words,
     word_pieces,
 )
-from foretell.data.tokenizers.foreign import check_tokenizer
+from foretell.data.tokenizers.foreign import check_tokenizer, named_file
 from foretell.data.tokenizers.spelling import Stream
 from foretell.data.tokenizers.tokenizer import Losses, Tokenizer, load_tokenizer, wrap
 from foretell.data.tokenizers.training import count_words, unigram_vocabulary, wordpiece_vocabulary
@@ -236,8 +235,7 @@ class FileConfig(TokenizerConfig):
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """Loads the file; the text is not read."""
-        path = Path(self.path).expanduser()
-        path = path / "tokenizer.json" if path.is_dir() else path
+        path = named_file(self.path)
         check_tokenizer(path)
         found = load_tokenizer(path)
         if self.specials == "none":

@@ -10,11 +10,13 @@ from foretell.api.trained import Trained
 from foretell.artifacts import is_free
 from foretell.config import did_you_mean
 from foretell.data.tokenizers.file_kinds import END_OF_LINE, UNKNOWN
+from foretell.data.tokenizers.foreign import named_file
 from foretell.data.tokenizers.kinds import word_level
 from foretell.data.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from foretell.errors import ConfigError
 from foretell.interop import arpa
 from foretell.recipe.loading import load_recipe
+from foretell.recipe.recipe import as_name
 from foretell.run import Run
 from foretell.tools.use.hugging_face import export_folder, import_folder, imported_from
 from foretell.trust import foreign
@@ -56,11 +58,11 @@ def import_arpa(path: Path, out: Path, corpus: str, tokenizer_file: Path | None)
     if not is_free(out):
         raise ConfigError("exists", file=out, remedy="choose another --out")
     with foreign():
-        tokenizer = load_tokenizer(tokenizer_file) if tokenizer_file else words_in(path)
+        tokenizer = load_tokenizer(named_file(tokenizer_file)) if tokenizer_file else words_in(path)
     model, unnormalised = arpa.read_arpa(path, arpa.spelled(tokenizer), tokenizer.boundary)
     kept = {"kind": "file", "path": str(out / "tokenizer.json")}
     data = {"corpus": corpus, "tokenizer": kept}
-    recipe = load_recipe({"name": path.stem, "data": data, "model": {"kind": "ngram", "order": model.order}})
+    recipe = load_recipe({"name": as_name(path.stem), "data": data, "model": {"kind": "ngram", "order": model.order}})
     with Run.whole(out, recipe=recipe.text(out)) as run:
         tokenizer.save(run.tokenizer_file)
         run.seal(run.tokenizer_file)

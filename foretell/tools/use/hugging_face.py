@@ -16,6 +16,7 @@ from foretell.api.trained import Trained
 from foretell.artifacts import is_free, whole_folder, write_atomic, write_json
 from foretell.config import Tree, override, write_toml
 from foretell.data.labelled.tags import MARKS, OUTSIDE
+from foretell.data.tokenizers.foreign import named_file
 from foretell.data.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.card import model_card
@@ -38,7 +39,7 @@ from foretell.objectives.electra.generator import SmallerGeneratorConfig
 from foretell.objectives.electra.objective import Replaced
 from foretell.objectives.objective import Objective, ObjectiveConfig
 from foretell.recipe.loading import load_recipe
-from foretell.recipe.recipe import Recipe
+from foretell.recipe.recipe import Recipe, as_name
 from foretell.run import Record, Run
 from foretell.strict_json import JsonObject, read_object, shown
 from foretell.tasks.similarity import SimilarityConfig
@@ -91,7 +92,7 @@ def imported_from(source: Path, model_type: str) -> Record:
 def read_vocabulary(folder: Path, theirs: JsonObject, vocabulary: int, file: Path | None) -> Tokenizer | None:
     """The tokenizer of a folder, or the one in a file; None where there is none."""
     if file is not None:
-        return filled(load_tokenizer(file).library, vocabulary, file)
+        return filled(load_tokenizer(named_file(file)).library, vocabulary, file)
     return read_tokenizer(folder, theirs, vocabulary)
 
 
@@ -134,7 +135,7 @@ def recipe_of(tree: Tree, out: Path, corpus: str, file: Path, names: tuple[str, 
     if at(tree, "objective.kind") == "tagging":
         settings |= tagged_like(names)
     try:
-        return load_recipe({"name": file.parent.resolve().name} | override(tree, settings))
+        return load_recipe({"name": as_name(file.parent.resolve().name)} | override(tree, settings))
     except ConfigError as problem:
         raise ConfigError(f"describes no model: {problem}", file=file) from None
 

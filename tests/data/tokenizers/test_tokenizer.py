@@ -1,5 +1,7 @@
 """Every byte is paid for, or counted as lost: for our tokenizers and for those that others write."""
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
+import foretell
 from foretell.data import text_files
 from foretell.data.opening import open_corpus
 from foretell.data.store import store_builder
@@ -19,12 +22,14 @@ from foretell.data.tokenizers.kinds import (
     BPEConfig,
     ByteConfig,
     CharacterConfig,
+    FileConfig,
     TokenizerConfig,
     UnigramConfig,
     WordConfig,
     WordPieceConfig,
 )
 from foretell.data.tokenizers.tokenizer import Losses, Tokenizer, wrap
+from foretell.errors import ConfigError
 
 LINES = "the cat  sat on a mat .\na dog\tsat\n\n  the end <mask> [MASK] <pad>\ncab ab é日😀▁Ġ##s\r\n"
 TRAINING = split_pieces(LINES * 4)
@@ -354,3 +359,22 @@ def test_cuts_of_long_lines_are_compared_as_one(kind: str, line: str, batch: int
         assert back == text
     elif "  " not in text:  # else the blank at a cut can be one of several
         assert back != text
+
+
+@pytest.mark.parametrize("named", ["run", "run/tokenizer.json"])
+def test_the_tokenizer_of_a_run_is_what_was_written(named: str, corpus: dict[str, str], tmp_path: Path) -> None:
+    """Two words exchanged are still a tokenizer, but not that of the run."""
+    recipe = {"data": {"corpus": corpus, "tokenizer": "word"}, "model": {"kind": "ngram", "order": 2}}
+    foretell.train(recipe, tmp_path / "run", quiet=True)
+    assert FileConfig(path=str(tmp_path / named)).train([]).size
+    file = tmp_path / "run" / "tokenizer.json"
+    found = json.loads(file.read_text())
+    vocabulary = found["model"]["vocab"]
+    first, second = list(vocabulary)[2:4]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    file.write_text(json.dumps(found))
+    with pytest.raises(ConfigError, match=r"run/tokenizer\.json: does not match its checksum"):
+        FileConfig(path=str(tmp_path / named)).train([])
+    (tmp_path / "alone").mkdir()
+    shutil.copy(file, tmp_path / "alone" / "tokenizer.json")
+    assert FileConfig(path=str(tmp_path / "alone")).train([]).size  # nobody has said what it holds
