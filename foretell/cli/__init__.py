@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import logging
 import os
 import sys
 import traceback
@@ -18,7 +19,7 @@ from collections.abc import Callable
 import typer
 
 from foretell.cli import looking, measuring, training, using
-from foretell.cli.problems import INTERRUPTED, explain
+from foretell.cli.problems import INTERRUPTED, explain, one_line
 from foretell.cli.verb import Verb
 from foretell.tools.printing import as_json
 
@@ -73,6 +74,7 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
+    logging.getLogger("foretell").addFilter(one_line)
     try:
         code = app(standalone_mode=False)
         if code == INTERRUPTED:  # which the parser has caught already

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from collections.abc import Collection
 
 import typer
 
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, printable
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 INTERRUPTED = 130
 LONGEST = 1000
 """letters of a message that a library wrote"""
+
+
+def one_line(record: logging.LogRecord) -> bool:
+    """A filter that spells out control characters in messages: names of files and texts in them come from others."""
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True
 
 
 def explain(problem: BaseException, options: Collection[str] = ()) -> tuple[ConfigError, int]:

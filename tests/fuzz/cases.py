@@ -79,8 +79,10 @@ class Answer:
     stdout: str
     stderr: str
     seconds: float = 0.0
+    processor: float = 0.0
+    """seconds of processor time, those of children that have ended included"""
     peak: int = 0
-    """bytes of memory"""
+    """bytes of memory, of the command or of the largest of these children"""
     place: str = ""
     """the type of the exception it ended in, and the innermost place in the package; or where it hung"""
 

@@ -63,8 +63,10 @@ def count_operations(fatal: int) -> None:
     sys.addaudithook(seen)
 
 
-def watch(folder: str, file: str) -> None:
-    """Write down what is opened, listed, made or removed below a folder, by whatever path."""
+def watch(*watched: str) -> None:
+    """Write down in the last of these files what is opened, listed, made or removed below the other paths, by whatever
+    path."""
+    *places, file = watched
     told = os.open(file, os.O_WRONLY | os.O_APPEND)
 
     def seen(event: str, arguments: tuple[Any, ...]) -> None:
@@ -74,7 +76,7 @@ def watch(folder: str, file: str) -> None:
             and isinstance(arguments[0], str | bytes | os.PathLike)
         ):
             path = os.path.realpath(os.fsdecode(arguments[0]))
-            if path.startswith(folder):
+            if path.startswith(tuple(places)):
                 os.write(told, f"{event} {path}\n".encode())
 
     sys.addaudithook(seen)

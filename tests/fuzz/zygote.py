@@ -218,7 +218,7 @@ def call(command: list[str], stdin: str, answer: Path) -> Record:
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.argv = ["foretell", *(os.fsdecode(word.encode("latin-1")) for word in command)]
-    begin, code = time.monotonic(), 0
+    begin, spent, code = time.monotonic(), sum(os.times()[:4]), 0
     try:
         foretell.cli.run()
     except SystemExit as ending:
@@ -232,7 +232,9 @@ def call(command: list[str], stdin: str, answer: Path) -> Record:
             stream.flush()
         except (OSError, ValueError):
             code = code or 1
-    return {"code": code, "seconds": seconds, "peak": peak_memory(), "place": NOTED[-1] if NOTED else ""}
+    processor = sum(os.times()[:4]) - spent
+    place = NOTED[-1] if NOTED else ""
+    return {"code": code, "seconds": seconds, "processor": processor, "peak": peak_memory(), "place": place}
 
 
 NOTED: list[str] = []
@@ -252,9 +254,10 @@ def noting(explain: Any) -> Any:
 
 
 def peak_memory() -> int:
-    """Most memory this process has held, in bytes."""
+    """Most memory that this process or one of its children has held, in bytes."""
     status = Path("/proc/self/status").read_text()
-    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    mine = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    return 1024 * max(mine, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def tracing(files: list[str]) -> Any:

@@ -46,7 +46,7 @@ def withstand(runner: Runner, secret: Path, tmp_path: Path, name: str, commands:
         (folder / "long.txt").write_text("a" * 5000 + "\n")
         attack.change(folder / "run", secret)
         seal(folder / "run")
-        before = outside(secret)
+        before = untouched(secret.parent)
         case = Case(name, (command,))
         [answer] = runner.run_in(folder, case, seconds=SECONDS, more=elsewhere(folder, secret))
         found = list(faults(case, [answer], {}, memory=MEMORY))
@@ -54,7 +54,7 @@ def withstand(runner: Runner, secret: Path, tmp_path: Path, name: str, commands:
         codes = attack.codes | {1} if command[0] == "doctor" else attack.codes  # it found something
         assert answer.code in codes, f"{' '.join(command)}: {answer}"
         assert "\x1b" not in answer.stdout + answer.stderr, repr(answer)
-        assert outside(secret) == before, f"{' '.join(command)} touched what is outside"
+        assert touched(secret.parent) == before, f"{' '.join(command)} touched what is outside"
         assert not (folder / "opened").read_text(), f"{' '.join(command)} opened what is outside"
         if command == PREDICT and answer.accepted:
             assert len(answer.stdout.splitlines()) == 3
@@ -67,14 +67,18 @@ def elsewhere(folder: Path, secret: Path) -> dict[str, str]:
     return {"FORETELL_STATE": str(folder / "state"), "FUZZ_WATCH": f"{secret.parent}:{folder / 'opened'}"}
 
 
-def outside(secret: Path) -> dict[str, tuple[int, bytes]]:
-    """What is in the folder outside, and when it was last read, which the system notes."""
-    found = {}
-    for path in sorted(secret.parent.rglob("*")):
+def untouched(folder: Path) -> dict[str, tuple[int, int]]:
+    """Each file outside made old, and when it is then said to have been read and written: the system notes both."""
+    for path in folder.rglob("*"):
         if path.is_file():
             os.utime(path, (1e9, 1e9))
-            found[str(path)] = (path.stat().st_atime_ns, b"")
-    return found
+    return touched(folder)
+
+
+def touched(folder: Path) -> dict[str, tuple[int, int]]:
+    """When each file outside was last read and written."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path): (path.stat().st_atime_ns, path.stat().st_mtime_ns) for path in files}
 
 
 def test_what_is_opened_outside_is_seen(runner: Runner, secret: Path, tmp_path: Path) -> None:
@@ -85,6 +89,9 @@ def test_what_is_opened_outside_is_seen(runner: Runner, secret: Path, tmp_path: 
     [answer] = runner.run_in(folder, case, more=elsewhere(folder, secret))
     assert answer.accepted
     assert str(secret) in (folder / "opened").read_text()
+    before = untouched(secret.parent)
+    secret.read_bytes()
+    assert touched(secret.parent) != before
 
 
 def test_what_a_sent_run_may_do(runner: Runner, tmp_path: Path) -> None:
