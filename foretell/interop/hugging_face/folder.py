@@ -179,11 +179,7 @@ def opened(file: Path) -> Any:
     except (SafetensorError, OSError) as problem:
         what = f"not a whole safetensors file: {clean(str(problem))}"
         raise ConfigError(what, file=file, remedy="download it again") from None
-<<<<<<< HEAD
-    except RuntimeError:  # by torch, for a private mapping of more than there is memory
-=======
     except (RuntimeError, MemoryError):  # by torch, for a private mapping of more than there is memory
->>>>>>> 7114f4d (wip2)
         what = f"its {file.stat().st_size:,} bytes cannot be mapped into memory"
         remedy = "use a machine with more memory, or save it in several files: save_pretrained(FOLDER, max_shard_size)"
         raise ConfigError(what, file=file, remedy=remedy) from None
