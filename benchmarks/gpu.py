@@ -222,7 +222,7 @@ def models(plan: Plan, precision: str) -> Iterator[tuple[str, float]]:
         if precision == "bf16" and name in DRAWING:
             continue
         recipe = load_recipe(tables)
-        batches = small_batches(packed="documents" in reads(recipe), masked=recipe.wants == "rows")
+        batches = small_batches(packed="documents" in reads(recipe), masked=recipe.requires == "rows")
         for rows, batch in (batches[0], batches[-1]) if plan.tiny else batches:
             torch.manual_seed(0)
             objective = recipe.build(300)
@@ -583,8 +583,8 @@ def flops_per_token(recipe: Recipe, vocabulary: int) -> tuple[float, float]:
     with torch.device("meta"):
         objective = recipe.build(vocabulary)
     length = recipe.data.batches.length
-    every = objective.multiplied(length)
-    attention = objective.backbone.multiplied(length) - objective.backbone.multiplied(0)
+    every = objective.macs_per_token(length)
+    attention = objective.backbone.macs_per_token(length) - objective.backbone.macs_per_token(0)
     return 6 * every, 6 * (every - attention)
 
 
@@ -594,7 +594,7 @@ def our_step(work: Work, recipe: Recipe, plan: Plan) -> Callable[[], None]:
     if recipe.training.compile:
         torch.compiler.reset()  # as it makes no more than a few versions of one function
     count = recipe.data.batches.batch * recipe.data.batches.length * 50
-    if recipe.wants == "rows":
+    if recipe.requires == "rows":
         marks, tokenizer = len(bert.MARKS), bert.word_tokenizer(work.vocabulary)
         tokens = random_tokens(work.vocabulary - marks, count) + marks
     else:
@@ -611,7 +611,7 @@ def bare_step(work: Work, recipe: Recipe, precision: str, side: str, plan: Plan)
     rows, length = recipe.data.batches.batch, recipe.data.batches.length
     data = torch.randint(work.vocabulary, (rows, length + 1), device=plan.device)
     given, targets = data[:, :-1], data[:, 1:]
-    if recipe.wants == "rows":
+    if recipe.requires == "rows":
         targets = given.masked_fill(torch.rand(given.shape, device=plan.device) >= 0.15, IGNORED)
 
     def step() -> None:

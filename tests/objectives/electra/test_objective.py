@@ -88,7 +88,7 @@ def test_embeddings_are_one() -> None:
     assert main.segments is small.segments
     assert main.embedding_norm is small.embedding_norm
     assert built.generator.head.weight is main.embedding.weight
-    assert (small.dim, small.heads, main.heads) == (4, 1, 2)  # heads as wide as before
+    assert (small.dim, small.cache.heads, main.cache.heads) == (4, 1, 2)  # heads as wide as before
     assert isinstance(small.projection, nn.Identity)  # 4 wide already
     assert main.projection is not small.projection
 
