@@ -78,7 +78,7 @@ def test_frozen_weights_are_kept_once_and_go_with_the_last_that_needs_them(
 
 
 def test_a_damaged_file_of_frozen_weights_is_noticed(first: foretell.Trained, tmp_path: Path) -> None:
-    run = tuned(first, tmp_path / "run", tuning="top").run
+    run = tuned(first, tmp_path / "run", trainable="top").run
     (file,) = run.checkpoints.glob("frozen-*")
     assert digest(file)[:32] in file.name
     content = file.read_bytes()
@@ -88,7 +88,7 @@ def test_a_damaged_file_of_frozen_weights_is_noticed(first: foretell.Trained, tm
 
 
 def test_adapters_are_trained_beside_weights_that_stay(first: foretell.Trained, tmp_path: Path) -> None:
-    run = tuned(first, tmp_path / "run", tuning=LORA)
+    run = tuned(first, tmp_path / "run", trainable=LORA)
     whole = run.checkpoint.weights()
     own = adapters_in(whole)
     assert own and all(name.startswith("backbone.blocks.") for name in own)
@@ -105,7 +105,7 @@ def test_adapters_are_trained_beside_weights_that_stay(first: foretell.Trained, 
 
 def test_measured_while_training_as_when_opened(first: foretell.Trained, tmp_path: Path) -> None:
     """The former with adapters beside the weights, the latter with their sum."""
-    run = tuned(first, tmp_path / "run", tuning=LORA)
+    run = tuned(first, tmp_path / "run", trainable=LORA)
     (valid,) = [record for record in run.run.metrics() if record["kind"] == "valid"]
     assert run.evaluate("valid")["loss"] == pytest.approx(valid["loss"], abs=1e-5)
 
@@ -114,7 +114,7 @@ def test_measured_while_training_as_when_opened(first: foretell.Trained, tmp_pat
 def test_going_on_is_not_having_stopped(
     tuning: dict[str, Any], first: foretell.Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = tuned(first, tmp_path / "whole", tuning=tuning, averaging="ema").run
+    whole = tuned(first, tmp_path / "whole", trainable=tuning, averaging="ema").run
     changes = {"init": str(first.run.path), "limit": "4steps", "trainable": tuning, "averaging": "ema"}
     recipe = load_recipe(first.run.path, changes)
     real = foretell.training.trainer.Trainer.step
@@ -138,15 +138,15 @@ def test_adapters_become_weights_in_a_later_stage_and_in_a_later_run(first: fore
         {"name": "all", "limit": "1steps", "set": small},
     ]
     run = tuned(first, tmp_path / "run", stages=stages)
-    alone = tuned(first, tmp_path / "alone", tuning=LORA)
+    alone = tuned(first, tmp_path / "alone", trainable=LORA)
     assert foretell.load(run.run.path, which="last").facts["step"] == 5
     assert_same(foretell.load(run.run.path, which="last").weights, alone.weights, 1e-8)
-    further = tuned(alone, tmp_path / "further", limit="1steps", tuning="full", optimizer__learning_rate=1e-30)
+    further = tuned(alone, tmp_path / "further", limit="1steps", trainable="full", optimizer__learning_rate=1e-30)
     assert_same(further.weights, alone.weights, 1e-8)
 
 
 def test_a_run_with_adapters_looks_like_any_other(first: foretell.Trained, tmp_path: Path) -> None:
-    run = tuned(first, tmp_path / "run", tuning=LORA).run
+    run = tuned(first, tmp_path / "run", trainable=LORA).run
     assert not [finding for finding in examine_run(run.path)["findings"] if finding["level"] == "error"]
     shown = show(str(run.path))
     assert describe(run, tmp_path)["parameters"] == shown["parameters"]
@@ -156,7 +156,7 @@ def test_a_run_with_adapters_looks_like_any_other(first: foretell.Trained, tmp_p
 
 def test_export_holds_the_sum(corpus: Corpus, tmp_path: Path) -> None:
     base = foretell.train(attending(corpus, limit="2steps"), tmp_path / "base", quiet=True)
-    run = tuned(base, tmp_path / "run", tuning=LORA)
+    run = tuned(base, tmp_path / "run", trainable=LORA)
     export_folder(run, tmp_path / "hf")
     import_folder(tmp_path / "hf", tmp_path / "back", corpus["train"], None)
     assert_same(foretell.load(tmp_path / "back").weights, run.weights, 1e-6)

@@ -355,10 +355,10 @@ def test_a_lost_loss_stops_before_it_reaches_the_weights(
     original = Trainer.backward
 
     def poisoned(self: Trainer, *given: Any) -> Any:
-        loss, state = original(self, *given)
+        found = original(self, *given)
         if self.position.step == 6:
             self.stage.objective.head.bias.grad.fill_(poison)
-        return (loss if poison == math.inf else loss * poison), state
+        return found if poison == math.inf else found._replace(loss=found.loss * poison)
 
     monkeypatch.setattr(Trainer, "backward", poisoned)
     with pytest.raises(foretell.Diverged) as caught:

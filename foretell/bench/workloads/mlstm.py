@@ -20,7 +20,7 @@ def ours(job: Job, width: int) -> dict[str, Any]:
 
     torch.set_num_threads(job.threads)
     torch.manual_seed(0)
-    model = {"kind": "recurrent", "cell": "mlstm", "embedding": EMBEDDING, "hidden": 16 if job.tiny else width}
+    model = {"kind": "recurrent", "cell": "mlstm", "embedding_dim": EMBEDDING, "hidden": 16 if job.tiny else width}
     objective = load_recipe({"model": model | {"layers": 1}}).build(VOCABULARY)
     data = random_bytes()
     batch = Batch(Inputs(tokens=data[:, :-1]), data[:, 1:])

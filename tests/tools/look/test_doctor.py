@@ -26,7 +26,7 @@ from foretell.tools.look.doctor import examine_corpus, examine_machine, examine_
 from foretell.tools.train.prepare import prepare_store
 from foretell.training import checkpoint
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def shown(result: dict[str, Any], width: int = 80) -> str:

@@ -68,7 +68,7 @@ def tiny(folder: Path, corpus: dict[str, str]) -> list[str]:
     data = f"[data]\ncorpus = {{ {', '.join(f'{k} = {json.dumps(v)}' for k, v in corpus.items())} }}\n"
     data += 'tokenizer = { kind = "character" }\nbatches = { kind = "streams", batch = 4, length = 8 }\n'
     (folder / "counted.toml").write_text(data + '[model]\nkind = "ngram"\norder = 3\n')
-    (folder / "trained.toml").write_text(data + "[model]\nembedding = 8\nhidden = 8\nlayers = 1\n")
+    (folder / "trained.toml").write_text(data + "[model]\nembedding_dim = 8\nhidden = 8\nlayers = 1\n")
     return [str(folder / "counted.toml"), str(folder / "trained.toml")]
 
 
