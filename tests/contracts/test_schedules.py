@@ -8,14 +8,11 @@ import pytest
 import torch
 from builders import members, name_of, small
 
-from foretell.config import Amount, Config, validate
-from foretell.errors import ConfigError
+from foretell.config import Config, validate
 from foretell.optim.non_monotone import non_monotone
 from foretell.optim.progress import Progress
 from foretell.optim.schedules.kinds import ScheduleChoice
-from foretell.optim.schedules.plateau import PlateauConfig
 from foretell.optim.schedules.schedule import Schedule
-from foretell.optim.schedules.step import StepsConfig
 
 LIMIT, PER_EPOCH = 20, 4  # steps
 
@@ -166,14 +163,6 @@ def test_going_on_is_as_if_never_stopped(name: str, stop: int) -> None:
             part.observe(LOSSES[step])
 
 
-def test_moments_in_different_units_cannot_be_told_apart() -> None:
-    """`every` counts on from `after`: in epochs and steps mixed there is no such count."""
-    with pytest.raises(ConfigError, match=r"every.*same unit"):
-        make("steps", after="4epochs", every="100steps")
-    with pytest.raises(ConfigError, match="after"):
-        make("steps", every="100steps")
-
-
 # --- against formulas and torch -------------------------------------------------------------------
 
 
@@ -233,32 +222,6 @@ def test_one_cycle_is_torchs(shape: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("patience", "losses", "factors"),
-    [
-        (0, [5, 4, 4, 4.1, 3, 3.5, 3.4], [1, 1, 1, 0.25, 0.25, 1 / 16, 1 / 64]),
-        # patience 2: only a loss above the best of all but the last two counts
-        (2, [5, 4, 6, 6, 6, 6, 3], [1, 1, 1, 0.25, 0.25, 0.25, 0.25]),
-        (2, [5, 4, 6, 6, 6, 6, 6], [1, 1, 1, 0.25, 0.25, 0.25, 1 / 16]),
-    ],
-)
-def test_plateaus_by_hand(patience: int, losses: list[float], factors: list[float]) -> None:
-    schedule = PlateauConfig(by=0.25, patience=patience).build()
-    given = []
-    for loss in losses:
-        schedule.observe(loss)
-        given.append(schedule(at(3)))
-    assert given == factors
-
-
-@pytest.mark.parametrize("by", [0.1, 0.5])
-def test_dividing_by_ten_or_two_on_validation(by: float) -> None:
-    schedule = make("plateau", by=by).build()
-    for loss in (4.0, 3.0, 3.1, 2.9, 3.0):
-        schedule.observe(loss)
-    assert schedule(at(9)) == pytest.approx(by**2)
-
-
-@pytest.mark.parametrize(
     ("history", "current", "patience", "fires"),
     [
         # Users of the original took hist[:-n] for a bug: it is meant. What came in the last n
@@ -278,18 +241,6 @@ def test_dividing_by_ten_or_two_on_validation(by: float) -> None:
 )
 def test_the_non_monotone_rule_by_hand(history: list[float], current: float, patience: int, fires: bool) -> None:
     assert non_monotone(history, current, patience) is fires
-
-
-def test_state_is_json() -> None:
-    import json
-
-    schedule = PlateauConfig(warmup=Amount.model_validate("2steps")).build()
-    for loss in (2.0, 3.0, 1 / 3):
-        schedule.observe(loss)
-    copy = PlateauConfig().build()
-    copy.load_state_dict(json.loads(json.dumps(schedule.state_dict())))
-    assert copy.state_dict() == schedule.state_dict()
-    assert StepsConfig().build().state_dict() == {"warm_at": 0.0}
 
 
 # --- BERT in two phases with LAMB (NVIDIA's settings, run_pretraining_lamb of DeepLearningExamples) ---

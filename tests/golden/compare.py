@@ -8,6 +8,7 @@ Both sides run this tree's `run_case.py`, each with its own package. Exits with 
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,10 +47,12 @@ def compare(commit: str, cases: list[str], changes: Result) -> bool:
     with tempfile.TemporaryDirectory(prefix="golden-") as made:
         tree = Path(made) / "tree"
         subprocess.run(["git", "-C", ROOT, "worktree", "add", "--quiet", "--detach", tree, commit], check=True)
+        sides = [start(tree, tree, cases, old=True), start(ROOT, Path(made), cases, changes=changes)]
         try:
-            sides = [start(tree, tree, cases, old=True), start(ROOT, Path(made), cases, changes=changes)]
             old, new = map(results, sides)
         finally:
+            for side in sides:
+                side.kill()
             subprocess.run(["git", "-C", ROOT, "worktree", "remove", "--force", tree], check=True)
     wrong = 0
     for case in cases:
@@ -93,6 +96,7 @@ def keep() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # and clean up
     if sys.argv[1:] == ["--write"]:
         keep()
     elif not (arguments := sys.argv[1:]) or arguments[0].startswith("-"):

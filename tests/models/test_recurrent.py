@@ -14,7 +14,6 @@ from foretell import config
 from foretell.errors import ConfigError
 from foretell.models.recurrent import Recurrent, RecurrentConfig
 from foretell.nn.heads import FullHeadConfig
-from foretell.nn.recurrent.bidirectional import reversed_rows
 from foretell.nn.recurrent.kinds import CellChoice
 from foretell.nn.recurrent.lstm import LSTMConfig
 from foretell.nn.recurrent.mlstm import MLSTMConfig
@@ -107,12 +106,6 @@ def test_reverse_is_forward_from_the_other_end() -> None:
     forward.load_state_dict(there)
     expected = forward(Inputs(tokens=tokens().flip(1)), None).last.flip(1)
     assert_same(reverse(Inputs(tokens=tokens()), None).last, expected, 1e-12)
-
-
-def test_turning_leaves_padding_where_it_is() -> None:
-    x = torch.arange(1, 13).view(2, 6, 1)
-    assert reversed_rows(x, torch.tensor([4, 0]))[..., 0].tolist() == [[4, 3, 2, 1, 5, 6], [7, 8, 9, 10, 11, 12]]
-    assert reversed_rows(x, None)[0, :, 0].tolist() == [6, 5, 4, 3, 2, 1]
 
 
 @pytest.mark.parametrize(("direction", "reads"), [("reverse", "lengths"), ("both", "bidirectional, lengths")])

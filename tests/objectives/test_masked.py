@@ -257,21 +257,6 @@ def test_pseudo_likelihood_does_not_look_into_other_documents() -> None:
     assert found["pseudo_loss"] == pytest.approx(np.mean(expected), abs=1e-6)
 
 
-# --- blueprints -----------------------------------------------------------------------------------
-
-
-def test_a_blueprint_with_other_settings() -> None:
-    plan = ModelSpec(BACKBONES["bert"], FullHeadConfig(tied=True), VOCABULARY, pair_kinds=2)
-    other = plan.override({"model": {"hidden": 2, "heads": 1, "embedding_dim": 4}, "head": {"tied": False}})
-    assert (other.model.hidden, other.model.embedding_width, other.head.tied) == (2, 4, False)
-    assert (other.model.layers, other.model.direction, other.pair_kinds) == (2, "both", 2)
-    assert plan.model.hidden == 4  # as it was
-    assert other.build()[0].dim == 2
-    assert plan.override({"model": {"kind": "recurrent", "direction": "both"}}).model.kind == "recurrent"
-    with pytest.raises(ConfigError, match="no such setting"):
-        plan.override({"model": {"hiden": 3}})
-
-
 def test_the_labels_of_a_recipe_make_the_judge_of_pairs() -> None:
     settings = {
         "objective": "masked",

@@ -16,7 +16,6 @@ from foretell.config import Config
 from foretell.errors import ConfigError
 from foretell.optim.lamb import Variant
 from foretell.optim.optimizers import OptimizerChoice, SGDConfig
-from foretell.optim.param_groups import param_groups
 from foretell.training.state_dict import load_optimizer, optimizer_tensors
 
 Maker = Callable[..., torch.optim.Optimizer]
@@ -106,19 +105,6 @@ def test_matrices_alone_decay(member: type[Config]) -> None:
 
 
 # --- groups ---------------------------------------------------------------------------------------
-
-
-def test_groups_by_weight_decay() -> None:
-    matrix, bias, norm = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
-    given = [bias, matrix, norm]
-    assert param_groups(given, rate=0.5, decay=0.1, decay_on="all") == [
-        {"params": given, "lr": 0.5, "weight_decay": 0.1}
-    ]
-    apart = param_groups(iter(given), rate=0.5, decay=0.1, decay_on="matrices")
-    assert [(len(group["params"]), group["weight_decay"]) for group in apart] == [(1, 0.1), (2, 0.0)]
-    assert apart[0]["params"][0] is matrix
-    alone = param_groups([bias], rate=0.5, decay=0.1, decay_on="matrices")
-    assert alone == [{"params": [bias], "lr": 0.5, "weight_decay": 0.0}]
 
 
 @every_optimizer

@@ -1,7 +1,5 @@
 """Adaptive softmax: clusters by frequency whatever the ids, torch's own as a peer, cutoffs that are the cheapest."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,7 @@ import foretell
 from foretell.data.store.store import load_counts
 from foretell.errors import ConfigError
 from foretell.nn.embedding import AdaptiveEmbeddingConfig, TokenEmbedding
-from foretell.nn.frequency_bands import FEW, Bands, choose_cutoffs
+from foretell.nn.frequency_bands import Bands
 from foretell.nn.heads import AdaptiveHead, AdaptiveHeadConfig
 from foretell.training.vocabulary_transfer import Matching, carry_over
 
@@ -99,25 +97,6 @@ def test_clusters_go_by_frequency_whatever_the_ids() -> None:
 
 def rows_of(head: AdaptiveHead) -> dict[str, object]:
     return head.token_rows() | {f"words.{name}": rows for name, rows in head.words.token_rows().items()}
-
-
-def test_cutoffs_are_the_cheapest_there_are() -> None:
-    """Against all choices of up to three tails for a vocabulary whose places can all be cut at."""
-    share = 1 / np.arange(1, 31) ** 1.1
-    share /= share.sum()
-
-    def work(cutoffs: tuple[int, ...], width: int, divide: int) -> float:
-        bounds = (0, *cutoffs, 30)
-        total = float(width * (bounds[1] + len(cutoffs)))
-        for tail, (begin, end) in enumerate(itertools.pairwise(bounds[1:]), 1):
-            p, narrow = share[begin:end].sum(), max(1, width // divide**tail)
-            total += max(p, FEW) * narrow * (end - begin) + p * width * narrow
-        return total
-
-    for width, divide in ((64, 4), (64, 1), (16, 2), (400, 4)):
-        every = (cut for number in range(5) for cut in itertools.combinations(range(1, 30), number))
-        best = min(work(cutoffs, width, divide) for cutoffs in every)
-        assert work(choose_cutoffs(share, width, divide), width, divide) == pytest.approx(best, rel=1e-12)
 
 
 @pytest.mark.parametrize("cutoffs", [(13,), (5, 5), (7, 3)], ids=str)

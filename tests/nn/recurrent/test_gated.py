@@ -215,23 +215,6 @@ def test_projection_is_torchs() -> None:
     assert_same(after, (last_h[0], last_c[0]), 1e-12)
 
 
-def test_weight_norm_begins_with_the_weights_there_were() -> None:
-    """The lengths are those of the rows; scaling a direction changes nothing, scaling a length does."""
-    torch.manual_seed(0)
-    plain = MLSTMConfig().build(INPUTS, HIDDEN, 0.0, None).double()
-    torch.manual_seed(0)
-    layer = MLSTMConfig(weight_norm=True).build(INPUTS, HIDDEN, 0.0, None).double()
-    x, state = example(layer)
-    before = layer(x, state)[0]
-    assert_same(before, plain(x, state)[0], 1e-6)  # lengths were computed in fp32
-    with torch.no_grad():
-        layer.weight_hh *= 3
-        assert_same(layer(x, state)[0], before, 1e-12)
-        layer.gain_hh *= 3
-        plain.weight_hh *= 3
-        assert_same(layer(x, state)[0], plain(x, state)[0], 1e-6)
-
-
 def test_layer_norm_does_not_care_for_the_scale_of_weights() -> None:
     for config in (LSTMConfig, GRUConfig, MLSTMConfig):
         layer = build(config(layer_norm=True))
