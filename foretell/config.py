@@ -197,9 +197,8 @@ def load_outside(value: Any, members: Mapping[str, type[Config]]) -> Config:
         raise refused(f"cannot load {path!r}: {kind}{problem}") from None
     if not (isinstance(found, type) and issubclass(found, Config)):
         raise refused(f"{path!r} is not a foretell.config.Config")
-    if not fits(found, members.values()):
-        known = ", ".join(members)
-        raise refused(f"{path!r} is of another family; name a class that is built as these are: {known}")
+    if fault := misfit(found, list(members.values())):
+        raise refused(f"{path!r} {fault}")
     settings = {key: item for key, item in value.items() if key != "kind"}
     try:
         return validate(found, settings, path)
@@ -208,27 +207,50 @@ def load_outside(value: Any, members: Mapping[str, type[Config]]) -> Config:
 
 
 ENTRIES = ("build", "arrange", "train", "read", "choose", "pool", "fit", "prepare")
-"""the methods by which configs become what they describe; a config has one of them"""
+"""methods by which a config becomes what it describes; a config has one of them"""
 
 
-def fits(found: type[Config], members: Iterable[type[Config]]) -> bool:
-    """Whether a class can stand where these do: it is one of them, or an outside one that is called as they are."""
-    own = found.__module__.partition(".")[0] == __name__.partition(".")[0]
-    if found in (known := list(members)) or own:
-        return found in known
-    for member in known:
-        entry = next((name for name in ENTRIES if callable(getattr(member, name, None))), None)
-        if entry is None or (callable(getattr(found, entry, None)) and takes_like(found, member, entry)):
-            return True
-    return False
+def misfit(cls: type[Config], members: Sequence[type[Config]]) -> str:
+    """Reason a class cannot be in a union with these members, or ""."""
+    if cls in members:
+        return ""
+    known = ", ".join(member.kind_name() for member in members)
+    family = f"is of another family; name a class that is built as these are: {known}"
+    if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:  # all of ours are members of their union
+        return family
+    base = common_base(members)
+    if base is not None and not issubclass(cls, base):
+        return f"is not a {base.__module__}.{base.__qualname__}, the base class of {known}; derive it from that class"
+    return "" if any(is_called_like(cls, member) for member in members) else family
 
 
-def takes_like(found: type[Config], member: type[Config], entry: str) -> bool:
-    """Whether a method of one can be called with what that of the other has to be given."""
+def common_base(members: Sequence[type[Config]]) -> type[Config] | None:
+    """The most specific class below `Config` that all members derive from; None if there is none."""
+    return next(
+        (
+            base
+            for base in members[0].__mro__
+            if base is not Config
+            and issubclass(base, Config)
+            and base not in members
+            and all(issubclass(member, base) for member in members)
+        ),
+        None,
+    )
+
+
+def is_called_like(cls: type[Config], member: type[Config]) -> bool:
+    """Whether a class has the same entry method as a member, and takes the same arguments."""
+    entry = next((name for name in ENTRIES if callable(getattr(member, name, None))), None)
+    return entry is None or (callable(getattr(cls, entry, None)) and takes_like(cls, member, entry))
+
+
+def takes_like(cls: type[Config], member: type[Config], entry: str) -> bool:
+    """Whether a method can be called with the required arguments of the member's."""
     given = [p for p in inspect.signature(getattr(member, entry)).parameters.values() if p.default is p.empty]
     by_name = {p.name: None for p in given if p.kind is p.KEYWORD_ONLY}
     try:
-        inspect.signature(getattr(found, entry)).bind(*[None] * (len(given) - len(by_name)), **by_name)
+        inspect.signature(getattr(cls, entry)).bind(*[None] * (len(given) - len(by_name)), **by_name)
     except (TypeError, ValueError):
         return False
     return True

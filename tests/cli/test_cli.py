@@ -89,6 +89,10 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         (["train", "char-lstm", "head.kind=outside:TwofoldConfig"], "is of another family"),
         (["train", "char-lstm", "model.cell.kind=outside:PairsConfig"], "is of another family"),
         (["train", "char-lstm", "objective.kind=foretell.optim.optimizers:SGDConfig"], "is of another family"),
+        (
+            ["train", "char-lstm", "objective.kind=outside:CosineHeadConfig"],
+            "is not a foretell.objectives.objective.ObjectiveConfig",
+        ),
         (["train", "awd-lstm-pbt"], "no recipe 'awd-lstm-pbt'; did you mean 'awd-lstm-ptb'"),
         (["show", "dropot"], "nothing to show is called 'dropot'; did you mean 'dropout'"),
         (["generate", "run", "--mix", "run", "--weights", "nan,1"], "write numbers from 0 to 1"),

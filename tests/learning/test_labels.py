@@ -63,7 +63,7 @@ def test_damaged_labels_are_one_error_that_names_the_file(tmp_path: Path, conten
     ("task", "good", "wrong"),
     [
         (ClassificationConfig(), ["a", "b"], ["a"]),
-        (ClassificationConfig(labels="several", metric="micro_f1"), ["a"], []),
+        (ClassificationConfig(multi_label=True, metric="micro_f1"), ["a"], []),
         (SimilarityConfig(), ["0.0", "5.0"], ["5.0", "0.0"]),
         (SimilarityConfig(), ["0.0", "5.0"], ["a", "b"]),
         (SimilarityConfig(), ["0.0", "5.0"], ["nan", "1.0"]),

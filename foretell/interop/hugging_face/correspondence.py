@@ -44,7 +44,7 @@ class Setting:
     theirs: str
     default: Any = None
     """what a config.json means that does not name it"""
-    spelled: Mapping[str, Any] | None = None
+    spelled: Mapping[Any, Any] | None = None
     """their value for each of ours, where they differ"""
     alike: Mapping[str, str] = field(default_factory=dict)
     """other spellings of theirs, and which of the above they mean"""

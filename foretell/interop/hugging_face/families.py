@@ -227,7 +227,7 @@ def forms(name: str, words: str, pair: str = "", pairs: str = "") -> tuple[Form,
 
 
 # What tasks have on top of a body.
-KINDS_OF_LABELS = {"one": "single_label_classification", "several": "multi_label_classification"}
+PROBLEM_TYPES = {False: "single_label_classification", True: "multi_label_classification"}
 OUTPUTS = "outputs.1"
 """the last layer of `OutputsConfig.build`"""
 ONLY_OUTPUTS: Tree = {"objective.language_weight": 0.0, "objective.outputs.hidden": None}
@@ -267,7 +267,7 @@ def of_texts(name: str, whole: tuple[Link, ...], chosen: tuple[Link, ...] | None
         sign=f"{whole[-1].theirs[0]}.weight",
         ours=BY_FIRST | {"objective.kind": "classification", "objective.orders": "given"},
         begin=EXAMPLES,
-        settings=(Setting("objective.labels", "problem_type", spelled=KINDS_OF_LABELS, absent=lambda _: None),),
+        settings=(Setting("objective.multi_label", "problem_type", spelled=PROBLEM_TYPES, absent=lambda _: None),),
         links=whole,
         without_words=True,
         labels=Labels(),
@@ -421,7 +421,7 @@ ELECTRA = replace(
             "ElectraForPreTraining",
             "feature-extraction",
             "discriminator_predictions.dense.weight",
-            {"objective.kind": "replaced", "objective.tell": "replaced"},
+            {"objective.kind": "replaced", "objective.target": "replaced"},
             {"data.batches.kind": "full", "objective.generator.kind": "uniform"},
             settings=(Setting("objective.activation", "hidden_act", "gelu", ACTIVATIONS, SAME_ACTIVATIONS),),
             without_words=True,

@@ -100,7 +100,7 @@ def test_the_generator_is_an_override() -> None:
     assert deep.generator.head.transform.norm.eps == 0.5
     with pytest.raises(ConfigError, match=r"objective.generator: model.laters: no such setting; did you mean 'layers'"):
         compose(generator={"model": {"laters": 1}})
-    with pytest.raises(ConfigError, match=r"shares the main model's embeddings"):
+    with pytest.raises(ConfigError, match=r"ratios the main model's embeddings"):
         compose(generator={"model": {"context": 16}})
 
 
@@ -124,8 +124,8 @@ def test_samples_have_the_probabilities_of_the_scores(temperature: float, vocabu
     scores, many = torch.randn(vocabulary), 100_000
     even = (torch.arange(many, dtype=torch.float64) + 0.5) / many
     drawn = sample((scores / temperature).expand(many, -1), even)
-    shares = torch.bincount(drawn, minlength=vocabulary) / many
-    assert_same(shares, (scores / temperature).softmax(0), 3e-5)
+    ratios = torch.bincount(drawn, minlength=vocabulary) / many
+    assert_same(ratios, (scores / temperature).softmax(0), 3e-5)
 
 
 @pytest.mark.parametrize(("vocabulary", "possible"), [(4, 2), (3 * GROUP + 5, 1), (3 * GROUP + 5, 3 * GROUP + 2)])
@@ -197,9 +197,9 @@ def seen_by(built: Replaced, batch: Batch) -> Tensor:
     return tokens
 
 
-@pytest.mark.parametrize("at", ["all", "chosen"])
-def test_discriminating_by_hand(at: str) -> None:
-    built, batch = compose(at=at).double().eval(), masked_batch()
+@pytest.mark.parametrize("positions", ["all", "chosen"])
+def test_discriminating_by_hand(positions: str) -> None:
+    built, batch = compose(positions=positions).double().eval(), masked_batch()
     built.requires_grad_(False)
     step = built(batch, None)
     tokens = seen_by(built, batch)
@@ -207,7 +207,7 @@ def test_discriminating_by_hand(at: str) -> None:
     total, right, number, pairs = 0.0, 0, 0, Counter[tuple[bool, bool]]()
     for row, length in enumerate(batch.inputs.lengths.tolist()):
         for place in range(length):
-            if at == "chosen" and batch.targets[row, place] == -100:
+            if positions == "chosen" and batch.targets[row, place] == -100:
                 continue
             inner = F.gelu(built.discriminator.dense(vectors[row, place]))
             score = float(built.discriminator.prediction(inner))
@@ -219,12 +219,12 @@ def test_discriminating_by_hand(at: str) -> None:
     assert step.terms["replaced"].total.item() == pytest.approx(total, rel=1e-9)
     assert step.terms["replaced"].weight == 50
     assert step.metrics["replaced"] == right
-    shares = built.shares({name: int(count) for name, count in step.metrics.items()}, built.counts(batch))
-    assert shares["replaced_accuracy"] == right / number
-    assert shares["replaced_precision"] == pairs[True, True] / (pairs[True, True] + pairs[False, True])
-    assert shares["replaced_recall"] == pairs[True, True] / (pairs[True, True] + pairs[True, False])
+    ratios = built.ratios({name: int(count) for name, count in step.metrics.items()}, built.counts(batch))
+    assert ratios["replaced_accuracy"] == right / number
+    assert ratios["replaced_precision"] == pairs[True, True] / (pairs[True, True] + pairs[False, True])
+    assert ratios["replaced_recall"] == pairs[True, True] / (pairs[True, True] + pairs[True, False])
     assert built.counts(batch)["replaced"] == number
-    assert at == "chosen" or number == int(batch.inputs.lengths.sum())
+    assert positions == "chosen" or number == int(batch.inputs.lengths.sum())
 
 
 def test_generating_is_what_a_masked_model_does() -> None:
@@ -238,15 +238,15 @@ def test_generating_is_what_a_masked_model_does() -> None:
     assert built.counts(batch)["masked"] == chosen.sum()
 
 
-@pytest.mark.parametrize("at", ["all", "chosen"])
-def test_telling_the_original(at: str) -> None:
+@pytest.mark.parametrize("positions", ["all", "chosen"])
+def test_telling_the_original(positions: str) -> None:
     """Replace MLM, and all-tokens MLM with D of its probability on the token that is there."""
-    built, batch = compose(tell="original", at=at).double().eval(), masked_batch()
+    built, batch = compose(target="original", positions=positions).double().eval(), masked_batch()
     step, tokens = built(batch, None), seen_by(built, batch)
     vectors = built.backbone(Inputs(tokens=tokens, lengths=batch.inputs.lengths), None).last
     probabilities = built.head.log_probs(vectors).exp()  # [B, T, V]
     where = batch.targets != -100
-    if at == "all":
+    if positions == "all":
         copying = built.discriminator.copies(vectors).sigmoid()
         probabilities = copying * F.one_hot(tokens, VOCABULARY) + (1 - copying) * probabilities
         where = torch.arange(8) < batch.inputs.lengths[:, None]
@@ -258,7 +258,7 @@ def test_telling_the_original(at: str) -> None:
     assert built.counts(batch)["original"] == where.sum()
 
 
-@pytest.mark.parametrize("settings", [{}, {"generator": "tied"}, {"tell": "original"}, {"generator": "uniform"}])
+@pytest.mark.parametrize("settings", [{}, {"generator": "tied"}, {"target": "original"}, {"generator": "uniform"}])
 def test_parts_of_a_batch_add_up(settings: dict[str, Any]) -> None:
     """Both losses have denominators of their own; draws belong to rows, so that they do not depend on the parts."""
     batch, found = masked_batch(), {}
