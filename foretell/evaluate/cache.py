@@ -51,7 +51,7 @@ class CacheConfig(Config):
 
 @dataclass(frozen=True)
 class NeuralCache:
-    """The cache distribution; knows no model."""
+    """The distribution of the cache, independent of any model."""
 
     window: int
     sharpness: float

@@ -79,7 +79,7 @@ def ignore_texts(_: int) -> None:
 
 
 def offset(on_texts: OnTexts, before: int) -> OnTexts:
-    """The same, after `before` other texts."""
+    """Like `on_texts`, but counted from `before`."""
     return lambda done: on_texts(before + done)
 
 

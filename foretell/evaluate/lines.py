@@ -116,7 +116,7 @@ class Lines:
         return scored
 
     def losses(self, index: int, ids: Ids, tokenizer: Tokenizer) -> Losses:
-        """What the tokens of a text lose."""
+        """Losses of tokenization in a text."""
         pieces, lengths = self.pieces[index], self.lengths[index]
         if self.closed[index] and not tokenizer.ends_lines:
             ids = ids[:-1]

@@ -17,7 +17,7 @@ from foretell.evaluate.bootstrap import Floats
 
 @dataclass(frozen=True)
 class Tally:
-    """What each example adds, and the metric as a function of the sums."""
+    """Addends of each example, and the metric as a function of their sums."""
 
     parts: Floats
     """[N, K]"""

@@ -123,7 +123,7 @@ class NeuralScorer(Scorer):
 
     @torch.no_grad()
     def read(self, tokens: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """What `next` returns [B, V], the hidden vectors of all tokens [B, T, D], and the new state."""
+        """Return log-probabilities as `next` [B, V], hidden vectors of all tokens [B, T, D], and the new state."""
         hidden = self.backbone(Inputs(tokens=tokens), state)
         return self.head.log_probs(hidden.last[:, -1:])[:, 0], hidden.last, hidden.state
 

@@ -128,7 +128,7 @@ def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]])
 
 
 def entities_by_label(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
-    """The same for each label, with its number of entities as `support`."""
+    """Precision, recall and F1 of entities for each label, and their number as `support`."""
     a, b = located(gold), located(predicted)
     return f1_by_label(*(Counter(span.label for _, span in side) for side in (a & b, a, b)))
 

@@ -103,7 +103,7 @@ class MaskedLM(Objective):
 
 
 def gather_targets(vectors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Vectors [B, T, D] -> those at the target positions [N, D], and the targets [N], -100 for none.
+    """Vectors [B, T, D] -> those at the target positions [N, D], and the targets [N], -100 marks no target.
 
     On a CPU N is the number of targets. On other devices counting them would wait for the device: N is B x P then, with
     a few positions without a target, or B x T without `Batch.target_positions`.
@@ -121,7 +121,7 @@ def gather_targets(vectors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def masked_loss(head: Head, vectors: Tensor, targets: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:
-    """Vectors [N, D], targets [N], -100 for none -> the sum of -log p(target) [], and the correct predictions [].
+    """Vectors [N, D], targets [N] (-100: no target) -> the sum of -log p(target) [], and the correct predictions [].
 
     In training the second is 0: it takes all probabilities and is not used.
     """

@@ -138,7 +138,7 @@ class AnsweringConfig(TaskConfig):
             room = framing.length - len(question) - marks
             if room < 1:
                 raise ConfigError(
-                    f"data.batches.length = {framing.length} leaves no room for a passage behind a question; "
+                    f"data.batches.length = {framing.length} leaves no room for a passage after a question; "
                     "make it larger"
                 )
             for window in windows(len(spans), room, min(self.stride, room), len(question) + marks - 1, spans):

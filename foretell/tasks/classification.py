@@ -79,20 +79,22 @@ class ClassificationConfig(TextsConfig):
         """The classes, sorted."""
         labels = tuple(sorted({label for example in examples for label in labels_of(example)}))
         if not self.multi_label and len(labels) == 1:
-            raise ConfigError(f"data.corpus: every label of the training split is {labels[0]!r}: nothing to tell apart")
+            raise ConfigError(
+                f"data.corpus: every label of the training split is {labels[0]!r}: nothing to distinguish"
+            )
         if examples and not labels:
-            raise ConfigError("data.corpus: no example of the training split has a label: nothing to tell apart")
+            raise ConfigError("data.corpus: no example of the training split has a label: nothing to distinguish")
         warn_alike(labels)
         if self.positive and self.positive not in labels:
             raise ConfigError(
-                f"objective.positive = {self.positive!r} is no label of the training split ({', '.join(labels)})"
+                f"objective.positive = {self.positive!r} is not a label of the training split ({', '.join(labels)})"
             )
         return labels
 
     @override
     def labels_fault(self, labels: tuple[str, ...]) -> str:
         least = 1 if self.multi_label else 2
-        return f"has {counted(len(labels), 'label')}, which is nothing to tell apart" if len(labels) < least else ""
+        return f"has {counted(len(labels), 'label')}, which is nothing to distinguish" if len(labels) < least else ""
 
     @override
     def example_fault(self, example: Labelled, labels: tuple[str, ...]) -> str:

@@ -55,7 +55,7 @@ class TextsConfig(PooledConfig):
 
     @override
     def example_fault(self, example: Labelled, labels: tuple[str, ...]) -> str:
-        """What is wrong with the texts; subclasses add the label."""
+        """Faults of the texts; subclasses check the label."""
         empty = not all(text.strip() for text in example.texts)
         return self.input_fault(example, labels) or ("an empty text" if empty else "")
 

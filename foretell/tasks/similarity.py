@@ -52,7 +52,7 @@ class SimilarityConfig(TextsConfig):
         """The smallest and the largest number, which the model maps to 0 and 1."""
         numbers = [float(example.label) for example in examples if isinstance(example.label, int | float)]
         if numbers and min(numbers) == max(numbers):
-            raise ConfigError(f"data.corpus: every label of the training split is {numbers[0]}: nothing to tell apart")
+            raise ConfigError(f"data.corpus: every label of the training split is {numbers[0]}: nothing to distinguish")
         return (repr(min(numbers)), repr(max(numbers))) if numbers else ("0.0", "1.0")
 
     @override

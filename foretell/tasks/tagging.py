@@ -108,7 +108,7 @@ class TaggingConfig(TaskConfig):
         tags = {tag for example in examples for tag in example.tags or ()}
         if len(tags) == 1 and (tags == {OUTSIDE} or self.scheme == "none"):
             (tag,) = tags
-            raise ConfigError(f"data.corpus: every tag of the training split is {tag!r}: nothing to tell apart")
+            raise ConfigError(f"data.corpus: every tag of the training split is {tag!r}: nothing to distinguish")
         if self.scheme == "none":
             warn_alike(sorted(tags))
             return tuple(sorted(tags))
@@ -207,7 +207,7 @@ class TaggingConfig(TaskConfig):
 
     @override
     def by_label(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> dict[str, dict[str, float]]:
-        """Of entities; without spans, of words."""
+        """Scores of entities; without spans, of words."""
         gold, predicted = tags_of(examples, predictions)
         if self.scheme != "none":
             return entities_by_label(gold, predicted)

@@ -127,7 +127,7 @@ class TaskConfig(ObjectiveConfig):
 
     @abstractmethod
     def tally(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Tally:
-        """What each example adds to `metric`."""
+        """The contribution of each example to `metric`."""
 
     def by_label(self, examples: Sequence[Any], predictions: Sequence[Any]) -> dict[str, dict[str, float]]:
         """Precision, recall, F1 and support of each label; empty where there are no labels."""

@@ -190,7 +190,7 @@ def test_tags_that_are_all_the_same_are_refused(changes: dict[str, Any], tmp_pat
     file.write_text("the O\ncat O\n\na O\n")
     data |= {"corpus": {"train": str(file), "valid": str(file)}}
     tables = override(task_tables("tagging", "recurrent", data), changes)
-    with pytest.raises(ConfigError, match="every tag of the training split is 'O': nothing to tell apart"):
+    with pytest.raises(ConfigError, match="every tag of the training split is 'O': nothing to distinguish"):
         foretell.train(tables, tmp_path / "run", quiet=True)
 
 

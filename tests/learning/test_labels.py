@@ -46,7 +46,7 @@ def test_labels_that_could_not_be_printed_are_not_kept(tmp_path: Path, label: st
         (b'{"labels": ["a", "a"]}', "has a label twice"),
         (b'{"labels": ["a", "\\u001b[2J"]}', r"the label '\x1b[2J' holds '\x1b', which no label may"),
         (b'{"labels": ["a", "\\ud800"]}', "a lone surrogate"),
-        (b'{"labels": ["a"]}', "has 1 label, which is nothing to tell apart"),
+        (b'{"labels": ["a"]}', "has 1 label, which is nothing to distinguish"),
         (b"[" * 50_000, "nested more than 100 levels deep"),
     ],
 )

@@ -41,7 +41,7 @@ class TokenDiscriminator(nn.Module):
         """
 
     def ratios(self, counts: Mapping[str, int]) -> dict[str, float]:
-        """Metrics beside the accuracy, from summed counts."""
+        """Metrics in addition to the accuracy, from summed counts."""
         return {}
 
 
