@@ -214,7 +214,7 @@ def tune_cache(
 ) -> tuple[CacheConfig, float]:
     """The settings with those left unset filled in, and their loss; the model is not run again.
 
-    The window comes from a short list, the sharpness from `climb`, the weight from expectation maximization.
+    The window comes from a short list, the sharpness from `climb`, the weight from expectation maximisation.
     """
     tried: dict[CacheConfig, float] = {}
 

@@ -29,7 +29,7 @@ class Measure:
     role: Literal["quality", "text", "cost"] = "quality"
     """whether it measures the model, describes the text, or says what the model costs"""
     average: Literal["mean", "max"] | None = None
-    """how a table of several seeds summarizes it; None: it has no such table"""
+    """how a table of several seeds summarises it; None: it has no such table"""
     title: str = ""
     """its name in plots; empty: the key"""
     brief: bool = False
@@ -70,11 +70,9 @@ def _targets(term: str, *, listed: bool = True) -> Measure:
 
 LIKELIHOOD = (
     Measure("bits_per_byte", better="lower", average="mean", title="bits per byte", brief=True),
-    Measure("bits_per_character", better="lower", average="mean", title="bits per character"),
+    Measure("bits_per_character", better="lower", title="bits per character"),
     Measure("perplexity", ",.2f", better="lower", average="mean", title="perplexity", brief=True),
-    Measure(
-        "loss", ".4f", "nats per token", better="lower", average="mean", title="loss in nats per token", brief=True
-    ),
+    Measure("loss", unit="nats per token", better="lower", title="loss in nats per token", brief=True),
 )
 """of models that give text a probability"""
 TERMS = (
@@ -133,10 +131,10 @@ COSTS = (
         title="peak memory in bytes",
     ),
     Measure("trained_tokens", ",", role="cost", average="mean", listed=False),
-    Measure("budget_used", ".2%", role="cost", average="mean", listed=False),
+    Measure("budget_used", role="cost", average="mean", listed=False),
     Measure("examples_per_second", better="higher", role="cost", listed=False),
     Measure("validation_seconds", ",.1f", better="lower", role="cost", listed=False),
-    Measure("epoch", ".2f", role="cost", listed=False, brief=True),
+    Measure("epoch", role="cost", listed=False, brief=True),
 )
 
 MEASURES = {
@@ -184,6 +182,14 @@ def rows(record: Mapping[str, Any], *roles: str) -> Iterator[tuple[str, str]]:
         measure = measure_of(key)
         if measure.listed and measure.role in roles and record.get(key) is not None:
             yield measure.label, measure.text(record[key])
+
+
+def task_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Label and number of each figure of a task that no other rows have, in the order of the record."""
+    for key, value in record.items() if "metric" in record else ():
+        if isinstance(value, float) and not key.endswith("seconds") and not (key in MEASURES and MEASURES[key].listed):
+            measure = measure_of(key)
+            yield measure.label, measure.number(value)
 
 
 def follows_pattern(key: str) -> bool:

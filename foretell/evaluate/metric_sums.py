@@ -85,7 +85,7 @@ def matthews(right: Floats, gold: Floats, predicted: Floats) -> Floats:
 
 def correlation(gold: ArrayLike, predicted: ArrayLike) -> Tally:
     """Pearson's correlation, 0 where either side is constant; of ranks over all examples, Spearman's."""
-    x, y = (standardized(np.asarray(side, np.float64)) for side in (gold, predicted))
+    x, y = (standardised(np.asarray(side, np.float64)) for side in (gold, predicted))
     return Tally(np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], 1), pearson)
 
 
@@ -96,7 +96,7 @@ def pearson(sums: Floats) -> Floats:
     return quotient(n * xy - x * y, np.sqrt(np.where(spread > 1e-12 * n**4, spread, 0)))
 
 
-def standardized(values: Floats) -> Floats:
+def standardised(values: Floats) -> Floats:
     """Values with mean 0 and variance 1, or all 0 where they are constant."""
     spread = values.std()
     centred: Floats = values - values.mean()

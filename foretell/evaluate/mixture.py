@@ -1,6 +1,6 @@
 """Mixtures of models: linear interpolation of their probabilities.
 
-p(w) = sum of weight_m p_m(w) is a scorer like its members. Expectation maximization finds the weights that give a
+p(w) = sum of weight_m p_m(w) is a scorer like its members. Expectation maximisation finds the weights that give a
 held-out text the highest probability (Jelinek and Mercer 1980), from the members' log-probabilities of each token; the
 models run once. M members, N tokens of a text, B rows, T time steps.
 """
@@ -93,7 +93,7 @@ class Fit:
 def fit_weights(logp: NDArray[np.float64], *, tolerance: float = 1e-7, steps: int = 2000) -> Fit:
     """The weights with the lowest loss, from the members' log-probabilities [M, N].
 
-    Expectation maximization from equal weights. The loss is convex in the weights, and each step bounds the distance to
+    Expectation maximisation from equal weights. The loss is convex in the weights, and each step bounds the distance to
     the optimum: a weight is multiplied by g_m, the mean of p_m / p, and the loss is within log(max g_m) of the best
     (Cover 1984, IEEE Trans. Inf. Theory 30(2)). Raises `ConfigError` where a token is impossible for every member.
     """

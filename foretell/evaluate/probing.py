@@ -130,7 +130,7 @@ def library() -> tuple[Any, Any, Any]:
 def learn_mix(layers: Floats, labels: Names, steps: int = 200) -> ScalarMix:
     """Learn a mix of layers [N, L, D] jointly with a logistic regression on it.
 
-    L-BFGS minimizes the sum of losses in nats plus half the squared weights of the classifier (C = 1). The scale of the
+    L-BFGS minimises the sum of losses in nats plus half the squared weights of the classifier (C = 1). The scale of the
     mix stays 1: the classifier has a scale of its own, and in the mix it would escape the penalty.
     """
     classes, numbers = np.unique(labels, return_inverse=True)

@@ -1,6 +1,6 @@
-"""Rescoring n-best lists (of a recognizer, a translator) with a weighted sum of scores, and tuning the weights.
+"""Rescoring n-best lists (of a recogniser, a translator) with a weighted sum of scores, and tuning the weights.
 
-Tuning minimizes the errors of the chosen hypotheses. Along a line in the space of weights their number is piecewise
+Tuning minimises the errors of the chosen hypotheses. Along a line in the space of weights their number is piecewise
 constant, so the best point of a line is found exactly (Och 2003, "Minimum Error Rate Training in Statistical Machine
 Translation", section 4); the lines are the axes and a few random directions, in turn until none helps. H hypotheses,
 G groups, F features.
@@ -30,7 +30,7 @@ class Lists:
     features: Floats
     """[H, F]"""
     errors: Floats
-    """[H] errors of each hypothesis, to be minimized"""
+    """[H] errors of each hypothesis, to be minimised"""
     edges: Ints
     """[G + 1] the start of each group, and the end"""
 

@@ -23,7 +23,7 @@ class CausalConfig(ObjectiveConfig):
 
     kind: Literal["causal"] = "causal"
     penalties: tuple[PenaltyChoice, ...] = ()
-    """regularizers added to the loss"""
+    """regularisers added to the loss"""
 
     @override
     def build(self, spec: ModelSpec) -> Causal:

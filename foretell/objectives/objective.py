@@ -75,7 +75,7 @@ class Objective(nn.Module):
         """The denominator of each term, from the batch alone.
 
         They are added over micro-batches and ranks before the backward pass, so gradient accumulation, ragged windows
-        and data parallelism average exactly. Called on the host's copy of the batch, without device synchronization.
+        and data parallelism average exactly. Called on the host's copy of the batch, without device synchronisation.
         """
 
     def parts(self) -> Mapping[str, Part]:

@@ -1,4 +1,4 @@
-"""Regularizers on hidden vectors and parameters; part of the gradient, not of any reported loss.
+"""Regularisers on hidden vectors and parameters; part of the gradient, not of any reported loss.
 
 Activation and temporal regularisation: Merity, McCann and Socher 2017 (arXiv:1708.01009). As in the authors' code,
 both are means of squares (the paper writes norms). L2-SP: Li, Grandvalet and Davoine 2018 (arXiv:1802.01483).
@@ -36,7 +36,7 @@ class Penalty(ABC):
 
 
 class ActivationPenaltyConfig(Config):
-    """Activation regularization (AR): weight x mean of the squared last layer after dropout."""
+    """Activation regularisation (AR): weight x mean of the squared last layer after dropout."""
 
     kind: Literal["activation"] = "activation"
     weight: NonNegative = 2.0
@@ -58,7 +58,7 @@ class ActivationPenalty(Penalty):
 
 
 class TemporalPenaltyConfig(Config):
-    """Temporal activation regularization (TAR): weight x mean squared change of the last layer between steps."""
+    """Temporal activation regularisation (TAR): weight x mean squared change of the last layer between steps."""
 
     kind: Literal["temporal"] = "temporal"
     weight: NonNegative = 1.0
