@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Labelled

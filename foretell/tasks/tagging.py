@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.data.batches.batches import Ints
 from foretell.data.batches.framing import Framing, Row

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.config import NonNegative
 from foretell.data.batches.batches import Batches, BatchKind, RowBatches
