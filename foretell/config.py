@@ -1,13 +1,12 @@
-"""TOML on one side, frozen typed configs on the other.
+"""Typed settings, and how they are read from TOML.
 
-A config is a `Config`: keyword-only, frozen, no unknown keys, strict types. Where several kinds fit one place (a
-cell, a head, an objective) the field's type is a plain union marked with `Tagged()`; the member is chosen by its
-`kind`:
+A `Config` is keyword-only and frozen, with strict types and no unknown keys. Where a setting has several kinds (a cell,
+a head, an objective), the type of the field is a union marked with `Tagged()`, and `kind` chooses the member:
 
     Head = Annotated[FullHeadConfig | AdaptiveHeadConfig, Tagged()]
 
-In TOML that is a table with `kind = "full"`, or the bare word `"full"` where all else stays default. Classes from
-outside the package plug in as `kind = "their_package.module:TheirConfig"`.
+In TOML that is a table with `kind = "full"`, or just `"full"` with all other settings at their defaults. Classes from
+outside the package are named by `kind = "their_package.module:TheirConfig"`.
 """
 
 from __future__ import annotations
@@ -40,40 +39,39 @@ from foretell.errors import CONTROL, ConfigError
 Tree = dict[str, Any]
 C = TypeVar("C", bound="Config")
 
-# Every number of a config has a range, so a setting is refused rather than overflowing or running for ever. Floats
-# are finite in any case.
+# Every number has a range, so that no setting overflows or runs forever. All floats are finite.
 Rate = Annotated[float, Field(ge=0, lt=1)]
-"""a probability of dropping something: dropping all of it is no setting"""
+"""a dropout probability, below 1"""
 Share = Annotated[float, Field(ge=0, le=1)]
-"""a part of the whole"""
+"""a fraction of a whole"""
 Positive = Annotated[float, Field(gt=0, le=1e12)]
-"""a factor that must not be 0"""
+"""a factor above 0"""
 NonNegative = Annotated[float, Field(ge=0, le=1e12)]
-"""a factor that may be 0"""
+"""a factor of 0 or more"""
 Real = Annotated[float, Field(ge=-1e12, le=1e12)]
 """a number of either sign"""
 Size = Annotated[int, Field(gt=0, lt=2**31)]
-"""how many of something there has to be at least one of"""
+"""a number of at least 1"""
 Count = Annotated[int, Field(ge=0, lt=2**31)]
-"""how many of something there may be none of"""
+"""a number of at least 0"""
 Width = Annotated[int, Field(gt=0, le=2**20)]
-"""the length of a vector; products of two still fit"""
+"""the length of a vector; products of two do not overflow"""
 Depth = Annotated[int, Field(gt=0, le=1024)]
-"""how many layers lie one on the other"""
+"""a number of layers"""
 Words = Annotated[int, Field(ge=3, le=2**24)]
-"""how many tokens a vocabulary has"""
+"""the size of a vocabulary"""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-"""what random numbers start from"""
+"""a random seed"""
 
 LEVELS = 32
-"""tables within tables that a recipe may have"""
+"""most levels of nested tables in a recipe"""
 TOO_DEEP = f"tables and lists within each other, more than {LEVELS} deep"
 LARGEST_FILE = 1 << 20
-"""bytes of a recipe"""
+"""most bytes of a recipe"""
 
 
 class Config(BaseModel):
-    """Base of all settings: immutable, strict, closed to unknown keys, without infinite numbers."""
+    """Base of all settings: frozen, strict, without unknown keys or infinite numbers."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
@@ -81,7 +79,7 @@ class Config(BaseModel):
 
     @classmethod
     def kind_name(cls) -> str:
-        """The value of `kind` that selects this class; outside classes go by their dotted path."""
+        """The value of `kind` that selects this class; the dotted path for a class from outside the package."""
         field = cls.model_fields.get("kind")
         return str(field.default) if field else f"{cls.__module__}:{cls.__qualname__}"
 
@@ -91,7 +89,7 @@ _SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
 
 
 class Amount(BaseModel):
-    """How much training: `"300steps"`, `"2epochs"`, `"5e6tokens"`, or time as `"90s"`, `"10m"`, `"2h"`."""
+    """An amount of training: `"300steps"`, `"2epochs"`, `"5e6tokens"`, or time as `"90s"`, `"10m"`, `"2h"`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -117,13 +115,13 @@ class Amount(BaseModel):
         return str(self)
 
     def __str__(self) -> str:
-        # to the last digit: a recipe is stored as text, and stages are made from it
+        # exact: recipes are stored as text
         number = f"{self.value:.0f}" if self.value.is_integer() and self.value < 1e16 else repr(self.value)
         return f"{number}{'s' if self.unit == 'seconds' else self.unit}"
 
 
 class Tagged:
-    """Marks a union of `Config` classes as chosen by `kind`; the first member is the default."""
+    """Marks a union of `Config` classes whose member is chosen by `kind`; the first is the default."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         members = {member.kind_name(): member for member in union_members(source)}
@@ -164,24 +162,24 @@ class Tagged:
 
 
 def union_members(source: Any) -> list[type[Config]]:
-    """The classes of a union type, or the one class itself."""
+    """The classes of a union type, or the class itself."""
     if get_origin(source) in (Union, UnionType):
         return [m for m in get_args(source) if m is not type(None)]
     return [source]
 
 
 def refused(hint: str) -> PydanticCustomError:
-    """An error whose message is a sentence of ours."""
+    """A validation error with our own message."""
     return PydanticCustomError("refused", "{hint}", {"hint": hint})
 
 
 def load_outside(value: Any, members: Mapping[str, type[Config]]) -> Config:
-    """A config of a class named by dotted path, `{"kind": "package.module:Class", ...}`, in the place of these."""
+    """A config of a class named by its path, `{"kind": "package.module:Class", ...}`, in a union with these members."""
     if isinstance(value, Config):
         return value
     path = str(value["kind"])
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", path):
-        raise refused(f'{path!r} is no class; write it as "package.module:Class"')
+        raise refused(f'{path!r} is not a class; write it as "package.module:Class"')
     module, _, name = path.partition(":")
     if "__main__" in module.split("."):
         raise refused(f"{path!r} would run a program; name a module that only defines classes")
@@ -189,46 +187,68 @@ def load_outside(value: Any, members: Mapping[str, type[Config]]) -> Config:
         hint = f"would import {path!r}, and this recipe came with a run that was not made here; "
         raise refused(hint + "if you trust who made it, add --trust")
     try:
-        found: Any = importlib.import_module(module)
+        cls: Any = importlib.import_module(module)
         for part in name.split("."):
-            found = getattr(found, part)
-    except (Exception, SystemExit) as problem:  # their module may do anything
+            cls = getattr(cls, part)
+    except (Exception, SystemExit) as problem:  # the module may do anything
         kind = "" if isinstance(problem, ImportError | AttributeError) else f"{type(problem).__name__}: "
         raise refused(f"cannot load {path!r}: {kind}{problem}") from None
-    if not (isinstance(found, type) and issubclass(found, Config)):
+    if not (isinstance(cls, type) and issubclass(cls, Config)):
         raise refused(f"{path!r} is not a foretell.config.Config")
-    if not fits(found, members.values()):
-        known = ", ".join(members)
-        raise refused(f"{path!r} is of another family; name a class that is built as these are: {known}")
+    if fault := misfit(cls, list(members.values())):
+        raise refused(f"{path!r} {fault}")
     settings = {key: item for key, item in value.items() if key != "kind"}
     try:
-        return validate(found, settings, path)
+        return validate(cls, settings, path)
     except ConfigError as problem:
         raise refused(str(problem)) from None
 
 
 ENTRIES = ("build", "arrange", "train", "read", "choose", "pool", "fit", "prepare")
-"""the methods by which configs become what they describe; a config has one of them"""
+"""methods by which a config becomes what it describes; a config has one of them"""
 
 
-def fits(found: type[Config], members: Iterable[type[Config]]) -> bool:
-    """Whether a class can stand where these do: it is one of them, or an outside one that is called as they are."""
-    own = found.__module__.partition(".")[0] == __name__.partition(".")[0]
-    if found in (known := list(members)) or own:
-        return found in known
-    for member in known:
-        entry = next((name for name in ENTRIES if callable(getattr(member, name, None))), None)
-        if entry is None or (callable(getattr(found, entry, None)) and takes_like(found, member, entry)):
-            return True
-    return False
+def misfit(cls: type[Config], members: Sequence[type[Config]]) -> str:
+    """Reason a class cannot be in a union with these members, or ""."""
+    if cls in members:
+        return ""
+    known = ", ".join(member.kind_name() for member in members)
+    family = f"is of another family; name a class that is built as these are: {known}"
+    if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:  # all of ours are members of their union
+        return family
+    base = common_base(members)
+    if base is not None and not issubclass(cls, base):
+        return f"is not a {base.__module__}.{base.__qualname__}, the base class of {known}; derive it from that class"
+    return "" if any(is_called_like(cls, member) for member in members) else family
 
 
-def takes_like(found: type[Config], member: type[Config], entry: str) -> bool:
-    """Whether a method of one can be called with what that of the other has to be given."""
+def common_base(members: Sequence[type[Config]]) -> type[Config] | None:
+    """The most specific class below `Config` that all members derive from; None if there is none."""
+    return next(
+        (
+            base
+            for base in members[0].__mro__
+            if base is not Config
+            and issubclass(base, Config)
+            and base not in members
+            and all(issubclass(member, base) for member in members)
+        ),
+        None,
+    )
+
+
+def is_called_like(cls: type[Config], member: type[Config]) -> bool:
+    """Whether a class has the same entry method as a member, and takes the same arguments."""
+    entry = next((name for name in ENTRIES if callable(getattr(member, name, None))), None)
+    return entry is None or (callable(getattr(cls, entry, None)) and takes_like(cls, member, entry))
+
+
+def takes_like(cls: type[Config], member: type[Config], entry: str) -> bool:
+    """Whether a method can be called with the required arguments of the member's."""
     given = [p for p in inspect.signature(getattr(member, entry)).parameters.values() if p.default is p.empty]
     by_name = {p.name: None for p in given if p.kind is p.KEYWORD_ONLY}
     try:
-        inspect.signature(getattr(found, entry)).bind(*[None] * (len(given) - len(by_name)), **by_name)
+        inspect.signature(getattr(cls, entry)).bind(*[None] * (len(given) - len(by_name)), **by_name)
     except (TypeError, ValueError):
         return False
     return True
@@ -242,7 +262,7 @@ def dump_outside(value: Config) -> Tree:
 
 
 def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
-    """`; did you mean 'x'?`, of several `'x', 'y' or 'z'`; nothing when no known word is near."""
+    """`; did you mean 'x'?`, with more than one `'x', 'y' or 'z'`; "" when no known word is close."""
     near = difflib.get_close_matches(word[:100], list(dict.fromkeys(known)), n=most, cutoff=0.55)
     *others, last = map(repr, near or [""])
     return f"; did you mean {', '.join(others)}{' or ' if others else ''}{last}?" if near else ""
@@ -252,7 +272,7 @@ def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
 
 
 def read_toml(path: Path) -> Tree:
-    """The tables of a TOML file; a `ConfigError` names the file and line of a mistake."""
+    """Read a TOML file; a `ConfigError` names the file and line of a mistake."""
     if path.stat().st_size > LARGEST_FILE:
         raise ConfigError(f"has {path.stat().st_size:,} bytes, and a recipe has a few thousand", file=path)
     try:
@@ -262,19 +282,19 @@ def read_toml(path: Path) -> Tree:
 
 
 def parse_toml(text: str, where: Path | str) -> Tree:
-    """The tables of TOML text."""
+    """Parse TOML."""
     try:
         tree = tomllib.loads(text)
     except RecursionError:
         raise wrong(where, TOO_DEEP) from None
-    except ValueError as problem:  # TOMLDecodeError, and what Python says of numbers of a thousand digits
-        place = re.search(r" \(at line (\d+), column \d+\)", str(problem))
-        raise wrong(where, f"not valid TOML: {problem}", int(place[1]) if place else None) from None
+    except ValueError as problem:  # TOMLDecodeError, or a number with thousands of digits
+        position = re.search(r" \(at line (\d+), column \d+\)", str(problem))
+        raise wrong(where, f"not valid TOML: {problem}", int(position[1]) if position else None) from None
     return checked(tree, where)
 
 
 def checked(tree: Tree, where: Path | str) -> Tree:
-    """The tree, or a `ConfigError` where it is too deep or a text of it holds control characters."""
+    """The tree; a `ConfigError` if it is too deep or has control characters."""
     level: list[tuple[str, Any]] = [("", tree)]
     for _ in range(LEVELS):
         inner: list[tuple[str, Any]] = []
@@ -293,17 +313,17 @@ def checked(tree: Tree, where: Path | str) -> Tree:
 
 
 def write_toml(tree: Tree) -> str:
-    """The tree as TOML text, long strings on several lines."""
+    """The tree as TOML, with multi-line strings."""
     return tomli_w.dumps(tree, multiline_strings=True)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
-    """`over` laid on `base`, table by table; a table whose `kind` changes starts afresh."""
+    """Merge `over` into `base`, table by table; a table with another `kind` replaces the old one."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
         if isinstance(value, Mapping) and isinstance(old, str) and "kind" not in value:
-            old = {"kind": old}  # a bare word is short for a table with that kind
+            old = {"kind": old}  # short for a table with that kind
         if isinstance(value, Mapping) and isinstance(old, Mapping):
             changed = "kind" in value and value["kind"] != old.get("kind", value["kind"])
             merged[key] = dict(value) if changed else merge(old, value)
@@ -315,7 +335,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
 
 
 def parse_override(text: str) -> Tree:
-    """`model.layers=3` as a tree; what is not a TOML value is taken as a string."""
+    """`model.layers=3` as a tree; anything but a TOML value is a string."""
     key, equals, raw = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"{text!r} is not an override; write it as name.of.setting=value")
@@ -338,23 +358,23 @@ def nest(dotted: str, value: Any) -> Tree:
 
 
 def override(tree: Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any]) -> Tree:
-    """The tree with dotted overrides applied: strings `a.b=1`, or a mapping `{"a.b": 1}`."""
+    """Apply dotted overrides: strings `a.b=1`, or a mapping `{"a.b": 1}`."""
     if isinstance(overrides, Mapping):
         layers = [nest(key, value) for key, value in overrides.items()]
     else:
         layers = [parse_override(text) for text in overrides]
     result = dict(tree)
     together: Tree = {}
-    for layer in layers:  # first joined, so that `head.kind=x head.y=1` is one change of the section
+    for layer in layers:  # merged first: `head.kind=x head.y=1` is one change
         together = merge(together, layer)
     return merge(result, together)
 
 
-# --- errors a person can act on -------------------------------------------------------------------
+# --- error messages ------------ -------------------------------------------------------------------
 
 
 def validate(cls: type[C], tree: Mapping[str, Any], where: Path | str) -> C:
-    """A config from a tree, or a `ConfigError` of one line: file, key, problem, nearest right name."""
+    """A config from a tree; a `ConfigError` of one line has file, key, problem and the closest valid name."""
     try:
         return cls.model_validate(freeze(checked(dict(tree), where)))
     except ValidationError as problem:
@@ -362,27 +382,27 @@ def validate(cls: type[C], tree: Mapping[str, Any], where: Path | str) -> C:
 
 
 def wrong(where: Path | str, what: str, line: int | None = None) -> ConfigError:
-    """The error for what is in a file, or in what `where` describes in words."""
+    """An error in a file, or in a place that `where` describes."""
     return ConfigError(what, file=where, line=line) if isinstance(where, Path) else ConfigError(f"{where}: {what}")
 
 
 def freeze(tree: Any) -> Any:
-    """The tree with lists as tuples: configs are immutable, and strict about it."""
+    """The tree with lists as tuples, which configs require."""
     if isinstance(tree, Mapping):
         return {key: freeze(value) for key, value in tree.items()}
     return tuple(freeze(item) for item in tree) if isinstance(tree, list | tuple) else tree
 
 
 def explain(cls: type[Config], problem: ValidationError) -> str:
-    """The first three mistakes of a `ValidationError` in one line, and how many more there are."""
+    """The first three errors in one line, and the number of others."""
     errors = problem.errors(include_url=False)
-    told = list(dict.fromkeys(explain_one(cls, error) for error in errors))
-    more = f" (and {len(told) - 3} more)" if len(told) > 3 else ""
-    return "; also ".join(told[:3]) + more
+    messages = list(dict.fromkeys(explain_one(cls, error) for error in errors))
+    more = f" (and {len(messages) - 3} more)" if len(messages) > 3 else ""
+    return "; also ".join(messages[:3]) + more
 
 
 def explain_one(cls: type[Config], error: ErrorDetails) -> str:
-    """One mistake: its key, what is wrong, what to write."""
+    """One error: its key, the fault, and what to write."""
     key, owner = locate(cls, error["loc"])
     name = key.rpartition(".")[2]
     if error["type"] == "extra_forbidden":
@@ -399,36 +419,36 @@ def explain_one(cls: type[Config], error: ErrorDetails) -> str:
     given = f", not {shown!r:.80}" if isinstance(shown, str | int | float | bool) else ""
     plain = error["type"] in ("refused", "value_error")
     text = message if plain else f"{expected}{message}{given}"
-    return f"{key}: {text}" if key else text  # what is wrong with all of it names its keys itself
+    return f"{key}: {text}" if key else text  # errors of a whole section name their keys
 
 
 def locate(cls: type[Config], loc: tuple[int | str, ...]) -> tuple[str, type[Config] | None]:
-    """The dotted key of an error's place, without the tags of unions, and the class that owns it."""
+    """The dotted key of an error, without tags of unions, and the class that owns it."""
     owner: type[Config] | None = cls
     members: dict[str, type[Config]] = {}
     parts: list[str] = []
-    untold = False  # whether the next part tells which type of a plain union was tried
+    plain_union = False  # whether the next part names a type of an untagged union
     for part in loc:
-        if untold and isinstance(part, str):
-            untold = False
+        if plain_union and isinstance(part, str):
+            plain_union = False
             continue
         if members and (part in members or part == "outside"):  # the tag of a union, not a key
             owner, members = members.get(str(part)), {}
             continue
         parts.append(str(part))
-        if isinstance(part, int):  # an item of a list: the members stay those of the list
+        if isinstance(part, int):  # an item of a list keeps the members of the list
             continue
         field = owner.model_fields.get(part) if owner else None
-        found = configs_in(field.annotation) if field else []
-        untold = field is not None and not found and len(union_members(field.annotation)) > 1
-        members = {member.kind_name(): member for member in found}
-        if field and len(found) == 1:
-            owner, members = found[0], {found[0].kind_name(): found[0]}
+        configs = configs_in(field.annotation) if field else []
+        plain_union = field is not None and not configs and len(union_members(field.annotation)) > 1
+        members = {member.kind_name(): member for member in configs}
+        if field and len(configs) == 1:
+            owner, members = configs[0], {configs[0].kind_name(): configs[0]}
     return ".".join(parts), owner
 
 
 def configs_in(annotation: Any) -> list[type[Config]]:
-    """The `Config` classes that occur in a type: itself, members of a union, items of a list."""
+    """The `Config` classes in a type: itself, members of a union, items of a list."""
     if isinstance(annotation, type) and issubclass(annotation, Config):
         return [annotation]
-    return [found for inner in get_args(annotation) for found in configs_in(inner)]
+    return [config for inner in get_args(annotation) for config in configs_in(inner)]

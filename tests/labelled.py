@@ -98,7 +98,7 @@ def objective_of(task: str, model: str) -> Case:
         at = "last" if model in ("recurrent", "gpt") else "first"
         return {"kind": "tagging", "at": at, "crf": task == "chained"}
     settings: dict[str, Case] = {
-        "several": {"kind": "classification", "labels": "several", "metric": "micro_f1"},
+        "several": {"kind": "classification", "multi_label": True, "metric": "micro_f1"},
         "pairs": {"kind": "classification", "orders": "both"},
         "similarity": {"kind": "similarity", "metric": "pearson"},  # ranks within a class are by chance
     }

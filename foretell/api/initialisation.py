@@ -34,7 +34,7 @@ def load_initial(
     same = tokenizer.fingerprint == other.tokenizer.fingerprint
     had, has = ({}, {}) if same else (token_rows(other.objective), token_rows(objective))
     mine = weights(objective)
-    shared = shared_by(recipe, mine, other, labels)
+    shared = shared_by(objective, recipe, mine, other, labels)
     carried = carry_over(shared, had, has, matching)
     # of another shape are the entries of bands, where the frequencies of this text make more or fewer of them
     taken = {name: tensor for name, tensor in carried.items() if tensor.shape == mine[name].shape}
@@ -51,18 +51,19 @@ def load_initial(
 
 
 def shared_by(
-    recipe: Recipe, mine: Mapping[str, Tensor], other: Trained, labels: Sequence[str]
+    objective: Objective, recipe: Recipe, mine: Mapping[str, Tensor], other: Trained, labels: Sequence[str]
 ) -> Mapping[str, Tensor]:
     """The weights of another run that go on here: what both have; of a task the outputs only where the task is the same
     and says the same."""
     if not recipe.is_task:
         return {name: tensor for name, tensor in other.weights.items() if name in mine}
-    alike = other.labels == tuple(labels) and other.settings.objective.kind == recipe.objective.kind
+    alike = other.labels == tuple(labels) and other.settings.objective.kind_name() == recipe.objective.kind_name()
 
     def goes_on(name: str, tensor: Tensor) -> bool:
-        if name.startswith(("backbone.", "head.")):
+        part = objective.part_of(name)
+        if part in ("backbone", "head"):
             return name in mine
-        return name in mine and tensor.shape == mine[name].shape and (alike or not name.startswith("outputs."))
+        return name in mine and tensor.shape == mine[name].shape and (alike or part != "outputs")
 
     return {name: tensor for name, tensor in other.weights.items() if goes_on(name, tensor)}
 
@@ -104,13 +105,12 @@ def first_difference(here: Recipe, there: Recipe) -> str:
     what reads texts, and what predicts their tokens where it goes on doing so.
     """
     with on_paper():  # which computes shapes and holds no numbers
-        mine, its = ({name: shape_of(t) for name, t in weights(r.build(ANY_SIZE)).items()} for r in (here, there))
-    if here.is_task:
-        wanted = [name for name in mine if name.startswith(("backbone.", "head."))]
-        whole = [name for name in its if name.startswith("backbone.")]
-    else:
-        wanted = [name for name in mine if name in its or name.startswith(("backbone.", "head."))]
-        whole = [name for name in its if name.startswith(("backbone.", "head."))]
+        objectives = [recipe.build(ANY_SIZE) for recipe in (here, there)]
+    mine, its = ({name: shape_of(t) for name, t in weights(objective).items()} for objective in objectives)
+    part, their_part = (objective.part_of for objective in objectives)
+    taken = ("backbone",) if here.is_task else ("backbone", "head")
+    wanted = [name for name in mine if part(name) in ("backbone", "head") or (name in its and not here.is_task)]
+    whole = [name for name in its if their_part(name) in taken]
     for name in [*wanted, *whole]:
         if mine.get(name) != its.get(name):
             return f"{name} is {its.get(name, 'absent')} there and {mine.get(name, 'absent')} here"

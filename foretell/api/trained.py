@@ -344,10 +344,11 @@ class Trained(LanguageModel):
         """
         predictor = self.predictor
         task = predictor.config
-        asked = [
+        parsed = [
             task.parse_line(one, f"text {i}") if isinstance(one, str) else one for i, one in enumerate(examples, 1)
         ]
-        return predictor.tell(task.readable(asked, self.labels), self.on_progress())
+        task.check_inputs(parsed, self.labels)
+        return predictor.predict(parsed, self.on_progress())
 
     @property
     def predictor(self) -> Predictor:

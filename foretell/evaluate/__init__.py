@@ -1,1 +1,1 @@
-"""Measuring: scorers, metrics, generation."""
+"""Evaluation: scoring text, task metrics, generation, features, adaptation, comparison."""

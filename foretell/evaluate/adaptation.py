@@ -1,4 +1,4 @@
-"""Adaptation at test time: dynamic evaluation, a neural cache around it, or both, with settings found on validation."""
+"""Test-time adaptation: dynamic evaluation, a neural cache, or both, tuned on the validation split."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ Say = Callable[[str], None]
 
 
 class AdaptationConfig(Config):
-    """How a model adapts to the text it is measured on."""
+    """How a model adapts to the text it is evaluated on."""
 
     dynamic: DynamicConfig | None = None
-    """dynamic evaluation: the weights go on learning"""
+    """dynamic evaluation: the weights keep learning"""
     cache: CacheConfig | None = None
-    """a neural cache: words that came lately come again"""
+    """neural cache: recent words become more probable"""
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What is wrapped around a neural scorer; all settings are known."""
+    """A tuned adaptation, which wraps a neural scorer."""
 
     settings: AdaptationConfig
     squares: list[Tensor] | None
-    """root mean squares of the gradients in training"""
-    found: dict[str, dict[str, Any]]
-    """what was tuned, and on how much text"""
+    """root mean squares of the gradients on the training split"""
+    tuning: dict[str, dict[str, Any]]
+    """which settings were tuned, on how much text"""
 
     def scorer(self, neural: NeuralScorer) -> NeuralScorer | CacheScorer:
-        """The model with its adaptation, the cache outside."""
+        """The adapted model, with the cache around dynamic evaluation."""
         dynamic, cache = self.settings.dynamic, self.settings.cache
         inner = neural
         if dynamic is not None:
@@ -53,9 +53,9 @@ class Adaptation:
 
     @property
     def record(self) -> dict[str, dict[str, Any]]:
-        """All settings, and what was found how."""
-        plain = self.settings.model_dump(exclude_none=True, exclude={"dynamic": {"tuning"}, "cache": {"tuning"}})
-        return {name: part | self.found[name] for name, part in plain.items()}
+        """All settings, and how they were tuned."""
+        settings = self.settings.model_dump(exclude_none=True, exclude={"dynamic": {"tuning"}, "cache": {"tuning"}})
+        return {name: part | self.tuning[name] for name, part in settings.items()}
 
     def __str__(self) -> str:
         dynamic, cache = self.settings.dynamic, self.settings.cache
@@ -71,7 +71,7 @@ class Adaptation:
 
 
 def segment_of(settings: AdaptationConfig) -> int:
-    """Windows of the text should be a multiple of this."""
+    """Tokens that the length of windows should be a multiple of."""
     return 1 if settings.dynamic is None else settings.dynamic.segment
 
 
@@ -84,27 +84,27 @@ def adapt(
     device: torch.device,
     say: Say,
 ) -> Adaptation:
-    """The adaptation with what is absent found on the beginning of the validation split, in the order of use.
+    """The adaptation, with settings left unset tuned on the start of the validation split, dynamic evaluation first.
 
-    Texts are opened where they are needed only.
+    `train` and `valid` are called only if needed.
     """
     squares: list[Tensor] | None = None
-    found: dict[str, dict[str, Any]] = {}
+    tuning: dict[str, dict[str, Any]] = {}
     dynamic, cache = settings.dynamic, settings.cache
     if dynamic is not None:
         seen = 0
         if dynamic.rule == "rms":
             batches = StreamsConfig(batch=STATISTICS_ROWS, length=dynamic.segment).build(train(), specials, seed=0)
-            some = beginning(batches, dynamic.statistics)
-            squares, seen = root_mean_squares(neural.backbone, neural.head, some, device)
+            first = first_batches(batches, dynamic.statistics)
+            squares, seen = root_mean_squares(neural.backbone, neural.head, first, device)
             say(f"dynamic evaluation: gradients of {seen:,} tokens of the training split")
         dynamic, facts = _tuned_dynamic(dynamic, neural, squares, valid, device, say)
-        found["dynamic"] = facts | {"statistics_tokens": seen}
+        tuning["dynamic"] = facts | {"statistics_tokens": seen}
     if cache is not None:
         inner = Adaptation(AdaptationConfig(dynamic=dynamic), squares, {}).scorer(neural)
         assert isinstance(inner, NeuralScorer)
-        cache, found["cache"] = _tuned_cache(cache, inner, valid, device, say)
-    return Adaptation(AdaptationConfig(dynamic=dynamic, cache=cache), squares, found)
+        cache, tuning["cache"] = _tuned_cache(cache, inner, valid, device, say)
+    return Adaptation(AdaptationConfig(dynamic=dynamic, cache=cache), squares, tuning)
 
 
 def _tuned_dynamic(
@@ -115,10 +115,10 @@ def _tuned_dynamic(
     device: torch.device,
     say: Say,
 ) -> tuple[DynamicConfig, dict[str, Any]]:
-    absent = absent_of(config, "learning_rate", "decay")
-    if not absent:
-        return config, facts_of(absent, [], None)
-    batches = beginning(valid(), config.tuning)
+    unset = unset_of(config, "learning_rate", "decay")
+    if not unset:
+        return config, tuning_record(unset, [], None)
+    batches = first_batches(valid(), config.tuning)
     losses: dict[DynamicConfig, float] = {}
 
     def loss(trial: DynamicConfig) -> float:
@@ -132,41 +132,41 @@ def _tuned_dynamic(
         return losses[trial]
 
     best = tune_dynamic(config, loss)
-    return best, facts_of(absent, batches, loss(best))
+    return best, tuning_record(unset, batches, loss(best))
 
 
 def _tuned_cache(
     config: CacheConfig, inner: NeuralScorer, valid: Callable[[], Windows], device: torch.device, say: Say
 ) -> tuple[CacheConfig, dict[str, Any]]:
-    absent = absent_of(config, "window", "sharpness", "weight")
-    if not absent:
-        return config, facts_of(absent, [], None)
-    batches = beginning(valid(), config.tuning)
-    heard = CachedPass.record(inner, batches, device)
+    unset = unset_of(config, "window", "sharpness", "weight")
+    if not unset:
+        return config, tuning_record(unset, [], None)
+    batches = first_batches(valid(), config.tuning)
+    windows = CachedPass.record(inner, batches, device)
 
-    def tell(trial: CacheConfig, loss: float) -> None:
+    def report(trial: CacheConfig, loss: float) -> None:
         say(
             f"cache: {trial.window} tokens, sharpness {trial.sharpness:.3g}, weight {trial.weight:.3g}: "
             f"{loss:.4f} nats per token of validation"
         )
 
-    best, loss = tune_cache(config, heard, tell)
-    return best, facts_of(absent, batches, loss)
+    best, loss = tune_cache(config, windows, report)
+    return best, tuning_record(unset, batches, loss)
 
 
-def absent_of(config: Config, *names: str) -> list[str]:
-    """Those of the settings that nobody gave."""
+def unset_of(config: Config, *names: str) -> list[str]:
+    """Settings left unset."""
     return [name for name in names if getattr(config, name) is None]
 
 
-def facts_of(absent: list[str], batches: Sequence[Batch], loss: float | None) -> dict[str, Any]:
-    """How settings were found."""
+def tuning_record(tuned: list[str], batches: Sequence[Batch], loss: float | None) -> dict[str, Any]:
+    """Which settings were tuned, on how much text, and the loss reached."""
     tokens = sum(int((batch.targets != IGNORED).sum()) for batch in batches)
-    return {"tuned": absent, "tuned_on": "valid" if absent else None, "tuning_tokens": tokens, "tuning_loss": loss}
+    return {"tuned": tuned, "tuned_on": "valid" if tuned else None, "tuning_tokens": tokens, "tuning_loss": loss}
 
 
-def beginning(windows: Windows, tokens: int) -> list[Batch]:
-    """The first windows with so many targets in all, or all windows."""
+def first_batches(windows: Windows, tokens: int) -> list[Batch]:
+    """The first windows, up to `tokens` targets in all."""
     batches: list[Batch] = []
     for k in range(len(windows)):
         if tokens <= 0:

@@ -1,7 +1,8 @@
-"""Beam search: the continuations a scorer holds most probable, kept several at a time and read side by side.
+"""Beam search for the most probable continuations of a prompt.
 
-With a beam as wide as there are continuations the search is exhaustive. Longer texts are less probable, so where texts
-may end a score divides the log-probability by a power of the length (Wu et al. 2016, arXiv:1609.08144, equation 14).
+With a beam as wide as the number of continuations the search is exhaustive. Longer texts are less probable, so the
+score of a text divides its log-probability by a power of its length (Wu et al. 2016, arXiv:1609.08144, equation 14).
+V vocabulary.
 """
 
 from __future__ import annotations
@@ -14,43 +15,43 @@ from torch import Tensor
 
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
-from foretell.evaluate.generate import spelled
+from foretell.evaluate.generate import decoded
 from foretell.evaluate.scoring import Scorer
 from foretell.types import State, select_rows
 
 
 @dataclass(frozen=True)
 class Beam:
-    """How to search."""
+    """Settings of the search."""
 
     width: int = 5
-    """how many continuations are followed at a time"""
+    """number of continuations kept at each step"""
     best: int = 1
-    """how many to return, the best first"""
+    """number of continuations to return"""
     length_penalty: float = 0.0
-    """exponent of ((5 + length) / 6) in the score; 0: the log-probability itself, above: longer texts lose less"""
+    """exponent of ((5 + length) / 6) in the score; 0: the log-probability itself; higher values favour longer texts"""
 
     def __post_init__(self) -> None:
         if self.width < 1:
-            raise ConfigError(f"beam is {self.width}; it has to be 1 or more")
+            raise ConfigError(f"beam is {self.width}; it must be 1 or more")
         if not 1 <= self.best <= self.width:
-            raise ConfigError(f"best is {self.best}; it has to be 1 or more and at most the beam, {self.width}")
+            raise ConfigError(f"best is {self.best}; it must be 1 or more and at most the beam, {self.width}")
         if not 0 <= self.length_penalty <= 100:
-            raise ConfigError(f"length-penalty is {self.length_penalty}; it has to be 0 to 100")
+            raise ConfigError(f"length-penalty is {self.length_penalty}; it must be 0 to 100")
 
     def score(self, logp: float, length: int) -> float:
-        """What continuations are compared by."""
+        """The score of a continuation."""
         divisor: float = ((5 + length) / 6) ** self.length_penalty
         return logp / divisor
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """Tokens that may follow, how probable they are, and what they were compared by."""
+    """Tokens of a continuation, with log-probability and score."""
 
     tokens: tuple[int, ...]
     logp: float
-    """natural logarithm of their probability, that of the ending included"""
+    """natural logarithm of their probability, the ending included"""
     score: float
 
 
@@ -66,45 +67,45 @@ def beam_search(
     banned: Sequence[int] = (),
     state: State = None,
 ) -> list[Continuation]:
-    """The best continuations of up to `tokens` ids, best first; one that comes to `end` goes no further.
+    """The best continuations of up to `tokens` ids, best first; `end` ends a continuation.
 
-    `prompt` must not be empty. Stops early when nothing that is followed can still become one of the best.
+    `prompt` must not be empty. Stops early when no open continuation can become one of the best.
     """
-    given = torch.tensor([list(prompt)], dtype=torch.int64, device=device)  # [1, T], then [rows, 1]
+    inputs = torch.tensor([list(prompt)], dtype=torch.int64, device=device)  # [1, T], then [rows, 1]
     texts: list[tuple[int, ...]] = [()]
     logp = torch.zeros(1, dtype=torch.float64)
     done: list[Continuation] = []
     for length in range(1, tokens + 1):
-        log_probs, state = scorer.next(given, state)
+        log_probs, state = scorer.next(inputs, state)
         total = logp[:, None] + log_probs.cpu().double()  # [rows, V]
         if banned:
             total[:, list(banned)] = -torch.inf
-        rows, words, found = likeliest(total, 2 * beam.width)
-        grown = [(*texts[row], word) for row, word in zip(rows.tolist(), words.tolist(), strict=True)]
-        ended = torch.tensor([word == end for word in words.tolist()])
-        for place in ended.nonzero()[:, 0].tolist():
-            value = float(found[place])
-            done.append(Continuation(grown[place], value, beam.score(value, length)))
+        rows, next_tokens, values = likeliest(total, 2 * beam.width)
+        extended = [(*texts[row], token) for row, token in zip(rows.tolist(), next_tokens.tolist(), strict=True)]
+        ended = torch.tensor([token == end for token in next_tokens.tolist()])
+        for index in ended.nonzero()[:, 0].tolist():
+            value = float(values[index])
+            done.append(Continuation(extended[index], value, beam.score(value, length)))
         going = (~ended).nonzero()[: beam.width, 0]  # likeliest first
-        texts, logp = [grown[place] for place in going.tolist()], found[going]
-        done = sorted(done, key=lambda one: -one.score)[: beam.best]
+        texts, logp = [extended[index] for index in going.tolist()], values[going]
+        done = sorted(done, key=lambda continuation: -continuation.score)[: beam.best]
         if not texts or length == tokens:
             break
         if len(done) == beam.best and done[-1].score >= beam.score(float(logp[0]), tokens):
             return done
-        given = words[going, None].to(device)
+        inputs = next_tokens[going, None].to(device)
         state = select_rows(state, rows[going].to(device))
     pairs = zip(texts, logp.tolist(), strict=True)
     cut = [Continuation(text, value, beam.score(value, len(text))) for text, value in pairs]
-    return sorted([*done, *cut], key=lambda one: -one.score)[: beam.best]
+    return sorted([*done, *cut], key=lambda continuation: -continuation.score)[: beam.best]
 
 
 def likeliest(total: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
-    """total [rows, V] -> row, word and value [n <= number] of the largest that are possible at all, falling."""
-    values, places = total.flatten().topk(min(number, total.numel()))
+    """total [rows, V] -> row, token and value [n <= number] of the largest values above -inf, descending."""
+    values, index = total.flatten().topk(min(number, total.numel()))
     possible = values > -torch.inf
-    values, places = values[possible], places[possible]
-    return places // total.shape[1], places % total.shape[1], values
+    values, index = values[possible], index[possible]
+    return index // total.shape[1], index % total.shape[1], values
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,9 @@ class Written:
 def search_on(
     scorer: Scorer, tokenizer: Tokenizer, prompt: str, tokens: int, beam: Beam, device: torch.device
 ) -> list[Written]:
-    """The best texts that follow the prompt, at most to the next boundary; nothing in them is out of the vocabulary."""
+    """The best texts after the prompt, up to the next boundary; the unknown token is excluded."""
     ids = [tokenizer.boundary, *tokenizer.encode(prompt)]
     banned = [] if tokenizer.unknown is None else [tokenizer.unknown]
-    found = beam_search(scorer, ids, tokens, beam, device=device, end=tokenizer.boundary, banned=banned)
-    texts = ("".join(spelled(tokenizer, prompt, one.tokens)) for one in found)
-    return [Written(text, one.logp, one.score, len(one.tokens)) for text, one in zip(texts, found, strict=True)]
+    best = beam_search(scorer, ids, tokens, beam, device=device, end=tokenizer.boundary, banned=banned)
+    texts = ("".join(decoded(tokenizer, prompt, item.tokens)) for item in best)
+    return [Written(text, item.logp, item.score, len(item.tokens)) for text, item in zip(texts, best, strict=True)]

@@ -1,8 +1,9 @@
-"""Which differences between two models are real: the paired bootstrap over parts of a text, or examples of a task.
+"""Paired bootstrap: is the difference between two models significant?
 
-The parts (documents, or blocks where there are few) are drawn anew with replacement, both models keep their scores of
-each (Efron and Tibshirani 1993, chapter 8; for language technology Koehn 2004). Parts, not tokens: within a document
-tokens are alike, and drawing them one by one would make every difference look certain.
+Parts of a text (documents, or blocks where there are few) or examples of a task are resampled with replacement, with
+the scores of both models (Efron and Tibshirani 1993, chapter 8; for language technology Koehn 2004). Parts, not tokens:
+tokens of a document are correlated, and resampling them would make every difference look certain. U parts, K values of
+a part, R resamples.
 """
 
 from __future__ import annotations
@@ -18,32 +19,33 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 NORMAL = NormalDist()
-AT_ONCE = 1 << 22  # numbers drawn at once
+AT_ONCE = 1 << 22  # numbers in memory at once
 FEWEST, ENOUGH = 5, 20
-"""parts below which there is no interval, and below which it is too narrow: from 8 parts one of eight differences that
-are none looks real, from 20 one of thirteen"""
+"""parts below which there is no interval, and below which it is too narrow: with 8 parts one in eight differences of
+equal models looks significant, with 20 one in thirteen"""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference, and how sure it is."""
+    """A difference with its confidence interval."""
 
     difference: float
     low: float
     """lower end of the interval"""
     high: float
+    """upper end of the interval"""
     better: float
-    """share of draws in which the difference is below zero; half of those that are zero"""
+    """fraction of resamples with a difference below zero; those of zero count half"""
     level: float
     resamples: int
 
     @property
     def real(self) -> bool:
-        """Whether zero lies outside the interval."""
+        """Whether zero is outside the interval."""
         return self.low > 0 or self.high < 0
 
     def record(self) -> dict[str, Any]:
-        """As JSON has it, `probability` that the one that is better stays so; without an interval the `reason`."""
+        """The interval as JSON, with the `probability` that the better one is better; without one the `reason`."""
         if not self.resamples:
             return no_interval(f"fewer than {FEWEST} parts") | {"difference": self.difference}
         return {
@@ -60,13 +62,13 @@ class Interval:
 
 
 def no_interval(reason: str) -> dict[str, Any]:
-    """`Interval.record` of two that cannot be compared, and why."""
+    """`Interval.record` where there is no interval, and why."""
     unknown = ("difference", "interval", "low", "high", "level", "resamples", "probability")
     return {**dict.fromkeys(unknown), "real": False, "reason": reason}
 
 
 def too_few(parts: int) -> str | None:
-    """What to say of intervals from so many parts, where they are not to be trusted."""
+    """A warning where intervals from so few parts are missing or unreliable."""
     if parts < FEWEST:
         return f"no intervals from {parts} parts: take a longer text, of {FEWEST} parts at least"
     return f"intervals from {parts} parts are too narrow: take a longer text" if parts < ENOUGH else None
@@ -75,9 +77,9 @@ def too_few(parts: int) -> str | None:
 def bootstrap_ratio(
     differences: Floats, sizes: Floats, *, level: float = 0.95, resamples: int = 4000, seed: int = 0
 ) -> Interval:
-    """sum(differences) / sum(sizes) over U parts [U], with its interval; see `bootstrap`.
+    """sum(differences) / sum(sizes) over parts [U], with its interval; see `bootstrap`.
 
-    `differences` are those of the two models' losses of each part, `sizes` how much each part counts (its bytes).
+    `differences` are those between the losses of two models, `sizes` the weights of the parts (their bytes).
     """
     both = np.stack([differences, sizes], 1)
     return bootstrap(both, lambda sums: sums[..., 0] / sums[..., 1], level=level, resamples=resamples, seed=seed)
@@ -91,35 +93,34 @@ def bootstrap(
     resamples: int = 4000,
     seed: int = 0,
 ) -> Interval:
-    """A difference that depends on U parts by sums of their values [U, K] alone, with its bias-corrected and
-    accelerated interval; `difference` makes [...] of sums [..., K].
+    """A difference of sums over parts, with its bias-corrected and accelerated interval.
 
-    BCa: Efron 1987 (JASA 82), with the acceleration from leaving out one part at a time. Fewer than `FEWEST` parts have
-    no interval: its ends are infinite, nothing is drawn.
+    `difference` maps sums [..., K] of values [U, K] to [...]. BCa: Efron 1987 (JASA 82), with the acceleration from
+    leaving out one part at a time. With fewer than `FEWEST` parts nothing is resampled and the ends are infinite.
     """
     sums = values.sum(0)
     observed = float(difference(sums))
     if len(values) < FEWEST:
         return Interval(observed, -math.inf, math.inf, 0.5, level, 0)
-    drawn = draws(values, resamples, np.random.default_rng(seed))
-    found = np.sort(np.concatenate([difference(some) for some in drawn]))  # [R]
-    below = shares_below(found, observed)
-    if found[0] == found[-1] or not 0 < below < 1:  # all alike: there is nothing to correct
-        low, high = (float(end) for end in np.quantile(found, [(1 - level) / 2, (1 + level) / 2]))
-        return Interval(observed, low, high, shares_below(found, 0.0), level, resamples)
+    chunks = resampled_sums(values, resamples, np.random.default_rng(seed))
+    ordered = np.sort(np.concatenate([difference(chunk) for chunk in chunks]))  # [R]
+    below = fraction_below(ordered, observed)
+    if ordered[0] == ordered[-1] or not 0 < below < 1:  # all equal: nothing to correct
+        low, high = (float(end) for end in np.quantile(ordered, [(1 - level) / 2, (1 + level) / 2]))
+        return Interval(observed, low, high, fraction_below(ordered, 0.0), level, resamples)
     bias = NORMAL.inv_cdf(below)
-    acceleration = skewness_of_leaving_one_out(difference(sums - values))
+    acceleration = jackknife_acceleration(difference(sums - values))
 
-    def corrected(share: float) -> float:
-        z = bias + NORMAL.inv_cdf(share)
+    def corrected(quantile: float) -> float:
+        z = bias + NORMAL.inv_cdf(quantile)
         return NORMAL.cdf(bias + z / (1 - acceleration * z))
 
-    low, high = (float(np.quantile(found, corrected(share))) for share in ((1 - level) / 2, (1 + level) / 2))
-    return Interval(observed, low, high, shares_below(found, 0.0), level, resamples)
+    low, high = (float(np.quantile(ordered, corrected(end))) for end in ((1 - level) / 2, (1 + level) / 2))
+    return Interval(observed, low, high, fraction_below(ordered, 0.0), level, resamples)
 
 
-def draws(values: Floats, resamples: int, random: np.random.Generator) -> Iterator[Floats]:
-    """values [U, K] -> sums over U parts drawn with replacement, [r, K] at a time."""
+def resampled_sums(values: Floats, resamples: int, random: np.random.Generator) -> Iterator[Floats]:
+    """Values [U, K] -> sums over U parts drawn with replacement, in chunks [r, K]."""
     parts = len(values)
     at_once = max(1, AT_ONCE // parts)
     for begin in range(0, resamples, at_once):
@@ -128,13 +129,13 @@ def draws(values: Floats, resamples: int, random: np.random.Generator) -> Iterat
         yield counts @ values
 
 
-def shares_below(ordered: Floats, value: float) -> float:
-    """The share of ordered values below this one; those equal to it count half."""
+def fraction_below(ordered: Floats, value: float) -> float:
+    """The fraction of sorted values below this one; equal ones count half."""
     return float(np.searchsorted(ordered, value, "left") + np.searchsorted(ordered, value, "right")) / 2 / len(ordered)
 
 
-def skewness_of_leaving_one_out(without: Floats) -> float:
-    """The acceleration of BCa: how the spread of a difference depends on it, from those without one part [U]."""
-    away = without.mean() - without
-    spread = float((away**2).sum())
-    return float((away**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
+def jackknife_acceleration(without: Floats) -> float:
+    """The acceleration of BCa, from the differences without one part each [U]."""
+    deviations = without.mean() - without
+    squares = float((deviations**2).sum())
+    return float((deviations**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0

@@ -1,7 +1,7 @@
-"""Where two models differ: losses by part of the text, by frequency of the token, by position, by token.
+"""Comparison of two models: losses by part of the text, by token frequency, by position, by token.
 
-Everything here starts from the losses of single tokens, so the models run once. Models with different tokens are
-compared by parts that they share: documents, or blocks of lines.
+Everything is computed from the losses of single tokens, so the models run once. Models with different tokens are
+compared on parts that they share: documents, or blocks of lines. P parts, U units, N tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from foretell.evaluate.bootstrap import Floats
 
 Ints = NDArray[np.int64]
 FEWEST_DOCUMENTS = 20
-BLOCKS = 100  # aimed at where documents are too few
-SMALLEST_BLOCK, LARGEST_BLOCK = 1024, 8192  # bytes: well above the reach of most dependencies, and enough of them
+BLOCKS = 100  # wanted where documents are too few
+SMALLEST_BLOCK, LARGEST_BLOCK = 1024, 8192  # bytes: longer than most dependencies, and enough blocks
 
 
 @dataclass(frozen=True)
 class RawText:
-    """What is known of a text apart from any tokens."""
+    """A text independent of any tokenizer."""
 
     digest: str
-    """of the text and of where its documents end, however it is stored"""
+    """of the text and its document ends, however it is stored"""
     line_bytes: Ints
-    """[lines] the length of each line as stored, its newline included"""
+    """[lines] length of each line as stored, newline included"""
 
     @classmethod
     def read(cls, pieces: Iterable[Piece]) -> RawText:
-        """All of it, in the pieces it comes in."""
+        """Read all pieces."""
         state = hashlib.blake2b(digest_size=16)
         lines, size = [], 0
         for text, ends_document, _, surplus in pieces:
@@ -52,25 +52,25 @@ class RawText:
 
 @dataclass(frozen=True)
 class Parts:
-    """A text in parts that are the same for every tokenizer."""
+    """A text in parts that are the same for all tokenizers."""
 
     kind: str
     """documents or blocks"""
     edges: Ints
-    """[P + 1] in documents or in lines, where each part starts, and the end"""
+    """[P + 1] the first document or line of each part, and the end"""
     bytes: Floats
     """[P]"""
 
     @classmethod
     def of(cls, text: Split, raw: RawText | None) -> Parts:
-        """The documents of a text, or, where they are few, blocks of lines of about equal size."""
+        """The documents of a text; where they are few, blocks of lines of about equal size."""
         if text.counts.documents >= FEWEST_DOCUMENTS:
             sizes = np.asarray(text.document_bytes, dtype=np.float64)
             return cls("documents", np.arange(len(sizes) + 1), sizes)
         tokens = np.diff(text.lines)
         if raw is not None and len(raw.line_bytes) == len(tokens):
             lines = raw.line_bytes.astype(np.float64)
-        else:  # a prepared store without its text: bytes as the tokens are spread
+        else:  # a prepared store without its text: bytes in proportion to tokens
             lines = tokens * (text.counts.bytes / max(text.counts.tokens, 1))
         size = min(max(text.counts.bytes / BLOCKS, SMALLEST_BLOCK), LARGEST_BLOCK)
         ends = np.cumsum(lines)
@@ -79,19 +79,21 @@ class Parts:
         return cls("blocks", edges, sums(lines, edges))
 
     def losses(self, nats: Floats, text: Split) -> Floats:
-        """[N] the losses of a text's tokens -> [P] those of the parts."""
+        """Losses of tokens [N] -> losses of parts [P]."""
         offsets = text.documents if self.kind == "documents" else text.lines
         return sums(nats, np.asarray(offsets)[self.edges])
 
 
 def not_ranked(vocabularies: Sequence[str], lossy: Sequence[bool]) -> list[bool]:
-    """Which of several models cannot be ranked with the others by bits per byte: where vocabularies differ, those whose
-    tokens hold less than the text. What they never had to say they got for nothing."""
-    return [one and len(set(vocabularies)) > 1 for one in lossy]
+    """Which models cannot be ranked by bits per byte: with different vocabularies, those whose tokens lose text.
+
+    They never have to predict what their tokens lose.
+    """
+    return [loses and len(set(vocabularies)) > 1 for loses in lossy]
 
 
 def sums(values: Floats, edges: Ints) -> Floats:
-    """The sum of each stretch between neighbouring edges; empty ones have 0."""
+    """The sums between neighbouring edges; 0 where there is nothing."""
     running = np.concatenate([[0.0], np.cumsum(values)])
     return np.asarray(running[edges[1:]] - running[edges[:-1]])
 
@@ -100,22 +102,22 @@ def sums(values: Floats, edges: Ints) -> Floats:
 
 
 def by_frequency(tokens: Ints, nats: Floats, counts: Ints, size: int) -> list[dict[str, Any]]:
-    """Losses of tokens [N] by how often each occurs in the training text, `counts` [V]; a bucket is a power of ten."""
+    """Losses of tokens [N] by their count in the training text, `counts` [V], in powers of ten."""
     often = counts[tokens]
     digits = np.where(often > 0, np.floor(np.log10(np.maximum(often, 1))).astype(np.int64) + 1, 0)
     return buckets(digits, nats, size, lambda n: (10 ** (n - 1), 10**n - 1) if n else (0, 0))
 
 
 def by_position(starts: Ints, nats: Floats, size: int) -> list[dict[str, Any]]:
-    """Losses of N tokens by their place in their document or line, `starts` [U + 1]; a bucket is a power of two."""
+    """Losses of tokens [N] by their position in a document or line, `starts` [U + 1], in powers of two."""
     lengths = np.diff(starts)
-    place = np.arange(starts[0], starts[-1]) - np.repeat(starts[:-1], lengths)
-    octave = np.where(place > 0, np.floor(np.log2(np.maximum(place, 1))).astype(np.int64) + 1, 0)
+    position = np.arange(starts[0], starts[-1]) - np.repeat(starts[:-1], lengths)
+    octave = np.where(position > 0, np.floor(np.log2(np.maximum(position, 1))).astype(np.int64) + 1, 0)
     return buckets(octave, nats[starts[0] : starts[-1]], size, lambda n: (2 ** (n - 1), 2**n - 1) if n else (0, 0))
 
 
 def buckets(bucket: Ints, nats: Floats, size: int, ends: Any) -> list[dict[str, Any]]:
-    """The losses of each bucket: nats per token, and its share of the text's bits per byte."""
+    """The loss of each bucket: nats per token, and its part of the text's bits per byte."""
     tokens, total = np.bincount(bucket), np.bincount(bucket, nats)
     return [
         {
@@ -135,31 +137,31 @@ def buckets(bucket: Ints, nats: Floats, size: int, ends: Any) -> list[dict[str, 
 def worst_tokens(
     tokens: Ints, nats: Floats, other: Floats, tokenizer: Tokenizer, most: int = 10
 ) -> list[dict[str, Any]]:
-    """The tokens on which a model loses most against another, over all their occurrences, with the worst of these."""
+    """The tokens with the largest total excess loss over another model, each with its worst occurrence."""
     excess = (nats - other) / math.log(2)  # [N] bits
     total, often = np.bincount(tokens, excess), np.bincount(tokens)
-    found = []
+    worst = []
     for token in np.argsort(-total, kind="stable")[:most].tolist():
         if total[token] <= 0:
             break
-        places = np.flatnonzero(tokens == token)
-        worst = int(places[np.argmax(excess[places])])
-        found.append(
+        indices = np.flatnonzero(tokens == token)
+        index = int(indices[np.argmax(excess[indices])])
+        worst.append(
             {
                 "token": tokenizer.token(token),
                 "occurrences": int(often[token]),
                 "excess_bits": float(total[token]),
-                "context": snippet(tokens, worst, tokenizer),
-                "context_excess_bits": float(excess[worst]),
+                "context": snippet(tokens, index, tokenizer),
+                "context_excess_bits": float(excess[index]),
             }
         )
-    return found
+    return worst
 
 
-def snippet(tokens: Ints, place: int, tokenizer: Tokenizer, characters: int = 40) -> str:
-    """The text around a token, the token in brackets, on one line."""
+def snippet(tokens: Ints, index: int, tokenizer: Tokenizer, characters: int = 40) -> str:
+    """The text around a token on one line, the token in brackets."""
     stream = tokenizer.stream()
-    pieces = {i: stream.feed(int(tokens[i])) for i in range(max(0, place - 40), min(len(tokens), place + 20))}
-    before = "".join(text for i, text in pieces.items() if i < place)[-characters:]
-    after = "".join(text for i, text in pieces.items() if i > place)[: characters // 2]
-    return f"{before}[{pieces[place] or tokenizer.token(int(tokens[place]))}]{after}".replace("\n", "⏎")
+    pieces = {i: stream.feed(int(tokens[i])) for i in range(max(0, index - 40), min(len(tokens), index + 20))}
+    before = "".join(text for i, text in pieces.items() if i < index)[-characters:]
+    after = "".join(text for i, text in pieces.items() if i > index)[: characters // 2]
+    return f"{before}[{pieces[index] or tokenizer.token(int(tokens[index]))}]{after}".replace("\n", "⏎")

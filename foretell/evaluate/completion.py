@@ -1,14 +1,14 @@
-"""The likeliest next words, whatever the tokens are.
+"""The likeliest next words, for any tokenizer.
 
-The probability of a word is that of all ways to write it and then to end it, given the prompt and that a word follows:
-with word tokens, that the line does not end; else, that a blank comes after the prompt. With word tokens that is one
-distribution, exact. With characters or subwords the tree of continuations is searched best first: a beginning is never
-more probable than any word it leads to, so the search is over when the best open beginning is below the words already
-found. With bytes or characters, which spell a word in one way, the result is exact; with subwords the search goes on
-for the other ways down to a hundredth of the last word shown, and the probability is a little too low for what is left.
-No way below `floor` is looked at.
+The probability of a word is that of all its spellings in tokens followed by the end of the word, given the prompt and
+that a word follows: with word tokens, that the line does not end; else, that a blank follows the prompt. With word
+tokens it is read off one distribution, exactly. With characters or subwords, continuations are searched best first: a
+prefix is at least as probable as any word it leads to, so the search ends when the best open prefix is below the words
+already found. Bytes and characters spell a word in one way, so the result is exact; with subwords the search continues
+for other spellings down to a hundredth of the last word shown, and probabilities are slightly too low. Spellings below
+`floor` are ignored.
 
-A word is what stands between whitespace, as everywhere in foretell.
+Words are separated by whitespace, as everywhere in foretell. B prefixes, V vocabulary.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from foretell.types import State, join_rows, select_rows
 
 Floats = NDArray[np.float64]
 BLANKS = b" \t\n\r\v\f"
-AT_ONCE = 32  # beginnings whose continuations are computed side by side
-MOST = 20_000  # beginnings looked at, in all
-OTHER_WAYS = math.log(0.01)  # how far below the last word other spellings of words are still looked for
+AT_ONCE = 32  # prefixes computed side by side
+MOST = 20_000  # prefixes in all
+OTHER_SPELLINGS = math.log(0.01)  # how far below the last word the search for other spellings continues
 SPELLED_ONCE = ("byte", "character")
 
 
 class Word(NamedTuple):
-    """A word that may come next."""
+    """A possible next word."""
 
     text: str
     probability: float
@@ -55,10 +55,9 @@ def next_words(
     complete: bool = False,
     floor: float = 1e-5,
 ) -> list[Word]:
-    """The `count` likeliest words after the prompt, likeliest first; fewer where they are below `floor`.
+    """The `count` likeliest words after the prompt, likeliest first; fewer if others are below `floor`.
 
-    With `complete` the last word of the prompt is only the beginning of the one asked for, and probabilities are given
-    that beginning.
+    With `complete` the last word of the prompt is a prefix to complete, and probabilities are conditional on it.
     """
     if count < 1:
         raise ConfigError(f"--words {count}: ask for at least one")
@@ -76,7 +75,7 @@ def next_words(
 
 
 def split_prompt(prompt: str) -> tuple[str, str]:
-    """The text before the last word, and that word; nothing after a blank."""
+    """The text before the last word, and that word; "" after a blank."""
     last = "" if not prompt or prompt[-1].isspace() else prompt.split()[-1]
     return prompt[: len(prompt) - len(last)], last
 
@@ -84,7 +83,7 @@ def split_prompt(prompt: str) -> tuple[str, str]:
 def exact_words(
     scorer: Scorer, tokenizer: Tokenizer, text: str, begun: str, count: int, device: torch.device
 ) -> list[Word]:
-    """With a token for each word: its probability among all words that begin so; the unknown word is not shown."""
+    """With word tokens: probabilities among all words with the prefix; the unknown word is not listed."""
     ids = [tokenizer.boundary, *tokenizer.encode(text)]
     log_probs, _ = scorer.next(torch.tensor([ids], device=device), None)
     probabilities = log_probs[0].double().exp().cpu().numpy()  # [V]
@@ -102,19 +101,19 @@ def exact_words(
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """A way to write the beginning of a word."""
+class Prefix:
+    """The spelling of a prefix of a word."""
 
     written: bytes
     logp: float
     token: int
     """its last token, not yet read"""
     state: State
-    """before that token, one row"""
+    """the state before that token, one row"""
 
 
 class Search:
-    """Best first through the continuations of a prompt."""
+    """Best-first search through the continuations of a prompt."""
 
     def __init__(
         self,
@@ -129,16 +128,16 @@ class Search:
     ):
         self.scorer, self.tokenizer, self.spelling, self.device = scorer, tokenizer, spelling, device
         self.required, self.apart, self.count, self.floor = required, apart, count, math.log(floor)
-        self.open: list[tuple[float, int, Beginning]] = []
+        self.open: list[tuple[float, int, Prefix]] = []
         self.pushed = 0
         self.found: dict[bytes, float] = {}  # word -> logp
-        self.given = -math.inf  # log-probability that what is required follows
+        self.given = -math.inf  # log-probability of the required bytes
         self.spelled: dict[bool, tuple[list[bytes], NDArray[np.bool_]]] = {}
 
     def run(self, ids: Sequence[int]) -> list[Word]:
-        """The words, likeliest first."""
+        """Search, and return the words, likeliest first."""
         log_probs, state = self.scorer.next(torch.tensor([list(ids)], device=self.device), None)
-        self.extend(Beginning(b"", 0.0, ids[-1], None), log_probs[0].double().cpu().numpy(), state)
+        self.extend(Prefix(b"", 0.0, ids[-1], None), log_probs[0].double().cpu().numpy(), state)
         for _ in range(MOST // AT_ONCE):
             batch = self.likeliest()
             if not batch:
@@ -150,50 +149,50 @@ class Search:
             for word, logp in words
         ]
 
-    def likeliest(self) -> list[Beginning]:
-        """The next beginnings to go on from; none when no open one can change the result."""
+    def likeliest(self) -> list[Prefix]:
+        """The next prefixes to extend; none when no open one can change the result."""
         enough = heapq.nlargest(self.count, self.found.values())
         least = enough[-1] if len(enough) == self.count else -math.inf
-        least += 0.0 if self.tokenizer.kind in SPELLED_ONCE else OTHER_WAYS
-        batch: list[Beginning] = []
+        least += 0.0 if self.tokenizer.kind in SPELLED_ONCE else OTHER_SPELLINGS
+        batch: list[Prefix] = []
         while self.open and len(batch) < AT_ONCE and -self.open[0][0] > least:
             batch.append(heapq.heappop(self.open)[2])
         return batch
 
-    def read(self, batch: Sequence[Beginning]) -> None:
-        """One step of the model for some beginnings side by side."""
-        tokens = torch.tensor([[one.token] for one in batch], device=self.device)
-        log_probs, states = self.scorer.next(tokens, join_rows([one.state for one in batch]))
-        every = log_probs.double().cpu().numpy()  # [B, V]
-        for row, one in enumerate(batch):
-            self.extend(one, every[row], select_rows(states, slice(row, row + 1)))
+    def read(self, batch: Sequence[Prefix]) -> None:
+        """One step of the model for a batch of prefixes."""
+        tokens = torch.tensor([[prefix.token] for prefix in batch], device=self.device)
+        log_probs, states = self.scorer.next(tokens, join_rows([prefix.state for prefix in batch]))
+        rows = log_probs.double().cpu().numpy()  # [B, V]
+        for row, prefix in enumerate(batch):
+            self.extend(prefix, rows[row], select_rows(states, slice(row, row + 1)))
 
-    def extend(self, one: Beginning, log_probs: Floats, state: State) -> None:
-        """What may follow a beginning: the end of the word, or more of it."""
-        spelled, ends = self.spellings(one.token)
-        logps = one.logp + log_probs  # [V]
-        covered = bool(one.written) and len(one.written) >= len(self.required)
-        if covered and one.written[self.apart :]:
-            self.found[one.written] = add(self.found.get(one.written, -math.inf), logps[ends])
+    def extend(self, prefix: Prefix, log_probs: Floats, state: State) -> None:
+        """Add the word that ends here, and the prefixes that are one token longer."""
+        spelled, ends = self.spellings(prefix.token)
+        logps = prefix.logp + log_probs  # [V]
+        covered = bool(prefix.written) and len(prefix.written) >= len(self.required)
+        if covered and prefix.written[self.apart :]:
+            self.found[prefix.written] = add(self.found.get(prefix.written, -math.inf), logps[ends])
         reached = []
         likely = np.ones(len(logps), np.bool_) if not covered else logps >= self.floor
         for token in np.flatnonzero(likely).tolist():
             text, logp = spelled[token], float(logps[token])
-            written = one.written + text
-            goes_on = text and token != self.tokenizer.unknown and agrees(written, self.required)
-            if not goes_on or any(byte in BLANKS for byte in written[self.apart :]):
+            written = prefix.written + text
+            continues = text and token != self.tokenizer.unknown and agrees(written, self.required)
+            if not continues or any(byte in BLANKS for byte in written[self.apart :]):
                 continue
             if not covered and len(written) >= len(self.required):
                 reached.append(logp)
             if logp >= self.floor:
                 self.pushed += 1
-                heapq.heappush(self.open, (-logp, self.pushed, Beginning(written, logp, token, state)))
+                heapq.heappush(self.open, (-logp, self.pushed, Prefix(written, logp, token, state)))
         self.given = add(self.given, reached)
 
     def spellings(self, before: int) -> tuple[list[bytes], NDArray[np.bool_]]:
-        """The bytes of every token after another, and which of them [V] end a word.
+        """The bytes of each token after another, and which tokens [V] end a word.
 
-        They depend on whether the other is a boundary, and on nothing else of it.
+        They depend only on whether the other is the boundary.
         """
         begins = before == self.tokenizer.boundary
         if begins not in self.spelled:
@@ -204,10 +203,10 @@ class Search:
 
 
 def agrees(written: bytes, required: bytes) -> bool:
-    """Whether one is the beginning of the other."""
+    """Whether one is a prefix of the other."""
     return written.startswith(required) or required.startswith(written)
 
 
 def add(logp: float, more: Sequence[float] | Floats) -> float:
-    """log of a sum of probabilities."""
+    """The log of the sum of probabilities."""
     return float(np.logaddexp.reduce(np.append(more, logp)))

@@ -1,4 +1,4 @@
-"""The contract of evaluators: a model measured on a split of what it learns from."""
+"""The contract of evaluators, which measure a model on a split of its data."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from foretell.evaluate.scoring import OnProgress, no_progress
 
 
 class Evaluator(ABC):
-    """Measures a model on splits, in evaluation mode and without gradients; abstract."""
+    """Evaluates a model on splits, in evaluation mode and without gradients; abstract."""
 
     @property
     @abstractmethod
     def context(self) -> str:
-        """What a prediction is made from, in words."""
+        """The context of a prediction, in words."""
 
     @abstractmethod
     def evaluate(self, split: str, on_progress: OnProgress = no_progress) -> dict[str, Any]:
-        """The metrics of a split, or of a file in place of one; see `judged` for the one that ranks."""
+        """The metrics of a split, or of a file in place of one."""
 
     @abstractmethod
     def expected_seconds(self, split: str) -> float:
-        """How long `evaluate` will take, from a few batches."""
+        """Expected time of `evaluate`, from a few batches."""
 
     def check(self, split: str) -> None:  # noqa: B027 - most have nothing to check
-        """A `ConfigError` where a split cannot be measured, found without computing the model."""
+        """Raise `ConfigError` where a split cannot be evaluated, without running the model."""
 
     def refuse_undefined(self, measured: Mapping[str, Any], name: str) -> None:  # noqa: B027
-        """A `ConfigError` where nothing can be concluded from what was measured: NaN, or no targets."""
+        """Raise `ConfigError` where metrics are undefined: NaN, or no targets."""
 
 
 class FunctionEvaluator(Evaluator):
-    """Measures by a function that knows what to measure."""
+    """Evaluates by calling a function, whatever the split."""
 
     context = ""
 

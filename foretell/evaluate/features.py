@@ -1,9 +1,10 @@
-"""Texts as vectors, of any layer of any model: many side by side, in constant memory, in the order they came.
+"""Text features: vectors from any layers of any model, in constant memory and in the order of the texts.
 
-B rows, T steps, D width of a layer, L chosen layers, P ways to pool, W = P x L x D (L = 1 for a mix) width of a vector.
+Texts are read in windows; within a window, rows of similar length share a batch, up to a budget of tokens. So there is
+almost no padding, and the vector of a text is the same as if it were read alone, up to rounding.
 
-Texts are taken in windows, and within a window rows of like length are read together, as many as a budget of tokens
-allows. So almost nothing is padded, and a text's vector is what it would be if it were read alone, to rounding.
+B rows of a batch, R rows of all texts, T time steps, D width of a layer, L chosen layers, P poolings,
+W = P x L x D (L = 1 for a mix) width of a vector.
 """
 
 from __future__ import annotations
@@ -32,33 +33,33 @@ from foretell.types import Hidden, Inputs, select_rows
 Ints = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 PoolingName = Literal["mean", "last", "first", "max", "concat", "cell"]
-Told = Callable[[int], None]
-"""is told how many texts have been read so far, or nearly"""
+OnTexts = Callable[[int], None]
+"""called with the number of texts read so far, approximately"""
 PARTS: dict[str, tuple[str, ...]] = {"concat": ("last", "max", "mean")}
-"""what a pooling is put together from, where it is not one by itself; concat: arXiv:1801.06146, section 3.3"""
+"""parts of composite poolings; concat: arXiv:1801.06146, section 3.3"""
 STEPS = 128
-"""tokens that a recurrent model reads at once; it reads many long texts side by side rather than one as a whole"""
+"""tokens per window of a recurrent model, so that many long texts fit in a batch"""
 CHARACTERS = 1 << 22
-"""of text in a window at most, or one text"""
+"""most characters in a window, unless it is a single text"""
 
 
 class FeaturesConfig(Config):
-    """Which vectors of a text, and how they are computed."""
+    """Which vectors represent a text, and how they are computed."""
 
     pooling: PoolingName = "mean"
-    """which of the vectors of a text's tokens, those around it included: their mean or maximum, the first, the last;
-    concat: last, max and mean side by side; cell: the memory cells behind the last token (lstm, mlstm, qrnn)"""
+    """over the vectors of a text's tokens, special ones included: mean, maximum, first or last; concat: last, max and
+    mean, concatenated; cell: the memory cells after the last token (lstm, mlstm, qrnn)"""
     layers: tuple[Annotated[int, Field(ge=-1025, le=1025)], ...] | Literal["all"] = (-1,)
-    """from 1, next to the word vectors, or from the end; several are put side by side"""
+    """counted from 1, next to the embedding, or from the end; several are concatenated"""
     mix: tuple[Real, ...] | None = None
-    """a weight for each layer, which are then added up instead (Peters et al. 2018, arXiv:1802.05365)"""
+    """a weight per layer, to sum layers instead (Peters et al. 2018, arXiv:1802.05365)"""
     prepare: PreparationName | None = None
-    """reviews: as in arXiv:1704.01444, without HTML entities, on one line between blanks, behind a newline that takes
-    the place of the boundary; absent: as the run's own text was"""
+    """reviews: as in arXiv:1704.01444, without HTML entities, on one line between blanks, after a newline in place
+    of the boundary; absent: as the run's training text"""
     tokens: Size = 4096
-    """computed side by side; changes nothing but speed and memory"""
+    """tokens in a batch; affects speed and memory only"""
     window: Size = 4096
-    """texts of which like ones are found; changes nothing but speed and memory"""
+    """texts sorted by length together; affects speed and memory only"""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -73,40 +74,40 @@ class FeaturesConfig(Config):
         return self
 
 
-def untold(_: int) -> None:
-    """For nobody who wants to know."""
+def ignore_texts(_: int) -> None:
+    """Ignores progress."""
 
 
-def after(told: Told, before: int) -> Told:
-    """The same, where so many texts have been read before."""
-    return lambda read: told(before + read)
+def offset(on_texts: OnTexts, before: int) -> OnTexts:
+    """Like `on_texts`, but counted from `before`."""
+    return lambda done: on_texts(before + done)
 
 
 class Extractor:
-    """A model that makes vectors of texts."""
+    """A model as a feature extractor."""
 
     def __init__(self, backbone: Backbone, tokenizer: Tokenizer, settings: FeaturesConfig, device: torch.device):
         self.backbone, self.tokenizer, self.settings, self.device = backbone, tokenizer, settings, device
         self.prepare = settings.prepare or "none"
         self.causal = "causal" in backbone.reads
         self.parts = PARTS.get(settings.pooling, (settings.pooling,))
-        outputs = self._outputs_of_nothing()
+        outputs = self._outputs_of_one_token()
         layers = len(outputs)
-        wanted = range(1, layers + 1) if settings.layers == "all" else settings.layers
-        if odd := [layer for layer in wanted if not 1 <= abs(layer) <= layers]:
+        chosen = range(1, layers + 1) if settings.layers == "all" else settings.layers
+        if missing := [layer for layer in chosen if not 1 <= abs(layer) <= layers]:
             raise ConfigError(
-                f"there is no layer {odd[0]}: this model has {layers}; name 1 to {layers}, or -1 for the last"
+                f"there is no layer {missing[0]}: this model has {layers}; name 1 to {layers}, or -1 for the last"
             )
-        self.layers = tuple(layer - 1 if layer > 0 else layers + layer for layer in wanted)
+        self.layers = tuple(layer - 1 if layer > 0 else layers + layer for layer in chosen)
         self.widths = tuple(outputs[layer].shape[-1] for layer in self.layers)
         if settings.mix is not None and (len(settings.mix) != len(self.layers) or len(set(self.widths)) > 1):
             raise ConfigError(
                 f"a mix of {len(settings.mix)} weights does not fit layers of width "
-                f"{', '.join(map(str, self.widths))}; give one for each, of layers as wide as each other"
+                f"{', '.join(map(str, self.widths))}; give one weight per layer, for layers of equal width"
             )
 
     @torch.no_grad()
-    def _outputs_of_nothing(self) -> Sequence[Tensor]:
+    def _outputs_of_one_token(self) -> Sequence[Tensor]:
         """The layers' outputs, or memory cells, for one token."""
         token = torch.full((1, 1), self.tokenizer.boundary, device=self.device)
         hidden: Hidden = self.backbone(Inputs(tokens=token), None)
@@ -115,31 +116,30 @@ class Extractor:
         cells = self.backbone.cells(hidden.state)
         if not cells:
             raise ConfigError(
-                'pooling = "cell" is of the memory cells that lstm, mlstm and qrnn have, and this model has none; '
-                'take "last"'
+                'pooling = "cell" needs the memory cells of lstm, mlstm or qrnn, and this model has none; take "last"'
             )
         return cells
 
     @cached_property
     def width(self) -> int:
-        """W of the vectors."""
+        """W."""
         return len(self.parts) * (sum(self.widths) if self.settings.mix is None else self.widths[0])
 
-    def blocks(self, texts: Iterable[str], told: Told = untold) -> Iterator[tuple[list[str], Vectors]]:
-        """The texts, some at a time, with their vectors [texts, W]."""
+    def blocks(self, texts: Iterable[str], on_texts: OnTexts = ignore_texts) -> Iterator[tuple[list[str], Vectors]]:
+        """Yield texts, a window at a time, with their vectors [texts, W]."""
         before = 0
         for window in windows(texts, self.settings.window):
-            yield window, self.vectors(window, after(told, before))
+            yield window, self.vectors(window, offset(on_texts, before))
             before += len(window)
 
-    def all(self, texts: Iterable[str], told: Told = untold) -> Vectors:
+    def all(self, texts: Iterable[str], on_texts: OnTexts = ignore_texts) -> Vectors:
         """[texts, W]"""
-        blocks = (block for _, block in self.blocks(texts, told))
+        blocks = (block for _, block in self.blocks(texts, on_texts))
         return np.concatenate([np.zeros((0, self.width), np.float32), *blocks])
 
     def rows(self, texts: Sequence[str]) -> Rows:
-        """What the model reads of some texts: each behind a boundary, or between the tokens that rows begin and end
-        with; a model that sees both sides reads a long one in as many rows as it takes."""
+        """The rows of texts: after a boundary for a causal model, else between the special tokens of a row, with a long
+        text in as many rows as it takes."""
         lines = Lines.encode([prepare_text(text, self.prepare) for text in texts], self.tokenizer)
         specials = self.tokenizer.specials
         if self.causal:
@@ -148,20 +148,20 @@ class Extractor:
         return Rows.of(lines, specials.begin, specials.separator, self.backbone.context, specials.boundary)
 
     @torch.inference_mode()
-    def vectors(self, texts: Sequence[str], told: Told = untold) -> Vectors:
+    def vectors(self, texts: Sequence[str], on_texts: OnTexts = ignore_texts) -> Vectors:
         """[texts, W]"""
         rows = self.rows(texts)
         totals = Totals(rows, self.parts, sum(self.widths))
-        read, every = 0, max(int(rows.lengths.sum()), 1)
+        done, total = 0, max(int(rows.lengths.sum()), 1)
         for batch in batches(rows.lengths, self.settings.tokens, self.steps):
             lengths = rows.lengths[batch]
             totals.add(batch, self._read(rows.tokens_of(batch), torch.from_numpy(lengths)))
-            read += int(lengths.sum())
-            told(len(texts) * read // every)
+            done += int(lengths.sum())
+            on_texts(len(texts) * done // total)
         return self._mixed(totals.vectors()).flatten(1).numpy()
 
     def _mixed(self, vectors: Tensor) -> Tensor:
-        """[..., L x D] -> the weighted sum of layers [..., D], where one is wanted."""
+        """[..., L x D] -> [..., D] where a mix is set: the weighted sum of layers."""
         if self.settings.mix is None:
             return vectors
         weights = torch.tensor(self.settings.mix)
@@ -169,67 +169,67 @@ class Extractor:
 
     @property
     def steps(self) -> int | None:
-        """How many tokens of each row are read at once; None: all."""
+        """Tokens of each row per window; None: all."""
         if not self.causal:
             return None
         return STEPS if self.backbone.context is None else self.backbone.context
 
     def _read(self, tokens: Tensor, lengths: Tensor) -> dict[str, Tensor]:
-        """tokens [B, T] with the longest rows first, lengths [B] -> for each part [B, L x D]; of `mean` the sum."""
+        """tokens [B, T] with the longest rows first, lengths [B] -> each part [B, L x D]; the sum for `mean`."""
         longest = tokens.shape[1]
         state = None
-        found = {part: torch.empty(len(tokens), sum(self.widths), device=self.device) for part in self.parts}
+        pooled = {part: torch.empty(len(tokens), sum(self.widths), device=self.device) for part in self.parts}
         for begin, end in pairwise(cuts(longest, self.steps or longest)):
-            going = int((lengths > begin).sum())  # rows that have ended are left behind
+            going = int((lengths > begin).sum())  # rows that have ended are left out
             here = (lengths[:going] - begin).clamp(max=end - begin)
             inputs = self._inputs(tokens[:going, begin:end], here, alone=longest == end - begin)
             hidden = self.backbone(inputs, select_rows(state, slice(going)))
             state = hidden.state if end < longest or "cell" in self.parts else None
             layers = self.backbone.cells(state) if "cell" in self.parts else hidden.layers
             x = torch.cat([layers[layer] for layer in self.layers], -1).float()  # [going, t, L x D]
-            for part, into in found.items():
-                take(part, x, here.to(self.device), begin == 0, into[:going])
-        return {part: vectors.cpu() for part, vectors in found.items()}
+            for part, into in pooled.items():
+                accumulate(part, x, here.to(self.device), begin == 0, into[:going])
+        return {part: vectors.cpu() for part, vectors in pooled.items()}
 
     def _inputs(self, tokens: Tensor, lengths: Tensor, *, alone: bool) -> Inputs:
-        """A window of rows; places are told to a model that would otherwise keep what it needs to go on."""
+        """A window of rows; explicit positions stop a causal Transformer from building a key/value cache."""
         ragged = bool((lengths < tokens.shape[1]).any())
-        places = None
+        positions = None
         if alone and self.causal and "positions" in self.backbone.reads:
-            places = torch.arange(tokens.shape[1], device=self.device).expand(len(tokens), -1)
+            positions = torch.arange(tokens.shape[1], device=self.device).expand(len(tokens), -1)
         return Inputs(
-            tokens=tokens.to(self.device), lengths=lengths.to(self.device) if ragged else None, positions=places
+            tokens=tokens.to(self.device), lengths=lengths.to(self.device) if ragged else None, positions=positions
         )
 
     @torch.inference_mode()
     def trace(self, text: str) -> tuple[list[str], Vectors]:
-        """A text's tokens as text, and the vectors (or memory cells) behind each: [T, L x D], or the mix [T, D]."""
+        """The decoded tokens of a text, and the vectors (or memory cells) after each [T, L x D], or the mix [T, D]."""
         rows = self.rows([text])
         values = []
         for row, length in enumerate(rows.lengths.tolist()):
             tokens, state = rows.tokens_of(np.array([row])), None
-            steps = 1 if "cell" in self.parts else self.steps or length  # cells are told at the end of a window only
+            steps = 1 if "cell" in self.parts else self.steps or length  # cells are known only at the end of a window
             for begin, end in pairwise(cuts(length, steps)):
                 hidden = self.backbone(Inputs(tokens=tokens[:, begin:end].to(self.device)), state)
                 state = hidden.state
                 cells = [cell[:, None] for cell in self.backbone.cells(state)]
                 layers = cells if "cell" in self.parts else hidden.layers
                 values.append(torch.cat([layers[layer] for layer in self.layers], -1)[0].float().cpu())
-        spelled = [piece for row in rows.split() for piece in self._spelled(row)]
-        return spelled, self._mixed(torch.cat(values)).numpy()
+        pieces = [piece for row in rows.split() for piece in self._decoded(row)]
+        return pieces, self._mixed(torch.cat(values)).numpy()
 
-    def _spelled(self, row: tuple[list[int], Ids, list[int]]) -> Iterator[str]:
-        """A row token by token; what does not belong to the text is nothing."""
-        before, ids, behind = row
+    def _decoded(self, row: tuple[list[int], Ids, list[int]]) -> Iterator[str]:
+        """A row, decoded token by token; special tokens are empty."""
+        before, ids, after = row
         stream = self.tokenizer.stream()
         yield from [""] * len(before)
         for token in ids.tolist():
             yield stream.feed(token)
-        yield from [""] * len(behind)
+        yield from [""] * len(after)
 
 
-def take(part: str, x: Tensor, lengths: Tensor, first: bool, into: Tensor) -> None:
-    """Pool a window x [B, t, D] of rows, of which `lengths` are real, into what was found before [B, D]."""
+def accumulate(part: str, x: Tensor, lengths: Tensor, first: bool, into: Tensor) -> None:
+    """Pool a window x [B, t, D] of rows, of which `lengths` are real, into the vectors so far [B, D]."""
     if part == "cell":
         into.copy_(x)  # x is [B, D]: a row that ends keeps its state
     elif part == "first":
@@ -239,23 +239,23 @@ def take(part: str, x: Tensor, lengths: Tensor, first: bool, into: Tensor) -> No
         into.copy_(x[torch.arange(len(x), device=x.device), lengths - 1])
     elif part == "max":
         real = real_tokens(x.shape[1], lengths)[..., None]
-        most = x.masked_fill(~real, -torch.inf).amax(1)
-        into.copy_(most if first else torch.maximum(into, most))
-    else:  # what lies behind the end of a row is zero
+        maximum = x.masked_fill(~real, -torch.inf).amax(1)
+        into.copy_(maximum if first else torch.maximum(into, maximum))
+    else:  # vectors after the end of a row are zero
         into.copy_(x.sum(1) if first else into + x.sum(1))
 
 
 class Totals:
-    """What becomes of the rows of a window: the parts of each text."""
+    """Collects the parts of each text from its rows."""
 
     def __init__(self, rows: Rows, parts: Sequence[str], width: int):
         self.rows = rows
-        self.found = {part: torch.zeros(len(rows.text), width) for part in parts}
+        self.pooled = {part: torch.zeros(len(rows.text), width) for part in parts}
 
-    def add(self, batch: Ints, read: dict[str, Tensor]) -> None:
-        """The parts [B, D] of some rows."""
-        for part, values in read.items():
-            self.found[part][torch.from_numpy(batch)] = values
+    def add(self, batch: Ints, pooled: dict[str, Tensor]) -> None:
+        """Add the parts [B, D] of a batch of rows."""
+        for part, values in pooled.items():
+            self.pooled[part][torch.from_numpy(batch)] = values
 
     def vectors(self) -> Tensor:
         """[texts, P, D]"""
@@ -265,78 +265,78 @@ class Totals:
         several = len(firsts) < len(rows.text)
         number = torch.from_numpy(rows.text)[:, None]
         tokens = torch.from_numpy(np.add.reduceat(rows.lengths, firsts) if len(firsts) else rows.lengths)
-        made = []
-        for part, values in self.found.items():
+        vectors = []
+        for part, values in self.pooled.items():
             if part == "mean":
                 sums = values.new_zeros(len(firsts), values.shape[1]).index_add(0, number[:, 0], values)
-                made.append(sums / tokens[:, None])
+                vectors.append(sums / tokens[:, None])
             elif part == "max" and several:
                 into = values.new_full((len(firsts), values.shape[1]), -torch.inf)
-                made.append(into.scatter_reduce(0, number.expand_as(values), values, "amax"))
+                vectors.append(into.scatter_reduce(0, number.expand_as(values), values, "amax"))
             else:
-                made.append(values[torch.from_numpy(firsts if part == "first" else lasts)])
-        return torch.stack(made, 1)
+                vectors.append(values[torch.from_numpy(firsts if part == "first" else lasts)])
+        return torch.stack(vectors, 1)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a model reads of some texts: each as one row or several, in order. R rows."""
+    """The rows of texts, each text as one row or several, in order."""
 
     tokens: Ids
-    """of all texts, one after the other"""
+    """of all texts, concatenated"""
     text: Ints
-    """[R] which text a row is of"""
+    """[R] the text of each row"""
     start: Ints
-    """[R] where in `tokens` it begins"""
+    """[R] index of its first token in `tokens`"""
     end: Ints
-    """[R] one past its last token there"""
+    """[R] one past its last token"""
     before: int | None
-    """what stands before each"""
-    behind: int | None
-    """and behind"""
+    """token before each row"""
+    after: int | None
+    """token after each row"""
     empty: int
-    """what stands for a text of which nothing else is to be read"""
+    """token of an empty row"""
 
     @classmethod
-    def of(cls, lines: Lines, before: int | None, behind: int | None, context: int | None, empty: int) -> Rows:
+    def of(cls, lines: Lines, before: int | None, after: int | None, context: int | None, empty: int) -> Rows:
         """Rows that fit a context, or whole texts."""
         start, end = lines.lines[:-1], lines.lines[1:]
-        room = (context or int((end - start).max(initial=0)) + 2) - (before is not None) - (behind is not None)
+        room = (context or int((end - start).max(initial=0)) + 2) - (before is not None) - (after is not None)
         parts = np.maximum(-(-(end - start) // room), 1)
         text = np.repeat(np.arange(len(start)), parts)
         number = np.arange(len(text)) - np.repeat(np.cumsum(parts) - parts, parts)
         begin = start[text] + number * room
-        return cls(lines.tokens, text, begin, np.minimum(begin + room, end[text]), before, behind, empty)
+        return cls(lines.tokens, text, begin, np.minimum(begin + room, end[text]), before, after, empty)
 
     @cached_property
     def lengths(self) -> Ints:
-        """[R] tokens of each row, those around included."""
-        found: Ints = np.maximum(self.end - self.start + (self.before is not None) + (self.behind is not None), 1)
-        return found
+        """[R] tokens of each row, special ones included."""
+        lengths: Ints = np.maximum(self.end - self.start + (self.before is not None) + (self.after is not None), 1)
+        return lengths
 
     def tokens_of(self, rows: Ints) -> Tensor:
-        """Some rows [B, T], padded on the right."""
+        """The tokens of a batch of rows [B, T], padded on the right."""
         start, end, lengths = self.start[rows, None], self.end[rows, None], self.lengths[rows, None]
         opening = int(self.before is not None)
         t = np.arange(int(lengths.max()))
-        at = start + t - opening
-        inside = (t >= opening) & (at < end)
-        found = np.zeros(inside.shape, np.int64) + (self.empty if self.behind is None else self.behind)
-        found[inside] = self.tokens[at[inside]]
+        index = start + t - opening
+        inside = (t >= opening) & (index < end)
+        tokens = np.zeros(inside.shape, np.int64) + (self.empty if self.after is None else self.after)
+        tokens[inside] = self.tokens[index[inside]]
         if self.before is not None:
-            found[:, 0] = self.before
-        return torch.from_numpy(np.where(t < lengths, found, 0))
+            tokens[:, 0] = self.before
+        return torch.from_numpy(np.where(t < lengths, tokens, 0))
 
     def split(self) -> Iterator[tuple[list[int], Ids, list[int]]]:
-        """Each row as what stands before it, its tokens, and what stands behind."""
-        before, behind = ([] if token is None else [token] for token in (self.before, self.behind))
+        """Each row as the tokens before it, its own, and those after it."""
+        before, after = ([] if token is None else [token] for token in (self.before, self.after))
         for start, end in zip(self.start.tolist(), self.end.tolist(), strict=True):
-            nothing = [self.empty] if start == end and not before and not behind else []
-            yield before + nothing, self.tokens[start:end], behind
+            filler = [self.empty] if start == end and not before and not after else []
+            yield before + filler, self.tokens[start:end], after
 
 
 def batches(lengths: Ints, budget: int, steps: int | None) -> Iterator[Ints]:
-    """Rows in batches of at most `budget` tokens, the longest first; of long ones only `steps` tokens count."""
+    """Batches of rows of at most `budget` tokens, the longest first; a row counts for at most `steps` tokens."""
     order = np.argsort(-lengths, kind="stable")
     longest = np.minimum(lengths, steps or lengths.max(initial=1))[order].tolist()
     begin = 0
@@ -347,7 +347,7 @@ def batches(lengths: Ints, budget: int, steps: int | None) -> Iterator[Ints]:
 
 
 def windows(texts: Iterable[str], most: int) -> Iterator[list[str]]:
-    """Texts in lists of so many, or fewer where they are long."""
+    """Lists of at most `most` texts, fewer where they are long."""
     window: list[str] = []
     size = 0
     for text in texts:

@@ -1,4 +1,8 @@
-"""Text from a scorer, token by token. The state is the cache: the cost of a token does not grow with the text."""
+"""Sampling text from a scorer, token by token.
+
+The state carries all that was read, so a token of a recurrent model or one with a cache costs the same at any length.
+B rows, T time steps, V vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -16,28 +20,28 @@ from foretell.types import State
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn."""
+    """How the next token is sampled."""
 
     temperature: float = 1.0
-    """below 1 bolder with the likely words, 0 always the likeliest"""
+    """below 1 favours likely tokens; 0: always the likeliest"""
     top_k: int | None = None
-    """only among the k likeliest"""
+    """sample among the k likeliest tokens"""
     top_p: float | None = None
-    """only among the likeliest that make up this much probability (arXiv:1904.09751)"""
+    """sample among the likeliest tokens that together have this probability (arXiv:1904.09751)"""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.temperature != 0 and not 1e-3 <= self.temperature <= 1e3:
-            raise ConfigError(f"temperature is {self.temperature}; it has to be 0, or from 0.001 to 1000")
+            raise ConfigError(f"temperature is {self.temperature}; it must be 0, or from 0.001 to 1000")
         if self.top_k is not None and self.top_k < 1:
-            raise ConfigError(f"top-k is {self.top_k}; it has to be 1 or more")
+            raise ConfigError(f"top-k is {self.top_k}; it must be 1 or more")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ConfigError(f"top-p is {self.top_p}; it has to be above 0 and at most 1")
+            raise ConfigError(f"top-p is {self.top_p}; it must be above 0 and at most 1")
         if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed is {self.seed}; it has to be 0 or more, and less than 2**63")
+            raise ConfigError(f"seed is {self.seed}; it must be 0 or more, and less than 2**63")
 
     def distribution(self, log_probs: Tensor) -> Tensor:
-        """log_probs [B, V] -> probabilities [B, V] to draw from."""
+        """log_probs [B, V] -> probabilities [B, V] to sample from."""
         if self.temperature == 0:
             return torch.nn.functional.one_hot(log_probs.argmax(-1), log_probs.shape[-1]).float()
         log_probs = log_probs.float() / self.temperature
@@ -54,7 +58,7 @@ class Sampling:
         return probs
 
     def draw(self, log_probs: Tensor, random: torch.Generator) -> Tensor:
-        """log_probs [B, V] -> one token for each row [B]."""
+        """log_probs [B, V] -> one token per row [B]."""
         if self.temperature == 0:
             return log_probs.argmax(-1)
         return torch.multinomial(self.distribution(log_probs), 1, generator=random)[:, 0]
@@ -69,20 +73,20 @@ def generate(
     banned: Sequence[int] = (),
     state: State = None,
 ) -> Iterator[list[int]]:
-    """`tokens` times what comes next in each of B texts; they begin with `prompts` [B, T > 0], `banned` never comes."""
+    """Yield the next token of each of B texts, `tokens` times; `prompts` [B, T > 0], `banned` tokens are excluded."""
     random = torch.Generator(device="cpu").manual_seed(sampling.seed)
-    given = prompts
+    inputs = prompts
     if state is None:
         with torch.inference_mode():
             state = scorer.begin(len(prompts), prompts.shape[1] + tokens - 1)  # the last is not read
     for _ in range(tokens):
         with torch.inference_mode():
-            log_probs, state = scorer.next(given, state)
+            log_probs, state = scorer.next(inputs, state)
             log_probs = log_probs.cpu()
             if banned:
                 log_probs[:, list(banned)] = -torch.inf
             drawn = sampling.draw(log_probs, random)  # [B]
-            given = drawn[:, None].to(prompts.device)
+            inputs = drawn[:, None].to(prompts.device)
         yield drawn.tolist()
 
 
@@ -95,17 +99,17 @@ def write(
     device: torch.device,
     count: int = 1,
 ) -> Iterator[list[int]]:
-    """The same behind a text, `count` times side by side; what is not in the vocabulary never comes."""
+    """Generate `count` rows after a text; the unknown token is excluded."""
     prompts = torch.tensor([[tokenizer.boundary, *tokenizer.encode(prompt)]] * count, device=device)
     banned = [] if tokenizer.unknown is None else [tokenizer.unknown]
     return generate(scorer, prompts, tokens, sampling, banned=banned)
 
 
-def spelled(tokenizer: Tokenizer, prompt: str, tokens: Iterable[int]) -> Iterator[str]:
-    """Tokens that follow a text, as text, piece by piece."""
+def decoded(tokenizer: Tokenizer, prompt: str, tokens: Iterable[int]) -> Iterator[str]:
+    """Decode tokens that follow a text, piece by piece."""
     decoder = tokenizer.stream()
     for token in tokenizer.encode(prompt):
-        decoder.feed(token)  # what came before decides about spaces
+        decoder.feed(token)  # spaces depend on the text before
     for token in tokens:
         if piece := decoder.feed(token):
             yield piece
@@ -116,9 +120,9 @@ def spelled(tokenizer: Tokenizer, prompt: str, tokens: Iterable[int]) -> Iterato
 def write_on(
     scorer: Scorer, tokenizer: Tokenizer, prompt: str, tokens: int, sampling: Sampling, device: torch.device
 ) -> Iterator[str]:
-    """Text that follows the prompt, piece by piece."""
+    """Generate text after the prompt, piece by piece."""
     written = write(scorer, tokenizer, prompt, tokens, sampling, device)
-    return spelled(tokenizer, prompt, (row[0] for row in written))
+    return decoded(tokenizer, prompt, (row[0] for row in written))
 
 
 def write_texts(
@@ -130,6 +134,6 @@ def write_texts(
     device: torch.device,
     count: int,
 ) -> list[str]:
-    """`count` texts that follow the prompt, written side by side."""
+    """Generate `count` texts after the prompt, in one batch."""
     columns = zip(*write(scorer, tokenizer, prompt, tokens, sampling, device, count), strict=True)
-    return ["".join(spelled(tokenizer, prompt, column)) for column in columns]
+    return ["".join(decoded(tokenizer, prompt, column)) for column in columns]

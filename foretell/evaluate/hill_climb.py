@@ -1,4 +1,4 @@
-"""Finding a number that is best for a text, where each try costs a pass over it."""
+"""A search for the best value of one setting, where each trial costs a pass over a text."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ FURTHEST = 12  # steps beyond a ladder's end: a factor of 4,096
 
 
 def climb(loss: Callable[[float], float], ladder: Sequence[float]) -> float:
-    """The rung of a rising ladder with the least loss; where that is an end, the ladder goes on there by factors of 2.
+    """The value of an increasing ladder with the lowest loss; an end that wins is extended by factors of 2.
 
-    The first of equal losses wins, so that a setting without effect keeps the lowest rung; one that is not a number
-    never wins. A `ConfigError` where no rung gives a finite loss.
+    The first of equal losses wins, so a setting without effect keeps the lowest value; NaN never wins. A `ConfigError`
+    where no value gives a finite loss.
     """
 
-    def judged(rung: float) -> float:
-        found = loss(rung)
-        return math.inf if math.isnan(found) else found
+    def finite_loss(value: float) -> float:
+        result = loss(value)
+        return math.inf if math.isnan(result) else result
 
-    tried = {rung: judged(rung) for rung in ladder}
+    tried = {value: finite_loss(value) for value in ladder}
 
-    def go_on(rung: float, factor: float) -> None:
+    def extend(value: float, factor: float) -> None:
         for _ in range(FURTHEST):
-            if min(tried, key=tried.__getitem__) != rung or rung == 0:
+            if min(tried, key=tried.__getitem__) != value or value == 0:
                 return
-            rung *= factor
-            tried[rung] = judged(rung)
+            value *= factor
+            tried[value] = finite_loss(value)
 
     best = min(tried, key=tried.__getitem__)
     if math.isinf(tried[best]):
         raise ConfigError(f"no value from {ladder[0]:g} to {ladder[-1]:g} gives a finite loss; give one yourself")
     if best == ladder[-1]:
-        go_on(best, 2.0)
+        extend(best, 2.0)
     elif best == ladder[0]:
-        go_on(best, 0.5)
+        extend(best, 0.5)
     return min(tried, key=tried.__getitem__)

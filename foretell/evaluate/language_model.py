@@ -1,4 +1,4 @@
-"""What every opened model does that gives text a probability: score texts, and write on from them."""
+"""The methods of every loaded language model: scoring, generation, search."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from foretell.evaluate.scoring import Scorer
 
 
 class LanguageModel(ABC):
-    """A vocabulary and a scorer of its tokens, with what follows from them; abstract."""
+    """A tokenizer and a scorer of its tokens; abstract."""
 
     tokenizer: Tokenizer
     device: torch.device
@@ -26,23 +26,23 @@ class LanguageModel(ABC):
         """The model as a scorer; a `ConfigError` where it gives text no probability."""
 
     def score(self, texts: Sequence[str]) -> list[Scored]:
-        """Each text's log-probability, from a fresh state; many are computed side by side."""
+        """The log-probability of each text, from a fresh state, in batches."""
         return score_texts(self.scorer(ranks=False), self.tokenizer, texts, self.device)
 
     def stream(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> Iterator[str]:
-        """Text that follows the prompt, piece by piece; see `Sampling` for temperature, top_k, top_p, seed."""
+        """Generate text after the prompt, piece by piece; see `Sampling` for temperature, top_k, top_p, seed."""
         return write_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device)
 
     def generate(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> str:
-        """Text that follows the prompt; see `stream`."""
+        """Generate text after the prompt; see `stream`."""
         return "".join(self.stream(prompt, tokens, **sampling))
 
     def texts(self, count: int, prompt: str = "", tokens: int = 200, **sampling: Any) -> list[str]:
-        """So many texts that follow the prompt, drawn side by side; see `stream`."""
+        """Generate `count` texts after the prompt, in one batch; see `stream`."""
         return write_texts(
             self.scorer(ranks=False), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device, count
         )
 
     def search(self, prompt: str = "", tokens: int = 200, **beam: Any) -> list[Written]:
-        """The most probable texts that follow, up to a boundary; see `Beam` for width, best, length_penalty."""
+        """Beam search for the most probable texts after the prompt, up to a boundary; see `Beam`."""
         return search_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, Beam(**beam), self.device)

@@ -1,4 +1,4 @@
-"""Log-probabilities of lines or other short texts, many side by side, as if each were scored alone."""
+"""Log-probabilities of lines or other short texts, in batches, each as if scored alone. N tokens."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ from foretell.data.tokenizers.tokenizer import Ids, Lengths, Losses, Tokenizer, 
 from foretell.evaluate.scoring import Scorer, score_tokens
 from foretell.types import Inputs, State
 
-SIDE_BY_SIDE = LinesConfig(batch=64, length=128)
+BATCHES = LinesConfig(batch=64, length=128)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """How probable a text is."""
+    """A text with its log-probability."""
 
     text: str
     logp: float
-    """natural logarithm of its probability; the end of the text counts if it is in the text, as a newline"""
+    """natural logarithm of its probability; the end of the text counts if the text has it, as a newline"""
     tokens: tuple[str, ...]
     token_logp: tuple[float, ...]
     unknown: int
-    """how many tokens stand for something outside the vocabulary: `logp` is then that of the text without it"""
+    """number of unknown tokens; their spelling is not part of `logp`"""
     lossy: bool
-    """whether the tokens hold less than the text: some are unknown, or decoding gives another text, or it was not valid
-    Unicode"""
+    """whether the tokens lose part of the text: unknown tokens, text that decodes differently, or invalid Unicode"""
     bytes: int
-    """its length as stored: in UTF-8, but for what was not valid"""
+    """length of the text as stored: in UTF-8, except where it was invalid"""
 
     @property
     def bits(self) -> float:
@@ -45,17 +44,17 @@ class Scored:
 
     @property
     def bits_per_byte(self) -> float | None:
-        """bits for each byte; None for an empty text"""
+        """None for an empty text"""
         return self.bits / self.bytes if self.text else None
 
     @property
     def bits_per_character(self) -> float | None:
-        """bits for each character; None for an empty text"""
+        """None for an empty text"""
         return self.bits / len(self.text) if self.text else None
 
     @property
     def perplexity(self) -> float | None:
-        """of its own tokens; None where there are none"""
+        """Per token; None without tokens."""
         if not self.tokens:
             return None
         loss = -self.logp / len(self.tokens)
@@ -64,19 +63,19 @@ class Scored:
 
 @dataclass(frozen=True)
 class Lines:
-    """Some texts as tokens, one after the other: what batches are made from."""
+    """Texts as one sequence of tokens, which batches are made from."""
 
     texts: Sequence[Mended]
     pieces: Sequence[Sequence[str]]
-    """[texts] each in lines and cuts"""
+    """[texts] each as lines, long ones cut"""
     lengths: Sequence[Lengths]
-    """[texts] how many tokens each of these has"""
+    """[texts] the number of tokens of each piece"""
     tokens: Ids
     """[N]"""
     lines: NDArray[np.int64]
-    """[texts + 1] where each text starts, and the end"""
+    """[texts + 1] the start of each text, and the end"""
     closed: Sequence[bool]
-    """[texts] whether the last token of a text is the boundary behind it"""
+    """[texts] whether the last token of a text is the boundary after it"""
 
     @property
     def documents(self) -> NDArray[np.int64]:
@@ -85,9 +84,9 @@ class Lines:
 
     @classmethod
     def encode(cls, texts: Sequence[str], tokenizer: Tokenizer, ends: Sequence[bool] = ()) -> Lines:
-        """The texts in the tokens of a model; those that end a document (`ends`) closed as a store of tokens has it.
+        """The texts as tokens; those that end a document (`ends`) get a boundary, as in a token store.
 
-        Bytes that are no UTF-8 may stand in them as `surrogateescape` keeps them.
+        Texts may hold invalid UTF-8 as `surrogateescape` decodes it.
         """
         clean = [mended(text) for text in texts]
         pieces = [split_pieces(text.text) for text in clean]
@@ -105,23 +104,23 @@ class Lines:
         return cls(clean, pieces, parts, ids, lines, closed)
 
     def with_scores(self, logp: NDArray[np.float64], tokenizer: Tokenizer) -> list[Scored]:
-        """Each text with its part of the log-probabilities [N]."""
+        """Each text with its log-probabilities, out of those of all tokens [N]."""
         name = lru_cache(maxsize=None)(tokenizer.token)
-        found = []
+        scored = []
         for index, (begin, end) in enumerate(pairwise(self.lines.tolist())):
             text, ids, own = self.texts[index], self.tokens[begin:end], tuple(logp[begin:end].tolist())
             names = tuple(name(token) for token in ids.tolist())
             lost = self.losses(index, ids, tokenizer)
             lossy = bool(any(lost) or text.replaced)
-            found.append(Scored(text.text, math.fsum(own), names, own, lost.unknown, lossy, text.bytes))
-        return found
+            scored.append(Scored(text.text, math.fsum(own), names, own, lost.unknown, lossy, text.bytes))
+        return scored
 
     def losses(self, index: int, ids: Ids, tokenizer: Tokenizer) -> Losses:
-        """What the tokens of a text did not keep."""
+        """Losses of tokenization in a text."""
         pieces, lengths = self.pieces[index], self.lengths[index]
         if self.closed[index] and not tokenizer.ends_lines:
             ids = ids[:-1]
-        elif self.closed[index] and pieces:  # with a newline that the text does not have
+        elif self.closed[index] and pieces:  # the tokens have a newline that the text does not
             lengths = np.concatenate([lengths[:-1], lengths[-1:] + 1])
         ends_line = np.array([piece.endswith("\n") for piece in pieces], dtype=np.bool_)
         lines, lengths = lines_of(pieces, lengths, ends_line)
@@ -129,17 +128,17 @@ class Lines:
 
 
 def score_texts(scorer: Scorer, tokenizer: Tokenizer, texts: Sequence[str], device: torch.device) -> list[Scored]:
-    """Each text from a fresh state, texts of similar length side by side if the scorer's rows are independent."""
+    """Score each text from a fresh state, in batches of similar length if the scorer's rows are independent."""
     lines = Lines.encode(texts, tokenizer)
     if len(lines.tokens) == 0:
         return lines.with_scores(np.zeros(0), tokenizer)
-    kind = SIDE_BY_SIDE if scorer.independent else SIDE_BY_SIDE.model_copy(update={"batch": 1})
+    kind = BATCHES if scorer.independent else BATCHES.model_copy(update={"batch": 1})
     windows = kind.build(lines, tokenizer.specials, seed=0)
     return lines.with_scores(score_tokens(scorer, windows, device).logp, tokenizer)
 
 
 class Reader:
-    """Scores texts one after the other, each given all those before it."""
+    """Scores texts in sequence, each given all texts before it."""
 
     def __init__(self, scorer: Scorer, tokenizer: Tokenizer, device: torch.device, window: int = 256):
         self.scorer, self.tokenizer, self.device, self.window = scorer, tokenizer, device, window
@@ -147,7 +146,7 @@ class Reader:
         self.before = tokenizer.boundary
 
     def score(self, texts: Sequence[str], ends: Sequence[bool] = ()) -> list[Scored]:
-        """The next texts, and which of them end a document before others follow."""
+        """Score the next texts; `ends` says which of them end a document."""
         lines = Lines.encode(texts, self.tokenizer, ends)
         parts = [self._read(part) for part in self._parts(lines.tokens)]
         return lines.with_scores(np.concatenate([np.zeros(0), *parts]), self.tokenizer)

@@ -1,8 +1,8 @@
-"""Mixtures: several models' probabilities, weighted and summed.
+"""Mixtures of models: linear interpolation of their probabilities.
 
-Linear interpolation, p(w) = sum of weight_m p_m(w), is a scorer like its members. The weights that give a held-out
-text the highest probability are found by expectation maximisation (Jelinek and Mercer 1980), from the members'
-log-probabilities of each token: the models themselves run once.
+p(w) = sum of weight_m p_m(w) is a scorer like its members. Expectation maximisation finds the weights that give a
+held-out text the highest probability (Jelinek and Mercer 1980), from the members' log-probabilities of each token; the
+models run once. M members, N tokens of a text, B rows, T time steps.
 """
 
 from __future__ import annotations
@@ -15,36 +15,37 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.errors import ConfigError
 from foretell.evaluate.scoring import Scorer
 from foretell.types import IGNORED, Inputs, Scores, State
 
 
-class Mixture:
-    """M scorers over one vocabulary as one. Its state is the tuple of theirs; it tells no ranks."""
+class Mixture(Scorer):
+    """A weighted sum of scorers over one vocabulary. Its state is the tuple of theirs; it gives no ranks."""
 
     def __init__(self, scorers: Sequence[Scorer], weights: Sequence[float]):
         self.scorers, self.weights = tuple(scorers), checked_weights(weights, len(scorers))
         self.log_weights = torch.tensor(self.weights, dtype=torch.float64).log()  # [M]
 
     @property
+    @override
     def independent(self) -> bool:
-        """See `Scorer.independent`."""
         return all(scorer.independent for scorer in self.scorers)
 
+    @override
     def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
-        """See `Scorer.score`."""
         parts = [s.score(inputs, targets, part) for s, part in zip(self.scorers, self._states(state), strict=True)]
         logp = self._mixed([scores.logp for scores, _ in parts])  # [B, T]
         return Scores(logp.masked_fill(targets == IGNORED, 0)), tuple(after for _, after in parts)
 
+    @override
     def begin(self, rows: int, tokens: int) -> State:
-        """See `Scorer.begin`."""
         return tuple(scorer.begin(rows, tokens) for scorer in self.scorers)
 
+    @override
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `Scorer.next`."""
         parts = [s.next(tokens, part) for s, part in zip(self.scorers, self._states(state), strict=True)]
         return self._mixed([log_probs for log_probs, _ in parts]), tuple(after for _, after in parts)
 
@@ -57,9 +58,9 @@ class Mixture:
 
 
 def checked_weights(weights: Sequence[float], members: int) -> tuple[float, ...]:
-    """The weights, when they are one for each member, none negative, and sum to one."""
-    good = len(weights) == members and min(weights) >= 0 and math.isclose(sum(weights), 1, abs_tol=1e-6)
-    if not good:
+    """The weights; a `ConfigError` unless there is one per member, none is negative, and they sum to 1."""
+    valid = len(weights) == members and min(weights) >= 0 and math.isclose(sum(weights), 1, abs_tol=1e-6)
+    if not valid:
         raise ConfigError(
             f"weights {', '.join(f'{weight:g}' for weight in weights)}: give {members} numbers of 0 or more that sum "
             "to 1, in the order of the runs"
@@ -68,7 +69,7 @@ def checked_weights(weights: Sequence[float], members: int) -> tuple[float, ...]
 
 
 def mixed_logp(logp: NDArray[np.float64], weights: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """[M, N] the members' log-probabilities of N tokens -> [N] the mixture's."""
+    """Log-probabilities of the members [M, N] -> those of the mixture [N]."""
     with np.errstate(divide="ignore"):
         joint: NDArray[np.float64] = logp + np.log(np.asarray(weights))[:, None]  # [M, N]
     mixed: NDArray[np.float64] = np.logaddexp.reduce(joint, axis=0)
@@ -77,23 +78,23 @@ def mixed_logp(logp: NDArray[np.float64], weights: Sequence[float] | NDArray[np.
 
 @dataclass(frozen=True)
 class Fit:
-    """The weights of a mixture on the text they were fitted to."""
+    """Fitted weights of a mixture."""
 
     weights: tuple[float, ...]
     loss: float
     """nats per token"""
     gap: float
-    """no other weights are better by more than this, in nats per token"""
+    """upper bound on how far the loss is above the optimum, in nats per token"""
     steps: int
     history: tuple[float, ...]
-    """the loss before each step; it never rises"""
+    """the loss before each step; never increases"""
 
 
 def fit_weights(logp: NDArray[np.float64], *, tolerance: float = 1e-7, steps: int = 2000) -> Fit:
-    """The weights that give N tokens the highest probability, from the members' log-probabilities of them [M, N].
+    """The weights with the lowest loss, from the members' log-probabilities [M, N].
 
-    Expectation maximisation from equal weights. The loss is convex in them, and the step itself tells how near the end
-    is: a weight is multiplied by g_m, the mean of p_m / p, and the loss is within log(max g_m) of the best
+    Expectation maximisation from equal weights. The loss is convex in the weights, and each step bounds the distance to
+    the optimum: a weight is multiplied by g_m, the mean of p_m / p, and the loss is within log(max g_m) of the best
     (Cover 1984, IEEE Trans. Inf. Theory 30(2)). Raises `ConfigError` where a token is impossible for every member.
     """
     weights = np.full(len(logp), 1 / len(logp))
@@ -110,5 +111,5 @@ def fit_weights(logp: NDArray[np.float64], *, tolerance: float = 1e-7, steps: in
         if gap < tolerance or step == steps:
             break
         weights = weights * growth
-        weights /= weights.sum()  # it is one already, up to rounding
+        weights /= weights.sum()  # 1 already, up to rounding
     return Fit(tuple(weights.tolist()), history[-1], max(gap, 0.0), step, tuple(history))

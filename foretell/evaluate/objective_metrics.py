@@ -1,4 +1,4 @@
-"""Measuring models that give text no probability by what they were trained for: the terms of their objective."""
+"""Evaluation by the terms of the objective, for models that give text no probability."""
 
 from __future__ import annotations
 
@@ -16,56 +16,55 @@ from foretell.evaluate.scoring import OnProgress, no_progress
 from foretell.objectives.objective import Objective
 
 UNDEFINED = ("loss", "perplexity", "bits_per_character", "bits_per_byte", "top1", "top5")
-"""what there is of models that predict the next token only"""
+"""metrics that only causal language models have"""
 
 
 @torch.no_grad()
 def measure(
     objective: Objective, batches: Batches, device: torch.device, on_progress: OnProgress = no_progress
 ) -> dict[str, Any]:
-    """One epoch of batches: of each term the mean loss in nats and the share of right guesses, with what else the
-    objective tells apart.
+    """One epoch of batches: mean loss in nats and accuracy of each term, and what else `Objective.ratios` gives.
 
-    `objective_loss` is their weighted sum, as in training; None where the batches have nothing of a term.
+    `objective_loss` is the weighted sum of the losses, as in training; None where a term has no targets.
     """
     begin = time.perf_counter()
     nats: defaultdict[str, float] = defaultdict(float)
-    counts, number = Counter[str](), Counter[str]()
+    sums, targets = Counter[str](), Counter[str]()
     weight: dict[str, float] = {}
     terms: set[str] = set()
     for k in range(len(batches)):
         on_progress(k / len(batches))
         batch = batches[k]
-        terms |= (every := objective.counts(batch)).keys()
-        here = {name: count for name, count in every.items() if count}
+        terms |= (counts := objective.counts(batch)).keys()
+        present = {term: count for term, count in counts.items() if count}
         step = objective(batch.to(device), None)
-        for name, count in here.items():
-            number[name] += count
-            nats[name] += float(step.terms[name].total)
-            weight[name] = step.terms[name].weight
-        for name, count in step.metrics.items():
-            counts[name] += int(count)
+        for term, count in present.items():
+            targets[term] += count
+            nats[term] += float(step.terms[term].total)
+            weight[term] = step.terms[term].weight
+        for name, value in step.metrics.items():
+            sums[name] += int(value)
     seconds = time.perf_counter() - begin
     return {
         **dict.fromkeys(UNDEFINED),
-        "objective_loss": sum(weight[name] * nats[name] / number[name] for name in number)
-        if terms == number.keys()
+        "objective_loss": sum(weight[term] * nats[term] / targets[term] for term in targets)
+        if terms == targets.keys()
         else None,
-        **{f"{name}_loss": nats[name] / number[name] for name in number},
-        **objective.shares(counts, number),
-        **{f"{name}_targets": number[name] for name in number},
+        **{f"{term}_loss": nats[term] / targets[term] for term in targets},
+        **objective.ratios(sums, targets),
+        **{f"{term}_targets": targets[term] for term in targets},
         "seconds": seconds,
     }
 
 
 def check(measured: Mapping[str, Any], name: str) -> None:
-    """A `ConfigError` where `measure` found nothing to judge by."""
+    """Raise `ConfigError` where the objective's loss is undefined."""
     loss = measured["objective_loss"]
     if loss is None:
-        raise ConfigError(f"{name}: this text has nothing to guess, so there is nothing to measure; name a longer one")
+        raise ConfigError(f"{name}: this text has no targets, so there is nothing to measure; name a longer one")
     if not math.isfinite(loss):
         raise ConfigError(
-            f"{name}: the losses are no numbers (NaN), so there is nothing to measure; see foretell doctor"
+            f"{name}: the losses are not numbers (NaN), so there is nothing to measure; see foretell doctor"
         )
 
 
@@ -73,27 +72,27 @@ MISSING = {
     "pair": "no document has two texts to pair; end documents with an empty line or <|endofdoc|>, give longer ones, or "
     'take rows without pairs: data.batches.kind = "full"',
 }
-"""what to say where a term has no target, by its name"""
-HIDDEN = (
-    'no token is hidden in any row; give it more text, or hide one of each row at least: objective.masking.rounding = "'
-    'nearest"'
+"""messages for terms without targets"""
+UNMASKED = (
+    "no token is masked in any row; give it more text, or mask at least one token per row: "
+    'objective.masking.rounding = "nearest"'
 )
 
 
 def check_targets(objective: Objective, batches: Batches, split: str) -> None:
-    """A `ConfigError` where one epoch of batches has no target for some term of the loss."""
-    found = Counter[str]()
+    """Raise `ConfigError` where an epoch of batches has no targets for some term."""
+    targets = Counter[str]()
     for k in range(len(batches)):
-        found.update(objective.counts(batches[k]))
-        if all(found.values()):  # mostly at once
+        targets.update(objective.counts(batches[k]))
+        if all(targets.values()):  # usually with the first batch
             return
-    absent = next(name for name, count in found.items() if not count)
-    raise ConfigError(f"{split}: {MISSING.get(absent, HIDDEN)}")
+    missing = next(term for term, count in targets.items() if not count)
+    raise ConfigError(f"{split}: {MISSING.get(missing, UNMASKED)}")
 
 
 @torch.no_grad()
 def expected_seconds(objective: Objective, batches: Batches, device: torch.device) -> float:
-    """How long that will take, from the second of two batches; the first one is slow."""
+    """Expected time of `measure`, from the second of two passes over a batch; the first is slow."""
     for _ in range(2):
         begin = time.perf_counter()
         step = objective(batches[0].to(device), None)

@@ -1,7 +1,7 @@
-"""What a linear classifier reads out of vectors: logistic regression on them as they are.
+"""Linear probes: logistic regression on text features.
 
-As in Radford et al. 2017 (arXiv:1704.01444, the authors' code): an L1 penalty, its strength chosen on the validation
-split from a grid, trained on the training split alone. N texts, W width, K classes.
+As in Radford et al. 2017 (arXiv:1704.01444, the authors' code): an L1 penalty, its strength chosen from a grid on the
+validation split, trained on the training split only. N texts, W width, K classes, L layers, D width of a layer.
 """
 
 from __future__ import annotations
@@ -22,47 +22,48 @@ from foretell.nn.scalar_mix import ScalarMix
 Floats = NDArray[np.float32]
 Names = NDArray[np.str_]
 GRID = tuple(2.0**power for power in range(-8, 1))
-"""strengths C; a smaller one is a stronger penalty"""
+"""inverse strengths C of the penalty; smaller is stronger"""
 ITERATIONS = 1000
 
 
 @dataclass(frozen=True)
 class Portion:
-    """A split as a classifier sees it."""
+    """Features and labels of a split."""
 
     vectors: Any
-    """[N, W] an array, or a sparse matrix of scipy"""
+    """[N, W] an array, or a sparse matrix of SciPy"""
     labels: Names
     """[N]"""
 
     def columns(self, which: Sequence[int]) -> Portion:
-        """Some units of it alone."""
+        """Only these units."""
         return Portion(self.vectors[:, list(which)], self.labels)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A classifier, with the strength that was best on the validation split."""
+    """A classifier with the strength that was best on the validation split."""
 
     classes: tuple[str, ...]
     strength: float
     valid: float
-    """its accuracy there"""
+    """accuracy on the validation split"""
     test: float
+    """accuracy on the test split"""
     weights: NDArray[np.float64]
-    """[K, W], or [1, W] of two classes: above 0 speaks for the second"""
+    """[K, W], or [1, W] for two classes, where positive weights favour the second"""
     bound: bool
-    """whether the best strength is at an end of the grid, so that a wider one may be better"""
+    """whether the best strength is an end of the grid, so that a wider grid may help"""
     converged: bool
 
     @property
     def importance(self) -> NDArray[np.float64]:
-        """[W] how much each unit weighs, over all classes."""
+        """[W] total absolute weight of each unit over all classes."""
         total: NDArray[np.float64] = np.abs(self.weights).sum(0)
         return total
 
     def units(self, most: int | None = None) -> list[int]:
-        """The units that are used at all, the heaviest first."""
+        """The units with non-zero weights, the largest first."""
         order = np.argsort(-self.importance, kind="stable")
         return [int(unit) for unit in order[:most] if self.importance[unit] > 0]
 
@@ -76,10 +77,10 @@ def fit(
     penalty: Literal["l1", "l2"] = "l1",
     seed: int = 0,
 ) -> Fitted:
-    """The classifier of the best strength; of equal ones the smallest. More than two classes: one against the rest."""
+    """Fit a classifier per strength and keep the best, of equal ones the smallest; one-vs-rest for many classes."""
     _, regression, one_vs_rest = library()
-    found: list[tuple[float, Any]] = []
-    with warnings.catch_warnings(record=True) as told:
+    fitted: list[tuple[float, Any]] = []
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for number, strength in enumerate(grid):
             classifier = one_vs_rest(
@@ -91,24 +92,24 @@ def fit(
                     max_iter=ITERATIONS,
                 )
             ).fit(train.vectors, train.labels)
-            found.append((classifier.score(valid.vectors, valid.labels), classifier))
-    best = int(np.argmax([accuracy for accuracy, _ in found]))
-    accuracy, classifier = found[best]
+            fitted.append((classifier.score(valid.vectors, valid.labels), classifier))
+    best = int(np.argmax([accuracy for accuracy, _ in fitted]))
+    accuracy, classifier = fitted[best]
     return Fitted(
         classes=tuple(str(name) for name in classifier.classes_),
         strength=grid[best],
         valid=float(accuracy),
         test=float(classifier.score(test.vectors, test.labels)),
-        weights=np.concatenate([one.coef_ for one in classifier.estimators_]),
+        weights=np.concatenate([estimator.coef_ for estimator in classifier.estimators_]),
         bound=best in (0, len(grid) - 1) and len(grid) > 1,
-        converged=not any("converge" in str(warning.message) for warning in told),
+        converged=not any("converge" in str(warning.message) for warning in caught),
     )
 
 
 def bags(splits: Sequence[Sequence[str]]) -> list[Any]:
-    """Texts of splits, training first, as sparse 0 and 1 [N, words]: which of the training split's words occur.
+    """Binary bags of words [N, words] of each split, training first, over the training split's vocabulary.
 
-    Presence rather than counts, which is the better baseline for short texts (Wang and Manning 2012).
+    Presence rather than counts: the better baseline for short texts (Wang and Manning 2012).
     """
     vectorizer, _, _ = library()
     counter = vectorizer(binary=True, dtype=np.float64)
@@ -116,7 +117,7 @@ def bags(splits: Sequence[Sequence[str]]) -> list[Any]:
 
 
 def library() -> tuple[Any, Any, Any]:
-    """What is used of scikit-learn."""
+    """CountVectorizer, LogisticRegression and OneVsRestClassifier of scikit-learn."""
     try:
         from sklearn.feature_extraction.text import CountVectorizer
         from sklearn.linear_model import LogisticRegression
@@ -127,10 +128,10 @@ def library() -> tuple[Any, Any, Any]:
 
 
 def learn_mix(layers: Floats, labels: Names, steps: int = 200) -> ScalarMix:
-    """The mix of layers [N, L, D] that a logistic regression on it wants, both learnt at once.
+    """Learn a mix of layers [N, L, D] jointly with a logistic regression on it.
 
-    L-BFGS brings the sum of losses in nats, and half the squared weights of the classifier (C = 1), to its least. The
-    scale stays 1: the classifier has one of its own, which the penalty would not reach in the mix.
+    L-BFGS minimises the sum of losses in nats plus half the squared weights of the classifier (C = 1). The scale of the
+    mix stays 1: the classifier has a scale of its own, and in the mix it would escape the penalty.
     """
     classes, numbers = np.unique(labels, return_inverse=True)
     x, y = torch.from_numpy(layers).transpose(0, 1), torch.from_numpy(numbers)  # [L, N, D], [N]

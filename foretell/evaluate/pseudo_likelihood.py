@@ -1,8 +1,9 @@
-"""The pseudo-likelihood of text under a model that guesses hidden tokens.
+"""Pseudo-likelihood of text under a masked language model.
 
-Salazar et al. 2020, "Masked Language Model Scoring" (arXiv:1910.14659): each token of a row is hidden in turn and
-guessed from all the others. That takes a pass for each token, so it is measured on so many tokens, from rows spread
-evenly over the text. It is no probability of the text, and not to be compared with a perplexity.
+Salazar et al. 2020, "Masked Language Model Scoring" (arXiv:1910.14659): each token of a row is masked in turn and
+predicted from all others. That takes one pass per token, so it is measured on a sample of tokens, from rows spread
+evenly over the text. It is not a probability of the text and not comparable with a perplexity. T tokens of a row, n of
+them masked, D width.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from foretell.evaluate.scoring import OnProgress, no_progress, perplexity
 from foretell.objectives.objective import Objective
 from foretell.types import Batch
 
-SIDE_BY_SIDE = 2**13
-"""tokens computed at once"""
+TOKENS_AT_ONCE = 2**13
+"""tokens computed side by side"""
 
 
 @torch.no_grad()
@@ -36,9 +37,9 @@ def pseudo_likelihood(
     device: torch.device,
     on_progress: OnProgress = no_progress,
 ) -> dict[str, Any]:
-    """The mean of -log p(token | the others of its row) in nats over `tokens` tokens, or all there are.
+    """The mean of -log p(token | the others of its row) in nats over `tokens` tokens, or all of the text.
 
-    Tokens that stand for no text are never hidden. `pseudo_rows` tells how many rows they are from.
+    Special tokens are never masked. `pseudo_rows` is the number of rows the tokens come from.
     """
     assert specials.mask is not None
     begin, marks = time.perf_counter(), torch.tensor(specials.marks)
@@ -48,14 +49,14 @@ def pseudo_likelihood(
             break
         on_progress(done / tokens)
         batch = rows.pick(np.array([row]))
-        places = (~torch.isin(batch.inputs.tokens[0], marks)).nonzero()[:, 0][: tokens - done]  # [n]
-        for part in places.split(max(1, SIDE_BY_SIDE // batch.inputs.tokens.shape[1])):
+        positions = (~torch.isin(batch.inputs.tokens[0], marks)).nonzero()[:, 0][: tokens - done]  # [n]
+        for part in positions.split(max(1, TOKENS_AT_ONCE // batch.inputs.tokens.shape[1])):
             nats += float(masked_loss(objective, batch, part, specials.mask, device).sum())
-        done += len(places)
+        done += len(positions)
         read += 1
     if not done or not math.isfinite(nats):
-        wrong = "has no token to hide" if not done else "gets probabilities that are no numbers (NaN)"
-        raise ConfigError(f"pseudo-likelihood: this text {wrong}, so there is nothing to measure; name another one")
+        fault = "has no token to mask" if not done else "gets probabilities that are not numbers (NaN)"
+        raise ConfigError(f"pseudo-likelihood: this text {fault}, so there is nothing to measure; name another one")
     loss = nats / done
     return {
         "pseudo_loss": loss,
@@ -67,17 +68,17 @@ def pseudo_likelihood(
 
 
 def spread(rows: int, tokens: int, length: int) -> Iterator[int]:
-    """All rows, first some that are evenly apart and hold about as many tokens."""
+    """All rows, evenly spaced ones with about that many tokens first."""
     step = max(1, rows * length // (2 * max(tokens, 1)))
     for offset in range(step):
         yield from range(offset, rows, step)
 
 
-def masked_loss(objective: Objective, batch: Batch, places: Tensor, mask: int, device: torch.device) -> Tensor:
-    """-log p [n] of a row's tokens [1, T] at places [n], each hidden alone: n copies of the row side by side."""
-    inputs, copies = batch.inputs.repeat(len(places)), torch.arange(len(places))
-    targets = batch.inputs.tokens[0, places]
-    inputs.tokens[copies, places] = mask
+def masked_loss(objective: Objective, batch: Batch, positions: Tensor, mask: int, device: torch.device) -> Tensor:
+    """-log p [n] of a row's tokens [1, T] at positions [n], each masked alone, in n copies of the row."""
+    inputs, copies = batch.inputs.repeat(len(positions)), torch.arange(len(positions))
+    targets = batch.inputs.tokens[0, positions]
+    inputs.tokens[copies, positions] = mask
     hidden = objective.backbone(inputs.to(device), None).last  # [n, T, D]
-    vectors = hidden[copies.to(device), places.to(device)]
+    vectors = hidden[copies.to(device), positions.to(device)]
     return objective.head.nll(vectors, targets.to(device)).double()

@@ -1,4 +1,7 @@
-"""Scorers: whatever gives text a probability, and one way to measure all of them."""
+"""Scorers: models that give text a probability, and the one way to measure them.
+
+B rows, T time steps, D width, V vocabulary, N tokens of a text.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.data.batches.streams import Windows
 from foretell.data.store.store import Split
@@ -24,49 +28,49 @@ from foretell.types import IGNORED, Batch, Inputs, Scores, State
 
 
 class Scorer(Protocol):
-    """Gives text a probability. n-gram and neural models are scorers; mixtures and adaptation wrap scorers."""
+    """Gives text a probability: n-gram and neural models, and the mixtures and adaptations that wrap them."""
 
     @property
     def independent(self) -> bool:
-        """Whether rows side by side know nothing of each other, so that many texts can be scored at once."""
+        """Whether rows of a batch do not affect each other, so that many texts can be scored at once."""
 
     def begin(self, rows: int, tokens: int) -> State:
-        """The state of rows that have seen nothing yet, and will read so many tokens; None does as well."""
+        """A fresh state for rows that will read `tokens` tokens; None is one too."""
 
     def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
-        """Log-probabilities of targets [B, T] given inputs [B, T], and the state after them."""
+        """Log-probabilities of targets [B, T] given inputs [B, T], and the new state."""
 
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Log-probabilities [B, V] of what follows tokens [B, T], and the state after them."""
+        """Log-probabilities [B, V] of the token after tokens [B, T], and the new state."""
 
 
 ABOVE_ONE = 1e-3
-"""how far above 0 rounding may bring a log-probability: ARPA files often have four digits"""
+"""how far rounding may take a log-probability above 0; ARPA files often have four digits"""
 
 
-class CheckedScorer:
+class CheckedScorer(Scorer):
     """A scorer whose log-probabilities are checked: one above 0 is a `ConfigError` that names the model."""
 
     def __init__(self, scorer: Scorer, name: str):
         self.scorer, self.name = scorer, name
 
     @property
+    @override
     def independent(self) -> bool:
-        """See `Scorer.independent`."""
         return self.scorer.independent
 
+    @override
     def begin(self, rows: int, tokens: int) -> State:
-        """See `Scorer.begin`."""
         return self.scorer.begin(rows, tokens)
 
+    @override
     def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
-        """See `Scorer.score`."""
         scores, after = self.scorer.score(inputs, targets, state)
         self._check(scores.logp)
         return scores, after
 
+    @override
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `Scorer.next`."""
         logp, after = self.scorer.next(tokens, state)
         self._check(logp)
         return logp, after
@@ -79,7 +83,7 @@ class CheckedScorer:
             )
 
 
-class NeuralScorer:
+class NeuralScorer(Scorer):
     """A backbone and a head as a scorer, in evaluation mode and without gradients."""
 
     independent = True
@@ -88,8 +92,8 @@ class NeuralScorer:
         self.backbone, self.head, self.ranks, self.chunk = backbone, head, ranks, chunk
 
     @torch.no_grad()
+    @override
     def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
-        """See `Scorer.score`."""
         hidden = self.backbone(inputs, state)
         vectors, flat = hidden.last.flatten(0, 1), targets.flatten()
         valid = flat != IGNORED
@@ -101,39 +105,39 @@ class NeuralScorer:
             if rank is None:
                 logp[part] = -self.head.nll(vectors[part], flat[part]).double()
                 continue
-            every = self.head.log_probs(vectors[part])  # [n, V]
-            own = every.gather(1, flat[part, None])
+            log_probs = self.head.log_probs(vectors[part])  # [n, V]
+            own = log_probs.gather(1, flat[part, None])
             logp[part] = own[:, 0].double()
-            rank[part] = (every > own).sum(1)
+            rank[part] = (log_probs > own).sum(1)
         shape = targets.shape
         return Scores(logp.view(shape), None if rank is None else rank.view(shape), hidden.last), hidden.state
 
+    @override
     def begin(self, rows: int, tokens: int) -> State:
-        """See `Scorer.begin`."""
         return self.backbone.initial_state(rows, tokens)
 
+    @override
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `Scorer.next`."""
         log_probs, _, state = self.read(tokens, state)
         return log_probs, state
 
     @torch.no_grad()
     def read(self, tokens: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """What `next` says [B, V], the hidden vectors of all the tokens [B, T, D], and the state after them."""
+        """Return log-probabilities as `next` [B, V], hidden vectors of all tokens [B, T, D], and the new state."""
         hidden = self.backbone(Inputs(tokens=tokens), state)
         return self.head.log_probs(hidden.last[:, -1:])[:, 0], hidden.last, hidden.state
 
 
-class NGramScorer:
-    """An n-gram model as a scorer. The state is the last words, int64 [B, order - 1]; ranks are told below 5."""
+class NGramScorer(Scorer):
+    """An n-gram model as a scorer. The state is the last tokens, int64 [B, order - 1]; ranks are exact below 5."""
 
     independent = True
 
     def __init__(self, model: NGram, *, ranks: bool = True):
         self.model, self.ranks = model, ranks
 
+    @override
     def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
-        """See `Scorer.score`."""
         text, after = self._text(inputs.tokens, inputs.fresh, state)
         ignored = (targets == IGNORED).cpu().numpy()
         words = np.where(ignored, 0, targets.cpu().numpy())
@@ -142,29 +146,29 @@ class NGramScorer:
         rank = torch.from_numpy(self.model.ranks(text, words)).to(targets.device) if self.ranks else None
         return Scores(torch.from_numpy(logp).to(targets.device), rank), after
 
+    @override
     def begin(self, rows: int, tokens: int) -> State:
-        """See `Scorer.begin`."""
         return None
 
+    @override
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `Scorer.next`."""
         text, after = self._text(tokens, None, state)
         return torch.from_numpy(self.model.distribution(text)).to(tokens.device), after
 
     def _text(self, tokens: Tensor, fresh: Tensor | None, state: State) -> tuple[NDArray[np.int64], Tensor]:
-        """Tokens [B, T] with those of the state before them [B, order - 1 + T], and the state after them."""
+        """Tokens [B, T] after those of the state [B, order - 1 + T], and the new state."""
         length = self.model.order - 1
-        nothing = torch.full((len(tokens), length), self.model.boundary)  # no context reaches beyond a boundary
-        before = nothing if state is None else state.cpu()
+        empty = torch.full((len(tokens), length), self.model.boundary)  # no context reaches beyond a boundary
+        before = empty if state is None else state.cpu()
         if fresh is not None:
-            before = torch.where(fresh.cpu()[:, None], nothing, before)
+            before = torch.where(fresh.cpu()[:, None], empty, before)
         text = torch.cat([before, tokens.cpu()], dim=1)
         return text.numpy(), text[:, text.shape[1] - length :]
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over all targets of a text."""
+    """Sums over all tokens of a text."""
 
     nats: float
     tokens: int
@@ -179,11 +183,11 @@ class Totals:
 
 
 OnProgress = Callable[[float], None]
-"""told how much of a pass is done, from 0 to 1"""
+"""called with the fraction of a pass that is done, from 0 to 1"""
 
 
 def no_progress(_: float) -> None:
-    """Where nobody wants to know."""
+    """Ignores progress."""
 
 
 def scored(
@@ -204,7 +208,7 @@ def scored(
 def total(
     scorer: Scorer, windows: Sequence[Batch], device: torch.device, on_progress: OnProgress = no_progress
 ) -> Totals:
-    """One pass over a text: every token counted once, whatever the batch size."""
+    """One pass over a text; every token counts once, whatever the batch size."""
     begin = time.perf_counter()
     nats, tokens, top1, top5 = 0.0, 0, 0, 0
     ranked = True
@@ -222,10 +226,10 @@ def total(
 
 
 def expected_seconds(scorer: Scorer, windows: Windows, device: torch.device) -> float:
-    """How long one pass will take, from a few windows spread over the text; the first attempt is slow, and left out."""
-    places = [round(share * (len(windows) - 1)) for share in (0.0, 0.0, 0.33, 0.67, 1.0)]
+    """Expected time of a pass, from windows spread over the text; the first, which is slow, does not count."""
+    sample = [round(share * (len(windows) - 1)) for share in (0.0, 0.0, 0.33, 0.67, 1.0)]
     begin, tokens = 0.0, 0
-    for attempt, k in enumerate(places):
+    for attempt, k in enumerate(sample):
         if attempt == 1:
             begin, tokens = time.perf_counter(), 0
         batch = windows[k]
@@ -238,12 +242,12 @@ def expected_seconds(scorer: Scorer, windows: Windows, device: torch.device) -> 
 
 @dataclass(frozen=True)
 class TokenScores:
-    """The same token by token, in the order of the text: 16 bytes of memory for each."""
+    """Scores of each token, in the order of the text: 16 bytes of memory per token."""
 
     logp: NDArray[np.float64]
     """[N] natural logarithm of each token's probability"""
     rank: NDArray[np.int64] | None
-    """[N] how many words were held more probable; None where the scorer does not tell"""
+    """[N] how many tokens are more probable; None where the scorer gives no ranks"""
     seconds: float
 
     @property
@@ -256,27 +260,29 @@ class TokenScores:
 def score_tokens(
     scorer: Scorer, windows: Windows, device: torch.device, on_progress: OnProgress = no_progress
 ) -> TokenScores:
-    """One pass over a text: what the scorer says of every token."""
+    """One pass over a text: the scores of every token."""
     begin = time.perf_counter()
     logp = np.full(len(windows.text.tokens), np.nan)
     ranks: NDArray[np.int64] | None = np.zeros(len(logp), np.int64)
     for k, valid, scores in scored(scorer, windows, device, on_progress):
-        places = windows.target_positions(k)[valid.numpy()]
-        logp[places] = scores.logp.cpu().numpy()[valid.numpy()]
+        at = windows.target_positions(k)[valid.numpy()]
+        logp[at] = scores.logp.cpu().numpy()[valid.numpy()]
         if ranks is None or scores.rank is None:
             ranks = None
         else:
-            ranks[places] = scores.rank.cpu().numpy()[valid.numpy()]
+            ranks[at] = scores.rank.cpu().numpy()[valid.numpy()]
     return TokenScores(logp, ranks, time.perf_counter() - begin)
 
 
 def check_loss(loss: float, name: str, *, zeros: bool = False) -> None:
-    """A `ConfigError` where a loss measures nothing: it is NaN, or infinite. With `zeros`, as for a member of a
-    mixture, a token may have probability 0."""
+    """Raise `ConfigError` where a loss is NaN or infinite.
+
+    With `zeros`, as for a member of a mixture, a token may have probability 0.
+    """
     if math.isnan(loss):
         raise ConfigError(
-            f"{name} gives probabilities that are no numbers (NaN), so there is nothing to measure; look at it with "
-            "foretell doctor, and lower the learning rate of what is trained or adapts"
+            f"{name} gives probabilities that are not numbers (NaN), so there is nothing to measure; look at it with "
+            "foretell doctor, and lower the learning rate of training or adaptation"
         )
     if math.isinf(loss) and not zeros:
         raise ConfigError(
@@ -286,7 +292,7 @@ def check_loss(loss: float, name: str, *, zeros: bool = False) -> None:
 
 
 def metrics(totals: Totals, text: Split) -> dict[str, Any]:
-    """The keys that every measurement has; `loss` is in nats per token."""
+    """The metrics of every text; `loss` is in nats per token."""
     bits = totals.nats / math.log(2)
     return {
         "loss": totals.loss,
@@ -305,5 +311,5 @@ def metrics(totals: Totals, text: Split) -> dict[str, Any]:
 
 
 def perplexity(loss: float) -> float:
-    """exp(loss), infinite instead of an overflow."""
+    """exp(loss), or infinity where it would overflow."""
     return math.inf if loss >= 700 else math.exp(loss)

@@ -40,7 +40,7 @@ def load_labels(path: Path, task: TaskConfig | None = None) -> tuple[str, ...]:
     try:
         labels = tuple(read_object(path).texts("labels"))
         check_labels(labels, path)
-        if task is not None and (fault := task.misfit(labels)):
+        if task is not None and (fault := task.labels_fault(labels)):
             raise ConfigError(fault, file=path)
     except ConfigError as problem:
         remedy = "bring it back from a copy: without it no prediction has a name"

@@ -50,7 +50,7 @@ class ObjectiveEvaluator(Evaluator):
     @override
     def context(self) -> str:
         kind = self.data.recipe.data.batches
-        return f"rows of {kind.length} tokens, {kind.kind}"
+        return f"rows of {kind.length} tokens, {kind.kind_name()}"
 
     @override
     def evaluate(self, split: str, on_progress: OnProgress = no_progress) -> dict[str, Any]:

@@ -71,10 +71,10 @@ class TaskModule(DataModule):
         """Both splits, read and checked."""
         train, valid = (read_split(self.recipe, split) for split in ("train", "valid"))
         fingerprints = {"train": digest_of(train), "valid": digest_of(valid)}
-        self.task.prepare()
-        self.task.accept(train)
-        labels, skip_bad = self.task.names(train), self.recipe.data.skip_bad
-        train, valid = (self.task.usable(examples, labels, skip_bad) for examples in (train, valid))
+        self.task.check_libraries()
+        self.task.check_type(train)
+        labels, skip_bad = self.task.labels(train), self.recipe.data.skip_bad
+        train, valid = (self.task.usable_examples(examples, labels, skip_bad) for examples in (train, valid))
         return Learned(train, valid, labels, fingerprints)
 
     @property
@@ -115,7 +115,7 @@ class TaskModule(DataModule):
         skip = self.recipe.data.skip_bad if skip_bad is None else skip_bad
         if self.run is not None and split in SPLITS:
             check_trust(self.run, self.recipe.data.corpus)
-        return self.task.usable(read_split(self.recipe, split, skip), self.labels, skip)
+        return self.task.usable_examples(read_split(self.recipe, split, skip), self.labels, skip)
 
     @override
     def token_counts(self) -> Counts:
@@ -171,7 +171,9 @@ class TaskEvaluator(Evaluator):
         self, split: str, examples: Sequence[Example], on_progress: OnProgress = no_progress
     ) -> tuple[dict[str, Any], list[Any]]:
         """What `evaluate` returns for these examples, and the predictions."""
-        measured, predictions = self.predictor(split).judge(examples, by_label=self.by_label, on_progress=on_progress)
+        measured, predictions = self.predictor(split).evaluate(
+            examples, by_label=self.by_label, on_progress=on_progress
+        )
         return dict.fromkeys(objective_metrics.UNDEFINED) | measured, predictions
 
     @override
@@ -190,7 +192,9 @@ def digest_of(examples: Sequence[Example]) -> str:
 def task_of(recipe: Recipe) -> TaskConfig:
     """The task of a recipe; a `ConfigError` if it learns from text."""
     if not recipe.is_task:
-        raise ConfigError(f'objective.kind = "{recipe.objective.kind}" is no task: it learns from text, not examples')
+        raise ConfigError(
+            f'objective.kind = "{recipe.objective.kind_name()}" is no task: it learns from text, not examples'
+        )
     return cast(TaskConfig, recipe.objective)
 
 

@@ -1,1 +1,1 @@
-"""What is trained: `(batch, state) -> Step`. The only noun the trainer knows."""
+"""Training objectives: `(batch, state) -> Step`."""

@@ -1,7 +1,7 @@
-"""Predict the next token from those before it.
+"""Causal language modelling: predict the next token from those before it.
 
-Bengio et al. 2003; Mikolov et al. 2010. Inputs and targets come already shifted against each other, so that every
-token of a text is a target exactly once.
+Bengio et al. 2003; Mikolov et al. 2010. Batches come with targets shifted by one, so every token of a text is a target
+exactly once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
+from typing_extensions import override
 
 from foretell.models.model_spec import ModelSpec
 from foretell.objectives.objective import Objective, ObjectiveConfig
@@ -22,10 +23,10 @@ class CausalConfig(ObjectiveConfig):
 
     kind: Literal["causal"] = "causal"
     penalties: tuple[PenaltyChoice, ...] = ()
-    """regularisers on top of the loss"""
+    """regularisers added to the loss"""
 
+    @override
     def build(self, spec: ModelSpec) -> Causal:
-        """The objective with its model."""
         return Causal(*spec.build(), tuple(penalty.build() for penalty in self.penalties))
 
 
@@ -34,12 +35,12 @@ class Causal(Objective):
 
     needs: ClassVar[frozenset[str]] = frozenset({"causal"})
 
+    @override
     def forward(self, batch: Batch, state: State) -> Step:
-        """See `Objective.forward`."""
         hidden = self.backbone(batch.inputs, state)
         valid = batch.targets != IGNORED  # [B, T]
         targets = batch.targets.masked_fill(~valid, 0).flatten()
-        # note: padding is scored and thrown away; picking the real positions would wait for the device
+        # padding is scored and masked out: selecting the real positions would wait for the device
         nll = self.head.nll(hidden.dropped.flatten(0, 1), targets)  # [B * T]
         penalties = [penalty(self, hidden) for penalty in self.penalties]
         return Step(
@@ -48,6 +49,6 @@ class Causal(Objective):
             state=hidden.state,
         )
 
+    @override
     def counts(self, batch: Batch) -> Mapping[str, int]:
-        """See `Objective.counts`."""
         return {"loss": int((batch.targets != IGNORED).sum())}

@@ -1,4 +1,4 @@
-"""The objectives there are."""
+"""All objectives that learn from text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract between what is learned and the trainer."""
+"""The contract between objectives and the trainer."""
 
 from __future__ import annotations
 
@@ -21,31 +21,37 @@ from foretell.objectives.penalties import Penalty
 from foretell.types import Batch, State, Step
 
 MeasuredBy = Literal["likelihood", "terms", "task"]
-"""likelihood: the probability of text, in nats per token and bits per byte; terms: the terms of the objective, on the
-same rows and masks each time; task: the metric of a task, on labelled examples"""
+"""likelihood: the probability of text, in nats per token and bits per byte; terms: the terms of the objective, on fixed
+rows and masks; task: the metric of a task, on labelled examples"""
+
+
+Part = Literal["backbone", "head", "outputs", "extra"]
+"""backbone: reads tokens; head: predicts tokens; outputs: layers that depend on the labels of a task; extra: others,
+such as a pooler or a generator"""
 
 
 class ObjectiveConfig(Config):
-    """What all objectives' settings have in common; abstract."""
+    """Base of all objective settings; abstract."""
 
     requires: ClassVar[BatchKind] = "next tokens"
-    """the batches it learns from; compare `BatchesConfig.provides`"""
+    """the kind of batches it learns from; compare `BatchesConfig.provides`"""
     measured_by: ClassVar[MeasuredBy] = "likelihood"
-    """how a validation is measured"""
+    """how it is evaluated"""
 
     @abstractmethod
     def build(self, spec: ModelSpec) -> Objective:
-        """The objective with what it builds of its model."""
+        """The objective with its model, freshly initialised."""
 
     def batches(self, source: Batches, tokenizer: Tokenizer, seed: int) -> Batches:
-        """The batches it learns from and is measured on, made of those that `data.batches` gives."""
+        """The batches for training and evaluation, made from those of `data.batches`."""
         return source
 
 
 class Objective(nn.Module):
-    """A function `(batch, state) -> Step` that owns everything trained; abstract: subclasses are final.
+    """A function `(batch, state) -> Step` that owns all trained parameters; abstract.
 
-    `needs` names what the backbone has to read (see `Backbone.reads`); a backbone that does not is refused here.
+    `needs` names what the backbone has to read (see `Backbone.reads`); the constructor raises `ConfigError` for one
+    that does not.
     """
 
     needs: ClassVar[frozenset[str]]
@@ -62,33 +68,41 @@ class Objective(nn.Module):
 
     @abstractmethod
     def forward(self, batch: Batch, state: State) -> Step:
-        """The sums of the losses of one batch [B, T], and the state after it."""
+        """Sums of losses over a batch [B, T], and the state after it."""
 
     @abstractmethod
     def counts(self, batch: Batch) -> Mapping[str, int]:
-        """What each term's sum is to be divided by, from the batch alone.
+        """The denominator of each term, from the batch alone.
 
-        Added up over micro-batches and ranks before the backward pass, so that accumulation, ragged windows and data
-        parallelism average exactly. Called on the host's copy of the batch: it costs no device synchronisation.
+        They are added over micro-batches and ranks before the backward pass, so gradient accumulation, ragged windows
+        and data parallelism average exactly. Called on the host's copy of the batch, without device synchronisation.
         """
 
-    def shares(self, counts: Mapping[str, int], number: Mapping[str, int]) -> dict[str, float]:
-        """What `Step.metrics` of an evaluation say, added up, of so many targets of each term that there was."""
-        return {f"{name}_accuracy": counts.get(name, 0) / of for name, of in number.items()}
+    def parts(self) -> Mapping[str, Part]:
+        """The part each submodule is, by its name; all others are "extra"."""
+        return {"backbone": "backbone", "head": "head"}
+
+    def part_of(self, weight: str) -> Part:
+        """The part a weight belongs to, from its name."""
+        return self.parts().get(weight.partition(".")[0], "extra")
+
+    def ratios(self, counts: Mapping[str, int], targets: Mapping[str, int]) -> dict[str, float]:
+        """Metrics of an evaluation, from the sums of `Step.metrics` and the number of targets of each term."""
+        return {f"{term}_accuracy": counts.get(term, 0) / number for term, number in targets.items()}
 
     def uniform_loss(self) -> float:
-        """What guessing blindly costs, in nats: a training whose loss is far above that is lost."""
+        """The loss of a uniform guess in nats; training has diverged if its loss is far above."""
         return math.log(self.backbone.embedding.vocabulary)
 
     def macs_per_token(self, length: int) -> float:
-        """Multiplications that one token takes, of rows of `length` tokens; those of matrix products only."""
+        """Multiply-accumulates of matrix products per token, in rows of `length` tokens."""
         return self.backbone.macs_per_token(length) + macs_per_token(self.head)
 
     def layer_depths(self) -> dict[nn.Parameter, int]:
-        """How many layers below the output each parameter lies, for layer-wise rates and unfreezing.
+        """The number of layers between each parameter and the output, for layer-wise learning rates and unfreezing.
 
-        With L blocks: L + 1 for what the backbone has ahead of them, L - i for block i from 0, and 0 for everything
-        behind them. What two places share, such as tied word vectors, counts where it is uppermost.
+        With L blocks: L + 1 before the blocks, L - i in block i (from 0), 0 after them. Shared parameters, such as
+        tied embeddings, take the smaller depth.
         """
         block_of = {p: i for i, block in enumerate(self.backbone.blocks) for p in block.parameters()}
         top, ahead = len(self.backbone.blocks), True
@@ -101,13 +115,13 @@ class Objective(nn.Module):
         return layer_depths
 
     def penalty_tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint has to keep of the penalties, as `number.name`."""
+        """Tensors of the penalties for the checkpoint, as `number.name`."""
         penalties = enumerate(self.penalties)
-        return {f"{number}.{name}": kept for number, penalty in penalties for name, kept in penalty.tensors().items()}
+        return {f"{number}.{name}": value for number, penalty in penalties for name, value in penalty.tensors().items()}
 
     def load_penalties(self, tensors: Mapping[str, Tensor]) -> None:
-        """The inverse of `penalty_tensors`; onto the device of the parameters."""
+        """Restore `penalty_tensors`, on the device of the parameters."""
         device = next(self.parameters()).device
         for number, penalty in enumerate(self.penalties):
-            mine = {name: tensor for name, tensor in tensors.items() if name.startswith(f"{number}.")}
-            penalty.load({name.partition(".")[2]: tensor.to(device) for name, tensor in mine.items()})
+            own = {name: tensor for name, tensor in tensors.items() if name.startswith(f"{number}.")}
+            penalty.load({name.partition(".")[2]: tensor.to(device) for name, tensor in own.items()})

@@ -27,8 +27,9 @@ def check_windows(recipe: Recipe) -> None:
 def check_ramp(recipe: Recipe) -> None:
     """Only batches that do not depend on each other can be joined to larger ones."""
     if recipe.data.ramp is not None and recipe.data.batches.continues:
+        kind = recipe.data.batches.kind_name()
         raise ValueError(
-            f'data.ramp joins batches, and those of data.batches.kind = "{recipe.data.batches.kind}" go on from each '
+            f'data.ramp joins batches, and those of data.batches.kind = "{kind}" go on from each '
             'other; take "crops" or rows such as "full", or leave it out'
         )
 

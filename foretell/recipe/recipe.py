@@ -199,7 +199,7 @@ class Recipe(Config):
         """The settings of batches that a validation loss depends on."""
         batches = self.data.batches
         if self.requires == "next tokens":
-            return batches.kind
+            return batches.kind_name()
         return batches.model_copy(update={"batch": 1}), getattr(self.objective, "masking", None)
 
     def trials(self) -> dict[str, Recipe]:

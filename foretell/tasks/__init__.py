@@ -1,1 +1,1 @@
-"""What a language model is carried over to: tasks are objectives that learn from examples."""
+"""Fine-tuning tasks: objectives that learn from labelled examples."""

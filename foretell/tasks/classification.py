@@ -1,4 +1,4 @@
-"""Tell which class a text or a pair of texts belongs to, or which of several classes.
+"""Classification of a text or a pair of texts, into one class or any number of them.
 
 Devlin et al. 2019 (BERT, section 4.1), Radford et al. 2018 (GPT, section 3.2), Howard and Ruder 2018 (ULMFiT).
 B examples, L labels.
@@ -15,6 +15,7 @@ import numpy as np
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.config import did_you_mean
 from foretell.data.batches.framing import Framing, Row
@@ -23,7 +24,7 @@ from foretell.data.labelled.readers.lines import counted
 from foretell.errors import ConfigError
 from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
-from foretell.evaluate.task_metrics import classes_by_label, classification, scikit_learn_metrics, several_labels
+from foretell.evaluate.task_metrics import classes_by_label, classification, multi_label, scikit_learn_metrics
 from foretell.models.model_spec import ModelSpec
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Prediction, Scores
@@ -37,22 +38,23 @@ class Classified(Prediction):
     label: str | tuple[str, ...]
     probabilities: dict[str, float]
 
+    @override
     def line(self) -> str:
-        """The class and its probability, with a tab between them, which labels never hold; so each of several."""
+        """Each label and its probability, separated by tabs, which labels never hold."""
         labels = (self.label,) if isinstance(self.label, str) else self.label
         return "\t".join(f"{label}\t{self.probabilities[label]:.4f}" for label in labels)
 
 
 class ClassificationConfig(TextsConfig):
-    """Tell the class of a text, or of a pair of texts."""
+    """Predict the class of a text, or of a pair of texts."""
 
     kind: Literal["classification"] = "classification"
-    labels: Literal["one", "several"] = "one"
-    """several: a text may belong to any number of classes"""
+    multi_label: bool = False
+    """whether a text may belong to any number of classes"""
     threshold: float = Field(default=0.5, gt=0, lt=1)
-    """with several: how probable a class has to be, and more, for a text to belong to it"""
+    """multi_label: a text belongs to each class that is more probable than this"""
     metric: Literal["accuracy", "macro_f1", "micro_f1", "f1", "matthews"] = "accuracy"
-    """what a validation is judged by; f1 is that of the `positive` class, micro_f1 one of several labels"""
+    """metric that validation is judged by; f1: of the `positive` class; micro_f1: with multi_label"""
     positive: str = ""
     """the class whose F1 is measured"""
 
@@ -60,128 +62,134 @@ class ClassificationConfig(TextsConfig):
     def _can_be_measured(self) -> Self:
         if self.metric == "f1" and not self.positive:
             raise ValueError('metric = "f1" is that of one class; name it as positive, or take "macro_f1"')
-        if self.labels == "one" and self.metric == "micro_f1":
+        if not self.multi_label and self.metric == "micro_f1":
             raise ValueError('metric = "micro_f1" is the accuracy where a text has one label; take "accuracy"')
-        if self.labels == "one" and self.threshold != 0.5:
-            raise ValueError('threshold is for texts of several labels; leave it out, or set labels = "several"')
-        if self.labels == "several" and self.metric in ("f1", "matthews"):
-            raise ValueError(f'metric = "{self.metric}" is of texts with one label; take "micro_f1" or "macro_f1"')
+        if not self.multi_label and self.threshold != 0.5:
+            raise ValueError("threshold is for texts with several labels; leave it out, or set multi_label = true")
+        if self.multi_label and self.metric in ("f1", "matthews"):
+            raise ValueError(f'metric = "{self.metric}" is for texts with one label; take "micro_f1" or "macro_f1"')
         return self
 
-    def prepare(self) -> None:
-        """See `TaskConfig.prepare`."""
+    @override
+    def check_libraries(self) -> None:
         scikit_learn_metrics()
 
-    def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
-        """See `TaskConfig.names`: in the order of their spelling."""
-        found = tuple(sorted({label for example in examples for label in labels_of(example)}))
-        if self.labels == "one" and len(found) == 1:
-            raise ConfigError(f"data.corpus: every label of the training split is {found[0]!r}: nothing to tell apart")
-        if examples and not found:
-            raise ConfigError("data.corpus: no example of the training split has a label: nothing to tell apart")
-        warn_alike(found)
-        if self.positive and self.positive not in found:
+    @override
+    def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:
+        """The classes, sorted."""
+        labels = tuple(sorted({label for example in examples for label in labels_of(example)}))
+        if not self.multi_label and len(labels) == 1:
             raise ConfigError(
-                f"objective.positive = {self.positive!r} is no label of the training split ({', '.join(found)})"
+                f"data.corpus: every label of the training split is {labels[0]!r}: nothing to distinguish"
             )
-        return found
-
-    def misfit(self, names: tuple[str, ...]) -> str:
-        """See `TaskConfig.misfit`."""
-        least = 2 if self.labels == "one" else 1
-        return f"has {counted(len(names), 'label')}, which is nothing to tell apart" if len(names) < least else ""
-
-    def complaint(self, example: Labelled, names: tuple[str, ...]) -> str:
-        """See `TaskConfig.complaint`."""
-        wanted = str if self.labels == "one" else tuple
-        if found := super().complaint(example, names):
-            return found
-        if example.label is not None and not isinstance(example.label, wanted):
-            return (
-                f"the label {example.label!r} is not {'the name of one class' if wanted is str else 'a list of names'}"
+        if examples and not labels:
+            raise ConfigError("data.corpus: no example of the training split has a label: nothing to distinguish")
+        warn_alike(labels)
+        if self.positive and self.positive not in labels:
+            raise ConfigError(
+                f"objective.positive = {self.positive!r} is not a label of the training split ({', '.join(labels)})"
             )
-        unseen = [label for label in labels_of(example) if label not in names]
-        return f"the label {unseen[0]!r} is not in the training split{did_you_mean(unseen[0], names)}" if unseen else ""
+        return labels
 
-    def rows(self, examples: Sequence[Labelled], framing: Framing, names: tuple[str, ...]) -> list[Row]:
-        """See `TaskConfig.rows`: labels [] as numbers, or [L] as 0 or 1."""
-        number = {name: i for i, name in enumerate(names)}
+    @override
+    def labels_fault(self, labels: tuple[str, ...]) -> str:
+        least = 1 if self.multi_label else 2
+        return f"has {counted(len(labels), 'label')}, which is nothing to distinguish" if len(labels) < least else ""
 
-        def label(example: Labelled) -> Any:
+    @override
+    def example_fault(self, example: Labelled, labels: tuple[str, ...]) -> str:
+        if fault := super().example_fault(example, labels):
+            return fault
+        if example.label is not None and not isinstance(example.label, tuple if self.multi_label else str):
+            wanted = "a list of names" if self.multi_label else "the name of one class"
+            return f"the label {example.label!r} is not {wanted}"
+        unseen = [label for label in labels_of(example) if label not in labels]
+        if not unseen:
+            return ""
+        return f"the label {unseen[0]!r} is not in the training split{did_you_mean(unseen[0], labels)}"
+
+    @override
+    def rows(self, examples: Sequence[Labelled], framing: Framing, labels: tuple[str, ...]) -> list[Row]:
+        """Labels [] as class numbers, or [L] as 0 or 1 with multi_label."""
+        number = {label: i for i, label in enumerate(labels)}
+
+        def target(example: Labelled) -> Any:
             if example.label is None:
                 return None
             if isinstance(example.label, str):
                 return np.array(number[example.label])
-            told = set(labels_of(example))
-            return np.array([name in told for name in names], dtype=np.float32)
+            gold = set(labels_of(example))
+            return np.array([label in gold for label in labels], dtype=np.float32)
 
-        readings = self.read(examples, framing)
-        return [Row(i, reading, label(examples[i])) for i, reading in enumerate(readings)]
+        readings = self.readings(examples, framing)
+        return [Row(i, reading, target(examples[i])) for i, reading in enumerate(readings)]
 
+    @override
     def build(self, spec: ModelSpec) -> Classification:
-        """The objective with its model."""
         return Classification(self, spec)
 
+    @override
     def predictions(
-        self, examples: Sequence[Labelled], rows: Sequence[Row], scores: Sequence[Scores], names: tuple[str, ...]
+        self, examples: Sequence[Labelled], rows: Sequence[Row], scores: Sequence[Scores], labels: tuple[str, ...]
     ) -> list[Classified]:
-        """See `TaskConfig.predictions`."""
-        return [self.prediction(dict(zip(names, found.tolist(), strict=True))) for found in scores]
+        return [self.prediction(dict(zip(labels, row.tolist(), strict=True))) for row in scores]
 
     def prediction(self, probabilities: dict[str, float]) -> Classified:
-        """What probabilities of labels say."""
-        if self.labels == "one":
-            return Classified(max(probabilities, key=probabilities.__getitem__), probabilities)
-        return Classified(tuple(name for name, p in probabilities.items() if p > self.threshold), probabilities)
+        """The prediction from the probability of each label."""
+        if self.multi_label:
+            return Classified(tuple(label for label, p in probabilities.items() if p > self.threshold), probabilities)
+        return Classified(max(probabilities, key=probabilities.__getitem__), probabilities)
 
+    @override
     def measure(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> dict[str, Any]:
-        """See `TaskConfig.measure`."""
-        truth, found = ([labels_of(one) for one in side] for side in (examples, predictions))
-        if self.labels == "several":
-            return several_labels(truth, found)
-        return classification([one for (one,) in truth], [one for (one,) in found], self.positive)
+        gold, predicted = ([labels_of(item) for item in side] for side in (examples, predictions))
+        if self.multi_label:
+            return multi_label(gold, predicted)
+        return classification([label for (label,) in gold], [label for (label,) in predicted], self.positive)
 
+    @override
     def tally(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> Tally:
-        """See `TaskConfig.tally`."""
-        truth, found = ([labels_of(one) for one in side] for side in (examples, predictions))
-        return metric_sums.classes(self.metric, truth, found, self.positive)
+        gold, predicted = ([labels_of(item) for item in side] for side in (examples, predictions))
+        return metric_sums.classes(self.metric, gold, predicted, self.positive)
 
+    @override
     def by_label(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> dict[str, dict[str, float]]:
-        """See `TaskConfig.by_label`."""
-        return classes_by_label(*([labels_of(one) for one in side] for side in (examples, predictions)))
+        return classes_by_label(*([labels_of(item) for item in side] for side in (examples, predictions)))
 
 
-def labels_of(example: Any) -> tuple[str, ...]:
-    """The names of an example's classes."""
-    label = example.label
+def labels_of(item: Any) -> tuple[str, ...]:
+    """All labels of an example or a prediction."""
+    label = item.label
     return label if isinstance(label, tuple) else () if label is None else (str(label),)
 
 
 class Classification(Pooled):
-    """Sum of -log p(label); where there may be several, of each label being told right or not. Term "label"."""
+    """Sum of -log p(label); with multi_label the binary cross-entropy of all labels. Term "label"."""
 
     term = "label"
 
     def __init__(self, config: ClassificationConfig, spec: ModelSpec):
         super().__init__(config, spec, spec.labels)
-        self.one, self.labels = config.labels == "one", spec.labels
+        self.multi_label, self.labels = config.multi_label, spec.labels
 
+    @override
     def scores(self, vectors: Tensor, inputs: Inputs) -> Tensor:
-        """See `Task.scores`: [B, L]"""
+        """[B, L]"""
         pooled = self.pooled(vectors, inputs)  # [B, W] or [B, 2, W]
-        found: Tensor = self.outputs(pooled if pooled.dim() == 2 else pooled.sum(1))
-        return found
+        scores: Tensor = self.outputs(pooled if pooled.dim() == 2 else pooled.sum(1))
+        return scores
 
+    @override
     def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """See `Task.loss`."""
-        if self.one:
-            return F.cross_entropy(scores.float(), labels, reduction="sum")
-        return F.binary_cross_entropy_with_logits(scores.float(), labels.float(), reduction="sum")
+        if self.multi_label:
+            return F.binary_cross_entropy_with_logits(scores.float(), labels.float(), reduction="sum")
+        return F.cross_entropy(scores.float(), labels, reduction="sum")
 
-    def told(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
-        """See `Task.told`: [B, L]"""
-        return scores.float().softmax(-1) if self.one else scores.float().sigmoid()
+    @override
+    def probabilities(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
+        """[B, L]"""
+        return scores.float().sigmoid() if self.multi_label else scores.float().softmax(-1)
 
+    @override
     def uniform_loss(self) -> float:
-        """See `Objective.uniform_loss`."""
-        return math.log(max(self.labels, 2)) if self.one else math.log(2)
+        return math.log(2) if self.multi_label else math.log(max(self.labels, 2))

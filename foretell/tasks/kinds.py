@@ -1,4 +1,4 @@
-"""The tasks there are."""
+"""All tasks."""
 
 from __future__ import annotations
 

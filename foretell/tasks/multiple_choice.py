@@ -1,7 +1,7 @@
-"""Choose the way that a context goes on best.
+"""Multiple choice: which option continues a context best.
 
-Radford et al. 2018 (GPT, section 3.3), Devlin et al. 2019 (BERT, section 4.4): each option is read behind the context,
-and what is said of the readings competes. B examples, n options.
+Radford et al. 2018 (GPT, section 3.3), Devlin et al. 2019 (BERT, section 4.4): each option is read after the context,
+and a softmax over the scores of the readings picks one. B examples, n options.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Choice, one_line
@@ -30,47 +31,50 @@ from foretell.types import Inputs
 
 @dataclass(frozen=True)
 class Chosen(Prediction):
-    """The option that was chosen, counted from 0."""
+    """The chosen option, counted from 0."""
 
     option: int
     text: str
     probabilities: tuple[float, ...]
 
+    @override
     def line(self) -> str:
         """The number of the option, its probability, and its text."""
         return f"{self.option}\t{self.probabilities[self.option]:.4f}\t{one_line(self.text)}"
 
 
 class ChoiceConfig(PooledConfig):
-    """Choose one of several ways to go on from a context."""
+    """Choose the option that continues a context best."""
 
     kind: Literal["choice"] = "choice"
     takes = Choice
     metric: Literal["accuracy"] = "accuracy"
-    """what a validation is judged by"""
+    """metric that validation is judged by"""
 
-    def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
-        """See `TaskConfig.names`: the numbers of the options that most examples have."""
+    @override
+    def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:
+        """The numbers of the options, as many as most examples have."""
         ((most, _),) = Counter(len(example.options) for example in examples).most_common(1)
         return tuple(map(str, range(most)))
 
-    def unreadable(self, example: Choice, names: tuple[str, ...]) -> str:
-        """See `TaskConfig.unreadable`."""
-        count, wanted = len(example.options), max(len(names), 2)
+    @override
+    def input_fault(self, example: Choice, labels: tuple[str, ...]) -> str:
+        count, wanted = len(example.options), max(len(labels), 2)
         return f"{counted(count, 'option')}, where most examples have {wanted}" if count != wanted else ""
 
-    def complaint(self, example: Choice, names: tuple[str, ...]) -> str:
-        """See `TaskConfig.complaint`."""
-        if found := self.unreadable(example, names):
-            return found
+    @override
+    def example_fault(self, example: Choice, labels: tuple[str, ...]) -> str:
+        if fault := self.input_fault(example, labels):
+            return fault
         if not all(text.strip() for text in example.options):
             return "an empty option"
-        if example.label is not None and not 0 <= example.label < len(names):
+        if example.label is not None and not 0 <= example.label < len(labels):
             return f"the label {example.label} is none of the options, which are counted from 0"
         return ""
 
-    def rows(self, examples: Sequence[Choice], framing: Framing, names: tuple[str, ...]) -> list[Row]:
-        """See `TaskConfig.rows`: labels []"""
+    @override
+    def rows(self, examples: Sequence[Choice], framing: Framing, labels: tuple[str, ...]) -> list[Row]:
+        """Labels []."""
         encoded = iter(framing.encode([text for e in examples for text in (e.context, *e.options)]))
         rows = []
         for number, example in enumerate(examples):
@@ -79,37 +83,38 @@ class ChoiceConfig(PooledConfig):
             rows.append(Row(number, readings, None if example.label is None else np.array(example.label)))
         return rows
 
-    def build(self, spec: ModelSpec) -> Selection:
-        """The objective with its model."""
-        return Selection(self, spec, 1)
+    @override
+    def build(self, spec: ModelSpec) -> MultipleChoice:
+        return MultipleChoice(self, spec, 1)
 
+    @override
     def predictions(
-        self, examples: Sequence[Choice], rows: Sequence[Row], scores: Sequence[Scores], names: tuple[str, ...]
+        self, examples: Sequence[Choice], rows: Sequence[Row], scores: Sequence[Scores], labels: tuple[str, ...]
     ) -> list[Chosen]:
-        """See `TaskConfig.predictions`."""
-        best = [int(found.argmax()) for found in scores]
+        best = [int(probabilities.argmax()) for probabilities in scores]
         return [
-            Chosen(number, example.options[number], tuple(found.tolist()))
-            for example, number, found in zip(examples, best, scores, strict=True)
+            Chosen(number, example.options[number], tuple(probabilities.tolist()))
+            for example, number, probabilities in zip(examples, best, scores, strict=True)
         ]
 
+    @override
     def measure(self, examples: Sequence[Choice], predictions: Sequence[Chosen]) -> dict[str, Any]:
-        """See `TaskConfig.measure`."""
         return {"accuracy": float(np.mean([e.label == p.option for e, p in zip(examples, predictions, strict=True)]))}
 
+    @override
     def tally(self, examples: Sequence[Choice], predictions: Sequence[Chosen]) -> Tally:
-        """See `TaskConfig.tally`."""
         return metric_sums.mean([e.label == p.option for e, p in zip(examples, predictions, strict=True)])
 
+    @override
     def parse_line(self, line: str, where: str) -> Choice:
-        """See `TaskConfig.parse_line`: a context and its options, with tabs between them."""
+        """A context and its options, separated by tabs."""
         context, *options = line.split("\t")
         if len(options) < 2:
-            raise ConfigError(f"{where}: a context and two options or more, with tabs between them, are read")
+            raise ConfigError(f"{where}: expected a context and at least two options, separated by tabs")
         return Choice(context, tuple(options), None, where)
 
 
-class Selection(Pooled):
+class MultipleChoice(Pooled):
     """Sum of -log p(right option). Term "option"."""
 
     term = "option"
@@ -118,19 +123,21 @@ class Selection(Pooled):
         super().__init__(config, spec, outputs)
         self.options = spec.labels
 
+    @override
     def scores(self, vectors: Tensor, inputs: Inputs) -> Tensor:
-        """See `Task.scores`: [B, n]"""
-        found: Tensor = self.outputs(self.pooled(vectors, inputs))[..., 0]
-        return found
+        """[B, n]"""
+        scores: Tensor = self.outputs(self.pooled(vectors, inputs))[..., 0]
+        return scores
 
+    @override
     def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """See `Task.loss`."""
         return F.cross_entropy(scores.float(), labels, reduction="sum")
 
-    def told(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
-        """See `Task.told`: [B, n]"""
+    @override
+    def probabilities(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
+        """[B, n]"""
         return scores.float().softmax(-1)
 
+    @override
     def uniform_loss(self) -> float:
-        """See `Objective.uniform_loss`."""
         return math.log(max(self.options, 2))

@@ -1,6 +1,6 @@
-"""What tasks have in common that say one thing of a whole text, or of a pair.
+"""Tasks that predict one thing of a whole text or a pair, from one pooled vector.
 
-B examples, n readings of each, N = B x n texts, T places, D width of the model, W width of what is pooled.
+B examples, n readings of each, N = B x n texts, T positions, D width of the model, W width of the pooled vector.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.data.batches.framing import Framing, Reading
 from foretell.data.labelled.examples import Labelled
@@ -22,21 +23,21 @@ from foretell.types import Inputs
 
 
 class PooledConfig(TaskConfig):
-    """What is said of a whole text; abstract."""
+    """Base of tasks that pool a text into one vector; abstract."""
 
     pooling: PoolingChoice | None = None
-    """one vector for a text, of those of its tokens; absent: "first" where a Transformer reads from both sides,
-    "extract" where it reads forwards, "concat" of a recurrent model"""
+    """how the vectors of a text's tokens become one; absent: "first" for a bidirectional Transformer, "extract" for a
+    causal one, "concat" for a recurrent model"""
 
 
 class TextsConfig(PooledConfig):
-    """What is said of one text or a pair; abstract."""
+    """Base of tasks on one text or a pair; abstract."""
 
     takes = Labelled
     orders: Literal["given", "both"] = "given"
-    """both: a pair is read in both orders, and what is pooled is added up, as where neither text comes first (GPT)"""
+    """both: read a pair in both orders and add the pooled vectors, for pairs without an order (GPT)"""
 
-    def read(self, examples: Sequence[Labelled], framing: Framing) -> list[tuple[Reading, ...]]:
+    def readings(self, examples: Sequence[Labelled], framing: Framing) -> list[tuple[Reading, ...]]:
         """The readings of each example."""
         encoded = iter(framing.encode([text for example in examples for text in example.texts]))
         texts = [[next(encoded) for _ in example.texts] for example in examples]
@@ -44,47 +45,49 @@ class TextsConfig(PooledConfig):
             return [(framing.frame(*parts),) for parts in texts]
         return [(framing.frame(*parts), framing.frame(*parts[::-1])) for parts in texts]
 
-    def unreadable(self, example: Labelled, names: tuple[str, ...]) -> str:
-        """See `TaskConfig.unreadable`."""
+    @override
+    def input_fault(self, example: Labelled, labels: tuple[str, ...]) -> str:
         if len(example.texts) not in (1, 2):
             return f"{len(example.texts)} texts, where one or two are read"
         if self.orders == "both" and len(example.texts) == 1:
             return 'one text has no other order; set objective.orders = "given"'
         return ""
 
-    def complaint(self, example: Labelled, names: tuple[str, ...]) -> str:
-        """See `TaskConfig.complaint`: what is wrong with texts."""
+    @override
+    def example_fault(self, example: Labelled, labels: tuple[str, ...]) -> str:
+        """Faults of the texts; subclasses check the label."""
         empty = not all(text.strip() for text in example.texts)
-        return self.unreadable(example, names) or ("an empty text" if empty else "")
+        return self.input_fault(example, labels) or ("an empty text" if empty else "")
 
+    @override
     def parse_line(self, line: str, where: str) -> Labelled:
-        """See `TaskConfig.parse_line`: a text, or two with a tab between them."""
+        """A text, or two separated by a tab."""
         return Labelled(tuple(line.split("\t")), None, where)
 
 
 class Pooled(Task):
-    """A vector for each reading, and layers on it; abstract. `pooler` is what a BERT has learnt to compare texts by."""
+    """Output layers on one vector per reading; abstract. `pooler` is BERT's dense layer on the first token."""
 
     def __init__(self, config: PooledConfig, spec: ModelSpec, outputs: int):
         super().__init__(config, spec)
-        self.pooling = allowed(config.pooling or self.backbone.pooling, self.backbone)
+        self.pooling = config.pooling or self.backbone.pooling
+        check_pooling(self.pooling, self.backbone)
         width = self.backbone.dim * self.pooling.times
         self.pooler = config.outputs.linear(width, width) if self.pooling.dense else None
         self.outputs = config.outputs.build(width, outputs)
 
     def pooled(self, vectors: Tensor, inputs: Inputs) -> Tensor:
-        """vectors [N, T, D] -> [B, W], or [B, n, W] where there are several readings"""
-        found = self.pooling.pool(vectors, each_reading(inputs).lengths)  # [N, W]
+        """Vectors [N, T, D] -> [B, W], or [B, n, W] where there are several readings."""
+        pooled = self.pooling.pool(vectors, each_reading(inputs).lengths)  # [N, W]
         if self.pooler is not None:
-            found = torch.tanh(self.pooler(found))
-        return found.view(*inputs.tokens.shape[:-1], -1)
+            pooled = torch.tanh(self.pooler(pooled))
+        return pooled.view(*inputs.tokens.shape[:-1], -1)
 
 
-def allowed(pooling: PoolingConfig, backbone: Backbone) -> PoolingConfig:
-    """The pooling, if a text can be told by it; else a `ConfigError`."""
+def check_pooling(pooling: PoolingConfig, backbone: Backbone) -> None:
+    """Raise `ConfigError` where the pooled vector would not depend on the text."""
     if pooling.needs_both_sides and "bidirectional" not in backbone.reads:
         raise ConfigError(
             'objective.pooling = "first": the first token of a model that reads forwards has seen nothing of the text; '
             'take "last", "mean", "max" or "concat"'
         )
-    return pooling

@@ -1,4 +1,4 @@
-"""Tell how alike two texts are, or any other number that belongs to a text or a pair.
+"""Similarity of two texts, or any other number of a text or a pair.
 
 Devlin et al. 2019 (BERT), Radford et al. 2018 (GPT, section 3.2: both orders). B examples.
 """
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Labelled
@@ -27,102 +28,112 @@ from foretell.types import Inputs
 
 @dataclass(frozen=True)
 class Rated(Prediction):
-    """A number for a text or a pair."""
+    """The number of a text or a pair."""
 
     value: float
 
+    @override
     def line(self) -> str:
-        """The number."""
         return f"{self.value:.4f}"
 
 
 class SimilarityConfig(TextsConfig):
-    """Tell a number of a text, or of a pair of texts, such as how alike they are."""
+    """Predict a number for a text or a pair of texts, such as their similarity."""
 
     kind: Literal["similarity"] = "similarity"
     metric: Literal["spearman", "pearson"] = "spearman"
-    """what a validation is judged by"""
+    """metric that validation is judged by"""
 
-    def prepare(self) -> None:
-        """See `TaskConfig.prepare`."""
+    @override
+    def check_libraries(self) -> None:
         pearson([0.0, 1.0], [0.0, 1.0])
 
-    def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
-        """See `TaskConfig.names`: the least and the largest number, between which the model tells a share."""
+    @override
+    def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:
+        """The smallest and the largest number, which the model maps to 0 and 1."""
         numbers = [float(example.label) for example in examples if isinstance(example.label, int | float)]
         if numbers and min(numbers) == max(numbers):
-            raise ConfigError(f"data.corpus: every label of the training split is {numbers[0]}: nothing to tell apart")
+            raise ConfigError(f"data.corpus: every label of the training split is {numbers[0]}: nothing to distinguish")
         return (repr(min(numbers)), repr(max(numbers))) if numbers else ("0.0", "1.0")
 
-    def misfit(self, names: tuple[str, ...]) -> str:
-        """See `TaskConfig.misfit`."""
+    @override
+    def labels_fault(self, labels: tuple[str, ...]) -> str:
         try:
-            low, high = map(float, names)
+            low, high = map(float, labels)
         except ValueError:
-            return f"its labels are {', '.join(names[:3])}, not the least and the largest number"
+            return f"its labels are {', '.join(labels[:3])}, not the least and the largest number"
         return "" if math.isfinite(high - low) and low < high else f"its numbers go from {low} to {high}"
 
-    def complaint(self, example: Labelled, names: tuple[str, ...]) -> str:
-        """See `TaskConfig.complaint`."""
-        if found := super().complaint(example, names):
-            return found
+    @override
+    def example_fault(self, example: Labelled, labels: tuple[str, ...]) -> str:
+        if fault := super().example_fault(example, labels):
+            return fault
         wrong = example.label is not None and not isinstance(example.label, int | float)
         return f"the label {example.label!r} is not a number" if wrong else ""
 
-    def rows(self, examples: Sequence[Labelled], framing: Framing, names: tuple[str, ...]) -> list[Row]:
-        """See `TaskConfig.rows`: labels [], from 0 to 1."""
-        low, high = map(float, names)
-        labels = [
+    @override
+    def rows(self, examples: Sequence[Labelled], framing: Framing, labels: tuple[str, ...]) -> list[Row]:
+        """Labels [] from 0 to 1."""
+        low, high = map(float, labels)
+        targets = [
             np.array((example.label - low) / (high - low), dtype=np.float32)
             if isinstance(example.label, int | float)
             else None
             for example in examples
         ]
-        return [Row(i, reading, labels[i]) for i, reading in enumerate(self.read(examples, framing))]
+        return [Row(i, reading, targets[i]) for i, reading in enumerate(self.readings(examples, framing))]
 
+    @override
     def build(self, spec: ModelSpec) -> Similarity:
-        """The objective with its model."""
         return Similarity(self, spec, 1)
 
+    @override
     def predictions(
-        self, examples: Sequence[Labelled], rows: Sequence[Row], scores: Sequence[Scores], names: tuple[str, ...]
+        self, examples: Sequence[Labelled], rows: Sequence[Row], scores: Sequence[Scores], labels: tuple[str, ...]
     ) -> list[Rated]:
-        """See `TaskConfig.predictions`."""
-        low, high = map(float, names)
+        low, high = map(float, labels)
         return [Rated(low + (high - low) * float(score)) for score in scores]
 
+    @override
     def measure(self, examples: Sequence[Labelled], predictions: Sequence[Rated]) -> dict[str, Any]:
-        """See `TaskConfig.measure`."""
-        truth = [float(example.label) for example in examples if isinstance(example.label, int | float)]
-        found = [prediction.value for prediction in predictions]
-        return {"spearman": spearman(truth, found), "pearson": pearson(truth, found)}
+        gold, predicted = numbers_of(examples), [prediction.value for prediction in predictions]
+        return {"spearman": spearman(gold, predicted), "pearson": pearson(gold, predicted)}
 
+    @override
     def tally(self, examples: Sequence[Labelled], predictions: Sequence[Rated]) -> Tally:
-        """See `TaskConfig.tally`."""
-        truth = [float(example.label) for example in examples if isinstance(example.label, int | float)]
-        found = [prediction.value for prediction in predictions]
-        return metric_sums.correlation(*((truth, found) if self.metric == "pearson" else (ranks(truth), ranks(found))))
+        gold, predicted = numbers_of(examples), [prediction.value for prediction in predictions]
+        if self.metric == "pearson":
+            return metric_sums.correlation(gold, predicted)
+        return metric_sums.correlation(ranks(gold), ranks(predicted))
+
+
+def numbers_of(examples: Sequence[Labelled]) -> list[float]:
+    """The labels of those that have a number."""
+    return [float(example.label) for example in examples if isinstance(example.label, int | float)]
 
 
 class Similarity(Pooled):
-    """Sum of squared differences from the label, which goes from 0 to 1. Term "number"."""
+    """Sum of squared errors, on labels scaled to 0..1. Term "number"."""
 
     term = "number"
 
+    @override
     def scores(self, vectors: Tensor, inputs: Inputs) -> Tensor:
-        """See `Task.scores`: [B]"""
+        """[B]"""
         pooled = self.pooled(vectors, inputs)  # [B, W] or [B, 2, W]
-        found: Tensor = self.outputs(pooled if pooled.dim() == 2 else pooled.sum(1))[:, 0]
-        return found
+        numbers: Tensor = self.outputs(pooled if pooled.dim() == 2 else pooled.sum(1))[:, 0]
+        return numbers
 
+    @override
     def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """See `Task.loss`."""
         return (scores.float() - labels).square().sum()
 
-    def told(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
-        """See `Task.told`: [B]"""
+    @override
+    def probabilities(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
+        """The numbers themselves [B]."""
         return scores.float()
 
+    @override
     def uniform_loss(self) -> float:
-        """See `Objective.uniform_loss`: a label is at most 1 away from the other end."""
+        """The largest possible error is 1."""
         return 1.0

@@ -1,7 +1,8 @@
-"""Tell of each word what it is, or which words are spans of something: names, diseases, parts of speech.
+"""Tagging of words: spans such as names and diseases, or plain classes such as parts of speech.
 
-Devlin et al. 2019 (BERT, section 5.3): a word is told by its first token, and no tags are compared with each other; or
-all tags of a sentence are, by a conditional random field (`chain`). B rows, T places, D width, L tags.
+Devlin et al. 2019 (BERT, section 5.3): a word is classified at its first token, independently of other words; with a
+conditional random field (`crf`), all tags of a sentence together. B rows, T positions, K words of a row, D width,
+L tags.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.data.batches.batches import Ints
 from foretell.data.batches.framing import Framing, Row
@@ -36,19 +38,19 @@ MARKS = {"iob2": "BI", "bioes": "BIES"}
 
 @dataclass(frozen=True)
 class Entity:
-    """A span of a text, by its first character and the one behind its last."""
+    """A span of a text; `end` is one past its last character."""
 
     label: str
     text: str
     start: int
     end: int
     probability: float
-    """of all its tags"""
+    """product of the probabilities of its tags"""
 
 
 @dataclass(frozen=True)
 class Tags(Prediction):
-    """What the words of a sentence are; spans as IOB2, whatever was learnt."""
+    """The tags of a sentence, spans as IOB2 whatever the scheme."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
@@ -56,18 +58,19 @@ class Tags(Prediction):
     """of each tag"""
     entities: tuple[Entity, ...]
 
+    @override
     def line(self) -> str:
-        """The spans with tabs between them: start, end, label, text; without spans, the tags."""
+        """The spans as `start:end label text`, separated by tabs; without spans, the tags."""
         if not self.entities and set(self.tags) != {OUTSIDE}:
             return " ".join(self.tags)
         return "\t".join(
-            f"{one.start}:{one.end} {one.label} {' '.join(one_line(one.text).split())}" for one in self.entities
+            f"{span.start}:{span.end} {span.label} {' '.join(one_line(span.text).split())}" for span in self.entities
         )
 
 
 @dataclass(frozen=True)
 class Sentence(Tagged):
-    """The words of a text, and where they are in it."""
+    """A text as words, with their offsets."""
 
     text: str = field(default="", kw_only=True)
     begins: tuple[int, ...] = field(default=(), kw_only=True)
@@ -75,19 +78,19 @@ class Sentence(Tagged):
 
 
 class TaggingConfig(TaskConfig):
-    """Tell a tag for each word."""
+    """Predict a tag for each word."""
 
     kind: Literal["tagging"] = "tagging"
     takes = Tagged
     scheme: Literal["iob2", "bioes", "none"] = "iob2"
-    """how spans are learnt; none: each tag is a class by itself, as parts of speech are"""
+    """tags that spans are learned as; none: each tag is a class of its own, such as a part of speech"""
     at: Literal["first", "last"] = "first"
-    """by which of its tokens a word is told; last suits models that read forwards"""
+    """the token that a word is classified at; last suits causal models"""
     crf: bool = False
-    """whether tags depend on those beside them, by a conditional random field: the likeliest sequence of tags is told
-    then, and not the likeliest tag of each word; a sentence that is read in parts has one for each part"""
+    """predict the likeliest sequence of tags by a conditional random field, not the likeliest tag of each word; a
+    sentence that is too long has one sequence for each part"""
     metric: Literal["entity_f1", "accuracy"] = "entity_f1"
-    """what a validation is judged by: spans that are wholly right, or words"""
+    """metric that validation is judged by, over spans or over words"""
 
     @model_validator(mode="after")
     def _has_spans(self) -> Self:
@@ -95,132 +98,144 @@ class TaggingConfig(TaskConfig):
             raise ValueError('scheme = "none" has no spans to measure; set metric = "accuracy"')
         return self
 
-    def prepare(self) -> None:
-        """See `TaskConfig.prepare`."""
+    @override
+    def check_libraries(self) -> None:
         if self.crf:
             library()
 
-    def names(self, examples: Sequence[Any]) -> tuple[str, ...]:
-        """See `TaskConfig.names`: of each kind of span all tags of the scheme."""
-        found = {tag for example in examples for tag in example.tags or ()}
-        if len(found) == 1 and (found == {OUTSIDE} or self.scheme == "none"):
-            (tag,) = found
-            raise ConfigError(f"data.corpus: every tag of the training split is {tag!r}: nothing to tell apart")
+    @override
+    def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:
+        """All tags of the scheme for each kind of span."""
+        tags = {tag for example in examples for tag in example.tags or ()}
+        if len(tags) == 1 and (tags == {OUTSIDE} or self.scheme == "none"):
+            (tag,) = tags
+            raise ConfigError(f"data.corpus: every tag of the training split is {tag!r}: nothing to distinguish")
         if self.scheme == "none":
-            warn_alike(sorted(found))
-            return tuple(sorted(found))
-        kinds = sorted({split_tag(tag)[1] for tag in found if tag != OUTSIDE})
+            warn_alike(sorted(tags))
+            return tuple(sorted(tags))
+        kinds = sorted({split_tag(tag)[1] for tag in tags if tag != OUTSIDE})
         warn_alike(kinds)
         return (OUTSIDE, *(f"{mark}-{kind}" for kind in kinds for mark in MARKS[self.scheme]))
 
-    def misfit(self, names: tuple[str, ...]) -> str:
-        """See `TaskConfig.misfit`."""
-        if not names or self.scheme == "none":
-            return "" if names else "has no tags"
-        return next(filter(None, (malformed(tag, self.scheme) for tag in names)), "")
+    @override
+    def labels_fault(self, labels: tuple[str, ...]) -> str:
+        if not labels or self.scheme == "none":
+            return "" if labels else "has no tags"
+        return next(filter(None, (malformed(tag, self.scheme) for tag in labels)), "")
 
-    def complaint(self, example: Tagged, names: tuple[str, ...]) -> str:
-        """See `TaskConfig.complaint`."""
+    @override
+    def example_fault(self, example: Tagged, labels: tuple[str, ...]) -> str:
         if not example.words:
             return "a sentence without words"
         if example.tags is None:
             return ""
         if len(example.tags) != len(example.words):
             return f"{len(example.words)} words with {len(example.tags)} tags"
-        unseen = [tag for tag in self.learnt(example.tags) if tag not in names]
+        unseen = [tag for tag in self.as_learned(example.tags) if tag not in labels]
         return f"the tag {unseen[0]!r} is not in the training split" if unseen else ""
 
-    def learnt(self, tags: tuple[str, ...]) -> tuple[str, ...]:
-        """Tags as they are learnt."""
+    def as_learned(self, tags: tuple[str, ...]) -> tuple[str, ...]:
+        """IOB2 tags in the scheme that is learned."""
         return tags if self.scheme == "none" else convert(tags, self.scheme)
 
-    def rows(self, examples: Sequence[Tagged], framing: Framing, names: tuple[str, ...]) -> list[Row]:
-        """See `TaskConfig.rows`: labels [T]; a sentence that is too long is read in parts. `places`: the numbers of
-        words [K] and where they are told [K]."""
-        number = {name: i for i, name in enumerate(names)}
-        found = framing.spans([" ".join(example.words) for example in examples])
+    @override
+    def rows(self, examples: Sequence[Tagged], framing: Framing, labels: tuple[str, ...]) -> list[Row]:
+        """Labels [T]; a sentence that is too long becomes several rows.
+
+        `places` of a row: the numbers of its words [K] and the positions they are classified at [K].
+        """
+        number = {label: i for i, label in enumerate(labels)}
+        encoded = framing.spans([" ".join(example.words) for example in examples])
         rows = []
-        for i, (example, (ids, spans)) in enumerate(zip(examples, found, strict=True)):
-            tags = None if example.tags is None else np.array([number[tag] for tag in self.learnt(example.tags)])
+        for i, (example, (ids, spans)) in enumerate(zip(examples, encoded, strict=True)):
+            tags = None if example.tags is None else np.array([number[tag] for tag in self.as_learned(example.tags)])
             firsts, lasts = token_ranges(example.words, spans)
             for words, begin, end in parts_of(firsts, lasts, framing.room):
                 reading = framing.frame(ids[begin:end])
-                told = (firsts if self.at == "first" else lasts)[words].clip(max=end - 1)
-                at = told - begin + 1  # behind the mark at the beginning
-                label = None
+                tokens = (firsts if self.at == "first" else lasts)[words].clip(max=end - 1)
+                positions = tokens - begin + 1  # after the begin mark
+                targets = None
                 if tags is not None:
-                    label = np.full(len(reading.tokens), IGNORED)
-                    label[at] = tags[words]
-                rows.append(Row(i, (reading,), label, (words, at)))
+                    targets = np.full(len(reading.tokens), IGNORED)
+                    targets[positions] = tags[words]
+                rows.append(Row(i, (reading,), targets, (words, positions)))
         return rows
 
+    @override
     def build(self, spec: ModelSpec) -> Tagging:
-        """The objective with its model."""
         return ChainedTagging(self, spec) if self.crf else Tagging(self, spec)
 
+    @override
     def predictions(
-        self, examples: Sequence[Tagged], rows: Sequence[Row], scores: Sequence[Scores], names: tuple[str, ...]
+        self, examples: Sequence[Tagged], rows: Sequence[Row], scores: Sequence[Scores], labels: tuple[str, ...]
     ) -> list[Tags]:
-        """See `TaskConfig.predictions`. A word that the vocabulary has no token for is outside."""
-        outside = OUTSIDE if OUTSIDE in names else names[0]
+        """A word without tokens is outside."""
+        outside = OUTSIDE if OUTSIDE in labels else labels[0]
         tags = [[outside] * len(example.words) for example in examples]
-        sure = [[0.0] * len(example.words) for example in examples]
-        for row, found in zip(rows, scores, strict=True):
-            words, at = row.places
-            for word, (tag, probability) in zip(words, found[at].tolist(), strict=True):
-                tags[row.example][word], sure[row.example][word] = names[int(tag)], probability
-        return [self.prediction(e, tuple(t), tuple(p)) for e, t, p in zip(examples, tags, sure, strict=True)]
+        probabilities = [[0.0] * len(example.words) for example in examples]
+        for row, row_scores in zip(rows, scores, strict=True):
+            words, positions = row.places
+            for word, (tag, probability) in zip(words, row_scores[positions].tolist(), strict=True):
+                tags[row.example][word], probabilities[row.example][word] = labels[int(tag)], probability
+        return [self.prediction(e, tuple(t), tuple(p)) for e, t, p in zip(examples, tags, probabilities, strict=True)]
 
     def prediction(self, example: Tagged, tags: tuple[str, ...], probabilities: tuple[float, ...]) -> Tags:
-        """Tags with the spans in them."""
+        """The prediction from the tag of each word."""
         if self.scheme == "none":
             return Tags(example.words, tags, probabilities, ())
-        whole, begins = text_of(example), begins_of(example)
+        text, begins = text_of(example), begins_of(example)
         entities = []
         for label, start, end in spans_of(tags):
-            first, behind = begins[start], begins[end - 1] + len(example.words[end - 1])
-            entities.append(Entity(label, whole[first:behind], first, behind, math.prod(probabilities[start:end])))
+            first, last = begins[start], begins[end - 1] + len(example.words[end - 1])
+            entities.append(Entity(label, text[first:last], first, last, math.prod(probabilities[start:end])))
         return Tags(example.words, convert(tags, "iob2"), probabilities, tuple(entities))
 
+    @override
     def measure(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> dict[str, Any]:
-        """See `TaskConfig.measure`."""
-        truth = [example.tags or () for example in examples]
-        found = [prediction.tags for prediction in predictions]
-        right = [one == other for t, f in zip(truth, found, strict=True) for one, other in zip(t, f, strict=True)]
-        measured = {"accuracy": float(np.mean(right))}
-        return measured if self.scheme == "none" else entity_f1(truth, found) | measured
+        gold, predicted = tags_of(examples, predictions)
+        right = [a == b for pair in zip(gold, predicted, strict=True) for a, b in zip(*pair, strict=True)]
+        metrics = {"accuracy": float(np.mean(right))}
+        return metrics if self.scheme == "none" else entity_f1(gold, predicted) | metrics
 
+    @override
     def tally(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> Tally:
-        """See `TaskConfig.tally`."""
-        pairs = [(e.tags or (), p.tags) for e, p in zip(examples, predictions, strict=True)]
+        gold, predicted = tags_of(examples, predictions)
         if self.metric == "accuracy":
-            right = [sum(one == other for one, other in zip(*pair, strict=True)) for pair in pairs]
-            return metric_sums.share(right, [len(there) for there, _ in pairs])
-        spans = [(set(spans_of(there)), set(spans_of(told))) for there, told in pairs]
+            right = [sum(a == b for a, b in zip(*pair, strict=True)) for pair in zip(gold, predicted, strict=True)]
+            return metric_sums.ratio(right, [len(tags) for tags in gold])
+        spans = [(set(spans_of(a)), set(spans_of(b))) for a, b in zip(gold, predicted, strict=True)]
         return metric_sums.f1(*zip(*((len(a & b), len(a), len(b)) for a, b in spans), strict=True))
 
+    @override
     def by_label(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> dict[str, dict[str, float]]:
-        """See `TaskConfig.by_label`: of entities, or where there are none of words."""
-        truth = [example.tags or () for example in examples]
-        found = [prediction.tags for prediction in predictions]
+        """Scores of entities; without spans, of words."""
+        gold, predicted = tags_of(examples, predictions)
         if self.scheme != "none":
-            return entities_by_label(truth, found)
-        return classes_by_label(*([[tag] for tags in side for tag in tags] for side in (truth, found)))
+            return entities_by_label(gold, predicted)
+        return classes_by_label(*([[tag] for tags in side for tag in tags] for side in (gold, predicted)))
 
+    @override
     def parse_line(self, line: str, where: str) -> Sentence:
-        """See `TaskConfig.parse_line`: words with blanks between them."""
-        found = list(re.finditer(r"\S+", line))
-        words, begins = tuple(word[0] for word in found), tuple(word.start() for word in found)
+        """Words separated by whitespace."""
+        matches = list(re.finditer(r"\S+", line))
+        words, begins = tuple(match[0] for match in matches), tuple(match.start() for match in matches)
         return Sentence(words, None, where, text=line, begins=begins)
 
 
+def tags_of(
+    examples: Sequence[Tagged], predictions: Sequence[Tags]
+) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """Gold and predicted tags of each sentence."""
+    return [example.tags or () for example in examples], [prediction.tags for prediction in predictions]
+
+
 def text_of(example: Tagged) -> str:
-    """The text that the words stand in: these with single blanks where nothing else is known."""
+    """The text of the words: as it was typed, else the words joined by blanks."""
     return example.text if isinstance(example, Sentence) else " ".join(example.words)
 
 
 def begins_of(example: Tagged) -> tuple[int, ...]:
-    """Where each word begins in that text."""
+    """The offset of each word in that text."""
     if isinstance(example, Sentence):
         return example.begins
     ends = np.cumsum([len(word) + 1 for word in example.words])
@@ -228,7 +243,7 @@ def begins_of(example: Tagged) -> tuple[int, ...]:
 
 
 def token_ranges(words: Sequence[str], spans: Ints) -> tuple[Ints, Ints]:
-    """The first and the last token of each word [W], of the characters of each token [T, 2]; -1 where it has none."""
+    """The first and the last token of each word [W], -1 where it has none, from the characters of each token [T, 2]."""
     sizes = np.array([len(word) for word in words])
     ends = np.cumsum(sizes + 1) - 1
     begins = ends - sizes
@@ -239,7 +254,7 @@ def token_ranges(words: Sequence[str], spans: Ints) -> tuple[Ints, Ints]:
 
 
 def parts_of(firsts: Ints, lasts: Ints, room: int) -> list[tuple[Ints, int, int]]:
-    """A sentence in parts that fit: which words, and their tokens from one to another; a longer word is cut."""
+    """A sentence in parts of at most `room` tokens: (words, first token, end); a word that is longer is cut."""
     words = np.flatnonzero(firsts >= 0)
     parts, done = [], 0
     while done < len(words):
@@ -259,42 +274,46 @@ class Tagging(Task):
         super().__init__(config, spec)
         self.outputs, self.tags = config.outputs.build(self.backbone.dim, spec.labels), spec.labels
 
+    @override
     def scores(self, vectors: Tensor, inputs: Inputs) -> Tensor:
-        """See `Task.scores`: [B, T, L]"""
-        found: Tensor = self.outputs(vectors)
-        return found
+        """[B, T, L]"""
+        scores: Tensor = self.outputs(vectors)
+        return scores
 
+    @override
     def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """See `Task.loss`."""
         return F.cross_entropy(scores.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
 
-    def told(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
-        """See `Task.told`: [B, T, 2] the number of the likeliest tag, and its probability"""
+    @override
+    def probabilities(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
+        """The number of the likeliest tag, and its probability [B, T, 2]."""
         probability, tag = scores.float().softmax(-1).max(-1)
         return torch.stack([tag.to(probability.dtype), probability], -1)
 
+    @override
     def macs_per_token(self, length: int) -> float:
-        """See `Objective.macs_per_token`: every token is told of."""
-        return super().macs_per_token(length) + self.macs_on_top() * (1 - 1 / length)
+        """The output layers run on every token."""
+        return super().macs_per_token(length) + self.output_macs() * (1 - 1 / length)
 
+    @override
     def uniform_loss(self) -> float:
-        """See `Objective.uniform_loss`."""
         return math.log(max(self.tags, 2))
 
 
 class ChainedTagging(Tagging):
-    """Sum of -log p(all tags of a sentence), which counts as so many decisions as it has words. Term "tag"."""
+    """Sum of -log p(all tags of a sentence), divided by its number of words. Term "tag"."""
 
     def __init__(self, config: TaggingConfig, spec: ModelSpec):
         super().__init__(config, spec)
         self.chain = Chain(self.tags)
 
+    @override
     def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """See `Task.loss`."""
         return self.chain.loss(scores, labels, labels != IGNORED)
 
-    def told(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
-        """See `Task.told`: [B, T, 2] the tag in the likeliest sequence, and its probability"""
+    @override
+    def probabilities(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:
+        """The number of each tag of the likeliest sequence, and its marginal [B, T, 2]."""
         words = torch.zeros(scores.shape[:2], dtype=torch.bool)
         for number, row in enumerate(rows):
             words[number, torch.from_numpy(row.places[1])] = True

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from foretell.errors import printable
+from foretell.evaluate.measures import measure_of, term_losses, terms_of
 
 
 class Monitor:
@@ -107,12 +108,10 @@ def describe(record: Mapping[str, Any], fraction: float) -> str:
 def validated(measured: Mapping[str, Any]) -> str:
     """What a validation found, in a few words."""
     if "metric" in measured:
-        losses = [name for name in measured if name.endswith("_loss") and name != "objective_loss"]
-        shown = [measured["metric"], *losses]
-        return "validation " + "  ".join(f"{name.replace('_', ' ')} {measured[name]:.4f}" for name in shown)
+        shown = [measure_of(key) for key in (measured["metric"], *term_losses(measured))]
+        return "validation " + "  ".join(f"{measure.label} {measured[measure.key]:.4f}" for measure in shown)
     if measured["loss"] is None:
-        terms = [name.removesuffix("_accuracy") for name in measured if name.endswith("_accuracy")]
-        return "validation " + "  ".join(told(term, measured) for term in terms)
+        return "validation " + "  ".join(told(term, measured) for term in terms_of(measured))
     return (
         f"validation loss {measured['loss']:.4f}  perplexity {measured['perplexity']:.2f}"
         f"  {measured['bits_per_byte']:.4f} bits/byte"

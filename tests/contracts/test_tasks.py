@@ -54,10 +54,10 @@ def test_what_it_says_depends_on_no_other_example(task: str, model: str, tmp_pat
     specials = examples.tokenizer.specials
     together = collate(rows, specials).inputs
     with torch.no_grad():
-        scores = built.told(built.scores(built.read(together).last, together), rows)
+        scores = built.probabilities(built.scores(built.read(together).last, together), rows)
         for number, row in enumerate(rows):
             alone = collate([row], specials).inputs
-            one = built.told(built.scores(built.read(alone).last, alone), [row])[0]
+            one = built.probabilities(built.scores(built.read(alone).last, alone), [row])[0]
             here = scores[number][: len(one)] if task in ("tagging", "chained", "answering") else scores[number]
             torch.testing.assert_close(here, one, rtol=1e-4, atol=1e-5)
 
@@ -190,7 +190,7 @@ def test_tags_that_are_all_the_same_are_refused(changes: dict[str, Any], tmp_pat
     file.write_text("the O\ncat O\n\na O\n")
     data |= {"corpus": {"train": str(file), "valid": str(file)}}
     tables = override(task_tables("tagging", "recurrent", data), changes)
-    with pytest.raises(ConfigError, match="every tag of the training split is 'O': nothing to tell apart"):
+    with pytest.raises(ConfigError, match="every tag of the training split is 'O': nothing to distinguish"):
         foretell.train(tables, tmp_path / "run", quiet=True)
 
 

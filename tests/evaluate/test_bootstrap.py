@@ -1,11 +1,11 @@
-"""The bootstrap covers the truth as often as it says, and its draws are those of a plain loop."""
+"""The bootstrap covers the truth as often as it says, and its resampled_sums are those of a plain loop."""
 
 import math
 
 import numpy as np
 import pytest
 
-from foretell.evaluate.bootstrap import Interval, bootstrap_ratio, draws, too_few
+from foretell.evaluate.bootstrap import Interval, bootstrap_ratio, resampled_sums, too_few
 
 REPETITIONS = 500
 
@@ -75,10 +75,10 @@ def test_near_the_normal_interval() -> None:
 
 def test_draws_are_sums_of_as_many_parts() -> None:
     values = np.stack([np.arange(7.0), np.ones(7)], 1)
-    (drawn,) = draws(values, 300, np.random.default_rng(0))
+    (drawn,) = resampled_sums(values, 300, np.random.default_rng(0))
     assert (drawn[:, 1] == 7).all()
     assert drawn[:, 0].mean() == pytest.approx(21, abs=1.5)
-    assert drawn[:, 0].var() == pytest.approx(7 * 4, rel=0.3)  # 7 draws of variance (7^2 - 1) / 12 = 4
+    assert drawn[:, 0].var() == pytest.approx(7 * 4, rel=0.3)  # 7 resampled_sums of variance (7^2 - 1) / 12 = 4
 
 
 def test_seeds_and_edges() -> None:

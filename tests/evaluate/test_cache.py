@@ -10,7 +10,7 @@ import torch
 from builders import assert_same
 from torch import Tensor
 
-from foretell.evaluate.cache import CacheConfig, CachedPass, CacheScorer, NeuralCache, fitted, tune_cache
+from foretell.evaluate.cache import CacheConfig, CachedPass, CacheScorer, NeuralCache, loss_and_weight, tune_cache
 from foretell.evaluate.dynamic import DynamicConfig, DynamicScorer
 from foretell.evaluate.mixture import Mixture
 from foretell.evaluate.scoring import NeuralScorer
@@ -172,7 +172,7 @@ def test_no_settings_on_a_grid_are_better(model: NeuralScorer) -> None:
     assert best.window == 10 and best.sharpness is not None and best.weight is not None
     for sharpness in (0.05, 0.1, 0.2, 0.4, 0.8):
         for weight in np.linspace(0, 0.99, 40):
-            assert fitted(NeuralCache(10, sharpness), heard, float(weight))[0] >= loss - 1e-6
+            assert loss_and_weight(NeuralCache(10, sharpness), heard, float(weight))[0] >= loss - 1e-6
     # the loss that was promised is that of the scorer
     scorer = CacheScorer(model, NeuralCache(10, best.sharpness), best.weight)
     state, nats = None, 0.0

@@ -148,7 +148,7 @@ def test_subwords_are_summed_over_their_spellings(
     found = after(run, "ab", 3)
     assert found == pytest.approx(exact, rel=0.03)
     assert all(found[word] <= exact[word] * (1 + 1e-5) for word in best)
-    monkeypatch.setattr("foretell.evaluate.completion.OTHER_WAYS", -20.0)
+    monkeypatch.setattr("foretell.evaluate.completion.OTHER_SPELLINGS", -20.0)
     found = after(run, "ab", 3, floor=1e-7)
     assert found == pytest.approx(exact, rel=1e-3)
     coarse = after(run, "ab", 3, floor=1e-3)

@@ -56,7 +56,7 @@ def test_several_classes(case: tuple[Lists, list[int]], metric: str) -> None:
     (truth, found), times = case
     tally = metric_sums.classes(metric, truth, found)
     kept = [repeated(side, times) for side in (truth, found)]
-    expected = task_metrics.several_labels(*kept)[metric]
+    expected = task_metrics.multi_label(*kept)[metric]
     if metric == "macro_f1":
         every, left = (
             len({label for side in lists for one in side for label in one}) for lists in ((truth, found), kept)
@@ -82,7 +82,7 @@ def test_no_label_anywhere() -> None:
     nothing: list[list[str]] = [[], []]
     found = {metric: metric_sums.classes(metric, nothing, nothing) for metric in ("accuracy", "micro_f1", "macro_f1")}
     told = {metric: float(tally.metric(tally.parts.sum(0))) for metric, tally in found.items()}
-    assert told == task_metrics.several_labels(nothing, nothing)
+    assert told == task_metrics.multi_label(nothing, nothing)
 
 
 def test_many_sums_at_once() -> None:

@@ -33,7 +33,7 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_a_validation_in_which_nothing_is_masked_is_refused(corpus: Corpus, short: str, tmp_path: Path) -> None:
     recipe = masking({**corpus, "valid": short}, objective__masking=RARE, limit="1steps")
-    with pytest.raises(ConfigError, match=r'valid: no token is hidden in any row; .*rounding = "nearest"'):
+    with pytest.raises(ConfigError, match=r'valid: no token is masked in any row; .*rounding = "nearest"'):
         foretell.train(recipe, tmp_path / "run", quiet=True)
     nearest = foretell.train(recipe, tmp_path / "nearest", quiet=True, objective__masking__rounding="nearest")
     assert nearest.evaluate("valid")["masked_targets"] == 1
@@ -41,7 +41,7 @@ def test_a_validation_in_which_nothing_is_masked_is_refused(corpus: Corpus, shor
 
 def test_so_is_a_training_text(corpus: Corpus, short: str, tmp_path: Path) -> None:
     recipe = masking({**corpus, "train": short, "valid": corpus["train"]}, objective__masking=RARE, limit="1steps")
-    with pytest.raises(ConfigError, match="train: no token is hidden in any row"):
+    with pytest.raises(ConfigError, match="train: no token is masked in any row"):
         foretell.train(recipe, tmp_path / "run", quiet=True)
 
 
@@ -55,7 +55,7 @@ def test_pairs_need_a_document_of_two_texts(corpus: Corpus, short: str, tmp_path
 
 def test_a_text_without_targets_is_no_measurement(corpus: Corpus, short: str, tmp_path: Path) -> None:
     run = foretell.train(masking(corpus, limit="1steps", objective__masking=RARE | {"rate": 0.02}), tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"short\.txt: this text has nothing to guess"):
+    with pytest.raises(ConfigError, match=r"short\.txt: this text has no targets"):
         run.evaluate(short)
     with run.text(short) as text:
         rows = RowsModule(run.settings, run.tokenizer).evaluator(run.objective, CPU).rows(text)

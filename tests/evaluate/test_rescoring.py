@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from foretell.evaluate.rescoring import Lists, best_step, envelope, picked, tune
+from foretell.evaluate.rescoring import Lists, argmax_by_group, best_step, envelope, tune
 
 
 def lists(seed: int, groups: int = 40, features: int = 3) -> Lists:
@@ -14,7 +14,7 @@ def lists(seed: int, groups: int = 40, features: int = 3) -> Lists:
 
 def test_the_first_of_equal_ones_is_picked() -> None:
     scores = np.array([1.0, 3.0, 3.0, 5.0, 2.0, 2.0])
-    assert picked(scores, np.array([0, 3, 4, 6])).tolist() == [1, 3, 4]
+    assert argmax_by_group(scores, np.array([0, 3, 4, 6])).tolist() == [1, 3, 4]
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -245,7 +245,7 @@ def test_what_is_no_number_is_no_measurement() -> None:
     assert math.isnan(perplexity(math.nan)) and perplexity(800) == math.inf and perplexity(1.0) == math.e
     good = Totals(5.0, 3, 1, 2, 1.0)
     check_loss(good.loss, "runs/a")
-    with pytest.raises(ConfigError, match=r"runs/a gives probabilities that are no numbers \(NaN\)"):
+    with pytest.raises(ConfigError, match=r"runs/a gives probabilities that are not numbers \(NaN\)"):
         check_loss(math.nan, "runs/a")
     with pytest.raises(ConfigError, match="runs/a gives some token of this text probability 0"):
         check_loss(math.inf, "runs/a")
@@ -256,5 +256,5 @@ def test_a_run_whose_probabilities_are_no_numbers_is_named(corpus: dict[str, str
     run = foretell.train(tables(corpus, limit="1steps"), tmp_path / "run", quiet=True)
     next(run.objective.head.parameters()).fill_(math.nan)
     for measuring in (lambda: run.evaluate("test"), lambda: foretell.mix([run, run], [0.5, 0.5]).evaluate("test")):
-        with pytest.raises(ConfigError, match=r"run gives probabilities that are no numbers"):
+        with pytest.raises(ConfigError, match=r"run gives probabilities that are not numbers"):
             measuring()

@@ -19,9 +19,9 @@ from foretell.evaluate.task_metrics import (
     classification,
     entities_by_label,
     entity_f1,
+    multi_label,
     null_threshold,
     pearson,
-    several_labels,
     spearman,
     squad,
 )
@@ -60,16 +60,16 @@ def test_one_class_on_both_sides_is_measured_without_a_warning() -> None:
 
 
 def test_several_labels() -> None:
-    scores = several_labels([("x", "y"), ("x",), ()], [("y", "x"), ("z",), ()])
+    scores = multi_label([("x", "y"), ("x",), ()], [("y", "x"), ("z",), ()])
     assert scores == pytest.approx({"accuracy": 2 / 3, "micro_f1": 2 * 2 / 6, "macro_f1": (2 / 3 + 1 + 0) / 3})
-    assert several_labels([()], [()]) == {"accuracy": 1.0, "micro_f1": 0.0, "macro_f1": 0.0}
+    assert multi_label([()], [()]) == {"accuracy": 1.0, "micro_f1": 0.0, "macro_f1": 0.0}
 
 
 def test_a_single_label_is_there_or_not_and_its_absence_is_no_class() -> None:
     """One found, one missed, two rightly left out: F1 2/3."""
-    scores = several_labels([("x",), ("x",), (), ()], [("x",), (), (), ()])
+    scores = multi_label([("x",), ("x",), (), ()], [("x",), (), (), ()])
     assert scores == pytest.approx({"accuracy": 0.75, "micro_f1": 2 / 3, "macro_f1": 2 / 3})
-    assert several_labels([(), ()], [(), ("x",)]) == {"accuracy": 0.5, "micro_f1": 0.0, "macro_f1": 0.0}
+    assert multi_label([(), ()], [(), ("x",)]) == {"accuracy": 0.5, "micro_f1": 0.0, "macro_f1": 0.0}
 
 
 @settings(max_examples=40, deadline=None)

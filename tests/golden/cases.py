@@ -163,9 +163,9 @@ CASES: tuple[Case, ...] = (
                           "objective.masking": kind("n-gram", longest=3), "optimizer": kind("lamb")}, PSEUDO),
     case("masked-lstm", BERT, {"model": BIRNN, "data.batches": kind("full", batch=4, length=24)}, PSEUDO),
     case("electra", ELECTRA, {}, FEATURES, fast=True),
-    case("electra-tied", ELECTRA, {"objective.generator": kind("tied"), "objective.at": "chosen",
+    case("electra-tied", ELECTRA, {"objective.generator": kind("tied"), "objective.positions": "chosen",
                                    "objective.temperature": 0.8, "optimizer.learning_rate": 0.002}),
-    case("electra-original", ELECTRA, {"objective.generator": kind("uniform"), "objective.tell": "original"}),
+    case("electra-original", ELECTRA, {"objective.generator": kind("uniform"), "objective.target": "original"}),
     case("classification-bert", TASK, {"model": BOTH, "data.fold": {"number": 2, "of": 4}, "objective": kind(
         "classification", pooling=kind("first"))}, FEATURES, predict("cat good"), labelled="classification", fast=True),
     case("classification-lstm", TASK, {"model": RECURRENT, "objective": kind(
@@ -173,7 +173,7 @@ CASES: tuple[Case, ...] = (
     case("classification-gpt", TASK, {"model": CAUSAL, "training.micro_batches": 2, "objective": kind(
         "classification", pooling=kind("extract"), orders="both", language_weight=0.5)}, labelled="pairs"),
     case("multi-label", TASK, {"model": RECURRENT, "objective": kind(
-        "classification", labels="several", metric="micro_f1")}, predict("good"), labelled="several", fast=True),
+        "classification", multi_label=True, metric="micro_f1")}, predict("good"), labelled="several", fast=True),
     case("similarity", TASK, {"model": BOTH, "objective": kind("similarity", metric="pearson")},
          predict("never sat\tcat"), labelled="similarity"),
     case("multiple-choice", TASK, {"model": BOTH, "objective": kind("choice", pooling=kind("mean"))},

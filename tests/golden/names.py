@@ -13,6 +13,10 @@ SETTINGS: dict[Any, Any] = {
     "model.words": "model.embedding",
     ("schedule.kind", "hold"): ("schedule.kind", "wsd"),
     "objective.outputs.initial.deviation": "objective.outputs.initial.std",
+    "objective.initial_deviation": "objective.initial_std",
+    "objective.tell": "objective.target",
+    "objective.at": "objective.positions",
+    ("objective.labels", "several"): ("objective.multi_label", True),
 }
 """dotted settings with all below them, "tuning": "trainable"; or one value of a setting, ("schedule.kind", "hold"):
 ("schedule.kind", "wsd"). Inside lists only the settings of stages are translated."""

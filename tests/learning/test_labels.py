@@ -46,7 +46,7 @@ def test_labels_that_could_not_be_printed_are_not_kept(tmp_path: Path, label: st
         (b'{"labels": ["a", "a"]}', "has a label twice"),
         (b'{"labels": ["a", "\\u001b[2J"]}', r"the label '\x1b[2J' holds '\x1b', which no label may"),
         (b'{"labels": ["a", "\\ud800"]}', "a lone surrogate"),
-        (b'{"labels": ["a"]}', "has 1 label, which is nothing to tell apart"),
+        (b'{"labels": ["a"]}', "has 1 label, which is nothing to distinguish"),
         (b"[" * 50_000, "nested more than 100 levels deep"),
     ],
 )
@@ -63,7 +63,7 @@ def test_damaged_labels_are_one_error_that_names_the_file(tmp_path: Path, conten
     ("task", "good", "wrong"),
     [
         (ClassificationConfig(), ["a", "b"], ["a"]),
-        (ClassificationConfig(labels="several", metric="micro_f1"), ["a"], []),
+        (ClassificationConfig(multi_label=True, metric="micro_f1"), ["a"], []),
         (SimilarityConfig(), ["0.0", "5.0"], ["5.0", "0.0"]),
         (SimilarityConfig(), ["0.0", "5.0"], ["a", "b"]),
         (SimilarityConfig(), ["0.0", "5.0"], ["nan", "1.0"]),

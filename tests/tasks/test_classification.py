@@ -36,7 +36,7 @@ def recipe(corpus: Path, separator: str = ",", **objective: Any) -> dict[str, An
             "batches": {"kind": "examples", "batch": 16, "length": 40},
         },
         "model": MODELS["recurrent"],
-        "objective": {"kind": "classification", "labels": "several", "metric": "micro_f1"} | objective,
+        "objective": {"kind": "classification", "multi_label": True, "metric": "micro_f1"} | objective,
         "optimizer": {"kind": "adam", "learning_rate": 0.02},
         "evaluation": {"every": "100epochs"},
         "checkpoint": {"every": "100epochs"},
@@ -75,9 +75,9 @@ def test_both_averages_of_f1(run: foretell.Trained) -> None:
 def test_the_threshold_is_a_setting() -> None:
     probabilities = {"bad": 0.3, "good": 0.6, "odd": 0.1}
     for threshold, expected in ((0.5, ("good",)), (0.2, ("bad", "good")), (0.9, ())):
-        task = ClassificationConfig(labels="several", threshold=threshold)
+        task = ClassificationConfig(multi_label=True, threshold=threshold)
         assert task.prediction(probabilities).label == expected
-    with pytest.raises(ValueError, match="threshold is for texts of several labels"):
+    with pytest.raises(ValueError, match="threshold is for texts with several labels"):
         ClassificationConfig(threshold=0.2)
 
 
@@ -115,7 +115,7 @@ def test_a_line_has_each_label_with_its_probability(run: foretell.Trained) -> No
 def test_labels_that_look_alike_are_told(caplog: pytest.LogCaptureFixture) -> None:
     labels = ["1", "1.0", "Good", "good", "bad", "nan", "NaN"]
     with caplog.at_level(logging.WARNING, "foretell"):
-        found = ClassificationConfig().names([Labelled(("a",), label) for label in labels])
+        found = ClassificationConfig().labels([Labelled(("a",), label) for label in labels])
     assert set(found) == set(labels)
     assert caplog.messages == [
         "the labels '1', '1.0' are 2 classes; spell them alike if they are one",

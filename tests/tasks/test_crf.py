@@ -90,6 +90,6 @@ def test_it_can_tell_otherwise_than_each_word_alone(chain: Chain) -> None:
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchcrf", None)
-    TaggingConfig().prepare()
+    TaggingConfig().check_libraries()
     with pytest.raises(ConfigError, match=r"objective.crf: .* pip install 'foretell\[crf\]'"):
-        TaggingConfig(crf=True).prepare()
+        TaggingConfig(crf=True).check_libraries()

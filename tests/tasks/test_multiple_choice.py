@@ -12,14 +12,14 @@ EXAMPLES = [Choice("c", options, 0, f"a.jsonl:{line}") for line, options in enum
 
 def test_the_number_that_most_have_is_read(caplog: pytest.LogCaptureFixture) -> None:
     task = ChoiceConfig()
-    names = task.names(EXAMPLES)
-    assert names == ("0", "1")
+    labels = task.labels(EXAMPLES)
+    assert labels == ("0", "1")
     with pytest.raises(ConfigError) as problem:
-        task.usable(EXAMPLES, names)
+        task.usable_examples(EXAMPLES, labels)
     head, *rows = str(problem.value).split("\n  ")
     assert "2 of 5 rows cannot be used" in head
     assert rows == [f"a.jsonl:{line}: 3 options, where most examples have 2" for line in (1, 4)]
-    assert task.usable(EXAMPLES, names, skip_bad=True) == [EXAMPLES[i] for i in (1, 2, 4)]
+    assert task.usable_examples(EXAMPLES, labels, skip_bad=True) == [EXAMPLES[i] for i in (1, 2, 4)]
 
 
 def test_a_text_that_holds_lines_stays_on_one() -> None:

@@ -65,10 +65,10 @@ def test_spans_have_places_in_the_text() -> None:
 
 def test_what_is_learnt_as_bioes_comes_out_as_iob2() -> None:
     task = TaggingConfig(scheme="bioes")
-    names = task.names([SENTENCE])
-    assert names == ("O", *(f"{mark}-{kind}" for kind in ("LOC", "PER") for mark in "BIES"))
-    assert task.learnt(TAGS) == ("B-PER", "E-PER", "O", "S-LOC", "O")
-    assert task.prediction(SENTENCE, task.learnt(TAGS), (1.0,) * 5).tags == TAGS
+    labels = task.labels([SENTENCE])
+    assert labels == ("O", *(f"{mark}-{kind}" for kind in ("LOC", "PER") for mark in "BIES"))
+    assert task.as_learned(TAGS) == ("B-PER", "E-PER", "O", "S-LOC", "O")
+    assert task.prediction(SENTENCE, task.as_learned(TAGS), (1.0,) * 5).tags == TAGS
 
 
 @pytest.mark.parametrize("scheme", ["iob2", "none"])
@@ -76,6 +76,6 @@ def test_tags_that_look_alike_are_told(scheme: str, caplog: pytest.LogCaptureFix
     task = TaggingConfig.model_validate({"scheme": scheme, "metric": "entity_f1" if scheme == "iob2" else "accuracy"})
     kinds = ("B-PER", "B-PER\u200b") if scheme == "iob2" else ("noun", "Noun")
     with caplog.at_level(logging.WARNING, "foretell"):
-        task.names([Tagged(("a", "b"), kinds)])
+        task.labels([Tagged(("a", "b"), kinds)])
     told = "'PER', 'PER\\u200b'" if scheme == "iob2" else "'Noun', 'noun'"
     assert caplog.messages == [f"the labels {told} are 2 classes; spell them alike if they are one"]

@@ -52,7 +52,7 @@ def test_a_run_says_how_far_a_long_pass_is(
     split = "valid" if task else str(tmp_path / "long.txt")
     (tmp_path / "long.txt").write_text(Path(corpus["train"]).read_text() * 20)
     capsys.readouterr()
-    monkeypatch.setattr(predictor, "SIDE_BY_SIDE", 20)
+    monkeypatch.setattr(predictor, "TOKENS_AT_ONCE", 20)
     monkeypatch.setattr(monitor.time, "monotonic", itertools.count(0, 11).__next__)
     foretell.load(path, quiet=True).evaluate(split)
     assert capsys.readouterr().err == ""

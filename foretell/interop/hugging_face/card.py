@@ -1,4 +1,4 @@
-"""The model card: what a model is, what was measured of it and what was not, from the run alone."""
+"""Model cards for exported runs: facts, evaluation figures and the recipe."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ FIGURES = {
     "loss": "loss (nats per token)",
     "perplexity": "perplexity",
     "bits_per_byte": "bits per byte of text",
-    "top1": "first guess right",
+    "top1": "top-1 accuracy",
     "masked_loss": "loss at masked tokens (nats)",
-    "masked_accuracy": "masked tokens guessed right",
-    "replaced_accuracy": "tokens told rightly, replaced or not",
-    "replaced_recall": "replaced tokens found",
+    "masked_accuracy": "accuracy at masked tokens",
+    "replaced_accuracy": "accuracy of replaced-token detection",
+    "replaced_recall": "recall of replaced tokens",
     "pair_loss": "loss of the pair task (nats)",
-    "pair_accuracy": "pairs told right",
+    "pair_accuracy": "accuracy of the pair task",
     "pseudo_perplexity": "pseudo-perplexity",
     "accuracy": "accuracy",
     "f1": "F1",
@@ -26,7 +26,7 @@ FIGURES = {
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
     "entity_f1": "entity F1",
-    "exact_match": "answers wholly right",
+    "exact_match": "exact match",
 }
 
 
@@ -41,15 +41,15 @@ def model_card(
     recipe: str,
     trained: bool,
 ) -> str:
-    """README.md: `facts` of the model, figures `measured` on its validation text, `notes`, and its recipe as TOML.
+    """README.md with `facts` of the model, figures `measured` on its validation split, `notes`, and its recipe as TOML.
 
-    The recipe is the whole of it where the model was `trained` by it, else only what the model is made of.
+    The recipe describes the training if the model was `trained` by it, else only the model.
     """
     figures = [(text, measured[key]) for key, text in FIGURES.items() if measured.get(key) is not None]
     rows = [f"| {text} | {figure:.4f} |" for text, figure in figures]
     if measured.get("lossy"):
-        notes = [*notes, "The tokens hold less than the text (lossy), so bits per byte are no exact measure of it."]
-    table = ["| on the validation text | |", "|---|---|", *rows] if rows else ["Nothing was measured in this run."]
+        notes = [*notes, "The tokens lose part of the text (lossy), so bits per byte are not exact."]
+    table = ["| on the validation split | |", "|---|---|", *rows] if rows else ["This run was not evaluated."]
     head = {"library_name": "transformers", "pipeline_tag": task, "tags": ["foretell", kind]}
     lines = [
         "---",
@@ -68,12 +68,12 @@ def model_card(
         "",
         *table,
         "",
-        "Not measured: other texts than the validation text, other tasks, and what the model says of people.",
+        "Not measured: other texts, other tasks, and biases.",
         "",
         *([*(f"* {note}" for note in notes), ""] if notes else []),
         "## Recipe",
         "",
-        "All that the training was made of:" if trained else "What the model is made of:",
+        "The settings of the training:" if trained else "The settings of the model:",
         "",
         "```toml",
         recipe.rstrip(),

@@ -1,7 +1,6 @@
-"""What stands for what: settings and tensors that go by one name here and by another there.
+"""Correspondence of settings and tensors between foretell ("ours") and transformers ("theirs").
 
-One description serves both directions: `read` goes from theirs to ours, `write` from ours to theirs, so the two cannot
-disagree.
+One description serves both directions, so they cannot disagree: `read` converts theirs to ours, `write` ours to theirs.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ Theirs = dict[str, Any]
 
 
 class Misfit(ConfigError):
-    """A model that a family has no place for."""
+    """A model that a family cannot represent."""
 
     def __init__(self, *problems: str):
         super().__init__(", ".join(problems))
         self.problems = problems
-        """what is in the way"""
+        """the settings or tensors without a counterpart"""
 
 
 # --- settings -------------------------------------------------------------------------------------
@@ -38,29 +37,29 @@ class Misfit(ConfigError):
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting, by its dotted name in a recipe and by its key in a config.json."""
+    """A setting, by its dotted name in a recipe and its key in a config.json."""
 
     ours: str
     theirs: str
     default: Any = None
-    """what a config.json means that does not name it"""
-    spelled: Mapping[str, Any] | None = None
-    """their value for each of ours, where they differ"""
+    """value of a config.json without the key"""
+    spelled: Mapping[Any, Any] | None = None
+    """theirs for each value of ours, if they differ"""
     alike: Mapping[str, str] = field(default_factory=dict)
-    """other spellings of theirs, and which of the above they mean"""
+    """synonyms of their values"""
     absent: Callable[[Mapping[str, Any]], Any] | None = None
-    """what theirs is where ours is absent"""
+    """theirs if ours is absent"""
     less: Callable[[Mapping[str, Any]], int] | None = None
-    """ours is smaller than theirs by this"""
+    """theirs minus ours"""
     least: int | None = None
-    """theirs is no smaller"""
+    """smallest value of theirs"""
     most: int = 2**31 - 1
-    """theirs is no larger"""
+    """largest value of theirs"""
     loose: bool = False
-    """of no consequence to a trained model: where two of ours are one of theirs, the first is taken"""
+    """irrelevant for a trained model: if several of ours correspond to one of theirs, the first is written"""
 
     def read(self, theirs: JsonObject) -> dict[str, Any]:
-        """Our setting by its name; nothing where it is to be left out."""
+        """Our setting by its name; empty if it is absent."""
         value = theirs[self.theirs]
         if self.absent is not None and value in (None, self.absent(theirs)):
             return {}
@@ -74,9 +73,9 @@ class Setting:
         return {self.ours: theirs.integer(self.theirs, least=1 + less, most=self.most) - less}
 
     def _spelled(self, value: Any, file: Path | str) -> Any:
-        """Ours for one of the words of theirs."""
+        """Our value for one of theirs."""
         assert self.spelled is not None
-        known = {its: mine for mine, its in self.spelled.items()}
+        known = {theirs: ours for ours, theirs in self.spelled.items()}
         word = self.alike.get(value, value) if isinstance(value, str) else None
         if word not in known:
             hint = did_you_mean(str(word), map(str, known)) or f" (known: {', '.join(map(str, known))})"
@@ -84,7 +83,7 @@ class Setting:
         return known[word]
 
     def write(self, tree: Tree, theirs: Theirs) -> None:
-        """Our value put into theirs."""
+        """Write our value into theirs."""
         value = at(tree, self.ours)
         if value is None:
             if self.absent is None:
@@ -101,15 +100,15 @@ class Setting:
         if self.loose:
             theirs.setdefault(self.theirs, value)
         elif theirs.setdefault(self.theirs, value) != value:
-            raise Misfit(f"{self.ours} = {value!r} beside {self.theirs} = {theirs[self.theirs]!r}, where both are one")
+            raise Misfit(f"{self.ours} = {value!r} and {self.theirs} = {theirs[self.theirs]!r}, which must be equal")
 
 
 def at(tree: Mapping[str, Any], dotted: str) -> Any:
-    """The value of a dotted name; None where there is none."""
-    found: Any = tree
+    """The value of a dotted name, or None."""
+    value: Any = tree
     for part in dotted.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 # --- tensors --------------------------------------------------------------------------------------
@@ -117,26 +116,26 @@ def at(tree: Mapping[str, Any], dotted: str) -> Any:
 
 @dataclass(frozen=True)
 class Link:
-    """One tensor of ours and those of theirs that it is made of, joined on dimension 0; or all parts of a module.
+    """A tensor of ours and those of theirs that it joins on dimension 0; or all tensors of a module.
 
-    `{}` stands for the number of a layer. A module's name, without `.weight` or `.bias` at its end, stands for both;
-    a bias that is not there is zero to them.
+    `{}` is the number of a layer. The name of a module, without `.weight` or `.bias`, stands for both; if ours has no
+    bias, theirs is zero.
     """
 
     ours: str
     theirs: tuple[str, ...]
-    turned: bool = False
+    transposed: bool = False
     """their matrices are inputs x outputs"""
     instead: str | None = None
-    """the tensor of ours by whose width zeros are written, where there is none of this name"""
+    """tensor of ours with the width of the zeros that are written if ours does not exist"""
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """What our names of this link look like."""
+        """Pattern of our names."""
         return re.compile(re.escape(self.ours).replace(r"\{\}", r"(\d+)") + r"(\.weight|\.bias)?")
 
     def names(self, ours: str) -> tuple[str, ...] | None:
-        """Theirs for one of our names; None where this link is about others."""
+        """Their names for one of ours; None if it does not match."""
         match = self.pattern.fullmatch(ours)
         if match is None:
             return None
@@ -144,97 +143,98 @@ class Link:
         return tuple(name.format(*number) + (part or "") for name in self.theirs)
 
     def read(self, theirs: Sequence[Tensor]) -> Tensor:
-        """Ours, made of theirs."""
-        return torch.cat([t.t() if self.turned and t.dim() == 2 else t for t in theirs])
+        """Convert theirs to ours."""
+        return torch.cat([t.t() if self.transposed and t.dim() == 2 else t for t in theirs])
 
     def write(self, ours: Tensor) -> tuple[Tensor, ...]:
-        """Theirs, made of ours."""
-        # note: a copy, as tensors that share their memory cannot be written
+        """Convert ours to theirs."""
+        # a copy: safetensors does not write tensors that share memory
         return tuple(
-            (t.t() if self.turned and t.dim() == 2 else t).contiguous().clone() for t in ours.chunk(len(self.theirs))
+            (t.t() if self.transposed and t.dim() == 2 else t).contiguous().clone()
+            for t in ours.chunk(len(self.theirs))
         )
 
     @cached_property
     def numbered(self) -> re.Pattern[str] | None:
-        """What the first of theirs looks like, with the number of a layer; None where it is of no layer."""
+        """Pattern of their first name, with the number of a layer; None outside layers."""
         if "{}" not in self.theirs[0]:
             return None
         return re.compile(re.escape(self.theirs[0]).replace(r"\{\}", r"(\d{1,9})") + r"(?:\.weight|\.bias)?")
 
 
-def link(ours: str, *theirs: str, turned: bool = False, instead: str | None = None) -> Link:
-    """A `Link` in one line."""
-    return Link(ours, theirs, turned, instead)
+def link(ours: str, *theirs: str, transposed: bool = False, instead: str | None = None) -> Link:
+    """A `Link`."""
+    return Link(ours, theirs, transposed, instead)
 
 
-def place(links: Iterable[Link], ours: str) -> tuple[Link, tuple[str, ...]]:
-    """The link of one of our tensors, and theirs."""
-    for one in links:
-        names = one.names(ours)
+def link_of(links: Iterable[Link], ours: str) -> tuple[Link, tuple[str, ...]]:
+    """The link of one of our tensors, and their names for it."""
+    for candidate in links:
+        names = candidate.names(ours)
         if names is not None:
-            return one, names
-    raise Misfit(f"{ours} has no place there")
+            return candidate, names
+    raise Misfit(f"{ours} has no counterpart")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What became of the tensors of a checkpoint."""
+    """The tensors read from a checkpoint."""
 
     tensors: dict[str, Tensor]
     """by our names"""
     missing: list[str]
-    """ours that the checkpoint has nothing for"""
+    """ours that the checkpoint lacks"""
     surplus: list[str]
-    """theirs that stand for nothing here"""
+    """theirs without a counterpart"""
 
 
 def layers_in(links: Iterable[Link], theirs: Iterable[str]) -> int:
-    """How many layers a checkpoint with tensors of these names has."""
-    numbered = [one.numbered for one in links if one.numbered is not None]
-    found = (pattern.fullmatch(name) for name in theirs for pattern in numbered)
-    return max((int(match[1]) + 1 for match in found if match), default=0)
+    """The number of layers in a checkpoint with tensors of these names."""
+    patterns = [link.numbered for link in links if link.numbered is not None]
+    matches = (pattern.fullmatch(name) for name in theirs for pattern in patterns)
+    return max((int(match[1]) + 1 for match in matches if match), default=0)
 
 
 def check_shapes(
     links: Sequence[Link], theirs: Mapping[str, tuple[int, ...]], ours: Mapping[str, Tensor], file: Path
 ) -> None:
-    """A `ConfigError` where a tensor there, of which the shape is enough, is not as ours, made after a config file."""
-    for name, like in ours.items():
-        one, names = place(links, name)
+    """Raise `ConfigError` where the shapes of their tensors do not fit ours, which follow config.json."""
+    for name, tensor in ours.items():
+        matched, names = link_of(links, name)
         if not all(n in theirs for n in names):
             continue
-        shapes = [theirs[n][::-1] if one.turned and len(theirs[n]) == 2 else theirs[n] for n in names]
+        shapes = [theirs[n][::-1] if matched.transposed and len(theirs[n]) == 2 else theirs[n] for n in names]
         joined = (sum(shape[0] for shape in shapes if shape), *(shapes[0][1:]))
-        if joined != tuple(like.shape) or any(shape[1:] != shapes[0][1:] for shape in shapes):
-            told = ", ".join(f"{n} {tuple(theirs[n])}" for n in names)
-            what = f"{told} does not fit config.json, after which {name} is {tuple(like.shape)}"
-            raise ConfigError(what, file=file, remedy="mend config.json")
+        if joined != tuple(tensor.shape) or any(shape[1:] != shapes[0][1:] for shape in shapes):
+            found = ", ".join(f"{n} {tuple(theirs[n])}" for n in names)
+            what = f"{found} does not fit config.json, by which {name} is {tuple(tensor.shape)}"
+            raise ConfigError(what, file=file, remedy="correct config.json")
 
 
 def read_tensors(links: Sequence[Link], theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> Reading:
-    """The tensors of a checkpoint for a model with those of `ours`, of the same shapes (see `check_shapes`)."""
-    found: dict[str, Tensor] = {}
+    """The tensors of a checkpoint for a model with the tensors `ours`, of the same shapes (see `check_shapes`)."""
+    tensors: dict[str, Tensor] = {}
     missing: list[str] = []
     used: set[str] = set()
     for name in ours:
-        one, names = place(links, name)
+        matched, names = link_of(links, name)
         if not all(n in theirs for n in names):
             missing.append(name)
             continue
-        found[name] = one.read([theirs[n] for n in names])
+        tensors[name] = matched.read([theirs[n] for n in names])
         used.update(names)
-    return Reading(found, missing, [name for name in theirs if name not in used])
+    return Reading(tensors, missing, [name for name in theirs if name not in used])
 
 
 def write_tensors(links: Sequence[Link], ours: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Their names and tensors, one after the other."""
+    """Yield their names and tensors."""
     for name, tensor in ours.items():
-        one, names = place(links, name)
-        yield from zip(names, one.write(tensor), strict=True)
+        matched, names = link_of(links, name)
+        yield from zip(names, matched.write(tensor), strict=True)
         bias = name.removesuffix(".weight") + ".bias"
-        biases = None if one.ours.endswith(".weight") or bias == name + ".bias" else one.names(bias)
-        if biases is not None and bias not in ours:  # a module of theirs always has one
-            yield from zip(biases, one.write(tensor.new_zeros(len(tensor))), strict=True)
-    for one in links:
-        if one.instead is not None and one.ours not in ours:
-            yield one.theirs[0], ours[one.instead].new_zeros(1, ours[one.instead].shape[1])
+        biases = None if matched.ours.endswith(".weight") or bias == name + ".bias" else matched.names(bias)
+        if biases is not None and bias not in ours:  # their modules always have a bias
+            yield from zip(biases, matched.write(tensor.new_zeros(len(tensor))), strict=True)
+    for unused in links:
+        if unused.instead is not None and unused.ours not in ours:
+            yield unused.theirs[0], ours[unused.instead].new_zeros(1, ours[unused.instead].shape[1])

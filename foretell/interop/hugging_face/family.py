@@ -1,4 +1,7 @@
-"""What a family of models is: its forms, its settings and its tensors, in both directions."""
+"""A family of models in transformers: its forms, settings and tensors, in both directions.
+
+"Ours" are names and values of foretell, "theirs" those of transformers.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,15 @@ from foretell.interop.hugging_face.folder import Weights
 from foretell.nn.pooling import FirstConfig
 from foretell.strict_json import JsonObject, shown
 
+MOST_LAYERS = 4096
+ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
+"""their name of each of ours"""
+SAME_ACTIVATIONS = {"gelu_python": "gelu", "gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
+
 
 @dataclass(frozen=True)
 class Labels:
-    """What a task may say, as a run has it and as a config.json names outputs."""
+    """Conversion between the labels of a run and `id2label` of a config.json."""
 
     read: Callable[[tuple[str, ...]], tuple[str, ...]] = tuple
     write: Callable[[tuple[str, ...]], tuple[str, ...]] = tuple
@@ -26,83 +34,83 @@ class Labels:
 
 @dataclass(frozen=True)
 class Form:
-    """One of the models of a family: its body with certain heads."""
+    """A model of a family: its body with certain heads."""
 
     architecture: str
-    """their class"""
+    """their class name"""
     task: str
-    """what the hub calls its use"""
+    """pipeline tag on the hub"""
     sign: str = ""
-    """a tensor that only checkpoints of this form have; none: it is read if no other fits and it is the last"""
+    """tensor by which its checkpoints are recognised; "": the last form, if no other matches"""
     ours: Tree = field(default_factory=dict)
-    """settings of a recipe by dotted name that make this form; of several values the first is imported"""
+    """settings of this form by dotted name; of a tuple the first value is imported"""
     begin: Tree = field(default_factory=dict)
-    """further settings of an imported recipe, which an exported one is free in"""
+    """other settings of imported recipes, which exported ones may change"""
     theirs: Theirs = field(default_factory=dict)
-    """keys of a config.json that make this form"""
+    """keys of a config.json with this form"""
     settings: tuple[Setting, ...] = ()
-    """those that only this form has"""
+    """settings of this form only"""
     links: tuple[Link, ...] = ()
-    """tensors that only this form has, or calls by other names"""
+    """tensors of this form only, or with other names"""
     without_words: bool = False
-    """whether it predicts no words, so that the head's settings do not matter"""
+    """whether it has no language-model head, so that settings of the head do not matter"""
     labels: Labels | None = None
-    """how what a task may say is called there; absent: its outputs have no names"""
+    """conversion of labels; absent: outputs have no names"""
 
 
 @dataclass(frozen=True)
 class Family:
-    """One `model_type`: what its settings and tensors are called, and what cannot be set."""
+    """A `model_type`: its settings and tensors, and what is fixed."""
 
     kind: str
     """their `model_type`"""
     stem: str
-    """what the body's names begin with in checkpoints that have more than a body"""
+    """prefix of the body's tensors in checkpoints with a head"""
     forms: tuple[Form, ...]
     ours: Tree
-    """settings of a recipe by dotted name that this family has no choice in; None: absent"""
+    """fixed settings of a recipe by dotted name; None: absent"""
     theirs: Theirs
-    """keys of a config.json that foretell knows only one value of"""
+    """keys of a config.json with a single supported value"""
     settings: tuple[Setting, ...]
     links: tuple[Link, ...]
     tied: Mapping[str, str]
-    """tensors that a checkpoint may hold twice, and the names they are read by"""
+    """names of tensors that a checkpoint may hold twice, and the names that are read"""
     begin: Tree = field(default_factory=dict)
-    """further settings of an imported recipe, which an exported one is free in"""
+    """other settings of imported recipes, which exported ones may change"""
     ignored: str = r"(?!)"
-    """names of tensors that say nothing, as a pattern"""
+    """pattern of tensors to ignore"""
 
     def recipe(self, theirs: Mapping[str, Any], weights: Iterable[str]) -> tuple[Form, Tree]:
-        """The form, and the tables of a recipe, that a config.json and the heads of a checkpoint say."""
+        """The form and the recipe of a checkpoint, from its config.json and its tensors."""
         file = theirs.file if isinstance(theirs, JsonObject) else "config.json"
         given = {setting.theirs: setting.default for setting in self.settings} | dict(theirs)
-        named = given.get("id2label")
-        if given.get("problem_type") is None and isinstance(named, dict) and len(named) == 1:
-            given["problem_type"] = "regression"  # as transformers takes it
+        labels = given.get("id2label")
+        if given.get("problem_type") is None and isinstance(labels, dict) and len(labels) == 1:
+            given["problem_type"] = "regression"  # as in transformers
         if "quantization_config" in given:
-            raise ConfigError(
-                "quantised weights are not supported", file=file, remedy="take the checkpoint they were made of"
-            )
+            raise ConfigError("quantised weights are not supported", file=file, remedy="use the original checkpoint")
         for key, value in self.theirs.items():
-            if (its := given.get(key, value)) != value:
-                raise ConfigError(f"{key} = {shown(its)} is not supported for {self.kind}, only {value!r}", file=file)
+            if (stated := given.get(key, value)) != value:
+                raise ConfigError(
+                    f"{key} = {shown(stated)} is not supported for {self.kind}, only {value!r}", file=file
+                )
         form = self.form_of(JsonObject(given, file), weights)
-        found = self.begin | form.begin | self.ours | form.ours
-        found = {key: value[0] if isinstance(value, tuple) else value for key, value in found.items()}
+        settings = self.begin | form.begin | self.ours | form.ours
+        settings = {key: value[0] if isinstance(value, tuple) else value for key, value in settings.items()}
         read = JsonObject({setting.theirs: setting.default for setting in form.settings} | given, file)
         for setting in (*self.settings, *form.settings):
-            found |= setting.read(read)
-        return form, override({}, {key: value for key, value in found.items() if value is not None})
+            settings |= setting.read(read)
+        return form, override({}, {key: value for key, value in settings.items() if value is not None})
 
     def form_of(self, theirs: JsonObject, weights: Iterable[str]) -> Form:
-        """The form of a checkpoint with tensors of these names: the one its config.json names, if it does."""
+        """The form of a checkpoint: the one config.json names, else by the names of its tensors."""
         names, named = set(weights), set(theirs.texts("architectures", []))
         forms = [form for form in self.forms if form.architecture in named] or self.forms
         fitting = (form for form in forms if form.sign in names and form.theirs.items() <= theirs.items())
         return next(fitting, self.forms[-1])
 
     def config(self, recipe: Tree) -> tuple[Form, Theirs]:
-        """The form and the config.json for the tables of a recipe; a `Misfit` where the family cannot be that."""
+        """The form and the config.json for a recipe; a `Misfit` if the family cannot represent it."""
         recipe, misfits = plain(recipe), []
         for form in self.forms:
             theirs: Theirs = {"architectures": [form.architecture], "model_type": self.kind, "dtype": "float32"}
@@ -125,36 +133,36 @@ class Family:
         raise Misfit(*min(misfits, key=far))
 
     def words_in(self, theirs: Mapping[str, Any], weights: Weights) -> int:
-        """The size of the vocabulary, which is that of the first tensor there is."""
+        """The size of the vocabulary, from the shape of the embedding."""
         words = self.links[0].theirs[0]
         shape = weights.shape(words) if words in weights else ()
         if len(shape) != 2:
-            raise ConfigError(f"not a whole {self.kind}: no {words}, a vector for each token", file=weights.folder)
-        told = theirs.integer("vocab_size", shape[0]) if isinstance(theirs, JsonObject) else shape[0]
-        if told != shape[0]:
-            what = f"vocab_size is {told}, but {words} has {shape[0]:,} rows"
-            raise ConfigError(what, file=weights.folder / "config.json", remedy="mend config.json")
+            raise ConfigError(f"not a complete {self.kind}: it lacks the embedding {words}", file=weights.folder)
+        stated = theirs.integer("vocab_size", shape[0]) if isinstance(theirs, JsonObject) else shape[0]
+        if stated != shape[0]:
+            what = f"vocab_size is {stated}, but {words} has {shape[0]:,} rows"
+            raise ConfigError(what, file=weights.folder / "config.json", remedy="correct config.json")
         return shape[0]
 
     def check_sizes(self, recipe: Tree, weights: Weights) -> None:
-        """A `ConfigError` where a recipe has more or larger layers than the weights, before anything is built of it."""
+        """Raise `ConfigError` if a recipe has more or larger layers than the weights, before building anything."""
         model, file = recipe["model"], weights.folder / "config.json"
         layers = model.get("groups") or model["layers"]
         held = layers_in(self.links, weights)
-        if held != layers and (held or layers > 100):  # without any, what is missing is better told by name
+        if held != layers and (held or layers > 100):  # with none, missing tensors are reported by name
             what = f"says {layers:,} layers, but the weights hold {held:,}"
-            raise ConfigError(what, file=file, remedy="mend config.json")
+            raise ConfigError(what, file=file, remedy="correct config.json")
         for name in ("hidden", "embedding_dim", "feed_forward", "context", "segments"):
             if (size := model.get(name) or 0) > max(weights.largest, 1 << 16):
-                what = f"after it {name} is {size:,}, larger than any of the weights is"
-                raise ConfigError(what, file=file, remedy="mend config.json")
+                what = f"states {name} = {size:,}, larger than any dimension of the weights"
+                raise ConfigError(what, file=file, remedy="correct config.json")
 
     def with_links_of(self, form: Form) -> Family:
-        """The family, where the tensors of that form go by the names they have in it."""
+        """The family with the tensor names of a form."""
         return replace(self, links=(*form.links, *self.links))
 
     def named(self, weights: Weights) -> Weights:
-        """The tensors under the names of transformers 5, with the stem that bare bodies are saved without."""
+        """The tensors under their names in transformers 5, with the stem that bare bodies lack."""
         weights = weights.renamed(lambda name: re.sub(r"gamma$", "weight", re.sub(r"beta$", "bias", name)))
         weights = weights.without(lambda name: re.search(self.ignored, name) is not None)
         if not any(name.startswith(f"{self.stem}.") for name in weights):
@@ -164,28 +172,28 @@ class Family:
 
 
 def labels_there(theirs: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a config.json calls its outputs, of which there are two where it does not say."""
-    named = theirs.get("id2label")
-    if not named and named in (None, {}):
+    """The labels in a config.json; two default ones if it names none."""
+    labels = theirs.get("id2label")
+    if not labels and labels in (None, {}):
         return tuple(f"LABEL_{output}" for output in range(2))
     file = theirs.file if isinstance(theirs, JsonObject) else "config.json"
-    if not isinstance(named, dict) or {*named} != {str(output) for output in range(len(named))}:
-        raise ConfigError("id2label is to name each output by its number, from 0 on", file=file)
-    names = [named[str(output)] for output in range(len(named))]
+    if not isinstance(labels, dict) or {*labels} != {str(output) for output in range(len(labels))}:
+        raise ConfigError("id2label must name each output by its number, from 0", file=file)
+    names = [labels[str(output)] for output in range(len(labels))]
     if wrong := [name for name in names if not isinstance(name, str | int) or not str(name).isprintable()]:
-        raise ConfigError(f"id2label has the name {shown(wrong[0])}, which is no line of text", file=file)
+        raise ConfigError(f"id2label has the name {shown(wrong[0])}, which is not a line of text", file=file)
     if twice := [name for name, count in Counter(map(str, names)).items() if count > 1]:
         raise ConfigError(f"id2label gives two outputs the name {shown(twice[0])}", file=file, remedy="rename one")
     return tuple(map(str, names))
 
 
 def far(problems: Sequence[str]) -> tuple[bool, int]:
-    """How far a form is from what a model is: another objective is farthest, then as many as there are problems."""
-    return any(one.startswith("objective.kind") for one in problems), len(problems)
+    """Distance of a form from a model: first whether the objective differs, then the number of problems."""
+    return any(problem.startswith("objective.kind") for problem in problems), len(problems)
 
 
 def plain(recipe: Tree) -> Tree:
-    """The tables without settings that say what goes without saying, and with what is meant by those left out."""
+    """The recipe in a normal form: without redundant settings, and with defaults that depend on others."""
     model = dict(recipe["model"])
     if model.get("feed_forward") == 4 * model.get("hidden", 0):
         del model["feed_forward"]

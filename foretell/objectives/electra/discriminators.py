@@ -1,6 +1,6 @@
-"""What the main model of ELECTRA tells of tokens that may have been replaced (arXiv:2003.10555, sections 3.1 and 3.4).
+"""Discriminators of ELECTRA: what the main model predicts of tokens that may be replaced.
 
-B rows, T places, N chosen places, D width, V vocabulary.
+arXiv:2003.10555, sections 3.1 and 3.4. B rows, T positions, N masked positions, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from foretell.kernels.cross_entropy import CHUNK
 from foretell.nn.activation import ACTIVATIONS, ActivationName
@@ -25,81 +26,88 @@ Counts = dict[str, Tensor]
 
 
 class TokenDiscriminator(nn.Module):
-    """What stands on the main model; abstract: subclasses are final."""
+    """Output layers of the main model; abstract."""
 
     term: str
-    """what its loss is called"""
-    everywhere: bool
-    """whether it tells of all tokens, or of those the generator had to guess"""
+    """name of its loss"""
+    all_positions: bool
+    """whether it predicts at all positions, or at masked ones only"""
 
     @abstractmethod
     def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Counts]:
-        """vectors [B, T, D] of the tokens `seen` [B, T] -> the sum of its losses [], and in evaluation how often it
-        was right [] (by the name of its term), with what else `shares` asks for."""
+        """Vectors [B, T, D] of the tokens `seen` [B, T] -> the sum of losses [], and counts [] for evaluation.
 
-    def shares(self, counts: Mapping[str, int]) -> dict[str, float]:
-        """What these counts, added up, say beside how often it was right."""
+        The counts are the correct predictions, under the name of the term, and what `ratios` needs besides.
+        """
+
+    def ratios(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """Metrics in addition to the accuracy, from summed counts."""
         return {}
 
 
 class Discriminator(TokenDiscriminator):
-    """Whether a token was replaced: dense, activation, and one number, above zero if so."""
+    """Predicts whether a token was replaced: dense, activation, and a logit."""
 
     term = "replaced"
 
-    def __init__(self, width: int, *, everywhere: bool, activation: ActivationName, initial: NormalConfig):
+    def __init__(self, width: int, *, all_positions: bool, activation: ActivationName, initial: NormalConfig):
         super().__init__()
-        self.everywhere = everywhere
+        self.all_positions = all_positions
         self.dense, self.prediction = nn.Linear(width, width), nn.Linear(width, 1)
         self.activate = ACTIVATIONS[activation]
         for layer in (self.dense, self.prediction):
             initial.fill(layer.weight)
             nn.init.zeros_(layer.bias)
 
+    @override
     def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Counts]:
-        """See `TokenDiscriminator.forward`."""
         scores = self.prediction(self.activate(self.dense(vectors)))[..., 0]  # [B, T]
         scores = scores.to(softmax_dtype(scores))
         replaced = seen != originals(batch)
-        told = real(batch) if self.everywhere else batch.targets != IGNORED
+        scored = real(batch) if self.all_positions else batch.targets != IGNORED
         losses = F.binary_cross_entropy_with_logits(scores, replaced.to(scores.dtype), reduction="none")
-        return (losses * told).sum(), {} if self.training else self._counts(replaced & told, (scores > 0) & told, told)
+        if self.training:
+            return (losses * scored).sum(), {}
+        return (losses * scored).sum(), self._counts(replaced & scored, (scores > 0) & scored, scored)
 
-    def _counts(self, there: Tensor, found: Tensor, told: Tensor) -> Counts:
-        """Of what is replaced, what is called so, and what is told of, all [B, T]."""
+    def _counts(self, replaced: Tensor, predicted: Tensor, scored: Tensor) -> Counts:
+        """Confusion counts over replaced, predicted and scored tokens, all [B, T]."""
         return {
-            "replaced": (told & (there == found)).sum(),
-            "replaced_there": there.sum(),
-            "replaced_told": found.sum(),
-            "replaced_found": (there & found).sum(),
+            "replaced": (scored & (replaced == predicted)).sum(),
+            "replaced_gold": replaced.sum(),
+            "replaced_predicted": predicted.sum(),
+            "replaced_right": (replaced & predicted).sum(),
         }
 
-    def shares(self, counts: Mapping[str, int]) -> dict[str, float]:
-        """How many of those it calls replaced are, and how many of the replaced it finds: who says "original" of all
-        is nearly always right, and has found nothing."""
-        there, told, found = (counts[f"replaced_{name}"] for name in ("there", "told", "found"))
-        return {"replaced_precision": found / max(told, 1), "replaced_recall": found / max(there, 1)}
+    @override
+    def ratios(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """Precision and recall: predicting "original" everywhere is nearly always right, and finds nothing."""
+        gold, predicted, right = (counts[f"replaced_{name}"] for name in ("gold", "predicted", "right"))
+        return {"replaced_precision": right / max(predicted, 1), "replaced_recall": right / max(gold, 1)}
 
 
 class TokenRestorer(TokenDiscriminator):
-    """What the tokens were that the generator had to guess: a masked model that sees samples for masks."""
+    """Predicts the original tokens at masked positions: a masked model that reads samples instead of masks."""
 
-    term, everywhere = "original", False
+    term, all_positions = "original", False
 
     def __init__(self, head: Head):
         super().__init__()
         self.head = head
 
+    @override
     def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Counts]:
-        """See `TokenDiscriminator.forward`."""
-        loss, right = masked_loss(self.head, *gather_targets(vectors, batch), training=self.training)
-        return loss, {self.term: right}
+        loss, correct = masked_loss(self.head, *gather_targets(vectors, batch), training=self.training)
+        return loss, {self.term: correct}
 
 
 class CopyingRestorer(TokenDiscriminator):
-    """What every token was: with D the probability that it is the one that is there, D * [it is] + (1 - D) * p."""
+    """Predicts the original token at all positions: p(token) = D [token is the one read] + (1 - D) p_head(token).
 
-    term, everywhere = "original", True
+    D is the probability that the token was not replaced.
+    """
+
+    term, all_positions = "original", True
 
     def __init__(self, head: Head, width: int, initial: NormalConfig):
         super().__init__()
@@ -107,34 +115,36 @@ class CopyingRestorer(TokenDiscriminator):
         initial.fill(self.copies.weight)
         nn.init.zeros_(self.copies.bias)
 
+    @override
     def forward(self, vectors: Tensor, batch: Batch, seen: Tensor) -> tuple[Tensor, Counts]:
-        """See `TokenDiscriminator.forward`."""
-        flat, shown, targets = vectors.flatten(0, 1), seen.flatten(), originals(batch).flatten()
-        told, score = real(batch).flatten(), self.copies(flat)[:, 0]  # [B * T]
+        flat, tokens, targets = vectors.flatten(0, 1), seen.flatten(), originals(batch).flatten()
+        scored, score = real(batch).flatten(), self.copies(flat)[:, 0]  # [B * T]
         score = score.to(softmax_dtype(score))
-        others = F.logsigmoid(-score) - self.head.nll(flat, targets)
-        log_probs = torch.where(shown == targets, torch.logaddexp(F.logsigmoid(score), others), others)
-        right = score.new_zeros(()) if self.training else (self._guesses(flat, shown, score) == targets)[told].sum()
-        return -(log_probs * told).sum(), {self.term: right}
+        generated = F.logsigmoid(-score) - self.head.nll(flat, targets)
+        log_probs = torch.where(tokens == targets, torch.logaddexp(F.logsigmoid(score), generated), generated)
+        if self.training:
+            return -(log_probs * scored).sum(), {self.term: score.new_zeros(())}
+        correct = (self._predictions(flat, tokens, score) == targets)[scored].sum()
+        return -(log_probs * scored).sum(), {self.term: correct}
 
-    def _guesses(self, vectors: Tensor, shown: Tensor, score: Tensor) -> Tensor:
-        """The most probable token of each place [B * T], without holding V numbers for all of them."""
-        guesses = []
-        height = max(CHUNK // int(self.head.log_probs(vectors[:1]).shape[-1]), 1)
-        for part, token, copying in zip(vectors.split(height), shown.split(height), score.split(height), strict=True):
+    def _predictions(self, vectors: Tensor, tokens: Tensor, score: Tensor) -> Tensor:
+        """The most probable token at each position [B * T], in chunks of probabilities."""
+        predictions = []
+        rows = max(CHUNK // int(self.head.log_probs(vectors[:1]).shape[-1]), 1)
+        for part, token, copying in zip(vectors.split(rows), tokens.split(rows), score.split(rows), strict=True):
             probabilities = self.head.log_probs(part).exp() * (-copying).sigmoid()[:, None]  # [n, V]
             copied = copying.sigmoid()[:, None].to(probabilities.dtype)
-            guesses.append(probabilities.scatter_add(1, token[:, None], copied).argmax(-1))
-        return torch.cat(guesses)
+            predictions.append(probabilities.scatter_add(1, token[:, None], copied).argmax(-1))
+        return torch.cat(predictions)
 
 
 def originals(batch: Batch) -> Tensor:
-    """[B, T] the tokens before any were hidden."""
+    """The tokens before masking [B, T]."""
     return torch.where(batch.targets != IGNORED, batch.targets, batch.inputs.tokens)
 
 
 def real(batch: Batch) -> Tensor:
-    """[B, T] bool: the places that are no padding."""
+    """[B, T] bool: positions that are not padding."""
     if batch.inputs.lengths is None:
         return torch.ones_like(batch.targets, dtype=torch.bool)
     return real_tokens(batch.targets.shape[1], batch.inputs.lengths)

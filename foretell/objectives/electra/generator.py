@@ -1,4 +1,4 @@
-"""What puts tokens in the place of hidden ones, for a main model to find out (ELECTRA, arXiv:2003.10555, 3.2)."""
+"""Generators of ELECTRA: models that replace masked tokens by samples (arXiv:2003.10555, section 3.2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from foretell.nn.heads import Head
 
 
 class Generator(nn.Module):
-    """A backbone and the head on it."""
+    """A backbone and its head."""
 
     def __init__(self, backbone: Backbone, head: Head):
         super().__init__()
@@ -24,24 +24,24 @@ class Generator(nn.Module):
 
 
 class SmallerGeneratorConfig(Config):
-    """A narrower model of the same kind on the main one's embeddings: words, positions, segments and their norm."""
+    """A narrower model of the same kind, sharing the main model's embeddings of tokens, positions and segments."""
 
     kind: Literal["smaller"] = "smaller"
     hidden_share: Annotated[float, Field(gt=0, le=1)] = 0.25
-    """its width, and that of its feed-forward networks, beside the main model's; its heads are as wide as those"""
+    """its width and that of its feed-forward networks, as a fraction of the main model's; heads keep their width"""
     model: dict[str, Any] = Field(default={})
-    """what else differs from the main model, as in [model]"""
+    """settings that differ from [model]"""
     head: dict[str, Any] = Field(default={})
-    """what differs from [head]"""
+    """settings that differ from [head]"""
 
     def spec(self, main: ModelSpec) -> ModelSpec:
-        """What the generator beside a main model is built from."""
+        """The generator's specification, from that of the main model."""
         where = "objective.generator"
         main = replace(main, model=main.model.narrowed(self.hidden_share, where))
         return main.override({"model": self.model, "head": self.head}, where)
 
     def build(self, spec: ModelSpec, main: Backbone) -> Generator:
-        """The generator beside a main model."""
+        """The generator for a main model."""
         spec = self.spec(spec)
         backbone = spec.backbone()
         share_embeddings(backbone, main)
@@ -49,36 +49,36 @@ class SmallerGeneratorConfig(Config):
 
 
 class TiedGeneratorConfig(Config):
-    """The main model itself, with a head of its own."""
+    """The main model itself with a second head."""
 
     kind: Literal["tied"] = "tied"
 
     def build(self, spec: ModelSpec, main: Backbone) -> Generator:
-        """The generator beside a main model."""
+        """The generator for a main model."""
         return Generator(main, spec.head_on(main))
 
 
 class UniformGeneratorConfig(Config):
-    """No model: every token of the vocabulary is as probable as any other."""
+    """No model: samples are uniform over the vocabulary."""
 
     kind: Literal["uniform"] = "uniform"
 
     def build(self, spec: ModelSpec, main: Backbone) -> None:
-        """Nothing."""
+        """None: there is no model."""
 
 
 GeneratorChoice = Annotated[SmallerGeneratorConfig | TiedGeneratorConfig | UniformGeneratorConfig, Tagged()]
 
 
 def share_embeddings(backbone: Backbone, main: Backbone) -> None:
-    """Let a model use the modules of another that make vectors of tokens."""
+    """Replace the embedding modules of a backbone by those of the main model."""
     for name in main.embeds:
-        mine, theirs = getattr(backbone, name), getattr(main, name)
-        shapes = [[p.shape for p in part.parameters()] if part is not None else [] for part in (mine, theirs)]
+        own, shared = getattr(backbone, name), getattr(main, name)
+        shapes = [[p.shape for p in part.parameters()] if part is not None else [] for part in (own, shared)]
         if shapes[0] != shapes[1]:
             raise ConfigError(
-                "objective.generator: it shares the main model's embeddings, which have to be of the same shape: "
+                "objective.generator: it shares the main model's embeddings, which must have the same shapes: "
                 "leave model.embedding, embedding_dim, context, positions, segments and norm as they are"
             )
         if shapes[0]:
-            setattr(backbone, name, theirs)
+            setattr(backbone, name, shared)

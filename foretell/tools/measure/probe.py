@@ -18,7 +18,7 @@ from foretell.config import parse_override, validate
 from foretell.data.labelled.examples import Labelled
 from foretell.data.labelled.opening import open_examples
 from foretell.errors import ConfigError
-from foretell.evaluate.features import Extractor, Vectors, after
+from foretell.evaluate.features import Extractor, Vectors, offset
 from foretell.evaluate.probing import GRID, Fitted, Portion, bags, fit, learn_mix, library
 from foretell.recipe.recipe import DataConfig
 from foretell.run import Record
@@ -132,7 +132,7 @@ def vectors_of(
     def told(read: int) -> None:
         watch(read / (len(sides) * len(texts)))
 
-    first, *second = (extractor.all(side, after(told, len(texts) * before)) for before, side in enumerate(sides))
+    first, *second = (extractor.all(side, offset(told, len(texts) * before)) for before, side in enumerate(sides))
     if not second:
         return first
     return np.concatenate([np.abs(first - second[0]), first * second[0]], axis=1)

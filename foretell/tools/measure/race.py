@@ -99,7 +99,8 @@ def fitted(recipe: Recipe, budget: Budget, vocabulary: int) -> Recipe:
     limit = budget.limit(recipe, vocabulary)
     tree = scaled(tree, whole, limit)
     tree["limit"] = str(limit)
-    waits = recipe.averaging.kind == "nt-asgd" or recipe.schedule.kind == "plateau" or recipe.training.patience
+    averaging, schedule = recipe.averaging.kind_name(), recipe.schedule.kind_name()
+    waits = averaging == "nt-asgd" or schedule == "plateau" or recipe.training.patience
     share = Amount.model_validate({"value": limit.value / (WAITING if waits else VALIDATIONS), "unit": limit.unit})
     tree["evaluation"] |= {"every": str(share)}
     tree["checkpoint"] |= {"every": str(share)}

@@ -121,7 +121,7 @@ def find_lr(
     flat = f"the loss fell by {max(trial.fall, 0):.2g}, and single losses differ by {trial.noise:.2g} anyway"
     return {
         "recipe": recipe.name,
-        "optimizer": recipe.optimizer.kind,
+        "optimizer": recipe.optimizer.kind_name(),
         "learning_rate": float(f"{trial.rates[best] / SAFE:.2g}") if clear else None,
         "warning": None
         if clear

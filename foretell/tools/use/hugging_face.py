@@ -24,7 +24,7 @@ from foretell.interop.hugging_face.correspondence import (
     Reading,
     at,
     check_shapes,
-    place,
+    link_of,
     read_tensors,
     write_tensors,
 )
@@ -185,7 +185,7 @@ def check_part(family: Family, tensors: Weights, mine: Mapping[str, Tensor]) -> 
     """A `ConfigError` where a folder has not the tensors of a whole body, or of other shapes."""
     shapes = {name: tensors.shape(name) for name in tensors}
     check_shapes(family.links, shapes, mine, tensors.folder / "config.json")
-    names = {name: place(family.links, name)[1] for name in mine}
+    names = {name: link_of(family.links, name)[1] for name in mine}
     gone = [name for name in mine if name.startswith("backbone.") and not all(n in tensors for n in names[name])]
     if gone:
         surplus = sorted(tensors.keys() - {n for theirs in names.values() for n in theirs})

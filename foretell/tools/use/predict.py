@@ -34,7 +34,7 @@ def all_predictions(model: Trained, paths: Sequence[Path], form: Form, skip_bad:
     report = Report()
     found: list[dict[str, Any]] = [p.record() for _, p in predictions(model, paths, form, skip_bad, report)]
     warn(report)
-    return {"run": str(model.run.path), "task": model.settings.objective.kind, "predictions": found}
+    return {"run": str(model.run.path), "task": model.settings.objective.kind_name(), "predictions": found}
 
 
 def predictions(

@@ -184,11 +184,11 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
     "layers null": (config(n_layer=None), r"'n_layer' is None, not an integer"),
     "half a layer": (config(n_layer=1.5), r"'n_layer' is 1\.5, not an integer"),
     "layers a list": (config(n_layer=[1]), r"'n_layer' is a list, not an integer"),
-    "huge width": (config(n_embd=10**9, n_head=1), r"hidden is 1,000,000,000, larger than any of the weights"),
+    "huge width": (config(n_embd=10**9, n_head=1), r"hidden = 1,000,000,000, larger than any of the weights"),
     "another width": (config(n_embd=6), r"transformer\.wte\.weight \(8, 4\) does not fit config\.json"),
-    "huge context": (config(n_positions=2**31 - 1), r"context is 2,147,483,647, larger than any of the weights"),
+    "huge context": (config(n_positions=2**31 - 1), r"context = 2,147,483,647, larger than any of the weights"),
     "another context": (config(n_positions=32), r"transformer\.wpe\.weight \(16, 4\) does not fit config\.json"),
-    "huge inner width": (config(n_inner=2**31 - 1), r"feed_forward is 2,147,483,647, larger than any"),
+    "huge inner width": (config(n_inner=2**31 - 1), r"feed_forward = 2,147,483,647, larger than any"),
     "no heads": (config(n_head=0), r"'n_head' is 0, not an integer"),
     "heads that do not fit": (config(n_head=3), r"is not divisible by heads = 3"),
     "epsilon a text": (config(layer_norm_epsilon="1e-5"), r"'layer_norm_epsilon' is '1e-5', not a number from 0 to 1"),
@@ -243,8 +243,11 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
         weights(ln_f__gamma=torch.ones(4)),
         r"theirs: has both ln_f\.(weight|gamma) and ln_f\.(weight|gamma), where both are one",
     ),
-    "no words": (weights(wte__weight=None), r"not a whole gpt2: no transformer\.wte\.weight"),
-    "words in one row": (weights(wte__weight=torch.ones(32)), r"not a whole gpt2: no transformer\.wte\.weight"),
+    "no words": (weights(wte__weight=None), r"not a complete gpt2: it lacks the embedding .*wte\.weight"),
+    "words in one row": (
+        weights(wte__weight=torch.ones(32)),
+        r"not a complete gpt2: it lacks the embedding .*wte\.weight",
+    ),
     "no places": (weights(wpe__weight=None), r"not a whole gpt2: nothing for backbone\.positions\.weight"),
     "a layer more": (
         weights(h__1__ln_1__weight=torch.ones(4)),
@@ -274,7 +277,7 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
     "a file with a null byte": (index({"wte.weight": "a\0b"}), r"names 'a\\x00b', which is not in the folder"),
     "a file with an escape": (index({"wte.weight": "\x1b[2J"}), r"names '\\x1b\[2J', which is not in the folder"),
     "a tensor that is not there": (index({"wte.bias": "model.safetensors"}), r"safetensors: lacks wte\.bias"),
-    "index of nothing": (index({}), r"not a whole gpt2: no transformer\.wte\.weight"),
+    "index of nothing": (index({}), r"not a complete gpt2: it lacks the embedding .*wte\.weight"),
     # the tokenizer
     "tokenizer no JSON": (text("tokenizer.json", "{"), r"tokenizer\.json:1: not valid JSON"),
     "tokenizer a list": (text("tokenizer.json", "[]"), r"tokenizer\.json: is a list, not an object"),
@@ -436,11 +439,11 @@ def test_labels_that_are_no_names(folder: Path, tmp_path: Path) -> None:
     assert labels_there({}) == labels_there({"id2label": None}) == ("LABEL_0", "LABEL_1")
     assert labels_there({"id2label": {"1": "no", "0": 7}}) == ("7", "no")
     for wrong, told in (
-        ({"0": "a", "2": "b"}, "is to name each output by its number"),
-        ({"00": "a"}, "is to name each output by its number"),
-        ("ab", "is to name each output by its number"),
-        ({"0": "a\nb"}, r"id2label has the name 'a\\nb', which is no line of text"),
-        ({"0": "\x1b[2J"}, "which is no line of text"),
+        ({"0": "a", "2": "b"}, "must name each output by its number"),
+        ({"00": "a"}, "must name each output by its number"),
+        ("ab", "must name each output by its number"),
+        ({"0": "a\nb"}, r"id2label has the name 'a\\nb', which is not a line of text"),
+        ({"0": "\x1b[2J"}, "which is not a line of text"),
         ({"0": None}, "id2label has the name None"),
         ({"0": "a", "1": "a"}, "id2label gives two outputs the name 'a'"),
     ):

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,105 +11,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from builders import assert_same, outcome, replacing, trainer_of
-from torch import Tensor, nn
+from electra import VOCABULARY, compose, masked_batch, samples_of
+from torch import nn
 
 import foretell
-from foretell import config
 from foretell.data.batches.masking import Draws, places_of
-from foretell.errors import ConfigError
-from foretell.models.model_spec import ModelSpec
-from foretell.models.transformer import TransformerConfig
-from foretell.nn.heads import FullHeadConfig
-from foretell.objectives.electra.discriminators import originals
-from foretell.objectives.electra.objective import GROUP, Replaced, ReplacedConfig, sample, written
+from foretell.objectives.electra.objective import GROUP, sample, written
 from foretell.run import Run
 from foretell.tools.look import doctor_run
 from foretell.training import checkpoint
 from foretell.types import Batch, Inputs
-
-VOCABULARY = 11
-TINY = {"direction": "both", "hidden": 8, "layers": 2, "heads": 2, "context": 8, "segments": 2}
-HEAD = {"tied": True, "transform": {}}
-
-
-def compose(model: dict[str, Any] | None = None, vocabulary: int = VOCABULARY, **settings: Any) -> Replaced:
-    torch.manual_seed(0)
-    norm = {"kind": "post", "embedding": True, "final": False, "epsilon": 1e-12}
-    body = config.validate(TransformerConfig, {"norm": norm, "activation": "gelu"} | TINY | (model or {}), "model")
-    head = config.validate(FullHeadConfig, HEAD, "head")
-    return config.validate(ReplacedConfig, settings, "objective").build(ModelSpec(body, head, vocabulary))
-
-
-def masked_batch(lengths: tuple[int, ...] = (8, 3, 6, 5)) -> Batch:
-    """Rows of different lengths, a third of whose tokens are hidden behind token 1 but for every seventh."""
-    random = torch.Generator().manual_seed(3)
-    shape = (len(lengths), max(lengths))
-    tokens = torch.randint(2, VOCABULARY, shape, generator=random)
-    real = torch.arange(shape[1]) < torch.tensor(lengths)[:, None]
-    chosen = (torch.rand(shape, generator=random) < 0.35) & real
-    hidden = torch.where(chosen & (torch.arange(shape[1]) % 7 > 0), 1, tokens.masked_fill(~real, 0))
-    return Batch(
-        inputs=Inputs(tokens=hidden, lengths=torch.tensor(lengths)),
-        targets=tokens.masked_fill(~chosen, -100),
-        noise=torch.rand(shape, generator=random, dtype=torch.float64),
-    )
-
-
-def unique(*modules: nn.Module) -> int:
-    return sum(p.numel() for p in {p for module in modules for p in module.parameters()})
-
-
-# --- the models -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("model", "share", "discriminator", "generator"),
-    [  # counts of transformers' ElectraForPreTraining and ElectraForMaskedLM
-        ({"hidden": 256, "heads": 4, "embedding_dim": 128}, 0.25, 13_549_057, 4_620_026),
-        ({"hidden": 768, "heads": 12}, 0.3333, 109_483_009, None),
-    ],
-)
-def test_published_sizes(model: dict[str, Any], share: float, discriminator: int, generator: int | None) -> None:
-    with torch.device("meta"):
-        built = compose(model | {"layers": 12, "context": 512}, 30_522, generator={"hidden_share": share})
-    assert unique(built.backbone, built.discriminator) == discriminator
-    width = built.backbone.embedding.width
-    shared = (30_522 + 512 + 2 + 2) * width  # words, positions, segments and the norm of their sum
-    assert unique(built) == discriminator + unique(built.generator) - shared
-    assert generator is None or unique(built.generator) == generator
-
-
-def test_embeddings_are_one() -> None:
-    built = compose({"embedding_dim": 4}, generator={"hidden_share": 0.5})
-    main, small = built.backbone, built.generator.backbone
-    assert main.embedding is small.embedding
-    assert main.positions is small.positions
-    assert main.segments is small.segments
-    assert main.embedding_norm is small.embedding_norm
-    assert built.generator.head.weight is main.embedding.weight
-    assert (small.dim, small.cache.heads, main.cache.heads) == (4, 1, 2)  # heads as wide as before
-    assert isinstance(small.projection, nn.Identity)  # 4 wide already
-    assert main.projection is not small.projection
-
-
-def test_the_generator_is_an_override() -> None:
-    deep = compose(generator={"model": {"layers": 1, "feed_forward": 3}, "head": {"transform": {"epsilon": 0.5}}})
-    assert len(deep.generator.backbone.blocks) == 1
-    assert deep.generator.backbone.blocks[0].feed_forward.inner.out_features == 3
-    assert deep.generator.head.transform.norm.eps == 0.5
-    with pytest.raises(ConfigError, match=r"objective.generator: model.laters: no such setting; did you mean 'layers'"):
-        compose(generator={"model": {"laters": 1}})
-    with pytest.raises(ConfigError, match=r"shares the main model's embeddings"):
-        compose(generator={"model": {"context": 16}})
-
-
-def test_other_generators() -> None:
-    tied = compose(generator="tied")
-    assert tied.generator.backbone is tied.backbone
-    uniform = compose(generator="uniform")
-    assert uniform.generator is None
-    assert uniform.counts(masked_batch()) == {"replaced": 22}
-
 
 # --- sampling -------------------------------------------------------------------------------------
 
@@ -124,8 +34,8 @@ def test_samples_have_the_probabilities_of_the_scores(temperature: float, vocabu
     scores, many = torch.randn(vocabulary), 100_000
     even = (torch.arange(many, dtype=torch.float64) + 0.5) / many
     drawn = sample((scores / temperature).expand(many, -1), even)
-    shares = torch.bincount(drawn, minlength=vocabulary) / many
-    assert_same(shares, (scores / temperature).softmax(0), 3e-5)
+    ratios = torch.bincount(drawn, minlength=vocabulary) / many
+    assert_same(ratios, (scores / temperature).softmax(0), 3e-5)
 
 
 @pytest.mark.parametrize(("vocabulary", "possible"), [(4, 2), (3 * GROUP + 5, 1), (3 * GROUP + 5, 3 * GROUP + 2)])
@@ -134,11 +44,6 @@ def test_samples_of_probability_zero_never_come(vocabulary: int, possible: int) 
     scores[:, possible] = -3.0
     edges = torch.tensor([0.0, 1e-12, 0.5, 1 - 1e-12, 1 - 2**-53], dtype=torch.float64)
     assert sample(scores, edges).tolist() == [possible] * 5
-
-
-def samples_of(built: Replaced, batch: Batch) -> Tensor:
-    with torch.no_grad():
-        return built._generate(batch)[2]
 
 
 def test_the_hidden_token_may_be_ruled_out() -> None:
@@ -189,44 +94,6 @@ def test_no_gradient_flows_through_samples() -> None:
 # --- the losses, in double precision --------------------------------------------------------------
 
 
-def seen_by(built: Replaced, batch: Batch) -> Tensor:
-    """The tokens that the main model reads, place by place."""
-    tokens, drawn = originals(batch).clone(), iter(samples_of(built, batch).tolist())
-    for row, place in (batch.targets != -100).nonzero().tolist():
-        tokens[row, place] = next(drawn)
-    return tokens
-
-
-@pytest.mark.parametrize("at", ["all", "chosen"])
-def test_discriminating_by_hand(at: str) -> None:
-    built, batch = compose(at=at).double().eval(), masked_batch()
-    built.requires_grad_(False)
-    step = built(batch, None)
-    tokens = seen_by(built, batch)
-    vectors = built.backbone(Inputs(tokens=tokens, lengths=batch.inputs.lengths), None).last
-    total, right, number, pairs = 0.0, 0, 0, Counter[tuple[bool, bool]]()
-    for row, length in enumerate(batch.inputs.lengths.tolist()):
-        for place in range(length):
-            if at == "chosen" and batch.targets[row, place] == -100:
-                continue
-            inner = F.gelu(built.discriminator.dense(vectors[row, place]))
-            score = float(built.discriminator.prediction(inner))
-            replaced = bool(tokens[row, place] != originals(batch)[row, place])
-            total += math.log1p(math.exp(-score if replaced else score))
-            right += (score > 0) == replaced
-            number += 1
-            pairs[replaced, score > 0] += 1
-    assert step.terms["replaced"].total.item() == pytest.approx(total, rel=1e-9)
-    assert step.terms["replaced"].weight == 50
-    assert step.metrics["replaced"] == right
-    shares = built.shares({name: int(count) for name, count in step.metrics.items()}, built.counts(batch))
-    assert shares["replaced_accuracy"] == right / number
-    assert shares["replaced_precision"] == pairs[True, True] / (pairs[True, True] + pairs[False, True])
-    assert shares["replaced_recall"] == pairs[True, True] / (pairs[True, True] + pairs[True, False])
-    assert built.counts(batch)["replaced"] == number
-    assert at == "chosen" or number == int(batch.inputs.lengths.sum())
-
-
 def test_generating_is_what_a_masked_model_does() -> None:
     built, batch = compose().double().eval(), masked_batch()
     step = built(batch, None)
@@ -238,27 +105,7 @@ def test_generating_is_what_a_masked_model_does() -> None:
     assert built.counts(batch)["masked"] == chosen.sum()
 
 
-@pytest.mark.parametrize("at", ["all", "chosen"])
-def test_telling_the_original(at: str) -> None:
-    """Replace MLM, and all-tokens MLM with D of its probability on the token that is there."""
-    built, batch = compose(tell="original", at=at).double().eval(), masked_batch()
-    step, tokens = built(batch, None), seen_by(built, batch)
-    vectors = built.backbone(Inputs(tokens=tokens, lengths=batch.inputs.lengths), None).last
-    probabilities = built.head.log_probs(vectors).exp()  # [B, T, V]
-    where = batch.targets != -100
-    if at == "all":
-        copying = built.discriminator.copies(vectors).sigmoid()
-        probabilities = copying * F.one_hot(tokens, VOCABULARY) + (1 - copying) * probabilities
-        where = torch.arange(8) < batch.inputs.lengths[:, None]
-    told, wanted = probabilities[where], originals(batch)[where]
-    expected = -told.gather(1, wanted[:, None]).log().sum().item()
-    assert step.terms["original"].total.item() == pytest.approx(expected, rel=1e-9)
-    assert step.terms["original"].weight == 1
-    assert step.metrics["original"] == (told.argmax(-1) == wanted).sum()
-    assert built.counts(batch)["original"] == where.sum()
-
-
-@pytest.mark.parametrize("settings", [{}, {"generator": "tied"}, {"tell": "original"}, {"generator": "uniform"}])
+@pytest.mark.parametrize("settings", [{}, {"generator": "tied"}, {"target": "original"}, {"generator": "uniform"}])
 def test_parts_of_a_batch_add_up(settings: dict[str, Any]) -> None:
     """Both losses have denominators of their own; draws belong to rows, so that they do not depend on the parts."""
     batch, found = masked_batch(), {}
