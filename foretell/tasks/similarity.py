@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Labelled
@@ -42,6 +43,10 @@ class SimilarityConfig(TextsConfig):
     kind: Literal["similarity"] = "similarity"
     metric: Literal["spearman", "pearson"] = "spearman"
     """what a validation is judged by"""
+
+    @override
+    def output_notes(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return (f"The output is 0 for a label of {labels[0]} and 1 for a label of {labels[1]}.",)
 
     def prepare(self) -> None:
         """See `TaskConfig.prepare`."""

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.data.batches.batches import Ints
 from foretell.data.batches.framing import Framing, Row
@@ -94,6 +95,10 @@ class TaggingConfig(TaskConfig):
         if self.scheme == "none" and self.metric == "entity_f1":
             raise ValueError('scheme = "none" has no spans to measure; set metric = "accuracy"')
         return self
+
+    @override
+    def output_notes(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return (f"The tag of a word is predicted at its {self.at} token.",)
 
     def prepare(self) -> None:
         """See `TaskConfig.prepare`."""

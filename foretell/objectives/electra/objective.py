@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.config import NonNegative
 from foretell.data.batches.batches import Batches, BatchKind, RowBatches
@@ -70,6 +71,10 @@ class ReplacedConfig(ObjectiveConfig):
     """between the two layers that tell whether a token was replaced"""
     initial: NormalConfig = NormalConfig()
     """how these begin"""
+
+    @override
+    def generator_spec(self, main: ModelSpec) -> ModelSpec | None:
+        return self.generator.spec(main)
 
     def build(self, spec: ModelSpec) -> Replaced:
         """The objective with both models."""
