@@ -25,7 +25,7 @@ from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.recipe.loading import find_recipe, load_recipe, recipe_names
 from foretell.recipe.recipe import Recipe
-from foretell.tools.look.show import Section, describe_kind, prose, sections
+from foretell.tools.look.sections import Section, describe_kind, prose, sections
 
 MARK = re.compile(r"^<!-- made: ([a-z]+) -->$", re.MULTILINE)
 

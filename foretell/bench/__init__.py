@@ -1,1 +1,1 @@
-"""Benchmarks beside peers."""
+"""Benchmarks against other libraries."""

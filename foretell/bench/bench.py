@@ -1,8 +1,8 @@
-"""Speed beside peers, measured in one go: child processes take turns, A B A B, and ratios are of neighbours.
+"""Speed compared with peers: processes alternate, A B A B, and ratios are taken between neighbours.
 
-What two runs of the same thing give differs by more than most differences of interest, and drifts. So every ratio is
-that of two processes run one after the other; printed are its median and quartiles over all pairs, what the machine
-gives at best, and how busy others kept it meanwhile.
+Times of equal runs differ by more than most differences of interest, and drift. So every ratio is that of two
+consecutive processes. Results are its median and quartiles over all pairs, the limits of the machine, and the load of
+other programs.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from foretell.config import did_you_mean
 from foretell.errors import ConfigError
 from foretell.process import SPIN
 from foretell.run import Record, processor
-from foretell.tools.printing import plain
+from foretell.tools.printing import Fitting, plain, with_notes
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure."""
+    """Settings of a measurement."""
 
     pairs: int = 9
     threads: int = 2
     peers: tuple[str, ...] = ()
-    """only these; none: all there are"""
+    """only these peers; empty: all"""
     equal: bool = False
-    """run each peer also with our settings of allocator and threads"""
+    """also run each peer with the allocator and thread settings of foretell"""
     python: str = sys.executable
-    """the interpreter of the peers, where they have an environment of their own"""
+    """interpreter of the peers, if they have an environment of their own"""
     tiny: bool = False
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """A side as it runs: peers may do so with our settings too."""
+    """A side with its settings."""
 
     side: Side
     equal: bool = False
 
     @property
     def name(self) -> str:
-        """How it is called in results."""
+        """Name in results."""
         return f"{self.side.name}, our settings" if self.equal else self.side.name
 
 
@@ -68,7 +68,7 @@ def find_workload(name: str) -> Workload:
 
 
 def list_workloads() -> Record:
-    """What can be measured, and beside what."""
+    """All workloads with their sides."""
     return {
         "workloads": [
             {"name": w.name, "text": w.text, "work": w.work, "sides": [side.name for side in w.sides]}
@@ -77,12 +77,14 @@ def list_workloads() -> Record:
     }
 
 
-def bench(names: Sequence[str], settings: Settings) -> Record:
-    """Measure workloads by name, one after the other."""
-    workloads = [find_workload(name) for name in names]
+def bench(workload_names: Sequence[str], settings: Settings) -> Record:
+    """Measure workloads by name, in order."""
+    workloads = [find_workload(name) for name in workload_names]
     known = {side.name for workload in workloads for side in workload.sides[1:]}
-    if odd := [peer for peer in settings.peers if peer not in known]:
-        raise ConfigError(f"no peer {odd[0]!r}{did_you_mean(odd[0], known)} (known here: {', '.join(sorted(known))})")
+    if unknown := [peer for peer in settings.peers if peer not in known]:
+        raise ConfigError(
+            f"no peer {unknown[0]!r}{did_you_mean(unknown[0], known)} (known here: {', '.join(sorted(known))})"
+        )
     floors = measure_floors(settings)
     return {
         "foretell": foretell.__version__,
@@ -97,28 +99,28 @@ def bench(names: Sequence[str], settings: Settings) -> Record:
 
 
 def measure_floors(settings: Settings) -> Record:
-    """What the machine gives at best."""
+    """Measure the limits of the machine."""
     workload = WORKLOADS["floors"]
     return run_child(workload, Entrant(workload.sides[0]), {}, settings)
 
 
 def measure_child(name: str, side: str, settings: Settings) -> Record:
-    """One side of one workload, once: for tools that pair for themselves."""
+    """Run one side of a workload once, for tools that do their own pairing."""
     workload = find_workload(name)
-    found = workload.side(side)
-    if found is None:
-        sides = [one.name for one in workload.sides]
+    chosen = workload.side(side)
+    if chosen is None:
+        sides = [known.name for known in workload.sides]
         raise ConfigError(f"{name} has no side {side!r}{did_you_mean(side, sides)} (known: {', '.join(sides)})")
     with tempfile.TemporaryDirectory(prefix="foretell-") as folder:
         inputs = workload.inputs(Path(folder), settings.tiny)
-        record = run_child(workload, Entrant(found, settings.equal), inputs, settings)
+        record = run_child(workload, Entrant(chosen, settings.equal), inputs, settings)
     if "missing" in record:
         raise ConfigError(f"{side} needs {', '.join(record['missing'])}; install it, or name its --python")
     return record
 
 
 def compare(workload: Workload, settings: Settings) -> Record:
-    """All sides of a workload in turns, and how they relate to ours."""
+    """Measure all sides of a workload in alternation, with ratios to ours."""
     entrants = list(entrants_of(workload, settings))
     records: dict[str, list[Record]] = {entrant.name: [] for entrant in entrants}
     missing: dict[str, list[str]] = {}
@@ -146,7 +148,7 @@ def compare(workload: Workload, settings: Settings) -> Record:
 
 
 def entrants_of(workload: Workload, settings: Settings) -> Iterator[Entrant]:
-    """Who runs, in order; ours first."""
+    """The sides to run, in order, ours first."""
     for side in workload.sides:
         if side.name == OURS:
             yield Entrant(side)
@@ -157,7 +159,7 @@ def entrants_of(workload: Workload, settings: Settings) -> Iterator[Entrant]:
 
 
 def run_child(workload: Workload, entrant: Entrant, inputs: Mapping[str, str], settings: Settings) -> Record:
-    """One measuring process; its record, with how many cores others kept busy meanwhile."""
+    """Run a worker; return its record, with the number of cores that other programs kept busy."""
     own = entrant.side.name == OURS
     command = [sys.executable if own else settings.python, "-m", "foretell.bench.worker", workload.name]
     command += [entrant.side.name, "--inputs", json.dumps(dict(inputs)), "--threads", str(settings.threads)]
@@ -168,7 +170,7 @@ def run_child(workload: Workload, entrant: Entrant, inputs: Mapping[str, str], s
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     wall = time.perf_counter() - begin
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["it said nothing"]
+        lines = done.stderr.strip().splitlines() or ["no message"]
         raise RuntimeError(f"{workload.name}, {entrant.name}: {lines[-1]}")
     record: Record = json.loads(done.stdout.splitlines()[-1])
     if busy is not None and "cpu_seconds" in record:
@@ -177,7 +179,7 @@ def run_child(workload: Workload, entrant: Entrant, inputs: Mapping[str, str], s
 
 
 def environment_of(own: bool, threads: int) -> dict[str, str]:
-    """The environment of a measuring process; a peer's is without what our command line has set for itself."""
+    """The environment of a worker; that of a peer lacks the settings of foretell's command line."""
     environment = dict(os.environ)
     if not own and environment.get("GOMP_SPINCOUNT") == SPIN:
         del environment["GOMP_SPINCOUNT"]
@@ -195,7 +197,7 @@ def environment_of(own: bool, threads: int) -> dict[str, str]:
 
 
 def busy_seconds() -> float | None:
-    """Processor seconds this machine has worked so far, stolen ones included; None where it does not say."""
+    """CPU seconds that the machine was busy so far, stolen ones included; None if unknown."""
     stat = Path("/proc/stat")
     if not stat.exists():
         return None
@@ -216,7 +218,7 @@ MEDIANS = (
 
 
 def summary(runs: list[Record], ours: list[Record]) -> Record:
-    """Medians of one side, and its seconds divided by ours, pair by pair: above 1 it is slower."""
+    """Medians of a side, and ratios of its seconds to ours, pair by pair: above 1 it is slower."""
     ratios = [run["seconds"] / own["seconds"] for run, own in zip(runs, ours, strict=True)]
     cpu = [run["cpu_seconds"] / own["cpu_seconds"] for run, own in zip(runs, ours, strict=True)]
     quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
@@ -235,48 +237,52 @@ def summary(runs: list[Record], ours: list[Record]) -> Record:
 
 
 def say(text: str) -> None:
-    """A line on stderr, on the way."""
+    """Print a line of progress on stderr."""
     Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
 
 
-# --- for people -----------------------------------------------------------------------------------
+# --- tables ---------------------------------------------------------------------------------------
 
 
 def render_list(result: Mapping[str, Any]) -> RenderableType:
-    """The workloads."""
+    """The list of workloads."""
     table = plain()
     for item in result["workloads"]:
         table.add_row(item["name"], item["text"])
-    return Group(table, "foretell bench NAME measures one; docs/results.md has what came out.")
+    return Group(table, "foretell bench NAME measures one; results are in docs/results.md.")
 
 
 def render(result: Mapping[str, Any]) -> RenderableType:
-    """All that was measured."""
+    """All measurements."""
     parts: list[RenderableType] = [f"{result['processor'] or 'processor unknown'}, {result['cores']} cores"]
-    parts.append(render_floors(result["floors"]))
-    for found in result["results"]:
-        parts.append(render_sides(found, result["threads"]))
-        parts += [f"{name}: not measured, {why}" for name, why in found["not_measured"].items()]
+    parts.append(Fitting(render_floors(result["floors"])))
+    for compared in result["results"]:
+        parts.append(render_sides(compared, result["threads"]))
+        parts += [f"{name}: not measured, {reason}" for name, reason in compared["not_measured"].items()]
     return Group(*parts)
 
 
 def render_floors(floors: Mapping[str, Mapping[str, float]]) -> Table:
-    """What the machine gives at best."""
-    table = Table("floor", *floors, title="the machine", title_justify="left")
+    """The limits of the machine."""
+    table = Table("floor", *floors, title="limits of the machine", title_justify="left")
     for name in next(iter(floors.values())):
-        table.add_row(name, *(f"{found[name]:,.1f}" for found in floors.values()))
+        table.add_row(name, *(f"{rates[name]:,.1f}" for rates in floors.values()))
     return table
 
 
-def render_sides(found: Mapping[str, Any], threads: int) -> Table:
-    """One workload's sides."""
-    title = f"{found['workload']}: {found['pairs']} pairs, {threads} threads"
-    versions = {item for side in found["sides"].values() for item in side["versions"].items()}
-    caption = f"{found['work']}. Ratio: their seconds to ours, median and quartiles of all pairs; others: cores that "
-    caption += f"others kept busy. {', '.join(f'{package} {number}' for package, number in sorted(versions))}."
+def render_sides(compared: Mapping[str, Any], threads: int) -> RenderableType:
+    """The sides of a workload."""
+    title = f"{compared['workload']}: {compared['pairs']} pairs, {threads} threads"
+    versions = {item for side in compared["sides"].values() for item in side["versions"].items()}
+    notes = [
+        f"{compared['work']}. Ratio: their seconds to ours, median and quartiles over all pairs; others: cores kept "
+        f"busy by other programs. {', '.join(f'{package} {number}' for package, number in sorted(versions))}."
+    ]
     names = ("side", "seconds", "ratio", "CPU ratio", "memory", "others", "loss", "overhead")
-    table = Table(*names, title=title, title_justify="left", caption=caption, caption_justify="left")
-    for name, side in found["sides"].items():
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(names):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for name, side in compared["sides"].items():
         low, high = side["ratio_quartiles"]
         table.add_row(
             name,
@@ -288,4 +294,4 @@ def render_sides(found: Mapping[str, Any], threads: int) -> Table:
             f"{side['loss']:.4f}" if "loss" in side else "",
             f"{side['overhead']:+.1%}" if "overhead" in side else "",
         )
-    return table
+    return with_notes(table, notes)

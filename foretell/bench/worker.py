@@ -1,9 +1,9 @@
-"""One measuring process of `foretell bench`: does one side of one workload once and prints one JSON line.
+"""Worker process of `foretell bench`: runs one side of a workload once and prints one JSON line.
 
     python -m foretell.bench.worker WORKLOAD SIDE --inputs '{...}' [--threads 2] [--settings] [--tiny]
 
-Ours runs as the command line does, with its settings of allocator and threads; a peer runs as it is, or with
-`--settings` under ours. Standard library only, but for what the side itself imports.
+Our side runs with the allocator and thread settings of the command line; a peer runs without them, or with them by
+`--settings`. Imports only the standard library and what the side needs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from foretell.process import active, peak_memory, prepare_process
 
 
 def main() -> None:
-    """Measure, and print the record."""
+    """Measure and print the record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workload", choices=WORKLOADS)
     parser.add_argument("side")
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def facts(side: Side) -> dict[str, Any]:
-    """What a measurement is to be read with."""
+    """Facts recorded with a measurement."""
     return {
         "cpu_seconds": time.process_time(),
         "peak_memory_bytes": peak_memory(),
@@ -56,7 +56,7 @@ def facts(side: Side) -> dict[str, Any]:
 
 
 def version(distribution: str) -> str | None:
-    """The installed version; None where it is not installed."""
+    """The installed version, or None."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

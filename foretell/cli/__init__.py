@@ -1,8 +1,8 @@
-"""The command line: one function a verb.
+"""The command line: one function per command.
 
-Results go to stdout, everything else to stderr; with `--json` stdout is exactly one JSON object.
-Errors are one line, with `--json` an object too: {"error": {"file", "line", "what", "remedy"}, "exit_code"}.
-Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted after saving.
+Results go to stdout, everything else to stderr; with `--json` stdout holds exactly one JSON object. An error is one
+line, with `--json` also an object: {"error": {"file", "line", "what", "remedy"}, "exit_code"}. Exit codes: 0 success,
+1 failure, 2 wrong usage or input, 130 interrupted after saving.
 """
 
 from __future__ import annotations
@@ -18,70 +18,70 @@ from collections.abc import Callable
 
 import typer
 
-from foretell.cli import looking, measuring, training, using
+from foretell.cli import look, measure, train, use
 from foretell.cli.problems import INTERRUPTED, explain, one_line
 from foretell.cli.verb import Verb
 from foretell.tools.printing import as_json
 
 VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Train": {
-        "demo": training.demo,
-        "prepare": training.prepare,
-        "train": training.train,
-        "transfer": training.transfer,
-        "find-lr": training.find_lr,
+        "demo": train.demo,
+        "prepare": train.prepare,
+        "train": train.train,
+        "transfer": train.transfer,
+        "find-lr": train.find_lr,
     },
     "Measure": {
-        "evaluate": measuring.evaluate,
-        "score": measuring.score,
-        "probe": measuring.probe,
-        "compare": measuring.compare,
-        "race": measuring.race,
-        "bench": measuring.bench,
+        "evaluate": measure.evaluate,
+        "score": measure.score,
+        "probe": measure.probe,
+        "compare": measure.compare,
+        "race": measure.race,
+        "bench": measure.bench,
     },
     "Use": {
-        "generate": using.generate,
-        "next": using.following,
-        "features": using.features,
-        "predict": using.predict,
-        "export": using.export,
-        "import": using.import_,
+        "generate": use.generate,
+        "next": use.following,
+        "features": use.features,
+        "predict": use.predict,
+        "export": use.export,
+        "import": use.import_,
     },
     "Look": {
-        "runs": looking.runs,
-        "show": looking.show,
-        "plot": looking.plot,
-        "doctor": looking.doctor,
+        "runs": look.runs,
+        "show": look.show,
+        "plot": look.plot,
+        "doctor": look.doctor,
     },
 }
 
 app = typer.Typer(
     name="foretell",
-    help="Train language models on your own text, compare them fairly, carry them over to your task.",
+    help="Train language models on your own text, compare them fairly, transfer them to your task.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-CALLED = {name: verb for verbs in VERBS.values() for name, verb in verbs.items()}
+BY_NAME = {name: verb for verbs in VERBS.values() for name, verb in verbs.items()}
 for panel, verbs in VERBS.items():
     for name, verb in verbs.items():
         app.command(name, cls=Verb, rich_help_panel=panel)(verb)
 
 
 def run() -> None:
-    """The `foretell` command: errors in one line, and the exit codes promised above."""
+    """The `foretell` command, with errors in one line and the exit codes above."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
+            stream.reconfigure(errors="backslashreplace")  # file names may hold invalid UTF-8
     logging.getLogger("foretell").addFilter(one_line)
     try:
         code = app(standalone_mode=False)
-        if code == INTERRUPTED:  # which the parser has caught already
+        if code == INTERRUPTED:  # caught by typer
             raise KeyboardInterrupt
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
-    except BrokenPipeError:  # the reader of our output went away: `foretell generate ... | head`
+    except BrokenPipeError:  # the reader closed the pipe: `foretell generate ... | head`
         discard_output()
     except (Exception, KeyboardInterrupt) as problem:
         if "--debug" in sys.argv:
@@ -90,28 +90,28 @@ def run() -> None:
 
 
 def fail(problem: BaseException) -> None:
-    """One line about what went wrong, and the exit code that belongs to it."""
+    """Print an error in one line and exit with its code."""
     if type(problem).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(f"{problem.format_message()}\n")  # type: ignore[attr-defined]
         sys.exit(2)
-    verb = next((word for word in sys.argv[1:] if word in CALLED), "")
-    error, code = explain(problem, options_of(CALLED[verb]) if verb else ())
-    with contextlib.suppress(OSError):  # the terminal may have been closed
+    verb = next((word for word in sys.argv[1:] if word in BY_NAME), "")
+    error, code = explain(problem, options_of(BY_NAME[verb]) if verb else ())
+    with contextlib.suppress(OSError):  # the terminal may be closed
         sys.stderr.write(f"error: {error}\n" if code != INTERRUPTED else f"{error}\n")
     try:
         if "--json" in sys.argv:
             sys.stdout.write(as_json({"error": error.record(), "exit_code": code}) + "\n")
         sys.stdout.flush()
-    except OSError:  # what is printed is not kept anywhere
+    except OSError:  # stdout is closed or full
         discard_output()
     sys.exit(code)
 
 
 def options_of(verb: Callable[..., None]) -> list[str]:
-    """The names of a verb's options and arguments."""
+    """Names of the options and arguments of a command."""
     return list(inspect.signature(verb).parameters)
 
 
 def discard_output() -> None:
-    """Nobody reads our output any more; do not fail again when what is left of it is flushed."""
+    """Redirect stdout to the null device, so that flushing the rest does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

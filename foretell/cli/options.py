@@ -1,4 +1,4 @@
-"""Options that several verbs share, and opening what they name."""
+"""Options shared by several commands, and opening of the models that they name."""
 
 from __future__ import annotations
 
@@ -14,80 +14,72 @@ if TYPE_CHECKING:
     from foretell import Mixed, Trained
 
 
-def trust_runs(given: bool) -> bool:
-    """Do as `--trust` says, for all that this process opens."""
-    if given:
+def trust_runs(trust: bool) -> bool:
+    """Apply `--trust` to everything that this process opens."""
+    if trust:
         from foretell.trust import trust_everything
 
         trust_everything()
-    return given
+    return trust
 
 
-def check_device(given: str | None) -> str | None:
-    """A `ConfigError` at once where there is no such device, not after all the text was read."""
-    if given is not None:
+def check_device(device: str | None) -> str | None:
+    """Raise `ConfigError` for an unknown device before any text is read."""
+    if device is not None:
         from foretell.training.devices import device_of
 
-        device_of(given)
-    return given
+        device_of(device)
+    return device
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
 Device = Annotated[
     str | None,
-    typer.Option(help="cpu, cuda or cuda:1; default: the accelerator if there is one.", callback=check_device),
+    typer.Option(help="cpu, cuda or cuda:N; default: an accelerator if available.", callback=check_device),
 ]
 Trust = Annotated[
     bool,
     typer.Option(
         "--trust",
-        help="Let a run that was made elsewhere load the classes and open the files that its recipe names.",
+        help="Allow runs made elsewhere to load classes and open files named in their recipes.",
         callback=trust_runs,
     ),
 ]
-Which = Annotated[str, typer.Option(help="Which checkpoint: best or last.")]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, the --out of a training.")]
-MixWith = Annotated[
-    list[Path] | None, typer.Option("--mix", metavar="RUN2", help="Mix its probabilities in; can be repeated.")
-]
+Which = Annotated[str, typer.Option(help="Checkpoint: best or last.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+MixWith = Annotated[list[Path] | None, typer.Option("--mix", metavar="RUN2", help="Mix with another run; repeatable.")]
 Weights = Annotated[
     str | None,
     typer.Option(
         "--mix-weights",
         "--weights",
-        help="Of the mixture, in the order of the runs: 0.7,0.3; default: what is best for the valid split.",
+        help="Mixture weights in the order of the runs, as in 0.7,0.3; default: fitted on the valid split.",
     ),
 ]
-Dynamic = Annotated[
-    bool, typer.Option("--dynamic", help="Go on learning from the text that has been read: dynamic evaluation.")
-]
-Cache = Annotated[bool, typer.Option("--cache", help="Let words that came lately come again: a neural cache.")]
+Dynamic = Annotated[bool, typer.Option("--dynamic", help="Dynamic evaluation: keep training on the text read so far.")]
+Cache = Annotated[bool, typer.Option("--cache", help="Neural cache: raise the probability of recent tokens.")]
 Adapt = Annotated[
     list[str] | None,
     typer.Option(
         "--adapt",
         metavar="KEY=VALUE",
-        help="A setting of these, as in dynamic.segment=20 or cache.window=500; what is not given is found on valid.",
+        help="Setting of --dynamic or --cache, as in dynamic.segment=20 or cache.window=500; unset ones are tuned.",
     ),
 ]
 Pooling = Annotated[
     Literal["mean", "last", "first", "max", "concat", "cell"],
-    typer.Option(
-        help="Of the tokens' vectors; concat: last, max and mean; cell: the memory cells of an LSTM or a QRNN."
-    ),
+    typer.Option(help="Pooling over tokens; concat: last, max and mean; cell: memory cells of an LSTM or QRNN."),
 ]
-Layers = Annotated[str, typer.Option(help="all, or 1,2,-1: from the word vectors up, or from the end.")]
+Layers = Annotated[str, typer.Option(help="Layers: all, or numbers from the first (1) or the last (-1), as in 1,2,-1.")]
 Prepare = Annotated[
     Literal["none", "reviews"] | None,
-    typer.Option(
-        help="reviews: each on one line, as the sentiment neuron's model read them; default: as the run's text."
-    ),
+    typer.Option(help="Preparation of texts; reviews: as for the sentiment neuron; default: as the text of the run."),
 ]
-TokenBudget = Annotated[int, typer.Option("--tokens", min=1, help="Tokens side by side; for speed and memory only.")]
+TokenBudget = Annotated[int, typer.Option("--tokens", min=1, help="Tokens per batch; affects speed and memory only.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]", help="Settings that differ, by dotted name: model.layers=2"),
+    typer.Argument(metavar="[KEY=VALUE]", help="Settings to override, as in model.layers=2."),
 ]
 
 
@@ -101,7 +93,7 @@ def open_model(
     *,
     adaptation: Mapping[str, Any] | None = None,
 ) -> Trained | Mixed:
-    """A run, or several as a mixture; each that was trained by gradient with its adaptation."""
+    """Load a run, or a mixture of several; neural members get the adaptation."""
     from foretell import load
     from foretell import mix as mixed
     from foretell.config import validate
@@ -110,31 +102,31 @@ def open_model(
     if adaptation:
         validate(AdaptationConfig, adaptation, "--adapt")
     if not mix and weights is not None:
-        raise ConfigError("--weights is for mixtures; name the other runs with --mix")
+        raise ConfigError("--weights needs --mix; name the other runs with it")
     members = [load(path, which=which, device=device) for path in [run, *(mix or [])]]
     if adaptation:
         neural = [member.backbone is not None for member in members]
         if not any(neural):
             raise ConfigError(
-                f"{run} is an n-gram model, and only a trained one can adapt; leave --dynamic, --cache out"
+                f"{run} is an n-gram model, and only neural models can adapt; leave out --dynamic and --cache"
             )
         members = [m.adapted(**adaptation) if can else m for m, can in zip(members, neural, strict=True)]
     return members[0] if not mix else mixed(members, numbers(weights), columns=columns)
 
 
 def adaptation_of(dynamic: bool, cache: bool, settings: list[str] | None) -> Mapping[str, Any]:
-    """`--dynamic --cache --adapt dynamic.segment=20` as tables; a setting of one of them asks for it too."""
+    """The tables of `--dynamic --cache --adapt dynamic.segment=20`; a setting of a table also enables it."""
     from foretell.config import override
 
     return override({}, [*["dynamic={}"] * dynamic, *["cache={}"] * cache, *(settings or [])])
 
 
 def numbers(text: str | None) -> list[float] | None:
-    """`0.7,0.3` as numbers."""
+    """Parse weights such as `0.7,0.3`."""
     try:
-        found = [float(part) for part in text.split(",")] if text is not None else None
+        weights = [float(part) for part in text.split(",")] if text is not None else None
     except ValueError:
-        found = [-1.0]
-    if found and not all(0 <= weight <= 1 for weight in found):
-        raise ConfigError(f"--weights {text}: write numbers from 0 to 1 with commas between them, as in 0.7,0.3")
-    return found
+        weights = [-1.0]
+    if weights and not all(0 <= weight <= 1 for weight in weights):
+        raise ConfigError(f"--weights {text}: write numbers from 0 to 1 separated by commas, as in 0.7,0.3")
+    return weights

@@ -16,6 +16,8 @@ class ModelConfig(Config):
 
     counted: ClassVar[bool] = False
     """estimated from counts in one pass: no gradient, no hidden vectors"""
+    fine_tuned_as: ClassVar[str] = ""
+    """shipped recipe whose settings fine-tune such a model by default; "": it has no layers to fine-tune"""
 
     @property
     def longest_window(self) -> int | None:

@@ -7,7 +7,7 @@ Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM Language Model
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Self, cast
+from typing import ClassVar, Literal, Self, cast
 
 import torch
 from pydantic import model_validator
@@ -58,6 +58,7 @@ class RecurrentConfig(ModelConfig):
     """A stack of recurrent layers."""
 
     kind: Literal["recurrent"] = "recurrent"
+    fine_tuned_as: ClassVar[str] = "ulmfit-imdb"
     cell: CellChoice = LSTMConfig()
     """kind of recurrent layer"""
     first_cell: CellChoice | None = None

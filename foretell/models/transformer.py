@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, ClassVar, Literal, Self, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -70,6 +70,7 @@ class TransformerConfig(ModelConfig):
     """A Transformer: a stack of attention blocks, causal or bidirectional."""
 
     kind: Literal["transformer"] = "transformer"
+    fine_tuned_as: ClassVar[str] = "bert-finetune-sst2"
     direction: Literal["forward", "both"] = "forward"
     """both: every token attends to its whole window; for masked tokens, not for predicting the next one"""
     hidden: Width = 768

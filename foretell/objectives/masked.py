@@ -34,6 +34,7 @@ class MaskedConfig(ObjectiveConfig):
     kind: Literal["masked"] = "masked"
     requires: ClassVar[BatchKind] = "rows"
     measured_by: ClassVar[MeasuredBy] = "terms"
+    token_loss: ClassVar[str] = "masked_loss"
     masking: MaskingChoice = TokenMaskingConfig()
     """which tokens are masked, and how"""
     pair_weight: NonNegative = 1.0

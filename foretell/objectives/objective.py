@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
@@ -37,6 +37,9 @@ class ObjectiveConfig(Config):
     """the kind of batches it learns from; compare `BatchesConfig.provides`"""
     measured_by: ClassVar[MeasuredBy] = "likelihood"
     """how it is evaluated"""
+    token_loss: ClassVar[str] = ""
+    """figure of a validation that the entropy of token frequencies bounds for a model that learned nothing else; "":
+    none"""
 
     @abstractmethod
     def build(self, spec: ModelSpec) -> Objective:
@@ -45,6 +48,14 @@ class ObjectiveConfig(Config):
     def batches(self, source: Batches, tokenizer: Tokenizer, seed: int) -> Batches:
         """The batches for training and evaluation, made from those of `data.batches`."""
         return source
+
+    def generator_spec(self, main: ModelSpec) -> ModelSpec | None:
+        """Spec of the model trained along with the main one, in submodule `generator`; None if there is none."""
+        return None
+
+    def output_notes(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """Sentences about the outputs that their names do not say, for a model card."""
+        return ()
 
 
 class Objective(nn.Module):

@@ -45,6 +45,10 @@ class SimilarityConfig(TextsConfig):
     """metric that validation is judged by"""
 
     @override
+    def output_notes(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return (f"The output is 0 for a label of {labels[0]} and 1 for a label of {labels[1]}.",)
+
+    @override
     def check_libraries(self) -> None:
         pearson([0.0, 1.0], [0.0, 1.0])
 

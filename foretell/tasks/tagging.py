@@ -99,6 +99,10 @@ class TaggingConfig(TaskConfig):
         return self
 
     @override
+    def output_notes(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return (f"The tag of a word is predicted at its {self.at} token.",)
+
+    @override
     def check_libraries(self) -> None:
         if self.crf:
             library()

@@ -1,1 +1,1 @@
-"""What stands on top of trained models: demonstrations, descriptions, diagnoses."""
+"""Implementations of the commands, in packages named as the panels of the command line."""

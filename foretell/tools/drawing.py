@@ -1,4 +1,4 @@
-"""What all plots share: matplotlib, axes, scales, saving."""
+"""Shared parts of plots: matplotlib, axes, scales, saving."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DOTS = 130
 
 
 def library() -> Any:
-    """matplotlib's pyplot, drawing into files only."""
+    """matplotlib's pyplot, which draws into files only."""
     try:
         import matplotlib
     except ImportError:
@@ -39,14 +39,14 @@ def library() -> Any:
 
 
 def thousands() -> Any:
-    """Large numbers as 20k and 3M."""
+    """A tick formatter that writes large numbers as 20k and 3M."""
     from matplotlib.ticker import EngFormatter
 
     return EngFormatter(sep="")
 
 
 def dress(axes: Any, title: str, below: str) -> None:
-    """What all parts of a picture have in common."""
+    """Apply the style shared by all panels."""
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel(below, fontsize=9)
     axes.tick_params(labelsize=9)
@@ -56,23 +56,23 @@ def dress(axes: Any, title: str, below: str) -> None:
 
 
 def limit_height(axes: Any, columns: Sequence[Floats]) -> None:
-    """Leave out of sight the few highest values, those of the first steps above all."""
-    every = np.concatenate([column[np.isfinite(column)] for column in columns])
-    if not len(every):
+    """Cut off the highest 2 % of values, mostly those of the first steps."""
+    values = np.concatenate([column[np.isfinite(column)] for column in columns])
+    if not len(values):
         return
-    low, high = float(every.min()), float(np.quantile(every, 0.98))
+    low, high = float(values.min()), float(np.quantile(values, 0.98))
     margin = 0.08 * max(high - low, 1e-9)
     axes.set_ylim(low - 1.5 * margin, high + margin)
 
 
 def wide(columns: Sequence[Floats]) -> bool:
-    """Whether values differ so much that only their ratios can be seen together."""
-    every = np.concatenate([column[np.isfinite(column) & (column > 0)] for column in columns])
-    return len(every) > 0 and float(every.max()) > 30 * float(every.min())
+    """Whether values span more than a factor of 30, which takes a logarithmic scale."""
+    values = np.concatenate([column[np.isfinite(column) & (column > 0)] for column in columns])
+    return len(values) > 0 and float(values.max()) > 30 * float(values.min())
 
 
 def scale(axes: Any, columns: Sequence[Floats]) -> None:
-    """From zero up, or by ratios where values differ much."""
+    """Start the axis at zero, or make it logarithmic for `wide` values."""
     if wide(columns):
         axes.set_yscale("log")
     else:
@@ -80,7 +80,7 @@ def scale(axes: Any, columns: Sequence[Floats]) -> None:
 
 
 def save(figure: Any, out: Path) -> None:
-    """The PNG, wholly or not at all."""
+    """Write a PNG atomically."""
     from matplotlib import pyplot
 
     buffer = io.BytesIO()

@@ -1,13 +1,15 @@
-"""How results are printed: one JSON object, rows for pipes, small tables for people."""
+"""Printing of results: one JSON object, tab-separated rows, or tables for terminals."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -15,23 +17,26 @@ from rich.text import Text
 from foretell.artifacts import without_nan
 from foretell.errors import CONTROL, printable
 
+ENDLESS = 10_000
+"""columns of a terminal in which nothing wraps"""
+
 
 def emit(result: Mapping[str, Any], as_json_object: bool, render: Callable[[Mapping[str, Any]], Any]) -> None:
-    """The result on stdout: one JSON object, or what `render` makes of it for people."""
+    """Print a result on stdout: as one JSON object, or as `render` presents it."""
     if as_json_object:
         sys.stdout.write(as_json({key: value for key, value in result.items() if key != "table"}) + "\n")
     else:
-        Console(highlight=False, markup=False, emoji=False).print(Harmless(render(result)))
+        Console(highlight=False, markup=False, emoji=False).print(Printable(render(result)))
 
 
 def as_json(result: Mapping[str, Any]) -> str:
-    """One line of JSON that every reader takes: no NaN, no half of a character, no control characters."""
+    """One line of JSON that every parser accepts: no NaN, no lone surrogates, no control characters."""
     text = json.dumps(without_nan(result), ensure_ascii=False, default=str, allow_nan=False)
-    return CONTROL.sub(lambda found: "\ufffd" if "\ud800" <= found[0] <= "\udfff" else f"\\u{ord(found[0]):04x}", text)
+    return CONTROL.sub(lambda match: "\ufffd" if "\ud800" <= match[0] <= "\udfff" else f"\\u{ord(match[0]):04x}", text)
 
 
-class Harmless:
-    """Something to print without the control characters that names and texts in it hold."""
+class Printable:
+    """A renderable whose control characters, from names and texts in it, are spelled out."""
 
     def __init__(self, inner: RenderableType):
         self.inner = inner
@@ -42,26 +47,54 @@ class Harmless:
 
 
 def print_rows(rows: Iterable[str]) -> None:
-    """Rows for people and pipes; a terminal gets no control characters."""
-    watched = sys.stdout.isatty()
+    """Print rows; a terminal gets no control characters."""
+    terminal = sys.stdout.isatty()
     for row in rows:
-        sys.stdout.write((printable(row, keep="\n\t") if watched else row) + "\n")
+        sys.stdout.write((printable(row, keep="\n\t") if terminal else row) + "\n")
     sys.stdout.flush()
 
 
 def print_piece(text: str) -> None:
-    """A piece of text that goes on, at once."""
+    """Print a part of a line at once."""
     sys.stdout.write(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 
 def plain(*headings: str, title: str | None = None) -> Table:
-    """A table without lines; with headings, the first column holds names and the others figures."""
+    """A table without lines; with headings, the first column holds names and the others numbers."""
     table = Table(title=title, title_justify="left", box=None, show_header=bool(headings), header_style="dim")
     table.padding = (0, 2, 0, 0)
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="right" if number else "left", no_wrap=True)
     return table
+
+
+class Fitting:
+    """A table that loses nothing in a narrow terminal: where it does not fit, a paragraph per row.
+
+    The first cell of a row is its name, the others follow their headings.
+    """
+
+    def __init__(self, table: Table):
+        self.table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if Measurement.get(console, options.update(width=ENDLESS), self.table).maximum <= options.max_width:
+            yield self.table
+            return
+        if self.table.title:
+            yield Text(str(self.table.title), "italic")
+        headings = [str(column.header) for column in self.table.columns]
+        for row in zip(*(column.cells for column in self.table.columns), strict=True):
+            name, *cells = (cell.plain if isinstance(cell, Text) else str(cell) for cell in row)
+            facts = [f"{heading} {cell}" for heading, cell in zip(headings[1:], cells, strict=True) if cell]
+            yield Text(name, "bold")
+            yield Padding(Text(", ".join(facts)), (0, 0, 0, 2))
+
+
+def with_notes(table: Table, notes: Sequence[str]) -> Group:
+    """A table, and notes below it that may be wider than the table."""
+    return Group(Fitting(table), *(Text(note, "dim") for note in notes))
 
 
 def short(number: float) -> str:
@@ -72,8 +105,14 @@ def short(number: float) -> str:
     return f"{number:.0f}"
 
 
+def readable(count: int) -> str:
+    """A number of bytes as 1.2 GiB."""
+    power = min((max(count, 1).bit_length() - 1) // 10, 4)
+    return f"{count / 1024**power:.{min(power, 1)}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+
+
 def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[RenderableType, str]:
-    """Two cells: a difference to the best with its interval, bold where it is real, and how sure it is."""
+    """Two cells: the difference from the best with its interval, bold if significant, and its probability."""
     if to_best is None:
         return "best", ""
     if to_best["difference"] is None:
@@ -93,7 +132,7 @@ COSTS: dict[str, Callable[[Any], str]] = {
 
 
 def measured(result: Mapping[str, Any], title: str) -> Table:
-    """A measurement as a small table."""
+    """A measurement as a table."""
     formats: dict[str, Callable[[Any], RenderableType]] = {
         "fitted_here": lambda value: Text(f"{', '.join(value)}: found on this text, so figures flatter", "bold red"),
         "unnormalised": lambda value: Text(f"{value}: do not compare its figures with those of others", "bold red"),
@@ -123,7 +162,7 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         "lossy": lambda value: f"yes: {lost(result.get('lost', {}))}" if value else "no",
         "corpus": lambda value: Text(value, "bold red"),
         "context": str,
-        "adaptation": lambda value: "\n".join(f"{name}: {found(part)}" for name, part in value.items()),
+        "adaptation": lambda value: "\n".join(f"{name}: {settings_origin(part)}" for name, part in value.items()),
         "mixture": lambda value: "\n".join(f"{member['weight']:.4f}  {member['run']}" for member in value),
         "weights_fitted_to": str,
         "fitted_loss": lambda value: f"{value:.4f} nats per token",
@@ -142,47 +181,47 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
 
 
 def evaluated(result: Mapping[str, Any], title: str) -> RenderableType:
-    """The same, and below it of a task with labels what each of them scores."""
-    apart = result.get("by_label")
-    if not apart:
+    """A measurement; for a task with labels also the scores of each."""
+    by_label = result.get("by_label")
+    if not by_label:
         return measured(result, title)
     scores = plain("", "precision", "recall", "F1", "number", title="By label")
-    for label, one in apart.items():
+    for label, scored in by_label.items():
         scores.add_row(
-            Text(label), *(f"{one[name]:.4f}" for name in ("precision", "recall", "f1")), f"{one['support']:,}"
+            Text(label), *(f"{scored[name]:.4f}" for name in ("precision", "recall", "f1")), f"{scored['support']:,}"
         )
     return Group(measured(result, title), Text(), scores)
 
 
 def lost(counts: Mapping[str, int]) -> str:
-    """What tokens do not hold of a text."""
+    """Losses of tokenization, in words."""
     words = {
         "unknown": "unknown tokens",
-        "altered_lines": "lines with other blanks, newlines or letters",
-        "replaced": "places that are not valid UTF-8",
+        "altered_lines": "lines with other spaces, newlines or letters",
+        "replaced": "invalid UTF-8 sequences",
     }
-    found = ", ".join(f"{counts[name]:,} {word}" for name, word in words.items() if counts.get(name))
-    return found or "tokens hold less than the text"
+    losses = ", ".join(f"{counts[name]:,} {word}" for name, word in words.items() if counts.get(name))
+    return losses or "tokens do not restore the text"
 
 
-def found(adaptation: Mapping[str, Any]) -> str:
-    """Where the settings of an adaptation are from."""
+def settings_origin(adaptation: Mapping[str, Any]) -> str:
+    """Origin of the settings of an adaptation."""
     if not adaptation["tuned"]:
         return "as given"
     names = ", ".join(adaptation["tuned"]).replace("_", " ")
-    return f"{names} found on {adaptation['tuning_tokens']:,} tokens of {adaptation['tuned_on']}"
+    return f"{names} tuned on {adaptation['tuning_tokens']:,} tokens of {adaptation['tuned_on']}"
 
 
 def properties(result: Mapping[str, Any]) -> Table:
-    """Any flat result as names and values."""
+    """A flat result as names and values."""
     table = Table(show_header=False)
     for key, value in result.items():
-        table.add_row(key.replace("_", " "), COSTS.get(key, spelled)(value))
+        table.add_row(key.replace("_", " "), formatted(value))
     return table
 
 
-def spelled(value: Any) -> str:
-    """A value for people."""
+def formatted(value: Any) -> str:
+    """A value in words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list) and all(isinstance(item, str) for item in value):

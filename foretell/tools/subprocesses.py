@@ -1,6 +1,6 @@
-"""Trainings one after the other, each in a process of its own, as one work that can be stopped and gone on with.
+"""Several trainings in turn, each in a process of its own, that can be stopped and resumed as a whole.
 
-The folder holds what is to be done and what came of it (`race.json`, `trials.json`), `recipes/`, and a run for each.
+Their folder holds plan and results (`race.json`, `trials.json`, `transfer.json`), `recipes/`, and one run per training.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ class Failed(RuntimeError):
     """Another foretell process ended with an error."""
 
     def __init__(self, verb: str, subject: str, record: Mapping[str, Any], code: int):
-        said = record.get("error")
-        error = said if isinstance(said, Mapping) else {"what": said}
+        reported = record.get("error")
+        error = reported if isinstance(reported, Mapping) else {"what": reported}
         what = str(error.get("what") or "failed")
-        told = ConfigError(what, file=error.get("file"), line=error.get("line"), remedy=error.get("remedy"))
-        super().__init__(f"foretell {verb} {subject}: {told}")
+        message = str(ConfigError(what, file=error.get("file"), line=error.get("line"), remedy=error.get("remedy")))
+        names_it = message.startswith((f"{subject}:", f"{subject}/"))
+        super().__init__(f"foretell {verb}: {message}" if names_it else f"foretell {verb} {subject}: {message}")
         self.wrong_input = code == 2
 
 
 def begin(file: Path, plan: Tree, resume: bool) -> dict[str, Record]:
-    """Make the folder of that file, or find it with the same plan; the results that it holds already."""
+    """Create the folder of this file, or resume it with the same plan; return its results so far."""
     out, what = file.parent, file.stem
     if not file.exists():
         if out.exists() and any(out.iterdir()):
@@ -47,20 +48,20 @@ def begin(file: Path, plan: Tree, resume: bool) -> dict[str, Record]:
         write_json(file, plan | {"results": {}})
         return {}
     if not resume:
-        raise ConfigError(f"{out} exists; add --resume to go on with it, or choose another --out")
-    before = parse_json(file.read_bytes(), file, lenient=True)
-    if not isinstance(before, dict) or not isinstance(before.get("results"), dict):
+        raise ConfigError(f"{out} exists; add --resume to continue it, or choose another --out")
+    stored = parse_json(file.read_bytes(), file, lenient=True)
+    if not isinstance(stored, dict) or not isinstance(stored.get("results"), dict):
         raise ConfigError(f"does not hold the results of {what}", file=file, remedy="choose another --out")
-    changed = [key for key in plan if before.get(key) != plan[key]]
+    changed = [key for key in plan if stored.get(key) != plan[key]]
     if changed:
         raise ConfigError(
             f"{out} was started with another {changed[0]}; resume the {what} as begun, or choose another --out"
         )
-    return dict(before["results"])
+    return dict(stored["results"])
 
 
 def train(recipe: Recipe, folder: Path, *options: str, quiet: bool) -> Record:
-    """Train a recipe in that folder, or go on with it; its validation record and what it cost."""
+    """Train a recipe in a folder, or resume it; return its summary: validation record and costs."""
     file = folder.parent / "recipes" / f"{folder.name}.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(file, recipe.text().encode())
@@ -68,40 +69,43 @@ def train(recipe: Recipe, folder: Path, *options: str, quiet: bool) -> Record:
 
 
 def child(verb: str, *arguments: str, quiet: bool) -> Record:
-    """Another foretell process; its progress goes to our stderr, its JSON comes back.
+    """Run another foretell process: its progress goes to stderr, its JSON result is returned.
 
-    It looks for no modules in the current folder (`-P`), where anybody may have put some.
+    With `-P` it imports no modules from the current folder, which may be untrusted.
     """
     command = [sys.executable, "-P", "-m", "foretell", verb, *arguments, "--json"]
     command += ["--trust"] * trusts_everything()
     progress = subprocess.DEVNULL if quiet else None
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True) as process, handing_on(process):
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True) as process,
+        forwarding_signals(process),
+    ):
         output, _ = process.communicate()
     if process.returncode in (130, -signal.SIGINT, -signal.SIGTERM):
         raise KeyboardInterrupt
     try:
         result = json.loads(output.splitlines()[-1])
     except (IndexError, ValueError):
-        result = {"error": ended(process.returncode)}
+        result = {"error": exit_reason(process.returncode)}
     if process.returncode or not isinstance(result, dict):
         raise Failed(verb, arguments[0], result if isinstance(result, dict) else {}, process.returncode)
     return result
 
 
-def ended(code: int) -> str:
-    """What an exit code says of a process that did not say anything itself."""
+def exit_reason(code: int) -> str:
+    """The reason given for the exit code of a process that printed none."""
     if code == -signal.SIGKILL:
-        return "was killed; if it was for memory, take a smaller model or smaller batches"
-    return f"ended with {code}"
+        return "was killed; if it ran out of memory, use a smaller model or smaller batches"
+    return f"exited with code {code}"
 
 
 @contextmanager
-def handing_on(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Signals to end reach the training, which saves and ends; then we end."""
+def forwarding_signals(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Forward termination signals to the training, which saves and exits; then this process exits."""
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        if number != signal.SIGINT:  # Ctrl-C has reached it already
+    def forward(number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGINT:  # Ctrl-C reaches both processes
             process.send_signal(number)
 
-    with ending_signals(pass_on):
+    with ending_signals(forward):
         yield

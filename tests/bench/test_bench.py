@@ -1,77 +1,18 @@
-"""The benchmark tool: who runs in which environment, what ratios are of, and that every side runs at all."""
+"""The benchmark tool: sides, environments and ratios."""
 
 import json
 import os
 import subprocess
 import sys
-import time
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from foretell.bench import bench
-from foretell.bench.worker import version
 from foretell.bench.workloads.kinds import WORKLOADS
-from foretell.bench.workloads.workload import OURS, Job
+from foretell.bench.workloads.workload import OURS
 from foretell.errors import ConfigError
 from foretell.process import SPIN
-
-SIDES = [
-    (workload.name, side.name)
-    for workload in WORKLOADS.values()
-    for side in workload.sides
-    if all(version(name) for name in side.needs)
-]
-
-
-def test_ours_comes_first() -> None:
-    assert all(workload.sides[0].name == OURS for workload in WORKLOADS.values())
-
-
-@pytest.mark.parametrize(("workload", "side"), SIDES, ids=lambda name: name)
-def test_every_side_that_is_installed_runs(
-    workload: str, side: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FORETELL_CACHE", str(tmp_path))  # some sides set their own: undone afterwards
-    found, threads = WORKLOADS[workload], torch.get_num_threads()
-    record = found.side(side).measure(Job(1, True, time.time(), found.inputs(tmp_path, True)))
-    torch.set_num_threads(threads)
-    assert record["seconds"] > 0
-    if "loss" in record:
-        assert 0 < record["loss"] < 5
-    if "first_step_seconds" in record:
-        assert record["first_step_seconds"] > 0
-
-
-def test_both_sides_of_prepare_do_the_same(tmp_path: Path) -> None:
-    found = WORKLOADS["prepare"]
-    job = Job(1, True, time.time(), found.inputs(tmp_path, True))
-    ours, theirs = (side.measure(job) for side in found.sides)
-    assert (ours["tokens"], ours["bytes"]) == (theirs["tokens"], theirs["bytes"])
-
-
-@pytest.mark.parametrize("workload", ["features", "predict"])
-def test_all_sides_give_the_same_vectors(workload: str, tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
-    found = WORKLOADS[workload]
-    job, threads = Job(1, True, time.time(), found.inputs(tmp_path, True)), torch.get_num_threads()
-    records = [side.measure(job) for side in found.sides]
-    torch.set_num_threads(threads)
-    assert len({record["tokens"] for record in records}) == 1
-    assert max(record["difference"] for record in records[1:]) < 1e-5
-
-
-def test_a_process_says_what_it_ran_with() -> None:
-    settings = bench.Settings(threads=1, tiny=True)
-    for side, equal in (("tokenizers", False), ("tokenizers", True), (OURS, False)):
-        record = bench.measure_child("prepare", side, replace(settings, equal=equal))
-        assert (record["workload"], record["side"]) == ("prepare", side)
-        assert record["keeps_freed_memory"] == ((equal or side == OURS) and sys.platform == "linux")
-        assert record["cpu_seconds"] > 0 and record["peak_memory_bytes"] > 2**20
-        assert record["versions"] == {"tokenizers": version("tokenizers")}
 
 
 def faked(seconds: dict[str, list[float]], missing: str = "") -> Any:

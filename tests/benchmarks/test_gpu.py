@@ -1,12 +1,12 @@
 """The script for machines with a GPU runs without one, and would notice a wrong kernel."""
 
-import importlib.util
+import importlib
 import json
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,37 +15,42 @@ from foretell.models import transformer
 from foretell.optim import lamb
 from foretell.recipe.loading import load_recipe
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+MODULES = ("gpu_plan", "gpu_checks", "gpu_models", "gpu_speeds", "gpu")
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gpu_benchmark", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "gpu_benchmark", module)
-    spec.loader.exec_module(module)
-    return module
+def script(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The modules of the script by name, loaded afresh."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    modules = {name: importlib.import_module(name) for name in MODULES}
+    for name in MODULES:
+        monkeypatch.setitem(sys.modules, name, modules[name])
+    return SimpleNamespace(**{name.removeprefix("gpu_"): module for name, module in modules.items()})
 
 
-def tiny(script: ModuleType, begun: float = 0.0) -> object:
-    return script.Plan(torch.device("cpu"), True, time.monotonic() + begun)
+def tiny(script: SimpleNamespace, begun: float = 0.0) -> object:
+    return script.plan.Plan(torch.device("cpu"), True, time.monotonic() + begun)
 
 
 def test_it_runs_in_miniature(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    script: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "gpu.json"
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--tiny", "--out", str(out)])
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(SystemExit) as ended:
-        script.main()
+        script.gpu.main()
     assert ended.value.code == 0, capsys.readouterr().out
     result = json.loads(out.read_text())
-    models = 2 * len(script.SMALL)
-    assert len(result["checks"]) == 2 * (8 + 3 + len(script.RULES) + models) - 2  # one model is not checked in bf16
+    models = 2 * len(script.checks.SMALL)
+    assert (
+        len(result["checks"]) == 2 * (8 + 3 + len(script.checks.RULES) + models) - 2
+    )  # one model is not checked in bf16
     layers = {"adaptive softmax", "full softmax"}
-    assert {item["work"] for item in result["speeds"]} == layers | {work.name for work in script.WORK}
+    assert {item["work"] for item in result["speeds"]} == layers | {work.name for work in script.models.WORK}
     absent = [item for item in result["speeds"] if item["side"] == "transformers"]
     assert [item["work"] for item in absent] == ["GPT-2 124M", "BERT-large, 128"]
     assert all("transformers" in item["not_measured"] for item in absent)
@@ -59,21 +64,23 @@ def test_it_runs_in_miniature(
 
 
 @pytest.mark.parametrize(("number", "layers", "width", "length"), [(0, 12, 768, 1024), (1, 24, 1024, 128)])
-def test_arithmetic_is_that_of_the_paper(script: ModuleType, number: int, layers: int, width: int, length: int) -> None:
+def test_arithmetic_is_that_of_the_paper(
+    script: SimpleNamespace, number: int, layers: int, width: int, length: int
+) -> None:
     """PaLM, appendix B: 6 N + 12 L H Q T, with N the weights of layers and head; of a masked head 15 %."""
-    work = script.WORK[number]
+    work = script.models.WORK[number]
     recipe = load_recipe(work.recipe, work.settings)
     head = {"GPT-2 124M": 50_304 * width, "BERT-large, 128": 0.15 * (30_522 + width) * width}[work.name]
     weights = layers * 12 * width**2 + head
-    whole, plain = script.flops_per_token(recipe, work.vocabulary)
+    whole, plain = script.speeds.flops_per_token(recipe, work.vocabulary)
     assert plain == pytest.approx(6 * weights)
     assert whole == pytest.approx(6 * weights + 12 * layers * width * length)
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_the_peers_are_of_the_same_size(script: ModuleType, number: int) -> None:
+def test_the_peers_are_of_the_same_size(script: SimpleNamespace, number: int) -> None:
     """But for tables of segments, and what judges pairs."""
-    work = script.WORK[number]
+    work = script.models.WORK[number]
     recipe = load_recipe(work.recipe, work.settings)
     with torch.device("meta"):
         ours = sum(p.numel() for p in recipe.build(work.vocabulary).parameters())
@@ -81,24 +88,24 @@ def test_the_peers_are_of_the_same_size(script: ModuleType, number: int) -> None
     assert sizes == pytest.approx([ours] * 2, abs=2 * recipe.model.hidden)
 
 
-def test_theirs_trains(script: ModuleType) -> None:
+def test_theirs_trains(script: SimpleNamespace) -> None:
     pytest.importorskip("transformers")
-    for work in script.WORK[:2]:
-        record = script.speed(work.shrunk(), "bf16", "transformers", tiny(script), 1.0)
+    for work in script.models.WORK[:2]:
+        record = script.speeds.speed(work.shrunk(), "bf16", "transformers", tiny(script), 1.0)
         assert record["milliseconds"] > 0
 
 
-def wrong_cross_entropy(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = script.linear_cross_entropy
-    monkeypatch.setattr(script, "linear_cross_entropy", lambda hidden, *rest: right(hidden * 1.01, *rest))
+def wrong_cross_entropy(script: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = script.checks.linear_cross_entropy
+    monkeypatch.setattr(script.checks, "linear_cross_entropy", lambda hidden, *rest: right(hidden * 1.01, *rest))
 
 
-def wrong_scan(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = script.linear_scan
-    monkeypatch.setattr(script, "linear_scan", lambda a, *rest, **settings: right(a * 0.99, *rest, **settings))
+def wrong_scan(script: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = script.checks.linear_scan
+    monkeypatch.setattr(script.checks, "linear_scan", lambda a, *rest, **settings: right(a * 0.99, *rest, **settings))
 
 
-def wrong_lamb(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def wrong_lamb(script: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if parts of a bunch were mixed up."""
     right = lamb.ratios
     shifted = lambda weights, updates: tuple(r * 1.01 for r in right(weights, updates))  # noqa: E731
@@ -109,36 +116,44 @@ def wrong_lamb(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     ("kind", "spoil"), [("cross_entropy", wrong_cross_entropy), ("scan", wrong_scan), ("lamb", wrong_lamb)]
 )
 def test_what_is_wrong_is_noticed(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, kind: str, spoil: Callable[..., None]
+    script: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, kind: str, spoil: Callable[..., None]
 ) -> None:
     spoil(script, monkeypatch)
-    found = list(getattr(script, kind)(tiny(script), "fp32"))
-    assert any(error > script.TOLERANCES["fp32"] for _, error in found)
+    found = list(getattr(script.checks, kind)(tiny(script), "fp32"))
+    assert any(error > script.checks.TOLERANCES["fp32"] for _, error in found)
 
 
 @pytest.mark.parametrize("blind", [False, True])
 def test_the_masks_of_accelerators_are_checked(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, blind: bool
+    script: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, blind: bool
 ) -> None:
     """There masks stand for what the processor does without any; here that way is taken for all but the reference."""
-    right, seen = script.gradients, transformer.attention_mask
+    right, seen = script.checks.gradients, transformer.attention_mask
 
     def elsewhere(objective: torch.nn.Module, *rest: object) -> object:
         reference = next(objective.parameters()).dtype == torch.float64
         monkeypatch.setattr(transformer, "on_host", lambda tokens: reference)
         return right(objective, *rest)
 
-    monkeypatch.setattr(script, "gradients", elsewhere)
-    monkeypatch.setattr(script, "SMALL", {name: script.SMALL[name] for name in ("gpt", "bert", "electra")})
+    monkeypatch.setattr(script.checks, "gradients", elsewhere)
+    monkeypatch.setattr(
+        script.checks, "SMALL", {name: script.checks.SMALL[name] for name in ("gpt", "bert", "electra")}
+    )
     if blind:
         everything = lambda *given: torch.ones_like(seen(*given))  # noqa: E731
         monkeypatch.setattr(transformer, "attention_mask", everything)
-    wrong = {name for name, error in script.models(tiny(script), "fp32") if error > script.TOLERANCES["fp32"]}
+    wrong = {
+        name for name, error in script.checks.models(tiny(script), "fp32") if error > script.checks.TOLERANCES["fp32"]
+    }
     masked = {f"{name}, packed and padded: loss and gradients" for name in ("gpt", "bert", "electra")}
     assert wrong == (masked if blind else set())
 
 
-def test_what_there_is_no_time_for_is_named(script: ModuleType) -> None:
-    plan, peaks = tiny(script, -2 * script.BUDGET), {}
-    left_out = [*script.speeds(plan, peaks), *script.scans(plan), *script.output_layers(plan, peaks)]
+def test_what_there_is_no_time_for_is_named(script: SimpleNamespace) -> None:
+    plan, peaks = tiny(script, -2 * script.plan.BUDGET), {}
+    left_out = [
+        *script.speeds.speeds(plan, peaks),
+        *script.speeds.scans(plan),
+        *script.speeds.output_layers(plan, peaks),
+    ]
     assert all(item["not_measured"] == "no time left" for item in left_out)

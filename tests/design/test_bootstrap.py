@@ -70,7 +70,7 @@ def test_bootstrap_does_not_trust_the_index_blindly(
     monkeypatch.setattr(bootstrap, "gpu_is_visible", lambda: False)
     monkeypatch.setattr(bootstrap, "dry_run", lambda *arguments: answer)
     monkeypatch.setattr(bootstrap, "pip", lambda *arguments: pytest.fail("nothing may be installed"))
-    with pytest.raises(SystemExit, match="no CPU build of torch>=2 by way of FORETELL_TORCH_INDEX"):
+    with pytest.raises(SystemExit, match="no CPU build of torch>=2 in FORETELL_TORCH_INDEX"):
         bootstrap.install_torch("torch>=2", cuda=False)
 
 

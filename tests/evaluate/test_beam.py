@@ -133,10 +133,10 @@ def test_from_python_and_the_command_line(corpus: dict[str, str], tmp_path_facto
     [
         (
             ["--beam", "4", "--count", "2"],
-            "--beam draws nothing, so --count has no place; for several texts take --best 2",
+            "--beam does not sample, so --count does not apply; for several texts use --best 2",
         ),
-        (["--best", "3"], "--best is for --beam"),
-        (["--length-penalty", "0.6"], "--length-penalty is for --beam"),
+        (["--best", "3"], "--best needs --beam"),
+        (["--length-penalty", "0.6"], "--length-penalty needs --beam"),
     ],
     ids=["count", "best", "length penalty"],
 )

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from foretell.errors import ConfigError
 from foretell.tools import printing
@@ -65,3 +67,17 @@ def test_costs_are_printed_alike_everywhere() -> None:
     costs = {"seconds": 0.6662806209988048, "tokens_per_second": 1234.5, "peak_memory_bytes": 346_587_136}
     for table in (printing.properties(costs), printing.measured(costs, "a run")):
         assert list(table.columns[1].cells) == ["0.7", "1,234", "331 MiB"]
+
+
+@pytest.mark.parametrize("width", [30, 60, 120])
+def test_a_table_that_does_not_fit_becomes_paragraphs(width: int) -> None:
+    table = printing.plain("", "bits/byte", "parameters", "note", title="a race")
+    table.add_row("a-long-name", "1.234", "12,345,678", Text("the best of them all", "bold"))
+    table.add_row("short", "2.345", "", "")
+    with (console := Console(width=width, color_system=None)).capture() as printed:
+        console.print(printing.with_notes(table, ["A note."]))
+    text = " ".join(printed.get().split())
+    assert "…" not in text and max(map(len, printed.get().splitlines())) <= width
+    for part in ("a race", "a-long-name", "1.234", "12,345,678", "the best of them all", "short", "2.345", "A note."):
+        assert part in text
+    assert ("bits/byte 1.234, parameters 12,345,678" in text) == (width < 60)

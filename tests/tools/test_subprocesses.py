@@ -20,13 +20,16 @@ def test_children_look_for_no_modules_where_they_run(tmp_path: Path, monkeypatch
 
 
 def test_what_goes_wrong_in_a_child_is_told_with_file_and_remedy() -> None:
-    error = ConfigError("is bad", file="a.toml", line=3, remedy="mend it")
+    error = ConfigError("is bad", file="a.toml", line=3, remedy="fix it")
     failed = subprocesses.Failed("train", "x", {"error": error.record(), "exit_code": 2}, 2)
-    assert str(failed) == "foretell train x: a.toml:3: is bad; mend it"
+    assert str(failed) == "foretell train x: a.toml:3: is bad; fix it"
     assert failed.wrong_input
     assert str(subprocesses.Failed("train", "x", {"error": "ended with 3"}, 3)) == "foretell train x: ended with 3"
     assert str(subprocesses.Failed("train", "x", {}, 1)) == "foretell train x: failed"
-    assert "for memory" in subprocesses.ended(-9)
+    named = ConfigError("is not a run", file="seeds/seed-1")
+    failed = subprocesses.Failed("evaluate", "seeds/seed-1", {"error": named.record()}, 2)
+    assert str(failed) == "foretell evaluate: seeds/seed-1: is not a run"
+    assert "out of memory" in subprocesses.exit_reason(-9)
 
 
 def test_a_plan_that_is_damaged_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""Fixed pieces of work for `foretell bench`, ours and peers' side by side.
+"""Workloads of `foretell bench`, with our implementation and those of peers.
 
-Nothing but the standard library is imported when these modules are: a peer runs in a process, and if need be in an
-environment, that has nothing of ours in it.
+These modules import the standard library only: a peer runs in a process, and possibly an environment, without
+foretell's dependencies.
 """

@@ -17,7 +17,7 @@ def sizes(job: Job) -> tuple[int, int, int]:
 
 
 def ours(job: Job) -> dict[str, Any]:
-    """foretell's own trainer on the shipped recipe."""
+    """foretell's trainer on the shipped recipe."""
     import torch
 
     torch.set_num_threads(job.threads)
@@ -26,7 +26,7 @@ def ours(job: Job) -> dict[str, Any]:
 
 
 def make_trainer(job: Job, device: str = "cpu", precision: str = "fp32") -> Any:
-    """A trainer of the shipped recipe on random tokens, with windows of one length."""
+    """A trainer for the shipped recipe on random tokens, with windows of constant length."""
     from foretell.recipe.loading import load_recipe
 
     vocabulary, embedding, hidden = sizes(job)
@@ -63,7 +63,7 @@ def fastai(job: Job) -> dict[str, Any]:
 
 
 def plain(job: Job) -> dict[str, Any]:
-    """A stack of torch.nn.LSTM with ordinary dropout in a plain loop: without weight drop, so a little less work."""
+    """A stack of torch.nn.LSTM with plain dropout in a plain loop: no weight dropout, so slightly less work."""
     import torch
     from torch import Tensor, nn
 
@@ -92,7 +92,8 @@ def plain(job: Job) -> dict[str, Any]:
 
 
 def regularised_step(model: Any, vocabulary: int) -> Callable[[], Any]:
-    """One step of a model that returns scores, the raw and the dropped last layer: AR, TAR, clipping, SGD."""
+    """A training step with AR, TAR, clipping and SGD; the model returns scores and its last layer before and after
+    dropout."""
     import torch
     import torch.nn.functional as F
 
@@ -119,11 +120,11 @@ def regularised_step(model: Any, vocabulary: int) -> Callable[[], Any]:
 
 AWD_LSTM_STEP = Workload(
     name="awd-lstm-step",
-    text="a training step of AWD-LSTM at its Penn Treebank size, beside fastai and torch.nn.LSTM",
+    text="a training step of AWD-LSTM at its Penn Treebank size, compared with fastai and torch.nn.LSTM",
     work=(
         "vocabulary 10,000, embedding 400, LSTMs 400 to 1150 to 1150 to 400, tied head with bias, 20 rows x 70 random "
-        "tokens with carried state; forward, backward, AR and TAR, clipping at 0.25, SGD with weight decay; seconds of "
-        "a step"
+        "tokens with carried state; forward, backward, AR and TAR, clipping at 0.25, SGD with weight decay; seconds "
+        "per step"
     ),
     sides=(Side(OURS, ours, ("torch",)), Side("fastai", fastai, ("fastai", "torch")), Side("torch", plain, ("torch",))),
 )

@@ -14,17 +14,17 @@ MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def sizes(job: Job) -> tuple[int, int, int, int, int]:
-    """Vocabulary, length and number of rows, width and inner width."""
+    """Vocabulary, row length, rows, width and inner width."""
     return (50, 16, 2, 8, 16) if job.tiny else (VOCABULARY, LENGTH, ROWS, WIDTH, INNER)
 
 
 def words(vocabulary: int) -> list[str]:
-    """BERT's special tokens, and made up words."""
+    """BERT's special tokens, and artificial words."""
     return [*MARKS, *(f"w{number}" for number in range(vocabulary - len(MARKS)))]
 
 
 def ours(job: Job, objective: dict[str, Any]) -> dict[str, Any]:
-    """foretell's own trainer."""
+    """foretell's trainer."""
     import torch
 
     torch.set_num_threads(job.threads)
@@ -34,7 +34,7 @@ def ours(job: Job, objective: dict[str, Any]) -> dict[str, Any]:
 
 
 def two_models(job: Job) -> dict[str, Any]:
-    """Forward and backward passes of the same generator and discriminator, each by itself, on tokens at hand."""
+    """Forward and backward passes of the generator and of the discriminator, separately, on prepared tokens."""
     import torch
 
     torch.set_num_threads(job.threads)
@@ -54,7 +54,7 @@ def two_models(job: Job) -> dict[str, Any]:
 
 
 def model_of(tiny: bool, **more: Any) -> dict[str, Any]:
-    """The sections `model` and `head` of a recipe for it."""
+    """Sections `model` and `head` of a recipe."""
     model = {
         "kind": "transformer",
         "direction": "both",
@@ -91,7 +91,7 @@ def make_trainer(job: Job, objective: dict[str, Any] = MASKED, device: str = "cp
 
 
 def word_tokenizer(vocabulary: int) -> Any:
-    """A tokeniser of whole `words` with blanks between them."""
+    """A tokenizer of whole `words` separated by spaces."""
     import tokenizers
 
     from foretell.data.tokenizers.tokenizer import wrap
@@ -105,7 +105,7 @@ def word_tokenizer(vocabulary: int) -> Any:
 
 
 def transformers(job: Job, sparse: bool) -> dict[str, Any]:
-    """transformers' BertForMaskedLM and its collator in a bare loop; `sparse`: its head on masked places alone."""
+    """transformers' BertForMaskedLM and its collator in a plain loop; `sparse`: head on masked positions only."""
     import torch
     import torch.nn.functional as F
     from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, DataCollatorForLanguageModeling
@@ -148,11 +148,11 @@ def transformers(job: Job, sparse: bool) -> dict[str, Any]:
 
 BERT_STEP = Workload(
     name="bert-step",
-    text="a training step of a small BERT, masking included, beside transformers",
+    text="a training step of a small BERT, masking included, compared with transformers",
     work=(
         f"BERT of {LAYERS} layers, {WIDTH} wide, {HEADS} heads, vocabulary {VOCABULARY:,}, dropout 0.1, {ROWS} rows x "
-        f"{LENGTH} random tokens, 15 % masked anew at each step; forward, backward, clipping at 1, AdamW; seconds of a "
-        "step; masked-only: transformers' model with its head on the masked places alone"
+        f"{LENGTH} random tokens, 15 % masked at random in each step; forward, backward, clipping at 1, AdamW; seconds "
+        "per step; masked-only: transformers' model with its head on masked positions only"
     ),
     sides=(
         Side(OURS, partial(ours, objective=MASKED), ("torch",)),
@@ -163,12 +163,12 @@ BERT_STEP = Workload(
 
 ELECTRA_STEP = Workload(
     name="electra-step",
-    text="a training step of a small ELECTRA beside forward and backward passes of its two models",
+    text="a training step of a small ELECTRA, compared with forward and backward passes of its two models",
     work=(
         f"a discriminator of {LAYERS} layers, {WIDTH} wide, and a generator of a quarter of that width, vocabulary "
-        f"{VOCABULARY:,}, dropout 0.1, {ROWS} rows x {LENGTH} random tokens, 15 % masked anew at each step; "
-        "both forward, sampling, backward, clipping at 1, AdamW; seconds of a step; two-models: only the forward and "
-        "backward passes of each, the same tokens each time"
+        f"{VOCABULARY:,}, dropout 0.1, {ROWS} rows x {LENGTH} random tokens, 15 % masked at random in each step; "
+        "both forward, sampling, backward, clipping at 1, AdamW; seconds per step; two-models: only forward and "
+        "backward passes of each, on the same tokens each time"
     ),
     sides=(
         Side(OURS, partial(ours, objective=REPLACED), ("torch",)),

@@ -1,4 +1,4 @@
-"""Vectors of sentences of mixed length: ours beside transformers' BERT, padded in file order, or sorted."""
+"""Vectors of sentences of mixed length, compared with transformers' BERT, padded in file order or sorted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS, BUDGET = 32, 2048
 
 
 def inputs(folder: Path, tiny: bool) -> dict[str, str]:
-    """A run of a BERT with random weights, the same as a Hugging Face folder, and sentences as text and as ids."""
+    """A run of a BERT with random weights, its Hugging Face folder, and sentences as text and as ids."""
     import numpy as np
     import torch
 
@@ -56,12 +56,12 @@ def inputs(folder: Path, tiny: bool) -> dict[str, str]:
 
 
 def ours(job: Job) -> dict[str, Any]:
-    """foretell's features of the text, tokenising and all."""
+    """foretell's features from text, tokenisation included."""
     return read_text(job, "run", lambda run, texts: run.features(texts))
 
 
 def read_text(job: Job, name: str, read: Callable[[Any, list[str]], Any]) -> dict[str, Any]:
-    """What the run of that name says [N, W] of all sentences, from text."""
+    """Time `read` with a run on all sentences, from text; it returns [N, W]."""
     import torch
 
     from foretell.api.trained import load
@@ -77,7 +77,7 @@ def read_text(job: Job, name: str, read: Callable[[Any, list[str]], Any]) -> dic
 
 
 def transformers(job: Job, *, by_length: bool) -> dict[str, Any]:
-    """transformers' BertModel, and the mean over real tokens."""
+    """transformers' BertModel, and the mean over non-padding tokens."""
     from transformers import BertModel
 
     model = BertModel.from_pretrained(Path(job.inputs["folder"]) / "theirs", add_pooling_layer=False).eval()
@@ -90,7 +90,7 @@ def transformers(job: Job, *, by_length: bool) -> dict[str, Any]:
 
 
 def read_padded(job: Job, read: Callable[[Any, Any], Any], *, by_length: bool) -> dict[str, Any]:
-    """What a peer says [B, W] of ids [B, T] and which of them are real, of all sentences; ids are there already."""
+    """Time `read` of a peer on all sentences, from ids: ids [B, T] and padding mask [B, T] -> [B, W]."""
     import numpy as np
     import torch
 
@@ -99,27 +99,27 @@ def read_padded(job: Job, read: Callable[[Any, Any], Any], *, by_length: bool) -
     lengths = np.load(folder / "lengths.npy").tolist()
     rows = torch.from_numpy(np.load(folder / "ids.npy")).split(lengths)
 
-    def told(batch: list[int]) -> Any:
+    def read_batch(batch: list[int]) -> Any:
         ids = torch.nn.utils.rnn.pad_sequence([rows[i] for i in batch], batch_first=True)
         real = torch.nn.utils.rnn.pad_sequence([torch.ones_like(rows[i]) for i in batch], batch_first=True)
         return read(ids, real)
 
     with torch.inference_mode():
-        told(list(range(min(ROWS, len(rows)))))
+        read_batch(list(range(min(ROWS, len(rows)))))
         begin = time.perf_counter()
         groups = list(budgeted(lengths) if by_length else in_order(len(rows)))
-        vectors = torch.cat([told(batch) for batch in groups])
+        vectors = torch.cat([read_batch(batch) for batch in groups])
         vectors[[i for batch in groups for i in batch]] = vectors.clone()
     return figures(begin, vectors.numpy(), folder, "theirs")
 
 
 def in_order(count: int) -> Iterator[list[int]]:
-    """So many sentences at a time as they come."""
+    """Batches of `ROWS` sentences in file order."""
     yield from (list(range(begin, min(begin + ROWS, count))) for begin in range(0, count, ROWS))
 
 
 def budgeted(lengths: list[int]) -> Iterator[list[int]]:
-    """All sorted by length, as many at a time as a budget of places holds."""
+    """Batches of sentences sorted by length, each within a budget of padded tokens."""
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
         if batch and (len(batch) + 1) * lengths[i] > BUDGET:
@@ -130,27 +130,27 @@ def budgeted(lengths: list[int]) -> Iterator[list[int]]:
 
 
 def figures(begin: float, vectors: Any, folder: Path, side: str) -> dict[str, Any]:
-    """Seconds since then; and how far a peer's vectors are from ours, where these are there."""
+    """Seconds since `begin`, and the largest difference from our vectors, if these are saved."""
     import numpy as np
 
     seconds = time.perf_counter() - begin
     tokens = int(np.load(folder / "lengths.npy").sum())
-    kept = folder / f"{OURS}.npy"
+    saved = folder / f"{OURS}.npy"
     if side == OURS:
-        np.save(kept, vectors)
-    compared = side != OURS and kept.exists()
-    apart = {"difference": float(abs(vectors - np.load(kept)).max())} if compared else {}
-    return {"seconds": seconds, "tokens": tokens, "tokens_per_second": tokens / seconds, **apart}
+        np.save(saved, vectors)
+    compared = side != OURS and saved.exists()
+    difference = {"difference": float(abs(vectors - np.load(saved)).max())} if compared else {}
+    return {"seconds": seconds, "tokens": tokens, "tokens_per_second": tokens / seconds, **difference}
 
 
 FEATURES = Workload(
     name="features",
-    text="mean vectors of sentences of mixed length, beside transformers in file order and sorted",
+    text="mean vectors of sentences of mixed length, compared with transformers in file order and sorted",
     work=(
         f"{SENTENCES:,} sentences, lengths log-normal (median {round(exp(MEDIAN))}, at most {LONGEST} tokens); BERT of "
         f"{LAYERS} layers, {WIDTH} wide, vocabulary {VOCABULARY:,}, the same random weights on all sides; the mean of "
         f"its last layer. transformers: in file order, {ROWS} at a time, padded; sorted: by length, at most {BUDGET:,} "
-        "places at a time; both from ids that are there, ours from text. Seconds of all sentences"
+        "padded tokens at a time; both from prepared ids, ours from text. Seconds for all sentences"
     ),
     sides=(
         Side(OURS, ours, ("torch",)),

@@ -1,4 +1,4 @@
-"""The machine's own limits: what memory and matrix products give at best."""
+"""The limits of the machine: memory bandwidth and matrix products."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ SHAPES = {
     "1400 x 400 x 10000": (1400, 400, 10_000),  # AWD-LSTM: the head
     "768 x 128 x 512": (768, 128, 512),  # shakespeare: a feed-forward network
     "2048 x 256 x 50257": (2048, 256, 50_257),  # a small GPT's head
-    "16 x 768 x 3072": (16, 768, 3072),  # GPT-2 124M writes sixteen texts: a feed-forward network
-    "1 x 768 x 50257": (1, 768, 50_257),  # the same, one text: the head
+    "16 x 768 x 3072": (16, 768, 3072),  # GPT-2 124M generates sixteen texts: a feed-forward network
+    "1 x 768 x 50257": (1, 768, 50_257),  # GPT-2 124M generates one text: the head
 }
-"""rows x inner x columns of products that the other workloads make"""
+"""rows x inner x columns of products in other workloads"""
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """GB/s of copying and of a triad over 256 MB arrays, GFLOP/s of fp32 products, on 1 thread and on all asked for."""
+    """GB/s of copy and triad over 256 MB arrays, GFLOP/s of fp32 products, on 1 and on `job.threads` threads."""
     import torch
 
     begin = time.perf_counter()
-    found = {}
+    floors = {}
     for threads in sorted({1, job.threads}):
         torch.set_num_threads(threads)
-        found[f"{threads} threads" if threads > 1 else "1 thread"] = dict(bandwidths(job)) | dict(products(job))
-    return {"seconds": time.perf_counter() - begin, "floors": found, "versions": {"torch": torch.__version__}}
+        floors[f"{threads} threads" if threads > 1 else "1 thread"] = dict(bandwidths(job)) | dict(products(job))
+    return {"seconds": time.perf_counter() - begin, "floors": floors, "versions": {"torch": torch.__version__}}
 
 
 def bandwidths(job: Job) -> Iterator[tuple[str, float]]:
-    """Gigabytes a second, reads and writes counted once each."""
+    """GB/s, reads and writes counted once each."""
     import torch
 
     size = 2**20 if job.tiny else 2**26
@@ -46,7 +46,7 @@ def bandwidths(job: Job) -> Iterator[tuple[str, float]]:
 
 
 def products(job: Job) -> Iterator[tuple[str, float]]:
-    """Billions of multiplications and additions a second, as torch does them and as `kernels.product`."""
+    """GFLOP/s of torch and of `kernels.matmul`."""
     import torch
 
     from foretell.kernels.matmul import FEW, PACKED_FROM, product, repeated_product
@@ -63,7 +63,7 @@ def products(job: Job) -> Iterator[tuple[str, float]]:
 
 
 def typical(function: Callable[[], Any], job: Job) -> float:
-    """Median seconds of a call, after two that do not count."""
+    """Median seconds of a call, after two warm-up calls."""
     times = []
     for _ in range(3 if job.tiny else 7):
         begin = time.perf_counter()
@@ -74,7 +74,7 @@ def typical(function: Callable[[], Any], job: Job) -> float:
 
 FLOORS = Workload(
     name="floors",
-    text="the machine's own limits: memory bandwidth and matrix products",
+    text="limits of the machine: memory bandwidth and matrix products",
     work="copy and triad over 256 MB arrays; fp32 products (rows x inner x columns) at shapes of the other workloads",
     sides=(Side(OURS, measure, ("torch",)),),
 )

@@ -15,7 +15,7 @@ VOCABULARY, CONTEXT, ROWS = 50_257, 256, 8
 
 @dataclass(frozen=True)
 class Size:
-    """What tells one GPT-2 from another."""
+    """Size of a GPT-2."""
 
     layers: int
     width: int
@@ -25,24 +25,24 @@ class Size:
 SMALL, BASE = Size(4, 256, 4), Size(12, 768, 12)
 
 
-def of(job: Job, size: Size) -> tuple[Size, int, int, int]:
-    """The size, vocabulary, context and rows."""
+def sizes(job: Job, size: Size) -> tuple[Size, int, int, int]:
+    """Size of the model, vocabulary, context and rows."""
     return (Size(2, 8, 2), 50, 8, 2) if job.tiny else (size, VOCABULARY, CONTEXT, ROWS)
 
 
 def ours(job: Job, size: Size) -> dict[str, Any]:
-    """foretell's own trainer."""
+    """foretell's trainer."""
     import torch
 
     torch.set_num_threads(job.threads)
     trainer = make_trainer(job, size)
-    _, _, context, rows = of(job, size)
+    _, _, context, rows = sizes(job, size)
     return timed(lambda: trainer.step(trainer.progress()), job, rows * context)
 
 
 def looped(job: Job) -> dict[str, Any]:
-    """CPU seconds of sixty steps through foretell's trainer, with all it does between them, and how many more that are
-    than the same model takes on the same batches in a plain loop; in turns, for the machine's speed drifts."""
+    """CPU seconds of sixty steps of foretell's trainer, everything between steps included, and its overhead over the
+    same model and batches in a plain loop; steps alternate, as the speed of the machine drifts."""
     import torch
 
     torch.set_num_threads(job.threads)
@@ -69,17 +69,17 @@ def looped(job: Job) -> dict[str, Any]:
 
 
 def cpu_seconds(step: Callable[[int], None], number: int) -> float:
-    """What one step takes of all processors."""
+    """CPU seconds of a step over all cores."""
     begin = time.process_time()
     step(number)
     return time.process_time() - begin
 
 
 def make_trainer(job: Job, size: Size, device: str = "cpu", precision: str = "fp32") -> Any:
-    """A trainer of GPT-2 without dropout on random tokens."""
+    """A trainer for GPT-2 without dropout on random tokens."""
     from foretell.recipe.loading import load_recipe
 
-    size, vocabulary, context, rows = of(job, size)
+    size, vocabulary, context, rows = sizes(job, size)
     recipe = load_recipe(
         {
             "data": {"batches": {"kind": "crops", "batch": rows, "length": context}},
@@ -103,14 +103,14 @@ def make_trainer(job: Job, size: Size, device: str = "cpu", precision: str = "fp
 
 
 def transformers(job: Job, size: Size) -> dict[str, Any]:
-    """transformers' GPT2LMHeadModel in a bare loop."""
+    """transformers' GPT2LMHeadModel in a plain loop."""
     import torch
     import torch.nn.functional as F
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.set_num_threads(job.threads)
     torch.manual_seed(0)
-    size, vocabulary, context, rows = of(job, size)
+    size, vocabulary, context, rows = sizes(job, size)
     config = GPT2Config(
         vocab_size=vocabulary,
         n_positions=context,
@@ -139,14 +139,14 @@ def transformers(job: Job, size: Size) -> dict[str, Any]:
 
 
 def workload(name: str, text: str, size: Size) -> Workload:
-    """That of one size."""
+    """The workload of one size."""
     return Workload(
         name=name,
-        text=f"a training step of {text}, beside transformers",
+        text=f"a training step of {text}, compared with transformers",
         work=(
             f"GPT-2 of {size.layers} layers, {size.width} wide, {size.heads} heads, vocabulary {VOCABULARY:,}, tied, "
-            f"no dropout, {ROWS} rows x {CONTEXT} random tokens; forward, backward, clipping at 1, AdamW; seconds of a "
-            "step"
+            f"no dropout, {ROWS} rows x {CONTEXT} random tokens; forward, backward, clipping at 1, AdamW; seconds "
+            "per step"
         ),
         sides=(
             Side(OURS, partial(ours, size=size), ("torch",)),
@@ -158,11 +158,11 @@ def workload(name: str, text: str, size: Size) -> Workload:
 GPT_STEPS = (workload("gpt-step", "a small GPT-2", SMALL), workload("gpt-step-124m", "GPT-2 124M", BASE))
 TRAINER = Workload(
     name="trainer",
-    text="what the trainer costs: sixty steps through it, in turns with a plain loop",
+    text="overhead of the trainer: sixty steps of it, alternating with a plain loop",
     work=(
-        "the steps of gpt-step, sixty of them behind two: batches, checks, records and the console included; in turns "
+        "sixty steps of gpt-step after two warm-up steps: batches, checks, records and console included; alternating "
         "with forward, backward, clipping and AdamW of the same model on the same batches; CPU seconds of ours; "
-        "overhead: how much more that is"
+        "overhead: its excess over the plain loop"
     ),
     sides=(Side(OURS, looped, ("torch",)),),
 )

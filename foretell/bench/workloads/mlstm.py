@@ -24,11 +24,11 @@ def ours(job: Job, width: int) -> dict[str, Any]:
     objective = load_recipe({"model": model | {"layers": 1}}).build(VOCABULARY)
     data = random_bytes()
     batch = Batch(Inputs(tokens=data[:, :-1]), data[:, 1:])
-    return stepping(objective, lambda: objective(batch, None).terms["loss"].total / data[:, 1:].numel(), job)
+    return timed_steps(objective, lambda: objective(batch, None).terms["loss"].total / data[:, 1:].numel(), job)
 
 
 def hoisted(job: Job, width: int) -> dict[str, Any]:
-    """The same in plain torch: products with the inputs for all steps at once, the rest step by step."""
+    """Plain torch: products with the inputs for all steps at once, the rest step by step."""
     import torch
     from torch import Tensor, nn
 
@@ -54,20 +54,20 @@ def hoisted(job: Job, width: int) -> dict[str, Any]:
     torch.set_num_threads(job.threads)
     torch.manual_seed(0)
     model, data = Plain(16 if job.tiny else width), random_bytes()
-    return stepping(
+    return timed_steps(
         model, lambda: nn.functional.cross_entropy(model(data[:, :-1]).flatten(0, 1), data[:, 1:].flatten()), job
     )
 
 
 def random_bytes() -> Any:
-    """[B, T + 1]"""
+    """[B, T + 1] bytes"""
     import torch
 
     return torch.randint(VOCABULARY, (ROWS, STEPS + 1), generator=torch.Generator().manual_seed(1))
 
 
-def stepping(model: Any, loss: Callable[[], Any], job: Job) -> dict[str, Any]:
-    """Figures of steps with Adam and clipping."""
+def timed_steps(model: Any, loss: Callable[[], Any], job: Job) -> dict[str, Any]:
+    """Time steps with Adam and clipping."""
     import torch
 
     parameters = list(model.parameters())
@@ -83,13 +83,13 @@ def stepping(model: Any, loss: Callable[[], Any], job: Job) -> dict[str, Any]:
 
 
 def workload(name: str, width: int) -> Workload:
-    """That of one width."""
+    """The workload of one width."""
     return Workload(
         name=name,
-        text=f"a training step of a multiplicative LSTM of {width} units on bytes, beside plain torch",
+        text=f"a training step of a multiplicative LSTM of {width} units on bytes, compared with plain torch",
         work=(
             f"256 symbols, embedding 64, one multiplicative LSTM of {width} units, softmax; 32 rows x 64 random bytes "
-            "from a zero state; forward, backward, clipping at 1, Adam; seconds of a step"
+            "from a zero state; forward, backward, clipping at 1, Adam; seconds per step"
         ),
         sides=(
             Side(OURS, partial(ours, width=width), ("torch",)),

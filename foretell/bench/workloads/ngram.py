@@ -11,7 +11,7 @@ from foretell.bench.workloads.workload import OURS, Job, Side, Workload
 
 
 def inputs(folder: Path, tiny: bool) -> dict[str, str]:
-    """The two files of WikiText-2 that are needed, or a few lines."""
+    """Training and validation text of WikiText-2, or a few lines."""
     from foretell.data.text.builtin import open_builtin
 
     paths = {split: folder / f"{split}.txt" for split in ("train", "valid")}
@@ -22,7 +22,7 @@ def inputs(folder: Path, tiny: bool) -> dict[str, str]:
 
 
 def ours(job: Job) -> dict[str, Any]:
-    """What `foretell train ngram-5` does."""
+    """The work of `foretell train ngram-5`."""
     import torch
 
     from foretell.api.train import run_recipe
@@ -30,7 +30,7 @@ def ours(job: Job) -> dict[str, Any]:
 
     torch.set_num_threads(job.threads)
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["FORETELL_CACHE"] = f"{folder}/cache"  # nothing is prepared yet
+        os.environ["FORETELL_CACHE"] = f"{folder}/cache"  # an empty cache
         recipe = load_recipe("ngram-5", {"data.corpus": job.inputs})
         trained = run_recipe(recipe, Path(folder) / "run", False, True)
         record = trained.summary()
@@ -42,7 +42,7 @@ NGRAM = Workload(
     text="estimating a 5-gram model on WikiText-2",
     work=(
         "interpolated modified Kneser-Ney of order 5 over the 2.1 million words of WikiText-2; seconds from the start "
-        "of the process until it is counted from plain text, saved, validated and opened again"
+        "of the process until the model is counted from plain text, saved, validated and opened again"
     ),
     sides=(Side(OURS, ours, ("torch",)),),
     inputs=inputs,

@@ -1,4 +1,4 @@
-"""A QRNN layer (arXiv:1611.01576) at the size of its WikiText-103 model, and the pooling in it alone."""
+"""A QRNN layer (arXiv:1611.01576) at the size of its WikiText-103 model, and its pooling alone."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def shape(job: Job) -> tuple[int, int, int]:
 
 
 def both_ways(forward: Callable[..., Any], wanted: list[Any], outputs: int, job: Job) -> dict[str, Any]:
-    """Seconds of forward and backward.
+    """Seconds of forward and backward with a random gradient.
 
-    forward takes `wanted`, the first of which is [T, B, D], and gives [T, B, outputs], whose gradient is random.
+    `forward` maps the tensors `wanted`, the first of which is [T, B, D], to [T, B, outputs].
     """
     import torch
 
@@ -35,7 +35,7 @@ def both_ways(forward: Callable[..., Any], wanted: list[Any], outputs: int, job:
 
 
 def draw(job: Job) -> Any:
-    """Random numbers [T, B, D] that want a gradient; threads set."""
+    """Random inputs [T, B, D] that require a gradient; sets the number of threads."""
     import torch
 
     torch.set_num_threads(job.threads)
@@ -60,7 +60,7 @@ def our_layer(window: int, job: Job) -> dict[str, Any]:
 
 
 def bare_products(window: int, job: Job) -> dict[str, Any]:
-    """The layer's products alone: F.linear of inputs as wide as the window, and its backward pass."""
+    """The matrix products of the layer alone: F.linear of inputs of the window's width, forward and backward."""
     import torch
     import torch.nn.functional as F
 
@@ -73,7 +73,7 @@ def bare_products(window: int, job: Job) -> dict[str, Any]:
 
 
 def lstm_layer(job: Job) -> dict[str, Any]:
-    """torch.nn.LSTM of that size, whatever the window."""
+    """torch.nn.LSTM of that size; independent of the window."""
     import torch
 
     inputs = draw(job)
@@ -82,7 +82,7 @@ def lstm_layer(job: Job) -> dict[str, Any]:
 
 
 def with_parameters(forward: Callable[[Any], Any], layer: Any) -> Callable[..., Any]:
-    """Called with inputs and parameters, which the layer has anyway."""
+    """`forward` with the parameters as further arguments, which it ignores: the layer holds them."""
     return lambda inputs, *parameters: forward(inputs)
 
 
@@ -90,10 +90,10 @@ def qrnn_layer(window: int) -> Workload:
     """The workload of one window."""
     return Workload(
         name="qrnn-layer" if window == 1 else f"qrnn-layer-{window}",
-        text=f"a QRNN layer of window {window}, beside torch.nn.LSTM and its own products alone",
+        text=f"a QRNN layer of window {window}, compared with torch.nn.LSTM and with its matrix products alone",
         work=(
             f"140 steps x 40 rows, 1550 inputs and units, window {window}, fo-pooling from zero states; forward and "
-            "backward with gradients of inputs and weights; products: F.linear of the same shapes and nothing else"
+            "backward with gradients of inputs and weights; products: only F.linear of the same shapes"
         ),
         sides=(
             Side(OURS, partial(our_layer, window), ("torch",)),
@@ -114,14 +114,14 @@ def our_pool(job: Job) -> dict[str, Any]:
 
 
 def our_scan(job: Job) -> dict[str, Any]:
-    """The same out of foretell's linear scan."""
+    """The pooling computed by foretell's linear scan."""
     from foretell.kernels.scan import linear_scan
 
     return timed_pool(lambda f, z: linear_scan(f, (1 - f) * z), job)
 
 
 def torch_loop(job: Job) -> dict[str, Any]:
-    """A loop over unbound steps, left to autograd."""
+    """A loop over steps under autograd."""
     import torch
 
     def pool(f: Any, z: Any) -> Any:
@@ -135,7 +135,7 @@ def torch_loop(job: Job) -> dict[str, Any]:
 
 
 def timed_pool(pool: Callable[..., Any], job: Job) -> dict[str, Any]:
-    """Time it on forget gates and candidates."""
+    """Time a pooling of random forget gates and candidates."""
     import torch
 
     candidates = draw(job)
@@ -143,18 +143,18 @@ def timed_pool(pool: Callable[..., Any], job: Job) -> dict[str, Any]:
 
 
 def numba_loop(job: Job) -> dict[str, Any]:
-    """Compiled loops over time for stretches of columns, on all threads."""
+    """Compiled loops over time for blocks of columns, on all threads."""
     import numba
     import numpy as np
     import torch
 
     numba.set_num_threads(job.threads)
-    stretch = 1024
+    block = 1024
 
     @numba.njit(parallel=True, fastmath=True)  # type: ignore[untyped-decorator]
     def forward(f: Any, z: Any, h: Any) -> None:
-        for part in numba.prange((f.shape[1] + stretch - 1) // stretch):
-            begin, end = part * stretch, min(f.shape[1], (part + 1) * stretch)
+        for part in numba.prange((f.shape[1] + block - 1) // block):
+            begin, end = part * block, min(f.shape[1], (part + 1) * block)
             state = np.zeros(end - begin, f.dtype)
             for t in range(f.shape[0]):
                 for i in range(begin, end):
@@ -163,8 +163,8 @@ def numba_loop(job: Job) -> dict[str, Any]:
 
     @numba.njit(parallel=True, fastmath=True)  # type: ignore[untyped-decorator]
     def backward(f: Any, z: Any, h: Any, upstream: Any, grad_f: Any, grad_z: Any) -> None:
-        for part in numba.prange((f.shape[1] + stretch - 1) // stretch):
-            begin, end = part * stretch, min(f.shape[1], (part + 1) * stretch)
+        for part in numba.prange((f.shape[1] + block - 1) // block):
+            begin, end = part * block, min(f.shape[1], (part + 1) * block)
             carry = np.zeros(end - begin, f.dtype)
             for t in range(f.shape[0] - 1, -1, -1):
                 for i in range(begin, end):
@@ -198,7 +198,7 @@ def numba_loop(job: Job) -> dict[str, Any]:
 QRNN_LAYERS = (qrnn_layer(1), qrnn_layer(2))
 SCAN = Workload(
     name="scan",
-    text="the QRNN's pooling alone, beside loops of numba and torch",
+    text="the QRNN's pooling alone, compared with loops of numba and torch",
     work=(
         "h = f h + (1 - f) z over 140 steps x 40 rows x 1550 columns from zeros; forward and backward with the "
         "gradients of f and z; linear-scan: foretell's scan of f and (1 - f) z"

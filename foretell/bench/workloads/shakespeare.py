@@ -1,4 +1,4 @@
-"""A whole small training: nanoGPT's CPU setting for characters of Shakespeare, from a cold start."""
+"""A complete small training: nanoGPT's CPU setting for characters of Shakespeare, from a cold start."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ VALIDATION_BATCHES = 20
 
 
 def iterations(job: Job, steps: int) -> int:
-    """How many of so many steps are trained."""
+    """Number of training steps."""
     return 3 if job.tiny else steps
 
 
 def inputs(folder: Path, tiny: bool) -> dict[str, str]:
-    """The text in two files, its first nine tenths and the rest."""
+    """The text in two files: the first nine tenths and the rest."""
     from foretell.data.text.builtin import open_builtin
 
     if tiny:
@@ -39,18 +39,18 @@ def inputs(folder: Path, tiny: bool) -> dict[str, str]:
 
 
 class Clock:
-    """When each step was done, in seconds since the process was started."""
+    """Times of completed steps, in seconds since the process started."""
 
     def __init__(self, job: Job):
         self.job = job
         self.marks: list[float] = []
 
     def tick(self, *_: Any) -> None:
-        """A step is done."""
+        """Record a completed step."""
         self.marks.append(self.job.elapsed())
 
     def figures(self, loss: float) -> dict[str, Any]:
-        """What a side reports when all is done."""
+        """Figures of a side at the end."""
         steps = [after - before for before, after in zip(self.marks, self.marks[1:], strict=False)]
         return {
             "seconds": self.job.elapsed(),
@@ -64,16 +64,16 @@ class Clock:
 
 
 def ours(job: Job, steps: int) -> dict[str, Any]:
-    """The shipped recipe through foretell's own trainer: preparing the text, training, validating, saving."""
+    """The shipped recipe with foretell's trainer: prepare the text, train, validate, save."""
     import os
 
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["FORETELL_CACHE"] = f"{folder}/cache"  # nothing is prepared yet
+        os.environ["FORETELL_CACHE"] = f"{folder}/cache"  # an empty cache
         return train(job, iterations(job, steps), Path(folder))
 
 
 def train(job: Job, steps: int, folder: Path) -> dict[str, Any]:
-    """See `ours`."""
+    """Train in a folder; see `ours`."""
     import torch
 
     from foretell.api.stages import assemble_stage
@@ -132,7 +132,7 @@ def rate_at(step: int, steps: int) -> float:
 
 
 def tokens_of(job: Job) -> tuple[Any, Any, int]:
-    """Training and validation text as ids of characters, and how many characters there are."""
+    """Training and validation text as character ids, and the number of characters."""
     import torch
 
     texts = [Path(job.inputs[split]).read_text(encoding="utf-8") for split in ("train", "valid")]
@@ -142,7 +142,7 @@ def tokens_of(job: Job) -> tuple[Any, Any, int]:
 
 
 def crops_of(text: Any) -> tuple[Any, Any]:
-    """Random windows and what follows each of their characters, [12, 64] both."""
+    """Random windows and their next characters, both [12, 64]."""
     import torch
 
     starts = torch.randint(len(text) - CONTEXT - 1, (ROWS,)).tolist()
@@ -150,10 +150,10 @@ def crops_of(text: Any) -> tuple[Any, Any]:
     return rows[:, :-1], rows[:, 1:]
 
 
-def bare_loop(
+def plain_loop(
     job: Job, steps: int, build: Callable[[int], Any], scores_of: Callable[[Any, Any], Any]
 ) -> dict[str, Any]:
-    """The plain loop that everybody writes around a model of so many characters."""
+    """A usual training loop around a model of `characters` characters."""
     import torch
     import torch.nn.functional as F
 
@@ -186,7 +186,7 @@ def bare_loop(
 
 
 def plain(job: Job, steps: int) -> dict[str, Any]:
-    """The model in plain torch modules, in a bare loop."""
+    """The model in plain torch modules, in a plain loop."""
     import torch
     import torch.nn.functional as F
     from torch import Tensor, nn
@@ -215,19 +215,19 @@ def plain(job: Job, steps: int) -> dict[str, Any]:
     class GPT(nn.Module):
         def __init__(self, characters: int) -> None:
             super().__init__()
-            self.tokens, self.places = nn.Embedding(characters, WIDTH), nn.Embedding(CONTEXT, WIDTH)
+            self.tokens, self.positions = nn.Embedding(characters, WIDTH), nn.Embedding(CONTEXT, WIDTH)
             self.layers = nn.Sequential(*(Layer() for _ in range(LAYERS)), nn.LayerNorm(WIDTH, bias=False))
             self.head = nn.Linear(WIDTH, characters, bias=False)
             self.head.weight = self.tokens.weight
-            for table in (self.tokens, self.places):
+            for table in (self.tokens, self.positions):
                 nn.init.normal_(table.weight, std=0.02)
 
         def forward(self, tokens: Tensor) -> Tensor:
-            x = self.tokens(tokens) + self.places(torch.arange(tokens.shape[1]))
+            x = self.tokens(tokens) + self.positions(torch.arange(tokens.shape[1]))
             scores: Tensor = self.head(self.layers(x))
             return scores
 
-    return bare_loop(job, steps, GPT, lambda model, tokens: model(tokens))
+    return plain_loop(job, steps, GPT, lambda model, tokens: model(tokens))
 
 
 def hugging_face_model(characters: int) -> Any:
@@ -252,12 +252,12 @@ def hugging_face_model(characters: int) -> Any:
 
 
 def transformers(job: Job, steps: int) -> dict[str, Any]:
-    """transformers' GPT-2 in the same bare loop."""
-    return bare_loop(job, steps, hugging_face_model, lambda model, tokens: model(input_ids=tokens).logits)
+    """transformers' GPT-2 in the same loop."""
+    return plain_loop(job, steps, hugging_face_model, lambda model, tokens: model(input_ids=tokens).logits)
 
 
 def trainer(job: Job, steps: int) -> dict[str, Any]:
-    """transformers' GPT-2 in its own Trainer; it shifts targets itself, so a row has 63 of them."""
+    """transformers' GPT-2 with its Trainer, which shifts targets itself, so a row has 63 of them."""
     import torch
     import torch.nn.functional as F
     from transformers import Trainer, TrainerCallback, TrainingArguments, default_data_collator
@@ -315,14 +315,14 @@ def trainer(job: Job, steps: int) -> dict[str, Any]:
 
 
 def workload(steps: int) -> Workload:
-    """That of so many iterations."""
+    """The workload of `steps` iterations."""
     return Workload(
         name="shakespeare" if steps == 200 else f"shakespeare-{steps}",
-        text=f"{steps:,} iterations of a character GPT, from a cold start, beside a bare torch loop and transformers",
+        text=f"{steps:,} iterations of a character GPT from a cold start, compared with a torch loop and transformers",
         work=(
             f"4 layers, 4 heads, 128 wide, context 64, 12 rows, {steps:,} iterations of AdamW with warm-up and cosine, "
             "then 20 validation batches; seconds from the start of the process to the validation loss (ours also "
-            "prepares the text, and validates and saves checkpoints on the way)"
+            "prepares the text, validates and saves checkpoints)"
         ),
         sides=(
             Side(OURS, partial(ours, steps=steps), ("torch",)),

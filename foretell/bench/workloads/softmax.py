@@ -1,4 +1,4 @@
-"""Output layers over a large vocabulary: from hidden vectors to the gradients of all weights."""
+"""Output layers over a large vocabulary: from hidden vectors to gradients of all weights."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def measure(job: Job, make: Callable[..., Any]) -> dict[str, Any]:
     torch.manual_seed(0)
     vocabulary, width, positions, _, _ = sizes(job)
     random = torch.Generator().manual_seed(1)
-    often = 1 / torch.arange(1, vocabulary + 1, dtype=torch.float64)
-    targets = torch.multinomial(often, positions, replacement=True, generator=random)
+    frequencies = 1 / torch.arange(1, vocabulary + 1, dtype=torch.float64)
+    targets = torch.multinomial(frequencies, positions, replacement=True, generator=random)
     hidden = torch.randn(positions, width, generator=random, requires_grad=True)
     module, loss = make(job)
 
@@ -92,11 +92,11 @@ def torch_full(job: Job) -> dict[str, Any]:
 
 SOFTMAX = Workload(
     name="softmax",
-    text="output layers over 267,735 words: adaptive, full and sampled, beside torch's adaptive and a linear layer",
+    text="output layers over 267,735 words: adaptive, full, sampled, compared with torch's adaptive and linear layers",
     work=(
-        f"vocabulary {VOCABULARY:,}, width {WIDTH}, {POSITIONS:,} positions, targets as often as 1 / rank; adaptive: "
+        f"vocabulary {VOCABULARY:,}, width {WIDTH}, {POSITIONS:,} positions, target frequencies 1 / rank; adaptive: "
         f"cutoffs {', '.join(f'{cutoff:,}' for cutoff in CUTOFFS)}, tails narrower by 4 each; sampled: {SAMPLES:,} "
-        "draws; forward and backward with all weights' gradients; seconds of both; ours: the adaptive head"
+        "samples; forward and backward with gradients of all weights; seconds of both; ours: the adaptive head"
     ),
     sides=(
         Side(OURS, adaptive, ("torch",)),

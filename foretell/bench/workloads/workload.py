@@ -1,4 +1,4 @@
-"""What a workload is."""
+"""The contract of workloads, and helpers to time them."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ OURS = "ours"
 
 @dataclass(frozen=True)
 class Job:
-    """What one measuring process is told."""
+    """The task of one worker process."""
 
     threads: int
     tiny: bool
-    """do next to nothing, to see that it runs"""
+    """run a miniature as a smoke test"""
     started: float
-    """when the process was started, by `time.time`"""
+    """start time of the process, as `time.time`"""
     inputs: dict[str, str]
-    """what `Workload.inputs` made: paths, by name"""
+    """paths from `Workload.inputs`, by name"""
 
     def elapsed(self) -> float:
-        """Seconds since the process was started, importing and all."""
+        """Seconds since the process started, imports included."""
         return time.time() - self.started
 
 
 @dataclass(frozen=True)
 class Side:
-    """One way of doing the work."""
+    """One implementation of a workload."""
 
     name: str
     measure: Callable[[Job], dict[str, Any]]
-    """does it once and returns figures; `seconds` among them"""
+    """runs it once and returns figures, including `seconds`"""
     needs: tuple[str, ...] = ()
-    """distributions that have to be installed; the first is the one compared with"""
+    """required distributions; the first is the peer itself"""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A fixed piece of work; the first side is ours."""
+    """A fixed piece of work with its sides, ours first."""
 
     name: str
     text: str
-    """one line for the list"""
+    """one line of description"""
     work: str
-    """what exactly is done, and what `seconds` are of"""
+    """exact definition, including what `seconds` measures"""
     sides: tuple[Side, ...]
     inputs: Callable[[Path, bool], dict[str, str]] = lambda folder, tiny: {}
-    """writes what all sides read into a folder; the second argument: tiny"""
+    """writes the inputs of all sides into a folder; the second argument is `tiny`"""
 
     def side(self, name: str) -> Side | None:
         """The side of that name."""
@@ -60,9 +60,9 @@ class Workload:
 
 
 def timed(step: Callable[[], Any], job: Job, tokens: int) -> dict[str, Any]:
-    """Seconds of a step on so many tokens: the median of seven behind two that do not count.
+    """Seconds of a step on `tokens` tokens: the median of seven after two warm-up steps.
 
-    Of fewer where steps are long: ten seconds of them are enough, and of steps of five seconds one does not count.
+    Long steps are repeated less: ten seconds in all suffice, and with steps over five seconds one warm-up step.
     """
     times: list[float] = []
     while len(times) < 9:
@@ -77,14 +77,14 @@ def timed(step: Callable[[], Any], job: Job, tokens: int) -> dict[str, Any]:
 
 
 def random_tokens(vocabulary: int, count: int) -> Any:
-    """[N] uint16, the same each time."""
+    """[N] uint16 tokens from a fixed seed."""
     import numpy as np
 
     return np.random.default_rng(1).integers(0, vocabulary, count, dtype=np.uint16)
 
 
 def trainer_of(recipe: Any, vocabulary: int, tokens: Any, device: str = "cpu", tokenizer: Any = None) -> Any:
-    """foretell's own trainer of a recipe on some tokens; it saves nothing. Masking wants to know the tokenizer."""
+    """foretell's trainer for a recipe on given tokens; saves nothing. Masking needs the tokenizer."""
     from foretell.api.stages import assemble_stage
     from foretell.data.tokenizers.tokenizer import Specials
     from foretell.evaluate.evaluator import FunctionEvaluator
@@ -107,7 +107,7 @@ def trainer_of(recipe: Any, vocabulary: int, tokens: Any, device: str = "cpu", t
 
 
 class _Tokens:
-    """As much of a split of a store as batches of running text read."""
+    """The part of a store's split that batches of running text read."""
 
     def __init__(self, tokens: Any):
         self.tokens = tokens

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
-from foretell.data.text.corpus import Source
+from foretell.data.text.corpus import Files, Source
 from foretell.data.text_files import (
     Piece,
     Report,
@@ -94,6 +95,12 @@ class Share:
     def reports(self) -> dict[str, Report]:
         """What was met in the files, of which this is a share."""
         return self.whole.files.reports()
+
+
+def files_of(source: Source) -> tuple[Path, ...]:
+    """The files that a split is read from; empty if its text does not come from files."""
+    files = source.whole.files if isinstance(source, Share) else source
+    return tuple(files.paths) if isinstance(files, Files) else ()
 
 
 def assign_documents(documents: int, held_out: int = 2) -> npt.NDArray[np.int8]:

@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Annotated, Literal, final
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, final
 
 import tokenizers
 from pydantic import Field
@@ -59,10 +60,18 @@ NAMES: dict[SpecialsName, list[str]] = {
 class TokenizerConfig(Config):
     """What all kinds have in common: they make a tokeniser from text."""
 
+    counts_only: ClassVar[bool] = False
+    """whether training only counts words or characters, which is fast"""
+
     @property
     def lacks_mask(self) -> bool:
         """Whether its vocabulary is known to have no mask token."""
         return False
+
+    def known_size(self) -> tuple[int | None, str] | None:
+        """Vocabulary size known without a text, and its source; None if it depends on the text."""
+        size = getattr(self, "size", None)
+        return (int(size), "at most, as data.tokenizer.size says") if size else None
 
     @abstractmethod
     def train(self, pieces: Iterable[str]) -> Tokenizer:
@@ -122,6 +131,10 @@ class ByteConfig(TrainedConfig):
 
     kind: Literal["byte"] = "byte"
 
+    @override
+    def known_size(self) -> tuple[int | None, str]:
+        return self.train(()).size, "bytes and the boundary"
+
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """The same for every text, which is not read."""
         library = bytes_alone()
@@ -134,6 +147,7 @@ class CharacterConfig(TrainedConfig):
     """Unicode characters, the frequent first."""
 
     kind: Literal["character"] = "character"
+    counts_only: ClassVar[bool] = True
     min_count: Size = 1
     """Characters that occur less often become unknown."""
 
@@ -158,6 +172,7 @@ class WordConfig(TrainedConfig):
     """
 
     kind: Literal["word"] = "word"
+    counts_only: ClassVar[bool] = True
     min_count: Size = 1
     """Words that occur less often become `<unk>`."""
     size: Words | None = None
@@ -232,6 +247,11 @@ class FileConfig(TokenizerConfig):
     """The file, usually named `tokenizer.json`, or the folder of a run."""
     specials: SpecialsName = "none"
     """Tokens that are added, those that it lacks, by whose names they go: "gpt" for the fine-tuning of GPT."""
+
+    @override
+    def known_size(self) -> tuple[int | None, str]:
+        there = Path(self.path).expanduser().exists()
+        return (self.train(()).size if there else None), self.path
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """Loads the file; the text is not read."""

@@ -53,6 +53,10 @@ class TiedGeneratorConfig(Config):
 
     kind: Literal["tied"] = "tied"
 
+    def spec(self, main: ModelSpec) -> ModelSpec:
+        """Spec of the generator: that of the main model."""
+        return main
+
     def build(self, spec: ModelSpec, main: Backbone) -> Generator:
         """The generator for a main model."""
         return Generator(main, spec.head_on(main))
@@ -62,6 +66,9 @@ class UniformGeneratorConfig(Config):
     """No model: samples are uniform over the vocabulary."""
 
     kind: Literal["uniform"] = "uniform"
+
+    def spec(self, main: ModelSpec) -> None:
+        """None: there is no generator to build."""
 
     def build(self, spec: ModelSpec, main: Backbone) -> None:
         """None: there is no model."""

@@ -73,6 +73,10 @@ class ReplacedConfig(ObjectiveConfig):
     """initial weights of the discriminator"""
 
     @override
+    def generator_spec(self, main: ModelSpec) -> ModelSpec | None:
+        return self.generator.spec(main)
+
+    @override
     def build(self, spec: ModelSpec) -> Replaced:
         return Replaced(self, spec)
 

@@ -1,4 +1,4 @@
-"""What an examination finds: plain dictionaries, and how a person reads them."""
+"""Findings of an examination, and how they are shown."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from foretell.config import Tree
-from foretell.tools.look.show import readable
-from foretell.tools.printing import plain
+from foretell.tools.printing import plain, readable
 
 
 def check(good: bool, about: str, text: str, do: str, level: str = "warning") -> Tree:
-    """A finding; what to do is said where it is not good."""
+    """A finding: ok if `good`, else of this level with what to do."""
     return (
         {"level": "ok", "about": about, "text": text, "do": ""}
         if good
@@ -25,7 +24,7 @@ def check(good: bool, about: str, text: str, do: str, level: str = "warning") ->
 
 
 def read(path: str) -> str:
-    """A small file of the system; empty where there is none."""
+    """Read a small file of the system; empty if it is missing."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError:
@@ -37,7 +36,7 @@ SIGNS = {"ok": ("ok", "green"), "warning": ("!!", "yellow"), "error": ("XX", "bo
 
 
 def render(result: Mapping[str, Any]) -> RenderableType:
-    """An examination as a person reads it, in 80 columns: facts first, then findings."""
+    """An examination for a terminal: facts first, then findings."""
     facts = plain()
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
@@ -53,12 +52,12 @@ def render(result: Mapping[str, Any]) -> RenderableType:
             text.append(f"\n-> {finding['do']}", style)
         findings.add_row(Text(sign, style), Text(finding["about"]), text)
     levels = Counter(finding["level"] for finding in result["findings"])
-    total = f"{levels['error']} errors, {levels['warning']} warnings, {levels['ok']} fine"
+    total = f"{levels['error']} errors, {levels['warning']} warnings, {levels['ok']} ok"
     return Group(facts, Text(), findings, Text(), Text(total, "bold"))
 
 
 def shortened(key: str, value: Any) -> Any:
-    """What of a record of a run a person wants to see."""
+    """The figures of a record that are shown."""
     if key not in ("last_record", "best_validation") or value is None:
         return value
     kept = (
@@ -79,7 +78,7 @@ def shortened(key: str, value: Any) -> Any:
 
 
 def described(key: str, value: Any) -> RenderableType:
-    """A value in words: tables within tables, sizes in KiB, shares in per cent."""
+    """A value for a terminal: nested tables, sizes in KiB, shares in per cent."""
     if isinstance(value, Mapping):
         inner = plain()
         inner.add_column(style="dim", no_wrap=True)

@@ -1,7 +1,7 @@
-"""What is wrong with this installation, and what to do about it; corpora and runs have modules of their own.
+"""Examination of the installation; corpora and runs have modules of their own.
 
-Every examination is a plain dictionary with `findings`: each has a level (ok, warning, error), what
-it is about, what was found, and what to do. Nothing that is examined is changed.
+Every examination is a plain dictionary with `findings`, each with a level (ok, warning, error), its subject, a text,
+and what to do. Nothing that is examined is changed.
 """
 
 from __future__ import annotations
@@ -39,23 +39,24 @@ from foretell.run import free_space, processor
 from foretell.tools.look.diagnosis import check, read, render
 from foretell.tools.look.doctor_corpus import examine_corpus
 from foretell.tools.look.doctor_run import examine_run
-from foretell.tools.look.show import readable
+from foretell.tools.printing import readable
 
 __all__ = ["examine_corpus", "examine_machine", "examine_run", "render"]
 
 TORCH_FROM, TORCH_BELOW = (2, 11), (2, 14)  # as pyproject.toml has it
-LITTLE = 2 << 30  # bytes of disk or memory
+LITTLE = 2 << 30
+"""bytes of disk or memory below which to warn"""
 SETTINGS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "KMP_BLOCKTIME", "LD_PRELOAD")
 
 
 def examine_machine(quick: bool = False) -> Tree:
-    """This installation: versions, hardware, data, cache, its speed, and a training in miniature.
+    """Examine this installation: versions, hardware, data, cache, speed, and a miniature training.
 
-    Takes about 10 seconds at most; `quick` about 3, with figures of speed that are rougher.
+    Takes about 10 seconds; `quick` about 3, with rougher speed measurements.
     """
     names = ("torch", "numpy", "tokenizers", "pydantic", "safetensors")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of a driver it cannot use: `devices` tells
+        warnings.simplefilter("ignore")  # torch warns of an unusable driver, which `devices` shows
         graphics = devices()
     result: Tree = {
         "what": "machine",
@@ -65,7 +66,7 @@ def examine_machine(quick: bool = False) -> Tree:
         "devices": graphics,
         "settings": {name: os.environ[name] for name in SETTINGS if name in os.environ}
         | {"allocator keeps memory": process.active()},
-        "data": {name: whereabouts(name) for name in BUILTIN},
+        "data": {name: data_state(name) for name in BUILTIN},
         "cache": {
             "folder": str(cache_folder()),
             "bytes": sum(f.stat().st_size for f in cache_folder().rglob("*") if f.is_file()),
@@ -77,18 +78,18 @@ def examine_machine(quick: bool = False) -> Tree:
 
 
 def machine() -> Tree:
-    """Processor, cores, threads, memory and disk; limits of a container count."""
+    """Processor, cores, threads, memory and disk, within the limits of a container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = read("/sys/fs/cgroup/cpu.max").partition(" ")
     if quota.isdigit():
         cores = max(1, min(cores, math.ceil(int(quota) / int(period))))
-    known = {k: int(v) << 10 for k, v in re.findall(r"(\w+):\s+(\d+) kB", read("/proc/meminfo"))}
-    total, available = known.get("MemTotal"), known.get("MemAvailable")
+    memory = {k: int(v) << 10 for k, v in re.findall(r"(\w+):\s+(\d+) kB", read("/proc/meminfo"))}
+    total, available = memory.get("MemTotal"), memory.get("MemAvailable")
     limit = read("/sys/fs/cgroup/memory.max").strip()
     if limit.isdigit() and total and available and int(limit) < total:
         used = int(read("/sys/fs/cgroup/memory.current") or 0)
         total, available = int(limit), min(available, int(limit) - used)
-    places = (Path.cwd(), cache_folder())
+    folders = (Path.cwd(), cache_folder())
     return {
         "platform": platform.platform(),
         "processor": processor(),
@@ -96,26 +97,26 @@ def machine() -> Tree:
         "threads": torch.get_num_threads(),
         "memory_bytes": total,
         "memory_available_bytes": available,
-        "disk_free_bytes": {str(place): free_space(existing(place)) for place in places},
+        "disk_free_bytes": {str(folder): free_space(existing(folder)) for folder in folders},
     }
 
 
 def existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
-    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    """The path, or its nearest existing parent."""
+    return next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
 
 
 def devices() -> list[Tree]:
     """The accelerators that torch can use."""
-    found = []
+    usable = []
     for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         facts, (free, total) = torch.cuda.get_device_properties(number), torch.cuda.mem_get_info(number)
         memory = {"memory_bytes": total, "memory_free_bytes": free}
-        found.append({"name": facts.name, **memory, "bf16": facts.major >= 8})
-    return found
+        usable.append({"name": facts.name, **memory, "bf16": facts.major >= 8})
+    return usable
 
 
-def whereabouts(name: str) -> str:
+def data_state(name: str) -> str:
     """`found`, or where to put which files of a built-in corpus."""
     try:
         return "found" if name == BUILTIN[0] or open_builtin(name) else ""
@@ -124,12 +125,12 @@ def whereabouts(name: str) -> str:
 
 
 def speed(seconds: float) -> list[Tree]:
-    """The rate of matrix products and of copying memory, in fp32 and, on accelerators, bf16."""
-    places = [("cpu", torch.float32, 1024, 1 << 24)]
+    """Rates of matrix products and memory copies, in fp32 and, on accelerators, bf16."""
+    tests = [("cpu", torch.float32, 1024, 1 << 24)]
     if torch.cuda.is_available():
-        places += [("cuda", kind, 8192, 1 << 28) for kind in (torch.float32, torch.bfloat16)]
-    found = []
-    for device, dtype, width, numbers in places:
+        tests += [("cuda", kind, 8192, 1 << 28) for kind in (torch.float32, torch.bfloat16)]
+    speeds = []
+    for device, dtype, width, numbers in tests:
         a = torch.ones(width, width, device=device, dtype=dtype)
         source = torch.ones(numbers, device=device, dtype=dtype)
         target = torch.empty_like(source)
@@ -137,12 +138,12 @@ def speed(seconds: float) -> list[Tree]:
         copy = fastest(partial(target.copy_, source), seconds, device)
         moved = 2 * numbers * dtype.itemsize  # read and written
         rates = {"gflops": 2 * width**3 / product / 1e9, "gigabytes_per_second": moved / copy / 1e9}
-        found.append({"device": device, "dtype": str(dtype).removeprefix("torch."), **rates})
-    return found
+        speeds.append({"device": device, "dtype": str(dtype).removeprefix("torch."), **rates})
+    return speeds
 
 
 def fastest(work: Callable[[], Any], seconds: float, device: str) -> float:
-    """The least time in seconds that some work took, repeated for so long."""
+    """The shortest time of a call in seconds, over calls repeated for `seconds`."""
     best, stop = math.inf, time.perf_counter() + seconds
     while time.perf_counter() < stop or best == math.inf:
         begin = time.perf_counter()
@@ -154,16 +155,15 @@ def fastest(work: Callable[[], Any], seconds: float, device: str) -> float:
 
 
 def self_test(steps: int) -> Tree:
-    """A tiny LSTM through all that a training goes through; `problem` says what failed.
+    """Train, resume, load, evaluate, score and generate with a tiny LSTM; `problem` names what failed.
 
-    Trained, cut back to the checkpoint half-way, resumed (which on a processor has to give the same
-    weights to the last bit), loaded, evaluated, scored and generated from.
+    It resumes from the checkpoint halfway, which on a CPU must give the same weights to the last bit.
     """
     begin, state = time.monotonic(), torch.get_rng_state()
     folder = Path(tempfile.mkdtemp(prefix="foretell-doctor-"))
     try:
         result = miniature(folder, steps)
-    except Exception as problem:  # whatever it is, that is the finding
+    except Exception as problem:  # any failure is the finding
         result = {"problem": f"{type(problem).__name__}: {problem}"}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -172,7 +172,7 @@ def self_test(steps: int) -> Tree:
 
 
 def miniature(folder: Path, steps: int) -> Tree:
-    """The self-test proper, in a folder of its own."""
+    """The self-test in a folder."""
     text = "\n".join(islice(topics(), 60))[:120_000]
     cuts = {"train": (0, -8000), "valid": (-8000, -4000), "test": (-4000, None)}
     parts = {name: Texts([text[slice(*cut)]]) for name, cut in cuts.items()}
@@ -212,56 +212,56 @@ def miniature(folder: Path, steps: int) -> Tree:
     }
 
 
-def machine_findings(found: Mapping[str, Any]) -> list[Tree]:
-    """What of an installation needs attention."""
-    here, test, there = found["machine"], found["self_test"], list(found["data"].values())
-    cores, threads, memory = here["cores"], here["threads"], here["memory_available_bytes"]
+def machine_findings(result: Mapping[str, Any]) -> list[Tree]:
+    """Findings about an installation."""
+    host, test, data = result["machine"], result["self_test"], list(result["data"].values())
+    cores, threads, memory = host["cores"], host["threads"], host["memory_available_bytes"]
     keeps = process.active() or sys.platform != "linux"
-    findings = torch_findings(found["versions"]["torch"], len(found["devices"]))
+    findings = torch_findings(result["versions"]["torch"], len(result["devices"]))
     rows = [
         (threads <= cores, "threads", f"{threads} on {cores} cores", f"export OMP_NUM_THREADS={cores}"),
         (
             keeps,
             "allocator",
-            f"freed memory {'is kept' if keeps else 'is given back: slower'}",
-            "use the foretell command, FORETELL_ALLOCATOR unset (Linux with glibc only)",
+            f"freed memory is {'kept' if keeps else 'returned to the system: slower'}",
+            "use the foretell command without FORETELL_ALLOCATOR (Linux with glibc only)",
         ),
         (
             memory is None or memory >= LITTLE,
             "memory",
             "unknown" if memory is None else f"{readable(memory)} available",
-            "end other programs",
+            "close other programs",
         ),
         (
             "FORETELL_DATA" in os.environ,
             "data",
-            f"{there.count('found')} of {len(there)} built-in corpora found",
-            "set FORETELL_DATA to a folder that holds them; python-docs needs none",
+            f"{data.count('found')} of {len(data)} built-in corpora found",
+            "set FORETELL_DATA to their folder; python-docs needs none",
         ),
     ]
-    for place, free in here["disk_free_bytes"].items():
-        do = "free some, or set FORETELL_CACHE to another place"
-        rows.append((free >= LITTLE, "disk", f"{readable(free)} free in {place}", do))
-    works = test["problem"] or "trained, resumed, evaluated, scored, generated"
+    for folder, free in host["disk_free_bytes"].items():
+        do = "free some space, or set FORETELL_CACHE to another folder"
+        rows.append((free >= LITTLE, "disk", f"{readable(free)} free in {folder}", do))
+    outcome = test["problem"] or "trained, resumed, evaluated, scored, generated"
     do = "report it with the output of foretell doctor --json"
     findings += [check(*row) for row in rows]
-    return [*findings, check(not test["problem"], "self-test", works, do, "error")]
+    return [*findings, check(not test["problem"], "self-test", outcome, do, "error")]
 
 
 def torch_findings(installed: str, accelerators: int) -> list[Tree]:
-    """Whether torch is of a supported version, and built for what is there."""
-    wanted = "torch>={}.{},<{}.{}".format(*TORCH_FROM, *TORCH_BELOW)
+    """Findings about the version of torch and the hardware it is built for."""
+    supported = "torch>={}.{},<{}.{}".format(*TORCH_FROM, *TORCH_BELOW)
     parts = tuple(int(part) for part in installed.split(".")[:2])
     built = torch.version.cuda or torch.version.hip
     driver = Path("/proc/driver/nvidia/version").exists()
-    built_for = f"torch built for {f'CUDA {built}' if built else 'processors'}"
-    do = "the driver is there: install a CUDA build of torch from pytorch.org"
-    do = "see whether nvidia-smi works; the processor is used meanwhile" if built else do
+    built_for = f"torch built for {f'CUDA {built}' if built else 'CPUs'}"
+    do = "the driver is installed: install a CUDA build of torch from pytorch.org"
+    do = "check that nvidia-smi works; the CPU is used meanwhile" if built else do
     good = TORCH_FROM <= parts < TORCH_BELOW
     oned = torch.backends.mkldnn.is_available()
-    slow = "there" if oned else "missing: recurrent layers are slow on processors"
+    state = "available" if oned else "missing: recurrent layers are slow on CPUs"
     return [
-        check(good, "torch", f"{installed}; supported: {wanted}", f'pip install "{wanted}"'),
+        check(good, "torch", f"{installed}; supported: {supported}", f'pip install "{supported}"'),
         check(accelerators > 0 or not (built or driver), "devices", f"{accelerators} accelerators, {built_for}", do),
-        check(oned, "oneDNN", slow, "install a torch that has oneDNN"),
+        check(oned, "oneDNN", state, "install a build of torch with oneDNN"),
     ]

@@ -1,4 +1,4 @@
-"""What is wrong with a run folder, and whether it can be resumed."""
+"""Examination of a run folder: damage, problems of training, and whether it can be resumed."""
 
 from __future__ import annotations
 
@@ -21,43 +21,41 @@ from foretell.learning.opened_text import check_trust
 from foretell.nn.adapter import adapters_in
 from foretell.nn.initializers import on_paper
 from foretell.nn.vocabulary import Counts
-from foretell.objectives.electra.objective import ReplacedConfig
-from foretell.objectives.masked import MaskedConfig
 from foretell.recipe.loading import recipe_of
 from foretell.recipe.recipe import SOME_LABELS, Recipe
 from foretell.run import Record, Run, free_space
 from foretell.tools.look.diagnosis import check, read
-from foretell.tools.look.show import readable
+from foretell.tools.printing import readable
 from foretell.training.checkpoint import Checkpoint, at_step, find, in_order, lost
 from foretell.training.state_dict import weights
 
 EARLY = 500
-"""steps after which a masked model knows the frequencies of tokens, and should know more"""
+"""steps after which a model should have learned more than the frequencies of tokens"""
 PLATEAU = 0.97
-"""the share of the loss by frequencies alone above which it does not"""
+"""fraction of the unigram entropy above which a loss counts as no better"""
 BLIND = 0.01
-"""the share of replaced tokens below which a main model that looks for them finds none"""
+"""recall of replaced tokens below which a discriminator counts as blind"""
 
 
 def examine_run(path: Path | str) -> Tree:
-    """A run folder: recipe, tokenizer, each checkpoint, records, and whether it can be resumed."""
+    """Examine a run folder: recipe, tokenizer, each checkpoint, records, and whether it can be resumed."""
     run = Run.find(path)
     findings = examine_files(run)
-    recipe, shapes, found = examine_settings(run)
-    findings += found
-    there = in_order(run)
-    saved = {one.path.name: examine_checkpoint(one, shapes) for one in there}
-    intact = [one for one in there if not saved[one.path.name]["problem"]]
+    recipe, shapes, about_settings = examine_settings(run)
+    findings += about_settings
+    checkpoints = in_order(run)
+    saved = {saved.path.name: examine_checkpoint(saved, shapes) for saved in checkpoints}
+    intact = [checkpoint for checkpoint in checkpoints if not saved[checkpoint.path.name]["problem"]]
     finished = bool(intact) and intact[-1].position().finished
-    if not run.is_busy():  # or one that is replaced at this moment would seem gone
-        saved |= {path.name: {"bytes": 0, "problem": what} for path, what in lost(run).items()}
+    if not run.is_busy():  # training replaces checkpoints, which seem lost meanwhile
+        saved |= {path.name: {"bytes": 0, "problem": problem} for path, problem in lost(run).items()}
     records = [record for record in run.metrics() if "loss" in record]
     valid = [record for record in records if record["kind"] == "valid"]
     result = {
         "what": "run",
         "run": str(run.path),
         "checkpoints": saved,
-        **{name: meant(run, name) for name in ("best", "last")},
+        **{name: checkpoint_named(run, name) for name in ("best", "last")},
         "set_aside": sorted(p.name for p in run.checkpoints.glob("damaged-*")),
         "last_record": records[-1] if records else None,
         "best_validation": best_validation(run),
@@ -66,32 +64,31 @@ def examine_run(path: Path | str) -> Tree:
         "disk_free_bytes": free_space(run.path),
     }
     findings += run_findings(run, result)
-    if recipe and isinstance(recipe.objective, MaskedConfig):
+    if recipe:
         findings += plateau_findings(run, recipe, valid)
-    if recipe and isinstance(recipe.objective, ReplacedConfig):
-        findings += blindness_findings(valid)
+    findings += blindness_findings(valid)
     return result | {"findings": findings}
 
 
-def run_findings(run: Run, found: Mapping[str, Any]) -> list[Tree]:
-    """What of a run's checkpoints and records needs attention."""
-    saved, free = found["checkpoints"], found["disk_free_bytes"]
+def run_findings(run: Run, result: Mapping[str, Any]) -> list[Tree]:
+    """Findings about checkpoints, disk and records."""
+    saved, free = result["checkpoints"], result["disk_free_bytes"]
     findings = []
     others = any(not facts["problem"] for facts in saved.values())
-    do = "--resume sets it aside and goes on from the newest intact one" if others else "bring it back from a copy"
+    do = "--resume sets it aside and continues from the newest intact one" if others else "restore it from a copy"
     for name, facts in saved.items():
         text = facts["problem"] or "intact"
         findings.append(check(not facts["problem"], name, text, do, "error"))
     do = "train further with --resume"
     for name in ("best", "last"):
-        checkpoint = found[name] or "none yet"
+        checkpoint = result[name] or "none yet"
         findings.append(check(checkpoint in saved and not saved[checkpoint]["problem"], name, checkpoint, do))
     largest = max((facts["bytes"] for facts in saved.values()), default=0)
     text = f"{readable(free)} free, a checkpoint takes {readable(largest)}"
-    findings.append(check(free > 2 * largest, "disk", text, "free some before going on"))
+    findings.append(check(free > 2 * largest, "disk", text, "free some space before training further"))
     whole, written = sum(1 for _ in run.metrics()), len(read(str(run.metrics_file)).splitlines())
     text = f"{whole} in metrics.jsonl" + (f", {written - whole} unreadable" if written > whole else "")
-    do = "a line is damaged or cut off; --resume writes what it needs again"
+    do = "a line is damaged or cut off; --resume writes missing records again"
     findings.append(check(whole == written, "records", text, do))
     if run.unnormalised:
         do = "do not compare its figures with those of other models; correct the file it came from and import it again"
@@ -100,81 +97,77 @@ def run_findings(run: Run, found: Mapping[str, Any]) -> list[Tree]:
 
 
 def plateau_findings(run: Run, recipe: Recipe, valid: Sequence[Tree]) -> list[Tree]:
-    """Whether a masked model has learnt more than how often each token occurs: where such trainings get stuck."""
-    counts = load_counts(run.counts_file)
-    if counts is None or not valid or valid[-1]["step"] < EARLY:
+    """Whether training is stuck at the entropy of token frequencies, a known plateau of masked models."""
+    figure = recipe.objective.token_loss
+    if not figure or not valid or valid[-1]["step"] < EARLY or (counts := load_counts(run.counts_file)) is None:
         return []
-    by_frequency, loss = unigram_entropy(counts, tokenizer_of(run)), float(valid[-1]["masked_loss"])
-    text = f"masked loss {loss:.3f} at step {valid[-1]['step']:,}; by frequency alone it would be {by_frequency:.3f}"
+    entropy, loss, name = unigram_entropy(counts, tokenizer_of(run)), float(valid[-1][figure]), figure.replace("_", " ")
+    text = f"{name} {loss:.3f} at step {valid[-1]['step']:,}; the unigram entropy is {entropy:.3f}"
     do = (
-        "it has learnt how often tokens occur and little else: train longer, raise optimizer.learning_rate behind a "
-        "longer schedule.warmup, or make more steps of a smaller data.batches.batch"
+        "it has learned the frequencies of tokens and little else: train longer, raise optimizer.learning_rate with a "
+        "longer schedule.warmup, or take more steps with a smaller data.batches.batch"
     )
     if getattr(getattr(recipe.model, "positions", None), "kind", "") == "learned":
         do += '; model.positions.kind = "rotary" learns the order of tokens much sooner'
-    return [check(loss < PLATEAU * by_frequency, "masked loss", text, do)]
+    return [check(loss < PLATEAU * entropy, name, text, do)]
 
 
 def blindness_findings(valid: Sequence[Tree]) -> list[Tree]:
-    """Whether the main model of ELECTRA finds any token that was replaced: calling all of them original is right for
-    the most part, and all that a model can do whose vectors have become alike."""
-    found = valid[-1].get("replaced_recall") if valid else None
-    if found is None or valid[-1]["step"] < EARLY:
+    """Whether the discriminator of ELECTRA finds any replaced token: calling all of them original is mostly right, and
+    all that a model can do whose vectors have collapsed."""
+    recall = valid[-1].get("replaced_recall") if valid else None
+    if recall is None or valid[-1]["step"] < EARLY:
         return []
-    text = f"{found:.1%} of replaced tokens found at step {valid[-1]['step']:,}"
+    text = f"{recall:.1%} of replaced tokens found at step {valid[-1]['step']:,}"
     do = (
-        "it calls every token original, and may stay like that: train anew with a lower optimizer.learning_rate and a "
-        "longer schedule.warmup; features of such a model are worth nothing"
+        "it calls every token original, and may never recover: train again with a lower optimizer.learning_rate and a "
+        "longer schedule.warmup; features of such a model are useless"
     )
-    return [check(found > BLIND, "replaced tokens", text, do)]
+    return [check(recall > BLIND, "replaced tokens", text, do)]
 
 
 def unigram_entropy(counts: Counts, tokenizer: Tokenizer) -> float:
-    """The loss in nats of guessing tokens of text by how often they occur, those left out that are never masked."""
-    of_text = np.delete(counts, tokenizer.specials.marks)
-    share = of_text[of_text > 0] / of_text.sum()
-    return float(-(share * np.log(share)).sum())
+    """Entropy in nats of the token frequencies, without special tokens, which are never masked."""
+    kept = np.delete(counts, tokenizer.specials.marks)
+    shares = kept[kept > 0] / kept.sum()
+    return float(-(shares * np.log(shares)).sum())
 
 
 def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | None, list[Tree]]:
-    """The recipe, the names and shapes of the weights it asks for, and what is wrong with these."""
+    """The recipe, names and shapes of the weights it describes, and findings about them."""
     try:
         recipe = recipe_of(run)
     except ConfigError as problem:
-        do = (
-            "mend the file: nothing can be used without it"
-            if run.is_trusted
-            else "add --trust if you trust who made it"
-        )
+        do = "fix the file: the run is unusable without it" if run.is_trusted else "add --trust if you trust its author"
         return None, None, [check(False, "recipe", str(problem), do, "error")]
     findings, shapes = [check(True, "recipe", recipe.name or "loads", "")], None
     try:
         check_trust(run, recipe.data.corpus)
-        findings.append(check(True, "corpus", found_corpus(recipe), ""))
+        findings.append(check(True, "corpus", corpus_name(recipe), ""))
     except ConfigError as problem:
-        do = "bring the text back, or go to the folder it was named from: evaluating and resuming need it"
-        do = do if run.is_trusted else "name a text of your own, or add --trust if you trust who made it"
+        do = "restore the text, or change to the folder it was named from: evaluating and resuming need it"
+        do = do if run.is_trusted else "name a text of your own, or add --trust if you trust its author"
         findings.append(check(False, "corpus", str(problem), do))
     labels = SOME_LABELS
     try:
         labels = len(load_labels(run.labels_file)) if recipe.is_task else SOME_LABELS
     except ConfigError as problem:
-        do = "bring it back from a copy: nothing can be predicted without it"
+        do = "restore it from a copy: the run cannot predict without it"
         findings.append(check(False, "labels", str(problem), do, "error"))
     try:
         vocabulary = tokenizer_of(run).size
-        if not recipe.model.counted:  # whose sizes follow from the text
+        if not recipe.model.counted:  # its sizes follow from the text
             with on_paper():
                 objective = recipe.build(vocabulary, load_counts(run.counts_file), labels)
             shapes = {name: list(tensor.shape) for name, tensor in weights(objective).items()}
     except ConfigError as problem:
-        do = "bring it back from a copy: nothing can be used without it"
+        do = "restore it from a copy: the run is unusable without it"
         findings.append(check(False, "tokenizer", str(problem), do, "error"))
     return recipe, shapes, findings
 
 
-def found_corpus(recipe: Recipe) -> str:
-    """What a recipe learns from, by name; a `ConfigError` if it is not there."""
+def corpus_name(recipe: Recipe) -> str:
+    """Name of the text or data set of a recipe. Raises `ConfigError` if it is missing."""
     corpus = recipe.data.corpus
     if recipe.is_task:
         files, _ = find_set(corpus, recipe.data.reader)
@@ -183,18 +176,18 @@ def found_corpus(recipe: Recipe) -> str:
 
 
 def examine_files(run: Run) -> list[Tree]:
-    """Which files of the run, its checkpoints apart, are not what was written."""
+    """Findings about damaged or missing files of the run, except its checkpoints."""
     findings = []
     for name, expected in run.checksums["files"].items():
         try:
             verify(run.path, {name: expected})
         except ConfigError as problem:
-            findings.append(check(False, name, problem.what, "bring it back from a copy", "error"))
+            findings.append(check(False, name, problem.what, "restore it from a copy", "error"))
     return findings
 
 
-def meant(run: Run, which: str) -> str | None:
-    """The name of the best or the last checkpoint, be it gone or damaged; None where there is none."""
+def checkpoint_named(run: Run, which: str) -> str | None:
+    """Name of the best or the last checkpoint, even if lost or damaged; None if there is none."""
     try:
         found = find(run, which)
     except ConfigError:
@@ -203,29 +196,29 @@ def meant(run: Run, which: str) -> str | None:
 
 
 def best_validation(run: Run) -> Record | None:
-    """The validation of the best checkpoint; None where there is none, or it cannot be read."""
+    """The validation of the best checkpoint; None if there is none, or if it is unreadable."""
     try:
-        found = find(run, "best")
-        return (found[0].validation() or None) if found else None
+        saved = find(run, "best")
+        return (saved[0].validation() or None) if saved else None
     except ConfigError:
         return None
 
 
 def examine_checkpoint(saved: Checkpoint, shapes: Mapping[str, list[int]] | None) -> Tree:
-    """The size of a checkpoint and what is wrong with it, if anything."""
+    """Size of a checkpoint, and its problem, if any."""
     facts: Tree = {"bytes": sum(f.lstat().st_size for f in saved.path.iterdir()), "problem": saved.problem()}
     if facts["problem"]:
         return facts
-    found = {name: shape for file in saved.weight_files() for name, shape in shapes_in(file)}
-    for name in adapters_in(found):  # which come and go with stages
-        del found[name]
-    if shapes is not None and found != shapes:
-        odd = sorted(n for n in found.keys() | shapes if found.get(n) != shapes.get(n))
+    stored = {name: shape for file in saved.weight_files() for name, shape in shapes_in(file)}
+    for name in adapters_in(stored):  # they come and go with stages
+        del stored[name]
+    if shapes is not None and stored != shapes:
+        odd = sorted(n for n in stored.keys() | shapes if stored.get(n) != shapes.get(n))
         return facts | {"problem": f"weights do not fit the recipe: {', '.join(odd[:3])}"}
     return facts
 
 
 def shapes_in(file: Path) -> list[tuple[str, list[int]]]:
-    """The tensors of a file."""
+    """Names and shapes of the tensors in a file."""
     with safe_open(file, framework="pt") as tensors:
         return [(name, tensors.get_slice(name).get_shape()) for name in list(tensors.keys())]

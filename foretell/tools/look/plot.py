@@ -1,6 +1,6 @@
-"""Pictures of runs: loss, learning rate and gradients from metrics.jsonl, several runs in one.
+"""Plots of runs: loss, learning rate and gradient norms from metrics.jsonl, several runs in one PNG.
 
-The library that draws is the extra `plot`; nothing is shown on a screen, everything goes to a PNG.
+matplotlib comes with the extra `plot`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from foretell.errors import ConfigError
 from foretell.run import Record, Run
 from foretell.tools.drawing import LABELS, Floats, dress, library, limit_height, save, scale, thousands, wide
-
-if TYPE_CHECKING:
-    pass
 
 Axis = Literal["steps", "epochs", "tokens", "seconds"]
 Measure = Literal["loss", "bits_per_byte", "perplexity", "metric"]
@@ -27,23 +24,23 @@ WIDTH, HEIGHT = 11.0, 7.5
 
 @dataclass(frozen=True)
 class Curves:
-    """A run's records as columns, over all its stages."""
+    """Records of a run as arrays, over all its stages."""
 
     name: str
     train: dict[str, Floats]
     valid: dict[str, Floats]
     """each with `steps`, `epochs`, `tokens`, `seconds`, `loss`, `bits_per_byte`, `perplexity`, `metric`"""
     metric: str = ""
-    """what validation of a task is judged by, which training does not measure"""
+    """metric of a task, which only validations measure"""
 
 
 def read_curves(run: Run) -> Curves:
-    """The curves of a run; tokens, seconds and epochs are counted on from stage to stage."""
+    """Read the curves of a run; tokens, seconds and epochs accumulate over stages."""
     records = list(run.metrics())
     train = [record for record in records if record["kind"] == "train"]
     if not train:
-        raise ConfigError(f"{run.path} has no training records yet; train it further")
-    columns = {name: total(train, key) for name, key in (("epochs", "epoch"), ("tokens",) * 2, ("seconds",) * 2)}
+        raise ConfigError(f"{run.path} has no training records; train it further")
+    columns = {name: cumulative(train, key) for name, key in (("epochs", "epoch"), ("tokens",) * 2, ("seconds",) * 2)}
     columns["steps"] = column(train, "step")
     for name in ("loss", "bits_per_byte", "gradient_norm", "learning_rate"):
         columns[name] = column(train, name)
@@ -52,22 +49,22 @@ def read_curves(run: Run) -> Curves:
     valid = [record for record in records if record["kind"] == "valid"]
     metric = valid[0].get("metric", "") if valid else ""
     measured = {name: column(valid, name) for name in ("loss", "bits_per_byte", "perplexity")}
-    if valid and valid[0]["loss"] is None:  # measured by the terms of its objective
+    if valid and valid[0]["loss"] is None:  # measured by the terms of the objective
         measured["loss"] = column(valid, "objective_loss")
     measured["metric"] = column(valid, metric)
     measured["steps"] = column(valid, "step")
-    for name in ("epochs", "tokens", "seconds"):  # where training was at that step
+    for name in ("epochs", "tokens", "seconds"):  # of training at that step
         measured[name] = np.interp(measured["steps"], columns["steps"], columns[name])
     return Curves(run.path.name or str(run.path), columns, measured, metric)
 
 
 def column(records: Sequence[Record], name: str) -> Floats:
-    """One figure of each record; not a number where it is missing."""
+    """One figure of each record; NaN if it is missing."""
     return np.array([math.nan if record.get(name) is None else record[name] for record in records], dtype=np.float64)
 
 
-def total(records: Sequence[Record], name: str) -> Floats:
-    """A figure that starts anew in each stage, counted on."""
+def cumulative(records: Sequence[Record], name: str) -> Floats:
+    """A figure that restarts in each stage, accumulated."""
     sums, before, passed = [], 0.0, 0.0
     for i, record in enumerate(records):
         if i and record["stage"] != records[i - 1]["stage"]:
@@ -81,7 +78,7 @@ def plot_runs(paths: Sequence[Path], out: Path | None, axis: Axis, measure: Meas
     """Draw runs into one PNG (default: `plot.png` in the first run's folder)."""
     pyplot = library()
     curves = [read_curves(Run.open(path)) for path in paths]
-    heading = drawn(paths, curves, measure)
+    heading = checked_heading(paths, curves, measure)
     figure, ((top, rate), (norm, histogram)) = pyplot.subplots(2, 2, figsize=(WIDTH, HEIGHT), layout="constrained")
     names = distinct([Path(path) for path in paths])
     for i, (curve, name) in enumerate(zip(curves, names, strict=True)):
@@ -108,23 +105,23 @@ def plot_runs(paths: Sequence[Path], out: Path | None, axis: Axis, measure: Meas
     return {"png": str(out), "runs": [str(path) for path in paths], "x": axis, "y": measure}
 
 
-def drawn(paths: Sequence[Path], curves: Sequence[Curves], measure: Measure) -> str:
-    """What is drawn of runs, in words; a `ConfigError` where one does not have it."""
+def checked_heading(paths: Sequence[Path], curves: Sequence[Curves], measure: Measure) -> str:
+    """Heading of the plot of a measure. Raises `ConfigError` if a run lacks the measure."""
     for path, curve in zip(paths, curves, strict=True):
         if measure == "metric" and not curve.metric:
-            raise ConfigError(f"{path} has no metric: none was validated, or it learns no task; draw its loss")
+            raise ConfigError(f"{path} has no metric: it is not a task, or was never validated; plot its loss")
         if measure in ("bits_per_byte", "perplexity") and np.isnan(curve.train["bits_per_byte"]).all():
-            raise ConfigError(f"{path} gives text no probability, so there is no {LABELS[measure]}; draw its loss")
+            raise ConfigError(f"{path} assigns no probability to text, so it has no {LABELS[measure]}; plot its loss")
     if measure != "metric":
         return LABELS[measure]
     metrics = list(dict.fromkeys(curve.metric for curve in curves))
     if len(metrics) > 1:
-        raise ConfigError(f"the metrics of these runs are {', '.join(metrics)}; draw those that have the same together")
+        raise ConfigError(f"the metrics of these runs differ: {', '.join(metrics)}; plot runs with the same metric")
     return metrics[0].replace("_", " ")
 
 
 def draw_losses(axes: Any, curve: Curves, name: str, color: str, axis: Axis, measure: Measure, *, alone: bool) -> None:
-    """Training as a thin line, validation with a mark at each measurement."""
+    """Draw training as a thin line, validation with a marker per measurement."""
     train, valid = curve.train, curve.valid
     label = "training" if alone else None
     if measure != "metric":
@@ -145,7 +142,7 @@ def draw_losses(axes: Any, curve: Curves, name: str, color: str, axis: Axis, mea
 
 
 def draw_norms(axes: Any, curve: Curves, color: str, axis: Axis) -> None:
-    """Each record's norm as a thin line, and a running median to see through it."""
+    """Draw norms as a thin line, and their running median."""
     x, norms = curve.train[axis], curve.train["gradient_norm"]
     axes.plot(x, norms, color=color, linewidth=0.6, alpha=0.4)
     half = max(len(norms) // 40, 1)
@@ -155,13 +152,13 @@ def draw_norms(axes: Any, curve: Curves, color: str, axis: Axis) -> None:
 
 
 def draw_histogram(axes: Any, columns: Sequence[Floats]) -> None:
-    """How often gradients had which norm; bins of equal ratio where norms differ much."""
+    """Draw the distribution of gradient norms, with logarithmic bins for `wide` values."""
     positive = [norms[np.isfinite(norms) & (norms > 0)] for norms in columns]
-    every = np.concatenate(positive)
-    if not len(every):
+    joined = np.concatenate(positive)
+    if not len(joined):
         return
-    low, high = float(every.min()), float(every.max())
-    if wide([every]):
+    low, high = float(joined.min()), float(joined.max())
+    if wide([joined]):
         bins = np.geomspace(low, high, 41)
         axes.set_xscale("log")
     else:
@@ -172,10 +169,7 @@ def draw_histogram(axes: Any, columns: Sequence[Floats]) -> None:
         axes.hist(norms, bins, weights=shares, color=f"C{i}", histtype="step", linewidth=1.2)
 
 
-# --- drawing --------------------------------------------------------------------------------------
-
-
 def distinct(paths: Sequence[Path]) -> list[str]:
-    """Each run by its folder's name, or by its whole path where two have the same."""
+    """Folder names of runs, or paths if two names are equal."""
     names = [path.resolve().name for path in paths]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]

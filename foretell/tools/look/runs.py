@@ -1,4 +1,4 @@
-"""The runs below a folder: listed, sorted, filtered, and deleted with care."""
+"""Runs below a folder: listing, sorting, filtering and deleting."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 from safetensors import SafetensorError, safe_open
 
 from foretell.artifacts import is_draft
@@ -21,6 +21,7 @@ from foretell.checksums import plain_file, read_record
 from foretell.config import did_you_mean, read_toml
 from foretell.errors import ConfigError
 from foretell.run import RECIPE, Record, Run
+from foretell.tools.printing import with_notes
 from foretell.training.checkpoint import TrainState, find, pointed
 
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -36,19 +37,20 @@ KEYS = (
     "name", "recipe", "model", "parameters", "steps", "bits_per_byte", "lossy", "loss", "metric", "score", "when",
     "size_bytes", "state",
 )  # fmt: skip
+LOSSY = "* tokens do not restore the text: compare such figures only among runs with the same tokenizer"
 
 
 def list_runs(folder: Path, *, filters: Sequence[str] = (), sort: str | None = None) -> list[Record]:
-    """The runs at or below a folder; links are not followed. Without `sort` in the order of their names."""
+    """The runs at or below a folder, sorted by name by default; links are not followed."""
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; name the one in which your runs are")
+        raise ConfigError(f"{folder}: no such folder; name the folder of your runs")
     if sort is not None and sort.lstrip("-") not in KEYS:
         raise ConfigError(
             f"--sort {sort}: no such column{did_you_mean(sort, KEYS)} (known: {', '.join(KEYS)}; -loss: largest first)"
         )
-    wanted = [parse_filter(text) for text in filters]
-    found = [describe(Run(path), folder) for path in find_runs(folder)]
-    kept = [record for record in found if all(keep(record) for keep in wanted)]
+    conditions = [parse_filter(text) for text in filters]
+    records = [describe(Run(path), folder) for path in find_runs(folder)]
+    kept = [record for record in records if all(condition(record) for condition in conditions)]
     if sort is None:
         return kept
     key = sort.lstrip("-")
@@ -58,33 +60,33 @@ def list_runs(folder: Path, *, filters: Sequence[str] = (), sort: str | None = N
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """The run folders at or below a folder, sorted; what lies in a run is its own."""
-    found = []
-    for place, inner, _ in os.walk(folder):  # which does not follow links
-        if is_run(Path(place)):
-            found.append(Path(place))
+    """The run folders at or below a folder, sorted; folders inside a run are not searched."""
+    runs = []
+    for path, inner, _ in os.walk(folder):  # does not follow links
+        if is_run(Path(path)):
+            runs.append(Path(path))
             inner.clear()
         inner[:] = [name for name in inner if not is_draft(Path(name))]
-    return sorted(found)
+    return sorted(runs)
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is one that `train` made."""
+    """Whether a folder is a run."""
     return (path / "recipe.toml").is_file() and (path / "checkpoints").is_dir()
 
 
 def describe(run: Run, folder: Path) -> Record:
-    """What the list says of a run; None where it is not known. Figures are those that its checkpoints hold."""
+    """The entry of a run in the list, with figures from its checkpoints; None for unknown ones."""
     try:
         recipe = read_toml(plain_file(run.path, RECIPE))
-    except ConfigError:  # one broken file does not hide the others
+    except ConfigError:  # one broken run must not hide the others
         recipe = {}
     problem, measured, last = "", {}, None
     try:
-        if found := find(run, "last"):
-            last = found[0].position()
-        if found := find(run, "best"):
-            measured = found[0].validation()
+        if saved := find(run, "last"):
+            last = saved[0].position()
+        if saved := find(run, "best"):
+            measured = saved[0].validation()
     except (ConfigError, OSError) as refused:
         problem = str(refused)
     name = run.path.relative_to(folder).as_posix()
@@ -107,7 +109,7 @@ def describe(run: Run, folder: Path) -> Record:
 
 
 def model_of(recipe: Mapping[str, Any]) -> str:
-    """The kind of model, with its cell or order where it has such a thing."""
+    """Kind of the model, with its cell or order if it has one."""
     model = recipe.get("model", {})
     cell = model.get("cell")
     parts = [model.get("kind"), cell.get("kind") if isinstance(cell, Mapping) else cell, model.get("order")]
@@ -115,7 +117,7 @@ def model_of(recipe: Mapping[str, Any]) -> str:
 
 
 def parameters(run: Run) -> int | None:
-    """How many numbers the last checkpoint holds, indices apart, from the headers of its files alone."""
+    """Number of parameters in the last checkpoint, from the headers of its files."""
     try:
         return sum(map(numbers_in, pointed(run, "last")[0].weight_files()))
     except (ConfigError, OSError, ValueError, KeyError, SafetensorError):
@@ -123,24 +125,24 @@ def parameters(run: Run) -> int | None:
 
 
 def numbers_in(file: Path) -> int:
-    """How many numbers a file of tensors holds, indices apart."""
+    """Number of floating-point numbers in a file of tensors."""
     with safe_open(file, framework="numpy") as tensors:
         parts = [tensors.get_slice(name) for name in tensors.keys()]  # noqa: SIM118
         return sum(int(math.prod(part.get_shape())) for part in parts if "F" in part.get_dtype())
 
 
 def size_on_disk(path: Path) -> int:
-    """The bytes of all files in a folder; links count by themselves, what goes away meanwhile does not count."""
+    """Bytes of all files in a folder; links are not followed, files deleted meanwhile are skipped."""
     total = 0
-    for place, _, files in os.walk(path):
+    for inner, _, files in os.walk(path):
         for name in files:
             with contextlib.suppress(FileNotFoundError):
-                total += Path(place, name).lstat().st_size
+                total += Path(inner, name).lstat().st_size
     return total
 
 
 def started(run: Run) -> str | None:
-    """When it was started or last resumed."""
+    """Time when the run was started or last resumed."""
     try:
         resumed = run.read().checksums.get("resumed") or [read_record(run.environment_file)]
         return str(resumed[-1]["started"])
@@ -149,7 +151,7 @@ def started(run: Run) -> str | None:
 
 
 def state(last: TrainState | None, recipe: Mapping[str, Any]) -> str:
-    """How far a sound run came: finished, stopped (it can be resumed), or empty (nothing was saved)."""
+    """State of an intact run: `finished`, `stopped` (resumable) or `empty` (without checkpoints)."""
     if last is None:
         return "empty"
     stages = max(len(recipe.get("stages", ())), 1)
@@ -157,11 +159,11 @@ def state(last: TrainState | None, recipe: Mapping[str, Any]) -> str:
 
 
 def parse_filter(text: str) -> Callable[[Record], bool]:
-    """`bits_per_byte<2` or `recipe=char-lstm` as a condition; what is not known is on neither side."""
+    """Parse a condition such as `bits_per_byte<2` or `recipe=char-lstm`; unknown figures satisfy none."""
     match = re.fullmatch(r"\s*([a-z_]+)\s*(<=|>=|!=|==|<|>|=)\s*(.+?)\s*", text)
     if not match:
         raise ConfigError(f"--filter {text}: write a column, a comparison and a value, as in 'bits_per_byte<2'")
-    key, sign, given = match.groups()
+    key, sign, operand = match.groups()
     if key not in KEYS:
         raise ConfigError(f"--filter {text}: no column {key!r}{did_you_mean(key, KEYS)} (known: {', '.join(KEYS)})")
     compares = COMPARISONS[sign]
@@ -171,11 +173,11 @@ def parse_filter(text: str) -> Callable[[Record], bool]:
         if value is None:
             return False
         if isinstance(value, str):
-            return compares(value, given)
+            return compares(value, operand)
         try:
-            return compares(value, float(given))
+            return compares(value, float(operand))
         except ValueError:
-            raise ConfigError(f"--filter {text}: {key} is a number, {given!r} is none") from None
+            raise ConfigError(f"--filter {text}: {key} is a number, {operand!r} is not") from None
 
     return keep
 
@@ -184,21 +186,21 @@ def parse_filter(text: str) -> Callable[[Record], bool]:
 
 
 def deletable(folder: Path, names: Sequence[str]) -> list[Path]:
-    """The folders of runs by their names in the list; a `ConfigError` unless each is a run below the folder."""
+    """Folders of runs by their names in the list. Raises `ConfigError` unless each is a run below `folder`."""
     return [checked(folder, name) for name in names]
 
 
 def checked(folder: Path, name: str) -> Path:
-    """One of them. No part of its path below the folder may be a link or lead out of it."""
+    """Folder of one run. No part of its path below `folder` may be a link or lead out of it."""
     path = folder / name
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts:
         raise ConfigError(f"--delete {name}: give a name as `foretell runs {folder}` lists it")
     steps = [folder.joinpath(*parts[: n + 1]) for n in range(len(parts))]
     if any(step.is_symlink() for step in steps):
-        raise ConfigError(f"--delete {name}: is a link or lies behind one; delete what it leads to by its own name")
+        raise ConfigError(f"--delete {name}: is a link or below one; delete its target by its own name")
     if not is_run(path):
-        hint = did_you_mean(name, [found.relative_to(folder).as_posix() for found in find_runs(folder)])
+        hint = did_you_mean(name, [run.relative_to(folder).as_posix() for run in find_runs(folder)])
         raise ConfigError(f"--delete {name}: {path} is not a run{hint}; nothing was deleted")
     if Run(path).is_busy():
         raise ConfigError(f"--delete {name}: it is being trained by another process; nothing was deleted")
@@ -206,47 +208,44 @@ def checked(folder: Path, name: str) -> Path:
 
 
 def delete(paths: Sequence[Path]) -> None:
-    """Delete run folders, each only while no process trains it."""
+    """Delete run folders, each locked against training."""
     for path in paths:
         with Run(path).alone():
-            shutil.rmtree(path)  # which removes links, never what they lead to
+            shutil.rmtree(path)  # removes links, never their targets
 
 
-# --- for people -----------------------------------------------------------------------------------
+# --- table ----------------------------------------------------------------------------------------
 
 
 def validated(run: Mapping[str, Any]) -> str:
-    """Bits per byte of text, or of a task its metric; nothing of a model that has neither."""
+    """Bits per byte, or the metric of a task; empty for a model without either."""
     if run["metric"] is not None:
         return "" if run["score"] is None else f"{run['metric'].replace('_', ' ')} {run['score']:.4f}"
     return "" if run["bits_per_byte"] is None else f"{run['bits_per_byte']:.4f}{'*' if run['lossy'] else ''}"
 
 
-def render(result: Mapping[str, Any]) -> Table:
-    """The list as a table."""
+def render(result: Mapping[str, Any]) -> RenderableType:
+    """The list of runs."""
     table = Table(title=f"{len(result['runs'])} runs in {result['folder']}", title_justify="left")
     for heading in ("name", "recipe", "model"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("parameters", "steps"):
-        table.add_column(heading, justify="right")
-    table.add_column("bits/byte, or metric", justify="right", min_width=15)
-    table.add_column("size", justify="right")
-    table.add_column("started")
-    table.add_column("state")
+        table.add_column(heading, no_wrap=True)
+    for heading in ("parameters", "steps", "bits/byte or metric", "size"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("started", "state"):
+        table.add_column(heading, no_wrap=True)
     for run in result["runs"]:
-        table.add_row(
-            run["name"],
-            run["recipe"] or "",
-            run["model"],
-            "" if run["parameters"] is None else f"{run['parameters']:,}",
-            f"{run['steps']:,}",
-            validated(run),
-            f"{run['size_bytes'] / 2**20:,.1f} MiB",
-            (run["when"] or "")[:16].replace("T", " "),
-            run["state"],
-        )
+        parameters = "" if run["parameters"] is None else f"{run['parameters']:,}"
+        numbers = (parameters, f"{run['steps']:,}", validated(run), size(run))
+        table.add_row(run["name"], run["recipe"] or "", run["model"], *numbers, started_at(run), run["state"])
     notes = [run["problem"] for run in result["runs"] if run["problem"]]
-    if any(run["lossy"] for run in result["runs"]):
-        notes.append("* tokens hold less than the text: compare such a figure among runs with the same tokenizer only")
-    table.caption, table.caption_justify = Text("\n".join(notes)) if notes else None, "left"
-    return table
+    return with_notes(table, notes + [LOSSY] * any(run["lossy"] for run in result["runs"]))
+
+
+def size(run: Mapping[str, Any]) -> str:
+    """Size of a run on disk."""
+    return f"{run['size_bytes'] / 2**20:,.1f} MiB"
+
+
+def started_at(run: Mapping[str, Any]) -> str:
+    """Date and time of the start, to the minute."""
+    return (run["when"] or "")[:16].replace("T", " ")

@@ -9,25 +9,25 @@ from foretell.recipe.recipe import Recipe
 
 
 def schema() -> Tree:
-    """The JSON schema of recipe files: editors complete and check them by it.
+    """The JSON schema of recipe files, for completion and checks in editors.
 
-    Beyond what pydantic makes of the types: amounts are text, a kind may be its bare word, a table
-    without `kind` is of the default kind, and `base` names the recipe to begin with.
+    Differences from pydantic's schema: amounts are strings, a kind may be a bare word, a table without `kind` has the
+    default kind, and `base` names the recipe to start from.
     """
-    made = Recipe.model_json_schema()
-    made["$defs"]["Amount"] = {
+    tree = Recipe.model_json_schema()
+    tree["$defs"]["Amount"] = {
         "type": "string",
         "pattern": r"^\s*[0-9.]+([eE][+-]?[0-9]+)?\s*[a-z]+\s*$",
-        "description": made["$defs"]["Amount"]["description"],
+        "description": tree["$defs"]["Amount"]["description"],
     }
-    open_unions(made, made["$defs"])
-    base = {"type": "string", "description": "the recipe that everything unsaid comes from"}
-    made["properties"] = {"base": base} | made["properties"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+    open_unions(tree, tree["$defs"])
+    base = {"type": "string", "description": "recipe that unset values come from"}
+    tree["properties"] = {"base": base} | tree["properties"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **tree}
 
 
 def open_unions(node: Any, definitions: Tree) -> None:
-    """Let every union below a node of a schema be written as short as `Tagged` allows."""
+    """Allow the short forms of `Tagged` for every union below a node of a schema."""
     if isinstance(node, dict):
         if members := node.pop("oneOf", None):
             names = [item["$ref"].rpartition("/")[2] for item in members if "$ref" in item]

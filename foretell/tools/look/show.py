@@ -1,7 +1,6 @@
-"""What a recipe, a run, a kind or a section is: settings, parameters, memory and arithmetic.
+"""Descriptions of recipes, runs, sections and kinds: settings, parameters, memory, FLOPs.
 
-Nothing is trained or allocated for this: models are built on torch's meta device, which knows
-shapes only.
+Nothing is trained or allocated: models are built on torch's meta device, which knows shapes only.
 """
 
 from __future__ import annotations
@@ -10,91 +9,83 @@ import contextlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
-import torch
 from pydantic import TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 from rich.console import Group, RenderableType
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
-from torch import nn
 
-from foretell.config import Amount, Config, Tree, configs_in, did_you_mean, merge, nest, write_toml
+from foretell.config import Config, Tree, did_you_mean
 from foretell.data.opening import open_corpus
 from foretell.data.preparing import cache_key, trained_before
 from foretell.data.store.store import Store, is_store
-from foretell.data.text.corpus import Files
-from foretell.data.text.holdout import Share
-from foretell.data.tokenizers.kinds import ByteConfig, CharacterConfig, FileConfig, WordConfig
+from foretell.data.text.holdout import files_of
 from foretell.data.tokenizers.tokenizer import tokenizer_of
 from foretell.errors import ConfigError
 from foretell.learning.labels import load_labels
 from foretell.models.kneser_ney import OrderReport
-from foretell.nn.initializers import on_paper
-from foretell.objectives.objective import Objective
-from foretell.optim.averaging import NoAveragingConfig
 from foretell.recipe.loading import load_recipe, recipe_folder, recipe_names, recipe_of
 from foretell.recipe.recipe import SOME_LABELS, Recipe
 from foretell.run import Run, judged
+from foretell.tools.cost import cost
 from foretell.tools.look.schema import schema
-from foretell.tools.printing import plain
+from foretell.tools.look.sections import Section, describe_kind, describe_section, sections
+from foretell.tools.printing import plain, readable
 from foretell.training.checkpoint import find
 
 Overrides = Sequence[str] | Mapping[str, Any]
-QUICKLY_COUNTED = 32 << 20  # bytes of text whose words or characters are counted while you wait
-ENDLESS = 2**20  # limits beyond which only mistakes lie; the schema has them
+QUICKLY_COUNTED = 32 << 20
+"""bytes of text up to which words or characters are counted to learn the vocabulary size"""
 ORDERS = TypeAdapter(list[OrderReport])
-TRAINED = 3  # a backward pass multiplies by every weight twice, for inputs and for weights
 
 
 def describe(what: str, overrides: Overrides = (), vocabulary: int | None = None) -> Tree:
-    """What `what` names: a recipe, a run folder, a section, a kind, `recipes` or `schema`.
+    """Describe a recipe, a run folder, a section, a kind, `recipes` or `schema`.
 
-    Words go before files of that name: write `./lstm` for a file. `section.kind` is one kind of one
-    section. `vocabulary` is the number of tokens to count parameters for; else it is found out
-    where that is quick. Raises `ConfigError` for a word that is nothing of all that.
+    Words take precedence over files of that name: write `./lstm` for a file. `section.kind` is a kind of one section.
+    `vocabulary`: number of tokens to count parameters for; by default it is determined if that is quick. Raises
+    `ConfigError` for an unknown word.
     """
     if (word := describe_word(what)) is not None:
         if overrides:
-            raise ConfigError(f"{what!r} is no recipe, so settings do not change it; leave them out")
+            raise ConfigError(f"{what!r} is not a recipe, so settings do not change it; leave them out")
         return word
     if (Path(what) / "recipe.toml").is_file():
         return describe_run(Run.open(what), overrides, vocabulary)
     if Path(what).is_file() or what.removesuffix(".toml") in recipe_names():
         return describe_recipe(load_recipe(what, overrides), vocabulary)
-    places = sections()
-    kinds = [member.kind_name() for place in places for member in place.members]
-    hint = did_you_mean(what, ["recipes", "schema", *recipe_names(), *(place.name for place in places), *kinds], most=5)
+    all_sections = sections()
+    kinds = [member.kind_name() for section in all_sections for member in section.members]
+    words = ["recipes", "schema", *recipe_names(), *(section.name for section in all_sections), *kinds]
+    hint = did_you_mean(what, words, most=5)
     raise ConfigError(
-        f"nothing to show is called {what!r:.200}{hint} (`foretell show` lists the recipes, `foretell show schema` all "
-        "settings; a run or a recipe of your own goes by its path)"
+        f"no recipe, run, section or kind {what!r:.200}{hint} (`foretell show` lists recipes, `foretell show schema` "
+        "settings; name a run or a recipe of your own by its path)"
     )
 
 
 def describe_word(what: str) -> Tree | None:
-    """What a word stands for that is no path and no recipe; None where it is no such word."""
+    """Describe a section, a kind, `recipes` or `schema`; None for any other word."""
     if what == "recipes":
         return {"what": "recipes", "recipes": [recipe_line(name) for name in recipe_names()]}
     if what == "schema":
         return schema()
-    places = sections()
-    named = [place for place in places if what in (place.name, place.singular, place.key)]
-    if len(named) > 1 and len({place.key for place in named}) == 1:  # a table that several kinds have, each its own
-        return {"what": "kinds", "kinds": [describe_section(place) for place in named]}
+    all_sections = sections()
+    named = [section for section in all_sections if what in (section.name, section.singular, section.key)]
+    if len(named) > 1 and len({section.key for section in named}) == 1:  # several kinds have such a table
+        return {"what": "kinds", "kinds": [describe_section(section) for section in named]}
     if named:
         return describe_section(named[0])
-    members: dict[type[Config], Section] = {}  # what several sections take is described where it comes first
-    for place in places:
-        for member in place.members:
-            if what in (kind := member.kind_name(), f"{place.name}.{kind}", f"{place.key}.{kind}"):
-                members.setdefault(member, place)
+    members: dict[type[Config], Section] = {}  # a kind of several sections is described in the first
+    for section in all_sections:
+        for member in section.members:
+            if what in (kind := member.kind_name(), f"{section.name}.{kind}", f"{section.key}.{kind}"):
+                members.setdefault(member, section)
     if members:
-        kinds = [describe_kind(place, member) for member, place in members.items()]
+        kinds = [describe_kind(section, member) for member, section in members.items()]
         return kinds[0] if len(kinds) == 1 else {"what": "kinds", "kinds": kinds}
     return None
 
@@ -111,9 +102,9 @@ def recipe_line(name: str) -> Tree:
 
 
 def describe_recipe(recipe: Recipe, vocabulary: int | None = None, labels: int = SOME_LABELS) -> Tree:
-    """A resolved recipe: its TOML, and for its vocabulary and labels parameters, memory and arithmetic."""
+    """A resolved recipe as TOML, with parameters, memory and FLOPs for its numbers of tokens and labels."""
     if vocabulary is not None and vocabulary < 2:
-        raise ConfigError(f"a vocabulary of {vocabulary} is none; give the number of tokens")
+        raise ConfigError(f"a vocabulary of {vocabulary} is too small; give the number of tokens")
     size, source = (vocabulary, "given") if vocabulary else vocabulary_of(recipe)
     shown = {
         "what": "recipe",
@@ -122,12 +113,12 @@ def describe_recipe(recipe: Recipe, vocabulary: int | None = None, labels: int =
         "vocabulary": size,
         "vocabulary_source": source,
     }
-    counted = recipe.model.counted  # how many numbers that will be, only the text knows
+    counted = recipe.model.counted  # the parameters follow from the text
     return shown | (cost(recipe, size, labels) if size and not counted else {})
 
 
 def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = None) -> Tree:
-    """A run: its recipe, the cost of its model, and how far it came."""
+    """A run: its recipe, the cost of its model, its best and last records."""
     recipe = recipe_of(run, overrides)
     source = "given"
     if vocabulary is None and run.tokenizer_file.is_file():
@@ -136,253 +127,49 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
     shown = describe_recipe(recipe, vocabulary, labels) | {"what": "run", "run": str(run.path)}
     shown |= {"orders": orders} if (orders := orders_of(run)) else {}
     records = [record for record in run.metrics() if "loss" in record]
-    named = {name: found for name in ("best", "last") if (found := find(run, name)) is not None}
+    saved = {name: found for name in ("best", "last") if (found := find(run, name)) is not None}
     shown |= {
         "vocabulary_source": source if vocabulary else shown["vocabulary_source"],
-        "best": (named["best"][0].validation() or None) if "best" in named else None,
+        "best": (saved["best"][0].validation() or None) if "best" in saved else None,
         "last": records[-1] if records else None,
     }
     shown |= {"unnormalised": run.unnormalised} if run.unnormalised else {}
-    return shown | {"checkpoints": {name: facts for name, (_, facts) in named.items()}}
+    return shown | {"checkpoints": {name: facts for name, (_, facts) in saved.items()}}
 
 
 def orders_of(run: Run) -> list[Tree]:
-    """What its last count says of each order of an n-gram model; empty for other models."""
-    found: list[Tree] = []
+    """Reports of the last count for each order of an n-gram model; empty for other models."""
+    orders: list[Tree] = []
     for record in run.metrics():
         with contextlib.suppress(ValidationError):
-            found = [vars(report) for report in ORDERS.validate_python(record.get("orders"))]
-    return found
+            orders = [vars(report) for report in ORDERS.validate_python(record.get("orders"))]
+    return orders
 
 
 def vocabulary_of(recipe: Recipe) -> tuple[int | None, str]:
-    """How many tokens a recipe will have, and how that is known; None where it takes long."""
+    """Vocabulary size of a recipe and its source; None if determining it takes long."""
     corpus, config = recipe.data.corpus, recipe.data.tokenizer
     if is_store(corpus):
         return Store.open(corpus).tokenizer.size, "the prepared store"
-    if isinstance(config, ByteConfig):
-        return config.train(()).size, "bytes and the boundary"
-    if isinstance(config, FileConfig):
-        there = Path(config.path).expanduser().exists()
-        return (config.train(()).size if there else None), config.path
-    if size := getattr(config, "size", None):
-        return int(size), "at most, as data.tokenizer.size says"
+    if (known := config.known_size()) is not None:
+        return known
     try:
         text = open_corpus(corpus)
     except ConfigError as problem:
         return None, f"unknown: {problem}"
     if (cached := trained_before(cache_key(text, config))) is not None:
         return cached.size, "prepared before"
-    source = text.source("train")
-    files = source.whole.files if isinstance(source, Share) else source
-    stored = sum(path.stat().st_size for path in files.paths) if isinstance(files, Files) else 0
-    if isinstance(config, WordConfig | CharacterConfig) and stored < QUICKLY_COUNTED:
+    stored = sum(path.stat().st_size for path in files_of(text.source("train")))
+    if config.counts_only and stored < QUICKLY_COUNTED:
         return config.train(piece.text for piece in text.pieces("train")).size, "counted now"
-    return None, "unknown until prepared; or say --vocabulary"
+    return None, "unknown until prepared; --vocabulary sets it"
 
 
-def cost(recipe: Recipe, vocabulary: int, labels: int = SOME_LABELS) -> Tree:
-    """Parameters by part, bytes of training state, and FLOPs per token."""
-    with on_paper():
-        objective = recipe.build(vocabulary, labels=labels)
-        recipe.trainable.prepare(objective)
-    parts, parameters = parts_of(objective), list(objective.parameters())
-    trained = [p for p in parameters if p.requires_grad]
-    gradients = sum(p.numel() * p.element_size() for p in trained)
-    averages = 0 if isinstance(recipe.averaging, NoAveragingConfig) else gradients
-    memory = {
-        "weights": sum(p.numel() * p.element_size() for p in parameters),
-        "gradients": gradients,
-        "optimizer": optimizer_bytes(recipe, objective),
-        "averages": averages,
-    }
-    forward = round(2 * objective.macs_per_token(recipe.data.batches.length))
-    return {
-        "parameters": sum(p.numel() for p in parameters),
-        "trained_parameters": sum(p.numel() for p in trained),
-        "parts": parts,
-        "memory_bytes": {**memory, "total": sum(memory.values())},
-        "flops_per_token": {"forward": forward, "training": TRAINED * forward},
-    }
-
-
-def parts_of(objective: Objective) -> list[Tree]:
-    """The parts of a model, each with the parameters that no part before it has."""
-    backbone, seen = objective.backbone, set[int]()
-    named: list[tuple[str, nn.Module]] = [("embedding", backbone.embedding)]
-    named += [(f"layer {number} ({type(block).__name__})", block) for number, block in enumerate(backbone.blocks, 1)]
-    named += [("other layers", backbone), ("head", objective.head)]
-    named += [(name, part) for name, part in objective.named_children() if name not in ("backbone", "head")]
-    named += [("objective", objective)]
-    parts = []
-    for name, module in named:
-        mine = list(module.parameters())
-        fresh = [p for p in mine if id(p) not in seen]
-        seen.update(id(p) for p in fresh)
-        shared = sum(p.numel() for p in mine) - sum(p.numel() for p in fresh)
-        if fresh or name == "head":
-            part = {"part": name, "parameters": sum(p.numel() for p in fresh)}
-            parts.append(part | ({"shared": shared} if name == "head" and shared else {}))
-    return parts
-
-
-def optimizer_bytes(recipe: Recipe, objective: Objective) -> int:
-    """What the optimiser keeps beside the weights, seen after a step on the meta device."""
-    parameters = [p for p in objective.parameters() if p.requires_grad]
-    optimizer = recipe.optimizer.build(parameters, objective.layer_depths())
-    for parameter in parameters:
-        parameter.grad = torch.empty_like(parameter)
-    optimizer.step()
-    kept = (value for state in optimizer.state.values() for value in state.values())
-    return sum(t.numel() * t.element_size() for t in kept if isinstance(t, torch.Tensor))
-
-
-# --- sections and kinds ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Section:
-    """A place in the recipe that takes settings of one or several kinds."""
-
-    key: str
-    """its dotted name in the recipe"""
-    members: tuple[type[Config], ...]
-    many: bool
-    """whether it is a list"""
-    default: str | None
-    """the kind it is where nothing is said"""
-    within: Tree = field(default_factory=dict)
-    """the kinds that the sections around it have to be of"""
-
-    @property
-    def name(self) -> str:
-        """The last part of the dotted name."""
-        return self.key.rpartition(".")[2]
-
-    @property
-    def singular(self) -> str:
-        """What one item of a list is called."""
-        name = self.name
-        return {"ies": name[:-3] + "y"}.get(name[-3:], name.removesuffix("s")) if self.many else name
-
-
-def sections(owner: type[Config] = Recipe, prefix: str = "", within: Tree | None = None) -> list[Section]:
-    """Every section of the recipe, outer ones first, read from the types of the settings."""
-    found, inner = [], []
-    for name, setting in owner.model_fields.items():
-        if members := configs_in(setting.annotation):
-            key = f"{prefix}{name}"
-            given = setting.get_default()
-            default = given.kind_name() if isinstance(given, Config) else None
-            many = get_origin(setting.annotation) is tuple
-            found.append(Section(key, tuple(members), many, default, within or {}))
-            for member in members:
-                own = nest(f"{key}.kind", member.kind_name()) if "kind" in member.model_fields and not many else {}
-                inner += sections(member, f"{key}.", merge(within or {}, own))
-    return list({(place.key, place.members): place for place in [*found, *inner]}.values())
-
-
-def describe_section(place: Section) -> Tree:
-    """The kinds a section takes, or its settings where it has no kinds."""
-    if len(place.members) == 1 and "kind" not in place.members[0].model_fields:
-        return describe_kind(place, place.members[0])
-    kinds = [{"kind": member.kind_name(), "text": prose(member)} for member in place.members]
-    return {"what": "section", "section": place.key, "default": place.default, "kinds": kinds}
-
-
-def describe_kind(place: Section, member: type[Config]) -> Tree:
-    """A kind's description, its settings, and TOML that spells them out."""
-    return {
-        "what": "kind",
-        "kind": member.kind_name() if "kind" in member.model_fields else place.name,
-        "section": place.key,
-        "text": prose(member),
-        "fields": [
-            {
-                "name": name,
-                "type": type_words(setting.annotation) + limits(setting),
-                "default": default_words(setting),
-                "text": " ".join((setting.description or "").split()),
-            }
-            for name, setting in member.model_fields.items()
-            if name != "kind"
-        ],
-        "toml": write_toml(merge(place.within, nest(place.key, [spelled(member)] if place.many else spelled(member)))),
-    }
-
-
-def spelled(member: type[Config]) -> Tree:
-    """All settings of a kind at their defaults; those that have none with an example."""
-    examples: dict[Any, Any] = {str: "...", int: 3, Amount: Amount(value=1, unit="epochs")}
-    given = {
-        name: examples.get(setting.annotation, "...")
-        for name, setting in member.model_fields.items()
-        if setting.is_required()
-    }
-    tree: Tree = member.model_construct(**given).model_dump(mode="json", exclude_none=True)
-    return ({"kind": tree.pop("kind")} if "kind" in tree else {}) | tree
-
-
-def prose(member: type[Config]) -> str:
-    """A docstring as one paragraph."""
-    return " ".join((member.__doc__ or "").split())
-
-
-def type_words(annotation: Any) -> str:
-    """A type as a person would say it."""
-    if annotation is Amount:
-        return 'amount ("300steps")'
-    simple = {int: "whole number", float: "number", str: "text", bool: "true or false"}
-    if annotation in simple:
-        return simple[annotation]
-    if get_origin(annotation) is Annotated and not configs_in(annotation):
-        return type_words(get_args(annotation)[0]) + limits(FieldInfo.from_annotation(annotation))
-    if members := configs_in(annotation):
-        kinds = ", ".join(member.kind_name() for member in members if "kind" in member.model_fields)
-        many = "list of " if get_origin(annotation) is tuple else ""
-        return f"{many}{kinds or 'table'}"
-    arguments = [part for part in get_args(annotation) if part not in (type(None), Ellipsis)]
-    if get_origin(annotation) is Literal:
-        return " or ".join(json.dumps(part) for part in arguments)
-    if get_origin(annotation) in (Union, UnionType):
-        return " or ".join(map(type_words, arguments))
-    if get_origin(annotation) is tuple:
-        same = Ellipsis in get_args(annotation)
-        inner = type_words(arguments[0]) if same else ", ".join(map(type_words, arguments))
-        return f"list of {inner}" if same else f"[{inner}]"
-    return "table"
-
-
-def limits(setting: FieldInfo) -> str:
-    """What a number may be, as ` >= 3`."""
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    found = [
-        f" {sign} {bound}"
-        for item in setting.metadata
-        for name, sign in signs.items()
-        if (bound := getattr(item, name, None)) is not None and abs(bound) < ENDLESS
-    ]
-    return ",".join(found)
-
-
-def default_words(setting: FieldInfo) -> str:
-    """A default as TOML has it; `absent` for none, `required` where it has to be given."""
-    if setting.is_required():
-        return "required"
-    value = setting.get_default(call_default_factory=True, validated_data={})
-    if value is None:
-        return "absent"
-    if isinstance(value, Config):
-        return value.kind_name() if "kind" in type(value).model_fields else "table below"
-    plain = str(value) if isinstance(value, Amount) else value
-    return write_toml({"v": plain}).partition("= ")[2].strip() if plain != {} else "{}"
-
-
-# --- for people -----------------------------------------------------------------------------------
+# --- rendering ------------------------------------------------------------------------------------
 
 
 def render(shown: Mapping[str, Any]) -> RenderableType:
-    """A description as a person reads it, in 80 columns."""
+    """A description for a terminal of 80 columns or more."""
     what = shown.get("what")
     if what == "recipes":
         return listing((item["name"], item["text"]) for item in shown["recipes"])
@@ -401,13 +188,13 @@ def render_section(shown: Mapping[str, Any]) -> RenderableType:
     """The kinds of a section."""
     default = shown["default"]
     rows = [(f"{item['kind']} *" if item["kind"] == default else item["kind"], item["text"]) for item in shown["kinds"]]
-    note = "* is the default. " if default else "A list of these. "
+    note = "* is the default. " if default else "A list of these kinds. "
     note += f"Settings: foretell show {shown['kinds'][0]['kind']}"
     return Group(Text(f"[{shown['section']}]", "bold"), listing(rows), Text(note, "dim"))
 
 
 def render_kind(shown: Mapping[str, Any]) -> RenderableType:
-    """The settings of a kind, and TOML to copy."""
+    """The settings of a kind, and TOML with all of them."""
     table = plain("setting")
     table.add_column("type", ratio=3)
     table.add_column("default", ratio=2)
@@ -420,16 +207,16 @@ def render_kind(shown: Mapping[str, Any]) -> RenderableType:
 
 
 def render_recipe(shown: Mapping[str, Any]) -> RenderableType:
-    """A recipe's TOML and what it costs; for a run also how far it came."""
+    """A recipe as TOML with its costs; for a run also its best and last records."""
     facts = plain()
     facts.add_column(no_wrap=True)
     facts.add_column(justify="right", no_wrap=True)
     facts.add_column()
-    known = f"{shown['vocabulary']:,}" if shown["vocabulary"] else "?"
-    facts.add_row("vocabulary", known, Text(shown["vocabulary_source"], "dim"))
+    size = f"{shown['vocabulary']:,}" if shown["vocabulary"] else "?"
+    facts.add_row("vocabulary", size, Text(shown["vocabulary_source"], "dim"))
     if "parameters" in shown:
         trained = shown["trained_parameters"]
-        note = f"of which {trained:,} are trained" if trained < shown["parameters"] else ""
+        note = f"{trained:,} of them trained" if trained < shown["parameters"] else ""
         facts.add_row("parameters", f"{shown['parameters']:,}", Text(note, "dim"), style="bold")
         for part in shown["parts"]:
             note = f"{part['shared']:,} shared with the embedding" if "shared" in part else ""
@@ -441,7 +228,7 @@ def render_recipe(shown: Mapping[str, Any]) -> RenderableType:
         facts.add_row("MFLOP per token", f"{flops['training'] / 1e6:,.2f}", Text(note, "dim"))
     for order in shown.get("orders", ()):
         numbers = ", ".join(f"{discount:.3f}" for discount in order["discounts"])
-        note = f"discounts {numbers}" + (f": set, as {order['fallback']}" if order["fallback"] else "")
+        note = f"discounts {numbers}" + (f": fallback, as {order['fallback']}" if order["fallback"] else "")
         note += f"; {order['pruned']:,} pruned" if order["pruned"] else ""
         facts.add_row(f"{order['order']}-grams", f"{order['ngrams']:,}", Text(note, "dim"))
     if "unnormalised" in shown:
@@ -457,20 +244,14 @@ def render_recipe(shown: Mapping[str, Any]) -> RenderableType:
 
 
 def toml(text: str) -> Syntax:
-    """TOML in colours that suit light and dark terminals."""
+    """TOML in colours for light and dark terminals."""
     return Syntax(text, "toml", theme="ansi_dark", background_color="default", word_wrap=True)
 
 
 def listing(rows: Iterable[tuple[str, str]]) -> Table:
-    """Names and what they are."""
+    """Names with their descriptions."""
     table = plain()
     table.add_column(style="bold", no_wrap=True)
     for name, text in rows:
         table.add_row(name, Text(text))
     return table
-
-
-def readable(count: int) -> str:
-    """A number of bytes, as 1.2 GiB."""
-    power = min((max(count, 1).bit_length() - 1) // 10, 4)
-    return f"{count / 1024**power:.{min(power, 1)}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

@@ -1,4 +1,4 @@
-"""Several runs on one text: a table, which differences are real, and where they come from."""
+"""Comparison of runs on one text: a table, the significance of differences, and where they come from."""
 
 from __future__ import annotations
 
@@ -51,25 +51,25 @@ class Measured:
     scores: TokenScores
     columns: int
     fitted: list[str]
-    """what of it was found on this very text"""
+    """settings fitted to this very text"""
 
     @property
     def nats(self) -> Floats:
-        """[N] the loss of each token"""
+        """[N] loss of each token"""
         return -self.scores.logp
 
     @property
     def bits_per_byte(self) -> float:
-        """over the whole text"""
+        """bits per byte of the whole text"""
         return float(self.nats.sum()) / math.log(2) / self.text.counts.bytes
 
     @property
     def vocabulary(self) -> str:
-        """two models with the same can be compared, lossy or not"""
+        """fingerprint of the tokenizer: models that share it are comparable, lossy or not"""
         return self.model.tokenizer.fingerprint
 
     def record(self) -> Record:
-        """The row of the table."""
+        """Figures of the model, as in JSON."""
         return {
             "run": self.name,
             **metrics(self.scores.totals, self.text),
@@ -84,13 +84,13 @@ class Measured:
 def compare(
     models: Sequence[Model], split: str = "test", *, columns: int = 1, resamples: int = 4000, seed: int = 0
 ) -> Record:
-    """Measure models on one split of their corpora, or on a file, and test every difference.
+    """Measure models on a split of their corpora, or on a file, and test every difference.
 
-    Runs of a task are measured by its metric, on the same examples; see `compare_tasks`. Raises `ConfigError` where the
-    text is not the same.
+    Runs of a task are measured by its metric on the same examples (`compare_tasks`). Raises `ConfigError` if texts
+    differ.
     """
     if len(models) < 2:
-        raise ConfigError("one run alone has nothing to be compared with; name two runs or more")
+        raise ConfigError("comparing takes two runs or more; name another run")
     if any(map(tasks.learns_a_task, models)):
         return tasks.compare_tasks(models, split, resamples=resamples, seed=seed)
     names = [name_of(model) for model in models]
@@ -101,25 +101,25 @@ def compare(
             if not same_text((texts[0], raws[0]), (text, raw)):
                 raise ConfigError(
                     f"{names[0]} and {name} have different texts as their {split} split ({texts[0].counts.bytes:,} and "
-                    f"{text.counts.bytes:,} bytes), so their figures say nothing about each other; name one text for "
-                    "both with --split FILE"
+                    f"{text.counts.bytes:,} bytes), so their figures are not comparable; name one text for both with "
+                    "--split FILE"
                 )
         measured = [
             Measured(name, model, text, model.token_scores(text, columns=columns), columns, model.fitted_on(text))
             for name, model, text in zip(names, models, texts, strict=True)
         ]
-        for one in measured:
-            check_loss(one.scores.totals.loss, one.name)
+        for model in measured:
+            check_loss(model.scores.totals.loss, model.name)
         return compared(measured, next((raw for raw in raws if raw), None), split, resamples, seed)
 
 
 def name_of(model: Model) -> str:
-    """The run's folder; those of a mixture joined."""
+    """Folder of a run; folders of a mixture joined."""
     return str(model.run.path) if isinstance(model, Trained) else model.name
 
 
 def raw_text(model: Model, split: str) -> RawText | None:
-    """The text behind a split; None where only its tokens are kept."""
+    """The text of a split; None if only its tokens are stored."""
     if split not in SPLITS:
         return RawText.read(open_file(split).pieces("test"))
     first = model if isinstance(model, Trained) else model.members[0]
@@ -131,7 +131,7 @@ def raw_text(model: Model, split: str) -> RawText | None:
 
 
 def same_text(one: tuple[Split, RawText | None], other: tuple[Split, RawText | None]) -> bool:
-    """Whether two splits hold the same text, as far as that is known: of a prepared store only the sizes are."""
+    """Whether two splits hold the same text; for a prepared store only sizes are compared."""
     (first, first_raw), (second, second_raw) = one, other
     return (
         first.counts.bytes == second.counts.bytes
@@ -142,22 +142,24 @@ def same_text(one: tuple[Split, RawText | None], other: tuple[Split, RawText | N
 
 
 def compared(measured: Sequence[Measured], raw: RawText | None, split: str, resamples: int, seed: int) -> Record:
-    """All figures; the best model first, and what cannot be ranked last."""
-    lossy = not_ranked([one.vocabulary for one in measured], [one.text.lossy for one in measured])
-    behind = {
-        one.name for one, cannot in zip(measured, lossy, strict=True) if cannot or one.fitted or one.model.unnormalised
+    """All figures, best model first, unranked models last."""
+    lossy = not_ranked([model.vocabulary for model in measured], [model.text.lossy for model in measured])
+    unranked = {
+        model.name
+        for model, excluded in zip(measured, lossy, strict=True)
+        if excluded or model.fitted or model.model.unnormalised
     }
-    measured = sorted(measured, key=lambda one: (one.name in behind, one.bits_per_byte))
+    measured = sorted(measured, key=lambda model: (model.name in unranked, model.bits_per_byte))
     best, size = measured[0], measured[0].text.counts.bytes
     parts = Parts.of(best.text, raw)
-    losses = [parts.losses(one.nats, one.text) / math.log(2) for one in measured]  # each [P], in bits
+    losses = [parts.losses(model.nats, model.text) / math.log(2) for model in measured]  # each [P], in bits
 
     def difference(a: int, b: int) -> Record:
         if reason := incomparable(measured[a], measured[b]):
             return no_interval(reason)
         return bootstrap_ratio(losses[b] - losses[a], parts.bytes, resamples=resamples, seed=seed).record()
 
-    found = {(a, b): difference(a, b) for a, b in combinations(range(len(measured)), 2)}
+    intervals = {(a, b): difference(a, b) for a, b in combinations(range(len(measured)), 2)}
     return {
         "split": split,
         "bytes": size,
@@ -166,59 +168,62 @@ def compared(measured: Sequence[Measured], raw: RawText | None, split: str, resa
         "warning": too_few(len(parts.bytes)),
         "resamples": resamples,
         "runs": [
-            one.record() | {"ranked": one.name not in behind, "to_best": found.get((0, n))}
-            for n, one in enumerate(measured)
+            model.record() | {"ranked": model.name not in unranked, "to_best": intervals.get((0, n))}
+            for n, model in enumerate(measured)
         ],
         "pairs": [
             pair_of(measured[a].name, measured[b].name, interval["difference"] is not None) | interval
-            for (a, b), interval in found.items()
+            for (a, b), interval in intervals.items()
         ],
-        "same_tokens": len({one.vocabulary for one in measured}) == 1,
-        "by_frequency": {one.name: frequencies(one) for one in measured},
+        "same_tokens": len({model.vocabulary for model in measured}) == 1,
+        "by_frequency": {model.name: frequencies(model) for model in measured},
         "position_in": positions_in(best),
         "by_position": {
-            one.name: by_position(np.asarray(getattr(one.text, positions_in(one))), one.nats, size) for one in measured
+            model.name: by_position(np.asarray(getattr(model.text, positions_in(model))), model.nats, size)
+            for model in measured
         },
         "worst_tokens": {
-            one.name: worst_tokens(np.asarray(best.text.tokens, np.int64), one.nats, best.nats, best.model.tokenizer)
-            for one in measured[1:]
-            if one.vocabulary == best.vocabulary
+            model.name: worst_tokens(
+                np.asarray(best.text.tokens, np.int64), model.nats, best.nats, best.model.tokenizer
+            )
+            for model in measured[1:]
+            if model.vocabulary == best.vocabulary
         },
     }
 
 
-def incomparable(one: Measured, other: Measured) -> str | None:
-    """Why a difference between two models would say nothing, where it would."""
-    for fitted in (one, other):
+def incomparable(model: Measured, other: Measured) -> str | None:
+    """Reason why two models cannot be compared, or None."""
+    for fitted in (model, other):
         if fitted.fitted:
-            return f"{', '.join(fitted.fitted)} of {fitted.name} found on this very text"
-    if wrong := [each.name for each in (one, other) if each.model.unnormalised]:
+            return f"{', '.join(fitted.fitted)} of {fitted.name} fitted to this very text"
+    if wrong := [each.name for each in (model, other) if each.model.unnormalised]:
         return f"the probabilities of {' and '.join(wrong)} do not sum to 1"
-    if one.vocabulary == other.vocabulary:
+    if model.vocabulary == other.vocabulary:
         return None
-    lossy = [each.name for each in (one, other) if each.text.lossy]
-    return f"the tokens of {' and '.join(lossy)} hold less than the text, and vocabularies differ" if lossy else None
+    lossy = [each.name for each in (model, other) if each.text.lossy]
+    return f"the tokens of {' and '.join(lossy)} do not restore the text, and vocabularies differ" if lossy else None
 
 
 def pair_of(better: str, worse: str, comparable: bool) -> Record:
-    """The names of two models; which is better only where they can be compared."""
+    """Names of two models, and which is better if they are comparable."""
     names = {"better": better, "worse": worse} if comparable else {"better": None, "worse": None}
     return {"runs": [better, worse], **names}
 
 
-def frequencies(one: Measured) -> list[Record]:
-    """Losses by how often the run's own training text has the token."""
-    with one.model.text("train") as train:
-        counts = train.token_counts(one.model.tokenizer.size)
-    return by_frequency(np.asarray(one.text.tokens, np.int64), one.nats, counts, one.text.counts.bytes)
+def frequencies(model: Measured) -> list[Record]:
+    """Losses by the token's frequency in the run's training text."""
+    with model.model.text("train") as train:
+        counts = train.token_counts(model.model.tokenizer.size)
+    return by_frequency(np.asarray(model.text.tokens, np.int64), model.nats, counts, model.text.counts.bytes)
 
 
-def positions_in(one: Measured) -> str:
-    """What positions are counted in: documents, or lines where documents are few."""
-    return "documents" if one.text.counts.documents >= FEWEST_DOCUMENTS else "lines"
+def positions_in(model: Measured) -> str:
+    """Unit that positions are counted in: documents, or lines if documents are few."""
+    return "documents" if model.text.counts.documents >= FEWEST_DOCUMENTS else "lines"
 
 
-# --- for people -----------------------------------------------------------------------------------
+# --- tables ---------------------------------------------------------------------------------------
 
 
 def render(result: Mapping[str, Any]) -> RenderableType:
@@ -228,7 +233,7 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [summary(result), Text()]
     kind = result["position_in"].removesuffix("s")
     parts += [bucket_table(result, "by_frequency", "By the token's frequency in the run's training text"), Text()]
-    parts += [bucket_table(result, "by_position", f"By the token's place in its {kind}")]
+    parts += [bucket_table(result, "by_position", f"By the token's position in its {kind}")]
     for run, tokens in result["worst_tokens"].items():
         if tokens:
             parts += [Text(), worst_table(run, result["runs"][0]["run"], tokens[:SHOWN_TOKENS])]
@@ -236,20 +241,20 @@ def render(result: Mapping[str, Any]) -> RenderableType:
 
 
 def summary(result: Mapping[str, Any]) -> Group:
-    """A row for each run, best first, and below a line those that cannot be ranked; then what each of them is."""
+    """One row per run, best first, unranked runs below a rule; then facts about each."""
     runs = sorted(result["runs"], key=lambda row: not row["ranked"])
     ranked = sum(row["ranked"] for row in runs)
     title = f"{result['split']}: {result['bytes']:,} bytes"
-    judged = ruled("bits/byte", "unknown", "to the best, 95 %", "p", title=title)
-    judged.columns[3].no_wrap = False  # its interval goes below the difference where there is little room
+    scores = ruled("bits/byte", "unknown", "from best, 95 %", "p", title=title)
+    scores.columns[3].no_wrap = False  # in narrow terminals the interval wraps below the difference
     for number, row in enumerate(runs):
         if number == ranked > 0:
-            judged.add_section()
+            scores.add_section()
         bits = f"{row['bits_per_byte']:.4f}{'*' if row['lossy'] else ''}"
         standing: tuple[RenderableType, str] = ("not ranked", "")
         if row["ranked"]:
-            standing = behind_the_best(row["to_best"]) if ranked > 1 else ("", "")  # none is best of one
-        judged.add_row(row["run"], bits, f"{row['unknown_rate']:.2%}", *standing)
+            standing = behind_the_best(row["to_best"]) if ranked > 1 else ("", "")  # one alone is not best
+        scores.add_row(row["run"], bits, f"{row['unknown_rate']:.2%}", *standing)
     facts = ruled("perplexity", "top-1", "parameters", "tokens/s", "context")
     facts.columns[5].justify, facts.columns[5].no_wrap = "left", False
     for row in runs:
@@ -261,11 +266,11 @@ def summary(result: Mapping[str, Any]) -> Group:
             f"{row['tokens_per_second']:,.0f}",
             row["context"],
         )
-    return Group(judged, Text(notes(result), "dim"), *warnings(result), Text(), facts)
+    return Group(scores, Text(notes(result), "dim"), *warnings(result), Text(), facts)
 
 
 def ruled(*headings: str, title: str | None = None) -> Table:
-    """A table with rules alone between its sections: run names give way where there is little room."""
+    """A table with rules between sections only; in narrow terminals run names wrap."""
     table = Table(title=title, title_justify="left", box=HORIZONTALS, show_edge=False, header_style="dim")
     table.padding, table.pad_edge = (0, 1, 0, 0), False
     table.add_column("run", overflow="fold", min_width=8)
@@ -275,49 +280,48 @@ def ruled(*headings: str, title: str | None = None) -> Table:
 
 
 def notes(result: Mapping[str, Any]) -> str:
-    """What the columns say."""
+    """Explanations of the columns."""
     parts, lines = result["parts"], []
     if any(pair["interval"] is not None for pair in result["pairs"]):
         lines.append(
-            f"Interval (BCa) and p, the share of {result['resamples']:,} draws in which the best stays better: paired "
-            f"bootstrap over {parts['count']} {parts['kind']} of {parts['mean_bytes']:,.0f} bytes on average. "
-            "Bold: the interval excludes 0; each stands for itself, uncorrected for the number of runs."
+            f"Interval (BCa) and p, the share of {result['resamples']:,} resamples in which the best stays better: "
+            f"paired bootstrap over {parts['count']} {parts['kind']} of {parts['mean_bytes']:,.0f} bytes on average. "
+            "Bold: the interval excludes 0; no correction for multiple comparisons."
         )
     if any(row["lossy"] for row in result["runs"]):
-        lines.append("*: tokens hold less than the text, so the figure flatters.")
+        lines.append("*: tokens do not restore the text, so bits per byte are too low.")
     if any(row["lossy"] and not row["ranked"] for row in result["runs"]):
-        lines.append("Such runs are ranked among runs with the same tokenizer only: train all with one of them.")
+        lines.append("Such runs are ranked only among runs with the same tokenizer: train all with one tokenizer.")
     return "\n".join(lines)
 
 
 def warnings(result: Mapping[str, Any]) -> list[Text]:
-    """What makes figures worth less than they look."""
-    found = [result["warning"]] if result["warning"] else []
+    """Reasons to doubt figures."""
+    lines = [result["warning"]] if result["warning"] else []
     for row in result["runs"]:
         if row["fitted_here"]:
-            found.append(
-                f"{row['run']}: {', '.join(row['fitted_here'])} found on this very text, so the figure flatters"
-            )
+            fitted = ", ".join(row["fitted_here"])
+            lines.append(f"{row['run']}: {fitted} fitted to this very text, so its bits per byte are too low")
         if row["unnormalised"]:
-            found.append(f"{row['run']}: {row['unnormalised']}, so it is not ranked")
-    return [Text(line, "bold red") for line in found]
+            lines.append(f"{row['run']}: {row['unnormalised']}, so it is not ranked")
+    return [Text(line, "bold red") for line in lines]
 
 
 def bucket_table(result: Mapping[str, Any], key: str, title: str) -> Table:
-    """Losses by bucket, a column for each run: nats per token, or for different tokens shares of bits per byte."""
+    """Losses by bucket, one column per run: nats per token, or shares of bits per byte if tokens differ."""
     same = result["same_tokens"]
     table = Table(title=f"{title}, {'nats per token' if same else 'share of bits per byte'}", title_justify="left")
     runs = [row["run"] for row in result["runs"]]
-    found = {run: {bucket["from"]: bucket for bucket in result[key][run]} for run in runs}
+    buckets_of = {run: {bucket["from"]: bucket for bucket in result[key][run]} for run in runs}
     table.add_column("", justify="right")
     if same:
         table.add_column("tokens", justify="right")
     for run in runs:
         table.add_column(run, justify="right", overflow="fold")
-    for begin in sorted({begin for buckets in found.values() for begin in buckets}):
-        bucket = next(buckets[begin] for buckets in found.values() if begin in buckets)
+    for begin in sorted({begin for buckets in buckets_of.values() for begin in buckets}):
+        bucket = next(buckets[begin] for buckets in buckets_of.values() if begin in buckets)
         end = bucket["to"]
-        values = [found[run].get(begin) for run in runs]
+        values = [buckets_of[run].get(begin) for run in runs]
         shown = ["" if v is None else f"{v['loss' if same else 'bits_per_byte']:.4f}" for v in values]
         label = f"{begin:,}" if begin == end else f"{begin:,} to {end:,}"
         table.add_row(label, *([f"{bucket['tokens']:,}"] if same else []), *shown)
@@ -325,12 +329,12 @@ def bucket_table(result: Mapping[str, Any], key: str, title: str) -> Table:
 
 
 def worst_table(run: str, best: str, tokens: Sequence[dict[str, Any]]) -> Table:
-    """The tokens on which a run loses most against the best."""
-    table = Table(title=f"Where {run} loses most against {best}", title_justify="left")
+    """The tokens on which a run loses most compared with the best."""
+    table = Table(title=f"Tokens on which {run} loses most against {best}", title_justify="left")
     table.add_column("token")
     for heading in ("times", "bits lost"):
         table.add_column(heading, justify="right")
-    table.add_column("worst of them", overflow="fold")
+    table.add_column("worst occurrence", overflow="fold")
     for token in tokens:
         context = Text(f"{token['context']} ({token['context_excess_bits']:+.1f})")
         table.add_row(

@@ -1,4 +1,4 @@
-"""Several runs of a task on the same examples: their metrics in one table, and which differences are real."""
+"""Comparison of runs of a task on the same examples: their metrics, and the significance of differences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from rich.table import Table
+from rich.console import RenderableType
 
 from foretell.api.mixing import Mixed
 from foretell.api.trained import Trained
@@ -17,29 +17,29 @@ from foretell.evaluate.bootstrap import Floats, bootstrap, too_few
 from foretell.evaluate.metric_sums import Tally
 from foretell.learning.task import task_of
 from foretell.run import Record
-from foretell.tools.printing import behind_the_best, plain
+from foretell.tools.printing import behind_the_best, plain, with_notes
 
 COSTS = ("seconds", "examples_per_second")
 
 
 def learns_a_task(model: Trained | Mixed) -> bool:
-    """Whether a model tells of examples, and gives text no probability."""
+    """Whether a model is a run of a task."""
     return isinstance(model, Trained) and model.settings.is_task
 
 
 def compare_tasks(models: Sequence[Trained | Mixed], split: str, *, resamples: int = 4000, seed: int = 0) -> Record:
-    """Measure runs on one split of their sets, or on a file, best first, and test every difference.
+    """Measure runs on a split of their data sets, or on a file, best first, and test every difference.
 
-    What is drawn anew are the texts that examples are about, each with all its examples: questions on one passage are
-    no independent evidence. A rank correlation is drawn with the ranks that examples have among all.
+    The bootstrap resamples texts, each with all its examples: questions on one passage are not independent. For a rank
+    correlation it keeps the ranks that examples have among all.
 
-    Raises `ConfigError` where tasks, metrics or examples are not the same.
+    Raises `ConfigError` if tasks, metrics or examples differ.
     """
     runs = [model for model in models if isinstance(model, Trained) and learns_a_task(model)]
     if len(runs) < len(models):
         other = next(model for model in models if not learns_a_task(model))
         name = other.run.path if isinstance(other, Trained) else "a mixture"
-        raise ConfigError(f"{runs[0].run.path} learns a task and {name} does not; name runs of one task, or of none")
+        raise ConfigError(f"{runs[0].run.path} learns a task and {name} does not; name runs of one task")
     first = runs[0]
     evaluators = [run.task_evaluator() for run in runs]
     task, examples = task_of(first.settings), evaluators[0].data.examples(split)
@@ -48,32 +48,34 @@ def compare_tasks(models: Sequence[Trained | Mixed], split: str, *, resamples: i
         if (mine.kind_name(), mine.metric) != (task.kind_name(), task.metric):
             raise ConfigError(
                 f"{first.run.path} is measured by {task.metric} of {task.kind_name()}, {run.run.path} by {mine.metric} "
-                f"of {mine.kind_name()}, so their figures say nothing about each other"
+                f"of {mine.kind_name()}, so their figures are not comparable"
             )
         if evaluator.data.examples(split) != examples:
             raise ConfigError(
                 f"{first.run.path} and {run.run.path} have different examples as their {split} split, so their figures "
-                "say nothing about each other; name one file for both with --split FILE"
+                "are not comparable; name one file for both with --split FILE"
             )
-    judged: list[tuple[Record, Tally]] = []
+    scored: list[tuple[Record, Tally]] = []
     for run, evaluator in zip(runs, evaluators, strict=True):
         measured, predictions = evaluator.evaluate_examples(split, examples, run.on_progress())
         record = run.record(split, evaluator, measured)
-        judged.append((record, task_of(run.settings).tally(examples, predictions)))
-    judged.sort(key=lambda one: float(one[0][task.metric]), reverse=True)
+        scored.append((record, task_of(run.settings).tally(examples, predictions)))
+    scored.sort(key=lambda pair: float(pair[0][task.metric]), reverse=True)
     texts = [main_text(example) for example in examples]
-    parts = [by_text(tally, texts) for _, tally in judged]
+    parts = [by_text(tally, texts) for _, tally in scored]
 
     def difference(a: int, b: int) -> Record:
-        width, (first, second) = parts[a].shape[1], (judged[n][1].metric for n in (a, b))
+        width, (first, second) = parts[a].shape[1], (scored[n][1].metric for n in (a, b))
 
         def of(sums: Floats) -> Floats:
-            return np.round(first(sums[..., :width]) - second(sums[..., width:]), 12)  # or equal ones differ a little
+            return np.round(
+                first(sums[..., :width]) - second(sums[..., width:]), 12
+            )  # equal ones must not differ by rounding
 
         return bootstrap(np.hstack([parts[a], parts[b]]), of, resamples=resamples, seed=seed).record()
 
-    found = {pair: difference(*pair) for pair in combinations(range(len(judged)), 2)}
-    records = [record for record, _ in judged]
+    intervals: dict[tuple[int, int], Record] = {pair: difference(*pair) for pair in combinations(range(len(scored)), 2)}
+    records = [record for record, _ in scored]
     return {
         "split": split,
         "task": task.kind_name(),
@@ -82,32 +84,30 @@ def compare_tasks(models: Sequence[Trained | Mixed], split: str, *, resamples: i
         "parts": len(parts[0]),
         "warning": too_few(len(parts[0])),
         "resamples": resamples,
-        "runs": [record | {"to_best": found.get((0, n))} for n, record in enumerate(records)],
+        "runs": [record | {"to_best": intervals.get((0, n))} for n, record in enumerate(records)],
         "pairs": [
-            {"better": records[a]["run"], "worse": records[b]["run"], **interval} for (a, b), interval in found.items()
+            {"better": records[a]["run"], "worse": records[b]["run"], **interval}
+            for (a, b), interval in intervals.items()
         ],
     }
 
 
 def by_text(tally: Tally, texts: Sequence[str]) -> Floats:
-    """What the examples of each text add together: [N, K] and N texts, U of them different -> [U, K]."""
+    """Sums over the examples of each text: [N, K] and N texts, U of them different -> [U, K]."""
     number = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     sums = np.zeros((len(number), tally.parts.shape[1]))
     np.add.at(sums, [number[text] for text in texts], tally.parts)
     return sums
 
 
-def render(result: Mapping[str, Any]) -> Table:
-    """A row for each run, best first; the metric of the task comes first."""
+def render(result: Mapping[str, Any]) -> RenderableType:
+    """One row per run, best first; the metric of the task comes first."""
     first, metric = result["runs"][0], result["metric"]
     others = [name for name in first if name not in (*COSTS, metric) and not name.endswith("_loss")]
     others = [name for name in others if all(isinstance(run.get(name), float) for run in result["runs"])]
-    headings = [name.replace("_", " ") for name in (metric, "behind the best, 95 %", "p", *others, "parameters")]
+    headings = [name.replace("_", " ") for name in (metric, "from best, 95 %", "p", *others, "parameters")]
     title = f"{result['task']}, {result['split']}: {result['examples']:,} examples"
     table = plain("run", *headings, title=title)
-    table.columns[0].overflow = "fold"
-    for column in table.columns:
-        column.no_wrap = False  # where there is little room, the longest go on below
     for run in result["runs"]:
         table.add_row(
             run["run"],
@@ -116,10 +116,9 @@ def render(result: Mapping[str, Any]) -> Table:
             *(f"{run[name]:.4f}" for name in others),
             f"{run['parameters']:,}",
         )
-    table.caption = (
-        f"Interval (BCa) and p, the share of {result['resamples']:,} draws in which the best stays better: paired "
-        f"bootstrap over {result['parts']:,} texts. Bold: the interval excludes 0. What another seed would give it "
-        "does not tell; seeds = 5 does." + (f"\n{result['warning']}" if result["warning"] else "")
-    )
-    table.caption_justify = "left"
-    return table
+    notes = [
+        f"Interval (BCa) and p, the share of {result['resamples']:,} resamples in which the best stays better: paired "
+        f"bootstrap over {result['parts']:,} texts. Bold: the interval excludes 0. The variation between seeds is not "
+        "included; seeds = 5 shows it."
+    ]
+    return with_notes(table, [*notes, *([result["warning"]] if result["warning"] else [])])

@@ -1,4 +1,4 @@
-"""A linear probe of a run on a labelled set, beside a bag of words on the same texts, and pictures of its best unit."""
+"""A linear probe of a run on a labelled data set, a bag-of-words baseline, and plots of the best unit."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ SHOWN_CLASSES, SHOWN_CHARACTERS = 4, 1200
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """A split of a labelled set: texts, or pairs of them, each of one class."""
+    """A split of a labelled data set: texts or pairs of texts, each of one class."""
 
     texts: tuple[tuple[str, ...], ...]
     labels: tuple[str, ...]
 
     @classmethod
     def read(cls, data: DataConfig, split: str) -> LabelledTexts:
-        """A `ConfigError` where examples are no texts of one class each."""
+        """Read a split. Raises `ConfigError` for examples that are not texts of one class each."""
         examples = open_examples(data.corpus, split, data.reader, data.skip_bad)
         texts, labels = [], []
         for example in examples:
             if not isinstance(example, Labelled) or not isinstance(example.label, str):
                 raise ConfigError(
-                    f"{example.where}: a probe tells classes apart, and this has no single one; "
-                    "name a set of texts or pairs with one label each"
+                    f"{example.where}: a probe classifies texts, and this example has no single class; "
+                    "name a data set of texts or pairs with one label each"
                 )
             texts.append(example.texts)
             labels.append(example.label)
@@ -67,16 +67,16 @@ def probe(
     seed: int = 0,
     quiet: bool = True,
 ) -> Record:
-    """Fit, measure, draw; everything goes to the folder `out`.
+    """Fit, measure and plot; write everything into the folder `out`.
 
-    `features` are settings of `FeaturesConfig`, `mixed` learns a mix of its layers, `top` is how many of the heaviest
-    units are probed alone, `texts` are those whose heat map is drawn (none: the first test text of each class).
+    `features`: settings of `FeaturesConfig`. `mixed`: learn a mix of the layers. `top`: numbers of heaviest units to
+    probe alone. `texts`: texts for heat maps; none: the first test text of each class.
     """
     begin = time.perf_counter()
-    library()  # or it would be found missing when all vectors are there
+    library()  # fail early if scikit-learn is missing
     sets = {split: LabelledTexts.read(data, split) for split in SPLITS}
     if len(set(sets["train"].labels)) < 2:
-        raise ConfigError(f"{data.corpus}: its training split has one class only; there is nothing to tell apart")
+        raise ConfigError(f"{data.corpus}: its training split has one class only, so there is nothing to classify")
     extractor = run.extractor(**features)
     say = Monitor(quiet=quiet).say
     portions = {
@@ -86,10 +86,10 @@ def probe(
     mix: Record | None = None
     if mixed:
         mix, extractor, portions = mix_layers(run, extractor, features, portions)
-    every = fit(*portions.values(), grid=grid, seed=seed)
+    probed = fit(*portions.values(), grid=grid, seed=seed)
     tops = {}
     for most in top:
-        units = every.units(most)
+        units = probed.units(most)
         if units:
             tops[most] = (units, fit(*(part.columns(units) for part in portions.values()), grid=grid, seed=seed))
     words = bag_of_words(sets, grid, seed)
@@ -97,15 +97,15 @@ def probe(
         "run": str(run.run.path),
         "on": data.corpus,
         "out": str(out),
-        **figures(every),
+        **figures(probed),
         "width": int(portions["train"].vectors.shape[1]),
-        "units": len(every.units()),
-        "best_unit": next(iter(every.units()), None),
-        "top": [{"units": units, **figures(one)} for units, one in tops.values()],
+        "units": len(probed.units()),
+        "best_unit": next(iter(probed.units()), None),
+        "top": [{"units": units, **figures(fitted)} for units, fitted in tops.values()],
         "bag_of_words": {**figures(words), "width": int(words.weights.shape[1])},
         "majority": majority(sets),
         "examples": {split: len(part.texts) for split, part in sets.items()},
-        "classes": list(every.classes),
+        "classes": list(probed.classes),
         "features": dict(features),
         "mix": mix,
         "seconds": time.perf_counter() - begin,
@@ -117,7 +117,7 @@ def probe(
         try:
             record["pictures"] = pictures(extractor, record["best_unit"], sets, portions, texts, out, record)
         except ConfigError as problem:
-            say(f"no pictures: {problem}")
+            say(f"no plots: {problem}")
     write_json(out / "probe.json", record)
     return record
 
@@ -125,44 +125,46 @@ def probe(
 def vectors_of(
     extractor: Extractor, texts: Sequence[tuple[str, ...]], say: Callable[[str], None], name: str
 ) -> Vectors:
-    """[N, W] of texts, or of pairs |u - v| and u x v side by side (Tai et al. 2015, arXiv:1503.00075)."""
-    watch = reporting(say, name)
+    """[N, W] vectors of texts; for pairs |u - v| and u x v concatenated (Tai et al. 2015, arXiv:1503.00075)."""
+    report = reporting(say, name)
     sides = [[text[side] for text in texts] for side in range(len(texts[0]) if texts else 1)]
 
-    def told(read: int) -> None:
-        watch(read / (len(sides) * len(texts)))
+    def on_progress(read: int) -> None:
+        report(read / (len(sides) * len(texts)))
 
-    first, *second = (extractor.all(side, offset(told, len(texts) * before)) for before, side in enumerate(sides))
+    first, *second = (
+        extractor.all(side, offset(on_progress, len(texts) * before)) for before, side in enumerate(sides)
+    )
     if not second:
         return first
     return np.concatenate([np.abs(first - second[0]), first * second[0]], axis=1)
 
 
 def labels_of(part: LabelledTexts) -> Any:
-    """[N]"""
+    """[N] labels"""
     return np.array(part.labels)
 
 
 def mix_layers(
     run: Trained, extractor: Extractor, features: Mapping[str, Any], portions: Mapping[str, Portion]
 ) -> tuple[Record, Extractor, dict[str, Portion]]:
-    """Learn a mix of the layers on the training split; the weights, and everything with them."""
+    """Learn a mix of the layers on the training split; return its weights, and extractor and portions that use them."""
     layers, width = len(extractor.layers), extractor.widths[0]
     if layers < 2 or len(set(extractor.widths)) > 1 or portions["train"].vectors.shape[1] != layers * width:
-        raise ConfigError("--mix is of several layers of one width, of single texts; add --layers all")
-    learnt = learn_mix(portions["train"].vectors.reshape(-1, layers, width), portions["train"].labels)
-    weights = [float(weight) for weight in learnt.weights.detach()]
+        raise ConfigError("--mix takes several layers of one width and single texts; add --layers all")
+    learned = learn_mix(portions["train"].vectors.reshape(-1, layers, width), portions["train"].labels)
+    weights = [float(weight) for weight in learned.weights.detach()]
     mixed = {
         split: Portion(np.einsum("nld,l->nd", part.vectors.reshape(-1, layers, width), weights), part.labels)
         for split, part in portions.items()
     }
-    named = [layer + 1 for layer in extractor.layers]
-    kept = {"layers": named, "weights": weights}
-    return kept, run.extractor(**{**features, "layers": named, "mix": weights}), mixed
+    layer_numbers = [layer + 1 for layer in extractor.layers]
+    record = {"layers": layer_numbers, "weights": weights}
+    return record, run.extractor(**{**features, "layers": layer_numbers, "mix": weights}), mixed
 
 
 def bag_of_words(sets: Mapping[str, LabelledTexts], grid: Sequence[float], seed: int) -> Fitted:
-    """The baseline: words that occur, an L2 penalty, the same grid; of pairs as in `vectors_of`."""
+    """The baseline: binary bag of words, L2 penalty, same grid; pairs as in `vectors_of`."""
     sides = len(sets["train"].texts[0])
     flat = bags(
         [[text for side in range(sides) for text in (pair[side] for pair in part.texts)] for part in sets.values()]
@@ -177,13 +179,13 @@ def bag_of_words(sets: Mapping[str, LabelledTexts], grid: Sequence[float], seed:
 
 
 def majority(sets: Mapping[str, LabelledTexts]) -> float:
-    """The accuracy on the test split of always saying the training split's most frequent class."""
+    """Accuracy on the test split of always predicting the most frequent class of the training split."""
     ((name, _),) = Counter(sets["train"].labels).most_common(1)
     return sets["test"].labels.count(name) / len(sets["test"].labels)
 
 
 def figures(fitted: Fitted) -> Record:
-    """What came out of a fit."""
+    """Figures of a fit."""
     return {
         "accuracy": fitted.test,
         "valid_accuracy": fitted.valid,
@@ -193,7 +195,7 @@ def figures(fitted: Fitted) -> Record:
     }
 
 
-# --- pictures -------------------------------------------------------------------------------------
+# --- plots ----------------------------------------------------------------------------------------
 
 
 def pictures(
@@ -205,56 +207,56 @@ def pictures(
     out: Path,
     record: Record,
 ) -> list[str]:
-    """The histogram of the best unit by class on the test split, and heat maps of it; of pairs the histogram alone."""
+    """Draw the histogram of the best unit by class on the test split, and heat maps; for pairs the histogram only."""
     test = portions["test"]
     values = {name: test.vectors[test.labels == name, unit] for name in record["classes"]}
     middle = float(portions["train"].vectors[:, unit].mean())
-    alone = len(sets["test"].texts[0]) == 1
+    single = len(sets["test"].texts[0]) == 1
     chosen = [("", text) for text in texts] or first_of_each(sets["test"])
-    heats = [heat_of(extractor, unit, name, text) for name, text in chosen] if alone else []
+    heats = [heat_of(extractor, unit, name, text) for name, text in chosen] if single else []
     return draw(values, heats, unit, middle, record, out)
 
 
 def first_of_each(part: LabelledTexts) -> list[tuple[str, str]]:
-    """The first text of each class that is not very long, for no better reason than that it is the first."""
-    found: dict[str, str] = {}
+    """The first text of each class that is not too long."""
+    firsts: dict[str, str] = {}
     for (text, *_), label in zip(part.texts, part.labels, strict=True):
-        if label not in found and len(text) <= SHOWN_CHARACTERS:
-            found[label] = text
-    return [(name, found[name]) for name in sorted(found)][:SHOWN_CLASSES]
+        if label not in firsts and len(text) <= SHOWN_CHARACTERS:
+            firsts[label] = text
+    return [(name, firsts[name]) for name in sorted(firsts)][:SHOWN_CLASSES]
 
 
 def heat_of(extractor: Extractor, unit: int, name: str, text: str) -> Heat:
-    """A unit's value behind each token; where several poolings lie side by side, that of what is pooled."""
-    spelled, values = extractor.trace(text)
-    shown = [i for i, piece in enumerate(spelled) if piece]
-    return Heat(name, [spelled[i] for i in shown], values[shown, unit % values.shape[1]].tolist())
+    """The value of a unit after each token; with several poolings concatenated, that of the pooled vectors."""
+    pieces, values = extractor.trace(text)
+    shown = [i for i, piece in enumerate(pieces) if piece]
+    return Heat(name, [pieces[i] for i in shown], values[shown, unit % values.shape[1]].tolist())
 
 
-# --- for people -----------------------------------------------------------------------------------
+# --- table ----------------------------------------------------------------------------------------
 
 
 def render(record: Mapping[str, Any]) -> RenderableType:
-    """The figures as a table."""
+    """The scores as a table."""
     tests = record["examples"]["test"]
     on = record["on"] if isinstance(record["on"], str) else "files of your own"
     table = plain("", "test", "valid", "units", "C", title=f"{record['run']} on {on}, {tests:,} test texts")
 
-    def add(name: str, found: Mapping[str, Any], units: Any) -> None:
-        end = " (end of the grid)" if found["at_end_of_grid"] else ""
+    def add(name: str, scores: Mapping[str, Any], units: Any) -> None:
+        end = " (end of grid)" if scores["at_end_of_grid"] else ""
         table.add_row(
             name,
-            f"{found['accuracy']:.2%}",
-            f"{found['valid_accuracy']:.2%}",
+            f"{scores['accuracy']:.2%}",
+            f"{scores['valid_accuracy']:.2%}",
             f"{units:,}",
-            f"{found['strength']:.4g}{end}",
+            f"{scores['strength']:.4g}{end}",
         )
 
     add("all units", record, record["units"])
-    for one in record["top"]:
-        add(f"the heaviest {len(one['units'])}", one, len(one["units"]))
+    for top in record["top"]:
+        add(f"heaviest {len(top['units'])}", top, len(top["units"]))
     add("bag of words", record["bag_of_words"], record["bag_of_words"]["width"])
-    table.add_row("the most frequent class", f"{record['majority']:.2%}")
+    table.add_row("most frequent class", f"{record['majority']:.2%}")
     lines: list[RenderableType] = [table]
     if record["mix"] is not None:
         weights = ", ".join(f"{weight:.3f}" for weight in record["mix"]["weights"])
@@ -264,19 +266,19 @@ def render(record: Mapping[str, Any]) -> RenderableType:
 
 
 def read_data(on: str, reader: str | None, skip_bad: bool) -> DataConfig:
-    """`--on` and `--reader` as a recipe has them."""
+    """Parse `--on` and `--reader` as settings of a recipe."""
     tree: dict[str, Any] = {"corpus": parse_override(f"corpus={on}")["corpus"], "skip_bad": skip_bad}
     if reader is not None:
         tree["reader"] = parse_override(f"reader={reader}")["reader"]
     return validate(DataConfig, tree, "--on")
 
 
-def numbers_of(spelled: str, option: str, kind: type[int] | type[float]) -> tuple[Any, ...]:
-    """`1,10` as numbers above 0."""
+def numbers_of(text: str, option: str, kind: type[int] | type[float]) -> tuple[Any, ...]:
+    """Parse positive numbers, as in `1,10`."""
     try:
-        found = tuple(kind(part) for part in spelled.split(","))
+        numbers = tuple(kind(part) for part in text.split(","))
     except ValueError:
-        found = ()
-    if not found or not all(0 < number < 1e12 for number in found):
-        raise ConfigError(f"{option} {spelled}: write numbers above 0 with commas between them, as in 1,10")
-    return found
+        numbers = ()
+    if not numbers or not all(0 < number < 1e12 for number in numbers):
+        raise ConfigError(f"{option} {text}: write numbers above 0 separated by commas, as in 1,10")
+    return numbers

@@ -1,4 +1,4 @@
-"""Pictures of one unit: how its values are spread by class, and its value over a text, as PNG and on a page."""
+"""Plots of one unit: its values by class, and its value along a text, as PNG files and an HTML page."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from foretell.run import Record
 from foretell.tools.drawing import dress, library, save
 
 COLUMNS = 90
-"""characters in a line of a heat map"""
+"""characters per line of a heat map"""
 COLORS = "RdBu"
-"""red below the middle, blue above: told apart by colour-blind readers too"""
+"""red below the middle, blue above: distinguishable for colour-blind readers"""
 BINS = 40
 
 
 @dataclass(frozen=True)
 class Heat:
-    """A unit over a text."""
+    """Values of a unit along a text."""
 
     name: str
-    """what the text is an example of"""
+    """class of the text"""
     pieces: list[str]
     """the text token by token"""
     values: list[float]
-    """the unit behind each"""
+    """value of the unit after each token"""
 
 
 def draw(
     values: Mapping[str, Any], heats: Sequence[Heat], unit: int, middle: float, record: Record, out: Path
 ) -> list[str]:
-    """histogram.png, heatmap.png and probe.html in a folder; their names."""
+    """Write histogram.png, heatmap.png and probe.html into a folder; return their paths."""
     library()
     figure = histogram(values, unit)
     drawing = io.BytesIO()
     figure.savefig(drawing, format="svg")
     save(figure, out / "histogram.png")
-    made = [out / "histogram.png"]
+    files = [out / "histogram.png"]
     furthest = max((abs(value - middle) for heat in heats for value in heat.values), default=1.0) or 1.0
     if heats:
         save(heat_map(heats, unit, middle, furthest), out / "heatmap.png")
-        made.append(out / "heatmap.png")
+        files.append(out / "heatmap.png")
     svg = drawing.getvalue().decode()
     page = "".join(page_of(svg[svg.index("<svg") :], heats, unit, middle, furthest, record))
     write_atomic(out / "probe.html", page.encode())
-    return [str(path) for path in [*made, out / "probe.html"]]
+    return [str(path) for path in [*files, out / "probe.html"]]
 
 
 def histogram(values: Mapping[str, Any], unit: int) -> Any:
-    """The share of each class's texts by the unit's value."""
+    """Plot the share of each class's texts by the value of the unit."""
     figure, axes = library().subplots(figsize=(8, 4.5), layout="constrained")
-    every = np.concatenate([np.asarray(part, dtype=np.float64) for part in values.values()])
-    low, high = float(every.min()), float(every.max())
+    joined = np.concatenate([np.asarray(part, dtype=np.float64) for part in values.values()])
+    low, high = float(joined.min()), float(joined.max())
     bins = np.linspace(low, high if high > low else low + 1, BINS + 1)
     for i, (name, part) in enumerate(values.items()):
         shares = np.full(len(part), 1 / max(len(part), 1))
@@ -70,7 +70,7 @@ def histogram(values: Mapping[str, Any], unit: int) -> Any:
 
 
 def heat_map(heats: Sequence[Heat], unit: int, middle: float, furthest: float) -> Any:
-    """Texts letter by letter on the colour of their token's value."""
+    """Draw texts character by character on the colour of their token's value."""
     grids = [grid_of(heat) for heat in heats]
     lines = [len(letters) for letters, _ in grids]
     figure, parts = library().subplots(
@@ -93,7 +93,7 @@ def heat_map(heats: Sequence[Heat], unit: int, middle: float, furthest: float) -
 
 
 def grid_of(heat: Heat) -> tuple[list[str], Any]:
-    """The lines of a text, and its values [lines, COLUMNS], not a number behind the end."""
+    """The lines of a text, and its values [lines, COLUMNS], NaN after the end."""
     letters = "".join(piece.replace("\n", "↵").replace("\t", " ") for piece in heat.pieces)
     values = np.repeat(heat.values, [len(piece) for piece in heat.pieces])
     lines = [letters[begin : begin + COLUMNS] for begin in range(0, len(letters), COLUMNS)] or [""]
@@ -116,33 +116,33 @@ td:first-child { text-align: left }
 def page_of(
     svg: str, heats: Sequence[Heat], unit: int, middle: float, furthest: float, record: Record
 ) -> Iterator[str]:
-    """The page, which needs no other file."""
+    """The page, self-contained."""
     title = html.escape(f"Unit {unit} of {record['run']} on {record['on']}")
     yield f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
     yield f"<style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n"
     yield "<table><tr><th></th><th>test</th><th>validation</th></tr>\n"
-    rows = [("all units", record), *((f"the heaviest {len(one['units'])}", one) for one in record["top"])]
-    for name, found in [*rows, ("bag of words", record["bag_of_words"])]:
-        yield f"<tr><td>{name}</td><td>{found['accuracy']:.2%}</td><td>{found['valid_accuracy']:.2%}</td></tr>\n"
+    rows = [("all units", record), *((f"heaviest {len(top['units'])}", top) for top in record["top"])]
+    for name, scores in [*rows, ("bag of words", record["bag_of_words"])]:
+        yield f"<tr><td>{name}</td><td>{scores['accuracy']:.2%}</td><td>{scores['valid_accuracy']:.2%}</td></tr>\n"
     yield f"</table>\n{svg}\n"
     for heat in heats:
         yield f"<h2>{html.escape(heat.name) or 'text'}</h2>\n<p class='text'>"
         yield "".join(spans(heat, middle, furthest))
         yield "</p>\n"
     if heats:
-        yield f"<p>Red: below {middle:.3g}, the mean over the training texts; blue: above. The furthest value is "
-        yield f"{furthest:.3g} away. A token's value is that behind it.</p>\n"
+        yield f"<p>Red: below {middle:.3g}, the mean over the training texts; blue: above. The most extreme value is "
+        yield f"{furthest:.3g} away. The value of a token is the one after it.</p>\n"
     yield "</body></html>\n"
 
 
 def spans(heat: Heat, middle: float, furthest: float) -> Iterator[str]:
-    """The text, each token on its colour and with its value as a tip."""
+    """The text as HTML, each token on its colour and with its value as a tooltip."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
     colors = colormaps[COLORS]
     for piece, value in zip(heat.pieces, heat.values, strict=True):
-        place = (value - middle) / furthest  # -1 to 1
-        ink = "#fff" if abs(place) > 0.65 else "#000"
-        color = to_hex(colors((place + 1) / 2))
+        relative = (value - middle) / furthest  # -1 to 1
+        ink = "#fff" if abs(relative) > 0.65 else "#000"
+        color = to_hex(colors((relative + 1) / 2))
         yield f'<span style="background:{color};color:{ink}" title="{value:.4g}">{html.escape(piece)}</span>'

@@ -1,13 +1,12 @@
-"""A race: contenders trained under the same budget on the same text, measured the same way, in one table.
+"""A race: recipes trained on the same text under the same budget and measured alike, in one table.
 
-Every contender and seed trains in a process of its own (`foretell train`), so that time and memory are its own. The
-clock runs while a model trains, validates and saves; text is prepared before. The race folder holds `race.json`, a run
-folder for each contender and seed, and the picture; a race that was stopped goes on where it was.
+Each contender and seed trains in a process of its own (`foretell train`), so that time and memory are its own. The
+clock runs while a model trains, validates and saves; text is prepared before. The folder holds `race.json`, a run per
+contender and seed, and the plot. A stopped race resumes where it was.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import statistics
@@ -16,12 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from rich.table import Table
+from rich.console import RenderableType
 
 from foretell.artifacts import write_json
-from foretell.config import Amount
-from foretell.data.batches.streams import StreamsConfig
 from foretell.data.preparing import prepared
 from foretell.errors import ConfigError
 from foretell.evaluate.comparison import not_ranked
@@ -29,101 +25,16 @@ from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record
 from foretell.tools import subprocesses
+from foretell.tools.budget import COLUMNS, Budget, fitted
+from foretell.tools.cost import cost
 from foretell.tools.drawing import dress, library, save, thousands
-from foretell.tools.look.show import cost
-from foretell.tools.printing import plain, short
+from foretell.tools.printing import plain, short, with_notes
 from foretell.training.monitor import Monitor
 
-VALIDATIONS = 2  # in the course of a training: little of a short budget
-WAITING = 8  # where something waits for validation to stop improving
-COLUMNS = (
-    50  # of carried text when measuring, whatever the contender: one would be exact, but takes longer than training
-)
-
-# what a result keeps of a measurement and of a training, and what the table averages over seeds
+# figures kept from an evaluation and from a training, and those averaged over seeds
 MEASURED = ("loss", "perplexity", "bits_per_byte", "bits_per_character", "lossy", "unknown_rate", "context")
 SPENT = ("parameters", "trained_tokens", "seconds", "tokens_per_second", "peak_memory_bytes")
 AVERAGED = ("perplexity", *SPENT, "budget_used")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What every contender may use: time, tokens or floating-point operations."""
-
-    amount: float
-    unit: str
-    """"seconds", "tokens" or "flops" """
-
-    @classmethod
-    def parse(cls, text: str) -> Budget:
-        """From `"5m"`, `"5e6tokens"` or `"1e15flops"`."""
-        if text.endswith("flops"):
-            with contextlib.suppress(ValueError):
-                if 0 < (amount := float(text.removesuffix("flops"))) <= 1e30:
-                    return cls(amount, "flops")
-        found = None
-        with contextlib.suppress(ValidationError):
-            found = Amount.model_validate(text)
-        if found is None or found.unit not in ("seconds", "tokens"):
-            raise ConfigError(f'--budget {text!r} is none; write time ("5m"), "5e6tokens" or "1e15flops"')
-        return cls(found.value, found.unit)
-
-    def limit(self, recipe: Recipe, vocabulary: int) -> Amount:
-        """The budget as a limit of a training."""
-        if self.unit == "flops":
-            per_token = cost(recipe, vocabulary)["flops_per_token"]["training"]
-            return Amount(value=max(1.0, round(self.amount / per_token)), unit="tokens")
-        return Amount.model_validate({"value": self.amount, "unit": self.unit})
-
-    def used(self, result: Mapping[str, Any]) -> float:
-        """The share of the budget that a training used."""
-        if self.unit == "seconds":  # to the last step, and the validation after it
-            return float(result["seconds"] + result["validation_seconds"]) / self.amount
-        return float(result["trained_tokens" if self.unit == "tokens" else "flops"]) / self.amount
-
-
-# --- recipes that fit the budget ------------------------------------------------------------------
-
-
-def fitted(recipe: Recipe, budget: Budget, vocabulary: int) -> Recipe:
-    """The recipe with its whole course, stages and schedules alike, squeezed or stretched into the budget."""
-    tree = recipe.tree()
-    if recipe.model.counted:  # reads its text once; only a budget of tokens cuts it short
-        limit = Amount(value=1, unit="epochs") if budget.unit != "tokens" else budget.limit(recipe, vocabulary)
-        return load_recipe(tree | {"limit": str(limit), "stages": []})
-    stages = recipe.resolved_stages()
-    units = {stage.limit.unit for stage, _ in stages}
-    if len(units) > 1:
-        raise ConfigError(f"recipe {recipe.name}: its stages are limited in {', '.join(sorted(units))}; use one unit")
-    whole = Amount.model_validate({"value": sum(stage.limit.value for stage, _ in stages), "unit": units.pop()})
-    limit = budget.limit(recipe, vocabulary)
-    tree = scaled(tree, whole, limit)
-    tree["limit"] = str(limit)
-    averaging, schedule = recipe.averaging.kind_name(), recipe.schedule.kind_name()
-    waits = averaging == "nt-asgd" or schedule == "plateau" or recipe.training.patience
-    share = Amount.model_validate({"value": limit.value / (WAITING if waits else VALIDATIONS), "unit": limit.unit})
-    tree["evaluation"] |= {"every": str(share)}
-    tree["checkpoint"] |= {"every": str(share)}
-    if isinstance(recipe.data.batches, StreamsConfig):
-        tree["evaluation"] |= {"columns": max(COLUMNS, recipe.evaluation.columns)}
-    return load_recipe(tree)
-
-
-def scaled(tree: Any, whole: Amount, limit: Amount) -> Any:
-    """Tables with every moment that is given in the unit of the whole course moved to its place in the budget."""
-    if isinstance(tree, dict):
-        return {key: scaled(value, whole, limit) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [scaled(value, whole, limit) for value in tree]
-    if not isinstance(tree, str):
-        return tree
-    try:
-        moment = Amount.model_validate(tree)
-    except ValidationError:
-        return tree
-    if moment.unit != whole.unit:
-        return tree
-    return str(Amount.model_validate({"value": moment.value / whole.value * limit.value, "unit": limit.unit}))
 
 
 # --- the race -------------------------------------------------------------------------------------
@@ -131,16 +42,16 @@ def scaled(tree: Any, whole: Amount, limit: Amount) -> Any:
 
 @dataclass(frozen=True)
 class Contender:
-    """A recipe in the race."""
+    """A recipe in a race."""
 
     name: str
     recipe: Recipe
     flops_per_token: float
     vocabulary: str
-    """the same for contenders with the same tokens"""
+    """fingerprint of the tokenizer"""
 
     def seeds(self, seeds: int) -> range:
-        """Which seeds it runs with; counting has no chance in it."""
+        """The seeds to run; counting is deterministic, so one is enough."""
         return range(1, 2 if self.recipe.model.counted else seeds + 1)
 
 
@@ -155,7 +66,7 @@ def run_race(
     resume: bool,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Train every recipe with every seed under the budget, measure all on a split; returns all results."""
+    """Train every recipe with every seed under the budget and measure all on one split."""
     monitor, limits = Monitor(quiet=quiet), Budget.parse(budget)
     contenders = line_up(recipes, overrides, limits, monitor)
     plan = {
@@ -173,25 +84,25 @@ def run_race(
         if name in results:
             continue
         monitor.say(f"\n{name}: {len(results) + 1} of {len(todo)}")
-        results[name] = one(contender, seed, limits, split, out / name, quiet)
+        results[name] = run_one(contender, seed, limits, split, out / name, quiet)
         write_json(out / "race.json", plan | {"results": results})
-    summary = [summed_up(contender, results) for contender in contenders]
-    cannot = not_ranked([contender.vocabulary for contender in contenders], [row["lossy"] for row in summary])
-    summary = [row | {"ranked": not lossy} for row, lossy in zip(summary, cannot, strict=True)]
+    summary = [summarise(contender, results) for contender in contenders]
+    lossy = not_ranked([contender.vocabulary for contender in contenders], [row["lossy"] for row in summary])
+    summary = [row | {"ranked": not excluded} for row, excluded in zip(summary, lossy, strict=True)]
     summary.sort(key=lambda row: (not row["ranked"], float(row["bits_per_byte"])))
     result = {"race": str(out), **plan, "results": results, "table_rows": summary}
     try:
         draw(result, out / "race.png")
     except ConfigError as problem:
-        monitor.say(f"no picture: {problem}")
+        monitor.say(f"no plot: {problem}")
     return result
 
 
 def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, monitor: Monitor) -> list[Contender]:
-    """The contenders with their texts prepared; a mistake in any of them is one before the race begins."""
+    """The contenders with their text prepared. Raises `ConfigError` for a mistake in any of them."""
     loaded = [load_recipe(recipe, overrides) for recipe in recipes]
     if len({recipe.name for recipe in loaded}) < len(loaded):
-        raise ConfigError("two contenders have the same name; give each recipe file a name of its own")
+        raise ConfigError("two contenders have the same name; give each recipe file its own name")
     texts = {json.dumps(recipe.tree()["data"]["corpus"], sort_keys=True) for recipe in loaded}
     if len(texts) > 1:
         raise ConfigError(
@@ -200,8 +111,8 @@ def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, mo
     for recipe in loaded:
         if recipe.measured_by != "likelihood":
             raise ConfigError(
-                f'{recipe.name}: objective.kind = "{recipe.objective.kind}" gives text no probability, so there are no '
-                "bits per byte to race for; leave it out"
+                f'{recipe.name}: objective.kind = "{recipe.objective.kind}" assigns no probability to text, so it has '
+                "no bits per byte to compare; leave it out"
             )
     contenders = []
     for recipe in loaded:
@@ -214,8 +125,8 @@ def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, mo
     return contenders
 
 
-def one(contender: Contender, seed: int, budget: Budget, split: str, folder: Path, quiet: bool) -> Record:
-    """Train one contender with one seed and measure it."""
+def run_one(contender: Contender, seed: int, budget: Budget, split: str, folder: Path, quiet: bool) -> Record:
+    """Train a contender with one seed and measure it."""
     seeded = load_recipe(contender.recipe.tree() | {"seed": seed})
     trained = subprocesses.train(seeded, folder, quiet=quiet)
     measured = subprocesses.child("evaluate", str(folder), "--split", split, "--columns", str(COLUMNS), quiet=quiet)
@@ -234,8 +145,8 @@ def one(contender: Contender, seed: int, budget: Budget, split: str, folder: Pat
 # --- results --------------------------------------------------------------------------------------
 
 
-def summed_up(contender: Contender, results: Mapping[str, Record]) -> Record:
-    """One row of the table: means over seeds, and the standard deviation of what matters."""
+def summarise(contender: Contender, results: Mapping[str, Record]) -> Record:
+    """Means over the seeds of a contender, and the standard deviation of its bits per byte."""
     own = [result for name, result in results.items() if name.rpartition("-seed")[0] == contender.name]
     bits = [float(result["bits_per_byte"]) for result in own]
     means = {key: mean([result[key] for result in own]) for key in AVERAGED}
@@ -252,23 +163,23 @@ def summed_up(contender: Contender, results: Mapping[str, Record]) -> Record:
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """None where one is not known: an infinite perplexity is none in JSON."""
+    """The mean; None if a value is None, as an infinite perplexity is in JSON."""
     known = [float(value) for value in values if value is not None]
     return statistics.fmean(known) if len(known) == len(values) else None
 
 
-def table(result: Mapping[str, Any]) -> Table:
-    """The race for people, best first."""
+def render(result: Mapping[str, Any]) -> RenderableType:
+    """The race as a table, best first."""
     title = f"{result['split']} split, {result['budget']} each"
-    headings = ("", "bits/byte", "perplexity", "numbers", "tokens", "seconds", "tokens/s", "memory")
-    made = plain(*headings, title=title)
-    made.padding = (0, 1, 0, 0)
+    headings = ("", "bits/byte", "perplexity", "params", "tokens", "seconds", "tokens/s", "memory")
+    table = plain(*headings, title=title)
+    table.padding = (0, 1, 0, 0)
     unranked = [row for row in result["table_rows"] if not row["ranked"]]
     for row in result["table_rows"]:
         if unranked and row is unranked[0]:
-            made.add_row("not ranked", style="dim")
+            table.add_row("not ranked", style="dim")
         spread = "" if row["deviation"] is None else f" ±{row['deviation']:.3f}"
-        made.add_row(
+        table.add_row(
             row["contender"],
             f"{row['bits_per_byte']:.3f}{'*' if row['lossy'] else ''}{spread}",
             "" if row["perplexity"] is None else f"{row['perplexity']:,.1f}",
@@ -278,34 +189,38 @@ def table(result: Mapping[str, Any]) -> Table:
             short(row["tokens_per_second"]),
             f"{row['peak_memory_bytes'] / 2**20:,.0f}M",
         )
-    notes = [
-        "numbers: parameters; tokens, seconds, tokens/s, memory: of the training",
-        "± standard deviation over seeds; measured on one text by all, with " + contexts(result["table_rows"]),
+    return with_notes(table, notes(result, unranked))
+
+
+def notes(result: Mapping[str, Any], unranked: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Explanations below the table."""
+    rows = result["table_rows"]
+    lines = [
+        "Tokens, seconds, tokens/s, memory: of training. ±: standard deviation over seeds.",
+        f"All measured on one text, with {contexts(rows)}.",
     ]
-    if flattered := [row for row in result["table_rows"] if row["lossy"]]:
-        rates = ", ".join(f"{row['contender']} {row['unknown_rate']:.2%} unknown" for row in flattered)
-        notes.append(f"* its tokens hold less than the text, so the figure flatters it: {rates}")
+    if lossy := [row for row in rows if row["lossy"]]:
+        rates = ", ".join(f"{row['contender']} {row['unknown_rate']:.2%} unknown" for row in lossy)
+        lines.append(f"* Its tokens do not restore the text, so its bits per byte are too low: {rates}.")
     if unranked:
-        notes.append("not ranked: with other tokens than the rest, such a figure says nothing; give all one tokenizer")
-    best = result["table_rows"][0]
+        lines.append("Not ranked: lossy, with other tokens than the rest. Use one tokenizer for all.")
     if (Path(result["race"]) / "race.png").exists():
-        notes.append(f"the picture is {result['race']}/race.png")
-    notes.append(f"runs are in {result['race']}: foretell generate {result['race']}/{best['contender']}-seed1")
-    made.caption, made.caption_justify = "\n".join(notes), "left"
-    return made
+        lines.append(f"Plot: {result['race']}/race.png")
+    lines.append(f"Runs: {result['race']}; for example foretell generate {result['race']}/{rows[0]['contender']}-seed1")
+    return lines
 
 
 def contexts(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What contenders predicted tokens from, those alike together."""
-    found: dict[str, list[str]] = {}
+    """The contexts that tokens were predicted from, with the contenders of each if they differ."""
+    names: dict[str, list[str]] = {}
     for row in rows:
-        found.setdefault(row["context"], []).append(row["contender"])
-    if len(found) == 1:
-        return next(iter(found))
-    return "; ".join(f"{context} ({', '.join(names)})" for context, names in found.items())
+        names.setdefault(row["context"], []).append(row["contender"])
+    if len(names) == 1:
+        return next(iter(names))
+    return "; ".join(f"{context} ({', '.join(users)})" for context, users in names.items())
 
 
-PANELS = (  # what a good figure costs: the key of a row, its name, whether more of it is better
+PANELS = (  # costs to plot: key of a row, label, whether more is better
     ("parameters", "parameters", False),
     ("tokens_per_second", "training tokens per second", True),
     ("peak_memory_bytes", "peak memory in bytes", False),
@@ -313,7 +228,7 @@ PANELS = (  # what a good figure costs: the key of a row, its name, whether more
 
 
 def draw(result: Mapping[str, Any], out: Path) -> None:
-    """Bits per byte against size, speed and memory; a line joins those that no other beats in both."""
+    """Plot bits per byte against size, speed and memory; a line joins the Pareto frontier."""
     pyplot = library()
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -341,11 +256,11 @@ def draw(result: Mapping[str, Any], out: Path) -> None:
 
 
 def frontier(points: Sequence[tuple[float, float]], *, larger_is_better: bool) -> list[int]:
-    """Which points no other beats in both: indices by rising x. Small y is good, x as said."""
+    """Indices of the Pareto-optimal points by rising x: small y is good, and small or large x."""
     sign = -1 if larger_is_better else 1
-    best, found = math.inf, []
+    best, optimal = math.inf, []
     for index in sorted(range(len(points)), key=lambda i: (sign * points[i][0], points[i][1])):
         if points[index][1] < best:
             best = points[index][1]
-            found.append(index)
-    return sorted(found, key=lambda i: points[i][0])
+            optimal.append(index)
+    return sorted(optimal, key=lambda i: points[i][0])

@@ -1,8 +1,8 @@
-"""n-best lists: each hypothesis with the model's score, the best one by group, and weights tuned on a list with errors.
+"""Rescoring of n-best lists, and tuning of the weights on a list with known errors.
 
-A line is `group<TAB>text`, with scores of other models before the text: `group<TAB>score<TAB>...<TAB>text`; where
-errors are known (for tuning) they come right after the group. The lines of a group stand together. Features of a
-hypothesis: `lm` (log-probability, its end included), `words`, then `score1`, `score2`, ... as given.
+A line is `group<TAB>text`, with any scores of other models before the text: `group<TAB>score<TAB>...<TAB>text`. For
+tuning, the number of errors follows the group. Lines of a group are consecutive. Features of a hypothesis: `lm`
+(log-probability, its end included), `words`, then the scores as `score1`, `score2`, ...
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from foretell.run import Record
 from foretell.tools.measure.score import STDIN, Model, read_lines, score_lines, warn, written
 
 Weights = dict[str, float]
-LARGEST = 1e30  # of a score, an error or a weight
+LARGEST = 1e30
+"""bound of scores, errors and weights"""
 
 
 class Row(NamedTuple):
-    """A line of a list, and where it stands."""
+    """A line of a list and its position in a file."""
 
     file: Path | str
     line: int
@@ -53,24 +54,24 @@ class Ranked:
     total: float
 
     def row(self) -> str:
-        """group, total, lm, words, other scores, text"""
+        """Group, total, lm, words, other scores and text, separated by tabs."""
         lm, words, *scores = self.features
         numbers = [written(self.total), written(lm), str(int(words)), *map(written, scores)]
         return "\t".join([self.hypothesis.group, *numbers, self.hypothesis.text])
 
     def record(self) -> Record:
-        """The same for JSON."""
+        """The hypothesis with its features as a JSON object."""
         features = dict(zip(names(len(self.features) - 2), self.features, strict=True))
         return {"group": self.hypothesis.group, "text": self.hypothesis.text, "total": self.total, **features}
 
 
 def names(scores: int) -> list[str]:
-    """The features of a hypothesis with so many scores of its own."""
+    """Names of the features of a hypothesis with `scores` scores."""
     return ["lm", "words", *(f"score{number + 1}" for number in range(scores))]
 
 
 def plain_weights(scores: int) -> list[float]:
-    """What is used when nothing is said: the sum of all scores."""
+    """The default weights: the sum of all scores."""
     return [1.0, 0.0, *([1.0] * scores)]
 
 
@@ -82,25 +83,25 @@ def parse_weights(text: str) -> Weights:
         factor = number(value)
         if factor is None:
             raise ConfigError(
-                f"--weights {text}: {part.strip()!r} gives no number", remedy="write lm=1,words=0.3,score1=0.5"
+                f"--weights {text}: {part.strip()!r} has no number", remedy="write lm=1,words=0.3,score1=0.5"
             )
         if name.strip() in weights:
-            raise ConfigError(f"--weights {text}: {name.strip()!r} for the second time", remedy="keep one of the two")
+            raise ConfigError(f"--weights {text}: {name.strip()!r} is repeated", remedy="keep one of the two")
         weights[name.strip()] = factor
     return weights
 
 
 def number(text: str) -> float | None:
-    """A finite number; None where the text is none."""
+    """Parse a finite number; None if the text is not one."""
     try:
         value = float(text)
     except ValueError:
         return None
-    return value if "_" not in text and abs(value) < LARGEST else None  # Python reads 1_0, nan and inf as well
+    return value if "_" not in text and abs(value) < LARGEST else None  # float() accepts 1_0, nan and inf
 
 
-def listed(weights: Weights, scores: int) -> list[float]:
-    """The weights in the order of the features; those not named are 0."""
+def as_list(weights: Weights, scores: int) -> list[float]:
+    """Weights in the order of the features; 0 for unnamed features."""
     known = names(scores)
     for name in weights:
         if name not in known:
@@ -110,78 +111,80 @@ def listed(weights: Weights, scores: int) -> list[float]:
 
 
 def rows(paths: Sequence[Path], report: Report) -> Iterator[Row]:
-    """The lines of some files, or of stdin."""
+    """The lines of files, or of stdin."""
     for path in paths or [STDIN]:
         for line, text in enumerate(read_lines([path], report), 1):
             yield Row("stdin" if path == STDIN else path, line, text.removesuffix("\r"))
 
 
 def hypotheses(lines: Iterable[Row], *, errors: bool = False) -> Iterator[Hypothesis]:
-    """The lines of a list; a `ConfigError` names the one that is wrong."""
+    """Parse the lines of a list. A `ConfigError` names the bad line."""
     columns, group, seen = 0, None, set()
     shape = "group<TAB>errors<TAB>text" if errors else "group<TAB>text"
     for file, line, content in lines:
         name, *rest, text = content.split("\t") if "\t" in content else ["", ""]
-        found = content.count("\t") + 1
-        columns = columns or found
-        if found != columns or columns < (3 if errors else 2):
-            what = f"{found} columns where {max(columns, 3 if errors else 2)} are expected"
-            remedy = f"write {shape}, any scores between tabs before the text, and as many on every line"
+        width = content.count("\t") + 1
+        columns = columns or width
+        if width != columns or columns < (3 if errors else 2):
+            what = f"{width} columns, expected {max(columns, 3 if errors else 2)}"
+            remedy = f"write {shape}, with scores in columns before the text, the same number on every line"
             raise ConfigError(what, file=file, line=line, remedy=remedy)
         if name != group:
             if name in seen:
-                raise ConfigError(f"group {name!r} comes again", file=file, line=line, remedy="put its lines together")
+                raise ConfigError(
+                    f"group {name!r} appears again", file=file, line=line, remedy="make its lines consecutive"
+                )
             seen.add(name)
             group = name
         values = [number(value) for value in rest]
-        for place, value in enumerate(values):
+        for column, value in enumerate(values):
             if value is None:
                 remedy = "write numbers between the group and the text"
-                raise ConfigError(f"{rest[place][:40]!r} is no number", file=file, line=line, remedy=remedy)
+                raise ConfigError(f"{rest[column][:40]!r} is not a number", file=file, line=line, remedy=remedy)
         numbers = [value for value in values if value is not None]
         if errors and numbers[0] < 0:
             remedy = "write group<TAB>errors<TAB>text"
-            raise ConfigError(f"{rest[0][:40]!r} is no number of errors", file=file, line=line, remedy=remedy)
+            raise ConfigError(f"{rest[0][:40]!r} is not a number of errors", file=file, line=line, remedy=remedy)
         yield Hypothesis(name, tuple(numbers[errors:]), text, numbers[0] if errors else 0.0)
 
 
-def with_features(model: Model, found: Iterable[Hypothesis]) -> Iterator[tuple[Hypothesis, tuple[float, ...]]]:
+def with_features(model: Model, listed: Iterable[Hypothesis]) -> Iterator[tuple[Hypothesis, tuple[float, ...]]]:
     """Each hypothesis with its features, in constant memory."""
-    mine, scored = tee(found)
-    for hypothesis, score in zip(mine, score_lines(model, (one.text for one in scored)), strict=True):
+    kept, scored = tee(listed)
+    for hypothesis, score in zip(kept, score_lines(model, (item.text for item in scored)), strict=True):
         yield hypothesis, (score.logp, float(len(hypothesis.text.split())), *hypothesis.scores)
 
 
 def rescore(model: Model, paths: Sequence[Path], weights: Weights | None, *, every: bool = False) -> Iterator[Ranked]:
-    """The best hypothesis of each group, or all of each from best to worst."""
+    """The best hypothesis of each group, or all from best to worst."""
     report = Report()
-    found = with_features(model, hypotheses(rows(paths, report)))
-    for _, group in groupby(found, key=lambda pair: pair[0].group):
+    scored = with_features(model, hypotheses(rows(paths, report)))
+    for _, group in groupby(scored, key=lambda pair: pair[0].group):
         members = list(group)
         count = len(members[0][0].scores)
-        factors = plain_weights(count) if weights is None else listed(weights, count)
-        ranked = [Ranked(one, features, float(np.dot(features, factors))) for one, features in members]
-        ranked.sort(key=lambda one: -one.total)  # stable: of equal ones the first
+        factors = plain_weights(count) if weights is None else as_list(weights, count)
+        ranked = [Ranked(item, features, float(np.dot(features, factors))) for item, features in members]
+        ranked.sort(key=lambda item: -item.total)  # stable: the first of equals wins
         yield from ranked if every else ranked[:1]
     warn(report)
 
 
 def tuned(model: Model, development: Path) -> Record:
-    """Weights with few errors on a list in which the errors of each hypothesis are known."""
+    """Tune weights on a list with the number of errors of each hypothesis."""
     report = Report()
-    given = hypotheses(rows([development], report), errors=True)
-    found = list(with_features(model, given))
+    listed = hypotheses(rows([development], report), errors=True)
+    scored = list(with_features(model, listed))
     warn(report)
-    if not found:
-        raise ConfigError("no hypotheses in it", file=development, remedy="write group<TAB>errors<TAB>text")
-    groups = [one.group for one, _ in found]
+    if not scored:
+        raise ConfigError("no hypotheses", file=development, remedy="write group<TAB>errors<TAB>text")
+    groups = [item.group for item, _ in scored]
     edges = [0, *(i for i in range(1, len(groups)) if groups[i] != groups[i - 1]), len(groups)]
     lists = Lists(
-        np.array([features for _, features in found]),
-        np.array([one.errors for one, _ in found]),
+        np.array([features for _, features in scored]),
+        np.array([item.errors for item, _ in scored]),
         np.array(edges, dtype=np.int64),
     )
-    count = len(found[0][0].scores)
+    count = len(scored[0][0].scores)
     plain = plain_weights(count)
     weights = tune(lists, [plain, *np.eye(count + 2).tolist()])
     return {
@@ -191,10 +194,10 @@ def tuned(model: Model, development: Path) -> Record:
         "errors_untuned": lists.total(np.array(plain)),
         "errors_least": lists.least,
         "groups": len(edges) - 1,
-        "hypotheses": len(found),
+        "hypotheses": len(scored),
     }
 
 
 def as_option(weights: Weights) -> str:
-    """As `--weights` takes them."""
+    """Weights as an argument of `--weights`."""
     return ",".join(f"{name}={value:.6g}" for name, value in weights.items())

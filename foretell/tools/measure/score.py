@@ -1,4 +1,4 @@
-"""Lines in, log-probabilities out; and lists of hypotheses put into a better order."""
+"""Log-probabilities of lines."""
 
 from __future__ import annotations
 
@@ -18,40 +18,41 @@ from foretell.run import Record
 T = TypeVar("T")
 Model = Trained | Mixed
 Context = Literal["lines", "carried"]
-CHARACTERS = 1 << 18  # of lines scored side by side, and held in memory
-LINES = 4096
+CHARACTERS, LINES = 1 << 18, 4096
+"""bounds of a chunk of lines, which is scored at once and held in memory"""
 STDIN = Path("-")
 
 
 class Line(NamedTuple):
-    """A line of a running text, with its newline; empty where a line only ended a document."""
+    """A line of running text, with its newline; empty for a line that only ends a document."""
 
     text: str
     ends_document: bool = False
-    """whether a boundary closes the document behind it"""
+    """whether a document boundary follows"""
 
 
 def read_lines(paths: Sequence[Path], report: Report) -> Iterator[str]:
-    """The lines of some files (`-` or none: stdin), without their newlines.
+    """The lines of files (`-` or none: stdin), without their newlines.
 
-    A line ends at a newline and nowhere else; invalid UTF-8 becomes U+FFFD and is counted in the report.
+    A line ends at a newline only. Invalid UTF-8 becomes U+FFFD and is counted in `report`.
     """
     return (mended(line).text for line in stored_lines_of(paths, report))
 
 
 def stored_lines_of(paths: Sequence[Path], report: Report) -> Iterator[str]:
-    """The same with invalid UTF-8 kept as `surrogateescape` does, so that what is stored can be counted."""
+    """Like `read_lines`, but invalid UTF-8 becomes surrogates, so that stored bytes can be counted."""
     for path in paths or [STDIN]:
         yield from (line.removesuffix("\n") for line in stored_text(path, report))
 
 
 def read_running(paths: Sequence[Path], report: Report, lone: bool, eager: bool = False) -> Iterator[Line]:
-    """The lines of some files as one running text, closed by boundaries as a corpus of these files would be.
+    """The lines of files as one running text with document boundaries, as in a corpus of these files.
 
-    A file's end and a line `<|endofdoc|>` end a document. Each is closed where there are several, a `lone` one on
-    request. That is known only at the next document, so a line is held back, unless `eager`.
+    The end of a file and a line `<|endofdoc|>` end a document. A boundary follows each of several documents, and a
+    single one if `lone`. Whether there are several shows only at the next document, so one line is held back, unless
+    `eager`.
     """
-    held: list[Line] = []  # the last line of text, and those behind it that only ended its document
+    held: list[Line] = []  # the last line of text, and the lines after it that only end its document
     ended = several = False
     for path in paths or [STDIN]:
         for text in stored_text(path, report):
@@ -63,19 +64,19 @@ def read_running(paths: Sequence[Path], report: Report, lone: bool, eager: bool 
                 ended = True
             else:
                 several = several or (ended and any(line.text for line in held))
-                yield from closed(held, ended)
+                yield from with_boundary(held, ended)
                 held, ended = [Line(text)], False
         ended = True
-    yield from closed(held, several or lone)
+    yield from with_boundary(held, several or lone)
 
 
-def closed(lines: Sequence[Line], ends: bool) -> Iterator[Line]:
-    """The lines, of which that with text, if there is one, ends a document or not."""
+def with_boundary(lines: Sequence[Line], ends: bool) -> Iterator[Line]:
+    """The lines; if `ends`, the one with text ends a document."""
     yield from (line._replace(ends_document=bool(ends and line.text)) for line in lines)
 
 
 def stored_text(path: Path, report: Report) -> Iterator[str]:
-    """The lines of a file or of stdin, newlines kept, and invalid UTF-8 as `surrogateescape` does."""
+    """The lines of a file or of stdin with their newlines, invalid UTF-8 as surrogates."""
     if path != STDIN and not path.exists():
         raise ConfigError("no such file", file=path, remedy="name text files, or - for stdin")
     stored = numbered_lines(sys.stdin.buffer, Path("stdin")) if path == STDIN else stored_lines(path)
@@ -85,7 +86,7 @@ def stored_text(path: Path, report: Report) -> Iterator[str]:
 
 
 def chunks(lines: Iterable[T], eager: bool, size: Callable[[T], int]) -> Iterator[list[T]]:
-    """Lines in lists that fit into memory; `eager`: one by one, as for someone who types them."""
+    """Lines in chunks that fit into memory; `eager`: one at a time, for interactive input."""
     chunk: list[T] = []
     total = 0
     for line in lines:
@@ -99,7 +100,7 @@ def chunks(lines: Iterable[T], eager: bool, size: Callable[[T], int]) -> Iterato
 
 
 def score_lines(model: Model, lines: Iterable[str], *, end: bool = True, eager: bool = False) -> Iterator[Scored]:
-    """What the model says of each line from a fresh state, in order, in constant memory.
+    """Score each line from a fresh state, in order, in constant memory.
 
     `end`: the newline belongs to a line and is predicted too.
     """
@@ -109,7 +110,7 @@ def score_lines(model: Model, lines: Iterable[str], *, end: bool = True, eager: 
 
 
 def score_running(model: Model, lines: Iterable[Line], *, eager: bool = False) -> Iterator[Scored]:
-    """What the model says of each line given all those before it: in sum, what `evaluate` says of the text."""
+    """Score each line given all lines before it; the sum is the score of `evaluate` for the text."""
     reader = Reader(model.scorer(ranks=False), model.tokenizer, model.device)
     for chunk in chunks(lines, eager, lambda line: len(line.text)):
         texts, ends = zip(*chunk, strict=True)
@@ -119,11 +120,11 @@ def score_running(model: Model, lines: Iterable[Line], *, eager: bool = False) -
 def scores(
     model: Model, paths: Sequence[Path], report: Report, context: Context, end: bool, eager: bool = False
 ) -> Iterator[Scored]:
-    """What the model says of each line of some files: read alone ("lines"), or given those before it ("carried")."""
+    """Score each line of files: alone (`lines`), or given the lines before it (`carried`)."""
     if context == "lines":
         return score_lines(model, stored_lines_of(paths, report), end=end, eager=eager)
     if not end:
-        raise ConfigError("carried context reads the ends of lines, so they count; leave --no-end out")
+        raise ConfigError("--context carried always predicts line ends; leave out --no-end")
     return score_running(model, read_running(paths, report, model.tokenizer.ends_lines, eager), eager=eager)
 
 
@@ -133,7 +134,7 @@ COLUMNS = ("logp", "tokens", "unknown", "bits_per_byte", "bits_per_character", "
 
 
 def record(scored: Scored, tokens: bool) -> Record:
-    """A line's figures for JSON; with `tokens` the surprisal of each in bits."""
+    """Figures of a line as a JSON object; with `tokens` also the surprisal of each token in bits."""
     figures: Record = {"text": scored.text.removesuffix("\n")} | dict(zip(COLUMNS, figures_of(scored), strict=True))
     if tokens:
         bits = [-logp / math.log(2) for logp in scored.token_logp]
@@ -142,18 +143,18 @@ def record(scored: Scored, tokens: bool) -> Record:
 
 
 def row(scored: Scored) -> str:
-    """A line's figures between tabs: the columns of `COLUMNS`; what is not defined is empty."""
+    """Figures of a line, `COLUMNS` separated by tabs; undefined ones are empty."""
     return "\t".join("" if value is None else written(value) for value in figures_of(scored))
 
 
 def token_rows(number: int, scored: Scored) -> Iterator[str]:
-    """A row for each token of a line: the line's number, the token, its surprisal in bits."""
+    """One row per token: number of the line, token, surprisal in bits."""
     for token, logp in zip(scored.tokens, scored.token_logp, strict=True):
         yield f"{number}\t{escaped(token)}\t{written(-logp / math.log(2))}"
 
 
 def figures_of(scored: Scored) -> tuple[Any, ...]:
-    """The values of `COLUMNS`."""
+    """Values of `COLUMNS`."""
     return (
         scored.logp,
         len(scored.tokens),
@@ -166,16 +167,16 @@ def figures_of(scored: Scored) -> tuple[Any, ...]:
 
 
 def written(value: float) -> str:
-    """Six digits after the point; whole numbers plain, yes and no as 1 and 0."""
+    """A number with six decimals; integers plain, booleans as 1 and 0."""
     return str(int(value)) if isinstance(value, int) else f"{value:.6f}"
 
 
 def escaped(token: str) -> str:
-    """A token on one line and without tabs."""
+    """A token with newlines, tabs and backslashes escaped."""
     return token.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
 
 
-def summed(records: Sequence[Record]) -> Record:
+def combined(records: Sequence[Record]) -> Record:
     """All lines as one JSON object."""
     logp = math.fsum(line["logp"] for line in records)
     return {
@@ -196,7 +197,7 @@ def print_scores(
     tokens: bool = False,
     header: bool = False,
 ) -> Iterator[str]:
-    """The rows of `foretell score`, as they become known."""
+    """The rows of `foretell score`, one by one."""
     report = Report()
     eager = not paths and sys.stdin.isatty()
     if header:
@@ -209,15 +210,15 @@ def print_scores(
 def all_scores(
     model: Model, paths: Sequence[Path], *, context: Context = "lines", end: bool = True, tokens: bool = False
 ) -> Record:
-    """The same as one JSON object, which has to be held in memory."""
+    """All scores as one JSON object, held in memory."""
     report = Report()
-    found = [record(scored, tokens) for scored in scores(model, paths, report, context, end)]
-    result = summed(found) | {"replaced": report.replaced}
+    lines = [record(scored, tokens) for scored in scores(model, paths, report, context, end)]
+    result = combined(lines) | {"replaced": report.replaced}
     warn(report)
     return result
 
 
 def warn(report: Report) -> None:
-    """Say on stderr what could not be read."""
+    """Warn on stderr of invalid UTF-8."""
     if report.replaced:
         sys.stderr.write(f"{report.replaced} places are not valid UTF-8, read as U+FFFD\n")

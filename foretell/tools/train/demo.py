@@ -1,4 +1,4 @@
-"""The main job in miniature: a 5-gram and an AWD-LSTM race on text that needs no download, then work together."""
+"""The demo: a 5-gram model and an AWD-LSTM race on text that needs no download, then are mixed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from foretell.api.mixing import mix
 from foretell.api.trained import load
 from foretell.data.opening import open_corpus
 from foretell.errors import ConfigError
-from foretell.tools.measure.race import COLUMNS, run_race
-from foretell.tools.printing import plain, short
+from foretell.tools.budget import COLUMNS
+from foretell.tools.measure.race import run_race
+from foretell.tools.printing import plain, short, with_notes
 from foretell.training.monitor import Monitor
 
 COUNTED, TRAINED = "ngram-5", "awd-lstm-tiny"
@@ -25,16 +26,16 @@ BUDGET = "110s"
 
 
 def run_demo(out: Path, *, quiet: bool = False) -> dict[str, Any]:
-    """Race both under one budget at `out`, measure them and their mixture beside a compressor, and let one write."""
+    """Race both under one budget, measure them, their mixture and a compressor, and generate a sample."""
     begin = time.monotonic()
     if out.exists():
         if not (out / "race.json").exists():
-            raise ConfigError(f"{out} exists and is no race; choose another --out")
+            raise ConfigError(f"{out} exists and is not a race; choose another --out")
         shutil.rmtree(out)
     monitor = Monitor(quiet=quiet)
-    monitor.say("A 5-gram and a small AWD-LSTM learn the manual and docstrings of this Python, anew ...")
+    monitor.say("Training a 5-gram model and a small AWD-LSTM on the manual and docstrings of this Python ...")
     raced = run_race((COUNTED, TRAINED), SETTINGS, BUDGET, seeds=1, split="test", out=out, resume=False, quiet=quiet)
-    monitor.say("Both together ...")
+    monitor.say("Mixing both ...")
     counted, trained = (load(out / f"{name}-seed1") for name in (COUNTED, TRAINED))
     together = mix([trained, counted], columns=COLUMNS)
     mixed = together.evaluate("test", columns=COLUMNS)
@@ -53,17 +54,17 @@ def run_demo(out: Path, *, quiet: bool = False) -> dict[str, Any]:
 
 
 def xz_bits_per_byte() -> float:
-    """What a strong compressor needs for the same held-out text: `xz -9`."""
+    """Bits per byte of the same held-out text compressed by `xz -9`."""
     text = "".join(piece.text for piece in open_corpus("python-docs").pieces("test")).encode()
     return 8 * len(lzma.compress(text, preset=9)) / len(text)
 
 
 def rendered(raced: dict[str, Any], result: dict[str, Any], out: Path) -> Group:
-    """The demo's result for people."""
-    made = plain("", "bits/byte", "perplexity", "parameters", "tokens/s", "seconds", title="held-out text")
-    made.add_row("xz -9", f"{result['xz_bits_per_byte']:.3f}", "", "", "", "")
+    """The result of the demo as a table."""
+    table = plain("", "bits/byte", "perplexity", "parameters", "tokens/s", "seconds", title="held-out text")
+    table.add_row("xz -9", f"{result['xz_bits_per_byte']:.3f}", "", "", "", "")
     for row in sorted(raced["table_rows"], key=lambda row: -float(row["bits_per_byte"])):
-        made.add_row(
+        table.add_row(
             row["contender"],
             f"{row['bits_per_byte']:.3f}",
             f"{row['perplexity']:,.1f}",
@@ -73,9 +74,9 @@ def rendered(raced: dict[str, Any], result: dict[str, Any], out: Path) -> Group:
         )
     weights = " + ".join(f"{member['weight']:.2f} {Path(member['run']).name}" for member in result["mixture"])
     bits, perplexity = result["mixture_bits_per_byte"], result["mixture_perplexity"]
-    made.add_row("both, mixed", f"{bits:.3f}", f"{perplexity:,.1f}", "", "", "", style="bold")
+    table.add_row("both, mixed", f"{bits:.3f}", f"{perplexity:,.1f}", "", "", "", style="bold")
     notes = (
-        f"mixed as {weights}, weights fitted on validation text; tokens/s and seconds: of the training\n"
-        f"Go on: foretell generate {out}/{TRAINED}-seed1, foretell compare {out}/{TRAINED}-seed1 {out}/{COUNTED}-seed1"
+        f"mixed as {weights}, weights fitted on validation text; tokens/s and seconds: of training\n"
+        f"Next: foretell generate {out}/{TRAINED}-seed1, foretell compare {out}/{TRAINED}-seed1 {out}/{COUNTED}-seed1"
     )
-    return Group(Text(result["sample"]), Text(), made, Text(notes, "dim"))
+    return Group(Text(result["sample"]), Text(), with_notes(table, [notes]))

@@ -1,9 +1,8 @@
-"""A learning rate by trying: train with a rate that rises from tiny to huge, and see when the loss likes it no more.
+"""Learning-rate range test (Smith 2015, arXiv:1506.01186, section 3.3), with an exponentially rising rate.
 
-The range test of Smith 2015 (arXiv:1506.01186, section 3.3), with an exponentially rising rate. The loss is smoothed
-by an exponential mean, corrected for its start. The test ends when a step is lost (see `Diverged`) or the smoothed loss
-is a tenth above the first one. Proposed is a tenth of the rate at which the smoothed loss was least: by then the rate
-is already too high for its loss to go on falling, and an order of magnitude below is still fast.
+The loss is smoothed by a bias-corrected exponential mean. The test ends when a step diverges (`Diverged`) or the
+smoothed loss is a tenth above its first value. The suggestion is a tenth of the learning rate with the lowest smoothed
+loss: at that rate the loss has stopped falling, and an order of magnitude below is still fast.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import override
 
 from foretell.api.initialisation import initial_counts, load_initial
 from foretell.api.stages import build_stage
@@ -37,24 +37,24 @@ from foretell.training.monitor import Monitor
 from foretell.training.trainer import Trainer
 
 SMOOTHING = 0.9
-"""how much of the mean loss stays from step to step"""
+"""decay of the mean loss per step"""
 HOPELESS = 1.1
-"""the test ends when the smoothed loss is so many times the first one"""
+"""ratio of the smoothed loss to its first value at which the test ends"""
 SAFE = 10
-"""how many times lower than the best rate the proposed one is"""
+"""ratio of the learning rate with the lowest loss to the suggested one"""
 CLEAR = 2
-"""how many times its noise the loss has to fall by: of losses that are noise alone, one test in five hundred does"""
+"""fall of the loss, in units of its noise, that a suggestion takes; pure noise passes one test in five hundred"""
 
 
 class Rising(Schedule):
-    """A factor that rises exponentially from `low` to `high` over so many steps."""
+    """A factor that rises exponentially from `low` to `high` over `steps` steps."""
 
     def __init__(self, low: float, high: float, steps: int):
         super().__init__()
         self.low, self.high, self.steps = low, high, steps
 
+    @override
     def factor(self, progress: Progress, fraction: float) -> float:
-        """See `Schedule.factor`."""
         return float(self.low * (self.high / self.low) ** (progress.step / max(self.steps - 1, 1)))
 
 
@@ -64,13 +64,13 @@ class Trial:
 
     rates: list[float]
     losses: list[float]
-    """nats per token of each step's batch, before the step"""
+    """nats per token of each batch, before the step"""
     ending: str
-    """why it ended"""
+    """reason why it ended"""
 
     @property
     def smoothed(self) -> list[float]:
-        """The losses' exponential mean, in which the first ones have no greater part than those after them."""
+        """The bias-corrected exponential mean of the losses."""
         mean, means = 0.0, []
         for t, loss in enumerate(self.losses, start=1):
             mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
@@ -78,19 +78,19 @@ class Trial:
         return means
 
     def best(self) -> int:
-        """The step whose smoothed loss is least."""
+        """The step with the lowest smoothed loss."""
         smoothed = self.smoothed
         return min(range(len(smoothed)), key=smoothed.__getitem__)
 
     @property
     def noise(self) -> float:
-        """The standard deviation of single losses around their course, from how neighbours differ."""
-        between = np.abs(np.diff(self.losses))
-        return float(np.median(between)) / (0.6745 * math.sqrt(2)) if len(between) else 0.0
+        """Standard deviation of single losses around their trend, from differences of neighbours."""
+        differences = np.abs(np.diff(self.losses))
+        return float(np.median(differences)) / (0.6745 * math.sqrt(2)) if len(differences) else 0.0
 
     @property
     def fall(self) -> float:
-        """How far the smoothed loss fell, from the mean of the first ten or fewer."""
+        """Fall of the smoothed loss from the mean of up to ten first losses."""
         best = self.best()
         return float(np.mean(self.losses[: max(1, min(10, best))])) - self.smoothed[best]
 
@@ -105,28 +105,28 @@ def find_lr(
     device: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """A proposal for `optimizer.learning_rate` in the recipe's first stage, and how it was found; no run is written."""
+    """Suggest `optimizer.learning_rate` for the first stage of a recipe; writes no run."""
     if not 0 < low < high:
-        raise ConfigError(f"the rate has to rise: give a --low above 0 and below --high, not {low:g} and {high:g}")
+        raise ConfigError(f"the learning rate must rise: set --low above 0 and below --high, not {low:g} and {high:g}")
     if png is not None:
-        library()  # or it would be found missing when all is tried
+        library()  # fail early if matplotlib is missing
     monitor = Monitor(quiet=quiet)
     trial = range_test(recipe, steps, low, high, device_of(device), monitor)
     best = trial.best()
     if best == 0:
-        raise ConfigError(f"the loss did not fall at any rate from {low:g} on; give a lower --low or more --steps")
+        raise ConfigError(f"the loss fell at no learning rate from {low:g}; set a lower --low or more --steps")
     if png is not None:
         plot_trial(trial, png)
     clear = trial.fall > CLEAR * trial.noise
-    flat = f"the loss fell by {max(trial.fall, 0):.2g}, and single losses differ by {trial.noise:.2g} anyway"
+    flat = f"the loss fell by {max(trial.fall, 0):.2g}, and single losses vary by {trial.noise:.2g}"
     return {
         "recipe": recipe.name,
         "optimizer": recipe.optimizer.kind_name(),
         "learning_rate": float(f"{trial.rates[best] / SAFE:.2g}") if clear else None,
         "warning": None
         if clear
-        else f"{flat}: no rate stands out; give more --steps, a higher --high or larger batches",
-        "rule": f"a tenth of the rate with the least smoothed loss, {trial.rates[best]:.2g}",
+        else f"{flat}: no learning rate is clearly best; set more --steps, a higher --high or larger batches",
+        "rule": f"a tenth of the learning rate with the lowest smoothed loss, {trial.rates[best]:.2g}",
         "least_loss": trial.smoothed[best],
         "first_loss": trial.losses[0],
         "ending": trial.ending,
@@ -138,7 +138,7 @@ def find_lr(
 
 
 def range_test(recipe: Recipe, steps: int, low: float, high: float, device: torch.device, monitor: Monitor) -> Trial:
-    """Train on the recipe's first batches with a rising rate."""
+    """Train on the first batches of a recipe with a rising learning rate."""
     config, settings = recipe.resolved_stages()[0]
     data = data_module(settings, monitor=monitor)
     torch.manual_seed(settings.seed)
@@ -152,12 +152,12 @@ def range_test(recipe: Recipe, steps: int, low: float, high: float, device: torc
     )
     trainer = Trainer(Run(Path()), stage, TrainState(), seed=settings.seed, monitor=monitor)
     stage.schedule = Rising(low / trainer.rate, high / trainer.rate, steps)
-    monitor.say(f"trying rates from {low:g} to {high:g} in {steps} steps")
-    return rise(trainer, steps)
+    monitor.say(f"trying learning rates from {low:g} to {high:g} in {steps} steps")
+    return run_steps(trainer, steps)
 
 
-def rise(trainer: Trainer, steps: int) -> Trial:
-    """The steps, until all are done or the loss is lost."""
+def run_steps(trainer: Trainer, steps: int) -> Trial:
+    """Train until all steps are done or the loss diverges."""
     rates: list[float] = []
     losses: list[float] = []
     for _ in range(steps):
@@ -168,41 +168,40 @@ def rise(trainer: Trainer, steps: int) -> Trial:
         except Diverged:
             return Trial(rates, losses, f"diverged after {len(losses)} steps")
         tokens = trainer.window.tokens - before[1]
-        if tokens == 0:  # left out for its fp16 gradients
+        if tokens == 0:  # skipped for its fp16 gradients
             continue
-        rates.append(trainer.rate * trainer.stage.schedule(progress))  # what the setting would be
+        rates.append(trainer.rate * trainer.stage.schedule(progress))  # as the setting would have it
         losses.append((float(trainer.window.loss) - before[0]) / tokens)
-        trial = Trial(rates, losses, f"the loss rose above its beginning after {len(losses)} steps")
+        trial = Trial(rates, losses, f"the loss rose above its start after {len(losses)} steps")
         smoothed = trial.smoothed
         if not math.isfinite(smoothed[-1]) or smoothed[-1] > HOPELESS * smoothed[0]:
             return trial
-    return Trial(rates, losses, "all steps were done")
+    return Trial(rates, losses, "all steps done")
 
 
-def table(result: Mapping[str, Any]) -> Table:
-    """The proposal for people."""
-    made = Table(show_header=False)
+def render(result: Mapping[str, Any]) -> Table:
+    """The suggestion as a table."""
+    table = Table(show_header=False)
     if result["warning"]:
-        made.add_row("proposed", Text(f"nothing: {result['warning']}", "bold red"))
+        table.add_row("suggestion", Text(f"none: {result['warning']}", "bold red"))
     else:
-        made.add_row("proposed", Text(f"optimizer.learning_rate={result['learning_rate']:g}", "bold"))
-        made.add_row("rule", result["rule"])
-    made.add_row("loss", f"{result['first_loss']:.3f} at first, {result['least_loss']:.3f} at its least")
-    made.add_row("ending", result["ending"])
+        table.add_row("suggestion", Text(f"optimizer.learning_rate={result['learning_rate']:g}", "bold"))
+        table.add_row("rule", result["rule"])
+    table.add_row("loss", f"{result['first_loss']:.3f} at first, {result['least_loss']:.3f} at its lowest")
+    table.add_row("ending", result["ending"])
     if "png" in result:
-        made.add_row("picture", result["png"])
-    return made
+        table.add_row("picture", result["png"])
+    return table
 
 
 def plot_trial(trial: Trial, out: Path) -> None:
-    """The loss over the rate of a range test, with the best and the proposed one."""
-
+    """Plot the loss over the learning rate, and mark the best and the suggested one."""
     figure, axes = library().subplots(figsize=(8, 4.5), layout="constrained")
     best, smoothed = trial.best(), np.array(trial.smoothed)
     axes.plot(trial.rates, trial.losses, color="C0", linewidth=0.7, alpha=0.4)
     axes.plot(trial.rates, smoothed, color="C0", linewidth=1.8)
     axes.set_xscale("log")
-    for rate, color, words in ((trial.rates[best] / SAFE, "C2", "proposed"), (trial.rates[best], "C3", "least loss")):
+    for rate, color, words in ((trial.rates[best] / SAFE, "C2", "suggested"), (trial.rates[best], "C3", "lowest loss")):
         axes.axvline(rate, color=color, linewidth=1.2, linestyle="--", label=f"{words}: {rate:.2g}")
     limit_height(axes, [smoothed])
     dress(axes, LABELS["loss"], "learning rate")

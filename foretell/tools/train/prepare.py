@@ -1,4 +1,4 @@
-"""Text to a token store, with a progress bar."""
+"""Preparation of a token store from text, with a progress bar."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from foretell.process import peak_memory
 
 
 def prepare_store(corpus: str, out: Path, tokenizer: str, *, quiet: bool = False) -> dict[str, Any]:
-    """Prepare a corpus at `out`; `tokenizer` is a kind, a TOML table, or the path of a tokenizers JSON."""
+    """Prepare a corpus at `out`. `tokenizer`: a kind, a TOML table, or the path of a tokenizer.json."""
     text = open_corpus(corpus)
-    given = (
+    setting = (
         {"kind": "file", "path": tokenizer} if tokenizer.endswith(".json") else parse_override(f"t={tokenizer}")["t"]
     )
     try:
-        config = TypeAdapter(TokenizerChoice).validate_python(given)
+        config = TypeAdapter(TokenizerChoice).validate_python(setting)
     except ValidationError as problem:
         raise ConfigError(f"--tokenizer {tokenizer}: {problem.errors()[0]['msg']}") from None
     begin = time.monotonic()

@@ -1,7 +1,8 @@
-"""What a model is good for: fine-tuned on every labelled set there is, in one table.
+"""Transfer: one run fine-tuned on every labelled data set that is found, in one table.
 
-Each set is a folder of trials (see `tools.trials`), so that figures are medians over seeds. A recurrent model is tuned
-as ULMFiT is, thawed layer by layer; a Transformer as BERT is.
+Each data set is a folder of trials (`tools.train.trials`), so that scores are medians over seeds. `ModelConfig` names
+the recipe whose settings a model is fine-tuned with: that of BERT for a Transformer, that of ULMFiT, unfrozen layer by
+layer, for a recurrent model.
 """
 
 from __future__ import annotations
@@ -10,34 +11,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.console import RenderableType
 
 from foretell.artifacts import write_json
 from foretell.config import Tree, did_you_mean, override, parse_override
 from foretell.data.labelled.datasets import SETS
-from foretell.data.labelled.readers import Reader
-from foretell.data.labelled.readers.columns import ColumnsConfig
-from foretell.data.labelled.readers.squad import SquadConfig
-from foretell.data.labelled.readers.tables import OptionsConfig, TableConfig
+from foretell.data.store.store import load_counts
+from foretell.data.tokenizers.tokenizer import tokenizer_of
 from foretell.errors import ConfigError
 from foretell.evaluate.probing import GRID
-from foretell.models.recurrent import RecurrentConfig
-from foretell.models.transformer import TransformerConfig
+from foretell.models.backbone import Backbone
+from foretell.nn.initializers import on_paper
 from foretell.recipe.loading import find_recipe, load_recipe, read_tree, recipe_of
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record, Run
 from foretell.tools import subprocesses
 from foretell.tools.measure.probe import SPLITS, LabelledTexts, bag_of_words, figures
-from foretell.tools.printing import plain
+from foretell.tools.printing import plain, with_notes
 from foretell.tools.train.trials import run_trials
 from foretell.training.monitor import Monitor
 
-TRANSFORMER, RECURRENT = "bert-finetune-sst2", "ulmfit-imdb"
-"""the recipes whose settings are used"""
-READ = {"answering": 384, "choice": 256, "classification": 128, "similarity": 128, "tagging": 128}
-"""tokens that a Transformer reads at once, as far as its context reaches"""
-BACK = 1400
-"""tokens of a text that gradients go back through in a recurrent model, as in the recipe for IMDB"""
+LENGTHS = {"answering": 384, "choice": 256, "classification": 128, "similarity": 128, "tagging": 128}
+"""tokens per row of a model with a bounded context, if the context is that long"""
+GRADIENT_LENGTH = 1400
+"""last tokens of a text that gradients flow through in a recurrent model, as in the recipe for IMDB"""
 
 
 def transfer(
@@ -51,39 +48,39 @@ def transfer(
     quiet: bool = False,
     device: str | None = None,
 ) -> dict[str, Any]:
-    """Fine-tune a run on these sets, or on all that are there; their figures, median over seeds."""
+    """Fine-tune a run on the named data sets, or on all that are found; return medians over seeds."""
     monitor = Monitor(quiet=quiet)
-    chosen = {name: recipe_for(run, name, [*overrides, f"seeds={seeds}"]) for name in sets_there(sets)}
-    plan = {"run": str(run), "sets": {name: recipe.text() for name, recipe in chosen.items()}}
+    recipes = {name: recipe_for(run, name, [*overrides, f"seeds={seeds}"]) for name in available_sets(sets)}
+    plan = {"run": str(run), "sets": {name: recipe.text() for name, recipe in recipes.items()}}
     results = subprocesses.begin(out / "transfer.json", plan, resume)
-    for name, recipe in chosen.items():
+    for name, recipe in recipes.items():
         if results.get(name, {}).get("failed", 1):
             monitor.say(f"\n{name}: {getattr(recipe.objective, 'kind', '')}")
-            there = (out / name / "trials.json").exists()
+            started = (out / name / "trials.json").exists()
             try:
-                found = run_trials(recipe, out / name, resume=there, quiet=quiet, device=device)
-            except ConfigError as problem:  # others may fit
+                trials = run_trials(recipe, out / name, resume=started, quiet=quiet, device=device)
+            except ConfigError as problem:  # other data sets may fit
                 monitor.say(f"{name}: {problem}")
-                found = {"summary": {}, "results": {"all": {"error": str(problem)}}, "trained": 0, "failed": seeds}
-            results[name] = row(recipe, found)
+                trials = {"summary": {}, "results": {"all": {"error": str(problem)}}, "trained": 0, "failed": seeds}
+            results[name] = record(recipe, trials)
             write_json(out / "transfer.json", plan | {"results": results})
-    return {"transfer": str(out), **plan, "results": {name: results[name] for name in chosen}}
+    return {"transfer": str(out), **plan, "results": {name: results[name] for name in recipes}}
 
 
-def sets_there(wanted: Sequence[str]) -> list[str]:
-    """The sets of these names, all of which have to be there; without names those that are."""
-    for name in wanted:
+def available_sets(names: Sequence[str]) -> list[str]:
+    """The named data sets, each of which must be found; without names all that are found."""
+    for name in names:
         if name not in SETS:
-            raise ConfigError(f"no labelled set {name!r}{did_you_mean(name, SETS)} (foretell doctor lists them)")
+            raise ConfigError(f"no labelled data set {name!r}{did_you_mean(name, SETS)} (foretell doctor lists them)")
         SETS[name].paths(name)
-    found = list(dict.fromkeys(wanted)) or [name for name in SETS if is_there(name)]
-    if not found:
-        raise ConfigError("no labelled sets: set FORETELL_DATA to the folder that they are in (`foretell doctor`)")
-    return found
+    available = list(dict.fromkeys(names)) or [name for name in SETS if is_available(name)]
+    if not available:
+        raise ConfigError("no labelled data sets: set FORETELL_DATA to the folder that holds them (`foretell doctor`)")
+    return available
 
 
-def is_there(name: str) -> bool:
-    """Whether all files of a set are found."""
+def is_available(name: str) -> bool:
+    """Whether all files of a data set are found."""
     try:
         SETS[name].paths(name)
     except ConfigError:
@@ -95,41 +92,41 @@ def is_there(name: str) -> bool:
 
 
 def recipe_for(run: Path, name: str, overrides: Sequence[str]) -> Recipe:
-    """How a run is fine-tuned on a set: as its kind of model is by its authors, but for what is overridden."""
-    _, last = recipe_of(Run.open(run)).resolved_stages()[-1]
-    model = last.model
-    if not isinstance(model, RecurrentConfig | TransformerConfig):
-        raise ConfigError(f"{run}: a model of kind {model.kind_name()!r} has no layers to fine-tune; name another run")
-    tree = read_tree(find_recipe(TRANSFORMER if isinstance(model, TransformerConfig) else RECURRENT))
-    tree |= {"name": name, "init": str(run), "objective": {"kind": task_of(SETS[name].reader)}}
+    """The recipe that fine-tunes a run on a data set: that of the model's family, then the overrides."""
+    opened = Run.open(run)
+    _, last = recipe_of(opened).resolved_stages()[-1]
+    if not last.model.fine_tuned_as:
+        raise ConfigError(
+            f"{run}: a model of kind {last.model.kind_name()!r} has no layers to fine-tune; name another run"
+        )
+    backbone, task = backbone_of(opened, last), SETS[name].reader.task
+    tree = read_tree(find_recipe(last.model.fine_tuned_as))
+    tree |= {"name": name, "init": str(run), "objective": {"kind": task}}
     tree["data"] |= {"corpus": name}
-    if tree["objective"]["kind"] == "tagging" and model.direction == "forward":
-        tree["objective"]["at"] = "last"  # before, the end of a word is not known
-    if isinstance(model, TransformerConfig):
-        tree["data"]["batches"] |= {"length": min(READ[tree["objective"]["kind"]], model.context)}
-    else:
-        if model.direction == "forward":
-            tree["objective"]["gradient_length"] = BACK
-        tree["stages"] = thawing(model.layers, str(tree["limit"]))
-    given = [parse_override(text) for text in overrides]
-    if any({"limit", "trainable", "stages"} & one.keys() for one in given):  # who says these has another course in mind
+    if task == "tagging" and "causal" in backbone.reads:
+        tree["objective"]["at"] = "last"  # earlier tokens do not see the end of the word
+    if backbone.context is not None:
+        tree["data"]["batches"] |= {"length": min(LENGTHS[task], backbone.context)}
+    if "recurrence" in backbone.reads:
+        tree["objective"]["gradient_length"] = GRADIENT_LENGTH
+    if "stages" in tree:
+        tree["stages"] = unfreezing(len(backbone.blocks), str(tree["limit"]))
+    settings = [parse_override(text) for text in overrides]
+    if any({"limit", "trainable", "stages"} & setting.keys() for setting in settings):  # the user plans the training
         tree.pop("stages", None)
     return load_recipe(override(tree, overrides))
 
 
-def task_of(reader: Reader) -> str:
-    """What is to be learnt of examples that a reader reads."""
-    if isinstance(reader, SquadConfig):
-        return "answering"
-    if isinstance(reader, ColumnsConfig):
-        return "tagging"
-    if isinstance(reader, OptionsConfig):
-        return "choice"
-    return "similarity" if isinstance(reader, TableConfig) and reader.labels == "score" else "classification"
+def backbone_of(run: Run, recipe: Recipe) -> Backbone:
+    """The backbone of a run on the meta device: its structure without its weights."""
+    model: Any = recipe.model
+    with on_paper():
+        backbone: Backbone = model.build(tokenizer_of(run).size, load_counts(run.counts_file))
+    return backbone
 
 
-def thawing(layers: int, limit: str) -> list[Tree]:
-    """Stages that train what is on top, then a layer more in each epoch, then all (arXiv:1801.06146, section 3.3)."""
+def unfreezing(layers: int, limit: str) -> list[Tree]:
+    """Stages that train the output layers, then one more layer per epoch, then all (arXiv:1801.06146, section 3.3)."""
     top = [{"trainable": {"kind": "top", "layers": number}} for number in range(layers + 1)]
     gradual = [{"name": f"top {n}", "limit": "1epochs", "set": settings} for n, settings in enumerate(top)]
     return [*gradual, {"name": "all", "limit": limit, "set": {"trainable": "full"}}]
@@ -138,20 +135,20 @@ def thawing(layers: int, limit: str) -> list[Tree]:
 # --- results --------------------------------------------------------------------------------------
 
 
-def row(recipe: Recipe, found: Mapping[str, Any]) -> Record:
-    """What is kept of the trials on a set: of its metric the median and spread on each split, beside a bag of words."""
+def record(recipe: Recipe, trials: Mapping[str, Any]) -> Record:
+    """Result of a data set: median and spread of its metric per split, and the score of a bag of words."""
     metric = getattr(recipe.objective, "metric", "")
-    of_splits = {split: found["summary"].get(split, {}).get(metric) for split in ("valid", "test")}
-    errors = {name: one["error"] for name, one in found["results"].items() if "error" in one}
+    scores = {split: trials["summary"].get(split, {}).get(metric) for split in ("valid", "test")}
+    errors = {name: result["error"] for name, result in trials["results"].items() if "error" in result}
     kind = getattr(recipe.objective, "kind", "")
-    counts = {"trained": found["trained"], "failed": found["failed"]}
-    words = words_alone(recipe) if (kind, metric) == ("classification", "accuracy") else None
-    return {"task": kind, "metric": metric, **of_splits, "bag_of_words": words, **counts, "errors": errors}
+    counts = {"trained": trials["trained"], "failed": trials["failed"]}
+    words = baseline(recipe) if (kind, metric) == ("classification", "accuracy") else None
+    return {"task": kind, "metric": metric, **scores, "bag_of_words": words, **counts, "errors": errors}
 
 
-def words_alone(recipe: Recipe) -> Record | None:
-    """What logistic regression on a bag of words learns from the same examples (see `tools.probe`); None where texts
-    have no single class, without a test split, and without scikit-learn."""
+def baseline(recipe: Recipe) -> Record | None:
+    """Scores of logistic regression on a bag of words, on the same examples (`tools.measure.probe`); None if texts have
+    several labels or none, without a test split, or without scikit-learn."""
     try:
         sets = {split: LabelledTexts.read(recipe.data, split) for split in SPLITS}
         return figures(bag_of_words(sets, GRID, recipe.seed))
@@ -159,28 +156,25 @@ def words_alone(recipe: Recipe) -> Record | None:
         return None
 
 
-def table(result: Mapping[str, Any]) -> Table:
-    """A row for each set."""
-    made = plain("", "metric", "valid", "test", "bag of words", "seeds", title=f"{result['run']}, fine-tuned")
-    made.columns[1].justify = "left"
-    for column in made.columns[1:5]:
-        column.no_wrap = False  # where there is little room, spreads go below their medians
-    for name, one in result["results"].items():
-        seeds = f"{one['trained']}" + (f", {one['failed']} failed" if one["failed"] else "")
-        of_splits = (told(one[split]) for split in ("valid", "test"))
-        words = f"{one['bag_of_words']['accuracy']:.4f}" if one.get("bag_of_words") else ""
-        made.add_row(name, one["metric"].replace("_", " "), *of_splits, words, seeds)
-    notes = ["median over seeds, lowest to highest in brackets; bag of words: logistic regression on the test split"]
+def render(result: Mapping[str, Any]) -> RenderableType:
+    """One row per data set."""
+    table = plain("", "metric", "valid", "test", "bag of words", "seeds", title=f"{result['run']}, fine-tuned")
+    table.columns[1].justify = "left"
+    for name, row in result["results"].items():
+        seeds = f"{row['trained']}" + (f", {row['failed']} failed" if row["failed"] else "")
+        scores = (median(row[split]) for split in ("valid", "test"))
+        words = f"{row['bag_of_words']['accuracy']:.4f}" if row.get("bag_of_words") else ""
+        table.add_row(name, row["metric"].replace("_", " "), *scores, words, seeds)
+    notes = ["Median over seeds, lowest to highest in brackets. Bag of words: logistic regression, test split."]
     notes += [
-        f"{name}, {one}: {error}" for name, row in result["results"].items() for one, error in row["errors"].items()
+        f"{name}, {trial}: {error}" for name, row in result["results"].items() for trial, error in row["errors"].items()
     ]
-    made.caption, made.caption_justify = "\n".join(notes), "left"
-    return made
+    return with_notes(table, notes)
 
 
-def told(figure: Mapping[str, float] | None) -> str:
-    """A median and its spread."""
-    if figure is None:
+def median(score: Mapping[str, float] | None) -> str:
+    """A median and its range."""
+    if score is None:
         return ""
-    spread = "" if figure["deviation"] is None else f" [{figure['lowest']:.3f}, {figure['highest']:.3f}]"
-    return f"{figure['median']:.4f}{spread}"
+    spread = "" if score["deviation"] is None else f" [{score['lowest']:.3f}, {score['highest']:.3f}]"
+    return f"{score['median']:.4f}{spread}"

@@ -1,7 +1,7 @@
-"""Trials: one recipe trained several times over, with other seeds or other folds, and what is certain of its figures.
+"""Trials: one recipe trained with several seeds or folds, and the spread of its scores.
 
-Each is a run of its own in the folder, trained and measured in a process of its own; one that fails is told and
-counted, and the others go on. Figures are medians, with the lowest and the highest beside.
+Each trial is a run of its own, trained and measured in a process of its own. A failed trial is reported and counted;
+the others continue. Scores are medians, with the lowest and the highest.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.console import RenderableType
 
 from foretell.api.train import try_out
 from foretell.artifacts import write_json
@@ -19,13 +19,13 @@ from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record
 from foretell.tools import subprocesses
-from foretell.tools.printing import plain
+from foretell.tools.printing import plain, with_notes
 from foretell.training.monitor import Monitor
 
 COSTS = ("epoch", "seconds", "validation_seconds", "tokens_per_second", "examples_per_second", "unknown_rate")
-"""figures of a measurement that are no measure of the model"""
+"""figures of an evaluation that do not measure quality"""
 COLUMNS = 5
-"""how many measures fit a terminal"""
+"""scores in a table, as many as fit a terminal"""
 
 
 def trials(
@@ -37,7 +37,7 @@ def trials(
     device: str | None = None,
     **overrides: Any,
 ) -> dict[str, Any]:
-    """Train a recipe of several `seeds` or `folds` and return what came of all; arguments as for `foretell.train`."""
+    """Train a recipe with several `seeds` or `folds` and return all results; arguments as for `foretell.train`."""
     settings = load_recipe(recipe, {key.replace("__", "."): value for key, value in overrides.items()})
     folder = Path(out or Path("runs") / (settings.name or "trials"))
     return run_trials(settings, folder, resume=resume, quiet=quiet, device=device)
@@ -46,14 +46,14 @@ def trials(
 def run_trials(
     recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False, device: str | None = None
 ) -> dict[str, Any]:
-    """Train each of `Recipe.trials` below a folder; their figures and those of all together. A `ConfigError` where none
+    """Train each of `Recipe.trials` in a folder; return the result of each and a summary. Raises `ConfigError` if none
     can be trained."""
     monitor, todo = Monitor(quiet=quiet), recipe.trials() or {f"seed-{recipe.seed}": recipe}
     plan = {"recipe": recipe.text()}
     if not resume:
-        try_out(next(iter(todo.values())))  # or each of them would fail, and leave a folder
-    kept = subprocesses.begin(out / "trials.json", plan, resume)
-    results = {name: result for name, result in kept.items() if "error" not in result}  # what failed is tried again
+        try_out(next(iter(todo.values())))  # fail early, before any folder is written
+    stored = subprocesses.begin(out / "trials.json", plan, resume)
+    results = {name: result for name, result in stored.items() if "error" not in result}  # retry failed ones
     options = ["--device", device] if device else []
     for number, (name, trial) in enumerate(todo.items(), 1):
         if name in results:
@@ -68,27 +68,27 @@ def run_trials(
             monitor.say(f"{name} failed: {results[name]['error']}")
         write_json(out / "trials.json", plan | {"results": results})
     results = {name: results[name] for name in todo}
-    result = {"trials": str(out), **plan, "results": results, **summed_up(results.values())}
+    result = {"trials": str(out), **plan, "results": results, **summarise(results.values())}
     write_json(out / "trials.json", result)
     return result
 
 
 def measured(recipe: Recipe, folder: Path, options: Sequence[str], quiet: bool) -> Record:
-    """Train one and measure it: what validation says of its best checkpoint, and the test split where there is one."""
+    """Train one trial and measure its best checkpoint on the validation split, and on a test split if it has one."""
     trained = subprocesses.train(recipe, folder, *options, quiet=quiet)
-    result = {"run": str(folder), "seed": recipe.seed, "seconds": trained["seconds"], "valid": measures(trained)}
+    result = {"run": str(folder), "seed": recipe.seed, "seconds": trained["seconds"], "valid": scores(trained)}
     try:
         tested = subprocesses.child("evaluate", str(folder), "--split", "test", *options, quiet=True)
     except subprocesses.Failed as problem:
         if not problem.wrong_input:
             raise
-        return result | {"test": None, "untested": str(problem)}  # many a set keeps its test labels to itself
-    return result | {"test": measures(tested)}
+        return result | {"test": None, "untested": str(problem)}  # many data sets withhold their test labels
+    return result | {"test": scores(tested)}
 
 
 def all_or_none(results: Mapping[str, Record], *, folds: bool) -> dict[str, Record]:
-    """Results that can stand in one table: one that cannot be tested has failed, except where none can, as with a set
-    that keeps its test labels to itself. A fold has a test split of its own, so there each has to be tested."""
+    """Results that fit one table: a trial that cannot be tested has failed, unless none can, as with data sets that
+    withhold their test labels. A fold has a test split of its own, so each fold must be tested."""
     tested = folds or any(result.get("test") is not None for result in results.values())
     return {
         name: result | {"error": f"cannot be tested: {result['untested']}"}
@@ -98,26 +98,26 @@ def all_or_none(results: Mapping[str, Record], *, folds: bool) -> dict[str, Reco
     }
 
 
-def measures(record: Mapping[str, Any]) -> dict[str, float]:
-    """What a measurement says of the model."""
+def scores(record: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of an evaluation that measure quality."""
     return {key: value for key, value in record.items() if isinstance(value, float) and key not in COSTS}
 
 
-def summed_up(results: Iterable[Record]) -> dict[str, Any]:
-    """Of each measure the median and its spread, by split, and what failed; a measure counts where all have it."""
+def summarise(results: Iterable[Record]) -> dict[str, Any]:
+    """Median and spread of each score by split, and numbers of trials; only scores that all trials have."""
     results = list(results)
     done = [result for result in results if "error" not in result]
     summary: dict[str, Any] = {"summary": {}, "trained": len(done), "failed": len(results) - len(done)}
     for split in ("valid", "test"):
-        found = [result[split] for result in done if result[split] is not None]
-        if found and len(found) == len(done):
-            shared = [key for key in found[0] if all(key in one for one in found)]
-            summary["summary"][split] = {key: spread([one[key] for one in found]) for key in shared}
+        scored = [result[split] for result in done if result[split] is not None]
+        if scored and len(scored) == len(done):
+            shared = [key for key in scored[0] if all(key in trial for trial in scored)]
+            summary["summary"][split] = {key: spread([trial[key] for trial in scored]) for key in shared}
     return summary
 
 
 def spread(values: Sequence[float]) -> dict[str, float | None]:
-    """The median, the mean, the lowest, the highest, and the standard deviation of a sample of more than one."""
+    """Median, mean, lowest, highest, and the sample standard deviation of two or more values."""
     return {
         "median": statistics.median(values),
         "mean": statistics.fmean(values),
@@ -127,27 +127,28 @@ def spread(values: Sequence[float]) -> dict[str, float | None]:
     }
 
 
-# --- for people -----------------------------------------------------------------------------------
+# --- tables ---------------------------------------------------------------------------------------
 
 
-def table(result: Mapping[str, Any]) -> Table:
-    """A row for each run, what failed in its place; below them medians and spreads."""
+def render(result: Mapping[str, Any]) -> RenderableType:
+    """One row per trial, failed ones included; below them medians and spreads."""
     split = "test" if "test" in result["summary"] or not result["summary"] else "valid"
-    found = dict(list(result["summary"].get(split, {}).items())[:COLUMNS])
-    made = plain("", *(key.replace("_", " ") for key in found), title=f"{result['trials']}, {split} split")
-    for name, one in result["results"].items():
-        if "error" in one:
-            made.add_row(name, "failed", style="red")
+    summary = dict(list(result["summary"].get(split, {}).items())[:COLUMNS])
+    table = plain("", *(key.replace("_", " ") for key in summary), title=f"{result['trials']}, {split} split")
+    for name, trial in result["results"].items():
+        if "error" in trial:
+            table.add_row(name, "failed", style="red")
         else:
-            made.add_row(name, *(f"{one[split][key]:.4f}" for key in found))
-    if found:
-        made.add_section()
-        made.add_row("median", *(f"{one['median']:.4f}" for one in found.values()), style="bold")
+            table.add_row(name, *(f"{trial[split][key]:.4f}" for key in summary))
+    if summary:
+        table.add_section()
+        table.add_row("median", *(f"{score['median']:.4f}" for score in summary.values()), style="bold")
         for key in ("mean", "lowest", "highest"):
-            made.add_row(key, *(f"{one[key]:.4f}" for one in found.values()), style="dim")
+            table.add_row(key, *(f"{score[key]:.4f}" for score in summary.values()), style="dim")
     notes = [f"{result['trained']} trained, {result['failed']} failed"]
-    notes += [f"{name}: {one['error']}" for name, one in result["results"].items() if "error" in one]
-    untested = [one["untested"] for one in result["results"].values() if "untested" in one and "error" not in one]
-    notes += [f"no figures of the test split, which cannot be measured: {untested[0]}"] if untested else []
-    made.caption, made.caption_justify = "\n".join(notes), "left"
-    return made
+    notes += [f"{name}: {trial['error']}" for name, trial in result["results"].items() if "error" in trial]
+    untested = [
+        trial["untested"] for trial in result["results"].values() if "untested" in trial and "error" not in trial
+    ]
+    notes += [f"no scores on the test split: {untested[0]}"] if untested else []
+    return with_notes(table, notes)

@@ -1,4 +1,4 @@
-"""Runs to and from the files of others: ARPA files, folders of the Hugging Face world."""
+"""Import and export of runs: ARPA files and Hugging Face folders."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ FORMS = ("arpa", "hf")
 
 
 def export_run(trained: Trained, out: Path, to: str | None) -> dict[str, Any]:
-    """A run as an ARPA file or a Hugging Face folder; without `to` the ending of `out` says which."""
+    """Export a run as an ARPA file or a Hugging Face folder; by default the ending of `out` decides."""
     if to is not None and to not in FORMS:
-        raise ConfigError(f"--to {to}: no such form{did_you_mean(to, FORMS)} (known: arpa, hf)")
+        raise ConfigError(f"--to {to}: unknown format{did_you_mean(to, FORMS)} (known: arpa, hf)")
     if to == "hf" or (to is None and not out.name.lower().endswith(ENDINGS) and trained.ngram is None):
         return export_folder(trained, out)
     return export_arpa(trained, out)
 
 
 def import_path(path: Path, out: Path, corpus: str, tokenizer_file: Path | None) -> dict[str, Any]:
-    """An ARPA file or a Hugging Face folder as a run."""
+    """Import an ARPA file or a Hugging Face folder as a run."""
     if path.is_dir():
         return import_folder(path, out, corpus, tokenizer_file)
     return import_arpa(path, out, corpus, tokenizer_file)
 
 
 def export_arpa(trained: Trained, out: Path) -> dict[str, Any]:
-    """An n-gram run as an ARPA file."""
+    """Export an n-gram run as an ARPA file."""
     check_ending(out)
     if trained.ngram is None:
-        raise ConfigError(f"{trained.run.path} is no n-gram model, and ARPA files hold nothing else; write --to hf")
+        raise ConfigError(f"{trained.run.path} is not an n-gram model, and ARPA files hold only those; write --to hf")
     arpa.write_arpa(trained.ngram, arpa.spelled(trained.tokenizer), out)
     return {"run": str(trained.run.path), "file": str(out), "ngrams": [len(order) for order in trained.ngram.orders]}
 
 
 def import_arpa(path: Path, out: Path, corpus: str, tokenizer_file: Path | None) -> dict[str, Any]:
-    """An ARPA file as a run. Without a tokenizer its words become a word vocabulary, a line ending in `<eos>`."""
+    """Import an ARPA file as a run. By default its words become the vocabulary, with `<eos>` as the end of a line."""
     check_ending(path)
     if not path.is_file():
         raise ConfigError("no such file", file=path)
@@ -60,8 +60,8 @@ def import_arpa(path: Path, out: Path, corpus: str, tokenizer_file: Path | None)
     with foreign():
         tokenizer = load_tokenizer(named_file(tokenizer_file)) if tokenizer_file else words_in(path)
     model, unnormalised = arpa.read_arpa(path, arpa.spelled(tokenizer), tokenizer.boundary)
-    kept = {"kind": "file", "path": str(out / "tokenizer.json")}
-    data = {"corpus": corpus, "tokenizer": kept}
+    file = {"kind": "file", "path": str(out / "tokenizer.json")}
+    data = {"corpus": corpus, "tokenizer": file}
     recipe = load_recipe({"name": as_name(path.stem), "data": data, "model": {"kind": "ngram", "order": model.order}})
     with Run.whole(out, recipe=recipe.text(out)) as run:
         tokenizer.save(run.tokenizer_file)
@@ -74,13 +74,13 @@ def import_arpa(path: Path, out: Path, corpus: str, tokenizer_file: Path | None)
 
 
 def words_in(path: Path) -> Tokenizer:
-    """The words of an ARPA file as a vocabulary."""
+    """A tokenizer of the words in an ARPA file."""
     words = [word for word in arpa.vocabulary_of(path) if word not in (END_OF_LINE, UNKNOWN)]
     return word_level([UNKNOWN, END_OF_LINE, *words])
 
 
 def check_ending(path: Path) -> None:
-    """ARPA files are known by their names."""
+    """Raise `ConfigError` unless a file is named as an ARPA file."""
     if not path.name.lower().endswith(ENDINGS):
-        remedy = f"ARPA files end in {' or '.join(ENDINGS)}, and Hugging Face's are folders"
-        raise ConfigError("is no ARPA file by its name, and no folder", file=path, remedy=remedy)
+        remedy = f"ARPA files end in {' or '.join(ENDINGS)}, Hugging Face models are folders"
+        raise ConfigError("is neither named as an ARPA file nor a folder", file=path, remedy=remedy)

@@ -1,4 +1,4 @@
-"""Texts in, vectors out: lines of files or of stdin, to a file or to stdout."""
+"""Vectors of texts, one per line of files or stdin, to a file or stdout."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from foretell.tools.measure.score import read_lines, warn
 from foretell.training.monitor import Monitor, counting
 
 MIX = "mix.json"
-"""what a probe calls the weights of layers in its folder"""
+"""file with the layer weights in the folder of a probe"""
 
 
 def write_features(extractor: Extractor, paths: Sequence[Path], out: Path, *, quiet: bool = True) -> Record:
-    """The vectors of the lines of some files (`-` or none: stdin) as a `.npy` or `.parquet` file."""
+    """Write vectors of the lines of files (`-` or none: stdin) to a `.npy` or `.parquet` file."""
     report, begin = Report(), time.perf_counter()
-    told = counting(Monitor(quiet=quiet).say, "texts")
+    on_progress = counting(Monitor(quiet=quiet).say, "texts")
     with vector_file(out, extractor.width) as file:
-        for texts, vectors in extractor.blocks(read_lines(paths, report), told):
+        for texts, vectors in extractor.blocks(read_lines(paths, report), on_progress):
             file.add(vectors, {"text": texts})
         if not file.rows:
-            raise ConfigError("there are no texts to make vectors of; give a file, or lines on stdin")
+            raise ConfigError("no texts to read; name a file, or write lines to stdin")
     warn(report)
     return {
         "out": str(out),
@@ -42,7 +42,7 @@ def write_features(extractor: Extractor, paths: Sequence[Path], out: Path, *, qu
 
 
 def print_features(extractor: Extractor, paths: Sequence[Path]) -> Iterator[str]:
-    """A row for each line, its numbers between tabs."""
+    """One row per line, numbers separated by tabs."""
     report = Report()
     for _, vectors in extractor.blocks(read_lines(paths, report)):
         for vector in vectors.tolist():
@@ -51,36 +51,34 @@ def print_features(extractor: Extractor, paths: Sequence[Path]) -> Iterator[str]
 
 
 def all_features(extractor: Extractor, paths: Sequence[Path]) -> Record:
-    """The same as one JSON object, which has to be held in memory."""
+    """All vectors as one JSON object, held in memory."""
     report = Report()
-    found = [vector for _, block in extractor.blocks(read_lines(paths, report)) for vector in block.tolist()]
+    vectors = [vector for _, block in extractor.blocks(read_lines(paths, report)) for vector in block.tolist()]
     warn(report)
-    return {"vectors": found, "texts": len(found), "width": extractor.width, "replaced": report.replaced}
+    return {"vectors": vectors, "texts": len(vectors), "width": extractor.width, "replaced": report.replaced}
 
 
-def layers_of(spelled: str) -> tuple[int, ...] | str:
-    """`all`, or `1,2,-1` as numbers."""
-    if spelled == "all":
-        return spelled
+def layers_of(text: str) -> tuple[int, ...] | str:
+    """Parse `all`, or numbers as in `1,2,-1`."""
+    if text == "all":
+        return text
     try:
-        return tuple(int(number) for number in spelled.split(","))
+        return tuple(int(number) for number in text.split(","))
     except ValueError:
-        raise ConfigError(f"--layers {spelled}: write all, or numbers with commas between them, as in 1,2,-1") from None
+        raise ConfigError(f"--layers {text}: write all, or numbers separated by commas, as in 1,2,-1") from None
 
 
 def settings_of(pooling: str, layers: str, prepare: str | None, tokens: int, mix: Path | None = None) -> dict[str, Any]:
-    """Options as settings of `FeaturesConfig`; a mix says which layers it is of."""
+    """Options as settings of `FeaturesConfig`; a mix names its layers itself."""
     settings: dict[str, Any] = {"pooling": pooling, "layers": layers_of(layers), "prepare": prepare, "tokens": tokens}
     return settings if mix is None else settings | read_mix(mix)
 
 
 def read_mix(path: Path) -> dict[str, Any]:
-    """The layers and weights that a probe has learnt, from its folder or the file there."""
+    """Read layers and weights that a probe has learned, from its folder or file."""
     file = path / MIX if path.is_dir() else path
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        return {"layers": kept["layers"], "mix": [float(weight) for weight in kept["weights"]]}
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        return {"layers": stored["layers"], "mix": [float(weight) for weight in stored["weights"]]}
     except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigError(
-            f"--mix {path}: no weights of layers in it; name the --out of a `foretell probe --mix`"
-        ) from None
+        raise ConfigError(f"--mix {path}: has no layer weights; name the --out of a `foretell probe --mix`") from None

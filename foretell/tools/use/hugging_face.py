@@ -1,9 +1,9 @@
-"""Runs to and from folders of the Hugging Face world."""
+"""Import and export of Hugging Face folders."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,15 +35,11 @@ from foretell.interop.hugging_face.vocabulary import filled, is_numbers, numbers
 from foretell.learning.labels import keep_labels
 from foretell.models.model_spec import ModelSpec
 from foretell.nn.initializers import on_paper
-from foretell.objectives.electra.generator import SmallerGeneratorConfig
-from foretell.objectives.electra.objective import Replaced
-from foretell.objectives.objective import Objective, ObjectiveConfig
+from foretell.objectives.objective import Objective
 from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe, as_name
 from foretell.run import Record, Run
 from foretell.strict_json import JsonObject, read_object, shown
-from foretell.tasks.similarity import SimilarityConfig
-from foretell.tasks.tagging import TaggingConfig
 from foretell.training.monitor import Monitor
 from foretell.training.state_dict import load_weights, weights
 from foretell.trust import foreign
@@ -52,7 +48,8 @@ from foretell.trust import foreign
 
 
 def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | None) -> dict[str, Any]:
-    """A checkpoint folder as a run; what of the model is not in it begins as in training, and is told."""
+    """Import a checkpoint folder as a run. Parts of the model that it lacks are initialised as for training, and
+    reported."""
     if not is_free(out):
         raise ConfigError("exists", file=out, remedy="choose another --out")
     theirs = read_config(folder)
@@ -61,68 +58,69 @@ def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | N
     form, tree = family.recipe(theirs, tensors)
     vocabulary = family.words_in(theirs, tensors)
     family.check_sizes(tree, tensors)
-    names = () if form.labels is None else form.labels.read(labels_there(theirs))
+    labels = () if form.labels is None else form.labels.read(labels_there(theirs))
     with foreign():
-        given = read_vocabulary(folder, theirs, vocabulary, tokenizer_file)
-    tokenizer = given or numbers(vocabulary, theirs)
+        stored = read_vocabulary(folder, theirs, vocabulary, tokenizer_file)
+    tokenizer = stored or numbers(vocabulary, theirs)
     generator = read_generator(folder, tree) if at(tree, "objective.kind") == "replaced" else None
-    recipe = recipe_of(tree, out, corpus, folder / "config.json", names)
-    objective, reading = read_model(family.with_links_of(form), recipe, tensors, generator, vocabulary, len(names))
-    told = {"missing": reading.missing, "surplus": reading.surplus, "tokenizer": given is not None}
-    for warning in warnings_of(folder, told):
+    recipe = recipe_of(tree, out, corpus, folder / "config.json", labels)
+    objective, reading = read_model(family.with_links_of(form), recipe, tensors, generator, vocabulary, len(labels))
+    report = {"missing": reading.missing, "surplus": reading.surplus, "tokenizer": stored is not None}
+    for warning in warnings_of(folder, report):
         Monitor().say(f"warning: {warning}")
     with Run.whole(out, recipe=recipe.text(out)) as run:
         tokenizer.save(run.tokenizer_file)
         run.seal(run.tokenizer_file)
         if recipe.is_task:
-            keep_labels(run, names)
-        run.append(imported_from(folder, family.kind) | told)
+            keep_labels(run, labels)
+        run.append(imported_from(folder, family.kind) | report)
         save_finished(run, weights(objective))
     parameters = sum(p.numel() for p in objective.parameters())
     facts = {"model_type": family.kind, "vocabulary": vocabulary, "parameters": parameters}
-    return {"run": str(out), **facts, **told}
+    return {"run": str(out), **facts, **report}
 
 
 def imported_from(source: Path, model_type: str) -> Record:
-    """The record that tells an imported run from one that was trained here."""
-    place = {"stage": "import", "step": 0, "epoch": 0.0}
-    return {"kind": "import", **place, "source": str(source), "model_type": model_type}
+    """The record that marks a run as imported."""
+    moment = {"stage": "import", "step": 0, "epoch": 0.0}
+    return {"kind": "import", **moment, "source": str(source), "model_type": model_type}
 
 
 def read_vocabulary(folder: Path, theirs: JsonObject, vocabulary: int, file: Path | None) -> Tokenizer | None:
-    """The tokenizer of a folder, or the one in a file; None where there is none."""
+    """The tokenizer of a folder, or that of a file; None if the folder has none."""
     if file is not None:
         return filled(load_tokenizer(named_file(file)).library, vocabulary, file)
     return read_tokenizer(folder, theirs, vocabulary)
 
 
 def read_generator(folder: Path, tree: Tree) -> Weights | None:
-    """The tensors of ELECTRA's generator, where it is in a folder of that name, and its settings put into a recipe."""
+    """The tensors of ELECTRA's generator, from a subfolder `generator` if there is one; its settings go into `tree`."""
     inner = folder / "generator"
     if not has(folder, "generator/config.json"):
         return None
     theirs = read_config(inner)
     family = family_named(theirs.get("model_type"), theirs.file)
     tensors = family.named(Weights.open(inner))
-    (_, its), main = family.recipe(theirs, tensors), tree["model"]
-    family.check_sizes(its, tensors)
-    inner = its["model"].get("feed_forward", 4 * its["model"]["hidden"])
-    model = {key: its["model"][key] for key in ("layers", "heads", "activation")} | {"feed_forward": inner}
-    share = its["model"]["hidden"] / main["hidden"]
+    (_, settings), main = family.recipe(theirs, tensors), tree["model"]
+    family.check_sizes(settings, tensors)
+    narrow = settings["model"]
+    model = {key: narrow[key] for key in ("layers", "heads", "activation")}
+    model["feed_forward"] = narrow.get("feed_forward", 4 * narrow["hidden"])
+    share = narrow["hidden"] / main["hidden"]
     tree["objective"]["generator"] = {"kind": "smaller", "hidden_share": share, "model": model}
     return tensors
 
 
-def tagged_like(names: tuple[str, ...]) -> Tree:
-    """The settings of a task that learns tags of these names."""
-    marks = {name.partition("-")[0] if "-" in name else name for name in names}
+def tagging_settings(labels: tuple[str, ...]) -> Tree:
+    """Settings of a tagging task with these labels."""
+    marks = {label.partition("-")[0] if "-" in label else label for label in labels}
     if marks <= {OUTSIDE, *MARKS["bioes"]}:
         return {"objective.scheme": "iob2" if marks <= {OUTSIDE, *MARKS["iob2"]} else "bioes"}
     return {"objective.scheme": "none", "objective.metric": "accuracy"}
 
 
-def recipe_of(tree: Tree, out: Path, corpus: str, file: Path, names: tuple[str, ...]) -> Recipe:
-    """The recipe of an imported run: what the checkpoint's config file says, and how to go on from it."""
+def recipe_of(tree: Tree, out: Path, corpus: str, file: Path, labels: tuple[str, ...]) -> Recipe:
+    """The recipe of an imported run: settings of its config file, and defaults to train it further."""
     length = min(tree["model"]["context"], 512)
     settings = {
         "data.corpus": corpus,
@@ -133,7 +131,7 @@ def recipe_of(tree: Tree, out: Path, corpus: str, file: Path, names: tuple[str, 
         "training.gradient_clip": 1.0,
     }
     if at(tree, "objective.kind") == "tagging":
-        settings |= tagged_like(names)
+        settings |= tagging_settings(labels)
     try:
         return load_recipe({"name": as_name(file.parent.resolve().name)} | override(tree, settings))
     except ConfigError as problem:
@@ -143,7 +141,7 @@ def recipe_of(tree: Tree, out: Path, corpus: str, file: Path, names: tuple[str, 
 def read_model(
     family: Family, recipe: Recipe, tensors: Weights, generator: Weights | None, vocabulary: int, labels: int
 ) -> tuple[Objective, Reading]:
-    """The model with the checkpoint's weights; a `ConfigError` where its body is not whole."""
+    """The model with the checkpoint's weights. Raises `ConfigError` if the checkpoint lacks a part of the backbone."""
     try:
         with on_paper():
             blank = recipe.build(vocabulary, labels=labels)
@@ -158,66 +156,65 @@ def read_model(
     mine = weights(objective)
     reading = read_part(family, tensors, main_tensors(objective))
     if generator is not None:
-        its = read_part(family, generator, generator_tensors(objective))
-        for name, tensor in its.tensors.items():
+        second = read_part(family, generator, generator_tensors(objective))
+        for name, tensor in second.tensors.items():
             if f"generator.{name}" not in mine and not torch.equal(tensor, reading.tensors[name]):
-                what = f"its {name} is not that of the main model, which shares it here"
+                what = f"its {name} differs from that of the main model, and foretell shares the two"
                 raise ConfigError(what, file=generator.folder)
-        own = {f"generator.{name}": t for name, t in its.tensors.items() if f"generator.{name}" in mine}
-        more = [[f"generator.{name}" for name in names] for names in (its.missing, its.surplus)]
+        own = {f"generator.{name}": t for name, t in second.tensors.items() if f"generator.{name}" in mine}
+        more = [[f"generator.{name}" for name in names] for names in (second.missing, second.surplus)]
         reading = Reading(reading.tensors | own, reading.missing + more[0], reading.surplus + more[1])
     load_weights(objective, {name: tensor.detach() for name, tensor in mine.items()} | reading.tensors)
     return objective, reading
 
 
 def main_tensors(objective: Objective) -> dict[str, Tensor]:
-    """Those of the model itself, by our names."""
+    """Tensors of the main model by their names in foretell."""
     return {name: tensor for name, tensor in weights(objective).items() if not name.startswith("generator.")}
 
 
 def generator_tensors(objective: Objective) -> dict[str, Tensor]:
-    """Those of ELECTRA's generator, by the names of a model of its own."""
-    assert isinstance(objective, Replaced) and objective.generator is not None
-    return dict(objective.generator.named_parameters())
+    """Tensors of the generator, named as in a model of its own."""
+    return dict(objective.get_submodule("generator").named_parameters())
 
 
 def check_part(family: Family, tensors: Weights, mine: Mapping[str, Tensor]) -> None:
-    """A `ConfigError` where a folder has not the tensors of a whole body, or of other shapes."""
+    """Raise `ConfigError` if a folder lacks tensors of the backbone, or has tensors of other shapes."""
     shapes = {name: tensors.shape(name) for name in tensors}
     check_shapes(family.links, shapes, mine, tensors.folder / "config.json")
     names = {name: link_of(family.links, name)[1] for name in mine}
     gone = [name for name in mine if name.startswith("backbone.") and not all(n in tensors for n in names[name])]
     if gone:
         surplus = sorted(tensors.keys() - {n for theirs in names.values() for n in theirs})
-        what = f"not a whole {family.kind}: nothing for {', '.join(gone[:3])}"
-        raise ConfigError(f"{what}; it has {', '.join(surplus[:3]) or 'nothing else'}", file=tensors.folder)
+        what = f"not a complete {family.kind}: it lacks {', '.join(gone[:3])}"
+        raise ConfigError(f"{what} and has {', '.join(surplus[:3]) or 'nothing else'}", file=tensors.folder)
 
 
 def read_part(family: Family, tensors: Weights, mine: Mapping[str, Tensor]) -> Reading:
-    """The tensors of one folder, which are as they should be (see `check_part`)."""
+    """The tensors of one folder, checked by `check_part`."""
     reading = read_tensors(family.links, tensors, mine)
     for other in [name for name in reading.surplus if name in family.tied]:
         if not torch.equal(tensors[other], tensors[family.tied[other]]):
-            what = f"{other} is not {family.tied[other]}, though config.json says that they are tied"
-            raise ConfigError(what, file=tensors.folder, remedy="set tie_word_embeddings to false there")
+            what = f"{other} differs from {family.tied[other]}, though config.json says that they are tied"
+            raise ConfigError(what, file=tensors.folder, remedy="set tie_word_embeddings to false in config.json")
         reading.surplus.remove(other)
     return reading
 
 
-def warnings_of(folder: Path, told: dict[str, Any]) -> Iterator[str]:
-    """What to tell of an import."""
-    if told["missing"]:
-        yield f"not in the checkpoint, and begun as for training: {', '.join(told['missing'])}"
-    if told["surplus"]:
-        yield f"left out, as nothing here is like it: {', '.join(told['surplus'])}"
-    if not told["tokenizer"]:
+def warnings_of(folder: Path, report: dict[str, Any]) -> Iterator[str]:
+    """Warnings about an import."""
+    if report["missing"]:
+        yield f"not in the checkpoint, so newly initialised: {', '.join(report['missing'])}"
+    if report["surplus"]:
+        yield f"left out, as foretell has no counterpart: {', '.join(report['surplus'])}"
+    if not report["tokenizer"]:
         piece = next((name for name in ("spiece.model", "sentencepiece.bpe.model") if (folder / name).is_file()), None)
-        had = f" ({piece} is none yet: AutoTokenizer's save_pretrained makes tokenizer.json of it)" if piece else ""
-        yield f"no tokenizer{had}: the run reads ids, as in '17 4 99', for text; --tokenizer FILE gives it one"
+        hint = f" (convert {piece} to tokenizer.json with save_pretrained of AutoTokenizer)" if piece else ""
+        yield f"no tokenizer{hint}: the run reads ids, as in '17 4 99', instead of text; --tokenizer FILE adds one"
 
 
 BEGINS = (
-    "Every text began with the boundary token when it was trained and measured, which the tokenizer and a pipeline of "
+    "In training and evaluation every text began with the boundary token, which the tokenizer and a pipeline of "
     'transformers leave out. `input_ids = [tokenizer.bos_token_id, *tokenizer(text)["input_ids"]]` gives equal results.'
 )
 
@@ -226,53 +223,52 @@ BEGINS = (
 
 @dataclass(frozen=True)
 class Part:
-    """What goes into one folder."""
+    """Contents of one folder."""
 
     recipe: Tree
     tensors: Mapping[str, Tensor]
-    """by our names"""
+    """by their names in foretell"""
 
 
 def export_folder(trained: Trained, out: Path, shard_bytes: int = SHARD_BYTES) -> dict[str, Any]:
-    """A run as a folder that `AutoModel` and `AutoTokenizer` of transformers load; ELECTRA's generator is one in it."""
+    """Write a run as a folder for `AutoModel` and `AutoTokenizer` of transformers, its generator in a subfolder."""
     recipe, objective = trained.settings, trained.objective
-    came = next((record for record in trained.run.metrics() if record["kind"] == "import"), {})
+    imported = next((record for record in trained.run.metrics() if record["kind"] == "import"), {})
     if os.path.lexists(out):
         raise ConfigError("exists", file=out, remedy="choose another --out")
     with whole_folder(out) as draft:
-        found = write_part(main_part(recipe, objective), draft, trained, came.get("model_type"), shard_bytes)
-        if isinstance(objective, Replaced) and (part := generator_part(recipe, objective)) is not None:
+        facts = write_part(main_part(recipe, objective), draft, trained, imported.get("model_type"), shard_bytes)
+        if (part := generator_part(recipe, objective)) is not None:
             (draft / "generator").mkdir()
             write_part(part, draft / "generator", trained, "electra", shard_bytes)
     files = sorted(str(file.relative_to(out)) for file in out.rglob("*") if file.is_file())
-    return {"run": str(trained.run.path), "folder": str(out), **found, "files": files}
+    return {"run": str(trained.run.path), "folder": str(out), **facts, "files": files}
 
 
 def main_part(recipe: Recipe, objective: Objective) -> Part:
-    """The model itself."""
+    """The main model."""
     return Part(recipe.tree(), main_tensors(objective))
 
 
-def generator_part(recipe: Recipe, objective: Replaced) -> Part | None:
-    """ELECTRA's generator as a model of its own; None where there is none."""
-    config = objective.config.generator
-    if objective.generator is None:
+def generator_part(recipe: Recipe, objective: Objective) -> Part | None:
+    """The generator as a model of its own; None if there is none."""
+    main = ModelSpec(recipe.model, recipe.head, objective.backbone.embedding.vocabulary)
+    spec = recipe.objective.generator_spec(main)
+    if spec is None:
         return None
-    main = ModelSpec(recipe.model, recipe.head, objective.vocabulary)
-    its = config.spec(main) if isinstance(config, SmallerGeneratorConfig) else main
-    tree = {name: part.model_dump(mode="json", exclude_none=True) for name, part in its.sections()}
-    return Part(tree | {"objective": {"kind": "masked"}, "data": {}}, dict(objective.generator.named_parameters()))
+    tree = {name: part.model_dump(mode="json", exclude_none=True) for name, part in spec.sections()}
+    return Part(tree | {"objective": {"kind": "masked"}, "data": {}}, generator_tensors(objective))
 
 
 def write_part(part: Part, folder: Path, trained: Trained, first: str | None, shard_bytes: int) -> dict[str, Any]:
-    """Config, weights, tokenizer and card; what they are."""
+    """Write config, weights, tokenizer and card; return what they are."""
     tokenizer = trained.tokenizer
     family, form, theirs = family_of(part.recipe, first)
     has_tokenizer = not is_numbers(tokenizer)
     theirs |= {"vocab_size": tokenizer.size} | token_ids(family, tokenizer, has_tokenizer)
     if form.labels is not None:
-        names = form.labels.write(trained.labels)
-        theirs |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+        labels = form.labels.write(trained.labels)
+        theirs |= {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
     write_json(folder / "config.json", theirs)
     write_weights(folder, write_tensors(family.with_links_of(form).links, part.tensors), shard_bytes)
     if has_tokenizer:
@@ -284,17 +280,17 @@ def write_part(part: Part, folder: Path, trained: Trained, first: str | None, sh
 
 
 def token_ids(family: Family, tokenizer: Tokenizer, has_tokenizer: bool) -> dict[str, int | None]:
-    """The ids of special tokens that a config.json names; a `ConfigError` where the family counts on others."""
-    found = {f"{role}_token_id": roles(tokenizer).get(role) for role in ("bos", "eos", "pad")}
+    """Ids of special tokens for config.json. Raises `ConfigError` if the family relies on other ids."""
+    ids = {f"{role}_token_id": roles(tokenizer).get(role) for role in ("bos", "eos", "pad")}
     for key, needed in family.theirs.items():
-        if not has_tokenizer and key in found:
-            found[key] = needed
-        elif found.get(key, needed) != needed:
+        if not has_tokenizer and key in ids:
+            ids[key] = needed
+        elif ids.get(key, needed) != needed:
             raise ConfigError(
-                f"{family.kind} counts places from {key} = {needed}, but it is {found[key]} in this vocabulary; "
+                f"{family.kind} counts positions from {key} = {needed}, but it is {ids[key]} in this vocabulary; "
                 'train with a tokenizer of specials = "roberta", or model.positions.offset = 0'
             )
-    return found
+    return ids
 
 
 def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokenizer: bool) -> str:
@@ -302,7 +298,7 @@ def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokeniz
     run, model = trained.run, part.recipe["model"]
     machine = read_object(run.path / "environment.json")
     record = trained.summary()
-    came = next((record for record in run.metrics() if record["kind"] == "import"), None)
+    imported = next((record for record in run.metrics() if record["kind"] == "import"), None)
     facts = {
         "foretell": machine["foretell"],
         "parameters": f"{sum(tensor.numel() for tensor in part.tensors.values()):,}",
@@ -314,19 +310,17 @@ def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokeniz
     if record["trained_tokens"]:
         facts["trained on"] = f"{record['trained_tokens']:,} tokens in {record['seconds']:,.0f} s ({machine['device']})"
     notes = []
-    if came is not None:
-        notes.append(
-            f"Imported from the checkpoint `{Path(came['source']).name}`; how that was trained is not known here."
-        )
-        if came["missing"]:
-            notes.append(f"Not in that checkpoint, and begun as for training: {', '.join(came['missing'])}.")
+    if imported is not None:
+        notes.append(f"Imported from the checkpoint `{Path(imported['source']).name}`; its training is unknown.")
+        if imported["missing"]:
+            notes.append(f"Not in that checkpoint, so newly initialised: {', '.join(imported['missing'])}.")
     if trained.recipe.init:
-        notes.append(f"Training began with the weights of another run, `{Path(trained.recipe.init).name}`.")
+        notes.append(f"Training started from the weights of another run, `{Path(trained.recipe.init).name}`.")
     if not has_tokenizer:
-        notes.append("It has no tokenizer: its inputs are ids.")
+        notes.append("It has no tokenizer: inputs are ids.")
     elif task == "text-generation":
         notes.append(BEGINS)
-    notes += notes_of(trained.settings.objective, trained.labels)
+    notes += trained.settings.objective.output_notes(trained.labels)
     return model_card(
         name=trained.recipe.name or run.path.name,
         kind=family.kind,
@@ -334,21 +328,13 @@ def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokeniz
         facts=facts,
         measured=record,
         notes=notes,
-        recipe=recipe_on_card(trained.recipe, came is None),
-        trained=came is None,
+        recipe=recipe_on_card(trained.recipe, imported is None),
+        trained=imported is None,
     )
 
 
-def notes_of(objective: ObjectiveConfig, names: Sequence[str]) -> Iterator[str]:
-    """What the outputs of a task do not say of themselves."""
-    if isinstance(objective, TaggingConfig):
-        yield f"The tag of a word is told at its {objective.at} token."
-    if isinstance(objective, SimilarityConfig):
-        yield f"Its number is 0 for a label of {names[0]} and 1 for one of {names[1]}."
-
-
 def recipe_on_card(recipe: Recipe, trained: bool) -> str:
-    """The recipe as TOML, without the folders of this machine; of a model trained elsewhere only what it is made of."""
+    """The recipe as TOML, without folders of this machine; for a model trained elsewhere only its architecture."""
     tree = recipe.tree()
     tree["init"] = Path(recipe.init).name
     tokenizer = tree["data"]["tokenizer"]

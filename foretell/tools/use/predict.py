@@ -1,4 +1,4 @@
-"""Texts in, what a task says of them out: in constant memory, in the order they came in."""
+"""Predictions of a task, in the order of the input and in constant memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Form = Literal["lines", "data"]
 
 
 def print_predictions(model: Trained, paths: Sequence[Path], form: Form, skip_bad: bool) -> Iterator[str]:
-    """A line for each example, as they become known."""
+    """One line per example, one by one."""
     report = Report()
     for _, prediction in predictions(model, paths, form, skip_bad, report):
         yield prediction.line()
@@ -30,31 +30,31 @@ def print_predictions(model: Trained, paths: Sequence[Path], form: Form, skip_ba
 
 
 def all_predictions(model: Trained, paths: Sequence[Path], form: Form, skip_bad: bool) -> Record:
-    """The same as one JSON object, which has to be held in memory."""
+    """All predictions as one JSON object, held in memory."""
     report = Report()
-    found: list[dict[str, Any]] = [p.record() for _, p in predictions(model, paths, form, skip_bad, report)]
+    records: list[dict[str, Any]] = [p.record() for _, p in predictions(model, paths, form, skip_bad, report)]
     warn(report)
-    return {"run": str(model.run.path), "task": model.settings.objective.kind_name(), "predictions": found}
+    return {"run": str(model.run.path), "task": model.settings.objective.kind_name(), "predictions": records}
 
 
 def predictions(
     model: Trained, paths: Sequence[Path], form: Form, skip_bad: bool, report: Report
 ) -> Iterator[tuple[Example, Prediction]]:
-    """Examples and what is said of them."""
+    """Examples and their predictions."""
     task = task_of(model.settings)
     groups: Iterable[Sequence[Example]]
     if form == "lines":
-        groups = typed(task, paths, report)
+        groups = parsed_lines(task, paths, report)
     else:
         if not paths:
-            raise ConfigError("--form data reads files; name some, or leave it out to read lines of stdin")
+            raise ConfigError("--form data reads files; name files, or leave it out to read lines from stdin")
         groups = (read_examples(path, reader_of(model.settings), skip_bad, labelled=False) for path in paths)
     for group in groups:
         yield from zip(group, model.predict(group), strict=True)
 
 
-def typed(task: TaskConfig, paths: Sequence[Path], report: Report) -> Iterator[list[Example]]:
-    """Examples as people type them, one a line, which know where they stand; as many at once as fit into memory."""
+def parsed_lines(task: TaskConfig, paths: Sequence[Path], report: Report) -> Iterator[list[Example]]:
+    """Examples parsed from lines, in chunks that fit into memory; each knows its file and line."""
     eager = not paths and sys.stdin.isatty()
     for path in paths or [Path("-")]:
         name, number = "stdin" if str(path) == "-" else str(path), count(1)

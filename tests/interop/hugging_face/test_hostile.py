@@ -248,7 +248,7 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
         weights(wte__weight=torch.ones(32)),
         r"not a complete gpt2: it lacks the embedding .*wte\.weight",
     ),
-    "no places": (weights(wpe__weight=None), r"not a whole gpt2: nothing for backbone\.positions\.weight"),
+    "no places": (weights(wpe__weight=None), r"not a complete gpt2: it lacks backbone\.positions\.weight"),
     "a layer more": (
         weights(h__1__ln_1__weight=torch.ones(4)),
         r"config\.json: says 1 layers, but the weights hold 2",

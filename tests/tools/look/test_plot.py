@@ -18,7 +18,7 @@ from foretell.cli import app
 from foretell.errors import ConfigError
 from foretell.run import Run
 from foretell.tools.drawing import wide
-from foretell.tools.look.plot import distinct, plot_runs, read_curves, total
+from foretell.tools.look.plot import cumulative, distinct, plot_runs, read_curves
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_curves_by_hand(run: Path) -> None:
 
 def test_totals_over_stages() -> None:
     records = [{"stage": s, "tokens": n} for s, n in [("a", 10), ("a", 30), ("b", 5), ("b", 15), ("c", 1)]]
-    assert total(records, "tokens").tolist() == [10, 30, 35, 45, 46]
+    assert cumulative(records, "tokens").tolist() == [10, 30, 35, 45, 46]
 
 
 @pytest.mark.parametrize(("values", "expected"), [([1.0, 20.0], False), ([0.1, 20.0], True), ([math.nan, 0.0], False)])
@@ -112,7 +112,7 @@ def test_the_metric_of_a_task(run: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert validation.get_ydata().tolist() == [record["accuracy"] for record in records]
     assert top.get_title(loc="left") == "accuracy"
     assert [text.get_text() for text in top.texts] == [f"{max(record['accuracy'] for record in records):.4g}"]
-    with pytest.raises(ConfigError, match="are accuracy, entity_f1; draw those that have the same"):
+    with pytest.raises(ConfigError, match="differ: accuracy, entity_f1; plot runs with the same"):
         plot_runs([tmp_path / "classification", tmp_path / "tagging"], None, "steps", "metric")
     with pytest.raises(ConfigError, match="has no metric"):
         plot_runs([run], None, "steps", "metric")
@@ -149,7 +149,7 @@ def test_without_the_library(run: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_without_records(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "recipe.toml").write_text("")
-    with pytest.raises(ConfigError, match="no training records yet"):
+    with pytest.raises(ConfigError, match="no training records"):
         plot_runs([tmp_path], None, "steps", "loss")
     with pytest.raises(ConfigError, match="not a run"):
         plot_runs([tmp_path / "none"], None, "steps", "loss")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from builders import tables
 from labelled import task_tables, write_labelled
+from rich.console import Console
 from typer.testing import CliRunner
 
 import foretell
@@ -17,7 +18,7 @@ from foretell.cli import app
 from foretell.cli.problems import explain
 from foretell.errors import ConfigError
 from foretell.run import Run
-from foretell.tools.look.runs import deletable, delete, list_runs, validated
+from foretell.tools.look.runs import deletable, delete, list_runs, render, validated
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +204,21 @@ def test_figures_that_flatter_have_a_mark() -> None:
     assert validated({"metric": None, "bits_per_byte": 1.5, "lossy": True}) == "1.5000*"
     assert validated({"metric": None, "bits_per_byte": 1.5, "lossy": None}) == "1.5000"
     assert validated({"metric": "accuracy", "score": None, "bits_per_byte": None, "lossy": None}) == ""
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_names_and_figures_are_whole_at_any_width(width: int) -> None:
+    run = {
+        "name": "seeds/a-long-name-of-a-run/seed-1", "recipe": "awd-lstm-ptb", "model": "recurrent lstm",
+        "parameters": 24_221_600, "steps": 123_456, "bits_per_byte": 1.2345, "lossy": True, "loss": 3.2, "metric": None,
+        "score": None, "when": "2026-11-29T22:43:48+00:00", "size_bytes": 291 << 20, "state": "finished",
+        "problem": "",
+    }  # fmt: skip
+    with (console := Console(width=width, color_system=None)).capture() as printed:
+        console.print(render({"folder": "runs", "runs": [run]}))
+    text = " ".join(printed.get().split())
+    assert "…" not in text and max(map(len, printed.get().splitlines())) <= width
+    for part in (run["name"], "awd-lstm-ptb", "recurrent lstm", "24,221,600", "123,456", "1.2345*", "291.0 MiB"):
+        assert str(part) in text
+    assert "2026-11-29 22:43" in text and "finished" in text and "1 runs in runs" in text
+    assert "same tokenizer" in text

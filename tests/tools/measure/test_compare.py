@@ -151,7 +151,7 @@ def test_what_is_lossy_is_not_ranked_among_other_vocabularies(lossy: list[forete
     for row in result["runs"][1:]:
         assert row["unknown_rate"] > 0.01
         assert row["to_best"]["interval"] is None and row["to_best"]["probability"] is None
-        assert row["to_best"]["difference"] is None and "hold less than the text" in row["to_best"]["reason"]
+        assert row["to_best"]["difference"] is None and "do not restore the text" in row["to_best"]["reason"]
     across, also_across, within = result["pairs"]
     assert across["better"] is across["worse"] is also_across["interval"] is None
     assert Path(within["better"]).name == "words" and within["real"] and within["interval"][0] > 0
@@ -169,7 +169,7 @@ def test_marks_and_rates_fit_a_terminal(lossy: list[foretell.Trained], width: in
     text = shown(result, width)
     assert max(map(len, text.splitlines())) <= width
     table = text[: text.index("Interval")]
-    assert "best" not in table.split("to the best")[1]  # none is best of one
+    assert "best" not in table.split("from best")[1]  # none is best of one
     for row in result["runs"]:
         assert f"{row['bits_per_byte']:.4f}{'*' if row['lossy'] else ''}" in table
         assert f"{row['unknown_rate']:.2%}" in table and f"{row['perplexity']:,.2f}" in text
@@ -189,7 +189,7 @@ def test_what_was_found_on_the_text_is_not_ranked(
         assert result["runs"][2]["fitted_here"] == ["mixture weights"]
         assert "mixture weights of" in result["runs"][2]["to_best"]["reason"]
         assert result["runs"][1]["to_best"]["real"]
-        assert "mixture weights found on this very text" in shown(result)
+        assert "mixture weights fitted to this very text" in shown(result)
     assert all(row["ranked"] for row in compare([runs[0], mixed], "test", resamples=100)["runs"])
     given = foretell.mix(runs[:2], [0.5, 0.5])
     assert all(row["ranked"] for row in compare([runs[0], given], "valid", resamples=100)["runs"])

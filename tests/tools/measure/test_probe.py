@@ -15,7 +15,6 @@ import foretell
 from foretell.cli import app
 from foretell.errors import ConfigError
 from foretell.evaluate.features import Extractor
-from foretell.tools.measure.probe_plots import COLUMNS, Heat, grid_of, spans
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -79,7 +78,7 @@ def test_without_the_library_that_draws_the_figures_are_there(
     done = CliRunner().invoke(
         app, ["probe", str(run.run.path), "--on", on, "--out", str(out), "--reader", "table", "--C", "1,100"]
     )
-    assert done.exit_code == 0 and "no pictures: drawing needs matplotlib" in done.stderr
+    assert done.exit_code == 0 and "no plots: drawing needs matplotlib" in done.stderr
     assert [path.name for path in out.iterdir()] == ["probe.json"]
 
 
@@ -116,19 +115,6 @@ def test_pairs_by_their_difference_and_product(run: foretell.Trained, tmp_path: 
     assert found["width"] == 32 and found["classes"] == ["other", "same"]
     assert found["bag_of_words"]["accuracy"] == 1.0  # |u - v| of the animals' words says it all
     assert not (tmp_path / "probe" / "heatmap.png").exists()
-
-
-def test_grids_of_letters() -> None:
-    lines, values = grid_of(Heat("", ["ab", "\n", "c" * COLUMNS], [1.0, 2.0, 3.0]))
-    assert lines == ["ab↵" + "c" * (COLUMNS - 3), "ccc"]
-    assert values[0, :4].tolist() == [1, 1, 2, 3] and np.isnan(values[1, 3:]).all() and values[1, 2] == 3
-
-
-def test_colours_by_hand() -> None:
-    heat = Heat("", ["<", "b", "c"], [-2.0, 0.5, 3.0])
-    low, middle, high = spans(heat, middle=0.5, furthest=2.5)
-    assert "&lt;" in low and "#67001f" in low and "#053061" in high  # the ends of the map
-    assert "color:#000" in middle and "color:#fff" in high
 
 
 @pytest.mark.parametrize(

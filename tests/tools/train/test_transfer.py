@@ -13,7 +13,7 @@ from foretell.data.labelled.datasets import SETS
 from foretell.errors import ConfigError
 from foretell.recipe.loading import load_recipe
 from foretell.tools import subprocesses
-from foretell.tools.train.transfer import recipe_for, sets_there, table, task_of, thawing, transfer
+from foretell.tools.train.transfer import available_sets, recipe_for, render, transfer, unfreezing
 
 Corpus = dict[str, str]
 TINY = ["data.batches.batch=8", "optimizer.learning_rate=0.01"]
@@ -56,17 +56,17 @@ def runs(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return {name: foretell.train(recipe, folder / name, quiet=True).run.path for name, recipe in recipes.items()}
 
 
-def test_sets_that_are_there(sets: None) -> None:
-    assert sets_there([]) == ["sst2", "trec", "trec-fine"]
-    assert sets_there(["trec"]) == ["trec"]
-    with pytest.raises(ConfigError, match="no labelled set 'trek'; did you mean 'trec'"):
-        sets_there(["trek"])
+def test_available_sets(sets: None) -> None:
+    assert available_sets([]) == ["sst2", "trec", "trec-fine"]
+    assert available_sets(["trec"]) == ["trec"]
+    with pytest.raises(ConfigError, match="no labelled data set 'trek'; did you mean 'trec'"):
+        available_sets(["trek"])
     with pytest.raises(ConfigError, match="imdb"):
-        sets_there(["imdb"])
+        available_sets(["imdb"])
 
 
 def test_what_is_learnt_of_each_set() -> None:
-    found = {name: task_of(entry.reader) for name, entry in SETS.items()}
+    found = {name: entry.reader.task for name, entry in SETS.items()}
     assert {name for name, task in found.items() if task == "tagging"} == {"conll2003", "ncbi-disease", "wnut17"}
     assert {name for name, task in found.items() if task == "answering"} == {"squadshifts", "xquad"}
     assert {name for name, task in found.items() if task == "similarity"} == {"stsb"}
@@ -78,7 +78,7 @@ def test_what_is_learnt_of_each_set() -> None:
 def test_every_set_has_a_recipe_for_every_model(runs: dict[str, Path], kind: str, name: str) -> None:
     recipe = recipe_for(runs[kind], name, [])
     assert (recipe.data.corpus, recipe.init) == (name, str(runs[kind]))
-    assert recipe.objective.kind == task_of(SETS[name].reader)
+    assert recipe.objective.kind == SETS[name].reader.task
     recipe.build(50)
 
 
@@ -87,7 +87,7 @@ def test_words_are_told_where_they_are_known(runs: dict[str, Path]) -> None:
     assert found == {"recurrent": "last", "causal": "last", "masked": "first"}
 
 
-def test_recurrent_models_are_thawed_layer_by_layer(runs: dict[str, Path]) -> None:
+def test_recurrent_models_are_unfrozen_layer_by_layer(runs: dict[str, Path]) -> None:
     stages = recipe_for(runs["recurrent"], "sst2", []).resolved_stages()
     tunings = [settings.trainable for _, settings in stages]
     assert [(one.kind, getattr(one, "layers", None)) for one in tunings] == [
@@ -96,7 +96,7 @@ def test_recurrent_models_are_thawed_layer_by_layer(runs: dict[str, Path]) -> No
         ("top", 2),
         ("full", None),
     ]
-    assert len(thawing(3, "5epochs")) == 5
+    assert len(unfreezing(3, "5epochs")) == 5
     whole = recipe_for(runs["recurrent"], "sst2", ["limit=2epochs"])
     assert (whole.stages, str(whole.limit)) == ((), "2epochs")
 
@@ -122,10 +122,14 @@ def test_every_set_is_a_row(
         ]
         assert row["test"]["median"] == pytest.approx(sum(measured) / 2)
         assert row["bag_of_words"]["accuracy"] == 1  # a word tells
-    assert table(found).row_count == 2
-    with (console := Console(width=60)).capture() as printed:
-        console.print(table(found))
-    assert "…" not in printed.get()
+    for width in (60, 80, 120):
+        with (console := Console(width=width)).capture() as printed:
+            console.print(render(found))
+        assert "…" not in printed.get() and max(map(len, printed.get().splitlines())) <= width
+        text = " ".join(printed.get().split())
+        assert all(
+            name in text for name in ("trec", "sst2", "bag of words", "accuracy", f"{row['test']['median']:.4f}")
+        )
     monkeypatch.setattr(subprocesses, "child", lambda *_, **__: pytest.fail("nothing is left to do"))
     again = transfer(runs[kind], ["trec", "sst2"], settings, resume=True, **course)
     assert again["results"] == found["results"]

@@ -104,7 +104,7 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path: Path, ending: str) -> No
         (["--out", "x.csv"], "ends in .npy or .parquet"),
         (["--layers", "one"], "write all, or numbers"),
         (["--layers", "5"], "there is no layer 5"),
-        (["--mix", "nowhere"], "no weights of layers"),
+        (["--mix", "nowhere"], "has no layer weights"),
         (["nowhere.txt"], "no such file"),
     ],
 )
@@ -115,7 +115,7 @@ def test_what_cannot_be(run: foretell.Trained, arguments: list[str], message: st
 
 def test_no_texts_leave_no_file(run: foretell.Trained, tmp_path: Path) -> None:
     done = invoke(run.run.path, "--out", tmp_path / "x.npy", input="")
-    assert "there are no texts" in str(done.exception) and not list(tmp_path.iterdir())
+    assert "no texts to read" in str(done.exception) and not list(tmp_path.iterdir())
 
 
 def test_layers_by_hand() -> None:

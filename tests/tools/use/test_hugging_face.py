@@ -106,12 +106,12 @@ def test_a_body_alone(transformers: ModuleType, tmp_path: Path, capsys: pytest.C
     run, told = imported(tmp_path / "theirs", tmp_path / "run")
     assert told["surplus"] == ["bert.pooler.dense.bias", "bert.pooler.dense.weight"]
     assert set(told["missing"]) == {"head.bias", *(f"head.transform.{n}" for n in HEAD)}
-    assert "begun as for training: head.bias" in capsys.readouterr().err
+    assert "newly initialised: head.bias" in capsys.readouterr().err
     inputs, same, _ = rows(theirs.config, padded=False)
     with torch.no_grad():
         ours, expected = run.objective.backbone(inputs, None).last, theirs(**same).last_hidden_state
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
-    assert "Not in that checkpoint, and begun as for training: head.bias" in card(run, tmp_path / "back")
+    assert "Not in that checkpoint, so newly initialised: head.bias" in card(run, tmp_path / "back")
 
 
 HEAD = [f"{part}.{which}" for part in ("dense", "norm") for which in ("weight", "bias")]
@@ -192,7 +192,7 @@ def folder_of(path: Path, config: dict[str, Any], tensors: dict[str, torch.Tenso
         ({"model_type": "gpt2", "n_embd": 24, "n_head": 5}, "is not divisible by heads = 5"),
         (
             {"model_type": "gpt2", "n_embd": 24, "n_head": 4, "n_layer": 1},
-            r"not a whole gpt2: nothing for backbone\.pos",
+            r"not a complete gpt2: it lacks backbone\.pos",
         ),
         (
             {"model_type": "gpt2", "n_embd": 48, "n_head": 4},
@@ -231,7 +231,7 @@ def test_tied_weights_that_differ_are_told(transformers: ModuleType, tmp_path: P
     file = tmp_path / "theirs" / "model.safetensors"
     save_file(load_file(file) | {"lm_head.weight": torch.zeros(60, 24)}, file)
     with pytest.raises(
-        ConfigError, match=r"lm_head\.weight is not transformer\.wte\.weight, .*set tie_word_embeddings"
+        ConfigError, match=r"lm_head\.weight differs from transformer\.wte\.weight, .*set tie_word_embeddings"
     ):
         imported(tmp_path / "theirs", tmp_path / "run")
 
@@ -380,7 +380,9 @@ def test_electra_goes_in_two_folders(
     tensors = load_file(file)
     tensors["electra.embeddings.word_embeddings.weight"] += 1
     save_file(tensors, file)
-    with pytest.raises(ConfigError, match=r"its backbone\.embedding\.table\.weight is not that of the main model"):
+    with pytest.raises(
+        ConfigError, match=r"its backbone\.embedding\.table\.weight differs from that of the main model"
+    ):
         imported(tmp_path / "theirs", tmp_path / "third")
 
 
@@ -791,7 +793,7 @@ def test_a_model_that_is_none_of_theirs_is_told(corpus: dict[str, str], tmp_path
     )
     with pytest.raises(ConfigError, match=r"no family .*; nearest is .*, but for model\.kind = 'recurrent'"):
         export_run(run, tmp_path / "out", "hf")
-    with pytest.raises(ConfigError, match=r"--to hg: no such form .known: arpa, hf"):
+    with pytest.raises(ConfigError, match=r"--to hg: unknown format .known: arpa, hf"):
         export_run(run, tmp_path / "out", "hg")
 
 

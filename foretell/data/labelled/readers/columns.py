@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
+from typing_extensions import override
 
 from foretell.data.labelled import tags
 from foretell.data.labelled.examples import BadRow, Example, Tagged, label_fault
@@ -59,6 +60,11 @@ class ColumnsConfig(LinesReader):
     """the word on lines to skip"""
     comment: str = ""
     """prefix of lines to skip, such as "# " """
+
+    @property
+    @override
+    def task(self) -> str:
+        return "tagging"
 
     def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
         """Sentences with a bad line are left out; spans come as IOB2, whatever scheme the file has."""

@@ -20,6 +20,10 @@ Line = tuple[int, str]
 class Reader(Protocol):
     """The contract of readers."""
 
+    @property
+    def task(self) -> str:
+        """Kind of the objective that learns from its examples by default."""
+
     def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
         """The examples of a file in order, and the parts that are not examples.
 
@@ -49,6 +53,11 @@ class LinesReader(Config):
         if plain != b"a\n":
             raise ValueError(f"{codecs.lookup(name).name} is not read; convert the files to UTF-8")
         return name
+
+    @property
+    def task(self) -> str:
+        """Kind of the objective that learns from its examples by default."""
+        return "classification"
 
     def lines(self, path: Path) -> Iterator[Line | BadRow]:
         """The lines of a file, plain or compressed; lines in another encoding are bad."""

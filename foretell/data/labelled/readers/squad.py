@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from typing_extensions import override
+
 from foretell.data.labelled.examples import BadRow, Example, Question
 from foretell.data.labelled.readers.answers import answers_in
 from foretell.data.labelled.readers.lines import LinesReader, Unfit, at
@@ -38,6 +40,11 @@ class SquadConfig(LinesReader):
     """SQuAD's JSON: articles with paragraphs with questions, or a list of questions with their passages."""
 
     kind: Literal["squad"] = "squad"
+
+    @property
+    @override
+    def task(self) -> str:
+        return "answering"
 
     def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
         """JSON may be a single line, so reasons name the question too."""

@@ -46,6 +46,11 @@ class TableConfig(RowsReader):
             raise ValueError('separator: has to stand between labels, as "," does')
         return self
 
+    @property
+    @override
+    def task(self) -> str:
+        return "similarity" if self.labels == "score" else "classification"
+
     @override
     def needed(self, labelled: bool) -> tuple[str, ...]:
         return (*self.texts, self.label) if labelled else self.texts
@@ -81,6 +86,11 @@ class OptionsConfig(RowsReader):
     """column of the right option"""
     numbers: tuple[str, ...] = ()
     """its values for the first option, the second, ...; absent: 0, 1, ..."""
+
+    @property
+    @override
+    def task(self) -> str:
+        return "choice"
 
     @override
     def needed(self, labelled: bool) -> tuple[str, ...]:

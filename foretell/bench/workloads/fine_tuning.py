@@ -1,4 +1,4 @@
-"""A small BERT as a classifier of sentences: fine-tuning it, and what it says of new ones, beside transformers."""
+"""A small BERT as a sentence classifier: fine-tuning and prediction, compared with transformers."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ CLASSES = ("even", "odd")
 
 
 def inputs(folder: Path, tiny: bool) -> dict[str, str]:
-    """What `features` reads, and some of its sentences with a label each."""
-    found = features.inputs(folder, tiny)
+    """The inputs of `features`, and some of its sentences with labels."""
+    paths = features.inputs(folder, tiny)
     rows = 4 if tiny else ROWS
     sentences = (folder / "text.txt").read_text().splitlines()[: rows * STEPS]
     labelled = [f"{CLASSES[number % 2]}\t{sentence}\n" for number, sentence in enumerate(sentences)]
     (folder / "labelled.tsv").write_text("label\ttext\n" + "".join(labelled))
-    return found
+    return paths
 
 
 def with_classifier(folder: Path, tiny: bool) -> dict[str, str]:
-    """The same, and a run that has learnt a step of telling them, with what is on top of its model by itself."""
+    """Also a run of a classifier trained for one step, and the weights of its output layers."""
     import numpy as np
 
     from foretell.api.train import run_recipe
     from foretell.training.state_dict import weights
 
-    found = inputs(folder, tiny)
-    top = {"kind": "top", "layers": 0}  # what is below stays as transformers has it
+    paths = inputs(folder, tiny)
+    top = {"kind": "top", "layers": 0}  # the backbone stays equal to that of transformers
     recipe = recipe_of(folder, tiny, limit="1steps", trainable=top)
     run = run_recipe(recipe, folder / "classifier", resume=False, quiet=True, device="cpu")
     top_weights: dict[str, Any] = {n: t.numpy() for n, t in weights(run.objective).items() if "backbone" not in n}
     np.savez(folder / "top.npz", **top_weights)
-    return found
+    return paths
 
 
 def recipe_of(folder: Path, tiny: bool, **more: Any) -> Recipe:
-    """BERT's for sentences, on those with labels; it says nothing on the way."""
+    """BERT's recipe for sentences on the labelled ones, without validations and checkpoints."""
     from foretell.recipe.loading import load_recipe
 
     file, never = str(folder / "labelled.tsv"), "1000epochs"
@@ -72,7 +72,7 @@ def recipe_of(folder: Path, tiny: bool, **more: Any) -> Recipe:
 
 
 def ours(job: Job) -> dict[str, Any]:
-    """foretell's own trainer, with all it does between steps."""
+    """foretell's trainer, everything between steps included."""
     import tempfile
 
     import torch
@@ -108,7 +108,7 @@ def ours(job: Job) -> dict[str, Any]:
 
 
 def second_epoch(step: Callable[[], None]) -> dict[str, Any]:
-    """Seconds of a step on average over an epoch, behind one that does not count."""
+    """Mean seconds per step over an epoch, after a warm-up epoch."""
     marks = [time.perf_counter()]
     for _ in range(2 * STEPS):
         step()
@@ -117,12 +117,12 @@ def second_epoch(step: Callable[[], None]) -> dict[str, Any]:
 
 
 def epoch_figures(marks: list[float]) -> dict[str, Any]:
-    """marks: when the first step began, and when each one ended."""
+    """marks: start of the first step, then the end of each step."""
     return {"seconds": (marks[2 * STEPS] - marks[STEPS]) / STEPS, "first_step_seconds": marks[1] - marks[0]}
 
 
 def trainer(job: Job, *, by_length: bool) -> dict[str, Any]:
-    """transformers' Trainer with its collator, on ids that are there already."""
+    """transformers' Trainer with its collator, on prepared ids."""
     import tempfile
 
     import numpy as np
@@ -147,7 +147,7 @@ def trainer(job: Job, *, by_length: bool) -> dict[str, Any]:
     marks: list[float] = []
 
     class Clock(TrainerCallback):  # type: ignore[misc]
-        """When steps begin and end."""
+        """Record the times of steps."""
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
             marks.append(time.perf_counter())
@@ -175,15 +175,15 @@ def trainer(job: Job, *, by_length: bool) -> dict[str, Any]:
     return epoch_figures(marks)
 
 
-# --- what a classifier says -----------------------------------------------------------------------
+# --- prediction -----------------------------------------------------------------------------------
 
 
 def predicted(job: Job) -> dict[str, Any]:
-    """foretell's predictions from text."""
+    """foretell's predictions, from text."""
     import numpy as np
 
     def read(run: Any, texts: list[str]) -> Any:
-        return np.array([[one.probabilities[name] for name in CLASSES] for one in run.predict(texts)])
+        return np.array([[prediction.probabilities[name] for name in CLASSES] for prediction in run.predict(texts)])
 
     return read_text(job, "classifier", read)
 
@@ -209,10 +209,10 @@ def transformers(job: Job, *, by_length: bool) -> dict[str, Any]:
 MODEL = "the BERT and the sentences of `features`"
 PREDICT = Workload(
     name="predict",
-    text="what a classifier says of sentences of mixed length, beside transformers in file order and sorted",
+    text="predictions of a sentence classifier, compared with transformers in file order and sorted",
     work=(
         f"{MODEL}, all {SENTENCES:,}; two classes, the same weights on all sides; transformers and sorted as there, "
-        "from ids that are there, ours from text. Seconds of all sentences"
+        "from prepared ids, ours from text. Seconds for all sentences"
     ),
     sides=(
         Side(OURS, predicted, ("torch",)),
@@ -224,11 +224,11 @@ PREDICT = Workload(
 
 FINETUNE_STEP = Workload(
     name="finetune-step",
-    text="a step of fine-tuning a classifier, beside transformers' Trainer",
+    text="a fine-tuning step of a classifier, compared with transformers' Trainer",
     work=(
-        f"{MODEL}, the first {ROWS * STEPS}, two classes, {ROWS} a batch, dropout 0.1, clipping at 1, AdamW; seconds "
-        f"of a step on average over an epoch of {STEPS}, behind another one. transformers: its Trainer with batches "
-        "drawn at random; by-length: with those of similar length together, as ours are"
+        f"{MODEL}, the first {ROWS * STEPS}, two classes, batches of {ROWS}, dropout 0.1, clipping at 1, AdamW; mean "
+        f"seconds per step over an epoch of {STEPS}, after a warm-up epoch. transformers: its Trainer with random "
+        "batches; by-length: its Trainer with batches of similar length, as ours"
     ),
     sides=(
         Side(OURS, ours, ("torch",)),

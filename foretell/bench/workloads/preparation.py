@@ -1,4 +1,4 @@
-"""Text to tokens: `foretell prepare` beside the bare `tokenizers` library."""
+"""Tokenisation of text: `foretell prepare` compared with the `tokenizers` library alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VOCABULARY = 16_384
 
 
 def inputs(folder: Path, tiny: bool) -> dict[str, str]:
-    """A list of the training texts' files, and a BPE tokeniser learnt from the first lines of each."""
+    """A list of files of training text, and a BPE tokenizer trained on the first lines of each."""
     from foretell.data.text.builtin import open_builtin
     from foretell.data.text.corpus import Files
     from foretell.data.tokenizers.kinds import BPEConfig
@@ -39,7 +39,7 @@ def inputs(folder: Path, tiny: bool) -> dict[str, str]:
 
 
 def corpus_of(job: Job) -> Any:
-    """The listed files as one corpus."""
+    """The listed files as a corpus."""
     from foretell.data.text.corpus import Corpus, Files
 
     paths = [Path(line) for line in Path(job.inputs["paths"]).read_text(encoding="utf-8").splitlines()]
@@ -47,7 +47,7 @@ def corpus_of(job: Job) -> Any:
 
 
 def ours(job: Job) -> dict[str, Any]:
-    """Text files, packed as they are, to a synced store on disk."""
+    """From compressed text files to a synced store on disk."""
     from foretell.data.store.store import prepare
     from foretell.data.tokenizers.kinds import load_tokenizer
 
@@ -56,7 +56,7 @@ def ours(job: Job) -> dict[str, Any]:
         store = prepare(corpus_of(job), load_tokenizer(Path(job.inputs["tokenizer"])), Path(folder) / "store")
         seconds = time.perf_counter() - begin
         counts = store.counts["train"]
-    boundaries = counts.documents if counts.documents > 1 else 0  # the bare side has none
+    boundaries = counts.documents if counts.documents > 1 else 0  # the other side has none
     return {
         "seconds": seconds,
         "bytes": counts.bytes,
@@ -66,7 +66,7 @@ def ours(job: Job) -> dict[str, Any]:
 
 
 def bare(job: Job) -> dict[str, Any]:
-    """`Tokenizer.encode_batch` of all lines, which are in memory before the clock starts; nothing is written."""
+    """`Tokenizer.encode_batch` of all lines, loaded into memory before the clock starts; writes nothing."""
     import tokenizers
 
     lines = [piece.text for piece in corpus_of(job).pieces("train")]
@@ -85,9 +85,9 @@ def bare(job: Job) -> dict[str, Any]:
 
 PREPARE = Workload(
     name="prepare",
-    text="text files to a token store, beside tokenizers' encode_batch",
+    text="text files to a token store, compared with encode_batch of tokenizers",
     work=(
-        "the training texts of novels and wiki-en, 121 MB, byte-level BPE of 16,384; ours from packed files to a "
+        "the training texts of novels and wiki-en, 121 MB, byte-level BPE of 16,384; ours from compressed files to a "
         "synced store on disk, the library from lines in memory to encodings in memory"
     ),
     sides=(Side(OURS, ours, ("tokenizers",)), Side("tokenizers", bare, ("tokenizers",))),

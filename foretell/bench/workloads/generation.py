@@ -12,7 +12,7 @@ PROMPT, NEW, VOCABULARY = 16, 256, 50_257
 
 
 def sizes(job: Job) -> tuple[dict[str, int], int]:
-    """Layers, width, heads and context; how many tokens to add."""
+    """Layers, width, heads and context; number of new tokens."""
     if job.tiny:
         return {"layers": 2, "hidden": 8, "heads": 2, "context": 32}, 4
     return {"layers": 12, "hidden": 768, "heads": 12, "context": 1024}, NEW
@@ -26,7 +26,7 @@ def prompts(rows: int) -> Any:
 
 
 def ours(job: Job, rows: int) -> dict[str, Any]:
-    """foretell's model and its way to write on."""
+    """foretell's model and `generate`."""
     import torch
 
     from foretell.evaluate.generate import Sampling, generate
@@ -39,14 +39,14 @@ def ours(job: Job, rows: int) -> dict[str, Any]:
     model = {"kind": "transformer", "activation": "gelu_tanh"} | size
     recipe = {"model": model, "head": {"tied": True, "bias": False}, "data": {"batches": {"length": PROMPT}}}
     objective = load_recipe(recipe).build(VOCABULARY).eval().requires_grad_(False)
-    scorer, given = NeuralScorer(objective.backbone, objective.head, ranks=False), prompts(rows)
+    scorer, tokens = NeuralScorer(objective.backbone, objective.head, ranks=False), prompts(rows)
     begin = time.perf_counter()
-    written = list(generate(scorer, given, new, Sampling(temperature=0)))
+    written = list(generate(scorer, tokens, new, Sampling(temperature=0)))
     return figures(begin, rows * len(written))
 
 
 def transformers(job: Job, rows: int) -> dict[str, Any]:
-    """transformers' GPT2LMHeadModel.generate with its own cache."""
+    """transformers' GPT2LMHeadModel.generate with its cache."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -61,31 +61,31 @@ def transformers(job: Job, rows: int) -> dict[str, Any]:
         bos_token_id=None,
         eos_token_id=None,
     )
-    model, given = GPT2LMHeadModel(config).eval(), prompts(rows)
+    model, tokens = GPT2LMHeadModel(config).eval(), prompts(rows)
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = 0
     begin = time.perf_counter()
     with torch.inference_mode():
         written = model.generate(
-            given, attention_mask=torch.ones_like(given), max_new_tokens=new, min_new_tokens=new, do_sample=False
+            tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=new, min_new_tokens=new, do_sample=False
         )
     return figures(begin, rows * (written.shape[1] - PROMPT))
 
 
 def figures(begin: float, tokens: int) -> dict[str, Any]:
-    """Seconds since then."""
+    """Seconds since `begin`."""
     seconds = time.perf_counter() - begin
     return {"seconds": seconds, "tokens_per_second": tokens / seconds}
 
 
 def workload(rows: int) -> Workload:
-    """That of one batch size."""
+    """The workload of one batch size."""
     return Workload(
         name="generate" if rows == 1 else f"generate-{rows}",
-        text=f"greedy generation with GPT-2 124M, {rows} at a time, beside transformers",
+        text=f"greedy generation with GPT-2 124M, {rows} at a time, compared with transformers",
         work=(
-            f"GPT-2 124M with random weights, {rows} prompts of {PROMPT} tokens, exactly {NEW} new ones each, always "
-            "the likeliest; seconds of all, the first call included"
+            f"GPT-2 124M with random weights, {rows} prompts of {PROMPT} tokens, exactly {NEW} new ones each, greedy; "
+            "seconds in total, first call included"
         ),
         sides=(
             Side(OURS, partial(ours, rows=rows), ("torch",)),

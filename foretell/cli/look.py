@@ -1,4 +1,4 @@
-"""The verbs that look at what there is. What a verb needs is imported when it is called, so that help comes at once."""
+"""Commands that inspect runs, recipes and the machine. Each imports what it needs when called, so that help is fast."""
 
 from __future__ import annotations
 
@@ -17,30 +17,36 @@ Measure = Literal["loss", "bits_per_byte", "perplexity", "metric"]
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the runs are.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Folder of the runs.")] = Path("runs"),
     filters: Annotated[
-        list[str] | None, typer.Option("--filter", metavar="CONDITION", help="'bits_per_byte<2'; all have to hold.")
+        list[str] | None,
+        typer.Option(
+            "--filter", metavar="CONDITION", help="Condition such as 'bits_per_byte<2'; repeatable, all must hold."
+        ),
     ] = None,
-    sort: Annotated[str | None, typer.Option(metavar="COLUMN", help="bits_per_byte, -when (latest first), ...")] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column to sort by, as in bits_per_byte or -when (latest first)."),
+    ] = None,
     delete: Annotated[
-        list[str] | None, typer.Option("--delete", metavar="NAME", help="Delete this run; can be repeated.")
+        list[str] | None, typer.Option("--delete", metavar="NAME", help="Delete this run; repeatable.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without confirmation.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """The runs below a folder: what they are, how good, how large, and whether they are finished."""
+    """List the runs below a folder with model, score, size and state."""
     from foretell.tools.look import runs as tool
 
     if not delete:
-        found = tool.list_runs(folder, filters=filters or [], sort=sort)
-        emit({"folder": str(folder), "runs": found}, as_json, tool.render)
+        listed = tool.list_runs(folder, filters=filters or [], sort=sort)
+        emit({"folder": str(folder), "runs": listed}, as_json, tool.render)
         return
     paths = tool.deletable(folder, delete)
     names = ", ".join(map(str, paths))
     if not yes:
         if as_json or not sys.stdin.isatty():
-            raise ConfigError(f"{names}: add --yes to delete without being asked")
+            raise ConfigError(f"{names}: add --yes to delete without confirmation")
         typer.confirm(printable(f"Delete {names}?"), abort=True, err=True)
     tool.delete(paths)
     emit({"deleted": [str(path) for path in paths]}, as_json, properties)
@@ -49,36 +55,32 @@ def runs(
 def show(
     what: Annotated[
         str,
-        typer.Argument(
-            help="A recipe, a run, a kind (lstm, bpe, cosine), a section (model, head), recipes, or schema."
-        ),
+        typer.Argument(help="Recipe, run, kind (lstm, bpe, cosine), section (model, head), recipes, or schema."),
     ] = "recipes",
     overrides: Overrides = None,
     vocabulary: Annotated[
-        int | None, typer.Option(min=2, max=2**24, help="Count parameters for this many tokens.")
+        int | None, typer.Option(min=2, max=2**24, help="Vocabulary size to count parameters for.")
     ] = None,
     trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """The resolved recipe with parameters, memory and FLOPs; a run; or a kind with its settings."""
+    """Show a resolved recipe with parameters, memory and FLOPs, a run, or a kind with its settings."""
     from foretell.tools.look.show import describe, render
 
     emit(describe(what, overrides or [], vocabulary), as_json or what == "schema", render)
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, drawn into one picture.")],
-    out: Annotated[Path | None, typer.Option(help="The PNG; default: plot.png in the first run.")] = None,
-    x: Annotated[Axis, typer.Option(help="What to draw over.")] = "steps",
-    y: Annotated[
-        Measure, typer.Option(help="What to draw of training and validation; metric: that of a task.")
-    ] = "loss",
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders to draw into one plot.")],
+    out: Annotated[Path | None, typer.Option(help="PNG to write; default: plot.png in the first run.")] = None,
+    x: Annotated[Axis, typer.Option(help="Horizontal axis.")] = "steps",
+    y: Annotated[Measure, typer.Option(help="Vertical axis; metric: the metric of a task.")] = "loss",
     trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Draw runs: training and validation, learning rate, gradient norms and how they are spread."""
+    """Plot training and validation, learning rate, and gradient norms of runs."""
     from foretell.tools.look.plot import plot_runs
 
     emit(plot_runs(runs, out, x, y), as_json, properties)
@@ -86,13 +88,13 @@ def plot(
 
 def doctor(
     what: Annotated[
-        str | None, typer.Argument(metavar="[PATH]", help="A corpus or a run to look at; nothing: this installation.")
+        str | None, typer.Argument(metavar="[PATH]", help="Corpus or run to examine; default: this installation.")
     ] = None,
     trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """What is wrong with this installation, a corpus or a run, and what to do about it."""
+    """Find problems of this installation, a corpus or a run, and suggest remedies."""
     from foretell.tools.look import doctor as tool
 
     if what is None:

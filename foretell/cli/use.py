@@ -1,4 +1,4 @@
-"""The verbs that use a trained model. What a verb needs is imported when it is called, so that help comes at once."""
+"""Commands that use a trained model. Each imports what it needs when called, so that help is fast."""
 
 from __future__ import annotations
 
@@ -29,24 +29,32 @@ from foretell.tools.printing import emit, print_piece, print_rows, properties
 
 def generate(
     run: RunArgument,
-    prompt: Annotated[str | None, typer.Option(help="How the text begins; - reads it from stdin.")] = None,
-    tokens: Annotated[int, typer.Option(min=0, help="How many tokens to add.")] = 200,
+    prompt: Annotated[str | None, typer.Option(help="Start of the text; - reads it from stdin.")] = None,
+    tokens: Annotated[int, typer.Option(min=0, help="Number of tokens to generate.")] = 200,
     temperature: Annotated[
-        float, typer.Option(min=0, max=1000, help="Below 1 bolder with likely words; 0: always the likeliest.")
+        float, typer.Option(min=0, max=1000, help="Sampling temperature: below 1 favours likely tokens; 0 is greedy.")
     ] = 1.0,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Only among the k likeliest.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the k most likely tokens only.")] = None,
     top_p: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Only among the likeliest of this total probability.")
+        float | None,
+        typer.Option(min=0, max=1, help="Sample from the most likely tokens of this total probability only."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another text.")] = 0,
-    count: Annotated[int, typer.Option(min=1, help="How many texts, drawn side by side.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="Number of texts, sampled in one batch.")] = 1,
     beam: Annotated[
         int | None,
-        typer.Option(min=1, help="Search for the likeliest text up to a boundary, following so many; draws nothing."),
+        typer.Option(
+            min=1, help="Beam search with this width for the most likely text up to a boundary, without sampling."
+        ),
     ] = None,
-    best: Annotated[int, typer.Option(min=1, help="With --beam: how many texts, the likeliest first.")] = 1,
+    best: Annotated[int, typer.Option(min=1, help="With --beam: number of texts, most likely first.")] = 1,
     length_penalty: Annotated[
-        float, typer.Option(min=0, max=100, help="With --beam: above 0 longer texts lose less (arXiv:1609.08144).")
+        float,
+        typer.Option(
+            min=0,
+            max=100,
+            help="With --beam: exponent of the length penalty (arXiv:1609.08144); above 0 favours longer texts.",
+        ),
     ] = 0.0,
     mix: MixWith = None,
     weights: Weights = None,
@@ -56,22 +64,22 @@ def generate(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write on from a prompt, token by token."""
+    """Continue a prompt token by token."""
     from foretell.data.text_files import mended
 
     if beam is not None and count > 1:
-        raise ConfigError(f"--beam draws nothing, so --count has no place; for several texts take --best {count}")
+        raise ConfigError(f"--beam does not sample, so --count does not apply; for several texts use --best {count}")
     if beam is None and (best > 1 or length_penalty):
-        raise ConfigError(f"{'--best' if best > 1 else '--length-penalty'} is for --beam; add it, or leave this out")
+        raise ConfigError(f"{'--best' if best > 1 else '--length-penalty'} needs --beam; add it, or leave this out")
     beginning = mended(prompt or "").text if prompt != "-" else sys.stdin.buffer.read().decode(errors="replace")
     model = open_model(run, mix, weights, which, device)
     if beam is not None:
-        found = model.search(beginning, tokens, width=beam, best=best, length_penalty=length_penalty)
+        hypotheses = model.search(beginning, tokens, width=beam, best=best, length_penalty=length_penalty)
         if as_json:
-            emit({"prompt": beginning, "beam": beam, "texts": [vars(one) for one in found]}, True, properties)
+            emit({"prompt": beginning, "beam": beam, "texts": [vars(text) for text in hypotheses]}, True, properties)
         else:
-            scores = [f"{one.score:.4f}\t" if best > 1 else "" for one in found]
-            print_rows(score + beginning + one.text.rstrip() for score, one in zip(scores, found, strict=True))
+            scores = [f"{text.score:.4f}\t" if best > 1 else "" for text in hypotheses]
+            print_rows(score + beginning + text.text.rstrip() for score, text in zip(scores, hypotheses, strict=True))
         return
     if count > 1:
         texts = model.texts(count, beginning, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
@@ -93,11 +101,11 @@ def generate(
 def following(
     run: RunArgument,
     prompts: Annotated[
-        list[str] | None, typer.Option("--prompt", help="Can be repeated; none: each line of stdin.")
+        list[str] | None, typer.Option("--prompt", help="Text to continue; repeatable; default: each line of stdin.")
     ] = None,
-    words: Annotated[int, typer.Option(min=1, help="How many words, the likeliest first.")] = 10,
-    complete: Annotated[bool, typer.Option("--complete", help="The prompt's last word is only a beginning.")] = False,
-    floor: Annotated[float, typer.Option(min=0, max=1, help="Do not look for words less probable than this.")] = 1e-5,
+    words: Annotated[int, typer.Option(min=1, help="Number of words, most likely first.")] = 10,
+    complete: Annotated[bool, typer.Option("--complete", help="Complete the last word of the prompt.")] = False,
+    floor: Annotated[float, typer.Option(min=0, max=1, help="Ignore words less probable than this.")] = 1e-5,
     mix: MixWith = None,
     weights: Weights = None,
     which: Which = "best",
@@ -106,9 +114,9 @@ def following(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """The likeliest next words and their probabilities, whole words for every kind of token.
+    """Print the most likely next words and their probabilities, whole words with every tokenizer.
 
-    A row for each: prompt, word, probability. It is the probability among words: given that the line goes on with one.
+    Columns: prompt, word, probability. The probability is conditional on another word following on the line.
     """
     from foretell.data.text_files import Report, mended
     from foretell.evaluate.completion import next_words
@@ -116,31 +124,31 @@ def following(
 
     model = open_model(run, mix, weights, which, device)
     scorer = model.scorer(ranks=False)
-    asked = read_lines([], Report()) if prompts is None else [mended(prompt).text for prompt in prompts]
+    texts = read_lines([], Report()) if prompts is None else [mended(prompt).text for prompt in prompts]
     answers = (
         (prompt, next_words(scorer, model.tokenizer, prompt, words, model.device, complete=complete, floor=floor))
-        for prompt in asked
+        for prompt in texts
     )
     if as_json:
-        listed = [{"prompt": prompt, "words": [word._asdict() for word in found]} for prompt, found in answers]
+        listed = [{"prompt": prompt, "words": [word._asdict() for word in likely]} for prompt, likely in answers]
         emit({"prompts": listed}, True, properties)
     else:
-        rows = ((prompt, *word) for prompt, found in answers for word in found)
+        rows = ((prompt, *word) for prompt, likely in answers for word in likely)
         print_rows(fields(prompt, word, f"{probability:.6f}") for prompt, word, probability in rows)
 
 
 def features(
     run: RunArgument,
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE]", help="Texts, one a line; - or none: stdin.")
+        list[Path] | None, typer.Argument(metavar="[FILE]", help="Text files, one text per line; - or none: stdin.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="A .npy or .parquet file to write; none: rows of numbers on stdout.")
+        Path | None, typer.Option(help=".npy or .parquet file to write; default: rows of numbers on stdout.")
     ] = None,
     pooling: Pooling = "mean",
     layers: Layers = "-1",
     mix: Annotated[
-        Path | None, typer.Option(metavar="PROBE", help="Add layers up with the weights that a probe has learnt.")
+        Path | None, typer.Option(metavar="PROBE", help="Mix layers with the weights learned by a probe.")
     ] = None,
     prepare: Prepare = None,
     tokens: TokenBudget = 4096,
@@ -150,7 +158,7 @@ def features(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Vectors of texts, one for each line, in order and in constant memory: of any layers, pooled in any way."""
+    """Compute a vector per line, in order and in constant memory, from any layers and pooling."""
     from foretell.api.trained import load
     from foretell.tools.use import features as tool
 
@@ -168,23 +176,27 @@ def features(
 def predict(
     run: RunArgument,
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE]", help="What to tell of; - or none: stdin.")
+        list[Path] | None, typer.Argument(metavar="[FILE]", help="Files of examples; - or none: stdin.")
     ] = None,
     form: Annotated[
         Literal["lines", "data"],
-        typer.Option(help="lines: one a line, parts between tabs; data: files as those the run has learnt from."),
+        typer.Option(
+            help="lines: an example per line, parts separated by tabs; data: files in the format of the training data."
+        ),
     ] = "lines",
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="With --form data: leave bad rows out.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="With --form data: skip rows that are not valid examples.")
+    ] = False,
     which: Which = "best",
     device: Device = None,
     trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """What a task says of texts, one line for each, in order; with --json all there is to know, probabilities included.
+    """Print the prediction of a task for each example, in order; with --json including probabilities.
 
-    A line is a text, or two of a pair with a tab between them; a context and its options; the words of a sentence; a
-    question and a passage. Places in a text are counted in characters from 0, the end is that behind the last one.
+    A line is a text, or a pair separated by a tab; a context and its options; the words of a sentence; a question and a
+    passage. Positions in a text are characters from 0, the end exclusive.
     """
     from foretell.api.trained import load
     from foretell.tools.use.predict import all_predictions, print_predictions
@@ -198,16 +210,16 @@ def predict(
 
 def export(
     run: RunArgument,
-    out: Annotated[Path, typer.Option(help="The file to write (.arpa, .arpa.gz), or the folder to make.")],
+    out: Annotated[Path, typer.Option(help="File (.arpa, .arpa.gz) or folder to write.")],
     to: Annotated[
-        str | None, typer.Option(help="arpa or hf, a Hugging Face folder; default: what --out and the model say.")
+        str | None, typer.Option(help="Format: arpa, or hf for a Hugging Face folder; default: by --out and the model.")
     ] = None,
     which: Which = "best",
     trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write a model for other programs: n-grams as an ARPA file, Transformers as a Hugging Face folder."""
+    """Export a model: n-grams as an ARPA file, Transformers as a Hugging Face folder."""
     from foretell.api.trained import load
     from foretell.tools.use.convert import export_run
 
@@ -215,17 +227,17 @@ def export(
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="A file, .arpa or .arpa.gz, or a Hugging Face folder.")],
-    out: Annotated[Path, typer.Option(help="The run folder to make.")],
-    corpus: Annotated[str, typer.Option(help="The corpus whose splits the run is measured on.")] = "python-docs",
+    path: Annotated[Path, typer.Argument(help="ARPA file (.arpa, .arpa.gz) or Hugging Face folder.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    corpus: Annotated[str, typer.Option(help="Corpus that the run is measured on.")] = "python-docs",
     tokenizer: Annotated[
         Path | None,
-        typer.Option(help="The tokenizer.json of its vocabulary; default: what the folder has, the file's words."),
+        typer.Option(help="tokenizer.json of its vocabulary; default: that of the folder, or the words of the file."),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Make a run of a model that another program wrote."""
+    """Import a model of another program as a run."""
     from foretell.tools.use.convert import import_path
 
     emit(import_path(path, out, corpus, tokenizer), as_json, properties)

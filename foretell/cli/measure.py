@@ -1,0 +1,283 @@
+"""Commands that measure. Each imports what it needs when called, so that help is fast."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from foretell.cli.options import (
+    Adapt,
+    Cache,
+    Debug,
+    Device,
+    Dynamic,
+    Json,
+    Layers,
+    MixWith,
+    Pooling,
+    Prepare,
+    RunArgument,
+    TokenBudget,
+    Trust,
+    Weights,
+    Which,
+    adaptation_of,
+    open_model,
+)
+from foretell.errors import ConfigError
+from foretell.tools.printing import emit, evaluated, print_rows, properties
+
+
+def evaluate(
+    run: RunArgument,
+    split: Annotated[
+        str, typer.Option(help="train, valid, test, or a file of text (for a task: of examples).")
+    ] = "test",
+    batch: Annotated[int | None, typer.Option(min=1, help="Batch size; affects speed only.")] = None,
+    columns: Annotated[
+        int, typer.Option(min=1, help="Read the text in N columns, each from a fresh state: faster, slightly worse.")
+    ] = 1,
+    pseudo: Annotated[
+        int | None,
+        typer.Option(
+            metavar="TOKENS", min=1, help="For a masked model, also compute the pseudo-perplexity of this many tokens."
+        ),
+    ] = None,
+    mix: MixWith = None,
+    weights: Weights = None,
+    dynamic: Dynamic = False,
+    cache: Cache = False,
+    adapt: Adapt = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="For a task: skip rows that are not valid examples.")
+    ] = False,
+    which: Which = "best",
+    device: Device = None,
+    trust: Trust = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure loss, perplexity, bits per character and byte, top-1 and top-5 accuracy over all tokens of a text.
+
+    A masked model is measured by loss and accuracy of masked tokens and pairs, on fixed masks; ELECTRA also by its
+    recall of replaced tokens; a task by its metrics on labelled examples.
+    """
+    from foretell.api.trained import Trained
+
+    adaptation = adaptation_of(dynamic, cache, adapt)
+    model = open_model(run, mix, weights, which, device, columns, adaptation=adaptation)
+    if skip_bad and not isinstance(model, Trained):
+        raise ConfigError("a mixture is not a task; leave out --mix or --skip-bad")
+    options = {"skip_bad": True} if skip_bad else {}
+    result = model.evaluate(split, batch=batch, columns=columns, **options)
+    if pseudo is not None:
+        if not isinstance(model, Trained):
+            raise ConfigError("a mixture has no pseudo-perplexity; leave out --mix or --pseudo")
+        result |= model.pseudo_likelihood(split, pseudo)
+    emit(result, as_json, lambda result: evaluated(result, f"{result['run']}, {split}"))
+
+
+def score(
+    run: RunArgument,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]", help="Text files; - or none: stdin.")] = None,
+    context: Annotated[
+        Literal["lines", "carried"],
+        typer.Option(help="lines: each line from a fresh state; carried: given the lines before."),
+    ] = "lines",
+    end: Annotated[bool, typer.Option("--end/--no-end", help="Predict the newline of a line, too.")] = True,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Print a row per token: line, token, surprisal in bits.")] = (
+        False
+    ),
+    header: Annotated[bool, typer.Option("--header", help="Print a header with the column names.")] = False,
+    group: Annotated[
+        bool, typer.Option("--group", help="Rescore n-best lists with lines group⇥[scores⇥]text (⇥: tab).")
+    ] = (False),
+    every: Annotated[bool, typer.Option("--all", help="With --group: print all hypotheses, best first.")] = False,
+    tune: Annotated[
+        Path | None,
+        typer.Option(metavar="DEV", help="Tune weights on lines group⇥errors⇥[scores⇥]text; implies --group."),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="With --group: weights, as in lm=1,words=0.3,score1=0.5; default: 1 for lm and scores."),
+    ] = (None),
+    mix: MixWith = None,
+    mix_weights: Annotated[str | None, typer.Option(help="Mixture weights, as in 0.7,0.3.")] = None,
+    dynamic: Dynamic = False,
+    cache: Cache = False,
+    adapt: Adapt = None,
+    which: Which = "best",
+    device: Device = None,
+    trust: Trust = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Print the log-probability of each line, in order.
+
+    Columns: logp (natural logarithm), tokens, unknown (tokens outside the vocabulary), bits per byte, bits per
+    character, perplexity, lossy. A line includes its newline. Invalid UTF-8 is read as U+FFFD and reported on stderr.
+    An unknown word has the probability of the unknown token, so figures of its line are too good.
+
+    By default each line is scored alone, so --dynamic and --cache need --context carried to reach beyond a line.
+
+    With --group the columns are: group, weighted total, logp, words, other scores, text of the best hypothesis. --tune
+    prints weights, and uses them if there is a list to rescore (- for stdin).
+    """
+    from foretell.tools.measure import rescore as lists
+    from foretell.tools.measure import score as tool
+
+    model = open_model(run, mix, mix_weights, which, device, adaptation=adaptation_of(dynamic, cache, adapt))
+    paths = files or []
+    if tune is not None:
+        if weights is not None:
+            raise ConfigError("--tune and --weights exclude each other; leave one out")
+        tuned = lists.tuned(model, tune)
+        if not paths:
+            emit(tuned, as_json, lambda tuned: properties({**tuned, "weights": lists.as_option(tuned["weights"])}))
+            return
+        sys.stderr.write(f"--weights {lists.as_option(tuned['weights'])}\n")
+    if group or tune is not None:
+        factors = tuned["weights"] if tune is not None else lists.parse_weights(weights) if weights else None
+        ranked = lists.rescore(model, paths, factors, every=every)
+        if as_json:
+            emit({"hypotheses": [item.record() for item in ranked], "weights": factors}, True, properties)
+        else:
+            print_rows(item.row() for item in ranked)
+        return
+    if as_json:
+        emit(tool.all_scores(model, paths, context=context, end=end, tokens=tokens), True, properties)
+    else:
+        print_rows(tool.print_scores(model, paths, context=context, end=end, tokens=tokens, header=header))
+
+
+def probe(
+    run: RunArgument,
+    on: Annotated[str, typer.Option(help="Labelled data set by name, files, or {train=..., valid=..., test=...}.")],
+    reader: Annotated[
+        str | None, typer.Option(help='Reader of the files, as data.reader: {kind="table", label="stars"}.')
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip rows that are not valid examples.")] = False,
+    pooling: Pooling = "mean",
+    layers: Layers = "-1",
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Learn a weighted mix of the layers; saved in the folder.")
+    ] = False,
+    prepare: Prepare = None,
+    strengths: Annotated[
+        str | None,
+        typer.Option("--C", metavar="GRID", help="Inverse regularisation strengths to try; default: 2^-8 to 2^0."),
+    ] = None,
+    top: Annotated[str, typer.Option(help="Also probe this many of the heaviest units alone.")] = "1,10",
+    text: Annotated[list[str] | None, typer.Option(help="Text for a heat map of the best unit; repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for scores and plots; default: in the run.")] = None,
+    tokens: TokenBudget = 4096,
+    which: Which = "best",
+    device: Device = None,
+    trust: Trust = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a linear classifier on the vectors of a run, compare it with a bag of words, and plot its best unit.
+
+    Logistic regression with an L1 penalty, trained on the training split, its strength chosen on the validation split,
+    measured on the test split; then again on the heaviest units alone.
+    """
+    from foretell.api.trained import load
+    from foretell.evaluate.probing import GRID
+    from foretell.tools.measure import probe as tool
+    from foretell.tools.use.features import settings_of
+
+    record = tool.probe(
+        load(run, which=which, device=device),
+        tool.read_data(on, reader, skip_bad),
+        out or run / f"probe-{Path(on).name if '=' not in on else 'own'}",
+        features=settings_of(pooling, layers, prepare, tokens),
+        mixed=mix,
+        grid=tool.numbers_of(strengths, "--C", float) if strengths else GRID,
+        top=tool.numbers_of(top, "--top", int),
+        texts=text or (),
+        quiet=as_json,
+    )
+    emit(record, as_json, tool.render)
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN ...", help="Run folders; A+B is a mixture of two.")],
+    split: Annotated[str, typer.Option(help="train, valid, test, or a text file.")] = "test",
+    columns: Annotated[
+        int, typer.Option(min=1, help="Read the text in N columns, each from a fresh state: faster, slightly worse.")
+    ] = 1,
+    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 4000,
+    which: Which = "best",
+    device: Device = None,
+    trust: Trust = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare runs on one text, with the significance and the origin of differences; tokenizers may differ."""
+    from foretell.tools.measure.compare import compare, render
+
+    paths = [[Path(name)] if Path(name).exists() else [Path(part) for part in name.split("+")] for name in runs]
+    models = [open_model(first, rest, None, which, device, columns) for first, *rest in paths]
+    emit(compare(models, split, columns=columns, resamples=resamples), as_json, render)
+
+
+def race(
+    recipes: Annotated[
+        list[str], typer.Argument(metavar="RECIPE... [KEY=VALUE]...", help="Recipes, and settings for all of them.")
+    ],
+    budget: Annotated[
+        str, typer.Option(help='Budget of each training: time ("5m"), "5e6tokens" or "1e15flops".')
+    ] = "5m",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per recipe.")] = 1,
+    split: Annotated[str, typer.Option(help="Split to measure on: train, valid, test, or a text file.")] = "test",
+    out: Annotated[Path, typer.Option(help="Folder for runs, results and plot.")] = Path("runs/race"),
+    resume: Annotated[bool, typer.Option(help="Continue a stopped race.")] = False,
+    trust: Trust = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train several recipes on the same text under the same budget; print one table, draw one plot."""
+    from foretell.tools.measure.race import render, run_race
+
+    names = [item for item in recipes if "=" not in item]
+    overrides = [item for item in recipes if "=" in item]
+    result = run_race(names, overrides, budget, seeds=seeds, split=split, out=out, resume=resume, quiet=as_json)
+    emit(result, as_json, render)
+
+
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Workloads; none: list them.")] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="Runs of each side, in alternation.")] = 9,
+    threads: Annotated[int, typer.Option(min=1, help="Threads per process.")] = 2,
+    peer: Annotated[list[str] | None, typer.Option(help="Measure only this peer; repeatable.")] = None,
+    equal_settings: Annotated[
+        bool,
+        typer.Option("--equal-settings", help="Also run peers with the allocator and thread settings of foretell."),
+    ] = False,
+    python: Annotated[str, typer.Option(help="Python interpreter of the peers' environment.")] = (sys.executable),
+    child: Annotated[
+        str | None,
+        typer.Option(metavar="SIDE", help='Run one side once ("ours" or a peer) and print one line of JSON.'),
+    ] = None,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="Run a miniature as a smoke test; its times are meaningless.")
+    ] = (False),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare speed with other libraries and the limits of the machine, in alternating processes."""
+    from foretell.bench import bench as tool
+
+    settings = tool.Settings(pairs, threads, tuple(peer or ()), equal_settings, python, tiny)
+    if not names:
+        emit(tool.list_workloads(), as_json, tool.render_list)
+    elif child is None:
+        emit(tool.bench(names, settings), as_json, tool.render)
+    elif len(names) == 1:
+        emit(tool.measure_child(names[0], child, settings), True, properties)
+    else:
+        raise ConfigError("--child runs one side of one workload; name one workload")

@@ -1,0 +1,11 @@
+"""A QRNN layer and its pooling."""
+
+from pathlib import Path
+
+import pytest
+from bench.miniature import installed_sides, run_side
+
+
+@pytest.mark.parametrize(("workload", "side"), installed_sides("qrnn-layer", "qrnn-layer-2", "scan"))
+def test_every_installed_side_runs(workload: str, side: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_side(workload, side, tmp_path, monkeypatch)

@@ -1,0 +1,30 @@
+"""Combinations of options of the commands that use a model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["--beam", "2", "--count", "3"], "--beam does not sample, so --count does not apply"),
+        (["--best", "2"], "--best needs --beam"),
+        (["--length-penalty", "1"], "--length-penalty needs --beam"),
+    ],
+)
+def test_options_that_exclude_each_other(options: list[str], what: str, run: Path, said: Any) -> None:
+    code, _, err = said("generate", run, *options)
+    assert code == 2 and what in err
+
+
+def test_one_text_and_several(run: Path, said: Any) -> None:
+    line = ("generate", run, "--prompt", "the", "--tokens", "4", "--device", "cpu")
+    one = json.loads(said(*line, "--json")[1])
+    assert one["prompt"] == "the" and isinstance(one["text"], str)
+    assert said(*line)[1] == "the" + one["text"] + "\n"
+    assert len(json.loads(said(*line, "--count", "2", "--json")[1])["texts"]) == 2
+    hypotheses = json.loads(said(*line, "--beam", "2", "--best", "2", "--json")[1])["texts"]
+    assert hypotheses[0]["score"] >= hypotheses[-1]["score"]
