@@ -1,1 +1,1 @@
-"""Numerical kernels: a readable reference and fast versions behind one function. Nothing here knows a model."""
+"""Numerical kernels, each with a readable reference; they do not depend on any model."""

@@ -22,7 +22,7 @@ from foretell.kernels.matmul import product, repeated_product
 LARGE = 2**22
 """number of recurrent weights (4 H H, so H = 1024) from which on this kernel is reliably faster"""
 
-# note: the kernels behind torch.sigmoid and torch.tanh under autograd: a gradient times s (1 - s), or times 1 - t^2
+# note: the backward kernels of torch.sigmoid and torch.tanh: a gradient times s (1 - s), or times 1 - t^2
 _through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
 _through_tanh = torch.ops.aten.tanh_backward.grad_input
 

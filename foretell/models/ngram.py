@@ -320,7 +320,7 @@ class NGram:
                 shorter_context = context[order.shorter].astype(np.int64)
                 longer, exists = self.extend(number - 1, shorter_context, order.first.astype(np.int64))
                 if not exists.all():
-                    raise damaged(f"n-grams of order {number + 1} start with none of order {number}")
+                    raise damaged(f"n-grams of order {number + 1} have no prefix of order {number}")
                 context = longer.astype(np.int32)
             by_context = np.argsort(context, kind="stable").astype(np.int32)
             offsets = np.searchsorted(context[by_context], np.arange(len(self.orders[number - 1]) + 1))
@@ -339,6 +339,4 @@ class NGram:
 
 def damaged(what: str) -> ConfigError:
     """The error for invalid tensors."""
-    return ConfigError(
-        f"the tensors of the n-gram model are damaged: {what}", remedy="train it again or import it anew"
-    )
+    return ConfigError(f"the tensors of the n-gram model are damaged: {what}", remedy="train or import it again")

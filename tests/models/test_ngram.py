@@ -110,7 +110,7 @@ def test_contexts_that_are_not_there_are_refused(model: NGram) -> None:
     for part in PARTS:
         tensors[f"3.{part}"] = tensors[f"3.{part}"][kept]
     damaged = NGram.load(tensors, BOUNDARY, VOCABULARY)
-    with pytest.raises(ConfigError, match="order 4 start with none of order 3"):
+    with pytest.raises(ConfigError, match="order 4 have no prefix of order 3"):
         damaged.distribution(texts()[0])
 
 
