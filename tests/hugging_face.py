@@ -14,6 +14,7 @@ from torch import Tensor
 
 import foretell
 from foretell.objectives.electra.objective import Replaced
+from foretell.tools.use.convert import import_path
 from foretell.types import Inputs
 
 VOCABULARY = 60
@@ -145,3 +146,30 @@ def theirs_of(model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor | N
     if type(model).__name__ == "ElectraForPreTraining":
         return words, None
     return words.log_softmax(-1), None if pair is None else pair.log_softmax(-1)
+
+
+def imported(folder: Path, out: Path, **settings: Any) -> tuple[foretell.Trained, dict[str, Any]]:
+    """A folder as a run, and what was said of it."""
+    told = import_path(folder, out, "python-docs", settings.get("tokenizer"))
+    return foretell.load(out, device="cpu"), told
+
+
+def trained(out: Path, tokenizer: dict[str, Any], corpus: dict[str, str], *, masked: bool) -> foretell.Trained:
+    """A very small model of our own."""
+    rest: dict[str, Any] = {"model__direction": "both", "objective": "masked"} if masked else {}
+    norm = {"kind": "post", "embedding": True} if masked else {"kind": "pre"}
+    return foretell.train(
+        {
+            "data": {
+                "corpus": corpus,
+                "tokenizer": tokenizer,
+                "batches": {"kind": "full" if masked else "crops", "batch": 4, "length": 16},
+            },
+            "model": {"kind": "transformer", "hidden": 8, "layers": 1, "heads": 2, "context": 16, "norm": norm},
+            "head": {"tied": True, "bias": masked, **({"transform": {}} if masked else {})},
+        },
+        out,
+        limit="2steps",
+        quiet=True,
+        **rest,
+    )

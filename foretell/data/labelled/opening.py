@@ -229,9 +229,11 @@ def refusal(place: Place | str, bad: Sequence[BadRow], good: int) -> ConfigError
     """The error for the bad rows of a file, one line each; `good` is the number of usable examples."""
     settings = " or ".join(dict.fromkeys(f"set {row.remedy}" for row in bad if row.remedy))
     more = [f"… and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
-    remedy = f"{settings or 'mend them'}, or leave them out with --skip-bad"
+    share = share_lost(bad, good)
+    them = "it" if share.startswith("1 ") else "them"
+    remedy = f"{settings or f'fix {them}'}, or leave {them} out with --skip-bad"
     details = [*map(str, bad[:SHOWN]), *more]
-    return ConfigError(f"{share_lost(bad, good)} cannot be used", file=str(place), remedy=remedy, details=details)
+    return ConfigError(f"{share} cannot be used", file=str(place), remedy=remedy, details=details)
 
 
 def share_lost(bad: Sequence[BadRow], good: int) -> str:

@@ -152,7 +152,7 @@ def test_names_and_places_that_are_none(tmp_path: Path) -> None:
 def test_all_bad_rows_are_told_at_once(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", ["good", "", "a\tb", "fine"])
     assert refused(read_examples, path, TABLE).split("\n") == [
-        f"{path}: 2 of 4 rows cannot be used; mend them, or leave them out with --skip-bad",
+        f"{path}: 2 of 4 rows cannot be used; fix them, or leave them out with --skip-bad",
         f"  {path}:3: 'text' is empty",
         f"  {path}:4: has 3 columns, not 2",
     ]

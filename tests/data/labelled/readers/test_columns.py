@@ -103,14 +103,14 @@ def test_a_scheme_that_does_not_fit_has_a_hint_and_sentences_are_counted(
     path.write_text("\n\n".join(["\n".join(lines)] * 3 + ["z O"]))
     with pytest.raises(ConfigError) as problem:
         read_examples(path, ColumnsConfig(scheme=scheme))
-    head = f"{path}: 3 of 4 sentences cannot be used; {f'set {hint}' if hint else 'mend them'}, or leave"
+    head = f"{path}: 3 of 4 sentences cannot be used; {f'set {hint}' if hint else 'fix them'}, or leave"
     assert str(problem.value).startswith(head)
 
 
 def test_a_few_wrong_tags_are_no_other_scheme(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("a B-x\nb I-x\n\n" * 20 + "a O\nb I-x\n")
-    with pytest.raises(ConfigError, match="1 of 21 sentences cannot be used; mend them, or leave"):
+    with pytest.raises(ConfigError, match="1 of 21 sentences cannot be used; fix it, or leave it"):
         read_examples(path, ColumnsConfig())
 
 
