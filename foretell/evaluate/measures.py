@@ -148,6 +148,8 @@ def measure_of(key: str) -> Measure:
     if key in MEASURES:
         return MEASURES[key]
     term, _, kind = key.rpartition("_")
+    if not term:
+        return Measure(key, better="higher")
     if kind == "loss":
         return _loss(term, "nats per target")
     if kind == "accuracy":
