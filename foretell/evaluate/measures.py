@@ -148,13 +148,12 @@ def measure_of(key: str) -> Measure:
     if key in MEASURES:
         return MEASURES[key]
     term, _, kind = key.rpartition("_")
-    if not term:
-        return Measure(key, better="higher")
-    if kind == "loss":
-        return _loss(term, "nats per target")
-    if kind == "accuracy":
-        return _accuracy(term, brief=True)
-    return _targets(term) if kind == "targets" else Measure(key, better="higher")
+    patterns = {
+        "loss": _loss(term, "nats per target"),
+        "accuracy": _accuracy(term, brief=True),
+        "targets": _targets(term),
+    }
+    return patterns[kind] if term and kind in patterns else Measure(key, better="higher")
 
 
 def terms_of(record: Mapping[str, Any]) -> list[str]:

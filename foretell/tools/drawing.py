@@ -14,14 +14,11 @@ from foretell.artifacts import write_atomic
 from foretell.errors import ConfigError
 
 Floats = NDArray[np.float64]
-LABELS = {
+AXES = {
     "steps": "optimiser steps",
     "epochs": "passes over the text",
     "tokens": "training tokens",
     "seconds": "seconds of training",
-    "loss": "loss in nats per token",
-    "bits_per_byte": "bits per byte",
-    "perplexity": "perplexity",
 }
 DOTS = 130
 

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from foretell.artifacts import without_nan
 from foretell.errors import CONTROL, printable
+from foretell.evaluate import measures
 
 ENDLESS = 10_000
 """columns of a terminal in which nothing wraps"""
@@ -123,60 +124,34 @@ def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[RenderableType, 
     return Text(text, "bold" if to_best["real"] else ""), f"{to_best['probability']:.3f}"
 
 
-COSTS: dict[str, Callable[[Any], str]] = {
-    "seconds": lambda value: f"{value:,.1f}",
-    "tokens_per_second": lambda value: f"{value:,.0f}",
-    "peak_memory_bytes": lambda value: f"{value / 2**20:,.0f} MiB",
-}
-"""how time and memory are printed, by key"""
-
-
 def measured(result: Mapping[str, Any], title: str) -> Table:
     """A measurement as a table."""
-    formats: dict[str, Callable[[Any], RenderableType]] = {
+    remarks: dict[str, Callable[[Any], RenderableType]] = {
         "fitted_here": lambda value: Text(f"{', '.join(value)}: found on this text, so figures flatter", "bold red"),
         "unnormalised": lambda value: Text(f"{value}: do not compare its figures with those of others", "bold red"),
-        "bits_per_byte": lambda value: f"{value:.4f}",
-        "bits_per_character": lambda value: f"{value:.4f}",
-        "perplexity": lambda value: f"{value:,.2f}",
-        "loss": lambda value: f"{value:.4f} nats per token",
-        "masked_loss": lambda value: f"{value:.4f} nats per masked token",
-        "masked_accuracy": lambda value: f"{value:.2%}",
-        "masked_targets": lambda value: f"{value:,}",
-        "replaced_loss": lambda value: f"{value:.4f} nats per token, replaced or not",
-        "replaced_accuracy": lambda value: f"{value:.2%}",
-        "replaced_precision": lambda value: f"{value:.2%} of those called replaced are",
-        "replaced_recall": lambda value: f"{value:.2%} of the replaced are found",
-        "original_loss": lambda value: f"{value:.4f} nats per token, what it was",
-        "original_accuracy": lambda value: f"{value:.2%}",
-        "pair_loss": lambda value: f"{value:.4f} nats per pair",
-        "pair_accuracy": lambda value: f"{value:.2%}",
-        "pair_targets": lambda value: f"{value:,}",
-        "pseudo_loss": lambda value: f"{value:.4f} nats per token, each hidden alone",
-        "pseudo_perplexity": lambda value: f"{value:,.2f}",
-        "pseudo_tokens": lambda value: f"{value:,}",
-        "top1": lambda value: f"{value:.2%}",
-        "top5": lambda value: f"{value:.2%}",
-        "tokens": lambda value: f"{value:,}",
-        "unknown_rate": lambda value: f"{value:.3%}",
         "lossy": lambda value: f"yes: {lost(result.get('lost', {}))}" if value else "no",
         "corpus": lambda value: Text(value, "bold red"),
         "context": str,
         "adaptation": lambda value: "\n".join(f"{name}: {settings_origin(part)}" for name, part in value.items()),
         "mixture": lambda value: "\n".join(f"{member['weight']:.4f}  {member['run']}" for member in value),
         "weights_fitted_to": str,
-        "fitted_loss": lambda value: f"{value:.4f} nats per token",
+        "fitted_loss": measures.measure_of("fitted_loss").text,
         "weights": str,
-        "parameters": lambda value: f"{value:,}",
-        **COSTS,
     }
+
+    def remark(*keys: str) -> list[tuple[str, RenderableType]]:
+        present = [key for key in keys if result.get(key) not in (None, [])]
+        return [(key.replace("_", " "), remarks[key](result[key])) for key in present]
+
     table = Table(title=title, show_header=False, title_justify="left", min_width=min(len(title), 80))
-    for key in [name for name in result if "metric" in result and isinstance(result[name], float)]:
-        if key not in formats and not key.endswith("seconds"):
-            table.add_row(key.replace("_", " "), f"{result[key]:.4f}")
-    for key, form in formats.items():
-        if result.get(key) not in (None, []):
-            table.add_row(key.replace("_", " "), form(result[key]))
+    for label, shown in (
+        *measures.task_rows(result),
+        *remark("fitted_here", "unnormalised"),
+        *measures.rows(result, "quality", "text"),
+        *remark("lossy", "corpus", "context", "adaptation", "mixture", "weights_fitted_to", "fitted_loss", "weights"),
+        *measures.rows(result, "cost"),
+    ):
+        table.add_row(label, shown)
     return table
 
 
@@ -216,7 +191,9 @@ def properties(result: Mapping[str, Any]) -> Table:
     """A flat result as names and values."""
     table = Table(show_header=False)
     for key, value in result.items():
-        table.add_row(key.replace("_", " "), formatted(value))
+        measure = measures.MEASURES.get(key)
+        is_cost = measure is not None and measure.role == "cost" and isinstance(value, int | float)
+        table.add_row(key.replace("_", " "), measure.text(value) if measure and is_cost else formatted(value))
     return table
 
 

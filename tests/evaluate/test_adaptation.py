@@ -207,7 +207,7 @@ def test_evaluate(run: foretell.Trained) -> None:
     assert set(result["adaptation"]) == {"dynamic", "cache"}
     assert "dynamic evaluation: learning rate" in done.stderr and "cache: 500 tokens" in done.stderr
     shown = called("evaluate", str(run.run.path), "--adapt", "cache.window=20", "--adapt", "cache.tuning=100").stdout
-    assert "sharpness, weight found on" in " ".join(shown.replace("│", " ").split())
+    assert "sharpness, weight tuned on" in " ".join(shown.replace("│", " ").split())
 
 
 def test_score_and_mixtures(run: foretell.Trained, counted: Path) -> None:

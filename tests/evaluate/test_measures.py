@@ -33,6 +33,7 @@ def test_values_have_their_format_and_unit(key: str, value: float, text: str) ->
 def test_what_follows_from_a_key() -> None:
     assert measure_of("order_loss") == Measure("order_loss", ".4f", "nats per target", better="lower")
     assert measure_of("entity_f1").better == "higher"
+    assert measure_of("accuracy") == Measure("accuracy", better="higher")  # of a task, not of a term
     assert [measure_of(key).is_loss for key in ("loss", "order_loss", "accuracy")] == [True, True, False]
 
 

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from foretell.config import Tree
+from foretell.evaluate.measures import measure_of
 from foretell.tools.printing import plain, readable
 
 
@@ -60,21 +61,8 @@ def shortened(key: str, value: Any) -> Any:
     """The figures of a record that are shown."""
     if key not in ("last_record", "best_validation") or value is None:
         return value
-    kept = (
-        "kind",
-        "step",
-        "epoch",
-        "loss",
-        "perplexity",
-        "bits_per_byte",
-        "masked_loss",
-        "masked_accuracy",
-        "replaced_accuracy",
-        "replaced_recall",
-        "pair_accuracy",
-        "tokens_per_second",
-    )
-    return {name: value[name] for name in kept if value.get(name) is not None}
+    shown = [name for name in value if name in ("kind", "step") or measure_of(name).brief]
+    return {name: value[name] for name in shown if value[name] is not None}
 
 
 def described(key: str, value: Any) -> RenderableType:

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from foretell.errors import ConfigError
+from foretell.evaluate.measures import measure_of
 from foretell.run import Record, Run
-from foretell.tools.drawing import LABELS, Floats, dress, library, limit_height, save, scale, thousands, wide
+from foretell.tools.drawing import AXES, Floats, dress, library, limit_height, save, scale, thousands, wide
 
 Axis = Literal["steps", "epochs", "tokens", "seconds"]
 Measure = Literal["loss", "bits_per_byte", "perplexity", "metric"]
@@ -93,9 +94,9 @@ def plot_runs(paths: Sequence[Path], out: Path | None, axis: Axis, measure: Meas
     for axes in (top, rate, norm):
         axes.xaxis.set_major_formatter(thousands())
     for axes, title, below in (
-        (top, heading, LABELS[axis]),
-        (rate, "learning rate", LABELS[axis]),
-        (norm, "gradient norm, before clipping", LABELS[axis]),
+        (top, heading, AXES[axis]),
+        (rate, "learning rate", AXES[axis]),
+        (norm, "gradient norm, before clipping", AXES[axis]),
         (histogram, "share of records by gradient norm", "gradient norm"),
     ):
         dress(axes, title, below)
@@ -111,13 +112,14 @@ def checked_heading(paths: Sequence[Path], curves: Sequence[Curves], measure: Me
         if measure == "metric" and not curve.metric:
             raise ConfigError(f"{path} has no metric: it is not a task, or was never validated; plot its loss")
         if measure in ("bits_per_byte", "perplexity") and np.isnan(curve.train["bits_per_byte"]).all():
-            raise ConfigError(f"{path} assigns no probability to text, so it has no {LABELS[measure]}; plot its loss")
+            title = measure_of(measure).title
+            raise ConfigError(f"{path} assigns no probability to text, so it has no {title}; plot its loss")
     if measure != "metric":
-        return LABELS[measure]
+        return measure_of(measure).title
     metrics = list(dict.fromkeys(curve.metric for curve in curves))
     if len(metrics) > 1:
         raise ConfigError(f"the metrics of these runs differ: {', '.join(metrics)}; plot runs with the same metric")
-    return metrics[0].replace("_", " ")
+    return measure_of(metrics[0]).label
 
 
 def draw_losses(axes: Any, curve: Curves, name: str, color: str, axis: Axis, measure: Measure, *, alone: bool) -> None:
@@ -130,7 +132,8 @@ def draw_losses(axes: Any, curve: Curves, name: str, color: str, axis: Axis, mea
         label = "validation" if alone else name
         marks = "o" if len(valid["steps"]) <= 60 else ""
         axes.plot(valid[axis], valid[measure], marks + "-", color=color, linewidth=1.8, markersize=3.5, label=label)
-        best = int(np.nanargmax(valid[measure]) if measure == "metric" else np.nanargmin(valid[measure]))
+        higher = measure_of(curve.metric if measure == "metric" else measure).better == "higher"
+        best = int(np.nanargmax(valid[measure]) if higher else np.nanargmin(valid[measure]))
         at, height = valid[axis][best], valid[measure][best]
         axes.annotate(
             f"{height:.4g}", (at, height), xytext=(0, -13), textcoords="offset points",

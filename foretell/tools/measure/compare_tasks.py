@@ -14,12 +14,11 @@ from foretell.api.trained import Trained
 from foretell.data.labelled.examples import main_text
 from foretell.errors import ConfigError
 from foretell.evaluate.bootstrap import Floats, bootstrap, too_few
+from foretell.evaluate.measures import measure_of, qualities
 from foretell.evaluate.metric_sums import Tally
 from foretell.learning.task import task_of
 from foretell.run import Record
 from foretell.tools.printing import behind_the_best, plain, with_notes
-
-COSTS = ("seconds", "examples_per_second")
 
 
 def learns_a_task(model: Trained | Mixed) -> bool:
@@ -103,7 +102,7 @@ def by_text(tally: Tally, texts: Sequence[str]) -> Floats:
 def render(result: Mapping[str, Any]) -> RenderableType:
     """One row per run, best first; the metric of the task comes first."""
     first, metric = result["runs"][0], result["metric"]
-    others = [name for name in first if name not in (*COSTS, metric) and not name.endswith("_loss")]
+    others = [name for name in qualities(first) if name != metric and not measure_of(name).is_loss]
     others = [name for name in others if all(isinstance(run.get(name), float) for run in result["runs"])]
     headings = [name.replace("_", " ") for name in (metric, "from best, 95 %", "p", *others, "parameters")]
     title = f"{result['task']}, {result['split']}: {result['examples']:,} examples"

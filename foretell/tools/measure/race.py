@@ -21,6 +21,7 @@ from foretell.artifacts import write_json
 from foretell.data.preparing import prepared
 from foretell.errors import ConfigError
 from foretell.evaluate.comparison import not_ranked
+from foretell.evaluate.measures import LIKELIHOOD, measure_of
 from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record
@@ -31,10 +32,12 @@ from foretell.tools.drawing import dress, library, save, thousands
 from foretell.tools.printing import plain, short, with_notes
 from foretell.training.monitor import Monitor
 
-# figures kept from an evaluation and from a training, and those averaged over seeds
-MEASURED = ("loss", "perplexity", "bits_per_byte", "bits_per_character", "lossy", "unknown_rate", "context")
-SPENT = ("parameters", "trained_tokens", "seconds", "tokens_per_second", "peak_memory_bytes")
-AVERAGED = ("perplexity", *SPENT, "budget_used")
+KEPT = (*(measure.key for measure in LIKELIHOOD), "lossy", "unknown_rate", "context")
+"""of a measurement"""
+SPENT = ("parameters", "trained_tokens", "seconds", "tokens_per_second", "peak_memory_bytes", "validation_seconds")
+"""of a training"""
+PANELS = ("parameters", "tokens_per_second", "peak_memory_bytes")
+"""costs to plot"""
 
 
 # --- the race -------------------------------------------------------------------------------------
@@ -132,9 +135,9 @@ def run_one(contender: Contender, seed: int, budget: Budget, split: str, folder:
     measured = subprocesses.child("evaluate", str(folder), "--split", split, "--columns", str(COLUMNS), quiet=quiet)
     flops = contender.flops_per_token * trained["trained_tokens"]
     result = {
-        **{key: measured[key] for key in MEASURED},
+        **{key: measured[key] for key in KEPT},
         "evaluation_tokens_per_second": measured["tokens_per_second"],
-        **{key: trained[key] for key in (*SPENT, "validation_seconds")},
+        **{key: trained[key] for key in SPENT},
         "flops": flops,
         "seed": seed,
         "run": str(folder),
@@ -149,15 +152,15 @@ def summarise(contender: Contender, results: Mapping[str, Record]) -> Record:
     """Means over the seeds of a contender, and the standard deviation of its bits per byte."""
     own = [result for name, result in results.items() if name.rpartition("-seed")[0] == contender.name]
     bits = [float(result["bits_per_byte"]) for result in own]
-    means = {key: mean([result[key] for result in own]) for key in AVERAGED}
+    means = {key: mean([result[key] for result in own]) for key in own[0] if measure_of(key).average == "mean"}
+    largest = {key: max(float(result[key]) for result in own) for key in own[0] if measure_of(key).average == "max"}
     return {
         "contender": contender.name,
         "seeds": len(own),
-        "bits_per_byte": statistics.fmean(bits),
         "deviation": statistics.stdev(bits) if len(bits) > 1 else None,
         "lossy": any(result["lossy"] for result in own),
-        "unknown_rate": max(float(result["unknown_rate"]) for result in own),
         "context": own[0]["context"],
+        **largest,
         **means,
     }
 
@@ -220,13 +223,6 @@ def contexts(rows: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(f"{context} ({', '.join(users)})" for context, users in names.items())
 
 
-PANELS = (  # costs to plot: key of a row, label, whether more is better
-    ("parameters", "parameters", False),
-    ("tokens_per_second", "training tokens per second", True),
-    ("peak_memory_bytes", "peak memory in bytes", False),
-)
-
-
 def draw(result: Mapping[str, Any], out: Path) -> None:
     """Plot bits per byte against size, speed and memory; a line joins the Pareto frontier."""
     pyplot = library()
@@ -234,7 +230,8 @@ def draw(result: Mapping[str, Any], out: Path) -> None:
 
     figure, panels = pyplot.subplots(1, 3, figsize=(13, 4.4), layout="constrained", sharey=True)
     rows = result["table_rows"]
-    for axes, (key, name, larger_is_better) in zip(panels, PANELS, strict=True):
+    for axes, measure in zip(panels, map(measure_of, PANELS), strict=True):
+        key, larger_is_better = measure.key, measure.better == "higher"
         points = [(row[key], row["bits_per_byte"]) for row in rows if row["ranked"]]
         best = [points[i] for i in frontier(points, larger_is_better=larger_is_better)]
         if best:
@@ -245,7 +242,7 @@ def draw(result: Mapping[str, Any], out: Path) -> None:
             shape = {"fmt": "o"} if row["ranked"] else {"fmt": "o", "markerfacecolor": "none"}
             axes.errorbar(row[key], row["bits_per_byte"], yerr=error, color=f"C{i}", label=label, **shape)
         axes.set_xscale("log")
-        dress(axes, "", f"{name} ({'more' if larger_is_better else 'less'} is better)")
+        dress(axes, "", f"{measure.title} ({'more' if larger_is_better else 'less'} is better)")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5), numticks=8))
         axes.xaxis.set_major_formatter(thousands())
         axes.xaxis.set_minor_formatter(NullFormatter())

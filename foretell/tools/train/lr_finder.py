@@ -23,13 +23,14 @@ from foretell.api.initialisation import initial_counts, load_initial
 from foretell.api.stages import build_stage
 from foretell.config import Amount
 from foretell.errors import ConfigError
+from foretell.evaluate.measures import measure_of
 from foretell.learning.kinds import data_module
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.optim.progress import Progress
 from foretell.optim.schedules.schedule import Schedule
 from foretell.recipe.recipe import Recipe
 from foretell.run import Run
-from foretell.tools.drawing import LABELS, dress, library, limit_height, save
+from foretell.tools.drawing import dress, library, limit_height, save
 from foretell.training.checkpoint import TrainState
 from foretell.training.devices import device_of
 from foretell.training.divergence import Diverged
@@ -204,6 +205,6 @@ def plot_trial(trial: Trial, out: Path) -> None:
     for rate, color, words in ((trial.rates[best] / SAFE, "C2", "suggested"), (trial.rates[best], "C3", "lowest loss")):
         axes.axvline(rate, color=color, linewidth=1.2, linestyle="--", label=f"{words}: {rate:.2g}")
     limit_height(axes, [smoothed])
-    dress(axes, LABELS["loss"], "learning rate")
+    dress(axes, measure_of("loss").title, "learning rate")
     axes.legend(frameon=False, fontsize=9)
     save(figure, out)

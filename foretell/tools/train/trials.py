@@ -15,6 +15,7 @@ from rich.console import RenderableType
 
 from foretell.api.train import try_out
 from foretell.artifacts import write_json
+from foretell.evaluate.measures import qualities
 from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record
@@ -22,8 +23,6 @@ from foretell.tools import subprocesses
 from foretell.tools.printing import plain, with_notes
 from foretell.training.monitor import Monitor
 
-COSTS = ("epoch", "seconds", "validation_seconds", "tokens_per_second", "examples_per_second", "unknown_rate")
-"""figures of an evaluation that do not measure quality"""
 COLUMNS = 5
 """scores in a table, as many as fit a terminal"""
 
@@ -76,14 +75,14 @@ def run_trials(
 def measured(recipe: Recipe, folder: Path, options: Sequence[str], quiet: bool) -> Record:
     """Train one trial and measure its best checkpoint on the validation split, and on a test split if it has one."""
     trained = subprocesses.train(recipe, folder, *options, quiet=quiet)
-    result = {"run": str(folder), "seed": recipe.seed, "seconds": trained["seconds"], "valid": scores(trained)}
+    result = {"run": str(folder), "seed": recipe.seed, "seconds": trained["seconds"], "valid": qualities(trained)}
     try:
         tested = subprocesses.child("evaluate", str(folder), "--split", "test", *options, quiet=True)
     except subprocesses.Failed as problem:
         if not problem.wrong_input:
             raise
         return result | {"test": None, "untested": str(problem)}  # many data sets withhold their test labels
-    return result | {"test": scores(tested)}
+    return result | {"test": qualities(tested)}
 
 
 def all_or_none(results: Mapping[str, Record], *, folds: bool) -> dict[str, Record]:
@@ -96,11 +95,6 @@ def all_or_none(results: Mapping[str, Record], *, folds: bool) -> dict[str, Reco
         else result
         for name, result in results.items()
     }
-
-
-def scores(record: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of an evaluation that measure quality."""
-    return {key: value for key, value in record.items() if isinstance(value, float) and key not in COSTS}
 
 
 def summarise(results: Iterable[Record]) -> dict[str, Any]:
