@@ -364,7 +364,7 @@ def test_the_card_says_what_was_measured(corpus: dict[str, str], tmp_path: Path)
     measured = run.summary()
     assert f"| bits per byte of text | {measured['bits_per_byte']:.4f} |" in text
     assert f"| parameters | {run.parameters:,} |" in text
-    assert "Not measured: other texts" in text and "All that the training was made of" in text
+    assert "Not measured: other texts" in text and "The settings of the training:" in text
     assert text.startswith('---\nlibrary_name: "transformers"\npipeline_tag: "text-generation"\n')
     assert str(tmp_path) not in text.replace(corpus["train"].rpartition("/")[0], "")
 
@@ -384,7 +384,7 @@ def test_a_model_that_is_none_of_theirs_is_told(corpus: dict[str, str], tmp_path
     run = foretell.train(
         "char-lstm", tmp_path / "lstm", data__corpus=corpus, limit="1steps", model__hidden=8, quiet=True
     )
-    with pytest.raises(ConfigError, match=r"no family .*; nearest is .*, but for model\.kind = 'recurrent'"):
+    with pytest.raises(ConfigError, match=r"no family .*; nearest is .*, except for model\.kind = 'recurrent'"):
         export_run(run, tmp_path / "out", "hf")
     with pytest.raises(ConfigError, match=r"--to hg: unknown format .known: arpa, hf"):
         export_run(run, tmp_path / "out", "hg")

@@ -111,7 +111,7 @@ def test_a_fine_tuned_model_says_the_same_there(task: str, body: str, transforme
     ("architecture", "settings", "objective", "names"),
     [
         ("SequenceClassification", {"num_labels": 1}, {"kind": "similarity"}, ("0.0", "1.0")),
-        ("SequenceClassification", {}, {"kind": "classification", "labels": "one"}, ("LABEL_0", "LABEL_1")),
+        ("SequenceClassification", {}, {"kind": "classification", "multi_label": False}, ("LABEL_0", "LABEL_1")),
         ("TokenClassification", {"id2label": {0: "NOUN", 1: "VERB"}}, {"scheme": "none"}, ("NOUN", "VERB")),
         ("TokenClassification", {"id2label": {0: "O", 1: "I-LOC"}}, {"scheme": "iob2"}, ("O", "I-LOC")),
         ("TokenClassification", {"id2label": {0: "S-LOC", 1: "O"}}, {"scheme": "bioes"}, ("S-LOC", "O")),
@@ -141,7 +141,7 @@ def test_labels_that_name_no_output(wrong: Any, transformers: ModuleType, tmp_pa
     transformers.BertForTokenClassification(config).save_pretrained(tmp_path / "theirs")
     file = tmp_path / "theirs" / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"id2label": wrong}))
-    with pytest.raises(ConfigError, match="id2label is to name each output by its number"):
+    with pytest.raises(ConfigError, match="id2label must name each output by its number"):
         imported(tmp_path / "theirs", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -152,11 +152,11 @@ def test_labels_that_name_no_output(wrong: Any, transformers: ModuleType, tmp_pa
         (
             "classification",
             {"objective.pooling": "mean"},
-            r"nearest is bert, but for objective\.pooling\.kind = 'mean'",
+            r"nearest is bert, except for objective\.pooling\.kind = 'mean'",
         ),
-        ("classification", {"objective.outputs.hidden": 5}, r"but for objective\.outputs\.hidden = 5"),
-        ("pairs", {"objective.orders": "both"}, r"but for objective\.orders = 'both' instead of 'given'"),
-        ("tagging", {"objective.crf": True}, r"but for objective\.crf = True"),
+        ("classification", {"objective.outputs.hidden": 5}, r"except for objective\.outputs\.hidden = 5"),
+        ("pairs", {"objective.orders": "both"}, r"except for objective\.orders = 'both' instead of 'given'"),
+        ("tagging", {"objective.crf": True}, r"except for objective\.crf = True"),
     ],
 )
 def test_what_no_fine_tuned_model_there_can_say(task: str, changes: dict[str, Any], told: str, tmp_path: Path) -> None:
