@@ -384,7 +384,7 @@ def test_a_model_that_is_none_of_theirs_is_told(corpus: dict[str, str], tmp_path
     run = foretell.train(
         "char-lstm", tmp_path / "lstm", data__corpus=corpus, limit="1steps", model__hidden=8, quiet=True
     )
-    with pytest.raises(ConfigError, match=r"no family .*; nearest is .*, except for model\.kind = 'recurrent'"):
+    with pytest.raises(ConfigError, match=r"no family .*; the nearest is .*, except for model\.kind = 'recurrent'"):
         export_run(run, tmp_path / "out", "hf")
     with pytest.raises(ConfigError, match=r"--to hg: unknown format .known: arpa, hf"):
         export_run(run, tmp_path / "out", "hg")
