@@ -278,20 +278,25 @@ def render_sides(compared: Mapping[str, Any], threads: int) -> RenderableType:
         f"{compared['work']}. Ratio: their seconds to ours, median and quartiles over all pairs; others: cores kept "
         f"busy by other programs. {', '.join(f'{package} {number}' for package, number in sorted(versions))}."
     ]
-    names = ("side", "seconds", "ratio", "CPU ratio", "memory", "others", "loss", "overhead")
-    table = Table(title=title, title_justify="left")
-    for number, name in enumerate(names):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
-    for name, side in compared["sides"].items():
-        low, high = side["ratio_quartiles"]
-        table.add_row(
-            name,
-            f"{side['seconds']:.3f}",
-            "1" if name == OURS else f"{side['ratio']:.3f} ({low:.2f}-{high:.2f})",
-            f"{side['cpu_ratio']:.3f}",
-            f"{side['peak_memory_bytes'] / 2**20:,.0f} MiB",
-            "" if side["others"] is None else f"{side['others']:.2f}",
-            f"{side['loss']:.4f}" if "loss" in side else "",
-            f"{side['overhead']:+.1%}" if "overhead" in side else "",
-        )
+    rows = {name: side_cells(name, side) for name, side in compared["sides"].items()}
+    table = Table("side", title=title, title_justify="left")
+    used = [heading for heading in rows[OURS] if any(cells[heading] for cells in rows.values())]
+    for heading in used:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, cells in rows.items():
+        table.add_row(name, *(cells[heading] for heading in used))
     return with_notes(table, notes)
+
+
+def side_cells(name: str, side: Mapping[str, Any]) -> dict[str, str]:
+    """The cells of a side by heading; empty where it has no such figure."""
+    low, high = side["ratio_quartiles"]
+    return {
+        "seconds": f"{side['seconds']:.3f}",
+        "ratio": "1" if name == OURS else f"{side['ratio']:.3f} ({low:.2f}-{high:.2f})",
+        "CPU ratio": f"{side['cpu_ratio']:.3f}",
+        "memory": f"{side['peak_memory_bytes'] / 2**20:,.0f} MiB",
+        "others": "" if side["others"] is None else f"{side['others']:.2f}",
+        "loss": f"{side['loss']:.4f}" if "loss" in side else "",
+        "overhead": f"{side['overhead']:+.1%}" if "overhead" in side else "",
+    }

@@ -53,7 +53,6 @@ Weights = Annotated[
     str | None,
     typer.Option(
         "--mix-weights",
-        "--weights",
         help="Mixture weights in the order of the runs, as in 0.7,0.3; default: fitted on the valid split.",
     ),
 ]
@@ -102,7 +101,7 @@ def open_model(
     if adaptation:
         validate(AdaptationConfig, adaptation, "--adapt")
     if not mix and weights is not None:
-        raise ConfigError("--weights needs --mix; name the other runs with it")
+        raise ConfigError("--mix-weights needs --mix; name the other runs with it")
     members = [load(path, which=which, device=device) for path in [run, *(mix or [])]]
     if adaptation:
         neural = [member.backbone is not None for member in members]
@@ -128,5 +127,5 @@ def numbers(text: str | None) -> list[float] | None:
     except ValueError:
         weights = [-1.0]
     if weights and not all(0 <= weight <= 1 for weight in weights):
-        raise ConfigError(f"--weights {text}: write numbers from 0 to 1 separated by commas, as in 0.7,0.3")
+        raise ConfigError(f"--mix-weights {text}: write numbers from 0 to 1 separated by commas, as in 0.7,0.3")
     return weights

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from foretell.bench import bench
 from foretell.bench.workloads.kinds import WORKLOADS
@@ -49,6 +50,19 @@ def test_sides_take_turns_and_ratios_are_of_neighbours(monkeypatch: pytest.Monke
     assert (fastai["seconds"], fastai["each"]) == (3.0, [2.0, 3.0, 40.0])
     assert fastai["peak_memory_bytes"] == 4000
     assert found["sides"][OURS]["ratio"] == 1.0
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_table_of_sides_loses_nothing(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "run_child", faked({OURS: [1.0, 1.5], "torch": [2.0, 3.0]}, missing="fastai"))
+    compared = bench.compare(WORKLOADS["awd-lstm-step"], bench.Settings(pairs=2))
+    with (console := Console(width=width, color_system=None)).capture() as printed:
+        console.print(bench.render_sides(compared, 2))
+    text = " ".join(printed.get().split())
+    assert "…" not in text and max(map(len, printed.get().splitlines())) <= width
+    for part in ("awd-lstm-step: 2 pairs, 2 threads", "ours", "torch", "2.000 (2.00-2.00)", "CPU ratio", "torch 1"):
+        assert part in text
+    assert "overhead" not in text and "loss" not in text.partition("vocabulary")[0]
 
 
 def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ ESCAPE = "\x1b[31mred"
         ),
         (["train", "awd-lstm-pbt"], "no recipe 'awd-lstm-pbt'; did you mean 'awd-lstm-ptb'"),
         (["show", "dropot"], "no recipe, run, section or kind 'dropot'; did you mean 'dropout'"),
-        (["generate", "run", "--mix", "run", "--weights", "nan,1"], "write numbers from 0 to 1"),
+        (["generate", "run", "--mix", "run", "--mix-weights", "nan,1"], "write numbers from 0 to 1"),
     ],
     ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else "",
 )

@@ -34,6 +34,6 @@ def test_a_setting_of_an_adaptation_enables_it() -> None:
 
 
 def test_weights_need_a_mixture(run: Path) -> None:
-    with pytest.raises(ConfigError, match="--weights needs --mix"):
+    with pytest.raises(ConfigError, match="--mix-weights needs --mix"):
         open_model(run, None, "0.5,0.5", "best", "cpu")
     assert open_model(run, [run], "0.5,0.5", "best", "cpu").parameters > 0
