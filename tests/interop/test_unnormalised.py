@@ -82,7 +82,7 @@ def test_a_probability_above_1_is_an_error_that_names_the_run(place: Path) -> No
 
 @pytest.mark.parametrize(
     "words",
-    ["evaluate above", "score above text.txt", "compare good above", "evaluate good --mix above --weights 0.5,0.5"],
+    ["evaluate above", "score above text.txt", "compare good above", "evaluate good --mix above --mix-weights 0.5,0.5"],
 )
 def test_the_command_line_says_it_in_one_line(place: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
