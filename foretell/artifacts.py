@@ -1,9 +1,9 @@
 """Files and folders that appear whole or not at all.
 
-Everything is written under a temporary name beside its place, synced, and renamed when it is finished. So a reader
-never sees half a file, and an error, a full disk or a kill leaves what was there before. A process that is killed
-leaves its draft behind; whoever writes into the same folder next deletes it. A draft in use is locked (flock), and the
-system drops the lock when its process ends, however it ends.
+Everything is written under a temporary name in the same folder, synced, and renamed when it is finished. So a reader
+never sees half a file, and an error, a full disk or a kill leaves the earlier file as it was. The draft of a killed
+process is deleted by the next writer into the same folder. A draft in use is locked (flock); the system drops the lock
+when its process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -32,19 +32,21 @@ DRAFT = ".draft"
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """`content` at `path`, wholly or not at all."""
+    """Write `content` to `path`, wholly or not at all."""
     with whole_file(path) as file:
         file.write(content)
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """The record as readable JSON, wholly or not at all."""
+    """Write a record as readable JSON, wholly or not at all."""
     write_atomic(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """A safetensors file, wholly or not at all; what the system refuses is an `OSError`, of which the library has only
-    the number in its message."""
+    """Write a safetensors file, wholly or not at all.
+
+    Raises `OSError` for errors of the system, which the library reports by number in its message only.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -59,7 +61,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 
 
 def without_nan(value: Any) -> Any:
-    """The same with null for every number that is not finite: JSON knows neither NaN nor Infinity."""
+    """The value with null for each number that is not finite: JSON has neither NaN nor Infinity."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -154,12 +156,12 @@ def is_ours(draft: Path, descriptor: int) -> bool:
 
 
 def draft_of(path: Path) -> Path:
-    """A new temporary name beside `path`."""
+    """A new temporary name in the folder of `path`."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
 
 
 def is_draft(path: Path) -> bool:
-    """Whether a file or folder has the temporary name of another."""
+    """Whether a file or folder has the name of a draft."""
     return re.fullmatch(rf"\..*\.[0-9a-f]{{8}}{re.escape(DRAFT)}", path.name, re.DOTALL) is not None
 
 
@@ -171,7 +173,7 @@ def remove_dead_drafts(folder: Path) -> None:
 
 
 def remove_all_dead_drafts(folder: Path) -> None:
-    """The same in a folder and in all those below it."""
+    """Delete the drafts of ended processes in a folder and all its subfolders."""
     for draft in [item for item in folder.rglob(f".*{DRAFT}") if is_draft(item)]:
         remove_if_dead(draft)
 
@@ -198,7 +200,7 @@ def lock(descriptor: int) -> None:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """What the system refuses within the block happened to `path`, unless it says otherwise: writes tell no name."""
+    """Give `path` to an `OSError` of the block that has no file name, as errors of writes do."""
     try:
         yield
     except OSError as problem:
@@ -208,7 +210,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def named(problem: OSError, draft: Path, path: Path) -> OSError:
-    """The error with the name of the place, where it has that of the draft or none."""
+    """The error with the final path, if it has that of the draft or none."""
     known = str(problem.filename) if problem.filename is not None else ""
     if problem.errno is None or (known and not known.startswith(str(draft))):
         return problem
@@ -248,8 +250,8 @@ def sync_folder(path: Path) -> None:
 def exclusive(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """Make the folder, and keep other processes out of it until the block ends, however it ends.
 
-    Without `wait` a `BlockingIOError` says that another is in it. The system holds the lock for as long as the process
-    lives: none is left behind by one that was killed.
+    Without `wait`, raises `BlockingIOError` if another process holds it. The system drops the lock of a process that
+    ends or is killed.
     """
     if not fcntl:
         folder.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
-"""`checksums.json`: what the files of a folder have to hold, beside them.
+"""`checksums.json`: the checksums of the files in its folder.
 
-A folder that carries one is read file by file through it: a file that is missing, altered, a link, or anything but a
-plain file inside the folder is named and not used.
+Each file of such a folder is verified before use: one that is missing, altered, a link or not a plain file is reported
+by name and not used.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ FILE = "checksums.json"
 LARGEST_FILE = 256 << 20
 """bytes of a file that does not hold weights"""
 OWN = "checksum"
-"""the key of what the file itself has to hold"""
+"""the key of the checksum of `checksums.json` itself"""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
 
 
 def write_checksums(folder: Path, files: Mapping[str, str], **facts: Any) -> None:
-    """Write the checksums of the files of a folder, each by its name, and some facts with them."""
+    """Write the checksums of the files of a folder, by name, along with some facts."""
     write_json(folder / FILE, sealed(facts | {"files": dict(sorted(files.items()))}))
 
 
@@ -48,7 +48,7 @@ def digest_of(record: Mapping[str, Any]) -> str:
 
 
 def read_checksums(folder: Path, format: int) -> dict[str, Any]:
-    """What `write_checksums` wrote; a `ConfigError` where it is missing, damaged or of another format."""
+    """Read the record of `write_checksums`; raises `ConfigError` if it is missing, damaged or of another format."""
     if not (folder / FILE).exists():
         raise ConfigError("is missing: damaged, or of an older format", file=folder / FILE, remedy="train it again")
     found = read_record(folder / FILE)
@@ -64,7 +64,7 @@ def read_checksums(folder: Path, format: int) -> dict[str, Any]:
 
 
 def verify(folder: Path, files: Mapping[str, str]) -> None:
-    """A `ConfigError` that names the first of the files which is not what was written."""
+    """Raise `ConfigError` with the name of the first file that does not match its checksum."""
     for name, expected in files.items():
         file = plain_file(folder, name)
         large = file.stat().st_size > LARGEST_FILE
@@ -75,7 +75,7 @@ def verify(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def fills_its_length(file: Path) -> bool:
-    """Whether a safetensors file is as long as its header says: length alone takes no disk, and long to read."""
+    """Whether a safetensors file is as long as its header says: a sparse file takes no disk space, but long to read."""
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
         header = stream.read(size) if size <= LARGEST else b""
@@ -87,7 +87,7 @@ def fills_its_length(file: Path) -> bool:
 
 
 def plain_file(folder: Path, name: str) -> Path:
-    """The path of a file in a folder, when it is a plain file there; links and all else are a `ConfigError`."""
+    """The path of a plain file in a folder; raises `ConfigError` for links and everything else."""
     path = folder / name
     if not NAME.fullmatch(name):
         raise damaged(folder, f"names a file {name!r}")
@@ -101,7 +101,7 @@ def plain_file(folder: Path, name: str) -> Path:
 
 
 def plain_folder(path: Path) -> bool:
-    """Whether it is a folder itself, not a link to one."""
+    """Whether it is a folder, and not a link to one."""
     try:
         return stat.S_ISDIR(path.lstat().st_mode)
     except OSError:
@@ -109,7 +109,7 @@ def plain_folder(path: Path) -> bool:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A JSON object that we wrote, infinities and all; a `ConfigError` where it is no such thing any more."""
+    """Read a JSON object that foretell wrote, infinities included; raises `ConfigError` if it is damaged."""
     content = plain_file(path.parent, path.name).read_bytes() if path.stat().st_size <= LARGEST else b""
     found = parse_json(content, path, lenient=True)
     if not isinstance(found, dict):
@@ -118,7 +118,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def damaged(path: Path, what: str = "is damaged") -> ConfigError:
-    """The error for a file that is not what was written."""
+    """The error for a file that is not as it was written."""
     return ConfigError(what, file=path, remedy="bring it back from a copy")
 
 

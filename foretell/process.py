@@ -1,17 +1,16 @@
-"""What a process is told at its start, before anything loads torch, and what it has used. Standard library only.
+"""Settings of a process, made before torch is loaded, and the memory it has used. Standard library only.
 
 The allocator. Every training step frees and takes the same large tensors. By default glibc maps and unmaps them each
 time, and the kernel clears the pages again and again; kept in the heap they are simply reused. Measured on two cores:
 1.2 to 1.5 times the speed, for up to a third more memory (docs/results.md). FORETELL_ALLOCATOR=default leaves it alone.
 
-Idle threads. OpenMP's spin for long by default; beside any other busy process the spinning takes the core that the
-slowest thread needs, and training becomes several times slower (docs/results.md). Here they soon go to sleep.
+Idle threads. By default OpenMP's idle threads spin for a long time. While another process is busy, that takes the core
+the slowest thread needs, and training becomes several times slower (docs/results.md). Here they soon go to sleep.
 
-The compiler. The first optimiser that is made loads torch's compiler, only to tell it that it is not wanted: more than
-a second at every start. Here it is loaded when something else of it is asked for.
+The compiler. The first optimiser loads torch's compiler only to disable it for its steps: more than a second at every
+start. Here it is loaded when another part of it is used.
 
-Python's processes below this one look for no modules in the current folder (PYTHONSAFEPATH), where files may lie that
-somebody else has put there.
+Child processes do not import from the current folder (PYTHONSAFEPATH), where others may have put files.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from typing import Any
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
 SWITCH = "FORETELL_ALLOCATOR"
 SPIN = "10000"
-"""how often an idle thread looks before it sleeps"""
+"""how often an idle thread polls before it sleeps"""
 COMPILER = "torch._dynamo"
 _active = False
 
 
 def prepare_process() -> None:
-    """All of them; a user's own settings stay. Only the command line does this: a library must not change its host."""
+    """Make all these settings except those of the user. For the command line: a library must not change its host."""
     keep_freed_memory()
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
@@ -49,7 +48,7 @@ def active() -> bool:
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc; true if it understood."""
+    """Set glibc's allocator to keep freed memory; whether it did."""
     global _active
     if os.environ.get(SWITCH) == "default" or sys.platform != "linux":
         return False
@@ -82,7 +81,7 @@ class Later(ModuleType):
 
 def peak_memory() -> int:
     """Most memory this process has held, in bytes."""
-    # note: getrusage starts at the peak of whoever started this process; Linux also tells our own
+    # note: getrusage starts at the peak of the parent process; Linux also reports our own
     status = Path("/proc/self/status")
     if status.exists():
         lines = status.read_text(encoding="utf-8").splitlines()

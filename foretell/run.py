@@ -1,15 +1,15 @@
-"""The run folder: what a training leaves behind.
+"""The run folder, in which a training keeps its results.
 
     recipe.toml        the resolved recipe        environment.json   versions, machine, command
-    tokenizer.json     the run's own tokenizer    metrics.jsonl      one record a line, training and validation
+    tokenizer.json     the run's own tokenizer    metrics.jsonl      one record per line, training and validation
     token-counts.npy   of the training split      checkpoints/       see `training.checkpoint`
-    labels.json        those of a task            checksums.json     of the files above but metrics.jsonl
+    labels.json        those of a task            checksums.json     of the files above except metrics.jsonl
 
-A run is whole: with this folder alone it is opened, measured and, with its text, trained further. `checksums.json`
-also holds the `format` of the run, the `id` that its checkpoints carry, the steps of the last and the best checkpoint
-(`saved`), the fingerprint of each corpus it was trained on (`corpus_fingerprint`), the signature of its recipe (see
-`trust`), and which probabilities of an imported n-gram model do not sum to 1 (`unnormalised`). A file is part of the
-run once its checksum is there. Everything appears whole or not at all (see `artifacts`).
+A run is self-contained: with this folder alone it can be opened and measured and, given its text, trained further.
+`checksums.json` also holds the `format` of the run, the `id` that its checkpoints carry, the steps of the last and the
+best checkpoint (`saved`), the fingerprint of each corpus it was trained on (`corpus_fingerprint`), the signature of its
+recipe (see `trust`), and which probabilities of an imported n-gram model do not sum to 1 (`unnormalised`). A file is
+part of the run once its checksum is there. Everything appears whole or not at all (see `artifacts`).
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ NUMBERS = (
     *("epoch", "tokens", "seconds", "tokens_per_second", "gradient_norm", "learning_rate"),
     *("loss", "objective_loss", "perplexity", "bits_per_byte"),
 )
-"""numbers of a record, where it has them"""
+"""optional figures of a record"""
 REQUIRED = {"train": ("stage", "epoch", "tokens", "seconds"), "fit": ("stage", "tokens", "seconds")}
-"""what records of a kind always have"""
+"""keys that records of a kind always have"""
 
 
 class Run:
@@ -64,9 +64,9 @@ class Run:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self.checksums: Record = {}
-        """what `checksums.json` holds, once it was read or written"""
+        """the contents of `checksums.json`, once read or written"""
         self.trust = False
-        """whether the user trusts who made it, be it somebody else"""
+        """whether the user trusts it, though it may have been made elsewhere"""
 
     @classmethod
     def create(cls, path: Path | str, *, recipe: str, resume: bool) -> Run:
@@ -182,7 +182,7 @@ class Run:
 
     @property
     def facts(self) -> Record:
-        """What `checksums.json` holds, read when first needed; empty in a folder that is not a run."""
+        """The contents of `checksums.json`, read when first needed; empty in a folder that is not a run."""
         if not self.checksums and self.checksums_file.exists():
             self.read()
         return self.checksums
@@ -193,7 +193,7 @@ class Run:
         return str(self.facts.get("id", ""))
 
     def verify(self) -> Run:
-        """Read `checksums.json`, and hold the files against it."""
+        """Read `checksums.json`, and verify the files."""
         files = self.read().checksums["files"]
         if RECIPE not in files:
             raise damaged(self.checksums_file)
@@ -201,7 +201,7 @@ class Run:
         return self
 
     def seal(self, *files: Path) -> None:
-        """Make files part of the run, with what they hold now."""
+        """Make files part of the run, with checksums of their present contents."""
         self.checksums["files"] |= {file.name: digest(file) for file in files}
         write_checksums(self.path, **self.checksums)
 
@@ -216,7 +216,7 @@ class Run:
             self.seal()
 
     def note_resumed(self) -> None:
-        """Remember on which machine, by which versions and when it went on."""
+        """Record the machine, versions and time of a resumption."""
         self.note(resumed=[*self.checksums.get("resumed", ()), environment()])
 
     def note_saved(self, saved: Mapping[str, int]) -> None:
@@ -231,7 +231,7 @@ class Run:
 
     @property
     def was_saved(self) -> bool:
-        """Whether a checkpoint was ever saved, be it there or not."""
+        """Whether a checkpoint was ever saved, even if it no longer exists."""
         return bool(self.saved)
 
     @property
@@ -249,12 +249,12 @@ class Run:
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
-        """What is read within is trusted as far as the run is."""
+        """Trust files read within the block as far as the run is trusted."""
         with contextlib.nullcontext() if self.is_trusted else foreign():
             yield
 
     def corpus_fingerprint(self, corpus: str | Mapping[str, str]) -> dict[str, str]:
-        """The fingerprint of each split of a corpus as the run knows it; empty where it knows none."""
+        """The fingerprint of each split of a corpus as recorded by the run; empty if it has no record."""
         found = self.facts.get("corpus_fingerprint", {}).get(corpus_key(corpus))
         return dict(found) if isinstance(found, dict) else {}
 
@@ -316,12 +316,12 @@ class Run:
         return self.path / METRICS
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """One more line of metrics.jsonl."""
+        """Append a line to metrics.jsonl."""
         with naming(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(without_nan(record)) + "\n")
 
     def metrics(self) -> Iterator[Record]:
-        """The records so far; what is no record, such as a last line that was cut off, is left out."""
+        """The records so far; lines that are not records, such as a truncated last one, are skipped."""
         if not self.metrics_file.exists():
             return
         with plain_file(self.path, METRICS).open("rb") as file:
@@ -334,7 +334,7 @@ class Run:
                     yield record
 
     def rewind(self, step: int) -> None:
-        """Forget records after a step: going on from a checkpoint writes them again."""
+        """Drop the records after a step: training from its checkpoint writes them again."""
         kept = [json.dumps(record) + "\n" for record in self.metrics() if record["step"] <= step]
         write_atomic(self.metrics_file, "".join(kept).encode())
 
@@ -345,7 +345,7 @@ def corpus_key(corpus: str | Mapping[str, str]) -> str:
 
 
 def is_record(value: Any) -> TypeGuard[Record]:
-    """Whether that is a record: of a step and a kind, with numbers where it has figures."""
+    """Whether a value is a record: it has a step and a kind, and its figures are numbers."""
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str) or not isinstance(value.get("step"), int):
         return False
     if not isinstance(value.get("stage", ""), str) or not isinstance(value.get("metric"), str | None):
@@ -357,16 +357,18 @@ def is_record(value: Any) -> TypeGuard[Record]:
 
 
 def is_number(value: object) -> bool:
-    """Whether that is a number that fits 64 bits."""
+    """Whether a value is a number that fits 64 bits."""
     if isinstance(value, int):
         return not isinstance(value, bool) and abs(value) < 1 << 63
     return isinstance(value, float)
 
 
 def judged(measured: Mapping[str, Any]) -> float:
-    """What a validation is judged by, where less is better: the loss per token of text, or, of models that give text no
-    probability, that of their objective; of a task what its metric lacks of 1. Infinite where that is unknown or not a
-    number, so that it is never the best."""
+    """The figure that validations are compared by; less is better.
+
+    It is the loss per token of text, the loss of the objective for models that give text no probability, or 1 minus the
+    metric of a task. Infinite if unknown or NaN, so that it is never the best.
+    """
     metric = measured.get("metric")
     if metric is not None:
         found = measured.get(metric)
@@ -377,14 +379,14 @@ def judged(measured: Mapping[str, Any]) -> float:
 
 
 def difference(before: str, after: str) -> str:
-    """The first line two recipes do not share, shortened: enough to see which setting it is."""
+    """The first line in which two recipes differ, shortened: enough to see which setting it is."""
     old = set(before.splitlines())
     new = [line for line in after.splitlines() if line not in old]
     return (new[0] if new else "some are gone")[:80]
 
 
 def environment() -> Record:
-    """Versions, machine and command: what it takes to understand a number later."""
+    """Versions, machine and command, to understand figures later."""
     import numpy
     import torch
 
@@ -404,7 +406,7 @@ def environment() -> Record:
 
 
 def processor() -> str:
-    """The processor's own name, where the system tells it."""
+    """The name of the processor, if the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -68,7 +68,7 @@ def parse_json(text: str | bytes, file: Path | str, line: int | None = None, *, 
 
 
 class Invalid(Exception):
-    """What is wrong with a JSON text, and on which of its lines, where that is known."""
+    """The error of a JSON text, with its line if known."""
 
     def __init__(self, what: str, line: int | None = None, remedy: str | None = None) -> None:
         super().__init__(what)
@@ -141,7 +141,7 @@ def shown(value: Any) -> str:
 
 
 def kind(value: Any) -> str:
-    """What a value is, in JSON's words."""
+    """The type of a value, in JSON's terms."""
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 

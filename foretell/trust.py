@@ -1,8 +1,8 @@
-"""Whose recipe it is: what a user names himself may load code and open files, what came in a folder may not.
+"""Trust in recipes: one that the user names may load code and open files, one inside a run folder may not.
 
 A run carries a signature of its recipe (HMAC-SHA256 with a key that only this user's account has). A run whose
-signature holds was made here, from a recipe its user named. Any other was sent by somebody: classes from outside the
-package (`kind = "module:Class"`) and the corpus that its recipe names stay closed, unless the user says `--trust`.
+signature is valid was made here, from a recipe its user named. Any other run was made elsewhere: classes from outside
+the package (`kind = "module:Class"`) and the corpus that its recipe names stay closed unless the user passes `--trust`.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from pathlib import Path
 from foretell.errors import ConfigError
 
 PASSING_KEY = "FORETELL_PASSING_KEY"
-"""holds the key of a process that can keep none, for the processes it starts"""
+"""passes the key to child processes where it cannot be stored"""
 _trusted: ContextVar[bool] = ContextVar("trusted", default=True)
 _everything: ContextVar[bool] = ContextVar("everything", default=False)
 
 
 def is_trusted() -> bool:
-    """Whether what is being read may name code and files."""
+    """Whether the file being read may name code and other files."""
     return _trusted.get() or _everything.get()
 
 
 def trusts_everything() -> bool:
-    """Whether the user has said `--trust`."""
+    """Whether the user passed `--trust`."""
     return _everything.get()
 
 
 @contextlib.contextmanager
 def foreign() -> Iterator[None]:
-    """Within it, what is read came from somebody else."""
+    """Treat files read within the block as untrusted."""
     token = _trusted.set(False)
     try:
         yield
@@ -46,13 +46,13 @@ def foreign() -> Iterator[None]:
 
 
 def trust_everything() -> None:
-    """What `--trust` says: runs that others made may load code and open files."""
+    """Let runs made elsewhere load code and open files, as `--trust` does."""
     _everything.set(True)
 
 
 @contextlib.contextmanager
 def trusting(everything: bool = True) -> Iterator[None]:
-    """The same for a block, where `everything`."""
+    """Call `trust_everything` for a block only, if `everything`."""
     token = _everything.set(everything or _everything.get())
     try:
         yield
@@ -61,7 +61,7 @@ def trusting(everything: bool = True) -> Iterator[None]:
 
 
 def refuse(where: Path | str, would: str, otherwise: str = "") -> ConfigError:
-    """The error for what a run that was not made here would do."""
+    """The error about an action that an untrusted run asks for."""
     remedy = f"if you trust who made it, add --trust{f', or {otherwise}' if otherwise else ''}"
     return ConfigError(f"this run was not made here, and would {would}", file=where, remedy=remedy)
 
@@ -82,7 +82,7 @@ def is_own(content: bytes, signature: object) -> bool:
 def own_key() -> bytes:
     """This account's key, made when it is first needed.
 
-    Where none can be kept, one for this process and those it starts: what they make is their own, and nobody's later.
+    If it cannot be stored, the key lasts for this process and its children: later, their runs count as made elsewhere.
     """
     if held := os.environ.get(PASSING_KEY):
         return held.encode()
@@ -97,7 +97,7 @@ def own_key() -> bytes:
 
 
 def kept_key(file: Path) -> bytes:
-    """The key in a file, which is made where it is not there."""
+    """The key in a file, created if missing."""
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")

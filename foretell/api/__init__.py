@@ -1,1 +1,1 @@
-"""What users call: train, load, mix."""
+"""The Python interface: train, load, mix."""

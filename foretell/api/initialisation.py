@@ -26,7 +26,7 @@ from foretell.training.vocabulary_transfer import carry_over, match, move_betwee
 def load_initial(
     objective: Objective, recipe: Recipe, tokenizer: Tokenizer, monitor: Monitor, labels: Sequence[str] = ()
 ) -> Record | None:
-    """The weights of the run that `init` names, if it names one, and what became of its vocabulary."""
+    """Load the weights of the run that `init` names; returns a record of them, or None without `init`."""
     if not recipe.init:
         return None
     other = open_initial(recipe)
@@ -53,8 +53,7 @@ def load_initial(
 def shared_by(
     objective: Objective, recipe: Recipe, mine: Mapping[str, Tensor], other: Trained, labels: Sequence[str]
 ) -> Mapping[str, Tensor]:
-    """The weights of another run that go on here: what both have; of a task the outputs only where the task is the same
-    and says the same."""
+    """The weights of another run that both have; for a task its outputs only if kind and labels match."""
     if not recipe.is_task:
         return {name: tensor for name, tensor in other.weights.items() if name in mine}
     alike = other.labels == tuple(labels) and other.settings.objective.kind_name() == recipe.objective.kind_name()
@@ -101,8 +100,8 @@ def shape_of(tensor: Tensor) -> str:
 def first_difference(here: Recipe, there: Recipe) -> str:
     """The first tensor that only one of two models has, or each in another shape; the vocabularies do not matter.
 
-    What an objective has beside backbone and head, for pairs of texts say, may be there in one alone. A task takes over
-    what reads texts, and what predicts their tokens where it goes on doing so.
+    Parts of an objective other than backbone and head, such as one for pairs of texts, may be in one model only. A task
+    takes over the backbone, and the head if it still predicts tokens.
     """
     with on_paper():  # which computes shapes and holds no numbers
         objectives = [recipe.build(ANY_SIZE) for recipe in (here, there)]
@@ -120,7 +119,7 @@ def first_difference(here: Recipe, there: Recipe) -> str:
 def initial_counts(recipe: Recipe, data: DataModule) -> Counts:
     """How often each token occurs in the training split, or did in that of the run that `init` names.
 
-    What was learned there is laid out by its counts, and goes on where the vocabulary is the same.
+    Weights of that run are arranged by its counts, which are kept if the vocabulary is the same.
     """
     if recipe.init:
         other = Run.open(recipe.init)

@@ -66,23 +66,23 @@ class Mixed(LanguageModel):
         return " + ".join(str(member.run.path) for member in self.members)
 
     def fitted_on(self, text: Split) -> list[str]:
-        """What was found on this very text: its weights, and how its members adapt."""
+        """The settings that were fitted on this very text: its weights, and the adaptation of its members."""
         mine = ["mixture weights"] if self.fitted_to and self.members[0].text_module.holds(self.fitted_to, text) else []
         return list(dict.fromkeys([*mine, *(name for member in self.members for name in member.fitted_on(text))]))
 
     @property
     def parameters(self) -> int:
-        """Those of all members, and the weights that are free."""
+        """Number of parameters of all members, plus free mixture weights."""
         return sum(member.parameters for member in self.members) + len(self.members) - 1
 
     def scorer(self, *, ranks: bool = False) -> Mixture:
-        """The mixture as a scorer; it tells no ranks, as members say no more than the target's probability."""
+        """The mixture as a scorer; without ranks, as members give only the probability of the target."""
         return Mixture([member.scorer(ranks=False) for member in self.members], self.weights)
 
     def token_scores(
         self, text: Split, *, batch: int | None = None, columns: int = 1, ranks: bool = False
     ) -> TokenScores:
-        """What `evaluate` sums up, token by token; each member reads the text with its own contexts."""
+        """The scores that `evaluate` sums, per token; each member reads the text with its own contexts."""
         parts = [member.token_scores(text, batch=batch, columns=columns, ranks=False) for member in self.members]
         logp = mixed_logp(np.stack([part.logp for part in parts]), self.weights)
         return TokenScores(logp, None, sum(part.seconds for part in parts))
@@ -123,5 +123,5 @@ class Mixed(LanguageModel):
         ]
 
     def context(self, columns: int = 1) -> str:
-        """What a token was predicted from, in words."""
+        """The context of a prediction, in words."""
         return "; ".join(dict.fromkeys(member.context(columns) for member in self.members))

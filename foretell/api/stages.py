@@ -25,7 +25,7 @@ from foretell.training.trainer import Trainer
 def build_stage(
     stage: StageConfig, recipe: Recipe, data: DataModule, device: torch.device, counts: Counts | None
 ) -> Stage:
-    """Everything a stage works with; `counts` [V] tells how often each token occurs."""
+    """Everything a stage works with; `counts` [V] is how often each token occurs."""
     objective = recipe.build(data.tokenizer.size, counts, len(data.labels)).to(device)
     recipe.trainable.prepare(objective)
     evaluator = data.evaluator(objective, device)
@@ -68,7 +68,7 @@ def assemble_stage(
 
 
 def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig, data: DataModule) -> None:
-    """Load weights and whatever else goes on: from the run's own checkpoint, the stage before, or another run."""
+    """Load weights and other state from the run's own checkpoint, the stage before, or another run."""
     at, objective = trainer.position, trainer.stage.objective
     if frozen := sum(p.numel() for p in objective.parameters() if not p.requires_grad):
         every = sum(p.numel() for p in objective.parameters())

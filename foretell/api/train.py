@@ -77,7 +77,7 @@ def run_recipe(
 
 
 def try_out(recipe: Recipe) -> None:
-    """A `ConfigError` where a recipe cannot be trained: the run it starts from is opened, its sources are tried."""
+    """Raise `ConfigError` if a recipe cannot be trained: opens the run it starts from, and tries its sources."""
     first = recipe.resolved_stages()[0][1]
     if first.init:
         open_initial(first)
@@ -132,9 +132,9 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
 
 
 def open_data(run: Run, recipe: Recipe, monitor: Monitor) -> DataModule:
-    """What a recipe learns from, in tokens of the run's tokenizer; a new run takes over tokenizer, counts and labels.
+    """The data module of a recipe with the run's tokenizer; a new run takes over tokenizer, counts and labels.
 
-    A `ConfigError` where the run has learned from another text.
+    Raises `ConfigError` if the run was trained on another text.
     """
     tokenizer = tokenizer_of(run) if run.holds(run.tokenizer_file) else None
     data = data_module(recipe, tokenizer, monitor)

@@ -69,9 +69,9 @@ def load(
 ) -> Trained:
     """A run folder, opened for use with the weights of its `best` (or `last`) checkpoint.
 
-    Passes of more than ten seconds say on stderr how far they are, unless `quiet`. A run that was made by somebody else
-    may import classes from outside the package, and open the corpus that its recipe names, only with `trust`. Raises
-    `ConfigError` where a file of the run is missing or damaged.
+    Passes of more than ten seconds report progress on stderr, unless `quiet`. A run made elsewhere may import classes
+    from outside the package, and open the corpus that its recipe names, only with `trust`. Raises `ConfigError` if a
+    file of the run is missing or damaged.
     """
     run = Run.open(path)
     run.trust = trust
@@ -130,14 +130,14 @@ class Trained(LanguageModel):
 
     @property
     def objective(self) -> Objective:
-        """What was trained by gradient; a `ConfigError` for a model that was counted."""
+        """The objective, of a neural model; raises `ConfigError` for an n-gram model."""
         if self._objective is None:
             raise ConfigError(f"{self.run.path} is an n-gram model: it has no hidden vectors; name another run")
         return self._objective
 
     @property
     def backbone(self) -> Backbone | None:
-        """What reads tokens; None for a model that was counted."""
+        """The backbone; None for an n-gram model."""
         return None if self._objective is None else self._objective.backbone
 
     @property
@@ -149,7 +149,7 @@ class Trained(LanguageModel):
 
     @property
     def unnormalised(self) -> str:
-        """Which probabilities do not sum to 1, as the import found; "" if all do. Such a model is never ranked."""
+        """Which probabilities do not sum to 1, as the import found; "" if all do. Such a model is not ranked."""
         return self.run.unnormalised
 
     def summary(self) -> Record:
@@ -176,7 +176,7 @@ class Trained(LanguageModel):
         return self.checkpoint.validation()
 
     def on_progress(self) -> OnProgress:
-        """Reports how far a pass is, where it takes long."""
+        """Reports the progress of a long pass."""
         return no_progress if self.quiet else reporting(Monitor().say, str(self.run.path))
 
     # --- measuring --------------------------------------------------------------------------------
@@ -194,8 +194,8 @@ class Trained(LanguageModel):
         """Measure a split of the run's corpus, or any file like it.
 
         A language model is measured by the probability of the text, a masked one by the terms of its objective on
-        fixed masks, a task by its metrics. The state is carried over the whole text (or starts anew at each document
-        or line, if training did so); with `columns` above 1 the text is cut into that many parts, which is faster and a
+        fixed masks, a task by its metrics. The state is carried over the whole text (or reset at each document or
+        line, if training did so); with `columns` above 1 the text is cut into that many parts, which is faster and a
         little worse for the model. `batch` is how much is computed side by side and changes nothing but speed.
         `dynamic` and `cache` are those of `adapted`; columns then learn from each other. `skip_bad` leaves out
         examples that a task cannot use.
@@ -211,7 +211,7 @@ class Trained(LanguageModel):
         return self.record(split, evaluator, measured)
 
     def evaluator(self, *, batch: int | None = None, columns: int = 1, skip_bad: bool = False) -> Evaluator:
-        """What `evaluate` measures with."""
+        """The evaluator of `evaluate`."""
         if self.settings.measured_by == "task":
             return self.task_evaluator(skip_bad=skip_bad)
         if self.settings.measured_by == "terms":
@@ -229,12 +229,11 @@ class Trained(LanguageModel):
         """Measures a task on labelled examples; a `ConfigError` for a language model."""
         task_of(self.settings)
         data = TaskModule(self.settings, self.tokenizer, self.run, labels=self.labels)
-        skip_bad = skip_bad or self.settings.data.skip_bad
         objective = cast(Task, self.objective)
         return TaskEvaluator(data, objective, self.device, self.validation(), skip_bad=skip_bad, by_label=True)
 
     def record(self, split: str, evaluator: Evaluator, measured: Mapping[str, Any]) -> Record:
-        """What was measured, with the run, the split, the context and what the model cost."""
+        """The metrics, with the run, the split, the context and the cost of the model."""
         context = evaluator.context
         rate = {"examples_per_second": measured["examples"] / measured["seconds"]} if "examples" in measured else {}
         return {
@@ -282,8 +281,8 @@ class Trained(LanguageModel):
     ) -> Trained:
         """The model as one that adapts to the text it reads: by dynamic evaluation, a neural cache, or both.
 
-        Each is `True` or settings of it (see `DynamicConfig` and `CacheConfig`); what is not given is found on the
-        beginning of the validation split, now. `self` stays as it is. `quiet` says nothing on stderr.
+        Each is `True` or settings of it (see `DynamicConfig` and `CacheConfig`); other settings are tuned now, on the
+        beginning of the validation split. `self` stays as it is. `quiet` turns off progress on stderr.
         """
         self.scorer()  # refuses models that have no next token
         given = {"dynamic": dynamic, "cache": cache}
@@ -307,20 +306,20 @@ class Trained(LanguageModel):
         return other
 
     def fitted_on(self, text: Split) -> list[str]:
-        """The settings of its adaptation that were found on this very text."""
+        """The settings of its adaptation that were tuned on this very text."""
         return self.likelihood().fitted_on(text)
 
     def token_scores(
         self, text: Split, *, batch: int | None = None, columns: int = 1, ranks: bool = True
     ) -> TokenScores:
-        """What `evaluate` sums up, token by token; `text` holds tokens of this run's vocabulary."""
+        """The scores that `evaluate` sums, per token; `text` holds tokens of this run's vocabulary."""
         evaluator = self.likelihood(ranks=ranks, batch=batch, columns=columns)
         found = score_tokens(evaluator.scorer, evaluator.windows(text), self.device, self.on_progress())
         check_loss(found.totals.loss, str(self.run.path), zeros=True)
         return found
 
     def context(self, columns: int = 1) -> str:
-        """What a token is predicted from, in words."""
+        """The context of a prediction, in words."""
         return self.likelihood(columns=columns).context
 
     def pseudo_likelihood(self, split: str = "test", tokens: int = 1000) -> Record:
@@ -360,7 +359,7 @@ class Trained(LanguageModel):
         return [self.tokenizer.boundary, *self.tokenizer.encode(text)]
 
     def extractor(self, **settings: Any) -> Extractor:
-        """The model as one that makes vectors of texts; see `FeaturesConfig`."""
+        """The model as an extractor of feature vectors; see `FeaturesConfig`."""
         chosen = validate(FeaturesConfig, settings, "features")
         if chosen.prepare is None:
             chosen = chosen.model_copy(update={"prepare": preparation_of(self.settings.data.corpus)})

@@ -16,13 +16,13 @@ from foretell.cli.options import (
     Dynamic,
     Json,
     Layers,
+    MixWeights,
     MixWith,
     Pooling,
     Prepare,
     RunArgument,
     TokenBudget,
     Trust,
-    Weights,
     Which,
     adaptation_of,
     open_model,
@@ -47,7 +47,7 @@ def evaluate(
         ),
     ] = None,
     mix: MixWith = None,
-    weights: Weights = None,
+    mix_weights: MixWeights = None,
     dynamic: Dynamic = False,
     cache: Cache = False,
     adapt: Adapt = None,
@@ -68,7 +68,7 @@ def evaluate(
     from foretell.api.trained import Trained
 
     adaptation = adaptation_of(dynamic, cache, adapt)
-    model = open_model(run, mix, weights, which, device, columns, adaptation=adaptation)
+    model = open_model(run, mix, mix_weights, which, device, columns, adaptation=adaptation)
     if skip_bad and not isinstance(model, Trained):
         raise ConfigError("a mixture is not a task; leave out --mix or --skip-bad")
     options = {"skip_bad": True} if skip_bad else {}
@@ -88,13 +88,13 @@ def score(
         typer.Option(help="lines: each line from a fresh state; carried: given the lines before."),
     ] = "lines",
     end: Annotated[bool, typer.Option("--end/--no-end", help="Predict the newline of a line, too.")] = True,
-    tokens: Annotated[bool, typer.Option("--tokens", help="Print a row per token: line, token, surprisal in bits.")] = (
-        False
-    ),
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Print a row per token: line, token, surprisal in bits.")
+    ] = False,
     header: Annotated[bool, typer.Option("--header", help="Print a header with the column names.")] = False,
     group: Annotated[
         bool, typer.Option("--group", help="Rescore n-best lists with lines group⇥[scores⇥]text (⇥: tab).")
-    ] = (False),
+    ] = False,
     every: Annotated[bool, typer.Option("--all", help="With --group: print all hypotheses, best first.")] = False,
     tune: Annotated[
         Path | None,
@@ -103,9 +103,9 @@ def score(
     weights: Annotated[
         str | None,
         typer.Option(help="With --group: weights, as in lm=1,words=0.3,score1=0.5; default: 1 for lm and scores."),
-    ] = (None),
+    ] = None,
     mix: MixWith = None,
-    mix_weights: Annotated[str | None, typer.Option(help="Mixture weights, as in 0.7,0.3.")] = None,
+    mix_weights: MixWeights = None,
     dynamic: Dynamic = False,
     cache: Cache = False,
     adapt: Adapt = None,
@@ -265,7 +265,7 @@ def bench(
     ] = None,
     tiny: Annotated[
         bool, typer.Option("--tiny", help="Run a miniature as a smoke test; its times are meaningless.")
-    ] = (False),
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

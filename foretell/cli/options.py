@@ -49,7 +49,7 @@ Trust = Annotated[
 Which = Annotated[str, typer.Option(help="Checkpoint: best or last.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 MixWith = Annotated[list[Path] | None, typer.Option("--mix", metavar="RUN2", help="Mix with another run; repeatable.")]
-Weights = Annotated[
+MixWeights = Annotated[
     str | None,
     typer.Option(
         "--mix-weights",

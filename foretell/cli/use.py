@@ -13,13 +13,13 @@ from foretell.cli.options import (
     Device,
     Json,
     Layers,
+    MixWeights,
     MixWith,
     Pooling,
     Prepare,
     RunArgument,
     TokenBudget,
     Trust,
-    Weights,
     Which,
     open_model,
 )
@@ -57,7 +57,7 @@ def generate(
         ),
     ] = 0.0,
     mix: MixWith = None,
-    weights: Weights = None,
+    mix_weights: MixWeights = None,
     which: Which = "best",
     device: Device = None,
     trust: Trust = False,
@@ -72,7 +72,7 @@ def generate(
     if beam is None and (best > 1 or length_penalty):
         raise ConfigError(f"{'--best' if best > 1 else '--length-penalty'} needs --beam; add it, or leave this out")
     beginning = mended(prompt or "").text if prompt != "-" else sys.stdin.buffer.read().decode(errors="replace")
-    model = open_model(run, mix, weights, which, device)
+    model = open_model(run, mix, mix_weights, which, device)
     if beam is not None:
         hypotheses = model.search(beginning, tokens, width=beam, best=best, length_penalty=length_penalty)
         if as_json:
@@ -107,7 +107,7 @@ def following(
     complete: Annotated[bool, typer.Option("--complete", help="Complete the last word of the prompt.")] = False,
     floor: Annotated[float, typer.Option(min=0, max=1, help="Ignore words less probable than this.")] = 1e-5,
     mix: MixWith = None,
-    weights: Weights = None,
+    mix_weights: MixWeights = None,
     which: Which = "best",
     device: Device = None,
     trust: Trust = False,
@@ -122,7 +122,7 @@ def following(
     from foretell.evaluate.completion import next_words
     from foretell.tools.measure.score import read_lines
 
-    model = open_model(run, mix, weights, which, device)
+    model = open_model(run, mix, mix_weights, which, device)
     scorer = model.scorer(ranks=False)
     texts = read_lines([], Report()) if prompts is None else [mended(prompt).text for prompt in prompts]
     answers = (

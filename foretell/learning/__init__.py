@@ -1,1 +1,1 @@
-"""What a recipe learns from and is measured on, by kind: running text, rows of text, labelled examples."""
+"""Data modules: running text, rows of text, and labelled examples, for training and evaluation."""

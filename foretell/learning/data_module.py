@@ -54,7 +54,7 @@ class DataModule(ABC):
 
     @property
     def bytes_per_token(self) -> float | None:
-        """Of the training split, for bits per byte in the log; None where the loss is not that of text."""
+        """Bytes per token of the training split, for bits per byte in the log; None if the loss is not that of text."""
         return None
 
     @abstractmethod
@@ -71,10 +71,10 @@ class DataModule(ABC):
 
     @abstractmethod
     def try_out(self) -> None:
-        """A `ConfigError` where the sources cannot be read or do not fit the recipe; reads no more than it has to."""
+        """Raise `ConfigError` if the sources cannot be read or do not fit the recipe; reads no more than necessary."""
 
     def check_batches(self, objective: Objective, batches: Batches) -> None:  # noqa: B027 - most have nothing to check
-        """A `ConfigError` where batches have nothing to learn for some term of the objective."""
+        """Raise `ConfigError` if batches have no targets for a term of the objective."""
 
     def grown(self, batches: Batches) -> Batches:
         """Batches that grow over training, where the recipe has a ramp."""

@@ -1,4 +1,4 @@
-"""The ways to learn, by how a validation is measured."""
+"""The data module of each kind of validation."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ MODULES: Mapping[MeasuredBy, type[DataModule]] = {"likelihood": TextModule, "ter
 
 
 def data_module(recipe: Recipe, tokenizer: Tokenizer | None = None, monitor: Monitor | None = None) -> DataModule:
-    """What a recipe learns from, in tokens of a tokenizer or of the one the recipe names."""
+    """The data module of a recipe, with a tokenizer or the one the recipe names."""
     return MODULES[recipe.measured_by](recipe, tokenizer, monitor=monitor)

@@ -24,7 +24,7 @@ log = logging.getLogger("foretell")
 
 
 class OpenedText:
-    """A text as tokens, as a context manager: closing it deletes what was made for it."""
+    """A context manager for a text as tokens; closing it deletes its temporary files."""
 
     def __init__(self, split: Callable[[], Split]) -> None:
         self.split = split
@@ -36,7 +36,7 @@ class OpenedText:
         pass
 
     def note(self) -> dict[str, str]:
-        """What a result has to say about the text."""
+        """Notes about the text for the result."""
         return {}
 
 
@@ -99,6 +99,6 @@ def open_text(run: Run, data: DataConfig, tokenizer: Tokenizer, split: str) -> O
 
 
 def check_trust(run: Run, corpus: str | Mapping[str, str]) -> None:
-    """A `ConfigError` where a run made elsewhere would have files or data sets of its own choice opened."""
+    """Raise `ConfigError` if an untrusted run asks for files or data sets of its own choice to be opened."""
     if not (run.is_trusted or (isinstance(corpus, str) and corpus in {*BUILTIN, *SETS})):
         raise refuse(run.path, f"open {corpus_key(corpus)!r}", "name a text of your own")

@@ -108,8 +108,7 @@ class TaskModule(DataModule):
         return cast(ExamplesConfig, self.recipe.data.batches)  # as the recipe has checked
 
     def examples(self, split: str, *, skip_bad: bool | None = None) -> list[Example]:
-        """The usable examples of a split, or of a file that the reader reads; `skip_bad`: as the recipe says, unless
-        given."""
+        """The usable examples of a split, or of a file like it; `skip_bad` defaults to the setting of the recipe."""
         if self.run is None and split == "valid":
             return self.learned.valid
         skip = self.recipe.data.skip_bad if skip_bad is None else skip_bad
@@ -147,10 +146,10 @@ class TaskEvaluator(Evaluator):
     objective: Task
     device: torch.device
     validation: Mapping[str, Any] = field(default_factory=dict)
-    """the record of the validation that settings left open are fitted to, such as the threshold of no answer"""
+    """the validation record with fitted settings, such as the threshold of no answer"""
     skip_bad: bool = False
     by_label: bool = False
-    """whether to measure each label by itself as well"""
+    """whether to measure each label separately, too"""
 
     @property
     @override
@@ -158,7 +157,7 @@ class TaskEvaluator(Evaluator):
         return ""
 
     def predictor(self, split: str = "") -> Predictor:
-        """Predicts and measures; what was fitted on validation is not used there."""
+        """Predicts and measures; settings fitted on validation are not used to measure validation."""
         plain = Predictor(self.data.task, self.objective, self.data.framing, self.data.labels, self.device)
         return plain if split == "valid" else replace(plain, config=plain.config.fitted(self.validation))
 
@@ -170,7 +169,7 @@ class TaskEvaluator(Evaluator):
     def evaluate_examples(
         self, split: str, examples: Sequence[Example], on_progress: OnProgress = no_progress
     ) -> tuple[dict[str, Any], list[Any]]:
-        """What `evaluate` returns for these examples, and the predictions."""
+        """The metrics of `evaluate` for these examples, and the predictions."""
         measured, predictions = self.predictor(split).evaluate(
             examples, by_label=self.by_label, on_progress=on_progress
         )
@@ -199,13 +198,15 @@ def task_of(recipe: Recipe) -> TaskConfig:
 
 
 def reader_of(recipe: Recipe) -> Reader:
-    """How files like those a recipe learns from are read."""
+    """The reader of files like those a recipe is trained on."""
     return recipe.data.reader or find_set(recipe.data.corpus, None)[1]
 
 
 def read_split(recipe: Recipe, split: str, skip_bad: bool | None = None) -> list[Example]:
-    """The examples of a split of the corpus, or of a file like it; rows that are none are left out as the recipe says,
-    unless `skip_bad` is given."""
+    """The examples of a split of the corpus, or of a file like it.
+
+    `skip_bad` skips rows that are not valid examples; it defaults to the setting of the recipe.
+    """
     data = recipe.data
     skip_bad = data.skip_bad if skip_bad is None else skip_bad
     if split not in SPLITS:

@@ -40,7 +40,7 @@ from foretell.recipe.recipe import Recipe
 SIDE_BY_SIDE = 2**14
 """tokens of independent windows measured at once by default"""
 SAY_EVERY = 5.0
-"""seconds between two reports of how far preparation is"""
+"""seconds between two reports of progress in preparation"""
 
 
 class TextModule(DataModule):
@@ -92,7 +92,7 @@ class TextModule(DataModule):
         return open_text(self.run, self.recipe.data, self.tokenizer, split)
 
     def check(self, split: str) -> None:
-        """A `ConfigError` where the corpus has no such split."""
+        """Raise `ConfigError` if the corpus has no such split."""
         self.store.split(split)
 
     def holds(self, split: str, text: Split) -> bool:
@@ -127,7 +127,7 @@ class TextModule(DataModule):
 class LikelihoodEvaluator(Evaluator):
     """The probability of a text under a scorer, with the contexts of training.
 
-    The state is carried over the whole text, or starts anew at documents or lines if training did so. `columns` above
+    The state is carried over the whole text, or reset at documents or lines if training did so. `columns` above
     1 cut the text into that many parts. `batch` is how much is computed side by side and changes nothing but speed.
     """
 
@@ -172,7 +172,7 @@ class LikelihoodEvaluator(Evaluator):
         return adapting_windows(recipe, self.adaptation.settings, text, specials, self.columns, self.batch)
 
     def fitted_on(self, text: Split) -> list[str]:
-        """The settings of the adaptation that were found on this very text."""
+        """The settings of the adaptation that were tuned on this very text."""
         found = {} if self.adaptation is None else self.adaptation.record
         tuned = [f"{part}.{name}" for part, facts in found.items() for name in facts["tuned"]]
         return tuned if tuned and self.data.holds("valid", text) else []
@@ -203,7 +203,7 @@ def evaluation_windows(
     """One pass over a text for measuring it, with the contexts of training.
 
     The result is the same for every `batch`. A model with a bounded context reads running text in overlapping windows
-    side by side, which is what its state would do one after the other.
+    side by side, which equals carrying its state from window to window.
     """
     kind, length = cast(TextBatchesConfig, recipe.data.batches), recipe.evaluation.length
     if kind.resets:
@@ -218,7 +218,7 @@ def evaluation_windows(
 def adapting_windows(
     recipe: Recipe, settings: AdaptationConfig, text: Split, specials: Specials, columns: int, batch: int | None = None
 ) -> Windows:
-    """The same for a model that adapts to the text: in order, one by one where rows would learn from each other."""
+    """One pass over a text for a model that adapts to it: in order, one by one if rows would learn from each other."""
     kind, segment = cast(TextBatchesConfig, recipe.data.batches), segment_of(settings)
     length = max(recipe.evaluation.length // segment, 1) * segment
     if kind.resets:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 def non_monotone(history: Sequence[float], current: float, patience: int) -> bool:
     """Whether `current` is above the minimum of `history` without its last `patience` values.
 
-    With patience 0 any value that is no new best triggers.
+    With patience 0 any value that is not a new best triggers.
     """
     settled = history[: max(len(history) - patience, 0)]
     return len(settled) > 0 and current > min(settled)

@@ -1,4 +1,4 @@
-"""What fits together in a recipe: checks that look at more than one section.
+"""Compatibility of the sections of a recipe.
 
 Each check takes a recipe and raises a `ValueError` that says what to write instead.
 """

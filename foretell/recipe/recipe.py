@@ -1,6 +1,6 @@
 """The recipe: everything one training is made of, as one typed, commented TOML file.
 
-A language-model family is a recipe, not a class. What may stand in each section is a union in the package that owns it;
+A language-model family is a recipe, not a class. The kinds of each section are a union in the package that owns it;
 here they are only composed.
 """
 
@@ -43,7 +43,7 @@ from foretell.training.settings import SavingConfig, TrainingConfig
 from foretell.training.trainable import FullConfig, TrainableChoice
 
 LearntChoice = Annotated[AnyObjective | AnyTask, Tagged()]
-"""what can be learnt: the objectives of language models, and the tasks"""
+"""the objectives of language models, and the tasks"""
 TOKENIZER = "tokenizer.json"
 """the file of a run's own tokenizer"""
 LONGEST_NAME = 200

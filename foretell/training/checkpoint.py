@@ -1,16 +1,15 @@
-"""Checkpoints that survive anything: written apart, with checksums, renamed when whole.
+"""Checkpoints that survive crashes: written under a temporary name, with checksums, and renamed when complete.
 
-    checkpoints/step-00000120/    model.safetensors      weights as trained, but for those that are frozen
+    checkpoints/step-00000120/    model.safetensors      weights as trained, except frozen ones
                                   averaged.safetensors   their mean, once averaging has begun
                                   optimizer.safetensors  carried.safetensors  penalties.safetensors
-                                  record.json            where training stands; whether it was the best so far
+                                  record.json            the training state; whether it was the best so far
                                   checksums.json         a SHA-256 of each file above, and the id of the run
-    checkpoints/frozen-….safetensors    weights that a stage does not train, once for all of its checkpoints; by digest
+    checkpoints/frozen-….safetensors    weights that a stage does not train, shared by its checkpoints
 
-The records say which checkpoint is the last and which the best; the run's own `checksums.json` says which steps these
-have to be. It is written after a checkpoint and before older ones are deleted, so a checkpoint older than it says means
-that one is gone. A checkpoint of another run, or under another name than its step, is not used. Nothing is ever
-unpickled.
+The records state which checkpoint is the last and which the best; the run's own `checksums.json` states their steps. It
+is written after a checkpoint and before older ones are deleted, so finding only older checkpoints means that one is
+gone. A checkpoint of another run, or under another name than its step, is not used. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ Natural = Annotated[StrictInt, Field(ge=0)]
 
 @dataclass
 class TrainState:
-    """Where training stands: what a checkpoint remembers beside tensors."""
+    """The progress of training: the contents of a checkpoint other than tensors."""
 
     stage: Natural = 0
     step: Natural = 0
@@ -75,7 +74,7 @@ class TrainState:
     best: StrictFloat = math.inf
     finished: StrictBool = False
     micro_batches: Annotated[Natural, Field(ge=1)] = 1
-    """parts of a batch, where it is left to us"""
+    """parts of a batch, where chosen automatically"""
 
 
 POSITION = TypeAdapter(TrainState)
@@ -99,7 +98,7 @@ class Checkpoint:
         return dict(found["files"])
 
     def record(self) -> Record:
-        """Where training stood."""
+        """The contents of `record.json`."""
         if RECORD not in self.checksums:
             raise damaged(self.path / RECORD, "is missing")
         verify(self.path, {RECORD: self.checksums[RECORD]})
@@ -111,7 +110,7 @@ class Checkpoint:
         return found
 
     def position(self) -> TrainState:
-        """Where training stood, as the trainer knows it."""
+        """The training state in its record."""
         try:
             found = POSITION.validate_python(self.record()["position"])
         except ValidationError:
@@ -121,8 +120,7 @@ class Checkpoint:
         return found
 
     def pointer(self, which: str) -> Record | None:
-        """What its record says of the run's `last` or `best` checkpoint, if it was that when it was saved: the step,
-        and which weights are meant."""
+        """The step and the kind of weights to use, if this was the run's `last` or `best` checkpoint when saved."""
         pointers = self.record().get("pointers")
         facts = pointers.get(which) if isinstance(pointers, dict) else None
         if not isinstance(facts, dict) or facts.get("step") != self.step or not isinstance(facts.get("weights"), str):
@@ -136,7 +134,7 @@ class Checkpoint:
 
     @property
     def step(self) -> int:
-        """The number of optimiser steps before it, as its name says."""
+        """The number of optimiser steps before it, from its name."""
         return int(self.path.name.removeprefix("step-"))
 
     def tensors(self, name: str) -> dict[str, Tensor]:
@@ -145,7 +143,7 @@ class Checkpoint:
         return read_tensors(plain_file(self.path, file)) if file in self.checksums else {}
 
     def weight_files(self) -> list[Path]:
-        """The files that hold the weights as trained: first those that were frozen, if any."""
+        """The files of the weights as trained: first the frozen ones, if any."""
         frozen = self.record().get("frozen")
         if frozen is not None and not (isinstance(frozen, str) and FROZEN.fullmatch(frozen)):
             raise damaged(self.path / RECORD, f"names a file {frozen!r}")
@@ -163,7 +161,7 @@ class Checkpoint:
         return self.weights() | self.tensors("averaged")
 
     def verify(self) -> None:
-        """A `ConfigError` that names the first file which is not what was written."""
+        """Raise `ConfigError` with the name of the first file that does not match its checksum."""
         verify(self.path, self.checksums)
         *frozen, _ = self.weight_files()
         for file in frozen:
@@ -171,13 +169,13 @@ class Checkpoint:
                 raise damaged(file, "does not match its checksum")
 
     def check_room(self, model: int) -> None:
-        """A `ConfigError` where its files are larger than a checkpoint of a model of that many bytes can be."""
+        """Raise `ConfigError` if its files are larger than a checkpoint of a model of that many bytes can be."""
         files = [*self.weight_files(), *(plain_file(self.path, name) for name in self.checksums)]
         if sum(file.stat().st_size for file in files) > MOST_COPIES * model + LARGEST_FILE:
             raise damaged(self.path, "is larger than a checkpoint of this model can be")
 
     def problem(self) -> str:
-        """What is wrong with it, in one line; "" where nothing is."""
+        """The first fault of its files, in one line; "" if there is none."""
         try:
             self.verify()
             check_finite(self.result(), self.path)
@@ -188,12 +186,12 @@ class Checkpoint:
         return ""
 
     def intact(self) -> bool:
-        """Whether every file is there and is what was written."""
+        """Whether every file exists and matches its checksum."""
         return not self.problem()
 
 
 def check_finite(weights: Tensors, where: Path) -> None:
-    """A `ConfigError` that names the first tensor with a NaN or an infinity."""
+    """Raise `ConfigError` with the name of the first tensor that has a NaN or an infinity."""
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor.sum())) and not torch.isfinite(tensor).all():
             raise ConfigError(f"{name} holds numbers that are not finite", file=where, remedy="use another checkpoint")
@@ -204,13 +202,11 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (SafetensorError, ValueError, KeyError) as problem:
-        raise ConfigError(
-            f"not a safetensors file ({problem})", file=file, remedy="bring it back from a copy"
-        ) from None
+        raise damaged(file, f"not a safetensors file ({problem})") from None
 
 
 def save(run: Run, step: int, files: Mapping[str, Tensors], record: Mapping[str, Any]) -> Checkpoint:
-    """A new checkpoint of this step; an `OSError` (a full disk) leaves all earlier ones as they were."""
+    """Save a checkpoint of this step; an `OSError`, as for a full disk, leaves all earlier ones as they were."""
     saved = at_step(run, step)
     if saved.path.exists():
         set_aside(saved.path)
@@ -226,7 +222,7 @@ def save(run: Run, step: int, files: Mapping[str, Tensors], record: Mapping[str,
 
 
 def set_aside(path: Path) -> Path:
-    """Rename what is in the way of a checkpoint or cannot be used, so that nothing takes it for one; its new place."""
+    """Rename an unusable or obstructing checkpoint so that it is not taken for one; returns its new path."""
     number = 1
     while (aside := path.with_name(f"damaged-{path.name}-{number}")).exists():
         number += 1
@@ -235,7 +231,7 @@ def set_aside(path: Path) -> Path:
 
 
 def keep_frozen(run: Run, tensors: Tensors) -> str | None:
-    """The name of the file that holds weights which several checkpoints share; None for none."""
+    """Write the frozen weights, which checkpoints share; the name of their file, or None without frozen weights."""
     if not tensors:
         return None
     kept = run.checkpoints / "frozen.safetensors"
@@ -247,12 +243,12 @@ def keep_frozen(run: Run, tensors: Tensors) -> str | None:
 
 
 def detached(tensors: Tensors) -> dict[str, Tensor]:
-    """The tensors as a file takes them."""
+    """The tensors detached and contiguous, as safetensors requires."""
     return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
 
 
 def frozen_name(file: Path) -> str:
-    """What a file of frozen weights is called: after what is in it."""
+    """The name of a file of frozen weights, from its digest."""
     return f"frozen-{digest(file)[:32]}.safetensors"
 
 
@@ -260,12 +256,12 @@ def frozen_name(file: Path) -> str:
 
 
 def at_step(run: Run, step: int) -> Checkpoint:
-    """The checkpoint of a step, whether it is there or not."""
+    """The checkpoint of a step, whether it exists or not."""
     return Checkpoint(run, run.checkpoints / f"step-{step:08d}")
 
 
 def pointed(run: Run, which: str) -> tuple[Checkpoint, Record]:
-    """The `last` or the `best` checkpoint, and what its record says of it: the step, and which weights are meant."""
+    """The `last` or the `best` checkpoint, with its pointer; raises `ConfigError` if there is none."""
     if which not in ("best", "last"):
         raise ConfigError(f"no checkpoint is called {which!r}", remedy="write best or last")
     if (found := find(run, which)) is None:
@@ -275,7 +271,7 @@ def pointed(run: Run, which: str) -> tuple[Checkpoint, Record]:
 
 
 def find(run: Run, which: str) -> tuple[Checkpoint, Record] | None:
-    """The same, or None where there is none yet; a `ConfigError` where a damaged record hides it or it is gone."""
+    """`pointed`, or None if there is none yet; raises `ConfigError` if a damaged record hides it or it is gone."""
     found = latest(run, which)
     if which in run.saved and (found is None or found[0].step < run.saved[which]):
         raise gone(run, which)
@@ -283,7 +279,7 @@ def find(run: Run, which: str) -> tuple[Checkpoint, Record] | None:
 
 
 def latest(run: Run, which: str) -> tuple[Checkpoint, Record] | None:
-    """The newest checkpoint there that was the `last` or the `best` when it was saved."""
+    """The newest checkpoint on disk that was the `last` or the `best` when it was saved."""
     for saved in reversed(in_order(run)):
         if (facts := saved.pointer(which)) is not None:
             return saved, facts
@@ -291,7 +287,7 @@ def latest(run: Run, which: str) -> tuple[Checkpoint, Record] | None:
 
 
 def gone(run: Run, which: str) -> ConfigError:
-    """The error for the `last` or the `best` checkpoint that was saved and is not there any more."""
+    """The error for a `last` or `best` checkpoint that was saved and no longer exists."""
     there = in_order(run)
     otherwise = f", or train on from step {there[-1].step} with --resume" if there else ""
     remedy = f"bring it back from a copy{otherwise}"
@@ -299,7 +295,7 @@ def gone(run: Run, which: str) -> ConfigError:
 
 
 def lost(run: Run) -> dict[Path, str]:
-    """By path what is gone: the last and the best checkpoint, as far as their steps are not there."""
+    """The last and the best checkpoint where they no longer exist: a message for each path."""
     there = {saved.step for saved in in_order(run)}
     steps = sorted(set(run.saved.values()) - there)
     kinds = {step: " and ".join(which for which, saved in run.saved.items() if saved == step) for step in steps}
@@ -312,9 +308,9 @@ def newest(run: Run) -> Checkpoint | None:
 
 
 def to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
-    """The checkpoint to resume from, and what is wrong with newer ones: they are gone, or set aside here.
+    """The checkpoint to resume from, and the faults of newer ones: they are gone, or set aside here.
 
-    None where none was ever saved; a `ConfigError` where there were some and none can be used.
+    The checkpoint is None if none was ever saved. Raises `ConfigError` if some were saved and none is usable.
     """
     remove_all_dead_drafts(run.checkpoints)
     found = [(saved, saved.problem()) for saved in reversed(in_order(run))]
@@ -327,15 +323,15 @@ def to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
                 what, file=run.path, remedy="bring them back from a copy, or begin anew with another --out"
             )
         return None, []
-    told = [f"{problem}; set aside" for _, problem in unusable]
-    told += [f"{path}: {what}" for path, what in lost(run).items()]
+    faults = [f"{problem}; set aside" for _, problem in unusable]
+    faults += [f"{path}: {what}" for path, what in lost(run).items()]
     kept = [saved.step for saved, _ in found if saved.step <= chosen.step]
     best = [saved.step for saved, problem in found if not problem and saved.pointer("best")]
-    best += [step for step in kept if step == run.saved.get("best")]  # damaged, but there: whoever wants it is told
+    best += [step for step in kept if step == run.saved.get("best")]  # damaged, but on disk: opening it is an error
     run.note_saved({"last": chosen.step, **({"best": max(best)} if best else {})})
     for saved, _ in unusable:
         set_aside(saved.path)
-    return chosen, told
+    return chosen, faults
 
 
 def in_order(run: Run) -> list[Checkpoint]:
@@ -349,7 +345,7 @@ def in_order(run: Run) -> list[Checkpoint]:
 
 
 def prune(run: Run, keep: int) -> None:
-    """Delete all but the last `keep` checkpoints and the best one; nothing where a damaged record hides which it is."""
+    """Delete all but the last `keep` checkpoints and the best; nothing if a damaged record hides which is the best."""
     try:
         best = latest(run, "best")
         for saved in in_order(run)[:-keep]:
@@ -366,7 +362,7 @@ def prune(run: Run, keep: int) -> None:
 
 
 def flatten(state: State, prefix: str = "state") -> dict[str, Tensor]:
-    """The tensors of a state by their place in it, such as `state.0.1`."""
+    """The tensors of a state, by their position in it, such as `state.0.1`."""
     if state is None:
         return {}
     if isinstance(state, Tensor):

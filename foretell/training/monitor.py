@@ -106,7 +106,7 @@ def describe(record: Mapping[str, Any], fraction: float) -> str:
 
 
 def validated(measured: Mapping[str, Any]) -> str:
-    """What a validation found, in a few words."""
+    """The result of a validation, in a few words."""
     if "metric" in measured:
         shown = [measure_of(key) for key in (measured["metric"], *term_losses(measured))]
         return "validation " + "  ".join(f"{measure.label} {measured[measure.key]:.4f}" for measure in shown)

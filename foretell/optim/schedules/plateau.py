@@ -20,8 +20,8 @@ class PlateauConfig(WarmupConfig):
     by: Annotated[float, Field(gt=0, le=1)] = 0.25
     """0.1 divides by ten, 0.5 by two"""
     patience: Count = 0
-    """a plateau is a validation loss above the best, leaving out the last `patience` losses; 0: any that is no new
-    best"""
+    """a plateau is a validation loss above the best, leaving out the last `patience` losses; 0: any that is not a
+    new best"""
 
     def build(self) -> Schedule:
         """Build the schedule."""
