@@ -96,7 +96,7 @@ def plain_file(folder: Path, name: str) -> Path:
     except OSError:
         raise damaged(path, "is missing") from None
     if not stat.S_ISREG(mode):
-        raise damaged(path, "is a link" if stat.S_ISLNK(mode) else "is no plain file")
+        raise damaged(path, "is a link" if stat.S_ISLNK(mode) else "is not a plain file")
     return path
 
 

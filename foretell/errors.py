@@ -44,6 +44,6 @@ class ConfigError(ValueError):
         self.what, self.file, self.line, self.remedy = what, file, line, remedy
 
     def record(self) -> dict[str, Any]:
-        """The parts as `--json` prints them; None for what is not known."""
+        """The parts as `--json` prints them; None for unknown ones."""
         file = None if self.file is None else str(self.file)
         return {"file": file, "line": self.line, "what": self.what, "remedy": self.remedy}

@@ -116,7 +116,7 @@ class Run:
         if not came_to_nothing:
             if resume:
                 self.read()  # which says what is wrong with it
-            raise ConfigError(f"{self.path} exists; add --resume to go on with it, or choose another --out")
+            raise ConfigError(f"{self.path} exists; add --resume to continue it, or choose another --out")
         for item in self.path.iterdir():
             shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
 

@@ -122,7 +122,7 @@ def check_surrogates(value: Any) -> None:
         elif isinstance(item, list):
             waiting += item
         elif isinstance(item, str) and (found := surrogate_in(item)):
-            raise Invalid(f"the text {shown(item)} holds {found!a}, a lone surrogate, which is no character")
+            raise Invalid(f"the text {shown(item)} holds {found!a}, a lone surrogate, which is not a character")
 
 
 def surrogate_in(text: str) -> str:

@@ -201,7 +201,7 @@ class Trained(LanguageModel):
         examples that a task cannot use.
         """
         if skip_bad and not self.settings.is_task:
-            raise ConfigError("--skip-bad is of labelled examples, and this is no run of a task; leave it out")
+            raise ConfigError("--skip-bad is for tasks, and this run is a language model; leave it out")
         if self.settings.measured_by == "likelihood" and (dynamic is not False or cache is not False):
             return self.adapted(dynamic=dynamic, cache=cache).evaluate(split, batch=batch, columns=columns)
         evaluator = self.evaluator(batch=batch, columns=columns, skip_bad=skip_bad)

@@ -36,7 +36,7 @@ class VectorFile(ABC):
 
     @abstractmethod
     def finish(self) -> None:
-        """Write what is known only now."""
+        """Write the parts that are known only at the end."""
 
 
 class Npy(VectorFile):
@@ -61,7 +61,7 @@ class Npy(VectorFile):
 
 
 class Parquet(VectorFile):
-    """A table with a column `vector` of lists of fp32, all as long, and the other columns beside it."""
+    """A table with a column `vector` of fp32 lists of equal length, next to the other columns."""
 
     def __init__(self, stream: IO[bytes], width: int):
         super().__init__(stream, width)
@@ -90,7 +90,9 @@ def vector_file(path: Path, width: int) -> Iterator[VectorFile]:
     """A file of vectors of that width, in the format that the name's ending says; there when all is written."""
     if path.suffix not in ENDINGS:
         raise ConfigError(
-            "is no file of vectors by its name", file=path, remedy=f"name one that ends in {' or '.join(ENDINGS)}"
+            "has an unknown ending for feature vectors",
+            file=path,
+            remedy=f"name one that ends in {' or '.join(ENDINGS)}",
         )
     if path.suffix == ".parquet":
         require_parquet(path)
@@ -103,7 +105,7 @@ def vector_file(path: Path, width: int) -> Iterator[VectorFile]:
 
 
 def require_parquet(path: Path) -> None:
-    """A `ConfigError` where the library is not installed."""
+    """Raise `ConfigError` if the library is not installed."""
     try:
         import pyarrow  # noqa: F401
     except ImportError:

@@ -85,7 +85,7 @@ def find_files(
 ) -> Found:
     """The files of a path, folder or glob; of a folder only those `wanted`, which are of these `kinds`.
 
-    `known`: names that are no paths, one of which may have been meant.
+    `known`: names other than paths, for suggestions in errors.
     """
     path = expanded(place)
     if path.is_dir():
@@ -119,7 +119,7 @@ def expanded(place: str) -> Path:
 
 
 def select(place: str, root: Path, everything: Sequence[Path], chosen: Sequence[Path], others: str) -> Found:
-    """The chosen ones of some paths, told apart from links to them, packed copies, and the `others`."""
+    """The chosen paths, and the reasons why others are left out: links, packed copies, and the `others`."""
     wanted = set(chosen)
     copies = {path for path in wanted if path.with_name(unpacked(path.name)) in wanted - {path}}
     originals: dict[tuple[int, int], Path] = {}
@@ -143,7 +143,7 @@ def walk(root: Path) -> list[Path]:
     """The files below a folder, in order, nothing hidden; of links to folders that are read already the links alone."""
     entered: set[tuple[int, int]] = set()
     folders, linked, items = [root], list[Path](), list[Path]()
-    while folders or linked:  # links last, so that one beside its target adds nothing
+    while folders or linked:  # links last, so that one next to its target adds nothing
         folder = folders.pop() if folders else linked.pop(0)
         if identity(folder) in entered:
             items.append(folder)
@@ -158,7 +158,7 @@ def walk(root: Path) -> list[Path]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What is in a folder and not hidden, in order."""
+    """The entries of a folder that are not hidden, in order."""
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as problem:
@@ -166,7 +166,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def identity(path: Path) -> tuple[int, int]:
-    """What tells a file or folder from all others, whatever link led to it."""
+    """The identity of a file or folder: equal for links to the same one."""
     stored = os.stat(path)
     return stored.st_dev, stored.st_ino
 
@@ -189,7 +189,7 @@ def nearest(path: Path, known: Sequence[str] = ()) -> str:
 
 
 def no_split(name: str) -> ConfigError:
-    """What to say of a split that is neither one of ours nor a file."""
+    """The error for a split that is neither a known name nor a file."""
     meant = ALIASES.get(name.lower())
     folder = Path(name).parent
     beside = [entry.name for entry in entries(folder)] if folder.is_dir() else []
@@ -213,7 +213,7 @@ def split_keys(corpus: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Named:
-    """What the names of some paths say of their splits."""
+    """The splits that paths are named for."""
 
     splits: Mapping[Path, str]
     doubtful: Mapping[Path, bool]
@@ -260,7 +260,7 @@ def decide(paths: Iterable[Path], named: Named, place: str) -> dict[str, list[Pa
 
 
 def split_names(paths: Sequence[Path], root: Path) -> Named:
-    """What the names of files say of their splits."""
+    """The splits that files are named for."""
     splits: dict[Path, str] = {}
     patterns: dict[tuple[Path, str, bool], dict[Path, str]] = {}
     for path in paths:
@@ -283,19 +283,19 @@ def split_names(paths: Sequence[Path], root: Path) -> Named:
 
 
 def stem(name: str) -> str:
-    """A file's name in small letters, without the endings that tell its packing and its format."""
+    """A file's name in lower case, without the endings of compression and format."""
     plain = unpacked(name.lower())
     return plain.rpartition(".")[0] or plain
 
 
 def unpacked(name: str) -> str:
-    """A file's name without the ending that tells its packing."""
+    """A file's name without the ending of compression."""
     rest, dot, ending = name.rpartition(".")
     return rest if rest and dot + ending.lower() in PACKED_ENDINGS else name
 
 
 def parts_named(name: str) -> Iterator[tuple[str, str, bool]]:
-    """The words for splits in a name: the rest, as `wiki.*.tokens`, the word, and whether it stands between dots."""
+    """The words for splits in a name: the rest, as `wiki.*.tokens`, the word, and whether it is between dots."""
     parts = ["", *SEPARATORS.split(unpacked(name.lower())), ""]
     for place in range(1, len(parts), 2):
         if parts[place] in ALIASES:

@@ -26,11 +26,11 @@ def open_corpus(spec: str | Mapping[str, str]) -> Corpus:
     or a folder of `.txt`, `.tokens`, `.jsonl` (plain or packed) and `.parquet` files; or such a path for each
     split; or `hf:NAME` for a data set of the Hugging Face hub (see `hub`). A column of tables other
     than `text` is named after the place: `reviews.parquet#body`. Files named for splits (see `files`)
-    give those splits; all else is divided by us.
+    give those splits; everything else is split here.
     `reviews:` before any of these names makes a line of each document (see `preparation`).
     """
     from foretell.data.text import reviews
-    from foretell.data.text.builtin import BUILTIN, open_builtin  # they stand on this module
+    from foretell.data.text.builtin import BUILTIN, open_builtin  # which import this module
     from foretell.data.text.hub import PREFIX, open_hub
 
     if isinstance(spec, Mapping):
@@ -74,7 +74,7 @@ def open_file(name: str) -> Corpus:
 
 
 def checked(corpus: Corpus, sources: Sequence[Source]) -> Corpus:
-    """The corpus, when each of the sources has any text; what is left out of it is told."""
+    """The corpus, checked to have text in each source; files left out are reported."""
     for files in corpus.left_out:
         tell(str(files))
     for source in sources:

@@ -50,9 +50,9 @@ def cached_tokenizer(corpus: Corpus, config: TokenizerConfig) -> Tokenizer:
 
 
 def trained_before(key: str) -> Tokenizer | None:
-    """The tokenizer in the cache under a `cache_key`; None where there is none, or the file is not what its name says.
+    """The tokenizer in the cache under a `cache_key`; None if there is none, or its name does not match its contents.
 
-    The name ends with the fingerprint: an altered file is trained anew, not used.
+    The name ends with the fingerprint: an altered file is not used, but trained again.
     """
     for path in (cache_folder() / "tokenizers").glob(f"{key}-*.json"):
         with contextlib.suppress(ConfigError):

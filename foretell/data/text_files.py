@@ -58,14 +58,14 @@ log = logging.getLogger("foretell")
 
 
 class Piece(NamedTuple):
-    """A line with its newline, or a cut of a long one; the last of a document says so."""
+    """A line with its newline, or a part of a long one; the last of a document is marked."""
 
     text: str
     ends_document: bool
     replaced: int = 0
     """Places where U+FFFD stands for invalid UTF-8 or a lone surrogate."""
     surplus: int = 0
-    """How many bytes longer `text` is in UTF-8 than what is stored, because of these."""
+    """How many bytes longer `text` is in UTF-8 than as stored, because of these."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Report:
         return Report(**sums)
 
 
-# --- what is no text ------------------------------------------------------------------------------
+# --- invalid text ---------------------------------------------------------------------------------
 
 
 class Mended(NamedTuple):
@@ -172,7 +172,7 @@ def document_pieces(text: str, report: Report) -> Iterator[Piece]:
 
 def mark_documents(pieces: Iterable[str], report: Report) -> Iterator[Piece]:
     """Pieces with their documents' ends; `<|endofdoc|>` lines, and the end of the text, end one."""
-    held = ""  # one piece is held back, as only the next tells whether it ends its document
+    held = ""  # one piece is held back, as only the next shows whether it ends its document
     for piece in pieces:
         starts_line = not held or held.endswith("\n")
         if starts_line and piece.startswith(BOUNDARY) and piece.rstrip() == BOUNDARY:
@@ -200,18 +200,18 @@ def is_text_file(path: Path) -> bool:
 
 
 def content_ending(path: Path) -> str:
-    """The ending that tells the format, the one of packing left off: `.jsonl` for `a.jsonl.gz`."""
+    """The ending of the format, without that of compression: `.jsonl` for `a.jsonl.gz`."""
     return (Path(path.stem) if packing(path) else path).suffix.lower()
 
 
 def packing(path: Path) -> str:
-    """The ending that tells how a file is packed, in small letters; empty where it is not."""
+    """The ending of compression in lower case; empty if the file is not compressed."""
     ending = path.suffix.lower()
     return ending if ending in PACKED_ENDINGS else ""
 
 
 def read_file(path: Path, report: Report, column: str = COLUMN) -> Iterator[Piece]:
-    """The pieces of one file; what was met is added to `report`."""
+    """The pieces of one file; its counts are added to `report`."""
     ending = content_ending(path)
     if ending in FOREIGN_ENDINGS:
         raise ConfigError("not a text file", file=path, remedy="write the text as .txt, .jsonl or .parquet")
@@ -242,7 +242,7 @@ def read_text(stream: IO[bytes], path: Path, report: Report) -> Iterator[Piece]:
 
 
 def read_jsonl(stream: IO[bytes], path: Path, report: Report, column: str) -> Iterator[Piece]:
-    """The pieces of a stream of JSON objects, one a line, each a document under that key."""
+    """The pieces of a stream of JSON objects, one per line, each with a document under that key."""
     for number, line in numbered_lines(stream, path):
         if not line.strip():
             continue
@@ -278,19 +278,19 @@ def parquet_batches(stream: IO[bytes], path: Path, columns: Sequence[str], hint:
     except (pyarrow.ArrowException, UnicodeDecodeError, OverflowError, MemoryError, OSError) as problem:
         if isinstance(problem, OSError) and problem.errno is not None:
             raise  # it is the system that refused
-        told = isinstance(problem, pyarrow.ArrowException)  # others tell what went wrong inside the library
-        first = next(iter(str(problem).splitlines() if told else ()), "its pages are not as they were written")
+        described = isinstance(problem, pyarrow.ArrowException)  # others describe the inside of the library
+        first = next(iter(str(problem).splitlines() if described else ()), "its pages are not as they were written")
         raise ConfigError(f"damaged or cut short ({first})", file=path, remedy="fetch or write it again") from None
 
 
 def require_columns(columns: Sequence[str], names: Sequence[str], where: str, hint: str) -> None:
-    """A `ConfigError` when a table has no such columns."""
+    """Raise `ConfigError` if a table has no such columns."""
     if missing := [repr(column) for column in columns if column not in names]:
         raise ConfigError(f"{where}: has no column {', '.join(missing)} (it has {', '.join(names)}); {hint}")
 
 
 def read_rows(rows: Any, where: str, report: Report, column: str) -> Iterator[Piece]:
-    """The pieces of an Arrow array of strings, which are bytes here: nobody has checked that they are UTF-8."""
+    """The pieces of an Arrow array of strings, read as bytes, as Arrow does not check that they are UTF-8."""
     import pyarrow
 
     try:
@@ -324,7 +324,7 @@ def read_blocks(stream: IO[bytes], path: Path) -> Iterator[bytes]:
     rest, started = b"", False
     while chunk := stream.read(BLOCK):
         chunk = rest + chunk
-        if not started and len(chunk) < 4:  # too short to tell a byte-order mark
+        if not started and len(chunk) < 4:  # too short to recognise a byte-order mark
             rest = chunk
             continue
         if not started:
@@ -370,7 +370,7 @@ def decode(block: bytes, report: Report) -> str:
 
 
 def count_replaced(block: bytes) -> int:
-    """How many replacements a lenient decoding makes; replacement characters in the text apart."""
+    """How many replacements a lenient decoding makes, except replacement characters of the text itself."""
     try:
         block.decode()
     except UnicodeDecodeError:
@@ -384,7 +384,7 @@ def count_replaced(block: bytes) -> int:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The unpacked bytes of a file; whatever keeps them from being read to their end is one `ConfigError`."""
+    """The uncompressed bytes of a file; raises `ConfigError` if they cannot be read completely."""
     try:
         with open_stream(path) as stream:
             yield stream
@@ -395,7 +395,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def open_stream(path: Path) -> IO[bytes]:
-    """The unpacked bytes of a file that is plain, `.gz`, `.xz` or `.zst`; `opened` tells what is wrong with it."""
+    """The uncompressed bytes of a file that is plain, `.gz`, `.xz` or `.zst`; see `opened` for its errors."""
     openers: dict[str, Callable[[Path], Any]] = {
         ".gz": gzip.open,
         ".xz": lzma.open,

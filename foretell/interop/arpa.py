@@ -36,7 +36,7 @@ log = logging.getLogger("foretell")
 
 
 def spelled(tokenizer: Tokenizer) -> list[str]:
-    """How each token stands in a file: as itself; in subword vocabularies blanks are written as `\\u0020`."""
+    """The spelling of each token in a file: as itself; in subword vocabularies blanks are written as `\\u0020`."""
     words = [tokenizer.library.id_to_token(token) or f"<{token}>" for token in range(tokenizer.size)]
     if tokenizer.kind != "word":
         words = ["".join(f"\\u{ord(c):04x}" if c.isspace() or c in "\\\0" else c for c in word) for word in words]
@@ -53,7 +53,7 @@ def spelled(tokenizer: Tokenizer) -> list[str]:
 
 
 def write_arpa(model: NGram, words: Sequence[str], path: Path) -> None:
-    """The model as an ARPA file, compressed if its name ends in .gz; `words` are the spellings of the tokens."""
+    """Write a model as an ARPA file, compressed if its name ends in .gz; `words` are the spellings of the tokens."""
     with whole_file(path) as file:
         if path.suffix.lower() == ".gz":
             with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
@@ -178,7 +178,7 @@ def words_alone(
 
 
 def inside_lines(reader: Reader, section: Section, begin: int, end: int, boundary: int) -> Section:
-    """The n-grams that can occur in a line: `<s>` stands first or nowhere, `</s>` last or nowhere."""
+    """The n-grams that can occur in a line: `<s>` only first, `</s>` only last."""
     possible = (section.ngrams[:, 1:] != begin).all(1) & (section.ngrams[:, :-1] != end).all(1)
     if not possible.all():
         impossible = len(section) - int(possible.sum())
@@ -226,7 +226,7 @@ def extended(reader: Reader, model: NGram, section: Section, *, last: bool) -> N
 
 
 def sums_after(model: NGram, context: NDArray[np.int64], sums: Floats) -> Floats:
-    """What the probabilities after the contexts of the highest order add up to; `sums`: the same of the order below."""
+    """The sums of the probabilities after the contexts of the highest order, given those of the order below."""
     below, order = model.orders[-2:]
     with np.errstate(over="ignore", invalid="ignore"):
         seen = np.bincount(context, weights=np.exp(order.logp), minlength=len(below))

@@ -47,7 +47,7 @@ BLANK[list(b" \t\r\n")] = True
 
 @dataclass(frozen=True)
 class Section:
-    """The n-grams of one order, as they stand in the file."""
+    """The n-grams of one order, in the order of the file."""
 
     ngrams: NDArray[np.int32]
     """[M, order] the words, first to last"""
@@ -79,7 +79,7 @@ class Section:
 
 
 def joined(sections: Sequence[Section]) -> Section:
-    """One after the other."""
+    """Concatenate sections of one order."""
     names = [field.name for field in fields(Section)]
     return Section(*(np.concatenate([getattr(section, name) for section in sections]) for name in names))
 
@@ -100,14 +100,14 @@ def blocks(path: Path) -> Iterator[tuple[int, bytes]]:
         while chunk := stream.read(BLOCK):
             total += len(chunk)
             if most is not None and total > max(most, 64 * BLOCK):
-                raise ConfigError(f"unpacks to more than {PACKED} times its size: it is no ARPA file", file=path)
+                raise ConfigError(f"unpacks to more than {PACKED} times its size: it is not an ARPA file", file=path)
             block = rest + (chunk if total > len(chunk) else without_mark(chunk, path))
             end = block.rfind(b"\n") + 1
             rest = block[end:]
             if len(rest) > BLOCK or (end and not block[:end].strip() and end > BLOCK // 2):
                 line += block.count(b"\n", 0, end) if len(rest) > BLOCK else 0
                 what = "a line of more than a megabyte" if len(rest) > BLOCK else "half a megabyte of empty lines"
-                raise ConfigError(f"{what}: it is no ARPA file", file=path, line=line)
+                raise ConfigError(f"{what}: it is not an ARPA file", file=path, line=line)
             if end:
                 yield line, block[:end]
             line += block.count(b"\n", 0, end)
@@ -115,10 +115,10 @@ def blocks(path: Path) -> Iterator[tuple[int, bytes]]:
         yield line, rest + b"\n"
 
 
-def stretches(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Lines that belong together: their section's order or COUNTS or REST, the number of the first, the lines.
+def runs(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Runs of lines of one section: its order or COUNTS or REST, the number of the first line, the lines.
 
-    Each title comes as a stretch of its own, without lines.
+    Each title is a run of its own, without lines.
     """
     now, before = PREAMBLE, 0
     for line, block in blocks(path):
@@ -156,17 +156,17 @@ class Reader:
 
     def __init__(self, path: Path, ids: Mapping[bytes, int], boundary: bytes | None = None):
         self.path, self.ids, self.boundary = path, ids, boundary
-        self.promised: dict[int, tuple[int, int]] = {}  # by order: how many n-grams, and the line that says so
+        self.promised: dict[int, tuple[int, int]] = {}  # by order: the number of n-grams, and the line that states it
 
     def fail(self, line: int | None, what: str, remedy: str | None = None) -> NoReturn:
-        """A `ConfigError` about a line."""
+        """Raise `ConfigError` about a line."""
         raise ConfigError(what, file=self.path, line=line, remedy=remedy)
 
     def sections(self) -> Iterator[Section]:
-        """The n-grams of every order the file promises, single words first."""
+        """The n-grams of every order that the file announces, single words first."""
         parts: list[Section] = []
         order = 0
-        for now, line, content in stretches(self.path):
+        for now, line, content in runs(self.path):
             if now == COUNTS:
                 self.count(line, content)
             elif now == REST:
@@ -178,7 +178,7 @@ class Reader:
                 parts, order = [], now
             else:
                 parts.append(self.parse(order, line, content))
-                self.refuse_repeated(parts[-1])  # or a small packed file could go on for hours
+                self.refuse_repeated(parts[-1])  # or a small compressed file could take hours
                 if (surplus := sum(map(len, parts)) - self.promised[order][0]) > 0:
                     promise = f"ngram {order}={self.promised[order][0]}, in line {self.promised[order][1]},"
                     self.fail(int(parts[-1].lines[-surplus]), f"{promise} promises fewer {order}-grams than there are")
@@ -200,7 +200,7 @@ class Reader:
             self.promised[int(found[1])] = int(found[2]), number
 
     def refuse_repeated(self, section: Section) -> None:
-        """A `ConfigError` where an n-gram stands in a section twice, as far as a hash tells."""
+        """Raise `ConfigError` if an n-gram occurs twice in a section, up to hash collisions."""
         keys = section.hashes()
         ordered = np.sort(keys)
         if not (ordered[1:] == ordered[:-1]).any():
@@ -211,42 +211,42 @@ class Reader:
             self.fail_repeated(section.order, int(section.lines[order[at]]), int(section.lines[order[at + 1]]))
 
     def fail_repeated(self, order: int, first: int, again: int) -> NoReturn:
-        """A `ConfigError` about an n-gram that stands there twice."""
+        """Raise `ConfigError` about an n-gram that occurs twice."""
         remedy = "keep one of the two" + (" (<unk> and <UNK> are one word)" if order == 1 else "")
         self.fail(again, f"the same {order}-gram as in line {first}", remedy)
 
     def begins(self, order: int, line: int, before: int) -> None:
-        """Sections come in rising order, and all were promised."""
+        """Check that sections come in rising order, and were all announced."""
         if order not in self.promised:
             self.fail(line, f"\\{order}-grams: without a line 'ngram {order}=' below \\data\\")
         if order <= before:
             self.fail(line, f"\\{order}-grams: behind \\{before}-grams:", "put them in rising order, each once")
 
-    def finished(self, order: int, parts: list[Section], behind: int) -> Iterator[Section]:
-        """The section that ends here, with those up to the next that were promised to be empty."""
+    def finished(self, order: int, parts: list[Section], following: int) -> Iterator[Section]:
+        """The section that ends here, and the empty ones up to the following section."""
         none = np.zeros(0, dtype=np.float32)
-        for number in range(max(order, 1), behind):
+        for number in range(max(order, 1), following):
             empty = Section(np.zeros((0, number), dtype=np.int32), none, none, np.zeros(0, dtype=np.int64))
             found = joined([empty, *parts]) if number == order else empty
             wanted, line = self.promised[number]
             if len(found) != wanted:
                 self.fail(line, f"ngram {number}={wanted}, but \\{number}-grams: has {len(found)}", "count again")
             parts.clear()
-            if number == 1:  # of longer ones whoever puts them in order finds out
+            if number == 1:  # repeated longer ones are found when they are sorted
                 self.refuse_repeated(found)
             yield found
 
     # --- lines ------------------------------------------------------------------------------------
 
     def parse(self, order: int, line: int, content: bytes) -> Section:
-        """Whole lines of a section: all at once if nothing is wrong with them, else one by one up to the wrong one."""
+        """Parse lines of a section: all at once if they are valid, else one by one up to the invalid one."""
         try:
             return self.parse_at_once(order, line, content)
         except (ValueError, KeyError):
             return self.parse_one_by_one(order, line, content)
 
     def parse_at_once(self, order: int, line: int, content: bytes) -> Section:
-        """A `ValueError` or a `KeyError` where any line is wrong."""
+        """Parse lines in bulk; raises `ValueError` or `KeyError` if any line is invalid."""
         if any(character in content for character in CONTROL):
             raise ValueError
         characters = np.frombuffer(content, dtype=np.uint8)
@@ -279,7 +279,7 @@ class Reader:
         return Section(ngrams, logp, backoff, line + np.flatnonzero(filled))
 
     def parse_one_by_one(self, order: int, line: int, content: bytes) -> Section:
-        """The same, or a `ConfigError` about the first line that is wrong."""
+        """Parse lines one by one; raises `ConfigError` about the first invalid line."""
         rows = [(self.entry(order, at, text), at) for at, text in enumerate(content.split(b"\n"), line) if text.strip()]
         return Section(
             np.array([words for (_, words, _), _ in rows], dtype=np.int32).reshape(-1, order),

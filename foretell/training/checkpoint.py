@@ -320,7 +320,7 @@ def to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
         if unusable or run.was_saved:
             what = f"no checkpoint of this run can be used: {unusable[0][1] if unusable else 'they are gone'}"
             raise ConfigError(
-                what, file=run.path, remedy="bring them back from a copy, or begin anew with another --out"
+                what, file=run.path, remedy="bring them back from a copy, or start again with another --out"
             )
         return None, []
     faults = [f"{problem}; set aside" for _, problem in unusable]

@@ -1,4 +1,4 @@
-"""What every way to cut a text into batches has in common."""
+"""The interface of batches and their configs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ makes; examples: labelled examples of a task"""
 
 
 class Text(Protocol):
-    """What batches need of a split of a store."""
+    """The parts of a split that batches use."""
 
     @property
     def tokens(self) -> NDArray[np.unsignedinteger]:
@@ -38,22 +38,22 @@ class Text(Protocol):
 
 @dataclass(frozen=True)
 class Accounting:
-    """What becomes of a text in one epoch, in tokens."""
+    """How the tokens of a text are used in one epoch."""
 
     text: int
-    """all there are, boundaries included"""
+    """all tokens, boundaries included"""
     kept: int
-    """those in a row, counted once"""
+    """tokens in a row, counted once"""
     boundaries: int
-    """those that only end a document, in whose place a row ends"""
+    """boundaries replaced by the end of a row"""
     dropped: int
-    """those that are in no row"""
+    """tokens in no row"""
     repeated: int
     """how often tokens are in a further row"""
     special: int
     """tokens around the texts of rows"""
     padded: int
-    """places behind the ends of rows"""
+    """padding after the ends of rows"""
     rows: int
 
     @property
@@ -83,7 +83,7 @@ class Batches(Sequence[Batch]):
         return self.size(0)
 
     def accounting(self, epoch: int = 0) -> Accounting | None:
-        """What becomes of the text in an epoch, where that is not simply all of it."""
+        """How the tokens are used in an epoch; None if each is used once."""
         return None
 
     def locate(self, k: int) -> tuple[int, int, int]:
@@ -102,9 +102,9 @@ class BatchesConfig(Config):
     provides: ClassVar[BatchKind] = "next tokens"
     """compare `ObjectiveConfig.requires`"""
     continues: ClassVar[bool] = False
-    """whether a batch goes on from the one before, with its state"""
+    """whether a batch continues the one before, with its state"""
     resets: ClassVar[Literal["", "documents", "lines"]] = ""
-    """where the state starts anew, if not at the beginning of the text alone"""
+    """where the state is reset, other than at the beginning of the text"""
 
     @property
     def pair_kinds(self) -> int:

@@ -69,7 +69,7 @@ class Layout:
     second: Ints
     """[R, 2] start and end of the second text"""
     label: Ints
-    """[R] kind of the pair, -100 for none"""
+    """[R] kind of the pair; -100 marks no pair"""
 
     def lengths(self, specials: Specials) -> Ints:
         """[R] tokens of each row, special ones included."""

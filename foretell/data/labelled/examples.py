@@ -1,6 +1,6 @@
 """Examples of tasks: labelled texts, options to choose from, tagged words, questions on passages.
 
-Each knows the file and the line it comes from (`where`), which is no part of what it says: equality leaves it out.
+Each has the file and line of its origin (`where`), which equality ignores.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def label_fault(label: str) -> str:
 
 
 def warn_alike(labels: Iterable[str]) -> None:
-    """Warns of labels that may be one: the same number, or the same but for capitals, blanks and what is not seen."""
+    """Warn of labels that may be one: the same number, or equal except for case, blanks and invisible characters."""
     groups: dict[object, list[str]] = {}
     for label in labels:
         groups.setdefault(looks(label), []).append(label)
@@ -135,7 +135,7 @@ def warn_alike(labels: Iterable[str]) -> None:
 
 
 def looks(label: str) -> object:
-    """What people see of a label: its number, or its letters whatever their width and case."""
+    """The visible part of a label: its number, or its letters regardless of width and case."""
     seen = "".join(c for c in unicodedata.normalize("NFKC", label) if not is_unseen(c))
     try:
         return float(seen)

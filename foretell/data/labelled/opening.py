@@ -52,8 +52,8 @@ def open_examples(
     """The examples of a split, in the order of their files.
 
     `corpus` is the name of a set (`SETS`), which brings its reader, or else a file, folder or glob, or one for each
-    split, or a data set of the Hugging Face hub, `hf:OWNER/NAME`. Rows that are no examples are refused, all of a file
-    at once, or left out and counted in a warning.
+    split, or a data set of the Hugging Face hub, `hf:OWNER/NAME`. Rows that are not valid examples are an error,
+    which lists all of a file, or with `skip_bad` skipped and counted in a warning.
     """
     files, reader = find_set(corpus, reader)
     held_out = held_out_of(files)
@@ -82,7 +82,7 @@ def held_out_of(files: Collection[str]) -> tuple[str, ...]:
 def divide(examples: Sequence[Example], held_out: Sequence[str]) -> dict[str, list[Example]]:
     """Hold out a tenth of the texts for each split; a pure function of the examples.
 
-    Examples of one text stay together, be it a passage with its questions or a premise with its hypotheses. Texts are
+    Examples of one text stay together, such as a passage with its questions or a premise with its hypotheses. Texts are
     taken in the order of a hash of them, so that few of them change sides when others are added.
     """
     order = sorted({main_text(example) for example in examples}, key=hash_of)
@@ -114,7 +114,7 @@ def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[Ma
     if reader is None:
         hint = did_you_mean(corpus, SETS) if isinstance(corpus, str) else ""
         raise ConfigError(
-            f"data.corpus {corpus!r} is no labelled set known by name{hint} (foretell doctor lists them); for files of "
+            f"data.corpus {corpus!r} is not a known labelled set{hint} (foretell doctor lists them); for files of "
             'your own say what is in them, as in data.reader = {kind = "table", texts = ["text"], label = "label"}'
         )
     if isinstance(corpus, str) and corpus.startswith(hub.PREFIX):
@@ -127,7 +127,7 @@ def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[Ma
 
 
 def whole_or_split(place: str, reader: Reader) -> dict[str, list[Path]]:
-    """The files of a place, by split if their names tell."""
+    """The files of a path, by split if they are named for splits."""
     path = expanded(place)
     if isinstance(reader, FoldersConfig) and path.is_dir():
         return class_folders(path, place)

@@ -51,7 +51,7 @@ def split_tag(tag: str) -> tuple[str, str]:
 def spans_of(tags: Sequence[str]) -> list[Span]:
     """The spans in tags of any scheme, also of tags that break its rules, as predictions may.
 
-    A tag goes on with the span before it if it is an I or E behind a B or I of the same label (conlleval.pl).
+    A tag continues the span before it if it is an I or E after a B or I of the same label (conlleval.pl).
     """
     spans: list[Span] = []
     start = 0
@@ -98,7 +98,7 @@ def convert(tags: Sequence[str], scheme: Scheme) -> tuple[str, ...]:
 def faults(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, str]]:
     """The positions where tags break the rules of a scheme, and how.
 
-    In IOB1 a B where I would do is no fault: CoNLL-2003 has two, and what is meant is clear.
+    In IOB1 a B in place of an I is accepted: CoNLL-2003 has two, and they are unambiguous.
     """
     before, label_before = OUTSIDE, ""
     for place, tag in enumerate([*tags, OUTSIDE]):

@@ -1,8 +1,8 @@
 """Token stores: a corpus as memory-mapped ids, with the offsets and sizes that honest figures need.
 
 A store is a folder: `meta.json`, `tokenizer.json`, and for each split a folder of plain
-little-endian arrays (the properties of `Split`). It is built beside its place and renamed at the
-end, so a reader never sees half of one.
+little-endian arrays (the properties of `Split`). It is built under a temporary name and renamed
+at the end, so a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Split:
     folder: Path
     dtype: np.dtype[Any]
     counts: Counts
-    """How much of everything there is."""
+    """The sizes of a split."""
     sums: Mapping[str, str]
     """The checksum of each array of the store."""
     vocabulary: int
@@ -59,12 +59,12 @@ class Split:
 
     @property
     def lossy(self) -> bool:
-        """Whether the tokens hold less than what is stored."""
+        """Whether the tokens hold less than the text as stored."""
         return any(self.lost.values())
 
     @property
     def lost(self) -> dict[str, int]:
-        """What makes it so, counted: unknown tokens, lines that do not come back, places that were not valid UTF-8."""
+        """Counts of the losses: unknown tokens, lines that decoding does not restore, places with invalid UTF-8."""
         return {name: getattr(self.counts, name) for name in ("unknown", "altered_lines", "replaced")}
 
     @property
@@ -89,7 +89,7 @@ class Split:
 
     @property
     def altered_lines(self) -> int:
-        """How many lines do not come back from their tokens, unknown ones apart."""
+        """Number of lines that decoding does not restore, except for unknown tokens."""
         return self.counts.altered_lines
 
     @cached_property
@@ -142,7 +142,7 @@ class Split:
         return found
 
     def array(self, name: str) -> npt.NDArray[Any]:
-        """One array, mapped read-only; a `ConfigError` where it is not what was written."""
+        """An array, mapped read-only; raises `ConfigError` if it is not as written."""
         path = self.folder / f"{name}.bin"
         if not plain_folder(self.folder) or path.is_symlink() or not path.is_file():
             raise self.damaged(name, "is missing")
@@ -155,7 +155,7 @@ class Split:
         return np.memmap(path, dtype=dtype.newbyteorder("<"), mode="r")
 
     def damaged(self, name: str, what: str) -> ConfigError:
-        """The error for an array that is not what was written."""
+        """The error for an array that is not as written."""
         return damaged(self.folder.parent, f"{self.folder.name}/{name}.bin {what}")
 
 
@@ -170,7 +170,7 @@ class Store:
         self.texts = texts_in(meta.inner("texts"))
         """The fingerprint of each split's text; see `Corpus.fingerprint`."""
         self.exact = meta.flag("exact")
-        """Whether the tokens give back the text, unknown ones apart."""
+        """Whether decoding restores the text, except for unknown tokens."""
         if meta.text("dtype") not in ("uint16", "uint32"):
             meta.refuse("dtype", "uint16 or uint32")
         self.dtype = np.dtype(meta.text("dtype"))
@@ -235,7 +235,7 @@ def texts_in(found: JsonObject) -> dict[str, str]:
 
 
 def counts_in(found: JsonObject) -> Counts:
-    """How much there is in a split, as `meta.json` says it."""
+    """The sizes of a split, from `meta.json`."""
     counts = Counts(**{part.name: found.integer(part.name, least=part.name in NEVER_NONE) for part in fields(Counts)})
     found.integer("unknown", most=counts.tokens)
     found.integer("words", most=counts.characters)
@@ -243,7 +243,7 @@ def counts_in(found: JsonObject) -> Counts:
 
 
 def damaged(store: Path, what: str) -> ConfigError:
-    """The error for a store that is not what was written."""
+    """The error for a store that is not as written."""
     return ConfigError(f"is damaged: {what}", file=store, remedy="remove this folder and prepare it again")
 
 

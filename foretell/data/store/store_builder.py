@@ -1,5 +1,4 @@
-"""How a token store comes to be: in constant memory, on all cores, and going on after an
-interruption.
+"""Builds token stores: in constant memory, on all cores, resuming after an interruption.
 
 The main thread reads and writes while a few others encode, so that decompression, encoding (which
 needs no interpreter) and disk overlap. Every `CHECKPOINT` bytes of text all files are synced and
@@ -43,20 +42,20 @@ THREADS = 2  # one converts ids while the other encodes; the library uses all co
 
 @dataclass
 class Counts:
-    """How much there is in a split."""
+    """The sizes of a split."""
 
     tokens: int = 0
     documents: int = 0
     lines: int = 0
     bytes: int = 0
-    """Of the text as stored: in UTF-8, but for what was replaced."""
+    """Of the text as stored: in UTF-8, except for replaced bytes."""
     characters: int = 0
     words: int = 0
     """Parted by whitespace."""
     unknown: int = 0
-    """Tokens for what is not in the vocabulary."""
+    """Unknown tokens."""
     altered_lines: int = 0
-    """Lines (cuts of very long ones by themselves) that do not come back from their tokens."""
+    """Lines that decoding does not restore; the parts of a very long line count separately."""
     replaced: int = 0
     """Places where the text has U+FFFD for invalid UTF-8 or a lone surrogate."""
 
@@ -73,13 +72,13 @@ class Counts:
 
 @dataclass
 class Point:
-    """How far a split has come: all that is needed to go on."""
+    """The progress of a split: all that resuming needs."""
 
     split: str
     pieces: int = 0
     counts: Counts = field(default_factory=Counts)
     open_bytes: int = 0
-    """Of the document that has not ended yet."""
+    """Bytes of the unfinished document."""
     open_characters: int = 0
     open_word: bool = False
     """Whether the text so far ends within a word."""
@@ -92,10 +91,10 @@ class Batch(NamedTuple):
     ends: list[int]
     bounded: bool
     before: str = ""
-    """The cut of a long line that the first piece goes on with."""
+    """The part of a long line that the first piece continues."""
     replaced: int = 0
     surplus: Mapping[int, int] = {}
-    """By index, how many bytes longer a piece is than what is stored."""
+    """By index, how many bytes longer a piece is than the text as stored."""
 
 
 class Block(NamedTuple):
@@ -120,8 +119,8 @@ class Block(NamedTuple):
 def make_batches(pieces: Iterator[Piece], skip: int) -> Iterator[Batch]:
     """Batches of about `BATCH` characters, the first `skip` pieces left out.
 
-    A lone document has no boundary after it, so the end of the first is told only when the next
-    piece is there.
+    A lone document has no boundary after it, so the end of the first one is reported only with the
+    next piece.
     """
     batch: list[Piece] = []
     size, lone, before = 0, False, ""
@@ -146,7 +145,7 @@ def batch_of(pieces: list[Piece], bounded: bool, before: str) -> Batch:
 
 
 def rest_of_line(pieces: Sequence[Piece], before: str) -> str:
-    """What the next piece continues: the cuts of a long line from the last one that is not blank, or nothing.
+    """The text that the next piece continues: the parts of a long line from the last that is not blank, or "".
 
     Decoding may leave out blanks at its beginning, so a blank cut alone would hide what it puts before the next.
     """
@@ -216,8 +215,8 @@ def encode_batch(tokenizer: Tokenizer, batch: Batch) -> Block:
 def line_losses(
     tokenizer: Tokenizer, batch: Batch, ids: Ids, lengths: Lengths, ends_line: npt.NDArray[np.bool_]
 ) -> Losses:
-    """What the encoding of a batch did not keep, by lines; the cuts of a long one are read in one, as far as they are
-    in the batch, with the cut before the batch."""
+    """The losses of encoding a batch, by line; the parts of a long line are joined, as far as they are in the batch,
+    with the part before the batch."""
     unknown_before, pieces = 0, batch.pieces
     if batch.before:
         first, first_lengths = tokenizer.encode_pieces([batch.before])
@@ -310,7 +309,7 @@ def build(
     fingerprint: str,
     progress: Callable[[str, int, int], None],
 ) -> dict[str, Counts]:
-    """All files of a store but its `meta.json`; goes on where an earlier call was stopped.
+    """Write all files of a store except `meta.json`; resumes an interrupted call.
 
     Splits without text are left out.
     """

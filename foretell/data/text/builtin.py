@@ -44,7 +44,7 @@ class Folder:
 
     folder: str
     files: str
-    """The files it needs, without the endings of packing, as told to whoever lacks them."""
+    """The names of its files without endings of compression, for errors."""
     transform: Callable[[str], str] | None = None
     splits: bool = True
     """Whether the files come as train, valid and test."""

@@ -43,7 +43,7 @@ class Source(Protocol):
         """A hash of all that determines the pieces."""
 
     def reports(self) -> dict[str, Report]:
-        """What was met in the files read to their end so far."""
+        """The reports of files that were read completely."""
 
 
 @final
@@ -71,7 +71,7 @@ class Corpus:
 
     @property
     def report(self) -> Report:
-        """What was met in the files read to their end so far, each file counted once."""
+        """The reports of files that were read completely, each file counted once."""
         found: dict[str, Report] = {}
         for source in self.sources.values():
             found |= source.reports()
@@ -128,7 +128,7 @@ class Files:
         return state.hexdigest()
 
     def reports(self) -> dict[str, Report]:
-        """What was met, by file."""
+        """The reports, by file."""
         return self.found
 
 

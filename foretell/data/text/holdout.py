@@ -47,8 +47,8 @@ class Share:
     """One split of text that came without: by whole documents when there are many, else contiguous.
 
     With at least 20 documents, 5 % are valid and 5 % test, chosen by `assign_documents`. With
-    fewer, the first 90 % of the bytes are train, then 5 % valid, then 5 % test, cut where a piece
-    (so, but for very long lines, a line) ends.
+    fewer, the first 90 % of the bytes are train, then 5 % valid, then 5 % test, cut at the end of a
+    piece, which is a line unless that is very long.
     """
 
     def __init__(self, whole: Whole, name: str) -> None:
@@ -93,7 +93,7 @@ class Share:
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def reports(self) -> dict[str, Report]:
-        """What was met in the files, of which this is a share."""
+        """The reports of the files that this is a part of."""
         return self.whole.files.reports()
 
 

@@ -58,7 +58,7 @@ class Rows:
         return self._digest
 
     def reports(self) -> dict[str, Report]:
-        """What was met, once all was read."""
+        """The reports, once everything was read."""
         return self.found
 
 
@@ -102,7 +102,7 @@ def open_tables(place: str) -> dict[str, list[Table]]:
 
 
 def class_names(feature: Any) -> list[str]:
-    """What the classes of a column are called, or those of its lists; empty where it has none."""
+    """The class names of a column, or of the lists in it; empty if it has no classes."""
     return list(getattr(getattr(feature, "feature", feature), "names", None) or [])
 
 

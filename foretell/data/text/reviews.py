@@ -1,4 +1,4 @@
-"""What is done to a text before a model reads it, beside tokenising.
+"""Preparation of texts before tokenization.
 
 `reviews` is how the byte model of Radford et al. 2017 (arXiv:1704.01444, the authors' code) was given its text, in
 training and for features: each a single line between a newline with a blank and a blank, as if it stood among others.
@@ -38,7 +38,7 @@ def preparation_of(corpus: str | Mapping[str, str]) -> PreparationName:
 
 
 def reviews_of(corpus: Corpus) -> Corpus:
-    """A corpus with each document as a prepared text, one after the other without boundaries."""
+    """A corpus with each document as a prepared text, without boundaries between them."""
     return Corpus(corpus.name, {split: Reviews(corpus.source(split)) for split in corpus.splits}, corpus.left_out)
 
 
@@ -50,14 +50,14 @@ class Reviews(Source):
         self.documents = documents
 
     def pieces(self) -> Iterator[Piece]:
-        """A line for each document; all of them are one document, as nothing else is to stand between them."""
+        """A line for each document; together they are one document, so that no boundary separates them."""
         held = None
         for document in self._documents():
             for text in split_pieces(f" {one_line(document.text)} \n"):
                 if held is not None:
                     yield held
                 held = document._replace(text=text, ends_document=False)
-                document = document._replace(replaced=0, surplus=0)  # which are told of its first piece
+                document = document._replace(replaced=0, surplus=0)  # which its first piece reports
         if held is not None:
             yield held._replace(ends_document=True)
 

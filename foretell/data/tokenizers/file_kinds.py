@@ -1,4 +1,4 @@
-"""What our kinds of tokenizer write into a file, and which kind a file is.
+"""The descriptions that each kind of tokenizer writes, and the kind of a file.
 
 A file is of one of our kinds only if its description is what our config writes: every rule is equal, and the ids are
 those that the class of the kind assumes. All other files are left to the `tokenizers` library.
@@ -34,7 +34,7 @@ def byte_level(model: models.Model) -> tokenizers.Tokenizer:
 
 
 def bytes_alone() -> tokenizers.Tokenizer:
-    """A token for each byte, behind the boundary."""
+    """A token for each byte, with ids after the boundary."""
     return byte_level(models.BPE(vocab=byte_vocabulary(), merges=[]))
 
 
@@ -52,7 +52,7 @@ def characters(vocabulary: dict[str, int]) -> tokenizers.Tokenizer:
 
 
 def whole_words(vocabulary: dict[str, int], *, padded: bool) -> tokenizers.Tokenizer:
-    """Words between whitespace and a token for each newline; `padded`: blanks stand at the ends of lines too."""
+    """Words between whitespace and a token for each newline; `padded`: blanks at the ends of lines, too."""
     library = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     library.normalizer = normalizers.Sequence(
         [  # the four separators below U+0020 are whitespace to Python but not to the library
@@ -102,7 +102,7 @@ def lowering() -> normalizers.Normalizer:
 
 
 def kind_of(description: dict[str, Any]) -> str:
-    """The kind of config that writes this description, `bpe` for any byte-level BPE, `file` for all else."""
+    """The kind of config that writes this description: `bpe` for any byte-level BPE, `file` for everything else."""
     kind = own_rules().get(rules_of(description))
     if kind is not None and has_ids_of(kind, description) and keeps_ids(description["post_processor"]):
         return kind

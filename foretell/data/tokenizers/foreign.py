@@ -51,8 +51,7 @@ for encode_special_tokens in (False, True):
 
 
 def read_library(path: Path) -> tokenizers.Tokenizer:
-    """What the library makes of a tokenizer.json, which is checked and tried out first unless it is of our own making
-    (see `trust`)."""
+    """Load a tokenizer.json with the library; an untrusted one is checked and tried out first (see `trust`)."""
     if not is_trusted():
         check_tokenizer(path)
         try_tokenizer(path)
@@ -65,8 +64,7 @@ def read_library(path: Path) -> tokenizers.Tokenizer:
 
 
 def named_file(path: Path | str) -> Path:
-    """The tokenizer.json that a user names, or that of the run whose folder he names; a `ConfigError` where a run's
-    own is not what was written."""
+    """The tokenizer.json at a path, or in a run folder; raises `ConfigError` if that of a run is not as written."""
     path = Path(path).expanduser()
     file = path / "tokenizer.json" if path.is_dir() else path
     run = Run(file.parent)
@@ -77,7 +75,7 @@ def named_file(path: Path | str) -> Path:
 
 @contextlib.contextmanager
 def failing(what: str, file: Path | None = None) -> Iterator[None]:
-    """A `ConfigError` where the library fails, of which its panics are no `Exception` and all else is nothing more."""
+    """Turn errors of the library into `ConfigError`: plain `Exception`s, and panics, which are not `Exception`s."""
     try:
         yield
     except BaseException as problem:
@@ -87,7 +85,7 @@ def failing(what: str, file: Path | None = None) -> Iterator[None]:
 
 
 def check_tokenizer(path: Path) -> None:
-    """A `ConfigError` where a tokenizer.json gives its tokens other ids than 0, 1, 2 and so on."""
+    """Raise `ConfigError` if the ids of a tokenizer.json are not 0, 1, 2 and so on."""
     found = read_object(path)
     model = found.inner("model")
     vocabulary = model.value("vocab")
@@ -122,7 +120,7 @@ def ids_of(vocabulary: JsonObject) -> dict[str, int]:
 
 
 def check_ids(ids: Mapping[str, int], path: Path) -> None:
-    """A `ConfigError` where tokens are not numbered from 0 on, each once."""
+    """Raise `ConfigError` if tokens are not numbered from 0, each once."""
     tokens: list[str | None] = [None] * len(ids)
     for token, number in ids.items():
         if number >= len(ids):
@@ -134,7 +132,7 @@ def check_ids(ids: Mapping[str, int], path: Path) -> None:
 
 
 def try_tokenizer(path: Path) -> None:
-    """A `ConfigError` where the library does not survive to read a tokenizer.json and to encode some texts with it."""
+    """Raise `ConfigError` if the library crashes when it loads a tokenizer.json or encodes some texts with it."""
     limits = [str(MEMORY), str(SECONDS)]
     command = [sys.executable, "-P", "-c", TRIAL, str(path.absolute()), *limits]
     alone = os.environ | {"TOKENIZERS_PARALLELISM": "false", "RUST_BACKTRACE": "0"}
@@ -152,4 +150,4 @@ def try_tokenizer(path: Path) -> None:
         why = "the tokenizers library " + ("breaks down over it" if told is None else f"says {shown(told[11:])}")
     else:
         return
-    raise ConfigError(why, file=path, remedy="save it anew with the program it was made with")
+    raise ConfigError(why, file=path, remedy="save it again with the program it was made with")

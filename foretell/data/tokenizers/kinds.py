@@ -58,7 +58,7 @@ NAMES: dict[SpecialsName, list[str]] = {
 
 
 class TokenizerConfig(Config):
-    """What all kinds have in common: they make a tokeniser from text."""
+    """Base of the settings of tokenizers."""
 
     counts_only: ClassVar[bool] = False
     """whether training only counts words or characters, which is fast"""
@@ -79,11 +79,11 @@ class TokenizerConfig(Config):
 
 
 class TrainedConfig(TokenizerConfig):
-    """Those that come from the text alone."""
+    """Base of tokenizers that are trained on the text."""
 
     specials: SpecialsName = "none"
-    """Tokens for masks, for the beginning and the end of rows and for padding, by whose names they go; models that
-    guess masked tokens need them. gpt: those that its fine-tuning puts around texts. They are among `size`."""
+    """Special tokens for masks, the beginning and end of rows, and padding, named as in BERT or RoBERTa; masked models
+    need them. gpt: those that its fine-tuning puts around texts. `size` includes them."""
 
     @property
     @override
@@ -92,15 +92,15 @@ class TrainedConfig(TokenizerConfig):
 
     @property
     def names(self) -> list[str]:
-        """How these are spelled."""
+        """The spelling of the special tokens."""
         return NAMES[self.specials]
 
 
 class LoweringConfig(TrainedConfig):
-    """Those that can read text in small letters."""
+    """Base of tokenizers that can lowercase text."""
 
     lowercase: bool = False
-    """Capitals become small and accents are dropped, as in the uncased BERT and in ALBERT; that much is lost."""
+    """Lowercase text and drop accents, as in the uncased BERT and in ALBERT; both are lost."""
 
 
 @final
@@ -136,7 +136,7 @@ class ByteConfig(TrainedConfig):
         return self.train(()).size, "bytes and the boundary"
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
-        """The same for every text, which is not read."""
+        """The same tokenizer for every text."""
         library = bytes_alone()
         library.add_special_tokens([BOUNDARY, *self.names])
         return wrap(library)
@@ -167,8 +167,7 @@ class CharacterConfig(TrainedConfig):
 class WordConfig(TrainedConfig):
     """Words between whitespace and an `<eos>` for every line: how PTB and WikiText are counted.
 
-    Whether blanks stand at the ends of lines, as they do there, is learned from the text; where a line differs, that is
-    counted.
+    Whether lines end in a blank, as they do there, is learned from the text; lines that differ are counted.
     """
 
     kind: Literal["word"] = "word"
@@ -179,7 +178,7 @@ class WordConfig(TrainedConfig):
     """Tokens at most, the most frequent, `<unk>` and `<eos>` included."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
-        """Counts the words; ids go by falling frequency, as adaptive softmax wants."""
+        """Counts the words; ids are sorted by falling frequency, as adaptive softmax requires."""
         counts: Counter[str] = Counter()
         ends, padded = 0, 0
         for piece in clean(pieces):
@@ -226,15 +225,15 @@ class UnigramConfig(LoweringConfig):
     """Tokens at most, or as many as there are characters."""
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
-        """Trained by sentencepiece; ids go by falling probability."""
+        """Trained by sentencepiece; ids are sorted by falling probability."""
         specials = [BOUNDARY, UNKNOWN, *self.names]
         own = [(name, 0.0) for name in specials]
         rules: dict[str, bool] = {"lowercase": self.lowercase, "brackets": self.specials == "bert"}
         found = unigram_vocabulary(count_words(pieces, unigrams(own, **rules)), self.size - len(specials))
         library = unigrams([*own, *found], **rules)
         library.add_special_tokens(specials)
-        # written and read once, as the library's scores are rounded then: the fingerprint is of
-        # what is stored
+        # written and read once, which rounds the library's scores: the fingerprint is of the
+        # stored ones
         return wrap(tokenizers.Tokenizer.from_str(library.to_str()))
 
 
@@ -273,7 +272,7 @@ TokenizerChoice = Annotated[
 def word_level(words: Iterable[str], specials: Sequence[str] = (), padded: bool = False) -> Tokenizer:
     """Words between whitespace, with their place in the list as id; `<unk>` and `<eos>` have to be among them.
 
-    `padded`: blanks stand at the ends of lines too.
+    `padded`: blanks at the ends of lines, too.
     """
     library = whole_words({word: i for i, word in enumerate(words)}, padded=padded)
     library.add_special_tokens(list(specials))

@@ -18,7 +18,7 @@ class Stream(Protocol):
         """The text that is certain after one more token; a character comes when it is complete."""
 
     def finish(self) -> str:
-        """What is left at the end: U+FFFD for a character cut in two, else nothing."""
+        """The rest of the text: U+FFFD for a truncated character, else nothing."""
 
 
 @final
@@ -50,12 +50,12 @@ class SpellingRule(Protocol):
 
 @final
 class LibraryStream:
-    """The stream of a tokeniser of which only the library knows how to decode it; each line is decoded by itself."""
+    """The stream of a tokenizer that only the library can decode; each line is decoded separately."""
 
     def __init__(self, library: tokenizers.Tokenizer, ends: Collection[int]) -> None:
         self.library = library
         self.ends = ends
-        """the tokens behind which a line begins"""
+        """the tokens after which a line begins"""
         self.state = DecodeStream(skip_special_tokens=True)
 
     def feed(self, token: int) -> str:
@@ -66,7 +66,7 @@ class LibraryStream:
         return text
 
     def finish(self) -> str:
-        """Nothing: the library does not tell."""
+        """Nothing: the library does not report it."""
         return ""
 
 

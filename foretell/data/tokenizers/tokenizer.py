@@ -51,36 +51,36 @@ class Specials:
     """The ids of a vocabulary's special tokens by what they are for; None for what it lacks."""
 
     boundary: int
-    """stands between documents"""
+    """between documents"""
     mask: int | None = None
     """stands for a token that is to be guessed"""
     begin: int | None = None
     """stands before a row: [CLS], <s>"""
     separator: int | None = None
-    """stands behind each text of a row, or between two: [SEP], </s>, <delimiter>"""
+    """after each text of a row, or between two: [SEP], </s>, <delimiter>"""
     padding: int | None = None
     unknown: int | None = None
     extract: int | None = None
-    """stands behind a row, for what the model says of it to be read there (GPT)"""
+    """after a row, where its features are read (GPT)"""
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """All there are, in rising order."""
+        """All special tokens, in rising order."""
         return tuple(sorted({token for token in astuple(self) if token is not None}))
 
     @property
     def marks(self) -> tuple[int, ...]:
-        """Those that never stand for text: all but the unknown one."""
+        """Tokens that never represent text: all except the unknown one."""
         return tuple(token for token in self.ids if token != self.unknown)
 
 
 class Losses(NamedTuple):
-    """What an encoding did not keep."""
+    """The losses of an encoding."""
 
     unknown: int
     """Tokens that stand for something outside the vocabulary."""
     altered_lines: int
-    """Lines that `decode` does not give back from their tokens, to the last blank; those with unknown tokens apart."""
+    """Lines that `decode` does not restore exactly, except those with unknown tokens."""
 
 
 def lines_of(
@@ -101,12 +101,12 @@ class Tokenizer(ABC):
         self.library = library
         self.kind = kind
         self.boundary = boundary
-        """The id that stands between documents."""
+        """The id of the boundary between documents."""
         self.unknown = unknown
-        """The id of what is not in the vocabulary; None where there is no such thing."""
+        """The id of unknown words or characters; None if there are none."""
         self.size: int = library.get_vocab_size()
         self.exact = False
-        """Whether it is certain that decoding gives back the text, unknown tokens apart."""
+        """Whether decoding is certain to restore the text, except for unknown tokens."""
         self.ends_lines = False
         """Whether the boundary also ends every line, as in word-level corpora."""
 
@@ -121,7 +121,7 @@ class Tokenizer(ABC):
         return np.dtype(np.uint16 if self.size <= 1 << 16 else np.uint32)
 
     def save(self, path: Path) -> None:
-        """Write the JSON; whoever reads meanwhile sees the old file or the new, never a part."""
+        """Write the JSON atomically: a reader sees the old file or the new one."""
         write_atomic(path, self.library.to_str().encode())
 
     def encode(self, text: str) -> list[int]:
@@ -130,8 +130,7 @@ class Tokenizer(ABC):
         return ids
 
     def spans(self, text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The ids of a text as `encode` has them [T], and the characters that each stands for [T, 2]: from the first to
-        the one behind the last, without blanks at either end."""
+        """The ids of a text as in `encode` [T], and the start and end of each in characters [T, 2], blanks left out."""
         text = SURROGATE.sub(REPLACEMENT, text)
         pieces = split_pieces(text)
         with failing("the tokenizer cannot encode this text"):
@@ -146,7 +145,7 @@ class Tokenizer(ABC):
         return np.array([token for found in encodings for token in found.ids], dtype=np.int64), spans
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of some ids; boundaries between documents give none."""
+        """The text of some ids; boundaries between documents have no text."""
         stream = self.stream()
         return "".join([stream.feed(int(token)) for token in ids]) + stream.finish()
 
@@ -174,7 +173,7 @@ class Tokenizer(ABC):
             return self.encode_texts([mended(piece).text for piece in pieces])
 
     def losses(self, lines: Sequence[str], ids: Ids, lengths: Lengths) -> Losses:
-        """What the encoding `(ids, lengths)` of these lines did not keep; each is whole, its newline included.
+        """The losses of the encoding `(ids, lengths)` of these lines; each is whole, its newline included.
 
         A text is kept if `decode` gives it back. All kinds decode line by line, so nothing else has to be compared.
         """
@@ -182,7 +181,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode_texts(self, pieces: Sequence[str]) -> tuple[Ids, Lengths]:
-        """The same for pieces without lone surrogates."""
+        """`encode_pieces` for pieces without lone surrogates."""
 
     @abstractmethod
     def stream(self) -> Stream:
@@ -310,7 +309,7 @@ class WordTokenizer(Tokenizer):
 
 @final
 class SubwordTokenizer(Tokenizer):
-    """What the library does itself: byte-level BPE, WordPiece, Unigram, files."""
+    """A tokenizer run by the library: byte-level BPE, WordPiece, Unigram, files."""
 
     def __init__(
         self, library: tokenizers.Tokenizer, kind: str, boundary: int, unknown: int | None, exact: bool = False
@@ -361,7 +360,7 @@ class SubwordTokenizer(Tokenizer):
 
     @cached_property
     def ends(self) -> frozenset[int]:
-        """The tokens behind which a line begins: the boundary, and those that end in a newline."""
+        """The tokens after which a line begins: the boundary, and those that end in a newline."""
         texts = self.library.decode_batch([[token] for token in range(self.size)], skip_special_tokens=True)
         return frozenset([self.boundary, *(token for token, text in enumerate(texts) if text.endswith("\n"))])
 
@@ -375,7 +374,7 @@ class SubwordTokenizer(Tokenizer):
         return Spelling(rules[self.kind]) if self.kind in rules else LibraryStream(self.library, self.ends)
 
     def token(self, token: int) -> str:
-        """The token as text, bytes that are no whole character as `\\xe9`."""
+        """The token as text, with bytes of incomplete characters as `\\xe9`."""
         if self.kind == "bpe" and token not in self.special:
             return self.bytes_of(token).decode("utf-8", "backslashreplace")
         return super().token(token)
@@ -394,7 +393,7 @@ class SubwordTokenizer(Tokenizer):
         return spelled.encode()  # an added token, kept as plain text
 
     def spell_word_piece(self, token: int, before: int | None) -> bytes:
-        """A piece that goes on a word without a blank, another after one."""
+        """A piece that continues a word without a blank, any other after one."""
         spelled = self.plain(token)
         if spelled.startswith("##"):
             return spelled[2:].encode()
@@ -416,7 +415,7 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
 
 
 def tokenizer_of(run: Run) -> Tokenizer:
-    """What encodes for a run; of a run that was sent, only once it is tried (see `tokenizer_files`)."""
+    """The tokenizer of a run; that of an untrusted run is tried out first (see `tokenizers.foreign`)."""
     with run.guarded():
         return load_tokenizer(run.tokenizer_file)
 

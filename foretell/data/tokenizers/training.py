@@ -27,7 +27,7 @@ RESERVED = "\0\t\n\r\u2585"
 def count_words(pieces: Iterable[str], library: tokenizers.Tokenizer) -> dict[str, int]:
     """How often each word occurs, words as a tokenizer's normalizer and pre-tokenizer make them, by spelling.
 
-    Both work within what stands between blanks, so each of these stretches is looked at once.
+    Both work between blanks, so each distinct text between blanks is processed once.
     """
     first: Counter[str] = Counter()
     later: Counter[str] = Counter()
@@ -52,7 +52,7 @@ def unused(characters: set[str]) -> Iterator[str]:
 def wordpiece_vocabulary(words: Mapping[str, int], size: int, specials: Sequence[str], prefix: str) -> dict[str, int]:
     """Merges of the most frequent pairs until there are `size` tokens; of equals, the one whose parts came first.
 
-    A character that goes on a word is another symbol than one that begins it: it is given a code point of its own.
+    A character that continues a word is another symbol than one that begins it: it gets a code point of its own.
     """
     letters = {character for word in words for character in word}
     inner = dict(zip(sorted({character for word in words for character in word[1:]}), unused(letters), strict=False))

@@ -1,7 +1,7 @@
 """Where words begin among the tokens of a vocabulary, for masking whole words.
 
 A table per token, made once from how it is spelled, that is right wherever a tokeniser marks words: WordPiece marks
-what goes on (`##ing`), byte-level BPE and Unigram the blank before a word (`Ġthe`, `▁the`), bytes and characters
+continuations (`##ing`), byte-level BPE and Unigram the blank before a word (`Ġthe`, `▁the`), bytes and characters
 nothing. Punctuation is a word of its own whatever the tokeniser does with it, so `quickly,` is two words everywhere.
 """
 
@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from foretell.data.text_files import REPLACEMENT
 from foretell.data.tokenizers.tokenizer import Tokenizer
 
-# What a token has at its edge. Two tokens are parts of one word if these are the same there, or one is `JOINED`.
+# The edge of a token. Two tokens are parts of one word if these are the same there, or one is `JOINED`.
 APART, JOINED, LETTERS, DIGITS, SIGNS, BLANKS = range(6)
 Edges = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
 class Words:
-    """What each token of a vocabulary has at its edges."""
+    """The edges of each token of a vocabulary."""
 
     head: Edges
     """[V] on the left: APART begins a word always, JOINED never does"""
@@ -50,7 +50,7 @@ def word_table(tokenizer: Tokenizer) -> Words:
 
 
 def edges_of(tokenizer: Tokenizer) -> Callable[[int], tuple[int, int]]:
-    """Tells head and tail of one token that is no special one."""
+    """A function for the head and tail of a token that is not special."""
     description = json.loads(tokenizer.library.to_str())
     spelling, model = tokenizer.library.id_to_token, description["model"]
     if model["type"] == "WordLevel" and tokenizer.kind != "character":
@@ -58,7 +58,7 @@ def edges_of(tokenizer: Tokenizer) -> Callable[[int], tuple[int, int]]:
     if model["type"] == "WordPiece":
         prefix = model["continuing_subword_prefix"]
         return lambda token: (JOINED if (spelling(token) or "").startswith(prefix) else APART, APART)
-    if tokenizer.kind in ("byte", "character"):  # whose blanks stand for themselves
+    if tokenizer.kind in ("byte", "character"):  # whose blanks are tokens
         return lambda token: (edge(tokenizer.decode([token])[:1]), edge(tokenizer.decode([token])[-1:]))
     if '"ByteLevel"' in json.dumps(description["decoder"]):
         return lambda token: behind_blank(tokenizer.decode([token]))
@@ -67,7 +67,7 @@ def edges_of(tokenizer: Tokenizer) -> Callable[[int], tuple[int, int]]:
 
 def behind_blank(text: str) -> tuple[int, int]:
     """Head and tail of a token where a word takes the blank before it along."""
-    if text == " ":  # it belongs to the word behind it
+    if text == " ":  # it belongs to the word after it
         return APART, JOINED
     return (APART if text[:1].isspace() else edge(text[:1])), edge(text[-1:])
 

@@ -1,4 +1,4 @@
-"""Checkpoint folders: config.json beside tensors in one safetensors file, or in several with an index.
+"""Checkpoint folders: config.json with tensors in one safetensors file, or in several with an index.
 
 Nothing is ever unpickled: folders with other kinds of weights are refused.
 """
@@ -52,11 +52,11 @@ def read_config(folder: Path) -> JsonObject:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor is, and what its file says of it."""
+    """The file of a tensor, with its name and shape there."""
 
     file: str
     name: str
-    """what it is called there"""
+    """its name in that file"""
     shape: tuple[int, ...]
 
 
@@ -72,7 +72,7 @@ class Weights(Mapping[str, Tensor]):
         return cls(folder, places_in(folder))
 
     def renamed(self, rename: Callable[[str], str]) -> Weights:
-        """The same tensors under other names."""
+        """A view of the tensors under other names."""
         found: dict[str, Place] = {}
         for name, place in self.places.items():
             if found.setdefault(rename(name), place) is not place:
@@ -103,7 +103,7 @@ class Weights(Mapping[str, Tensor]):
             except Exception as problem:  # types of numbers that torch does not know, and what else the library finds
                 raise ConfigError(f"{place.name} cannot be read: {shown(str(problem))}", file=file) from None
         if not tensor.is_floating_point():
-            raise ConfigError(f"{place.name} holds {tensor.dtype}, which are no weights", file=file)
+            raise ConfigError(f"{place.name} holds {tensor.dtype}, which are not weights", file=file)
         found = tensor.float()
         if not bool(found.isfinite().all()):
             count = int((~found.isfinite()).sum())
@@ -141,7 +141,7 @@ def places_in(folder: Path) -> dict[str, Place]:
 
 
 def places_by_index(folder: Path) -> dict[str, Place]:
-    """The same for a checkpoint in several files."""
+    """The places of the tensors of a checkpoint in several files."""
     index = read_object(folder / INDEX).inner("weight_map")
     files = {name: index.text(name) for name in index}
     held: dict[str, dict[str, Place]] = {}

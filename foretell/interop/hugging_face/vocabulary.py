@@ -1,7 +1,7 @@
 """The tokenizer of a checkpoint folder: read from any of the three ways it is kept in, written as tokenizer.json.
 
 A folder without one makes a run that reads numbers: tokens are spelled by their ids, with blanks between them, as in
-`17 4 99`. All verbs work on such text, and what they say of bytes is of these numbers.
+`17 4 99`. All commands work on such text; their figures per byte refer to the numbers.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def word_pieces(folder: Path) -> tokenizers.Tokenizer:
 
 
 def byte_pairs(folder: Path, *, lowered: bool) -> tokenizers.Tokenizer:
-    """GPT-2's and RoBERTa's, over bytes, or `lowered` that of GPT, over words in small letters."""
+    """The BPE of GPT-2 and RoBERTa, over bytes, or if `lowered` that of GPT, over lowercased words."""
     settings = read_settings(folder, "tokenizer_config.json")
     named = ({"unk_token": UNKNOWN} if lowered else {}) | special_names(folder)
     vocabulary = ids_of(read_object(folder / "vocab.json"))
@@ -168,7 +168,7 @@ def merges_in(folder: Path) -> list[tuple[str, str]]:
 
 
 def special_names(folder: Path) -> dict[str, str]:
-    """Special tokens by role, as `cls_token`, from the files beside a vocabulary."""
+    """Special tokens by role, such as `cls_token`, from the files next to a vocabulary."""
     found: dict[str, str] = {}
     for file in ("tokenizer_config.json", "special_tokens_map.json"):
         for role, token in read_settings(folder, file).items():
@@ -202,7 +202,7 @@ def with_added(library: tokenizers.Tokenizer, folder: Path) -> tokenizers.Tokeni
 
 
 def with_specials(library: tokenizers.Tokenizer, named: Mapping[str, str]) -> tokenizers.Tokenizer:
-    """The tokens of these names, and those that go by convention, made special where the vocabulary has them."""
+    """Make the named tokens and the conventional ones special where the vocabulary has them."""
     names = sorted(CONVENTIONAL | set(named.values()), key=lambda name: library.token_to_id(name) or 0)
     known = [name for name in names if library.token_to_id(name) is not None]
     library.add_special_tokens([AddedToken(name, lstrip=name == "<mask>", normalized=False) for name in known])
@@ -211,12 +211,12 @@ def with_specials(library: tokenizers.Tokenizer, named: Mapping[str, str]) -> to
 
 
 def frame(library: tokenizers.Tokenizer) -> None:
-    """What transformers puts around a text: [CLS] … [SEP], or <s> … </s>, where nothing is said yet."""
+    """Put [CLS] … [SEP] or <s> … </s> around texts as transformers does, unless the tokenizer defines its own frame."""
     specials = wrap(library).specials
     if library.post_processor is not None or specials.begin is None or specials.separator is None:
         return
     begin, end = (library.id_to_token(token) for token in (specials.begin, specials.separator))
-    middle = [end, end] if begin == "<s>" else [f"{end}:0"]  # RoBERTa parts two texts by two
+    middle = [end, end] if begin == "<s>" else [f"{end}:0"]  # RoBERTa separates two texts by two
     second = "0" if begin == "<s>" else "1"
     library.post_processor = processors.TemplateProcessing(
         single=f"{begin}:0 $A:0 {end}:0",
@@ -241,7 +241,7 @@ def numbers(vocabulary: int, theirs: Mapping[str, Any]) -> Tokenizer:
 
 
 def is_numbers(tokenizer: Tokenizer) -> bool:
-    """Whether it stands in for one that is not there."""
+    """Whether it is the tokenizer that `numbers` makes."""
     spelled = tokenizer.spellings
     return tokenizer.kind == "file" and all(
         name == str(token) or (name == END and token == tokenizer.boundary) for name, token in spelled.items()
@@ -252,7 +252,7 @@ def is_numbers(tokenizer: Tokenizer) -> bool:
 
 
 def write_tokenizer(folder: Path, tokenizer: Tokenizer, *, context: int, segments: bool) -> None:
-    """tokenizer.json and the two files that transformers reads beside it."""
+    """Write tokenizer.json and the two other files that transformers reads."""
     library = tokenizers.Tokenizer.from_str(tokenizer.library.to_str())
     frame(library)
     write_atomic(folder / "tokenizer.json", library.to_str(pretty=True).encode())

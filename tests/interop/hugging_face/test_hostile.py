@@ -236,7 +236,7 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
     ),
     "integers": (
         weights(ln_f__bias=torch.ones(4, dtype=torch.int64)),
-        r"ln_f\.bias holds torch\.int64, which are no",
+        r"ln_f\.bias holds torch\.int64, which are not weights",
     ),
     "a name with an escape": (
         weights(**{"\x1b[2J": torch.ones(1)}),

@@ -64,7 +64,7 @@ class FoldersConfig(LinesReader):
 
 
 def plain_name(file: Path) -> str:
-    """The name; of a file without endings that tell how it is packed, and that it is text."""
+    """The name, without the endings of compression and text for a file."""
     if file.is_dir():
         return file.name
     name = unpacked(file.name)
@@ -72,7 +72,7 @@ def plain_name(file: Path) -> str:
 
 
 def shared_start(names: list[str]) -> str:
-    """What all names begin with, up to a dot, a hyphen or an underscore: `rt-polarity.` of `rt-polarity.neg` and
+    """The common prefix of names, up to a dot, a hyphen or an underscore: `rt-polarity.` of `rt-polarity.neg` and
     `rt-polarity.pos`."""
     if len(names) < 2:
         return ""

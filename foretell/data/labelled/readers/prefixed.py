@@ -30,7 +30,7 @@ class PrefixedConfig(LinesReader):
     @model_validator(mode="after")
     def _marked(self) -> Self:
         if self.several and not self.mark:
-            raise ValueError('several labels need a mark that tells them from the text; set mark = "__label__"')
+            raise ValueError('several labels need a mark that distinguishes them from the text; set mark = "__label__"')
         if self.mark.split() not in ([], [self.mark]):
             raise ValueError(f"mark {self.mark!r} holds blanks, at which labels end; name a word")
         return self
