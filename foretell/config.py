@@ -11,12 +11,11 @@ outside the package are named by `kind = "their_package.module:TheirConfig"`.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -34,7 +33,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from foretell import trust
-from foretell.errors import CONTROL, ConfigError
+from foretell.errors import CONTROL, ConfigError, did_you_mean
 
 Tree = dict[str, Any]
 C = TypeVar("C", bound="Config")
@@ -259,13 +258,6 @@ def dump_outside(value: Config) -> Tree:
     return value.model_dump(mode="json", exclude_none=True) | {
         "kind": f"{type(value).__module__}:{type(value).__qualname__}"
     }
-
-
-def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
-    """`; did you mean 'x'?`, with more than one `'x', 'y' or 'z'`; "" when no known word is close."""
-    near = difflib.get_close_matches(word[:100], list(dict.fromkeys(known)), n=most, cutoff=0.55)
-    *others, last = map(repr, near or [""])
-    return f"; did you mean {', '.join(others)}{' or ' if others else ''}{last}?" if near else ""
 
 
 # --- trees: reading, merging, overriding ----------------------------------------------------------

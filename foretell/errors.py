@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,10 @@ class ConfigError(ValueError):
         """The parts as `--json` prints them; None for unknown ones."""
         file = None if self.file is None else str(self.file)
         return {"file": file, "line": self.line, "what": self.what, "remedy": self.remedy}
+
+
+def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
+    """`; did you mean 'x'?`, with more than one `'x', 'y' or 'z'`; "" when no known word is close."""
+    near = difflib.get_close_matches(word[:100], list(dict.fromkeys(known)), n=most, cutoff=0.55)
+    *others, last = map(repr, near or [""])
+    return f"; did you mean {', '.join(others)}{' or ' if others else ''}{last}?" if near else ""

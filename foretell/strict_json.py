@@ -97,7 +97,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def no_number(name: str) -> NoReturn:
     """Refuse NaN and infinities."""
-    raise Invalid(f"{name} is no number of JSON")
+    raise Invalid(f"{name} is not a JSON number")
 
 
 def depth(value: Any) -> int:

@@ -352,7 +352,7 @@ def test_links_and_paths_that_lead_out_of_a_run_are_refused(run: Path, tmp_path:
         outside = tmp_path / f"outside-{place.name}"
         shutil.move(place, outside)
         place.symlink_to(outside)
-        with pytest.raises(ConfigError, match=r"is a link|is no folder of its own"):
+        with pytest.raises(ConfigError, match=r"is a link|is not a folder of its own"):
             foretell.load(run)
         place.unlink()
         shutil.move(outside, place)

@@ -14,13 +14,13 @@ from foretell.errors import ConfigError
 from foretell.learning.data_module import DataModule
 from foretell.nn.initializers import on_paper
 from foretell.nn.vocabulary import Counts, token_rows
+from foretell.nn.vocabulary_transfer import carry_over, match, move_between_bands
 from foretell.objectives.objective import Objective
 from foretell.recipe.loading import recipe_names
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record, Run
 from foretell.training.monitor import Monitor
 from foretell.training.state_dict import load_weights, weights
-from foretell.training.vocabulary_transfer import carry_over, match, move_between_bands
 
 
 def load_initial(
@@ -72,7 +72,7 @@ def open_initial(recipe: Recipe) -> Trained:
     path = Path(recipe.init)
     if not path.exists() and path.name in recipe_names():
         raise ConfigError(
-            f"init: {path} is not there yet; make it with foretell train {path.name}, or name another run: init=RUN"
+            f"init: {path} does not exist; make it with foretell train {path.name}, or name another run: init=RUN"
         )
     other = load(path, device="cpu")
     if other.settings.model.counted:

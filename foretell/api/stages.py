@@ -10,13 +10,13 @@ from foretell.api.initialisation import load_initial
 from foretell.data.batches.batches import Batches
 from foretell.evaluate.evaluator import Evaluator
 from foretell.learning.data_module import DataModule
+from foretell.models.activation_checkpointing import recompute_blocks
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.objective import Objective
 from foretell.recipe.loading import recipe_of
 from foretell.recipe.recipe import Recipe, StageConfig
 from foretell.run import Run
 from foretell.training import checkpoint
-from foretell.training.activation_checkpointing import recompute_blocks
 from foretell.training.stage import Stage
 from foretell.training.state_dict import load_weights
 from foretell.training.trainer import Trainer

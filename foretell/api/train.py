@@ -98,7 +98,7 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
         monitor.say(f"finished already, at step {position.step}")
     elif saved:
         run.note_resumed()
-        monitor.say(f"going on after step {position.step}")
+        monitor.say(f"resuming after step {position.step}")
     elif not keeps_key():
         monitor.say(
             f"warning: no key can be kept in {state_folder()}: later this run counts as made elsewhere (--trust)"

@@ -25,8 +25,7 @@ from rich.table import Table
 import foretell
 from foretell.bench.workloads.kinds import WORKLOADS
 from foretell.bench.workloads.workload import OURS, Side, Workload
-from foretell.config import did_you_mean
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, did_you_mean
 from foretell.process import SPIN
 from foretell.run import Record, processor
 from foretell.tools.printing import Fitting, plain, with_notes

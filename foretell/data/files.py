@@ -22,9 +22,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from foretell.config import did_you_mean
-from foretell.data.text_files import PACKED_ENDINGS
-from foretell.errors import ConfigError, printable
+from foretell.data.compressed import COMPRESSED_ENDINGS
+from foretell.errors import ConfigError, did_you_mean, printable
 
 SPLITS = ("train", "valid", "test")
 ALIASES = {"dev": "valid", "devel": "valid", "val": "valid", "validation": "valid"} | {name: name for name in SPLITS}
@@ -131,7 +130,7 @@ def select(place: str, root: Path, everything: Sequence[Path], chosen: Sequence[
     reasons: dict[str, list[Path]] = {}
     for path in everything:
         if path in copies:
-            reasons.setdefault("packed copies of files beside them", []).append(path)
+            reasons.setdefault("packed copies of files in the same folder", []).append(path)
         elif path not in wanted:
             folder = "links to folders that are read already" if path.is_symlink() else "folders"
             reasons.setdefault(folder if path.is_dir() else others, []).append(path)
@@ -174,7 +173,7 @@ def identity(path: Path) -> tuple[int, int]:
 def nearest(path: Path, known: Sequence[str] = ()) -> str:
     """What to write instead of a path that does not exist."""
     if path.is_symlink():
-        return f"a link to {str(path.readlink())!r}, which is not there"
+        return f"a link to {str(path.readlink())!r}, which does not exist"
     if path.exists():
         return "not a regular file"
     folder = next((parent for parent in path.parents if parent.is_dir()), Path())
@@ -291,7 +290,7 @@ def stem(name: str) -> str:
 def unpacked(name: str) -> str:
     """A file's name without the ending of compression."""
     rest, dot, ending = name.rpartition(".")
-    return rest if rest and dot + ending.lower() in PACKED_ENDINGS else name
+    return rest if rest and dot + ending.lower() in COMPRESSED_ENDINGS else name
 
 
 def parts_named(name: str) -> Iterator[tuple[str, str, bool]]:

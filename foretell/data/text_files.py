@@ -18,18 +18,14 @@ on them):
 
 from __future__ import annotations
 
-import contextlib
-import gzip
-import io
 import logging
-import lzma
 import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast, final
+from typing import IO, Any, NamedTuple
 
+from foretell.data.compressed import compression, opened
 from foretell.errors import ConfigError, printable
 from foretell.strict_json import parse_json
 
@@ -40,14 +36,9 @@ REPLACEMENT = "\ufffd"
 BLOCK = 1 << 20
 LONGEST_LINE = 1 << 26
 """bytes of a line that has to be read whole, as a record or a text of its own"""
-PACKED_BLOCK = 1 << 11
-"""bytes of a `.zst` file unpacked at once, as each of them can become 32 thousand"""
 COLUMN = "text"
 ROWS = 64
 TEXT_ENDINGS = (".txt", ".tokens", ".jsonl", ".parquet")
-PACKED_ENDINGS = (".gz", ".xz", ".zst")
-DAMAGE = (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
-"""what unpacking a damaged file raises"""
 FOREIGN_ENDINGS = (".arrow", ".json", ".csv", ".tsv", ".zip", ".tar", ".bz2", ".pdf")
 
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -70,7 +61,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class Report:
-    """What was met on reading: sizes of the text, and what had to be mended or left out."""
+    """Facts about a text that was read: its sizes, and counts of what was repaired or left out."""
 
     documents: int = 0
     bytes: int = 0
@@ -116,7 +107,7 @@ def clean(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def piece_of(text: str, ends_document: bool, report: Report) -> Piece:
-    """The piece of a text, mended where `report` says that there is something to mend."""
+    """Return a text as a piece, repaired if `report` counts anything to repair."""
     if not report.replaced:
         return Piece(text, ends_document)
     found = mended(text)
@@ -201,13 +192,7 @@ def is_text_file(path: Path) -> bool:
 
 def content_ending(path: Path) -> str:
     """The ending of the format, without that of compression: `.jsonl` for `a.jsonl.gz`."""
-    return (Path(path.stem) if packing(path) else path).suffix.lower()
-
-
-def packing(path: Path) -> str:
-    """The ending of compression in lower case; empty if the file is not compressed."""
-    ending = path.suffix.lower()
-    return ending if ending in PACKED_ENDINGS else ""
+    return (Path(path.stem) if compression(path) else path).suffix.lower()
 
 
 def read_file(path: Path, report: Report, column: str = COLUMN) -> Iterator[Piece]:
@@ -215,7 +200,7 @@ def read_file(path: Path, report: Report, column: str = COLUMN) -> Iterator[Piec
     ending = content_ending(path)
     if ending in FOREIGN_ENDINGS:
         raise ConfigError("not a text file", file=path, remedy="write the text as .txt, .jsonl or .parquet")
-    if ending == ".parquet" and packing(path):
+    if ending == ".parquet" and compression(path):
         raise ConfigError(".parquet files are packed inside", file=path, remedy="unpack this one")
     before = report.documents
     with opened(path) as stream:
@@ -356,7 +341,7 @@ def whole_characters(chunk: bytes) -> int:
 
 
 def decode(block: bytes, report: Report) -> str:
-    """A block as text, counted in `report`; invalid UTF-8 is kept (`surrogateescape`) for `mark_documents` to mend."""
+    """A block as text, counted in `report`; `mark_documents` repairs invalid UTF-8, kept here as `surrogateescape`."""
     report.bytes += len(block)
     report.nul += block.count(0)
     try:
@@ -377,77 +362,3 @@ def count_replaced(block: bytes) -> int:
         replaced = block.decode(errors="replace").count("\ufffd")
         return replaced - block.count(b"\xef\xbf\xbd")
     return 0
-
-
-# --- packing --------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The uncompressed bytes of a file; raises `ConfigError` if they cannot be read completely."""
-    try:
-        with open_stream(path) as stream:
-            yield stream
-    except DAMAGE as problem:
-        raise ConfigError(f"damaged or cut short ({problem})", file=path, remedy="fetch or pack it again") from None
-    except OSError as problem:
-        raise ConfigError(f"cannot be read: {problem.strerror or problem}", file=path) from None
-
-
-def open_stream(path: Path) -> IO[bytes]:
-    """The uncompressed bytes of a file that is plain, `.gz`, `.xz` or `.zst`; see `opened` for its errors."""
-    openers: dict[str, Callable[[Path], Any]] = {
-        ".gz": gzip.open,
-        ".xz": lzma.open,
-        ".zst": open_zstd,
-    }
-    if (ending := packing(path)) not in openers:
-        return path.open("rb")
-    if path.is_file() and path.stat().st_size == 0:
-        raise EOFError("it is empty")
-    return cast("IO[bytes]", openers[ending](path))
-
-
-def open_zstd(path: Path) -> IO[bytes]:
-    """The unpacked bytes of a `.zst` file."""
-    return io.BufferedReader(ZstdFile(path), BLOCK)
-
-
-@final
-class ZstdFile(io.RawIOBase):
-    """A `.zst` file of one frame or several, each of which has to end: the library's own reader takes a cut for the end
-    and leaves out what follows the first frame."""
-
-    def __init__(self, path: Path) -> None:
-        import zstandard  # which takes longer to import than most texts to read
-
-        self.stored = path.open("rb")
-        self.error: type[Exception] = zstandard.ZstdError
-        self.library = zstandard.ZstdDecompressor()
-        self.frame = self.library.decompressobj()
-        self.begun = False
-        self.unpacked = memoryview(b"")
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill the buffer as far as the next bytes go; 0 at the end."""
-        while not self.unpacked and (packed := self.frame.unused_data or self.stored.read(PACKED_BLOCK)):
-            if self.frame.eof:
-                self.frame, self.begun = self.library.decompressobj(), False
-            try:
-                self.unpacked, self.begun = memoryview(self.frame.decompress(packed)), True
-            except self.error as problem:
-                raise EOFError(str(problem)) from None
-        if not self.unpacked and self.begun and not self.frame.eof:
-            raise EOFError("the last frame does not end")
-        size = min(len(buffer), len(self.unpacked))
-        buffer[:size], self.unpacked = self.unpacked[:size], self.unpacked[size:]
-        return size
-
-    def close(self) -> None:
-        """Close the file."""
-        self.stored.close()
-        super().close()

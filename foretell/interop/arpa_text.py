@@ -24,7 +24,8 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.data.text_files import opened, packing, without_mark
+from foretell.data.compressed import compression, opened
+from foretell.data.text_files import without_mark
 from foretell.errors import ConfigError
 from foretell.models.ngram import MAX_ORDER
 
@@ -95,7 +96,7 @@ class Words(dict[bytes, int]):
 def blocks(path: Path) -> Iterator[tuple[int, bytes]]:
     """Whole lines, about a megabyte at a time, with the number of the first."""
     line, rest, total = 1, b"", 0
-    most = PACKED * path.stat().st_size if packing(path) else None
+    most = PACKED * path.stat().st_size if compression(path) else None
     with opened(path) as stream:
         while chunk := stream.read(BLOCK):
             total += len(chunk)
@@ -135,7 +136,7 @@ def runs(path: Path) -> Iterator[tuple[int, int, bytes]]:
             if found[1] == b"data\\" and now != PREAMBLE:
                 raise ConfigError("a second \\data\\", file=path, line=at, remedy="keep one model in a file")
             if now == REST:
-                raise ConfigError("goes on behind \\end\\", file=path, line=at, remedy="keep one model in a file")
+                raise ConfigError("continues after \\end\\", file=path, line=at, remedy="keep one model in a file")
             now = COUNTS if found[1] == b"data\\" else REST if found[1] == b"end\\" else int(found[1].split(b"-")[0])
             begin = found.end()
             yield now, at, b""
@@ -171,7 +172,7 @@ class Reader:
                 self.count(line, content)
             elif now == REST:
                 if content.strip():
-                    self.fail(line, "goes on behind \\end\\", "keep one model in a file")
+                    self.fail(line, "continues after \\end\\", "keep one model in a file")
             elif not content:  # a title
                 self.begins(now, line, order)
                 yield from self.finished(order, parts, now)
@@ -181,7 +182,7 @@ class Reader:
                 self.refuse_repeated(parts[-1])  # or a small compressed file could take hours
                 if (surplus := sum(map(len, parts)) - self.promised[order][0]) > 0:
                     promise = f"ngram {order}={self.promised[order][0]}, in line {self.promised[order][1]},"
-                    self.fail(int(parts[-1].lines[-surplus]), f"{promise} promises fewer {order}-grams than there are")
+                    self.fail(int(parts[-1].lines[-surplus]), f"{promise} promises fewer {order}-grams than it has")
         if not self.promised:
             self.fail(None, "no n-grams in it; is it an ARPA file?")
         yield from self.finished(order, parts, len(self.promised) + 1)
@@ -220,7 +221,7 @@ class Reader:
         if order not in self.promised:
             self.fail(line, f"\\{order}-grams: without a line 'ngram {order}=' below \\data\\")
         if order <= before:
-            self.fail(line, f"\\{order}-grams: behind \\{before}-grams:", "put them in rising order, each once")
+            self.fail(line, f"\\{order}-grams: after \\{before}-grams:", "put them in rising order, each once")
 
     def finished(self, order: int, parts: list[Section], following: int) -> Iterator[Section]:
         """The section that ends here, and the empty ones up to the following section."""
@@ -295,7 +296,7 @@ class Reader:
         logp, *words = text.split()
         if len(words) not in (order, order + 1):
             wanted = f"log10 p, {'a word' if order == 1 else f'{order} words'} and, if any, a back-off weight"
-            self.fail(line, f"{shown(text)} is no {order}-gram", f"write {wanted}")
+            self.fail(line, f"{shown(text)} is not a {order}-gram", f"write {wanted}")
         p = self.number(line, logp)
         weight = self.number(line, words.pop()) if len(words) > order else 0.0
         if p > 0:
@@ -310,10 +311,10 @@ class Reader:
             remedy = (
                 "write a point, not a comma" if NUMBER.fullmatch(text.replace(b",", b".")) else "write -0.5 or 1e-3"
             )
-            self.fail(line, f"{shown(text)} is no number", remedy)
+            self.fail(line, f"{shown(text)} is not a number", remedy)
         value = float(text)
         if not abs(value) < LARGEST:
-            self.fail(line, f"{shown(text)} is no logarithm of anything", "write -99 for log10 of 0")
+            self.fail(line, f"{shown(text)} is not a logarithm of a probability", "write -99 for log10 of 0")
         return value
 
     def word(self, line: int, word: bytes) -> int:

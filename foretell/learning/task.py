@@ -192,7 +192,7 @@ def task_of(recipe: Recipe) -> TaskConfig:
     """The task of a recipe; a `ConfigError` if it learns from text."""
     if not recipe.is_task:
         raise ConfigError(
-            f'objective.kind = "{recipe.objective.kind_name()}" is no task: it learns from text, not examples'
+            f'objective.kind = "{recipe.objective.kind_name()}" is not a task: it learns from text, not examples'
         )
     return cast(TaskConfig, recipe.objective)
 

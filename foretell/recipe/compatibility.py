@@ -29,7 +29,7 @@ def check_ramp(recipe: Recipe) -> None:
     if recipe.data.ramp is not None and recipe.data.batches.continues:
         kind = recipe.data.batches.kind_name()
         raise ValueError(
-            f'data.ramp joins batches, and those of data.batches.kind = "{kind}" go on from each '
+            f'data.ramp joins batches, and those of data.batches.kind = "{kind}" continue each '
             'other; take "crops" or rows such as "full", or leave it out'
         )
 

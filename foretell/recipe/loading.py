@@ -12,7 +12,7 @@ from foretell.checksums import damaged
 from foretell.config import Tree
 from foretell.data.labelled.datasets import SETS
 from foretell.data.text.builtin import BUILTIN
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, did_you_mean
 from foretell.recipe.recipe import TOKENIZER, Recipe
 from foretell.run import RECIPE, Run
 from foretell.trust import refuse
@@ -37,7 +37,7 @@ def find_recipe(name: str) -> Path:
             return path
     if (Path(name) / CHECKSUMS).is_file():
         raise damaged(Path(name) / RECIPE, "is missing")
-    hint = config.did_you_mean(name, recipe_names(), most=5)
+    hint = did_you_mean(name, recipe_names(), most=5)
     raise ConfigError(f"no recipe {name!r:.200}{hint} (give a path, or a name that `foretell show` lists)")
 
 

@@ -17,11 +17,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import override
 
-from foretell.config import did_you_mean
 from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Labelled, warn_alike
 from foretell.data.labelled.readers.lines import counted
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, did_you_mean
 from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
 from foretell.evaluate.task_metrics import classes_by_label, classification, multi_label, scikit_learn_metrics

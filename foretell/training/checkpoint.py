@@ -91,7 +91,7 @@ class Checkpoint:
     def checksums(self) -> Mapping[str, str]:
         """The files that belong to it, each with its SHA-256."""
         if not plain_folder(self.path):
-            raise damaged(self.path, "is no folder of its own")
+            raise damaged(self.path, "is not a folder of its own")
         found = read_checksums(self.path, FORMAT)
         if found.get("run") != self.run.id:
             raise damaged(self.path, "is a checkpoint of another run")
@@ -339,7 +339,7 @@ def in_order(run: Run) -> list[Checkpoint]:
     if not run.checkpoints.exists():
         return []
     if not plain_folder(run.checkpoints):
-        raise damaged(run.checkpoints, "is no folder of its own")
+        raise damaged(run.checkpoints, "is not a folder of its own")
     steps = [(int(match[1]), path) for path in run.checkpoints.iterdir() if (match := FOLDER.fullmatch(path.name))]
     return [Checkpoint(run, path) for _, path in sorted(steps)]
 

@@ -43,7 +43,7 @@ def test_a_masked_model_has_no_probability_of_text(masked: foretell.Trained) -> 
 def test_a_model_of_text_has_no_pseudo_likelihood_and_no_labels(run: foretell.Trained) -> None:
     with pytest.raises(foretell.ConfigError, match="no pseudo-perplexity"):
         run.pseudo_likelihood("test")
-    with pytest.raises(foretell.ConfigError, match="is no task"):
+    with pytest.raises(foretell.ConfigError, match="is not a task"):
         run.predict(["the cat"])
     with pytest.raises(foretell.ConfigError, match="skip-bad"):
         run.evaluate("test", skip_bad=True)

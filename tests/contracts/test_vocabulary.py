@@ -14,10 +14,10 @@ from foretell.models.model_spec import ModelSpec
 from foretell.nn.embedding import AdaptiveEmbeddingConfig
 from foretell.nn.heads import AdaptiveHeadConfig, HeadChoice, HierarchicalHeadConfig
 from foretell.nn.vocabulary import token_rows
+from foretell.nn.vocabulary_transfer import NEW, Matching, carry_over
 from foretell.objectives.causal import CausalConfig
 from foretell.objectives.objective import Objective
 from foretell.training.state_dict import load_weights, weights
-from foretell.training.vocabulary_transfer import NEW, Matching, carry_over
 from foretell.types import Inputs
 
 VOCABULARY = 12

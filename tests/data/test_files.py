@@ -97,7 +97,7 @@ def test_a_packed_copy_beside_its_file_is_left_out(tmp_path: Path, caplog: pytes
     place = write(tmp_path, "a.txt", "b.txt")
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"packed\n"))
     assert all_of(open_corpus(place)) == {"a.txt", "b.txt"}
-    assert caplog.messages == [f"{place}: 1 not read (packed copies of files beside them): a.txt.gz"]
+    assert caplog.messages == [f"{place}: 1 not read (packed copies of files in the same folder): a.txt.gz"]
 
 
 def test_endings_have_any_case(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_folders_of_classes_by_split(tmp_path: Path) -> None:
 
 def test_places_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "gone.txt").symlink_to("nowhere.txt")
-    refused(str(tmp_path / "gone.txt"), "a link to 'nowhere.txt', which is not there")
+    refused(str(tmp_path / "gone.txt"), "a link to 'nowhere.txt', which does not exist")
     os.mkfifo(tmp_path / "pipe.txt")
     refused(str(tmp_path / "pipe.txt"), "not a regular file")
     refused("", "nothing is named")

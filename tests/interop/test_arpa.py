@@ -176,7 +176,7 @@ def test_blocks_may_end_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for size in (40, 61, 97):
         monkeypatch.setattr(arpa_text, "BLOCK", size)
         assert figures(read(tmp_path / "lm.arpa", PLAIN)) == pytest.approx(EXPECTED, abs=1e-6)
-        with pytest.raises(ConfigError, match=r"lm.arpa:16: '-0.6\\tcat' is no 2-gram"):
+        with pytest.raises(ConfigError, match=r"lm.arpa:16: '-0.6\\tcat' is not a 2-gram"):
             read(tmp_path / "lm.arpa", PLAIN.replace("cat </s>", "cat"))
 
 
@@ -264,20 +264,20 @@ WRONG = {
     PLAIN[:80]: "cut off",
     "iARPA\n" + PLAIN: ":1: a format of IRSTLM",
     PLAIN + PLAIN: ":22: a second .data.",
-    PLAIN + "-0.1 dog\n": ":22: goes on behind",
+    PLAIN + "-0.1 dog\n": ":22: continues after",
     instead("-0.5\tdog", "0.5\tdog"): ":9: log10 p is '0.5': a probability above 1",
-    instead("-0.5\tdog", "nan\tdog"): ":9: 'nan' is no number",
-    instead("-0.5\tdog", "-inf\tdog"): ":9: '-inf' is no number",
+    instead("-0.5\tdog", "nan\tdog"): ":9: 'nan' is not a number",
+    instead("-0.5\tdog", "-inf\tdog"): ":9: '-inf' is not a number",
     instead("-0.5\tdog", "-1e999\tdog"): ":9: '-1e999' is no logarithm",
-    instead("-0.5\tdog", "-1_0\tdog"): ":9: '-1_0' is no number",
+    instead("-0.5\tdog", "-1_0\tdog"): ":9: '-1_0' is not a number",
     instead("-0.5\tdog", "-0,5\tdog"): ":9: '-0,5' is no number; write a point, not a comma",
-    instead("-0.5\tdog", "-\u0661\tdog"): ":9: .* is no number",
-    instead("-0.5\tdog", "-" + "9" * 300_000 + "x\tdog"): ":9: '-999.* is no number",
+    instead("-0.5\tdog", "-\u0661\tdog"): ":9: .* is not a number",
+    instead("-0.5\tdog", "-" + "9" * 300_000 + "x\tdog"): ":9: '-999.* is not a number",
     instead("-0.5\tdog", "-" + "9" * 300_000 + "\tdog"): ":9: '-999.* is no logarithm",
-    instead("dog\t-0.3", "dog\tnan"): ":9: 'nan' is no number",
+    instead("dog\t-0.3", "dog\tnan"): ":9: 'nan' is not a number",
     instead("dog\t-0.3", "dog\t-0,3"): ":9: '-0,3' is no number; write a point, not a comma",
     instead("dog\t-0.3", "dog\t-0.3\t1"): ":9: .* is no 1-gram",
-    instead("-0.5\tdog", "-0.5dog"): ":9: .* is no number",
+    instead("-0.5\tdog", "-0.5dog"): ":9: .* is not a number",
     instead("-0.5\tdog\t-0.3", "-0.5"): ":9: '-0.5' is no 1-gram",
     instead("-0.4\tdog cat", "-0.4\tdog"): ":15: the word '-0.25' is not in the vocabulary",
     instead("-0.4\tdog cat", "-0.4\tdog\0cat"): ":15: has a control character",
@@ -296,7 +296,7 @@ WRONG = {
     instead("1=5", "1=" + "9" * 5000): ":2: 'ngram 1=9999.* where the next count",
     instead("ngram 2=3\n", ""): ":3: 'ngram 3=1' where the next count",
     instead("ngram 3=1\n", ""): ":13: .* has a back-off weight, but no 3-grams follow",
-    instead("\\3-grams:\n", ""): ":18: 'cat' is no number",
+    instead("\\3-grams:\n", ""): ":18: 'cat' is not a number",
     instead("\\3-grams:", "\\4-grams:"): ":18: .4-grams: without a line",
     instead("\\3-grams:", "\\2-grams:"): ":18: .2-grams: behind .2-grams:",
     instead("\\2-grams:", "\\2-gram:"): ":13: .* is no 1-gram",

@@ -239,7 +239,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert before is not None and before.path < newest.path
     foretell.train(averaging(corpus), out, resume=True)
     said = " ".join(capsys.readouterr().err.split())
-    assert f"{file}: " in said and "set aside" in said and f"going on after step {before.step}" in said
+    assert f"{file}: " in said and "set aside" in said and f"resuming after step {before.step}" in said
     assert [path.name for path in Run(out).checkpoints.glob("damaged-*")] == [f"damaged-{newest.path.name}-1"]
     assert outcome(out) == outcome(whole)
     assert losses(out) == losses(whole)

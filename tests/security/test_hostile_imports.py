@@ -92,7 +92,7 @@ def attempts(runner: Runner, secret: Path, here: Path, attack: Import) -> Iterat
         assert touched(secret.parent) == before, f"{command[0]} touched what is outside"
         assert not told.read_text(), f"{command[0]} opened what is outside: {told.read_text()}"
         made = made or ({"run"} if answer.accepted else set())
-        assert listed(here) - there == made, f"{command[0]} left something behind"
+        assert listed(here) - there == made, f"{command[0]} left a file"
         if not answer.accepted:
             break
     shutil.rmtree(here)

@@ -75,7 +75,7 @@ def test_a_checkpoint_that_is_gone_is_named_by_all_who_want_it(run: Path, capsys
         console.print(render({"folder": ".", "runs": [found]}))
     assert "step-00000020: the last checkpoint is gone" in " ".join(shown.get().split())
     said = resume(run, capsys)
-    assert "step-00000020: the last and best checkpoint is gone" in said and "going on after step 15" in said
+    assert "step-00000020: the last and best checkpoint is gone" in said and "resuming after step 15" in said
     assert (outcome(run), losses(run)) == whole
     assert errors(run) == {} and list_runs(run.parent)[0]["problem"] == ""
 
@@ -140,7 +140,7 @@ def test_a_kill_between_a_checkpoint_and_its_note_is_no_alarm(
     assert foretell.load(run).facts["step"] == foretell.load(run, which="last").facts["step"] == 15
     assert errors(run) == {}
     said = resume(run, capsys)
-    assert "gone" not in said and "going on after step 15" in said
+    assert "gone" not in said and "resuming after step 15" in said
     assert outcome(run) == outcome(trained / "run")
     assert [path.name for path in run.glob("checkpoints/step-*")] == ["step-00000020"]
 
@@ -169,7 +169,7 @@ def test_a_checkpoint_of_another_run_is_refused_by_name(
     assert "another run" in errors(run)["step-00000020"]
     assert list_runs(run.parent)[0]["state"] == "damaged"
     said = resume(run, capsys)
-    assert "is a checkpoint of another run" in said and "going on after step 15" in said
+    assert "is a checkpoint of another run" in said and "resuming after step 15" in said
     assert outcome(run) == whole
     assert [path.name for path in run.glob("checkpoints/damaged-*")] == ["damaged-step-00000020-1"]
 

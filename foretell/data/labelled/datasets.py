@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from foretell.data.compressed import COMPRESSED_ENDINGS
 from foretell.data.files import SPLITS
 from foretell.data.labelled.readers import Reader
 from foretell.data.labelled.readers.columns import ColumnsConfig
@@ -14,7 +15,6 @@ from foretell.data.labelled.readers.folders import FoldersConfig
 from foretell.data.labelled.readers.prefixed import PrefixedConfig
 from foretell.data.labelled.readers.squad import SquadConfig
 from foretell.data.labelled.readers.tables import OptionsConfig, TableConfig
-from foretell.data.text_files import PACKED_ENDINGS
 from foretell.errors import ConfigError
 
 WHOLE = "whole"
@@ -53,7 +53,7 @@ class ReadySet:
 
 def stored(path: Path) -> Path:
     """The file, plain or compressed."""
-    packed = (path.with_name(path.name + ending) for ending in PACKED_ENDINGS)
+    packed = (path.with_name(path.name + ending) for ending in COMPRESSED_ENDINGS)
     return next((found for found in (path, *packed) if found.exists()), path)
 
 

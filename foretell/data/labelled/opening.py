@@ -14,7 +14,6 @@ from typing import final
 
 from typing_extensions import override
 
-from foretell.config import did_you_mean
 from foretell.data.files import (
     ALIASES,
     NAME_EACH,
@@ -39,7 +38,7 @@ from foretell.data.labelled.readers.rows import RowsReader
 from foretell.data.text import hub
 from foretell.data.text.corpus import Corpus, Source, Texts
 from foretell.data.text_files import Piece, Report
-from foretell.errors import ConfigError, printable
+from foretell.errors import ConfigError, did_you_mean, printable
 
 SHOWN = 20
 Place = Path | hub.Table

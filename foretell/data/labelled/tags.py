@@ -120,7 +120,7 @@ def malformed(tag: str, scheme: Scheme) -> str:
     if tag == OUTSIDE or (mark in MARKS[scheme] and label):
         return ""
     known = ", ".join(f"{mark}-…" for mark in MARKS[scheme])
-    return f"{shown(tag)} is no tag of {scheme.upper()} (O, {known})"
+    return f"{shown(tag)} is not a tag of {scheme.upper()} (O, {known})"
 
 
 def better_scheme(sentences: Sequence[Sequence[str]], scheme: Scheme) -> str:

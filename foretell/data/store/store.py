@@ -148,7 +148,7 @@ class Split:
             raise self.damaged(name, "is missing")
         size = self.counts.sizes(self.dtype.itemsize)[name]
         if path.stat().st_size != size or sum_of(path) != self.sums.get(f"{self.folder.name}/{name}"):
-            raise self.damaged(name, "is not what was written")
+            raise self.damaged(name, "does not match its checksum")
         dtype = self.dtype if name == "tokens" else np.dtype(np.int64)
         if size == 0:  # which cannot be mapped
             return np.empty(0, dtype=dtype)
@@ -194,7 +194,7 @@ class Store:
                 remedy="remove the store and prepare it again",
             )
         if not is_sealed(meta):
-            raise damaged(path, f"{META} is not what was written")
+            raise damaged(path, f"{META} does not match its checksum")
         found = cls(path, meta)
         if tokenizer is not None:
             found.tokenizer = tokenizer
@@ -225,7 +225,7 @@ class Store:
         check_tokenizer(self.path / TOKENIZER)
         found = load_tokenizer(self.path / TOKENIZER)
         if store_fingerprint(self.texts, found) != self.fingerprint:
-            raise damaged(self.path, f"{TOKENIZER} is not what was written")
+            raise damaged(self.path, f"{TOKENIZER} does not match its checksum")
         return found
 
 

@@ -48,7 +48,7 @@ class Counts:
     documents: int = 0
     lines: int = 0
     bytes: int = 0
-    """Of the text as stored: in UTF-8, except for replaced bytes."""
+    """Size of the text as stored: UTF-8, except for replaced bytes."""
     characters: int = 0
     words: int = 0
     """Parted by whitespace."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, final
 
+from foretell.data.compressed import compression
 from foretell.data.files import (
     SPLITS,
     Found,
@@ -25,7 +26,6 @@ from foretell.data.text_files import (
     document_pieces,
     is_text_file,
     mended,
-    packing,
     read_file,
 )
 from foretell.errors import ConfigError
@@ -120,7 +120,7 @@ class Files:
         if self.column != COLUMN:
             state.update(f"column {self.column}".encode())
         for path in self.paths:
-            table, packed = content_ending(path) in (".jsonl", ".parquet"), bool(packing(path))
+            table, packed = content_ending(path) in (".jsonl", ".parquet"), bool(compression(path))
             state.update(f"\0{table} {packed} {path.stat().st_size}\0".encode())
             with path.open("rb") as stream:
                 while block := stream.read(BLOCK):
@@ -152,7 +152,7 @@ class Texts:
         return state.hexdigest()
 
     def reports(self) -> dict[str, Report]:
-        """Sizes of the text, and what needed mending."""
+        """Sizes of the text, and counts of what was repaired."""
         found = [mended(text) for text in self.documents]
         sizes = [Report(1, text.bytes, len(text.text), text.replaced) for text in found]
         return {f"{index} {id(self)}": size for index, size in enumerate(sizes)}

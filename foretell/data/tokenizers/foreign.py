@@ -92,7 +92,7 @@ def check_tokenizer(path: Path) -> None:
     if isinstance(vocabulary, list):  # pieces and their scores, in order
         pieces = [piece[0] if isinstance(piece, list) and piece else None for piece in vocabulary]
         if wrong := [number for number, piece in enumerate(pieces) if not isinstance(piece, str)]:
-            raise ConfigError(f"entry {wrong[0]} of 'model.vocab' is no [text, score]", file=path)
+            raise ConfigError(f"entry {wrong[0]} of 'model.vocab' is not a [text, score] pair", file=path)
         ids = {str(piece): token for token, piece in enumerate(pieces)}
         size = len(pieces)
     else:

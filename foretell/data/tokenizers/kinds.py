@@ -136,7 +136,7 @@ class ByteConfig(TrainedConfig):
         return self.train(()).size, "bytes and the boundary"
 
     def train(self, pieces: Iterable[str]) -> Tokenizer:
-        """The same tokenizer for every text."""
+        """Return the one tokenizer of this kind; it does not depend on the text."""
         library = bytes_alone()
         library.add_special_tokens([BOUNDARY, *self.names])
         return wrap(library)

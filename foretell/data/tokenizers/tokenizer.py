@@ -438,7 +438,7 @@ def wrap(library: tokenizers.Tokenizer) -> Tokenizer:
     ids = (library.token_to_id(name) for name in BOUNDARY_NAMES)
     boundary = next((index for index in ids if index is not None), None)
     if boundary is None:
-        raise ConfigError(f"has no token to stand between documents; add one of {', '.join(BOUNDARY_NAMES)}")
+        raise ConfigError(f"has no token to separate documents; add one of {', '.join(BOUNDARY_NAMES)}")
     model = description["model"]
     unknown = model.get("unk_id")
     if unknown is None and model.get("unk_token"):

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foretell.config import Tree, did_you_mean
-from foretell.errors import ConfigError
+from foretell.config import Tree
+from foretell.errors import ConfigError, did_you_mean
 from foretell.strict_json import JsonObject, shown
 
 Theirs = dict[str, Any]

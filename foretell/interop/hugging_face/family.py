@@ -149,7 +149,7 @@ class Family:
         model, file = recipe["model"], weights.folder / "config.json"
         layers = model.get("groups") or model["layers"]
         held = layers_in(self.links, weights)
-        if held != layers and (held or layers > 100):  # with none, missing tensors are reported by name
+        if held != layers and (held or layers > 100):  # if no layers are held, missing tensors are reported by name
             what = f"says {layers:,} layers, but the weights hold {held:,}"
             raise ConfigError(what, file=file, remedy="correct config.json")
         for name in ("hidden", "embedding_dim", "feed_forward", "context", "segments"):

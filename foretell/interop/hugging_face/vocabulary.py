@@ -162,7 +162,7 @@ def merges_in(folder: Path) -> list[tuple[str, str]]:
         if pair == [""] or line.startswith("#version"):
             continue
         if len(pair) != 2:
-            raise ConfigError(f"{shown(line)} is no pair of tokens", file=folder / "merges.txt", line=number)
+            raise ConfigError(f"{shown(line)} is not a pair of tokens", file=folder / "merges.txt", line=number)
         found.append((pair[0], pair[1]))
     return found
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from foretell.config import Tree
 from foretell.data import text_files
+from foretell.data.compressed import opened
 from foretell.data.files import SPLITS
 from foretell.data.opening import open_corpus
 from foretell.data.store.store import is_store
@@ -89,9 +90,9 @@ def scan(paths: Sequence[Path], sample: int) -> Tree:
         counts["stored_bytes"] += path.stat().st_size
         size = 0
         try:
-            with text_files.opened(path) as stream:
+            with opened(path) as stream:
                 counts["byte_order_marks"] += stream.read(3) == b"\xef\xbb\xbf"
-            with text_files.opened(path) as stream:
+            with opened(path) as stream:
                 for block in text_files.read_blocks(stream, path):
                     size += len(block)
                     counts["invalid_utf8"] += text_files.count_replaced(block)

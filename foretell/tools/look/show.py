@@ -18,13 +18,13 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from foretell.config import Config, Tree, did_you_mean
+from foretell.config import Config, Tree
 from foretell.data.opening import open_corpus
 from foretell.data.preparing import cache_key, trained_before
 from foretell.data.store.store import Store, is_store
 from foretell.data.text.holdout import files_of
 from foretell.data.tokenizers.tokenizer import tokenizer_of
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, did_you_mean
 from foretell.learning.labels import load_labels
 from foretell.models.kneser_ney import OrderReport
 from foretell.recipe.loading import load_recipe, recipe_folder, recipe_names, recipe_of

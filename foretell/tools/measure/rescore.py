@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foretell.config import did_you_mean
 from foretell.data.text_files import Report
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, did_you_mean
 from foretell.evaluate.rescoring import Lists, tune
 from foretell.run import Record
 from foretell.tools.measure.score import STDIN, Model, read_lines, score_lines, warn, written

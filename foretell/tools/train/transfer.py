@@ -14,11 +14,11 @@ from typing import Any
 from rich.console import RenderableType
 
 from foretell.artifacts import write_json
-from foretell.config import Tree, did_you_mean, override, parse_override
+from foretell.config import Tree, override, parse_override
 from foretell.data.labelled.datasets import SETS
 from foretell.data.store.store import load_counts
 from foretell.data.tokenizers.tokenizer import tokenizer_of
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, did_you_mean
 from foretell.evaluate.probing import GRID
 from foretell.models.backbone import Backbone
 from foretell.nn.initializers import on_paper

@@ -8,12 +8,11 @@ from typing import Any
 from foretell.api.counting import save_finished
 from foretell.api.trained import Trained
 from foretell.artifacts import is_free
-from foretell.config import did_you_mean
 from foretell.data.tokenizers.file_kinds import END_OF_LINE, UNKNOWN
 from foretell.data.tokenizers.foreign import named_file
 from foretell.data.tokenizers.kinds import word_level
 from foretell.data.tokenizers.tokenizer import Tokenizer, load_tokenizer
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, did_you_mean
 from foretell.interop import arpa
 from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import as_name

@@ -77,12 +77,12 @@ def test_tags_are_faulty_unless_they_are_those_of_their_spans(scheme: Scheme, ta
     [
         ("iob2", "B-x I-y O I-x", [(1, "I-y follows no B-y or I-y"), (3, "I-x follows no B-x or I-x")]),
         ("iob1", "B-x I-x B-x O B-x", []),
-        ("io", "I-x B-x", [(1, "'B-x' is no tag of IO (O, I-…)")]),
+        ("io", "I-x B-x", [(1, "'B-x' is not a tag of IO (O, I-…)")]),
         ("bioes", "B-x O", [(0, "the span of x ends without an E-x")]),
         ("bioes", "O B-x", [(1, "the span of x ends without an E-x")]),
         ("bioes", "S-x E-x", [(1, "E-x follows no B-x or I-x")]),
-        ("iob2", "O B-", [(1, "'B-' is no tag of IOB2 (O, B-…, I-…)")]),
-        ("iob2", "o BI-x", [(i, f"{t!r} is no tag of IOB2 (O, B-…, I-…)") for i, t in enumerate(["o", "BI-x"])]),
+        ("iob2", "O B-", [(1, "'B-' is not a tag of IOB2 (O, B-…, I-…)")]),
+        ("iob2", "o BI-x", [(i, f"{t!r} is not a tag of IOB2 (O, B-…, I-…)") for i, t in enumerate(["o", "BI-x"])]),
     ],
 )  # fmt: skip
 def test_faults_say_where_and_how(scheme: Scheme, tags: str, expected: list[tuple[int, str]]) -> None:

@@ -86,7 +86,7 @@ def test_a_count_that_is_none(store: Path, key: str, value: Any) -> None:
     if (key, value) == ("replaced", 10**12):  # that many places only make it lossy
         use(store)
         return
-    with pytest.raises(ConfigError, match=rf"'splits\.valid\.{key}'|valid/.* is not what was written|add up to"):
+    with pytest.raises(ConfigError, match=rf"'splits\.valid\.{key}'|valid/.* does not match its checksum|add up to"):
         use(store)
 
 
@@ -105,7 +105,7 @@ def ngram(store: Path) -> dict[str, Any]:
     ("name", "change", "said"),
     [
         ("tokens", lambda found: np.full_like(found, 60_000), "holds ids beyond the .* tokens"),
-        ("tokens", lambda found: found[:-1], "is not what was written"),
+        ("tokens", lambda found: found[:-1], "does not match its checksum"),
         ("documents", lambda found: found + 1, "offsets that do not rise"),
         ("documents", lambda found: found[[0, 2, 1, *range(3, len(found))]], "offsets that do not rise"),
         ("lines", lambda found: found - 1, "offsets that do not rise"),
@@ -145,9 +145,9 @@ def swap(file: Path) -> None:
 
 def test_another_tokenizer_is_no_stores(store: Path, tmp_path: Path) -> None:
     swap(store / "tokenizer.json")
-    with pytest.raises(ConfigError, match=r"store: is damaged: tokenizer\.json is not what was written; remove"):
+    with pytest.raises(ConfigError, match=r"store: is damaged: tokenizer\.json does not match its checksum; remove"):
         use(store)
-    with pytest.raises(ConfigError, match=r"tokenizer\.json is not what was written"):
+    with pytest.raises(ConfigError, match=r"tokenizer\.json does not match its checksum"):
         foretell.train(ngram(store), tmp_path / "run", quiet=True)
 
 

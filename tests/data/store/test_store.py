@@ -405,7 +405,7 @@ def test_a_store_that_was_altered_gives_no_figures(tmp_path: Path, damage: Calla
         content = file.read_bytes()
         file.write_bytes(damage(content) if content != damage(content) else b"x")
         os.utime(file, ns=(1, len(damage(content))))
-        with pytest.raises(ConfigError, match=rf"{file.parent.name}/{file.name} is not what was written; remove"):
+        with pytest.raises(ConfigError, match=rf"{file.parent.name}/{file.name} does not match its checksum; remove"):
             Store.open(store.path).split(file.parent.name).array(file.stem)
         file.write_bytes(content)
     meta = store.path / "meta.json"
@@ -413,7 +413,7 @@ def test_a_store_that_was_altered_gives_no_figures(tmp_path: Path, damage: Calla
     for digit in "1234":
         if (changed := content.replace(f'"bytes": {digit}', '"bytes": 9')) != content:
             meta.write_text(changed)
-            with pytest.raises(ConfigError, match=r"meta\.json is not what was written"):
+            with pytest.raises(ConfigError, match=r"meta\.json does not match its checksum"):
                 Store.open(store.path)
             return
     pytest.fail("there are no bytes to alter")

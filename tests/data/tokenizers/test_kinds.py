@@ -312,7 +312,7 @@ def test_what_is_no_tokenizer_is_told(tmp_path: Path) -> None:
         load_tokenizer(tmp_path / "bad.json")
     library = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, unk_token="a"))
     library.save(str(tmp_path / "bare.json"))
-    with pytest.raises(ConfigError, match="has no token to stand between documents"):
+    with pytest.raises(ConfigError, match="has no token to separate documents"):
         load_tokenizer(tmp_path / "bare.json")
 
 

@@ -293,7 +293,10 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
     "an id below zero": (tokenizer("model.vocab.cat", -1), r"'model\.vocab\.cat' is -1, not an integer of at least 0"),
     "an id twice": (tokenizer("model.vocab.cat", 4), r"the tokens 'cat' and 'sat' both have the id 4"),
     "an id a text": (tokenizer("model.vocab.cat", "3"), r"'model\.vocab\.cat' is '3', not an integer"),
-    "pieces no pairs": (tokenizer("model.vocab", [["a", 0.0], 3]), r"entry 1 of 'model\.vocab' is no \[text, score\]"),
+    "pieces no pairs": (
+        tokenizer("model.vocab", [["a", 0.0], 3]),
+        r"entry 1 of 'model\.vocab' is not a \[text, score\] pair",
+    ),
     "an added id of 2**31": (
         tokenizer("added_tokens", added(id=2**31)),
         r"added token '<x>' has the id 2147483648",
@@ -305,7 +308,7 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
     "no unknown word": (tokenizer("model.unk_token", "[NONE]"), r"says 'WordLevel error: Missing \[UNK\] token"),
     "no boundary": (
         text("tokenizer.json", json.dumps(TOKENIZER).replace("<|endoftext|>", "x").replace("<unk>", "y")),
-        r"theirs/tokenizer\.json: has no token to stand between documents",
+        r"theirs/tokenizer\.json: has no token to separate documents",
     ),
     "a regex that is none": (
         tokenizer("pre_tokenizer", SPLIT | {"pattern": {"Regex": "(("}}),
@@ -363,7 +366,7 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
         slow(PAIRS | {"vocab.json": '{"a": 0, "b": 2}'}),
         r"json: the token 'b' has the id 2",
     ),
-    "merges of one": (slow(PAIRS | {"merges.txt": "ab\n"}), r"merges\.txt:1: 'ab' is no pair of tokens"),
+    "merges of one": (slow(PAIRS | {"merges.txt": "ab\n"}), r"merges\.txt:1: 'ab' is not a pair of tokens"),
     "merges of unknown": (
         slow(PAIRS | {"merges.txt": "a c\n"}),
         r"merges\.txt: does not fit vocab\.json: .*`c`",

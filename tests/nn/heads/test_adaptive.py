@@ -12,7 +12,7 @@ from foretell.errors import ConfigError
 from foretell.nn.embedding import AdaptiveEmbeddingConfig, TokenEmbedding
 from foretell.nn.frequency_bands import Bands
 from foretell.nn.heads import AdaptiveHead, AdaptiveHeadConfig
-from foretell.training.vocabulary_transfer import Matching, carry_over
+from foretell.nn.vocabulary_transfer import Matching, carry_over
 
 VOCABULARY, WIDTH = 13, 8
 COUNTS = np.array([7, 0, 90, 3, 3, 1, 250, 12, 3, 40, 0, 5, 30])

@@ -93,7 +93,7 @@ def test_a_language_model_has_no_predictions(corpus: dict[str, str], tmp_path: P
 
     model = foretell.train(tables(corpus, limit="2steps"), tmp_path / "run", quiet=True)
     done = called(model, given="the cat\n")
-    assert 'objective.kind = "causal" is no task' in str(done.exception)
+    assert 'objective.kind = "causal" is not a task' in str(done.exception)
 
 
 def test_labels_with_commas_and_quotes_come_back_one_a_line(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def answers_in(passage: str, given: Any) -> tuple[Answer, ...]:
             raise Unfit("'answers' has no lists of equal length under 'text' and 'answer_start'")
         given = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
     if not isinstance(given, list):
-        raise Unfit("'answers' is no list")
+        raise Unfit("'answers' is not a list")
     return tuple(answer_in(passage, answer) for answer in given)
 
 
@@ -55,7 +55,7 @@ def only_place(passage: str, text: str) -> Answer:
     count = passage.count(text)
     if count != 1:
         raise Unfit(
-            f"the answer {text[:40]!r} stands in its context {counted(count, 'time')}; name a column with its first "
+            f"the answer {text[:40]!r} occurs in its context {counted(count, 'time')}; name a column with its first "
             "character as start"
         )
     return Answer(text, passage.index(text))

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from foretell.data.compressed import compression, opened
 from foretell.data.labelled.examples import BadRow
 from foretell.data.labelled.readers.lines import at
 from foretell.data.labelled.readers.values import Fields
-from foretell.data.text_files import opened, packing, parquet_batches
+from foretell.data.text_files import parquet_batches
 from foretell.errors import ConfigError
 
 HINT = "name those it has in data.reader"
@@ -17,7 +18,7 @@ HINT = "name those it has in data.reader"
 
 def parquet_rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, Fields] | BadRow]:
     """The rows of a file, numbered from 1, with the needed columns, in constant memory."""
-    if packing(path):
+    if compression(path):
         raise ConfigError(f"{path}: .parquet files are packed inside; unpack this one")
     with opened(path) as stream:
         yield from arrow_rows(parquet_batches(stream, path, needed, HINT), path)

@@ -58,7 +58,7 @@ class PrefixedConfig(LinesReader):
         if not labels and not self.several:
             raise Unfit(f"begins with {shown(text.split()[0])}, not with {self.mark + '…'!r}")
         if not text:
-            raise Unfit("has no text behind its label")
+            raise Unfit("has no text after its label")
         return Labelled((text,), tuple(labels) if self.several else labels[0], where)
 
     def label(self, stored: str) -> str:

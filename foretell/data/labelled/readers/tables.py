@@ -43,7 +43,7 @@ class TableConfig(RowsReader):
         if not 1 <= len(self.texts) <= 2:
             raise ValueError("texts: name one column, or two for pairs")
         if not self.separator:
-            raise ValueError('separator: has to stand between labels, as "," does')
+            raise ValueError('separator: has to separate labels, as "," does')
         return self
 
     @property
@@ -101,7 +101,7 @@ class OptionsConfig(RowsReader):
         context = " ".join(text_in(row, column) for column in self.context)
         options = tuple(option for column in self.options for option in texts_in(row, column))
         if len(options) < 2:
-            raise Unfit(f"has {counted(len(options), 'option')}; a choice is between two at least")
+            raise Unfit(f"has {counted(len(options), 'option')}; a choice needs at least two")
         return Choice(context, options, self.right(row, len(options)) if labelled else None, where)
 
     def right(self, row: Fields, options: int) -> int:

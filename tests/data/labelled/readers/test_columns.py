@@ -36,7 +36,7 @@ def test_sentences_of_conll_2003_come_as_iob2(tmp_path: Path) -> None:
         ("word", "word 'word' without a tag"),
         ("word\t", "word 'word' without a tag"),
         ("word\tO\tO", "has 3 columns, not 2"),
-        ("word\tX-x", "'X-x' is no tag of IOB2 (O, B-…, I-…)"),
+        ("word\tX-x", "'X-x' is not a tag of IOB2 (O, B-…, I-…)"),
         ("word\tI-y", "I-y follows no B-y or I-y"),
     ],
 )
@@ -52,7 +52,7 @@ def test_a_tag_without_a_word_and_other_bad_lines(
 def test_all_bad_lines_of_a_sentence_are_told(tmp_path: Path) -> None:
     assert read(tmp_path, "one\tB-x\tC\nO\ntwo\n") == ["2: tag 'O' without a word", "3: word 'two' without a tag"]
     assert read(tmp_path, "a\tB\nb\tI-x\nc\tI-y\n") == [
-        "1: 'B' is no tag of IOB2 (O, B-…, I-…)",
+        "1: 'B' is not a tag of IOB2 (O, B-…, I-…)",
         "2: I-x follows no B-x or I-x",
         "3: I-y follows no B-y or I-y",
     ]

@@ -18,7 +18,7 @@ def test_the_first_word_is_the_label(tmp_path: Path) -> None:
     assert found == [
         Labelled(("How far ?",), "NUM:dist"),
         Labelled(("Where ?",), "LOC:city"),
-        "has no text behind its label",
+        "has no text after its label",
     ]
     assert read(tmp_path, "NUM:dist How far ?", part=":") == [Labelled(("How far ?",), "NUM")]
     assert read(tmp_path, "2 fine", names={"1": "x"}) == ["label '2' is none of 1"]
@@ -30,7 +30,7 @@ def test_labels_with_a_mark(tmp_path: Path) -> None:
     assert several == [
         Labelled(("so it is",), ("a", "b")),
         Labelled(("none here",), ()),
-        "has no text behind its label",
+        "has no text after its label",
     ]
     one = read(tmp_path, "__label__a __label__b\nnone here\n", mark="__label__")
     assert one == [Labelled(("__label__b",), "a"), "begins with 'none', not with '__label__…'"]

@@ -23,7 +23,7 @@ def test_rows_as_the_datasets_library_has_them(tmp_path: Path) -> None:
     assert read(path, id="id") == [
         Question("7", "Who?", PASSAGE, (Answer("Bob", 23),)),
         Question("7", "Who?", PASSAGE, (), impossible=True),
-        "'answers' is no list",
+        "'answers' is not a list",
         "has no 'answer_start'",
     ]
     assert read(path, labelled=False)[2] == Question(f"{path}:3", "Who?", PASSAGE, ())
@@ -50,7 +50,7 @@ def test_answers_in_columns(tmp_path: Path) -> None:
         "'s' is '', not a number of characters",
     ]
     assert read(path, answer="a")[0] == (
-        "the answer 'Ann' stands in its context 2 times; name a column with its first character as start"
+        "the answer 'Ann' occurs in its context 2 times; name a column with its first character as start"
     )
     assert read(path, answer="a")[2] == Question(f"{path}:4", "Who?", PASSAGE, (Answer("Bob", 23),))
     with pytest.raises(ValueError, match="name its column as answer"):

@@ -59,7 +59,7 @@ def test_questions_with_answers_and_without(tmp_path: Path, indent: int | None) 
         ({"answers": [{"text": "", "answer_start": 0}]}, "'text' is empty"),
         ({"answers": []}, "has no answer and is not marked impossible"),
         ({"is_impossible": True}, "is marked impossible but has an answer"),
-        ({"answers": {}}, "'answers' is no list"),
+        ({"answers": {}}, "'answers' is not a list"),
         ({"question": " "}, "'question' is empty"),
     ],
 )

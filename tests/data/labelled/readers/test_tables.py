@@ -75,7 +75,7 @@ def test_options_in_a_list(tmp_path: Path) -> None:
         Choice("c", ("x", "y", "z"), 2),
         "'label' is 2, none of 0, 1",
         "'options[1]' is empty",
-        "has 1 option; a choice is between two at least",
+        "has 1 option; a choice needs at least two",
     ]
 
 

@@ -12,9 +12,9 @@ import foretell
 from foretell.cli import app
 from foretell.data.tokenizers.kinds import ByteConfig, CharacterConfig, WordConfig, word_level
 from foretell.errors import ConfigError
+from foretell.nn.vocabulary_transfer import match
 from foretell.run import Run
 from foretell.training.trainer import Trainer
-from foretell.training.vocabulary_transfer import match
 
 Corpus = dict[str, str]
 

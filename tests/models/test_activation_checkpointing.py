@@ -10,10 +10,10 @@ from torch import Tensor
 
 import foretell
 from foretell.config import Config
+from foretell.models.activation_checkpointing import recompute_blocks
 from foretell.models.backbone import Backbone
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
-from foretell.training.activation_checkpointing import recompute_blocks
 from foretell.types import Inputs
 
 DROPOUT = dict(input=0.2, attention=0.2, residual=0.2, layer=0.2)
