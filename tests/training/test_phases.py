@@ -106,7 +106,7 @@ def test_lamb_warms_up_over_as_many_steps_whatever_the_batch() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"data": {"ramp": {"times": 2, "over": "5steps"}}}, r'data.ramp joins batches.*"streams" go on'),
+        ({"data": {"ramp": {"times": 2, "over": "5steps"}}}, r'data.ramp joins batches.*"streams" continue each other'),
         (
             {
                 "model": {"kind": "transformer", "layers": 4, "groups": 1},

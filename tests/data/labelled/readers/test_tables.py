@@ -103,7 +103,7 @@ def test_several_labels_that_are_none(tmp_path: Path) -> None:
         r"'label' holds '\n', which no label may",
     ]
     assert read(tmp_path, reader, {"text": "a", "label": 3}) == [Labelled(("a",), ("3",))]
-    with pytest.raises(ValueError, match="has to stand between labels"):
+    with pytest.raises(ValueError, match="has to separate labels"):
         TableConfig(labels="several", separator="")
 
 
