@@ -15,6 +15,7 @@ part of the run once its checksum is there. Everything appears whole or not at a
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -85,10 +86,10 @@ class Run:
         else:
             run.make_room(resume)
             run.path.mkdir(parents=True, exist_ok=True)
+            write_json(run.environment_file, environment())  # the first, by which `make_room` knows a start of ours
             write_atomic(run.recipe_file, recipe.encode())
             facts = {"format": FORMAT, "id": secrets.token_hex(16), "signature": sign(recipe.encode())}
             run.checksums = {**facts, "saved": {}, "files": {}}
-            write_json(run.environment_file, environment())
             run.seal(run.recipe_file, run.environment_file)
         run.checkpoints.mkdir(exist_ok=True)
         return run
@@ -99,31 +100,46 @@ class Run:
         """A new run to fill, which is at `path` when the block ends well, checkpoint and all, and else not at all."""
         if not is_free(Path(path)):
             raise ConfigError("exists", file=path, remedy="choose another --out")
-        with whole_folder(Path(path)) as draft:
-            yield cls.create(draft, recipe=recipe, resume=False)
+        try:
+            with whole_folder(Path(path)) as draft:
+                yield cls.create(draft, recipe=recipe, resume=False)
+        except OSError as problem:
+            if problem.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another process was first
+                raise ConfigError("exists", file=path, remedy="choose another --out") from None
+            raise
 
     def make_room(self, resume: bool) -> None:
-        """Delete what a start left that came to nothing; a `ConfigError` for anything else that is in the way."""
+        """Delete the files of a start that saved nothing; raise `ConfigError` if the folder holds anything else."""
         if not self.path.exists():
             return
-        rest = [item for item in self.path.iterdir() if not is_draft(item)]
-        if not any(item.name in (RECIPE, FILE) for item in rest) and rest:
-            raise ConfigError(f"{self.path} exists and is not a run; choose another --out")
-        if self.checksums_file.exists():
-            came_to_nothing = not self.read().was_saved and not any(self.checkpoints.glob("step-*"))
-        else:  # it is the last that is written
-            came_to_nothing = {item.name for item in rest} <= {RECIPE, self.environment_file.name}
-        if not came_to_nothing:
-            if resume:
-                self.read()  # which says what is wrong with it
+        names = {item.name for item in self.path.iterdir() if not is_draft(item)}
+        if FILE in names:
+            if not self.read().was_saved and not any(self.checkpoints.glob("step-*")):
+                self.clear()
+                return
             raise ConfigError(f"{self.path} exists; add --resume to continue it, or choose another --out")
-        for item in self.path.iterdir():
-            shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
+        # checksums.json is written last: before it, a start of ours leaves these two, or the first of them
+        if names and not (names <= {RECIPE, self.environment_file.name} and self.environment_file.exists()):
+            if resume and RECIPE in names:
+                self.read()  # which says what is wrong with it
+            raise ConfigError(f"{self.path} exists and is not a run; choose another --out")
+        self.clear()
+
+    def clear(self) -> None:
+        """Delete the files of the run, and the folder if nothing else is in it. The user's own files stay."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        marks = (self.checksums_file, self.recipe_file, self.environment_file)  # last: `make_room` knows a run by them
+        sealed = [self.path / Path(name).name for name in self.checksums.get("files", ())]
+        for file in [*(file for file in sealed if file not in marks), self.metrics_file, *marks]:
+            file.unlink(missing_ok=True)
+        remove_all_dead_drafts(self.path)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     def discard_if_empty(self) -> None:
-        """Delete a folder in which nothing was trained: it would be in the way of a corrected start."""
+        """Delete a run in which nothing was trained: it would be in the way of a corrected start."""
         if self.checksums and not self.was_saved and not any(self.metrics()):
-            shutil.rmtree(self.path, ignore_errors=True)
+            self.clear()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from foretell.errors import ConfigError
 
+KEY_BYTES = 32
 PASSING_KEY = "FORETELL_PASSING_KEY"
 """passes the key to child processes where it cannot be stored"""
 _trusted: ContextVar[bool] = ContextVar("trusted", default=True)
@@ -87,9 +88,7 @@ def own_key() -> bytes:
     if held := os.environ.get(PASSING_KEY):
         return held.encode()
     try:
-        key = kept_key(state_folder() / "signing-key")
-        if len(key) == 32:
-            return key
+        return kept_key(state_folder() / "signing-key")
     except OSError:
         pass
     os.environ[PASSING_KEY] = secrets.token_hex(32)
@@ -97,16 +96,23 @@ def own_key() -> bytes:
 
 
 def kept_key(file: Path) -> bytes:
-    """The key in a file, created if missing."""
+    """The key in a file, created if missing; a `ConfigError` if it is damaged."""
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(secrets.token_bytes(32))
+            stream.write(secrets.token_bytes(KEY_BYTES))
+            stream.flush()
+            os.fsync(stream.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(draft, file)  # the first of two processes wins
         draft.unlink()
-    return file.read_bytes()
+    key = file.read_bytes()
+    if len(key) != KEY_BYTES:
+        what = f"is damaged: it holds {len(key)} bytes, and a key has {KEY_BYTES}"
+        remedy = "bring it back from a backup, or delete it (runs made so far then need --trust)"
+        raise ConfigError(what, file=file, remedy=remedy)
+    return key
 
 
 def keeps_key() -> bool:

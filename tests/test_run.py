@@ -203,6 +203,51 @@ def test_a_start_that_died_is_taken_over(
         foretell.train(tables(corpus), out, quiet=True)
 
 
+def test_a_recipe_of_the_user_is_not_taken_for_a_dead_start(corpus: Corpus, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "recipe.toml").write_text("# notes\nlimit = '1steps'\n")
+    for resume in (False, True):
+        with pytest.raises(ConfigError):
+            foretell.train(tables(corpus, limit="1steps"), folder, resume=resume, quiet=True)
+    assert (folder / "recipe.toml").read_text() == "# notes\nlimit = '1steps'\n"
+
+
+def test_files_of_the_user_in_a_run_outlive_a_new_start(corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    Run.create(out, recipe=foretell.load_recipe(tables(corpus, seed=9)).text(), resume=False)
+    (out / "notes").mkdir()
+    for name in ("notes/a.md", "text.txt"):
+        (out / name).write_text("the cat sat\n" * 99)
+    with pytest.raises(ConfigError, match="no such"):  # fails after the run folder was made
+        foretell.train(tables(corpus | {"valid": "gone.txt"}), out, quiet=True)
+    foretell.train(tables(dict.fromkeys(("train", "valid"), str(out / "text.txt")), limit="1steps"), out, quiet=True)
+    assert (
+        losses(out) and (out / "notes" / "a.md").read_text() == (out / "text.txt").read_text() == "the cat sat\n" * 99
+    )
+
+
+@pytest.mark.parametrize("left", [["environment.json"], ["environment.json", "recipe.toml"]], ids=str)
+def test_a_start_that_died_before_its_checksums_is_taken_over(left: list[str], corpus: Corpus, tmp_path: Path) -> None:
+    out, recipe = tmp_path / "run", tables(corpus, limit="1steps")
+    Run.create(out, recipe=foretell.load_recipe(recipe | {"seed": 9}).text(), resume=False)
+    for item in [item for item in out.iterdir() if item.name not in left]:
+        item.rmdir() if item.is_dir() else item.unlink()
+    foretell.train(recipe, out, quiet=True)
+    assert losses(out)
+
+
+def test_a_run_made_by_another_process_in_the_meantime_is_kept(corpus: Corpus, tmp_path: Path) -> None:
+    recipe = foretell.load_recipe(tables(corpus)).text()
+    with (
+        pytest.raises(ConfigError, match="run: exists; choose another --out"),
+        Run.whole(tmp_path / "run", recipe=recipe),
+    ):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "theirs").write_text("first")
+    assert [item.name for item in (tmp_path / "run").iterdir()] == ["theirs"]
+
+
 def test_files_that_a_dead_start_had_not_finished_are_made_again(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
     out, recipe = tmp_path / "run", tables(corpus, checkpoint__every="5steps")
     Run.create(out, recipe=foretell.load_recipe(recipe).text(), resume=False)
@@ -283,6 +328,15 @@ def test_without_a_key_a_run_is_own_as_long_as_the_process_lives(
     monkeypatch.setenv(trust.PASSING_KEY, "")
     with pytest.raises(ConfigError, match="add --trust"):
         foretell.load(tmp_path / "run").evaluate("valid")
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_a_damaged_key_is_named(length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORETELL_STATE", str(tmp_path))
+    monkeypatch.delenv(trust.PASSING_KEY, raising=False)
+    (tmp_path / "signing-key").write_bytes(b"k" * length)
+    with pytest.raises(ConfigError, match=rf"signing-key: is damaged: it holds {length} bytes.*delete it"):
+        trust.sign(b"recipe")
 
 
 def test_a_run_that_was_sent_is_trained_on_text_of_ones_own(run: Path, corpus: Corpus, tmp_path: Path) -> None:

@@ -26,10 +26,11 @@ from foretell.data.tokenizers.file_kinds import (
     whole_words,
     word_pieces,
 )
-from foretell.data.tokenizers.foreign import check_tokenizer, named_file
+from foretell.data.tokenizers.foreign import named_file
 from foretell.data.tokenizers.spelling import Stream
 from foretell.data.tokenizers.tokenizer import Losses, Tokenizer, load_tokenizer, wrap
 from foretell.data.tokenizers.training import count_words, unigram_vocabulary, wordpiece_vocabulary
+from foretell.trust import foreign
 
 __all__ = [
     "BPEConfig",
@@ -255,8 +256,8 @@ class FileConfig(TokenizerConfig):
     def train(self, pieces: Iterable[str]) -> Tokenizer:
         """Loads the file; the text is not read."""
         path = named_file(self.path)
-        check_tokenizer(path)
-        found = load_tokenizer(path)
+        with foreign():  # which tries it out first
+            found = load_tokenizer(path)
         if self.specials == "none":
             return found
         found.library.add_special_tokens(NAMES[self.specials])

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from foretell.config import Tree, override
@@ -79,11 +80,13 @@ class Family:
     """other settings of imported recipes, which exported ones may change"""
     ignored: str = r"(?!)"
     """pattern of tensors to ignore"""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """other keys that transformers takes for a key of config.json (`attribute_map`)"""
 
     def recipe(self, theirs: Mapping[str, Any], weights: Iterable[str]) -> tuple[Form, Tree]:
         """The form and the recipe of a checkpoint, from its config.json and its tensors."""
         file = theirs.file if isinstance(theirs, JsonObject) else "config.json"
-        given = {setting.theirs: setting.default for setting in self.settings} | dict(theirs)
+        given = {setting.theirs: setting.default for setting in self.settings} | self.unaliased(theirs, file)
         labels = given.get("id2label")
         if given.get("problem_type") is None and isinstance(labels, dict) and len(labels) == 1:
             given["problem_type"] = "regression"  # as in transformers
@@ -101,6 +104,15 @@ class Family:
         for setting in (*self.settings, *form.settings):
             settings |= setting.read(read)
         return form, override({}, {key: value for key, value in settings.items() if value is not None})
+
+    def unaliased(self, theirs: Mapping[str, Any], file: Path | str) -> dict[str, Any]:
+        """A config.json with every alias under its own key; a `ConfigError` if the two have different values."""
+        found = {key: value for key, value in theirs.items() if key not in self.aliases}
+        for alias, key in self.aliases.items():
+            if alias in theirs and found.setdefault(key, theirs[alias]) != theirs[alias]:
+                what = f"{alias} = {shown(theirs[alias])}, but {key} = {shown(found[key])}, which is the same setting"
+                raise ConfigError(what, file=file, remedy=f"keep {key} only")
+        return found
 
     def form_of(self, theirs: JsonObject, weights: Iterable[str]) -> Form:
         """The form of a checkpoint: the one config.json names, else by the names of its tensors."""

@@ -77,6 +77,12 @@ def gpt(
         ),
         tied={"lm_head.weight": f"transformer.{words}.weight"},
         ignored=r"\.attn\.(bias|masked_bias)$",  # causal masks
+        aliases={
+            "hidden_size": "n_embd",
+            "num_hidden_layers": "n_layer",
+            "num_attention_heads": "n_head",
+            "max_position_embeddings": "n_positions",
+        },
     )
 
 

@@ -21,18 +21,24 @@ from foretell.data.tokenizers.foreign import check_ids, ids_of
 from foretell.data.tokenizers.tokenizer import ROLES, Tokenizer, load_tokenizer, wrap
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.folder import has, read_settings
-from foretell.strict_json import LARGEST, read_object, shown
+from foretell.strict_json import LARGEST, JsonObject, read_object, shown
 
 CONVENTIONAL = {name for names in ROLES.values() for name in names} | {"<|endoftext|>"}
 """how special tokens are spelled that are special without being called so"""
 GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """transformers' classes that take tokenizer.json as it is"""
+WORD_PIECES = {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "RetriBertTokenizer"}
+"""transformers' classes of BERT's word pieces, without the suffix Fast"""
+BYTE_PAIRS = {"BartTokenizer", "GPT2Tokenizer", "LongformerTokenizer", "OpenAIGPTTokenizer", "RobertaTokenizer"}
+"""transformers' classes that read vocab.json and merges.txt, without the suffix Fast"""
+USUAL = {"bert": "BertTokenizer", "electra": "ElectraTokenizer", "megatron-bert": "BertTokenizer"}
+"""the class of a model_type whose folder names none, where it is one of word pieces"""
 NORMALIZING = {
-    "do_lower_case": "lowercase",
-    "strip_accents": "strip_accents",
-    "tokenize_chinese_chars": "handle_chinese_chars",
+    "do_lower_case": ("lowercase", True),
+    "strip_accents": ("strip_accents", None),
+    "tokenize_chinese_chars": ("handle_chinese_chars", True),
 }
-"""settings of tokenizer_config.json by what tokenizer.json calls them"""
+"""settings of tokenizer_config.json: their names in tokenizer.json, and what the classes of word pieces assume"""
 END = "</s>"
 """how the boundary is spelled among numbers"""
 
@@ -43,7 +49,8 @@ END = "</s>"
 def read_tokenizer(folder: Path, theirs: Mapping[str, Any], vocabulary: int) -> Tokenizer | None:
     """The folder's tokenizer with a token for each of the model's; None where it has none."""
     if has(folder, "tokenizer.json"):
-        found = with_added(as_configured(load_tokenizer(folder / "tokenizer.json").library, folder), folder)
+        library = load_tokenizer(folder / "tokenizer.json").library
+        found = with_added(as_configured(library, folder, theirs["model_type"]), folder)
     elif has(folder, "vocab.txt"):
         found = word_pieces(folder)
     elif has(folder, "vocab.json") and has(folder, "merges.txt"):
@@ -75,18 +82,37 @@ def filler(token: int) -> str:
     return f"[unused-{token}]"
 
 
-def as_configured(library: tokenizers.Tokenizer, folder: Path) -> tokenizers.Tokenizer:
-    """The tokenizer with the settings that tokenizer_config.json states, which transformers' classes of a family put
-    in place of those in tokenizer.json."""
+def class_named(settings: JsonObject, usual: str = "") -> str:
+    """The tokenizer class that tokenizer_config.json names, without the suffix Fast."""
+    found = settings.get("tokenizer_class")
+    return found.removesuffix("Fast") if isinstance(found, str) else usual
+
+
+def check_class(settings: JsonObject, known: set[str]) -> None:
+    """Raise `ConfigError` where the named class is not known to read a vocabulary in a known way."""
+    if (named := class_named(settings)) and named not in known:
+        raise ConfigError(
+            f"tokenizer_class {shown(settings['tokenizer_class'])} is not supported without a tokenizer.json",
+            file=settings.file,
+            remedy="save it as tokenizer.json, or import with --tokenizer FILE",
+        )
+
+
+def as_configured(library: tokenizers.Tokenizer, folder: Path, kind: str) -> tokenizers.Tokenizer:
+    """The tokenizer with the settings that transformers' classes put in place of those in tokenizer.json: those of
+    tokenizer_config.json, and for word pieces the defaults of the class."""
     settings = read_settings(folder, "tokenizer_config.json")
     if settings.get("tokenizer_class") in GENERIC:
         return library
     description = json.loads(library.to_str())
     normalizer = description["normalizer"] or {}
     if normalizer.get("type") == "BertNormalizer":
-        for stated, name in NORMALIZING.items():
+        by_class = class_named(settings, USUAL.get(kind, "")) in WORD_PIECES
+        for stated, (name, usual) in NORMALIZING.items():
             if settings.get(stated) is not None:
                 normalizer[name] = settings.flag(stated)
+            elif by_class:
+                normalizer[name] = usual
     for step in flattened(description["pre_tokenizer"], "pretokenizers"):
         if step["type"] == "ByteLevel":
             step["add_prefix_space"] = settings.flag("add_prefix_space", step["add_prefix_space"])
@@ -99,6 +125,7 @@ def as_configured(library: tokenizers.Tokenizer, folder: Path) -> tokenizers.Tok
 def word_pieces(folder: Path) -> tokenizers.Tokenizer:
     """BERT's: vocab.txt, a piece a line."""
     settings = read_settings(folder, "tokenizer_config.json")
+    check_class(settings, WORD_PIECES)
     named = {"unk_token": "[UNK]"} | special_names(folder)
     pieces = [line.removesuffix("\r") for line in text_in(folder, "vocab.txt").removesuffix("\n").split("\n")]
     places = {piece: token for token, piece in enumerate(pieces)}  # of a piece that is there twice the last, as there
@@ -122,6 +149,7 @@ def word_pieces(folder: Path) -> tokenizers.Tokenizer:
 def byte_pairs(folder: Path, *, lowered: bool) -> tokenizers.Tokenizer:
     """The BPE of GPT-2 and RoBERTa, over bytes, or if `lowered` that of GPT, over lowercased words."""
     settings = read_settings(folder, "tokenizer_config.json")
+    check_class(settings, BYTE_PAIRS)
     named = ({"unk_token": UNKNOWN} if lowered else {}) | special_names(folder)
     vocabulary = ids_of(read_object(folder / "vocab.json"))
     check_ids(vocabulary, folder / "vocab.json")

@@ -206,3 +206,14 @@ def test_a_point_that_is_none_begins_anew(
     corpus = open_corpus({name: str(tmp_path / f"{name}.txt") for name in ("train", "valid", "test")})
     again = prepare(corpus, Store.open(store).tokenizer, tmp_path / "again")
     assert again.counts == Store.open(store).counts and not place.exists()
+
+
+def test_the_tokenizer_of_a_store_that_was_sent_is_tried_out_first(store: Path) -> None:
+    """It multiplies its text until memory runs out; all checksums fit."""
+    longer = {"type": "Replace", "pattern": {"String": ""}, "content": "a" * 1000}
+    described = json.loads((store / "tokenizer.json").read_text())
+    described["normalizer"] = {"type": "Sequence", "normalizers": [longer] * 6}
+    (store / "tokenizer.json").write_text(json.dumps(described))
+    rewrite(store, lambda meta: None)
+    with pytest.raises(ConfigError, match=r"tokenizer\.json: (it takes the tokenizers library too long|.*breaks down)"):
+        use(store)

@@ -35,18 +35,21 @@ def test_a_good_one_passes(tmp_path: Path) -> None:
         assert load_tokenizer(tmp_path / "marked.json").encode("b a") == [2, 1]
 
 
-def test_what_is_of_our_own_making_is_not_tried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_named_by_the_user_is_tried_out_and_that_of_a_trusted_run_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried: list[Path] = []
     monkeypatch.setattr("foretell.data.tokenizers.foreign.try_tokenizer", tried.append)
     file = written(tmp_path / "good.json")
     load_tokenizer(file)
-    FileConfig(path=str(file)).train([])
     assert tried == []
+    FileConfig(path=str(file)).train([])
+    assert tried == [file]
     with trust.foreign():
         load_tokenizer(file)
         with trust.trusting():
             load_tokenizer(file)
-    assert tried == [file]
+    assert tried == [file, file]
 
 
 def test_gaps_between_ids_are_refused_whoever_names_the_file(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 from collections.abc import Iterable
 from itertools import chain
@@ -336,3 +337,12 @@ def test_published_vocabularies(name: str, size: int, tokens: tuple[int, ...]) -
         ids, lengths = tokenizer.encode_pieces(pieces)
         assert len(ids) == expected
         assert tokenizer.losses(pieces, ids, lengths) == Losses(0, 0)
+
+
+def test_a_tokenizer_file_that_the_user_names_is_tried_out_first(tmp_path: Path) -> None:
+    longer = {"type": "Replace", "pattern": {"String": ""}, "content": "a" * 1000}
+    described = json.loads(WordConfig().train(["the cat"]).library.to_str())
+    described["normalizer"] = {"type": "Sequence", "normalizers": [longer] * 6}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(described))
+    with pytest.raises(ConfigError, match=r"tokenizer\.json: (it takes the tokenizers library too long|.*breaks down)"):
+        FileConfig(path=str(tmp_path / "tokenizer.json")).train(())

@@ -75,3 +75,17 @@ def test_names_that_are_not_supported() -> None:
     for relative in ("distilbert", "modernbert", "deberta", "ernie"):  # near in spelling, but another model
         with pytest.raises(ConfigError, match=rf"'{relative}' is not supported \(supported: gpt2, "):
             family_named(relative)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.kind)
+def test_aliases_of_keys_are_those_of_transformers(family: Family, transformers: ModuleType) -> None:
+    assert family.aliases == type(transformers.AutoConfig.for_model(family.kind)).attribute_map
+
+
+def test_a_config_with_aliases_is_the_same_model() -> None:
+    gpt2 = family_named("gpt2")
+    own = {"n_embd": 24, "n_head": 2, "n_layer": 3, "n_positions": 16}
+    others = {alias: own[key] for alias, key in gpt2.aliases.items()}
+    assert gpt2.recipe(others, [])[1] == gpt2.recipe(own, [])[1] == gpt2.recipe(own | others, [])[1]
+    with pytest.raises(ConfigError, match=r"num_attention_heads = 3, but n_head = 2.*keep n_head only"):
+        gpt2.recipe(own | {"num_attention_heads": 3}, [])

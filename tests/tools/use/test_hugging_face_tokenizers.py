@@ -242,3 +242,41 @@ def test_without_a_tokenizer_a_run_reads_numbers(
     assert run.tokenizer.encode(written) == greedy[0, 3:].tolist()
     export_run(run, tmp_path / "back", "hf")
     assert not (tmp_path / "back" / "tokenizer.json").exists()
+
+
+@pytest.mark.parametrize("stated", [{}, {"tokenizer_class": "BertTokenizer"}, {"tokenizer_class": "BertTokenizerFast"}])
+@pytest.mark.filterwarnings("ignore")
+def test_defaults_of_a_class_replace_settings_of_tokenizer_json(
+    stated: dict[str, str], transformers: ModuleType, tmp_path: Path
+) -> None:
+    """As in transformers, where BertTokenizer lowercases unless do_lower_case says otherwise."""
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "The", "cafe", "caf\u00e9"]
+    checkpoint(transformers, tmp_path / "theirs", ("BertConfig", "BertForMaskedLM", {**BERT_SIZES, "vocab_size": 9}))
+    transformers.BertTokenizer({piece: token for token, piece in enumerate(pieces)}).save_pretrained(
+        tmp_path / "theirs"
+    )
+    file = tmp_path / "theirs" / "tokenizer.json"
+    described = json.loads(file.read_text())
+    described["normalizer"] |= {"lowercase": False, "strip_accents": False}
+    file.write_text(json.dumps(described))
+    (tmp_path / "theirs" / "tokenizer_config.json").write_text(json.dumps(stated))
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    run, _ = imported(tmp_path / "theirs", tmp_path / "run")
+    for text in ("The the", "Caf\u00e9 cafe"):
+        assert run.tokenizer.encode(text) == theirs(text, add_special_tokens=False)["input_ids"]
+
+
+@pytest.mark.parametrize(("kind", "named"), [("bert", "BertJapaneseTokenizer"), ("roberta", "BlenderbotTokenizer")])
+def test_a_class_that_reads_its_vocabulary_in_another_way_is_refused(
+    kind: str, named: str, transformers: ModuleType, tmp_path: Path
+) -> None:
+    checkpoint(transformers, tmp_path / "theirs", MINI[kind])
+    (tmp_path / "theirs" / "vocab.txt").write_text("[PAD]\n[UNK]\nthe\n")
+    if kind == "roberta":
+        (tmp_path / "theirs" / "vocab.txt").unlink()
+        (tmp_path / "theirs" / "vocab.json").write_text('{"<s>": 0}')
+        (tmp_path / "theirs" / "merges.txt").write_text("#version: 0.2\n")
+    (tmp_path / "theirs" / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": named}))
+    with pytest.raises(ConfigError, match=rf"tokenizer_config\.json: tokenizer_class '{named}' is not supported"):
+        imported(tmp_path / "theirs", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
