@@ -112,7 +112,9 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
         data = open_data(run, settings, monitor)
         if number > position.stage or position.finished:
             alike = settings.measures_like(stages[position.stage][1])  # otherwise the best so far does not count
-            position = TrainState(stage=number, step=position.step, best=position.best if alike else math.inf)
+            best, part = (position.best, position.share) if alike else (math.inf, 1.0)
+            columns = position.columns if alike else None
+            position = TrainState(stage=number, step=position.step, best=best, columns=columns, share=part)
         if settings.model.counted:
             count(run, settings, data, monitor)
             break

@@ -14,6 +14,11 @@ from foretell.evaluate.scoring import OnProgress, no_progress
 class Evaluator(ABC):
     """Evaluates a model on splits, in evaluation mode and without gradients; abstract."""
 
+    columns: int = 1
+    """parts that running text is cut into, each from a fresh state: 1 is exact, more is faster"""
+    share: float = 1.0
+    """the part of a split that is measured, spread over all of it: 1.0 is all"""
+
     @property
     @abstractmethod
     def context(self) -> str:
@@ -26,6 +31,27 @@ class Evaluator(ABC):
     @abstractmethod
     def expected_seconds(self, split: str) -> float:
         """Expected time of `evaluate`, from a few batches."""
+
+    def fit_within(self, split: str, seconds: float) -> float:
+        """Reduce what `evaluate` measures so that it takes about `seconds` at most; returns its expected time.
+
+        First by more columns, where the text can be cut into them, then by a smaller share of the split.
+        """
+        expected = self.expected_seconds(split)
+        while expected > seconds and self.add_columns():
+            expected = self.expected_seconds(split)
+        if expected > seconds:
+            self.share *= seconds / expected
+            return seconds
+        return expected
+
+    def reduce(self, columns: int | None, share: float) -> None:
+        """Measure as an evaluator did that `fit_within` reduced."""
+        self.columns, self.share = columns or self.columns, share
+
+    def add_columns(self) -> bool:
+        """Cut running text into more columns; whether that can make it faster."""
+        return False
 
     def check(self, split: str) -> None:  # noqa: B027 - most have nothing to check
         """Raise `ConfigError` where a split cannot be evaluated, without running the model."""

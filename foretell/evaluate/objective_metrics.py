@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from foretell.data.batches.batches import Batches
 from foretell.errors import ConfigError
 from foretell.evaluate.scoring import OnProgress, no_progress
 from foretell.objectives.objective import Objective
+from foretell.types import Batch
 
 UNDEFINED = ("loss", "perplexity", "bits_per_character", "bits_per_byte", "top1", "top5")
 """metrics that only causal language models have"""
@@ -21,9 +22,9 @@ UNDEFINED = ("loss", "perplexity", "bits_per_character", "bits_per_byte", "top1"
 
 @torch.no_grad()
 def measure(
-    objective: Objective, batches: Batches, device: torch.device, on_progress: OnProgress = no_progress
+    objective: Objective, batches: Sequence[Batch], device: torch.device, on_progress: OnProgress = no_progress
 ) -> dict[str, Any]:
-    """One epoch of batches: mean loss in nats and accuracy of each term, and what else `Objective.ratios` gives.
+    """Mean loss in nats and accuracy of each term over some batches, and what else `Objective.ratios` gives.
 
     `objective_loss` is the weighted sum of the losses, as in training; None where a term has no targets.
     """

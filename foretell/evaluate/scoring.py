@@ -291,17 +291,20 @@ def check_loss(loss: float, name: str, *, zeros: bool = False) -> None:
         )
 
 
-def metrics(totals: Totals, text: Split) -> dict[str, Any]:
-    """The metrics of every text; `loss` is in nats per token."""
+def metrics(totals: Totals, text: Split, share: float = 1.0) -> dict[str, Any]:
+    """The metrics of every text; `loss` is in nats per token.
+
+    Where only a share of the tokens was scored, sizes and losses of the whole text are divided in proportion.
+    """
     bits = totals.nats / math.log(2)
     return {
         "loss": totals.loss,
         "perplexity": perplexity(totals.loss),
-        "bits_per_character": bits / text.counts.characters,
-        "bits_per_byte": bits / text.counts.bytes,
+        "bits_per_character": bits / (text.counts.characters * share),
+        "bits_per_byte": bits / (text.counts.bytes * share),
         "lossy": text.lossy,
         "lost": text.lost,
-        "unknown_rate": text.counts.unknown / totals.tokens,
+        "unknown_rate": text.counts.unknown * share / totals.tokens,
         "top1": None if totals.top1 is None else totals.top1 / totals.tokens,
         "top5": None if totals.top5 is None else totals.top5 / totals.tokens,
         "tokens": totals.tokens,

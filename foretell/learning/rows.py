@@ -56,7 +56,8 @@ class ObjectiveEvaluator(Evaluator):
     def evaluate(self, split: str, on_progress: OnProgress = no_progress) -> dict[str, Any]:
         opened = self.data.open(split)
         with opened as text:
-            measured = objective_metrics.measure(self.objective, self.rows(text), self.device, on_progress)
+            rows = self.rows(text).part(self.share)
+            measured = objective_metrics.measure(self.objective, rows, self.device, on_progress)
             return {
                 **opened.note(),
                 **measured,
@@ -70,7 +71,7 @@ class ObjectiveEvaluator(Evaluator):
     @override
     def expected_seconds(self, split: str) -> float:
         with self.data.open(split) as text:
-            return objective_metrics.expected_seconds(self.objective, self.rows(text), self.device)
+            return objective_metrics.expected_seconds(self.objective, self.rows(text), self.device) * self.share
 
     @override
     def check(self, split: str) -> None:

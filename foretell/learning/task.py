@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from foretell.data.batches.batches import Batches
+from foretell.data.batches.batches import Batches, spread
 from foretell.data.batches.framing import ExamplesConfig, Framing
 from foretell.data.files import SPLITS, no_split
 from foretell.data.labelled.examples import Choice, Example, Labelled, Tagged
@@ -164,6 +164,7 @@ class TaskEvaluator(Evaluator):
     @override
     def evaluate(self, split: str, on_progress: OnProgress = no_progress) -> dict[str, Any]:
         examples = self.data.examples(split, skip_bad=self.skip_bad or None)
+        examples = [examples[i] for i in spread(len(examples), self.share)]
         return self.evaluate_examples(split, examples, on_progress)[0]
 
     def evaluate_examples(
@@ -177,7 +178,7 @@ class TaskEvaluator(Evaluator):
 
     @override
     def expected_seconds(self, split: str) -> float:
-        return self.predictor(split).expected_seconds(self.data.examples(split))
+        return self.predictor(split).expected_seconds(self.data.examples(split)) * self.share
 
 
 def digest_of(examples: Sequence[Example]) -> str:

@@ -39,6 +39,8 @@ from foretell.recipe.recipe import Recipe
 
 SIDE_BY_SIDE = 2**14
 """tokens of independent windows measured at once by default"""
+MOST_COLUMNS = 64
+"""columns that a validation under a time limit is cut into at most"""
 SAY_EVERY = 5.0
 """seconds between two reports of progress in preparation"""
 
@@ -139,13 +141,14 @@ class LikelihoodEvaluator(Evaluator):
     columns: int = 1
     batch: int | None = None
     adaptation: Adaptation | None = None
-    _last: tuple[Split, Windows] | None = field(default=None, init=False)
+    _last: tuple[Split, int, Windows] | None = field(default=None, init=False)
 
     @override
     def evaluate(self, split: str, on_progress: OnProgress = no_progress) -> dict[str, Any]:
         opened = self.data.open(split)
         with opened as text:
-            measured = metrics(total(self.scorer, self.windows(text), self.device, on_progress), text)
+            found = total(self.scorer, self.windows(text).part(self.share), self.device, on_progress)
+            measured = metrics(found, text, found.tokens / len(text.tokens))
             if self.adaptation is not None:
                 measured |= {"adaptation": self.adaptation.record, "fitted_here": self.fitted_on(text)}
         return {**opened.note(), **measured}
@@ -153,7 +156,15 @@ class LikelihoodEvaluator(Evaluator):
     @override
     def expected_seconds(self, split: str) -> float:
         with self.data.open(split) as text:
-            return expected_seconds(self.scorer, self.windows(text), self.device)
+            return expected_seconds(self.scorer, self.windows(text), self.device) * self.share
+
+    @override
+    def add_columns(self) -> bool:
+        carried = not self.data.recipe.data.batches.resets and (self.backbone is None or self.backbone.context is None)
+        if not carried or self.columns >= MOST_COLUMNS:
+            return False
+        self.columns = min(4 * self.columns, MOST_COLUMNS)
+        return True
 
     @override
     def refuse_undefined(self, measured: Mapping[str, Any], name: str) -> None:
@@ -161,9 +172,9 @@ class LikelihoodEvaluator(Evaluator):
 
     def windows(self, text: Split) -> Windows:
         """One pass over a text."""
-        if self._last is None or self._last[0] is not text:  # each validation reads the same
-            self._last = text, self._windows(text)
-        return self._last[1]
+        if self._last is None or self._last[0] is not text or self._last[1] != self.columns:
+            self._last = text, self.columns, self._windows(text)  # each validation reads the same
+        return self._last[2]
 
     def _windows(self, text: Split) -> Windows:
         recipe, specials = self.data.recipe, self.data.tokenizer.specials

@@ -132,6 +132,7 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         "lossy": lambda value: f"yes: {lost(result.get('lost', {}))}" if value else "no",
         "corpus": lambda value: Text(value, "bold red"),
         "context": str,
+        "share": lambda value: f"{value:.1%}, in {result['columns']} columns: foretell evaluate measures all of it",
         "adaptation": lambda value: "\n".join(f"{name}: {settings_origin(part)}" for name, part in value.items()),
         "mixture": lambda value: "\n".join(f"{member['weight']:.4f}  {member['run']}" for member in value),
         "weights_fitted_to": str,
@@ -148,7 +149,8 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         *measures.task_rows(result),
         *remark("fitted_here", "unnormalised"),
         *measures.rows(result, "quality", "text"),
-        *remark("lossy", "corpus", "context", "adaptation", "mixture", "weights_fitted_to", "fitted_loss", "weights"),
+        *remark("lossy", "corpus", "context", "share", "adaptation"),
+        *remark("mixture", "weights_fitted_to", "fitted_loss", "weights"),
         *measures.rows(result, "cost"),
     ):
         table.add_row(label, shown)

@@ -75,6 +75,15 @@ class TrainState:
     finished: StrictBool = False
     micro_batches: Annotated[Natural, Field(ge=1)] = 1
     """parts of a batch, where chosen automatically"""
+    columns: Annotated[Natural, Field(ge=1)] | None = None
+    """columns of a validation, where a time limit makes it smaller"""
+    share: Annotated[StrictFloat, Field(gt=0, le=1)] = 1.0
+    """part of the validation split that is measured"""
+
+    @property
+    def reduced(self) -> Record:
+        """How a validation is smaller than a whole one; empty if it is not."""
+        return {} if self.columns is None else {"columns": self.columns, "share": self.share}
 
 
 POSITION = TypeAdapter(TrainState)

@@ -30,6 +30,7 @@ from foretell.training.seeds import seed_generators, step_seed
 from foretell.training.signals import interruptible
 from foretell.training.stage import Stage
 from foretell.training.trackers import Tracker
+from foretell.training.validation import bound_validation
 from foretell.training.world import World
 from foretell.types import Batch, State, detach, join_rows, map_state, select_rows
 
@@ -89,8 +90,7 @@ class Trainer:
         """Train until the limit, the end of patience, or a signal; returns which."""
         self.monitor.start(self.stage.name)
         self.begun = time.monotonic() - self.position.seconds
-        if self.stage.limit.unit == "seconds":
-            self.expect_pause()
+        self.expected_pause = bound_validation(self.stage, self.position, self.monitor)
         try:
             with interruptible(self):
                 while not (self.stopped or self.world.any(self.interrupted)):
@@ -287,6 +287,7 @@ class Trainer:
             "step": position.step,
             "epoch": progress.epoch,
             **measured,
+            **position.reduced,
         }
         self.record(self.validated)
         stage.schedule.observe(loss)
@@ -317,16 +318,6 @@ class Trainer:
             return progress.fraction >= 1 - 1e-9
         step = progress.seconds / progress.step
         return self.world.any(progress.seconds + step + (self.pause or self.expected_pause) >= self.stage.limit.value)
-
-    def expect_pause(self) -> None:
-        """Estimate the time of the first validation."""
-        self.stage.objective.eval()
-        self.expected_pause = self.stage.evaluator.expected_seconds("valid")
-        if self.expected_pause > self.stage.limit.value / 2:
-            self.monitor.say(
-                f"validation takes about {self.expected_pause:.1f} s, of a limit of {self.stage.limit}; "
-                "evaluation.columns=16 is faster"
-            )
 
     def save(self, improved: bool) -> Checkpoint:
         """Write a checkpoint, mark it as the best if it is, and delete old ones."""

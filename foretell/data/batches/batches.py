@@ -82,6 +82,10 @@ class Batches(Sequence[Batch]):
     def __len__(self) -> int:
         return self.size(0)
 
+    def part(self, share: float) -> Sequence[Batch]:
+        """About a share of the batches of the first epoch, at even distances; at least one."""
+        return Part(self, spread(len(self), share))
+
     def accounting(self, epoch: int = 0) -> Accounting | None:
         """How the tokens are used in an epoch; None if each is used once."""
         return None
@@ -94,6 +98,26 @@ class Batches(Sequence[Batch]):
         epoch = int(np.searchsorted(self._ends, k, side="right"))
         begin = self._ends[epoch - 1] if epoch else 0
         return epoch, k - begin, self._ends[epoch] - begin
+
+
+@dataclass(frozen=True)
+class Part(Sequence[Batch]):
+    """Some batches out of many."""
+
+    batches: Sequence[Batch]
+    numbers: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, k: int) -> Batch:  # type: ignore[override]
+        return self.batches[self.numbers[k]]
+
+
+def spread(number: int, share: float) -> list[int]:
+    """The indices of about a share of so many items, at even distances; at least one."""
+    count = max(1, int(share * number))
+    return [i * number // count for i in range(count)]
 
 
 class BatchesConfig(Config):

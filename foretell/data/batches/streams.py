@@ -12,7 +12,7 @@ the boundary token where the state starts afresh.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar, Literal, Protocol
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from foretell.config import Config, Count, NonNegative, Share, Size
-from foretell.data.batches.batches import Batches, Ints, Text, TextBatchesConfig
+from foretell.data.batches.batches import Batches, Ints, Part, Text, TextBatchesConfig
 from foretell.data.tokenizers.tokenizer import Specials
 from foretell.errors import ConfigError
 from foretell.types import IGNORED, Batch, Inputs
@@ -261,6 +261,13 @@ class Windows(Batches):
         epoch = self.epoch(number)
         rows, begin = epoch.groups[epoch.group[place]], int(epoch.begin[place])
         return self._batch(epoch.lanes, rows, begin, int(epoch.steps[place]), float(epoch.rate[place]))
+
+    @override
+    def part(self, share: float) -> Sequence[Batch]:
+        """As `Batches.part`; where windows continue each other, the first ones, which all columns have."""
+        if not self.epoch(0).begin.any():
+            return super().part(share)
+        return Part(self, range(max(1, int(share * len(self)))))
 
     def target_positions(self, k: int) -> Ints:
         """[B, T] index in the text of each target of window k; -1 where there is none."""
