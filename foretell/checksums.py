@@ -70,12 +70,20 @@ def verify(folder: Path, files: Mapping[str, str]) -> None:
         large = file.stat().st_size > LARGEST_FILE
         if large and not name.endswith(".safetensors"):
             raise damaged(file, "is larger than such a file can be")
+        if large and is_sparse(file):
+            raise damaged(file, "is mostly holes, which weights are not")
         if (large and not fills_its_length(file)) or digest(file) != expected:
             raise damaged(folder / name, "does not match its checksum")
 
 
+def is_sparse(file: Path) -> bool:
+    """Whether less than half of a file is on the disk: cheap to send, and long to read."""
+    facts = file.stat()
+    return getattr(facts, "st_blocks", facts.st_size) * 512 < facts.st_size // 2
+
+
 def fills_its_length(file: Path) -> bool:
-    """Whether a safetensors file is as long as its header says: a sparse file takes no disk space, but long to read."""
+    """Whether a safetensors file is as long as its header says."""
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
         header = stream.read(size) if size <= LARGEST else b""

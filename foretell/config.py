@@ -14,13 +14,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-import tomli_w
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -33,9 +31,9 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from foretell import trust
-from foretell.errors import CONTROL, ConfigError, did_you_mean
+from foretell.errors import ConfigError, did_you_mean
+from foretell.trees import Tree, checked, wrong
 
-Tree = dict[str, Any]
 C = TypeVar("C", bound="Config")
 
 # Every number has a range, so that no setting overflows or runs forever. All floats are finite.
@@ -61,12 +59,6 @@ Words = Annotated[int, Field(ge=3, le=2**24)]
 """the size of a vocabulary"""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """a random seed"""
-
-LEVELS = 32
-"""most levels of nested tables in a recipe"""
-TOO_DEEP = f"tables and lists within each other, more than {LEVELS} deep"
-LARGEST_FILE = 1 << 20
-"""most bytes of a recipe"""
 
 
 class Config(BaseModel):
@@ -260,109 +252,7 @@ def dump_outside(value: Config) -> Tree:
     }
 
 
-# --- trees: reading, merging, overriding ----------------------------------------------------------
-
-
-def read_toml(path: Path) -> Tree:
-    """Read a TOML file; a `ConfigError` names the file and line of a mistake."""
-    if path.stat().st_size > LARGEST_FILE:
-        raise ConfigError(f"has {path.stat().st_size:,} bytes, and a recipe has a few thousand", file=path)
-    try:
-        return parse_toml(path.read_text(encoding="utf-8-sig"), path)
-    except UnicodeDecodeError:
-        raise ConfigError("not UTF-8 text, so not a TOML file", file=path) from None
-
-
-def parse_toml(text: str, where: Path | str) -> Tree:
-    """Parse TOML."""
-    try:
-        tree = tomllib.loads(text)
-    except RecursionError:
-        raise wrong(where, TOO_DEEP) from None
-    except ValueError as problem:  # TOMLDecodeError, or a number with thousands of digits
-        position = re.search(r" \(at line (\d+), column \d+\)", str(problem))
-        raise wrong(where, f"not valid TOML: {problem}", int(position[1]) if position else None) from None
-    return checked(tree, where)
-
-
-def checked(tree: Tree, where: Path | str) -> Tree:
-    """The tree; a `ConfigError` if it is too deep or has control characters."""
-    level: list[tuple[str, Any]] = [("", tree)]
-    for _ in range(LEVELS):
-        inner: list[tuple[str, Any]] = []
-        for key, value in level:
-            if isinstance(value, Mapping):
-                inner += [(f"{key}.{name}".lstrip("."), item) for name, item in value.items()]
-            elif isinstance(value, list | tuple):
-                inner += [(key, item) for item in value]
-            if isinstance(value, str) and (found := CONTROL.search(value.replace("\n", "").replace("\t", ""))):
-                raise wrong(where, f"{key}: holds the control character {found[0]!r}; leave it out")
-            if found := CONTROL.search(key):
-                raise wrong(where, f"{key!r} holds the control character {found[0]!r}; leave it out")
-        if not (level := inner):
-            return tree
-    raise wrong(where, TOO_DEEP)
-
-
-def write_toml(tree: Tree) -> str:
-    """The tree as TOML, with multi-line strings."""
-    return tomli_w.dumps(tree, multiline_strings=True)
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
-    """Merge `over` into `base`, table by table; a table with another `kind` replaces the old one."""
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(old, str) and "kind" not in value:
-            old = {"kind": old}  # short for a table with that kind
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            changed = "kind" in value and value["kind"] != old.get("kind", value["kind"])
-            merged[key] = dict(value) if changed else merge(old, value)
-        elif isinstance(value, str) and isinstance(old, Mapping) and old.get("kind") == value:
-            continue
-        else:
-            merged[key] = value
-    return merged
-
-
-def parse_override(text: str) -> Tree:
-    """`model.layers=3` as a tree; anything but a TOML value is a string."""
-    key, equals, raw = text.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"{text!r} is not an override; write it as name.of.setting=value")
-    if key.count(".") >= LEVELS:
-        raise ConfigError(f"{text[:60]!r} ...: names have at most {LEVELS} parts")
-    try:
-        value = tomllib.loads(f"value = {raw}")["value"]
-    except RecursionError:
-        raise ConfigError(f"{text[:60]!r} ...: {TOO_DEEP}") from None
-    except ValueError:
-        value = raw
-    return checked(nest(key.strip(), value), "settings")
-
-
-def nest(dotted: str, value: Any) -> Tree:
-    """`{"a": {"b": value}}` for `a.b`."""
-    for part in reversed(dotted.split(".")):
-        value = {part: value}
-    return dict(value)
-
-
-def override(tree: Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any]) -> Tree:
-    """Apply dotted overrides: strings `a.b=1`, or a mapping `{"a.b": 1}`."""
-    if isinstance(overrides, Mapping):
-        layers = [nest(key, value) for key, value in overrides.items()]
-    else:
-        layers = [parse_override(text) for text in overrides]
-    result = dict(tree)
-    together: Tree = {}
-    for layer in layers:  # merged first: `head.kind=x head.y=1` is one change
-        together = merge(together, layer)
-    return merge(result, together)
-
-
-# --- error messages ------------ -------------------------------------------------------------------
+# --- error messages -------------------------------------------------------------------------------
 
 
 def validate(cls: type[C], tree: Mapping[str, Any], where: Path | str) -> C:
@@ -371,11 +261,6 @@ def validate(cls: type[C], tree: Mapping[str, Any], where: Path | str) -> C:
         return cls.model_validate(freeze(checked(dict(tree), where)))
     except ValidationError as problem:
         raise wrong(where, explain(cls, problem)) from None
-
-
-def wrong(where: Path | str, what: str, line: int | None = None) -> ConfigError:
-    """An error in a file, or in a place that `where` describes."""
-    return ConfigError(what, file=where, line=line) if isinstance(where, Path) else ConfigError(f"{where}: {what}")
 
 
 def freeze(tree: Any) -> Any:
@@ -387,10 +272,21 @@ def freeze(tree: Any) -> Any:
 
 def explain(cls: type[Config], problem: ValidationError) -> str:
     """The first three errors in one line, and the number of others."""
-    errors = problem.errors(include_url=False)
+    errors = relevant(problem.errors(include_url=False))
     messages = list(dict.fromkeys(explain_one(cls, error) for error in errors))
     more = f" (and {len(messages) - 3} more)" if len(messages) > 3 else ""
     return "; also ".join(messages[:3]) + more
+
+
+def relevant(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """The errors without those of union members that a value was not meant for: -1 is not a list of sizes either."""
+
+    def is_off(error: ErrorDetails) -> bool:
+        is_list, wants_list = isinstance(error["input"], tuple), error["type"] == "tuple_type"
+        others = [e for e in errors if e is not error and e["loc"][: len(error["loc"]) - 1] == error["loc"][:-1]]
+        return bool(others) and (wants_list or (is_list and error["type"].endswith("_type")))
+
+    return [error for error in errors if not is_off(error)] or list(errors)
 
 
 def explain_one(cls: type[Config], error: ErrorDetails) -> str:

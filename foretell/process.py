@@ -38,6 +38,7 @@ def prepare_process() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
     os.environ.setdefault("PYTHONSAFEPATH", "1")
+    os.environ["RUST_BACKTRACE"] = "0"  # the tokenizers library prints pages of it for a file it cannot read
     if COMPILER not in sys.modules:
         sys.modules[COMPILER] = Later(COMPILER)
 

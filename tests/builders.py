@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import foretell
-from foretell import config
+from foretell import config, trees
 from foretell.config import Amount, Config, union_members
 from foretell.data.tokenizers.tokenizer import Specials
 from foretell.evaluate.evaluator import FunctionEvaluator
@@ -200,7 +200,7 @@ def tables(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
         "optimizer": {"kind": "sgd", "learning_rate": 1.0},
         "training": {"log_every": "1steps"},
     }
-    return config.override(plain, {key.replace("__", "."): v for key, v in changes.items()})
+    return trees.override(plain, {key.replace("__", "."): v for key, v in changes.items()})
 
 
 def averaging(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def averaging(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
         "evaluation.every": "5steps",
         "checkpoint.every": "4steps",
     }
-    return config.override(config.override(tables(corpus), everything), dotted(changes))
+    return trees.override(trees.override(tables(corpus), everything), dotted(changes))
 
 
 def attending(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
@@ -234,7 +234,7 @@ def attending(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
         "training": {"gradient_clip": 1.0, "log_every": "3steps"},
         "checkpoint.every": "4steps",
     }
-    return config.override(config.override(tables(corpus), everything), dotted(changes))
+    return trees.override(trees.override(tables(corpus), everything), dotted(changes))
 
 
 def masking(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
@@ -250,7 +250,7 @@ def masking(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
         "training": {"log_every": "3steps"},
         "checkpoint.every": "4steps",
     }
-    return config.override(config.override(tables(corpus), everything), dotted(changes))
+    return trees.override(trees.override(tables(corpus), everything), dotted(changes))
 
 
 def replacing(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
@@ -264,7 +264,7 @@ def replacing(corpus: Mapping[str, str], **changes: Any) -> dict[str, Any]:
         "optimizer": {"kind": "adamw", "learning_rate": 0.01, "bias_correction": False},
         "checkpoint.every": "7steps",
     }
-    return config.override(masking(corpus, **everything), dotted(changes))
+    return trees.override(masking(corpus, **everything), dotted(changes))
 
 
 def dotted(changes: Mapping[str, Any]) -> dict[str, Any]:

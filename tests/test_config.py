@@ -2,6 +2,7 @@
 
 import json
 import math
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,8 +10,8 @@ import pytest
 from builders import members
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from foretell import config
-from foretell.config import Amount, Config, Tagged, merge, override, parse_override, validate
+from foretell import config, trees
+from foretell.config import Amount, Config, Tagged, validate
 from foretell.data.batches.kinds import BatchesChoice
 from foretell.data.tokenizers.kinds import TokenizerChoice
 from foretell.errors import ConfigError
@@ -24,6 +25,7 @@ from foretell.optim.optimizers import OptimizerChoice
 from foretell.optim.schedules.kinds import ScheduleChoice
 from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
+from foretell.trees import merge, override, parse_override
 
 CHOICES = {
     "data.batches": BatchesChoice,
@@ -202,10 +204,10 @@ def test_overrides_of_a_changed_kind_come_together() -> None:
 def test_toml_that_is_not(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("a = \n")
     with pytest.raises(ConfigError, match=r"a\.toml:1: not valid TOML"):
-        config.read_toml(tmp_path / "a.toml")
+        trees.read_toml(tmp_path / "a.toml")
     (tmp_path / "b.toml").write_bytes(b"a = '\xff'")
     with pytest.raises(ConfigError, match="not UTF-8"):
-        config.read_toml(tmp_path / "b.toml")
+        trees.read_toml(tmp_path / "b.toml")
 
 
 # --- kinds ----------------------------------------------------------------------------------------
@@ -231,7 +233,7 @@ def test_outside_classes_go_through_text_and_back() -> None:
     recipe = load_recipe(given)
     assert type(recipe.model).__name__ == "PairsConfig"
     assert recipe.tree()["model"] == {"kind": "outside:PairsConfig", "width": 12, "reads": ["causal", "lengths"]}
-    assert validate(Recipe, config.tomllib.loads(recipe.text()), "text") == recipe
+    assert validate(Recipe, tomllib.loads(recipe.text()), "text") == recipe
 
 
 def test_a_recipe_is_its_text() -> None:
@@ -245,7 +247,7 @@ def test_a_recipe_is_its_text() -> None:
             "stages": [{"name": "one", "limit": "10m", "set": {"head.tied": True, "model.output": 400}}],
         }
     )
-    again = validate(Recipe, config.tomllib.loads(recipe.text()), "text")
+    again = validate(Recipe, tomllib.loads(recipe.text()), "text")
     assert again == recipe
     assert again.text() == recipe.text()
 

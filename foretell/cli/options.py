@@ -115,7 +115,7 @@ def open_model(
 
 def adaptation_of(dynamic: bool, cache: bool, settings: list[str] | None) -> Mapping[str, Any]:
     """The tables of `--dynamic --cache --adapt dynamic.segment=20`; a setting of a table also enables it."""
-    from foretell.config import override
+    from foretell.trees import override
 
     return override({}, [*["dynamic={}"] * dynamic, *["cache={}"] * cache, *(settings or [])])
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from foretell import config
+from foretell import config, trees
 from foretell.config import Config
 from foretell.models.backbone import Backbone
 from foretell.models.kinds import BackboneChoice
@@ -67,7 +67,7 @@ class ModelSpec:
         tree = {name: part.model_dump(mode="json", exclude_none=True) for name, part in self.sections()}
         for name, part in self.sections():
             tree[name]["kind"] = type(part).kind_name()
-        parts = config.validate(Parts, config.merge(tree, tables), where)
+        parts = config.validate(Parts, trees.merge(tree, tables), where)
         return replace(self, model=parts.model, head=parts.head, built=None)
 
     def sections(self) -> tuple[tuple[str, Config], ...]:

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from foretell import config
+from foretell import config, trees
 from foretell.checksums import FILE as CHECKSUMS
 from foretell.checksums import damaged
-from foretell.config import Tree
 from foretell.data.labelled.datasets import SETS
 from foretell.data.text.builtin import BUILTIN
 from foretell.errors import ConfigError, did_you_mean
 from foretell.recipe.recipe import TOKENIZER, Recipe
 from foretell.run import RECIPE, Run
+from foretell.trees import Tree
 from foretell.trust import refuse
 
 
@@ -51,7 +51,7 @@ def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Tree:
         raise ConfigError("its base refers back to it", file=path)
     if len(seen) >= LONGEST_CHAIN:
         raise ConfigError(f"a chain of more than {LONGEST_CHAIN} recipes, each the base of the next", file=path)
-    tree = config.read_toml(path)
+    tree = trees.read_toml(path)
     find_tokenizer(tree, path.parent)
     base = tree.pop("base", None)
     if base is None:
@@ -62,7 +62,7 @@ def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Tree:
     origin = beside if beside.is_file() else find_recipe(base)
     if is_of_run(origin) and not Run.open(origin.parent).is_trusted:
         raise refuse(origin, "decide the settings of a recipe that names it as its base", "copy what you need from it")
-    return config.merge(read_tree(origin, (*seen, path.resolve())), tree)
+    return trees.merge(read_tree(origin, (*seen, path.resolve())), tree)
 
 
 def find_tokenizer(tree: Tree, folder: Path) -> None:
@@ -88,19 +88,19 @@ def load_recipe(
         if Path(source).is_dir() or is_of_run(path):
             return recipe_to_train(Run.open(path.parent), overrides)
         tree, where = {"name": path.stem} | read_tree(path), path
-    return checked(config.validate(Recipe, with_initial(config.override(tree, overrides)), where), where)
+    return checked(config.validate(Recipe, with_initial(trees.override(tree, overrides)), where), where)
 
 
 def checked(recipe: Recipe, where: Path | str) -> Recipe:
     """The recipe; `ConfigError` if its stages, seeds or `init` do not fit the model."""
     if recipe.init and recipe.model.counted:
-        raise config.wrong(where, "an n-gram model is counted from its text alone; set init=''")
+        raise trees.wrong(where, "an n-gram model is counted from its text alone; set init=''")
     if recipe.seeds > 1 and recipe.model.counted:
-        raise config.wrong(where, f"seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
+        raise trees.wrong(where, f"seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
     try:
         recipe.resolved_stages()  # a mistake in a later stage shows now, not after hours
     except ConfigError as problem:
-        raise config.wrong(where, str(problem)) from None
+        raise trees.wrong(where, str(problem)) from None
     return recipe
 
 
@@ -131,7 +131,7 @@ def opened_by(tree: Tree) -> dict[str, str]:
     found |= {str(tree.get("init", "")): "init=…"}
     found |= {str(tokenizer.get("path", "")): "data.tokenizer={kind=…}"} if isinstance(tokenizer, Mapping) else {}
     for stage in tree.get("stages", ()):
-        found |= dict.fromkeys(opened_by(config.override({}, stage.get("set", {}))), "stages=…")
+        found |= dict.fromkeys(opened_by(trees.override({}, stage.get("set", {}))), "stages=…")
     return {path: setting for path, setting in found.items() if path not in ("", *BUILTIN, *SETS)}
 
 
@@ -147,7 +147,7 @@ def with_initial(tree: Tree) -> Tree:
     if not model:
         last = recipe_at(str(init)).resolved_stages()[-1][1].tree()
         inherited |= {name: last[name] for name in ("model", "head")}
-    return config.merge(inherited, tree)
+    return trees.merge(inherited, tree)
 
 
 def recipe_at(path: str) -> Recipe:
@@ -160,9 +160,9 @@ def recipe_of(run: Run, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Re
     """The recipe of a run. One from elsewhere may not name classes outside the package."""
     where = run.recipe_file
     with run.guarded():
-        tree = config.read_toml(run.recipe_file)
+        tree = trees.read_toml(run.recipe_file)
         find_tokenizer(tree, run.path)
-        return checked(config.validate(Recipe, config.override(tree, overrides), where), where)
+        return checked(config.validate(Recipe, trees.override(tree, overrides), where), where)
 
 
 def named(table: Any) -> bool:

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from foretell import config
-from foretell.config import Amount, Config, Seed, Size, Tagged, Tree
+from foretell import config, trees
+from foretell.config import Amount, Config, Seed, Size, Tagged
 from foretell.data.batches.batches import BatchKind
 from foretell.data.batches.kinds import BatchesChoice
 from foretell.data.batches.ramp import RampConfig
@@ -41,6 +41,7 @@ from foretell.tasks.kinds import AnyTask
 from foretell.training.out_of_memory import build_within
 from foretell.training.settings import SavingConfig, TrainingConfig
 from foretell.training.trainable import FullConfig, TrainableChoice
+from foretell.trees import Tree
 
 LearntChoice = Annotated[AnyObjective | AnyTask, Tagged()]
 """the objectives of language models, and the tasks"""
@@ -74,7 +75,7 @@ class DataConfig(Config):
     @field_validator("corpus", mode="before")
     @classmethod
     def _splits_only(cls, given: Any) -> Any:
-        # `config.merge` reads a name under a table as a kind; a corpus has none
+        # `trees.merge` reads a name under a table as a kind; a corpus has none
         return {key: item for key, item in given.items() if key != "kind"} if isinstance(given, Mapping) else given
 
 
@@ -185,7 +186,7 @@ class Recipe(Config):
         tokenizer = tree["data"]["tokenizer"]
         if run is not None and tokenizer["kind"] == "file":
             tokenizer["path"] = TOKENIZER
-        return config.write_toml(tree)
+        return trees.write_toml(tree)
 
     def measures_like(self, other: Recipe) -> bool:
         """Whether validation losses can be compared: the same tokens, objective, masks and contexts."""
@@ -227,7 +228,7 @@ class Recipe(Config):
         plain = {key: value for key, value in self.tree().items() if key != "stages"}
         resolved = []
         for stage in self.stages:
-            tree = config.override(plain, stage.set) | {"limit": str(stage.limit)}
+            tree = trees.override(plain, stage.set) | {"limit": str(stage.limit)}
             resolved.append((stage, config.validate(Recipe, tree, f"stage {stage.name!r}")))
         for (_, before), (stage, settings) in pairwise(resolved):
             if before.trainable != settings.trainable and {"optimizer", "averager"} & {*stage.keep}:

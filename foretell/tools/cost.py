@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from foretell.config import Tree
 from foretell.nn.initializers import on_paper
 from foretell.objectives.objective import Objective
 from foretell.optim.averaging import NoAveragingConfig
 from foretell.recipe.recipe import SOME_LABELS, Recipe
+from foretell.trees import Tree
 
 TRAINING = 3
 """ratio of training to forward FLOPs: the backward pass multiplies twice per weight, for inputs and for weights"""

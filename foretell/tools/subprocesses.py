@@ -16,12 +16,12 @@ from types import FrameType
 from typing import Any
 
 from foretell.artifacts import write_atomic, write_json
-from foretell.config import Tree
 from foretell.errors import ConfigError
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record
 from foretell.strict_json import parse_json
 from foretell.training.signals import ending_signals
+from foretell.trees import Tree
 from foretell.trust import trusts_everything
 
 

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
-from foretell.config import override
 from foretell.data.batches.masking import Masked
 from foretell.errors import ConfigError
 from foretell.recipe.loading import load_recipe
+from foretell.trees import override
 
 
 @pytest.fixture(scope="module")

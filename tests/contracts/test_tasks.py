@@ -9,7 +9,6 @@ from builders import members
 from labelled import MODELS, objective_of, task_tables, write_labelled
 
 import foretell
-from foretell.config import override
 from foretell.data.batches.framing import collate
 from foretell.errors import ConfigError
 from foretell.learning.task import TaskModule
@@ -17,6 +16,7 @@ from foretell.recipe.loading import load_recipe
 from foretell.run import judged
 from foretell.tasks.kinds import TaskChoice
 from foretell.tasks.task import Task
+from foretell.trees import override
 
 TASKS = ["classification", "several", "pairs", "similarity", "choice", "tagging", "chained", "answering"]
 every_task = pytest.mark.parametrize("task", TASKS)

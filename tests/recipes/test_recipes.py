@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def test_there_are_recipes() -> None:
 def test_it_loads_and_is_its_own_text(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
-    assert config.validate(Recipe, config.tomllib.loads(recipe.text()), name) == recipe
+    assert config.validate(Recipe, tomllib.loads(recipe.text()), name) == recipe
 
 
 @every_recipe

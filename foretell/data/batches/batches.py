@@ -115,7 +115,7 @@ class Part(Sequence[Batch]):
 
 
 def spread(number: int, share: float) -> list[int]:
-    """The indices of about a share of so many items, at even distances; at least one."""
+    """The indices of about a share of `number` items, at even distances; at least one."""
     count = max(1, int(share * number))
     return [i * number // count for i in range(count)]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from foretell.config import Tree
 from foretell.interop.hugging_face.correspondence import Link, Setting, Theirs, link
 from foretell.interop.hugging_face.family import ACTIVATIONS, MOST_LAYERS, SAME_ACTIVATIONS, Family, Form, Labels
+from foretell.trees import Tree
 
 BOTH_SIDES: Tree = {
     "model.kind": "transformer",

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foretell.config import Tree
 from foretell.errors import ConfigError, did_you_mean
 from foretell.strict_json import JsonObject, shown
+from foretell.trees import Tree
 
 Theirs = dict[str, Any]
 """the content of a config.json"""

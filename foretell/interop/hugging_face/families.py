@@ -9,13 +9,13 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from foretell.config import Tree
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.bert import ALBERT, BERT, CAMEMBERT, ELECTRA, MEGATRON_BERT, ROBERTA, XLM_ROBERTA
 from foretell.interop.hugging_face.correspondence import Misfit, Theirs
 from foretell.interop.hugging_face.family import Family, Form, far
 from foretell.interop.hugging_face.gpt import GPT, GPT2
 from foretell.strict_json import shown
+from foretell.trees import Tree
 
 FAMILIES = (GPT2, GPT, BERT, ROBERTA, ELECTRA, ALBERT, MEGATRON_BERT, XLM_ROBERTA, CAMEMBERT)
 

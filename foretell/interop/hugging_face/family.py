@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from foretell.config import Tree, override
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.correspondence import Link, Misfit, Setting, Theirs, at, layers_in
 from foretell.interop.hugging_face.folder import Weights
 from foretell.nn.pooling import FirstConfig
 from foretell.strict_json import JsonObject, shown
+from foretell.trees import Tree, override
 
 MOST_LAYERS = 4096
 ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}

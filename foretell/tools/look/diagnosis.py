@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from foretell.config import Tree
 from foretell.evaluate.measures import measure_of
 from foretell.tools.printing import plain, readable
+from foretell.trees import Tree
 
 
 def check(good: bool, about: str, text: str, do: str, level: str = "warning") -> Tree:

@@ -27,7 +27,6 @@ import torch
 import foretell
 from foretell import process
 from foretell.api.train import run_recipe
-from foretell.config import Tree
 from foretell.data.cache import cache_folder
 from foretell.data.store.store import prepare
 from foretell.data.text.builtin import BUILTIN, open_builtin, topics
@@ -40,6 +39,7 @@ from foretell.tools.look.diagnosis import check, read, render
 from foretell.tools.look.doctor_corpus import examine_corpus
 from foretell.tools.look.doctor_run import examine_run
 from foretell.tools.printing import readable
+from foretell.trees import Tree
 
 __all__ = ["examine_corpus", "examine_machine", "examine_run", "render"]
 

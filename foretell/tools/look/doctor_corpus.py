@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from foretell.config import Tree
 from foretell.data import text_files
 from foretell.data.compressed import opened
 from foretell.data.files import SPLITS
@@ -22,6 +21,7 @@ from foretell.data.text.holdout import byte_length, files_of
 from foretell.errors import ConfigError
 from foretell.tools.look.diagnosis import check
 from foretell.tools.printing import readable
+from foretell.trees import Tree
 
 SAMPLE = 32 << 20
 """bytes of each split to examine"""

@@ -10,7 +10,6 @@ import numpy as np
 from safetensors import safe_open
 
 from foretell.checksums import verify
-from foretell.config import Tree
 from foretell.data.labelled.opening import find_set
 from foretell.data.opening import open_corpus
 from foretell.data.store.store import is_store, load_counts
@@ -28,6 +27,7 @@ from foretell.tools.look.diagnosis import check, read
 from foretell.tools.printing import readable
 from foretell.training.checkpoint import Checkpoint, at_step, find, in_order, lost
 from foretell.training.state_dict import weights
+from foretell.trees import Tree
 
 EARLY = 500
 """steps after which a model should have learned more than the frequencies of tokens"""
@@ -48,7 +48,7 @@ def examine_run(path: Path | str) -> Tree:
     intact = [checkpoint for checkpoint in checkpoints if not saved[checkpoint.path.name]["problem"]]
     finished = bool(intact) and intact[-1].position().finished
     if not run.is_busy():  # training replaces checkpoints, which seem lost meanwhile
-        saved |= {path.name: {"bytes": 0, "problem": problem} for path, problem in lost(run).items()}
+        saved |= {path.name: {"bytes": 0, "problem": problem, "lost": True} for path, problem in lost(run).items()}
     records = [record for record in run.metrics() if "loss" in record]
     valid = [record for record in records if record["kind"] == "valid"]
     result = {
@@ -78,7 +78,8 @@ def run_findings(run: Run, result: Mapping[str, Any]) -> list[Tree]:
     do = "--resume sets it aside and continues from the newest intact one" if others else "restore it from a copy"
     for name, facts in saved.items():
         text = facts["problem"] or "intact"
-        findings.append(check(not facts["problem"], name, text, do, "error"))
+        remedy = "bring it back from a copy, or continue from the newest left with --resume" if facts["lost"] else do
+        findings.append(check(not facts["problem"], name, text, remedy, "error"))
     do = "train further with --resume"
     for name in ("best", "last"):
         checkpoint = result[name] or "none yet"
@@ -206,7 +207,11 @@ def best_validation(run: Run) -> Record | None:
 
 def examine_checkpoint(saved: Checkpoint, shapes: Mapping[str, list[int]] | None) -> Tree:
     """Size of a checkpoint, and its problem, if any."""
-    facts: Tree = {"bytes": sum(f.lstat().st_size for f in saved.path.iterdir()), "problem": saved.problem()}
+    facts: Tree = {
+        "bytes": sum(f.lstat().st_size for f in saved.path.iterdir()),
+        "problem": saved.problem(),
+        "lost": False,
+    }
     if facts["problem"]:
         return facts
     stored = {name: shape for file in saved.weight_files() for name, shape in shapes_in(file)}

@@ -18,11 +18,11 @@ from safetensors import SafetensorError, safe_open
 
 from foretell.artifacts import is_draft
 from foretell.checksums import plain_file, read_record
-from foretell.config import read_toml
 from foretell.errors import ConfigError, did_you_mean
 from foretell.run import RECIPE, Record, Run
 from foretell.tools.printing import with_notes
 from foretell.training.checkpoint import TrainState, find, pointed
+from foretell.trees import read_toml
 
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from foretell.config import Tree
 from foretell.recipe.recipe import Recipe
+from foretell.trees import Tree
 
 
 def schema() -> Tree:

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from foretell.config import Amount, Config, Tree, configs_in, merge, nest, write_toml
+from foretell.config import Amount, Config, configs_in
 from foretell.recipe.recipe import Recipe
+from foretell.trees import Tree, merge, nest, write_toml
 
 LARGE = 2**20
 """bounds from here on are not shown: only mistakes exceed them"""

@@ -18,7 +18,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from foretell.config import Config, Tree
+from foretell.config import Config
 from foretell.data.opening import open_corpus
 from foretell.data.preparing import cache_key, trained_before
 from foretell.data.store.store import Store, is_store
@@ -35,6 +35,7 @@ from foretell.tools.look.schema import schema
 from foretell.tools.look.sections import Section, describe_kind, describe_section, sections
 from foretell.tools.printing import plain, readable
 from foretell.training.checkpoint import find
+from foretell.trees import Tree
 
 Overrides = Sequence[str] | Mapping[str, Any]
 QUICKLY_COUNTED = 32 << 20

@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 
 from foretell.api.trained import Trained
 from foretell.artifacts import write_json
-from foretell.config import parse_override, validate
+from foretell.config import validate
 from foretell.data.labelled.examples import Labelled
 from foretell.data.labelled.opening import open_examples
 from foretell.errors import ConfigError
@@ -26,6 +26,7 @@ from foretell.tools.measure.probe_plots import Heat, draw
 from foretell.tools.printing import plain
 from foretell.tools.use.features import MIX
 from foretell.training.monitor import Monitor, reporting
+from foretell.trees import parse_override
 
 SPLITS = ("train", "valid", "test")
 SHOWN_CLASSES, SHOWN_CHARACTERS = 4, 1200

@@ -10,13 +10,13 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from foretell.config import parse_override
 from foretell.data.opening import open_corpus
 from foretell.data.preparing import cached_tokenizer
 from foretell.data.store.store import prepare
 from foretell.data.tokenizers.kinds import TokenizerChoice
 from foretell.errors import ConfigError
 from foretell.process import peak_memory
+from foretell.trees import parse_override
 
 
 def prepare_store(corpus: str, out: Path, tokenizer: str, *, quiet: bool = False) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from typing import Any
 from rich.console import RenderableType
 
 from foretell.artifacts import write_json
-from foretell.config import Tree, override, parse_override
 from foretell.data.labelled.datasets import SETS
 from foretell.data.store.store import load_counts
 from foretell.data.tokenizers.tokenizer import tokenizer_of
@@ -30,6 +29,7 @@ from foretell.tools.measure.probe import SPLITS, LabelledTexts, bag_of_words, fi
 from foretell.tools.printing import plain, with_notes
 from foretell.tools.train.trials import run_trials
 from foretell.training.monitor import Monitor
+from foretell.trees import Tree, override, parse_override
 
 LENGTHS = {"answering": 384, "choice": 256, "classification": 128, "similarity": 128, "tagging": 128}
 """tokens per row of a model with a bounded context, if the context is that long"""

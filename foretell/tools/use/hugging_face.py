@@ -14,7 +14,6 @@ from torch import Tensor
 from foretell.api.counting import save_finished
 from foretell.api.trained import Trained
 from foretell.artifacts import is_free, whole_folder, write_atomic, write_json
-from foretell.config import Tree, override, write_toml
 from foretell.data.labelled.tags import MARKS, OUTSIDE
 from foretell.data.tokenizers.foreign import named_file
 from foretell.data.tokenizers.tokenizer import Tokenizer, load_tokenizer
@@ -42,6 +41,7 @@ from foretell.run import Record, Run
 from foretell.strict_json import JsonObject, read_object, shown
 from foretell.training.monitor import Monitor
 from foretell.training.state_dict import load_weights, weights
+from foretell.trees import Tree, override, write_toml
 from foretell.trust import foreign
 
 # --- import ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from builders import members
 from rich.console import Console
 
-from foretell import config
+from foretell import trees
 from foretell.config import Config, configs_in
 from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import LearntChoice, Recipe
@@ -66,7 +66,7 @@ def test_every_kind_is_described_and_its_toml_is_valid(key: str, member: type[Co
     names = {field["name"] for field in result["fields"]}
     assert names == set(member.model_fields) - {"kind"}
     tree = tomllib.loads(result["toml"])
-    assert load_recipe(config.merge(beside(tree), tree))
+    assert load_recipe(trees.merge(beside(tree), tree))
     for part in key.split("."):
         tree = tree[part]
     mine = tree[0] if isinstance(tree, list) else tree
