@@ -40,6 +40,14 @@ def whole(path: Path) -> Corpus:
     return open_corpus({"train": str(path)})
 
 
+def corpus_of(folder: Path, *documents: str, ending: str = "\n<|endofdoc|>\n") -> Corpus:
+    """One split: the documents, each followed by `ending`."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "text.txt"
+    path.write_text("".join(document + ending for document in documents), newline="")
+    return open_corpus({"train": str(path)})
+
+
 def write_jsonl(path: Path, texts: list[str], column: str = "text") -> str:
     path.write_text("".join(json.dumps({"other": 1, column: text}) + "\n" for text in texts))
     return str(path)
