@@ -1,13 +1,12 @@
 """TOML to typed settings: strictness, hints, merging, overriding, and the recipes they make up."""
 
 import json
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 from builders import members
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from foretell import config
 from foretell.config import Amount, Config, Tagged, merge, override, parse_override, validate
@@ -22,7 +21,6 @@ from foretell.objectives.penalties import PenaltyChoice
 from foretell.optim.averaging import AveragingChoice
 from foretell.optim.optimizers import OptimizerChoice
 from foretell.optim.schedules.kinds import ScheduleChoice
-from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 
 CHOICES = {
@@ -224,87 +222,3 @@ def test_kinds_differ_within_a_union() -> None:
     for choice in CHOICES.values():
         names = [member.kind_name() for member in members(choice)]
         assert len(names) == len(set(names))
-
-
-def test_outside_classes_go_through_text_and_back() -> None:
-    given = {"model": {"kind": "outside:PairsConfig", "width": 12}, "objective": "outside:TwofoldConfig"}
-    recipe = load_recipe(given)
-    assert type(recipe.model).__name__ == "PairsConfig"
-    assert recipe.tree()["model"] == {"kind": "outside:PairsConfig", "width": 12, "reads": ["causal", "lengths"]}
-    assert validate(Recipe, config.tomllib.loads(recipe.text()), "text") == recipe
-
-
-def test_a_recipe_is_its_text() -> None:
-    """Every default, amounts and nested kinds included."""
-    recipe = load_recipe(
-        {
-            "limit": "1234567steps",
-            "model": {"cell": "gru", "dropout": {"weight": 0.5}},
-            "objective": {"penalties": ["activation", {"kind": "temporal", "weight": 0.1}]},
-            "schedule": {"kind": "steps", "at": ["3epochs", "5e6tokens"]},
-            "stages": [{"name": "one", "limit": "10m", "set": {"head.tied": True, "model.output": 400}}],
-        }
-    )
-    again = validate(Recipe, config.tomllib.loads(recipe.text()), "text")
-    assert again == recipe
-    assert again.text() == recipe.text()
-
-
-# --- recipe files ---------------------------------------------------------------------------------
-
-
-def test_a_chain_of_bases(tmp_path: Path) -> None:
-    (tmp_path / "c.toml").write_text('seed = 3\n[model]\nkind = "recurrent"\nhidden = 5\nlayers = 2\n')
-    (tmp_path / "b.toml").write_text('base = "c.toml"\n[model]\nhidden = 6\n')
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "a.toml").write_text('base = "../b.toml"\nseed = 4\n[optimizer]\nkind = "sgd"\n')
-    recipe = load_recipe(tmp_path / "sub" / "a.toml", ["model.layers=1"])
-    assert (recipe.seed, recipe.model.hidden, recipe.model.layers, recipe.name) == (4, 6, 1, "a")
-    assert recipe.optimizer.kind == "sgd"
-
-
-def test_a_base_may_be_a_shipped_recipe(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text('base = "awd-lstm-ptb"\nseed = 9\n')
-    recipe = load_recipe(tmp_path / "mine.toml")
-    assert (recipe.seed, recipe.model.hidden, recipe.name) == (9, 1150, "mine")
-
-
-def test_bases_in_a_circle(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text('base = "b.toml"')
-    (tmp_path / "b.toml").write_text('base = "a.toml"')
-    with pytest.raises(ConfigError, match="refers back to it"):
-        load_recipe(tmp_path / "a.toml")
-
-
-def test_a_recipe_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match="no recipe 'awd-lstm-bpt'; did you mean 'awd-lstm-ptb'"):
-        load_recipe("awd-lstm-bpt")
-
-
-def test_a_mistake_in_a_later_stage_is_one_now(tmp_path: Path) -> None:
-    stages = [{"name": "warm", "limit": "1epochs"}, {"name": "main", "limit": "1epochs", "set": {"model.layrs": 3}}]
-    with pytest.raises(ConfigError, match=r"stage 'main': model\.layrs: no such setting; did you mean 'layers'"):
-        load_recipe({"stages": stages})
-    file = tmp_path / "stages.toml"
-    file.write_text('base = "char-lstm"\n[[stages]]\nname = "a"\nlimit = "1steps"\nset = { "optimizer.kind" = "x" }\n')
-    with pytest.raises(ConfigError, match=r"stages\.toml: stage 'a': optimizer") as raised:
-        load_recipe(file)
-    assert raised.value.file == file
-
-
-def test_stages_keep_their_limits_to_the_last_digit() -> None:
-    recipe = load_recipe({"stages": [{"name": "one", "limit": "12345678steps"}]})
-    assert recipe.resolved_stages()[0][1].limit.value == 12345678
-    assert math.isfinite(recipe.resolved_stages()[0][1].limit.value)
-
-
-def test_every_setting_is_explained_or_plain() -> None:
-    """No empty docstrings on settings: what is there says something."""
-
-    def fields(cls: type[BaseModel]) -> Any:
-        for name, field in cls.model_fields.items():
-            yield f"{cls.__name__}.{name}", field.description
-            for inner in config.configs_in(field.annotation):
-                yield from fields(inner)
-
-    assert [name for name, description in fields(Recipe) if description is not None and not description.strip()] == []

@@ -138,12 +138,6 @@ def test_hostile_recipes_are_refused_in_one_line(content: bytes, what: str, tmp_
     assert "\x1b" not in err and "\u202e" not in err and err.count("\n") == 1
 
 
-def test_a_long_chain_of_bases_ends(tmp_path: Path, said: Any) -> None:
-    for number in range(100):
-        (tmp_path / f"{number}.toml").write_text(f'base = "{number + 1}.toml"\n')
-    assert "a chain of more than 20 recipes" in said("show", tmp_path / "0.toml")[2]
-
-
 def test_help_comes_without_arguments(said: Any) -> None:
     code, _, err = said()
     assert (code, "error" in err) == (2, False)
