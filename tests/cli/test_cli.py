@@ -204,15 +204,6 @@ def test_trust_holds_for_what_the_process_opens(
     assert not trust.trusts_everything()
 
 
-def test_a_class_from_outside_needs_trust_within_a_run_that_somebody_sent() -> None:
-    recipe = {"head": {"kind": "outside:CosineHeadConfig"}}
-    assert type(foretell.load_recipe(recipe).head).__name__ == "CosineHeadConfig"
-    with trust.foreign(), pytest.raises(ConfigError, match=r"would import 'outside:CosineHeadConfig'.*--trust"):
-        foretell.load_recipe(recipe)
-    with trust.foreign(), trust.trusting():
-        assert type(foretell.load_recipe(recipe).head).__name__ == "CosineHeadConfig"
-
-
 @pytest.mark.parametrize("body", ["raise OSError('no')", "import sys; sys.exit(3)", "1 +", "x = 1"])
 def test_a_module_that_fails_is_named(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "failing_module.py").write_text(body)
