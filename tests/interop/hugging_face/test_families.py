@@ -1,14 +1,10 @@
 """The descriptions of families by themselves: defaults, shipped recipes, both directions."""
 
-from types import ModuleType
-
 import pytest
-from hugging_face import transformers_installed
 
 from foretell.config import validate
 from foretell.errors import ConfigError
-from foretell.interop.hugging_face.families import FAMILIES, family_named, family_of
-from foretell.interop.hugging_face.family import Family
+from foretell.interop.hugging_face.families import family_named, family_of
 from foretell.models.transformer import TransformerConfig
 from foretell.recipe.loading import load_recipe, recipe_names
 from foretell.recipe.recipe import Recipe
@@ -30,18 +26,6 @@ def transformer_recipes() -> list[Recipe]:
     """Language models; tasks have layers on top that no family here describes."""
     known = map(load_recipe, recipe_names())
     return [recipe for recipe in known if isinstance(recipe.model, TransformerConfig) and not recipe.is_task]
-
-
-@pytest.fixture(scope="module")
-def transformers() -> ModuleType:
-    return transformers_installed()
-
-
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.kind)
-def test_what_a_missing_key_means(family: Family, transformers: ModuleType) -> None:
-    theirs = transformers.AutoConfig.for_model(family.kind)
-    settings = [setting for form in family.forms for setting in (*family.settings, *form.settings)]
-    assert {s.theirs: s.default for s in settings} == {s.theirs: getattr(theirs, s.theirs) for s in settings}
 
 
 @pytest.mark.parametrize("recipe", transformer_recipes(), ids=lambda recipe: recipe.name)
