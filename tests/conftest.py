@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,6 +67,14 @@ def runner(seeds: Path) -> Iterator["Runner"]:
     made = Runner(seeds)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def transformers() -> ModuleType:
+    """transformers, where it is installed."""
+    from hugging_face import transformers_installed
+
+    return transformers_installed()
 
 
 @pytest.fixture

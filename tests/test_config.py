@@ -1,16 +1,12 @@
 """TOML to typed settings: strictness, hints, merging, overriding, and the recipes they make up."""
 
 import json
-import math
-import tomllib
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 from builders import members
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from foretell import config, trees
 from foretell.config import Amount, Config, Tagged, validate
 from foretell.data.batches.kinds import BatchesChoice
 from foretell.data.tokenizers.kinds import TokenizerChoice
@@ -23,9 +19,7 @@ from foretell.objectives.penalties import PenaltyChoice
 from foretell.optim.averaging import AveragingChoice
 from foretell.optim.optimizers import OptimizerChoice
 from foretell.optim.schedules.kinds import ScheduleChoice
-from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
-from foretell.trees import merge, override, parse_override
 
 CHOICES = {
     "data.batches": BatchesChoice,
@@ -140,76 +134,6 @@ def test_what_is_not_an_amount(text: str) -> None:
         validate(Recipe, {"limit": text}, "recipe")
 
 
-# --- trees ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("base", "over", "expected"),
-    [
-        ({"a": 1, "b": 2}, {"b": 3, "c": 4}, {"a": 1, "b": 3, "c": 4}),
-        ({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": 1, "c": 3}}),
-        ({"a": {"b": {"c": 1, "d": 2}}}, {"a": {"b": {"d": 3}}}, {"a": {"b": {"c": 1, "d": 3}}}),
-        # the same kind goes on, another starts afresh
-        ({"a": {"kind": "x", "b": 1}}, {"a": {"kind": "x", "c": 2}}, {"a": {"kind": "x", "b": 1, "c": 2}}),
-        ({"a": {"kind": "x", "b": 1}}, {"a": {"kind": "y", "c": 2}}, {"a": {"kind": "y", "c": 2}}),
-        ({"a": {"kind": "x", "b": 1}}, {"a": "x"}, {"a": {"kind": "x", "b": 1}}),
-        ({"a": {"kind": "x", "b": 1}}, {"a": "y"}, {"a": "y"}),
-        # a bare word is a table with that kind
-        ({"a": "x"}, {"a": {"b": 1}}, {"a": {"kind": "x", "b": 1}}),
-        ({"a": "x"}, {"a": {"kind": "y", "b": 1}}, {"a": {"kind": "y", "b": 1}}),
-        # lists are values
-        ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
-    ],
-    ids=str,
-)
-def test_merging(base: dict[str, Any], over: dict[str, Any], expected: dict[str, Any]) -> None:
-    before = json.dumps(base)
-    assert merge(base, over) == expected
-    assert json.dumps(base) == before
-
-
-@pytest.mark.parametrize(
-    ("text", "tree"),
-    [
-        ("a=1", {"a": 1}),
-        ("a.b.c=2.5", {"a": {"b": {"c": 2.5}}}),
-        ("a=true", {"a": True}),
-        ("a=word", {"a": "word"}),
-        ('a="3"', {"a": "3"}),
-        ("a=[2000, 10000]", {"a": [2000, 10000]}),
-        ('a={kind="x", b=1}', {"a": {"kind": "x", "b": 1}}),
-        ("a=b=c", {"a": "b=c"}),
-        ("a=", {"a": ""}),
-        ("limit=300steps", {"limit": "300steps"}),
-        ("a=/tmp/x y.txt", {"a": "/tmp/x y.txt"}),
-    ],
-)
-def test_overrides(text: str, tree: dict[str, Any]) -> None:
-    assert parse_override(text) == tree
-
-
-@pytest.mark.parametrize("text", ["a", "=1", " =1", ""])
-def test_what_is_not_an_override(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"write it as name\.of\.setting=value"):
-        parse_override(text)
-
-
-def test_overrides_of_a_changed_kind_come_together() -> None:
-    tree = {"head": {"kind": "full", "tied": True}}
-    for order in (["head.kind=other", "head.cut=1"], ["head.cut=1", "head.kind=other"]):
-        assert override(tree, order) == {"head": {"kind": "other", "cut": 1}}
-    assert override(tree, {"head.bias": False}) == {"head": {"kind": "full", "tied": True, "bias": False}}
-
-
-def test_toml_that_is_not(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text("a = \n")
-    with pytest.raises(ConfigError, match=r"a\.toml:1: not valid TOML"):
-        trees.read_toml(tmp_path / "a.toml")
-    (tmp_path / "b.toml").write_bytes(b"a = '\xff'")
-    with pytest.raises(ConfigError, match="not UTF-8"):
-        trees.read_toml(tmp_path / "b.toml")
-
-
 # --- kinds ----------------------------------------------------------------------------------------
 
 
@@ -226,87 +150,3 @@ def test_kinds_differ_within_a_union() -> None:
     for choice in CHOICES.values():
         names = [member.kind_name() for member in members(choice)]
         assert len(names) == len(set(names))
-
-
-def test_outside_classes_go_through_text_and_back() -> None:
-    given = {"model": {"kind": "outside:PairsConfig", "width": 12}, "objective": "outside:TwofoldConfig"}
-    recipe = load_recipe(given)
-    assert type(recipe.model).__name__ == "PairsConfig"
-    assert recipe.tree()["model"] == {"kind": "outside:PairsConfig", "width": 12, "reads": ["causal", "lengths"]}
-    assert validate(Recipe, tomllib.loads(recipe.text()), "text") == recipe
-
-
-def test_a_recipe_is_its_text() -> None:
-    """Every default, amounts and nested kinds included."""
-    recipe = load_recipe(
-        {
-            "limit": "1234567steps",
-            "model": {"cell": "gru", "dropout": {"weight": 0.5}},
-            "objective": {"penalties": ["activation", {"kind": "temporal", "weight": 0.1}]},
-            "schedule": {"kind": "steps", "at": ["3epochs", "5e6tokens"]},
-            "stages": [{"name": "one", "limit": "10m", "set": {"head.tied": True, "model.output": 400}}],
-        }
-    )
-    again = validate(Recipe, tomllib.loads(recipe.text()), "text")
-    assert again == recipe
-    assert again.text() == recipe.text()
-
-
-# --- recipe files ---------------------------------------------------------------------------------
-
-
-def test_a_chain_of_bases(tmp_path: Path) -> None:
-    (tmp_path / "c.toml").write_text('seed = 3\n[model]\nkind = "recurrent"\nhidden = 5\nlayers = 2\n')
-    (tmp_path / "b.toml").write_text('base = "c.toml"\n[model]\nhidden = 6\n')
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "a.toml").write_text('base = "../b.toml"\nseed = 4\n[optimizer]\nkind = "sgd"\n')
-    recipe = load_recipe(tmp_path / "sub" / "a.toml", ["model.layers=1"])
-    assert (recipe.seed, recipe.model.hidden, recipe.model.layers, recipe.name) == (4, 6, 1, "a")
-    assert recipe.optimizer.kind == "sgd"
-
-
-def test_a_base_may_be_a_shipped_recipe(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text('base = "awd-lstm-ptb"\nseed = 9\n')
-    recipe = load_recipe(tmp_path / "mine.toml")
-    assert (recipe.seed, recipe.model.hidden, recipe.name) == (9, 1150, "mine")
-
-
-def test_bases_in_a_circle(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text('base = "b.toml"')
-    (tmp_path / "b.toml").write_text('base = "a.toml"')
-    with pytest.raises(ConfigError, match="refers back to it"):
-        load_recipe(tmp_path / "a.toml")
-
-
-def test_a_recipe_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match="no recipe 'awd-lstm-bpt'; did you mean 'awd-lstm-ptb'"):
-        load_recipe("awd-lstm-bpt")
-
-
-def test_a_mistake_in_a_later_stage_is_one_now(tmp_path: Path) -> None:
-    stages = [{"name": "warm", "limit": "1epochs"}, {"name": "main", "limit": "1epochs", "set": {"model.layrs": 3}}]
-    with pytest.raises(ConfigError, match=r"stage 'main': model\.layrs: no such setting; did you mean 'layers'"):
-        load_recipe({"stages": stages})
-    file = tmp_path / "stages.toml"
-    file.write_text('base = "char-lstm"\n[[stages]]\nname = "a"\nlimit = "1steps"\nset = { "optimizer.kind" = "x" }\n')
-    with pytest.raises(ConfigError, match=r"stages\.toml: stage 'a': optimizer") as raised:
-        load_recipe(file)
-    assert raised.value.file == file
-
-
-def test_stages_keep_their_limits_to_the_last_digit() -> None:
-    recipe = load_recipe({"stages": [{"name": "one", "limit": "12345678steps"}]})
-    assert recipe.resolved_stages()[0][1].limit.value == 12345678
-    assert math.isfinite(recipe.resolved_stages()[0][1].limit.value)
-
-
-def test_every_setting_is_explained_or_plain() -> None:
-    """No empty docstrings on settings: what is there says something."""
-
-    def fields(cls: type[BaseModel]) -> Any:
-        for name, field in cls.model_fields.items():
-            yield f"{cls.__name__}.{name}", field.description
-            for inner in config.configs_in(field.annotation):
-                yield from fields(inner)
-
-    assert [name for name, description in fields(Recipe) if description is not None and not description.strip()] == []

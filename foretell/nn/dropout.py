@@ -17,14 +17,15 @@ def keep_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
     """Draw a mask of zeros and 1 / (1 - rate), with expectation 1, of the dtype and device of `like`.
 
     Uses torch's generator. On a CPU that seeds a faster one with 16 bits per element, as weight dropout needs a random
-    number per recurrent weight at every step; the rate is then rounded to a multiple of 2**-16.
+    number per recurrent weight at every step; the rate is then rounded to a multiple of 2**-16 below 1.
     """
     if like.device.type != "cpu" or torch.compiler.is_compiling():
         return (torch.rand(shape, device=like.device) >= rate).to(like.dtype).mul_(1 / (1 - rate))
     size = math.prod(shape)
     seed = int(torch.randint(2**63 - 1, ()))
     bits = np.random.SFC64(seed).random_raw(-(-size // 4)).view(np.int16)[:size]
-    keep = np.greater_equal(bits, np.int16(round(rate * 2**16) - 2**15)).view(np.int8)  # numpy is faster here
+    least = min(round(rate * 2**16), 2**16 - 1) - 2**15
+    keep = np.greater_equal(bits, np.int16(least)).view(np.int8)  # numpy is faster here
     return torch.from_numpy(keep).view(shape).to(like.dtype).mul_(1 / (1 - rate))
 
 

@@ -91,48 +91,6 @@ def build(task: str, model: str, folder: Path) -> tuple[Task, TaskModule]:
     return built, examples
 
 
-# --- language models beside -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("model", ["recurrent", "gpt"])
-def test_the_next_token_can_be_learnt_beside(model: str, tmp_path: Path) -> None:
-    """Its term has its own denominator: the tokens that follow one."""
-    tables = task_tables("pairs", model, write_labelled("pairs", tmp_path))
-    recipe = load_recipe(tables, {"objective.language_weight": 0.5})
-    examples = TaskModule(recipe)
-    built = recipe.build(examples.tokenizer.size, labels=2).eval()
-    batch = examples.batches()[0]
-    step = built(batch, None)
-    readings = batch.inputs.lengths.sum() if batch.inputs.lengths is not None else batch.inputs.tokens.numel()
-    assert built.counts(batch) == {"label": 16, "language": int(readings) - 2 * 16}
-    assert step.terms["language"].weight == 0.5
-    flat, targets = batch.inputs.tokens.flatten(0, 1), batch.targets.flatten(0, 1)
-    expected = 0.0
-    for row, wanted in zip(flat, targets, strict=True):
-        length = int((wanted != -100).sum()) + 1
-        hidden = built.backbone(type(batch.inputs)(tokens=row[None, :length]), None).last[0, :-1]
-        expected += built.head.nll(hidden, row[1:length]).sum().item()
-    assert step.terms["language"].total.item() == pytest.approx(expected, rel=1e-4)
-
-
-def test_gradients_go_through_the_end_of_a_long_text(tmp_path: Path) -> None:
-    tables = task_tables("classification", "recurrent", write_labelled("classification", tmp_path))
-    whole, cut = (load_recipe(tables, {"objective.gradient_length": n}) for n in (40, 3))
-    examples = TaskModule(whole)
-    batch = examples.batches()[0]
-    found = []
-    for recipe in (whole, cut):
-        torch.manual_seed(1)
-        built = recipe.build(examples.tokenizer.size, labels=3).train()
-        total = built(batch, None).terms["label"].total
-        total.backward()
-        found.append((total.item(), {int(t) for t in built.backbone.embedding.weight.grad.any(1).nonzero()}))
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)  # the same is read
-    last = batch.inputs.tokens[:, -3:]
-    assert found[1][1] <= {int(token) for token in last.flatten()}
-    assert found[0][1] > found[1][1]
-
-
 # --- refusals -------------------------------------------------------------------------------------
 
 REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
@@ -164,12 +122,6 @@ def test_refusals_say_why(task: str, model: str, changes: dict[str, Any], why: s
     with pytest.raises(ConfigError, match=why):
         foretell.train(tables, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
-
-
-def test_a_split_that_is_none_is_told(tmp_path: Path) -> None:
-    tables = task_tables("classification", "recurrent", write_labelled("classification", tmp_path), limit="1steps")
-    with pytest.raises(ConfigError, match=r"'tset': no such split; did you mean 'test'\? .* and no such file"):
-        foretell.train(tables, tmp_path / "run", quiet=True).evaluate("tset")
 
 
 @pytest.mark.parametrize(("reader", "label", "told"), [("one", "GOOD", "'GOOD'"), ("score", "2", "2.0")])

@@ -126,12 +126,6 @@ def test_what_is_out_of_range_is_refused(setting: str, said: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-def test_the_next_seeds_are_seeds_too() -> None:
-    assert load_recipe("char-lstm", [f"seed={2**63 - 1}"]).seed == 2**63 - 1
-    with pytest.raises(ConfigError, match="leaves no room for 2 seeds"):
-        load_recipe("char-lstm", [f"seed={2**63 - 1}", "seeds=2"])
-
-
 def test_limits_of_a_choice_are_in_the_schema() -> None:
     assert TypeAdapter(config.Size).json_schema() == {
         "exclusiveMaximum": 2**31,

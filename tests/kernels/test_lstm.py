@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import exp, tanh
 
 import pytest
 import torch
@@ -168,44 +167,6 @@ def test_the_gradient_reaches_a_weight_behind_a_mask_and_one_used_twice() -> Non
     expected = torch.autograd.grad(stack(lstm_reference), [inputs, weight_ih, weight_hh])
     assert_same(torch.autograd.grad(stack(lstm), [inputs, weight_ih, weight_hh]), expected, 1e-10)
     assert (expected[2][mask == 0] == 0).all()
-
-
-def by_hand(x: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> list[float]:
-    """One unit, one row, in plain numbers: Krause et al. 2016, equations 18 to 22."""
-
-    def sigmoid(value: float) -> float:
-        return 1 / (1 + exp(-value))
-
-    one, memory, outputs = float(h), float(c), []
-    (*into, mx), (*onto, mh) = weight_ih[:, 0].tolist(), weight_hh[:, 0].tolist()
-    for now in x.flatten().tolist():
-        m = mx * now * mh * one
-        i, f, g, o = (a * now + b * m + s for a, b, s in zip(into, onto, bias.tolist(), strict=True))
-        memory = sigmoid(f) * memory + sigmoid(i) * tanh(g)
-        one = sigmoid(o) * tanh(memory)
-        outputs.append(one)
-    return [*outputs, memory]
-
-
-@pytest.mark.parametrize("layer", [mlstm, mlstm_reference])
-def test_one_multiplicative_unit_by_hand(layer: Layer) -> None:
-    given = [tensor.detach() for tensor in MLSTM_KERNEL.example((4, 1, 1, 1))]
-    outputs, h, c = layer(*given)
-    expected = by_hand(*given)
-    assert [*outputs.flatten().tolist(), float(c)] == pytest.approx(expected, abs=1e-12)
-    assert float(h) == float(outputs[-1])
-
-
-def test_a_cell_more_precise_than_the_rest() -> None:
-    """bf16 loses increments below a 256th of a cell; kept in fp32 it stays as near as its inputs allow."""
-    inputs, h, c, weight_ih, weight_hh, bias = (tensor.detach() for tensor in MLSTM_KERNEL.example((60, 4, 8, 16)))
-    bias[16:32] = 6.0  # forget gates nearly open: the cell is a long sum
-    given = [inputs, h, c, weight_ih, weight_hh, bias]
-    low = [tensor.bfloat16() for tensor in given]
-    exact = mlstm_reference(*(tensor.double() for tensor in low))[2]
-    precise, rounded = mlstm(*low[:2], low[2].float(), *low[3:])[2], mlstm(*low)[2]
-    assert precise.dtype == torch.float32
-    assert (precise - exact).norm() < 0.5 * (rounded - exact).norm()
 
 
 # --- which one a layer takes ----------------------------------------------------------------------

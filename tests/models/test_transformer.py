@@ -20,7 +20,6 @@ from foretell.nn.attention.positions import LearnedConfig
 from foretell.nn.heads import FullHeadConfig
 from foretell.nn.heads.full import TransformConfig
 from foretell.nn.initializers import NormalConfig
-from foretell.recipe.loading import load_recipe
 from foretell.types import Inputs
 
 # --- beside a plain one ---------------------------------------------------------------------------
@@ -202,11 +201,6 @@ def test_training_windows_start_anew() -> None:
 def test_a_training_window_beyond_the_context_says_what_to_set() -> None:
     with pytest.raises(ConfigError, match=r"window of 9 tokens.*model.context = 8.*data.batches.length"):
         build().train()(Inputs(tokens=tokens_of(2, 9)), None)
-
-
-def test_a_recipe_whose_windows_do_not_fit_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data.batches.length = 65 does not fit model.context = 64"):
-        load_recipe("nanogpt-shakespeare", ["data.batches.length=65"])
 
 
 def test_a_run_from_training_to_text(corpus: dict[str, str], tmp_path: Path) -> None:

@@ -38,6 +38,12 @@ def test_masks_hold_zeros_and_one_other_number(rate: float) -> None:
     assert mask.dtype == torch.float64
 
 
+@pytest.mark.parametrize("rate", [1e-9, 1 - 2**-16, 1 - 2**-53])
+def test_rates_may_be_as_near_to_zero_and_one_as_they_can(rate: float) -> None:
+    kept = keep_mask(torch.zeros(()), (100, 1000), rate) != 0
+    assert float(kept.double().mean()) == pytest.approx(1 - rate, abs=1e-3)
+
+
 @pytest.mark.parametrize("rate", RATES)
 def test_locked_dropout_is_shared_over_time_only(rate: float) -> None:
     dropped = dropout(torch.ones(40, 7, 50), rate, training=True, locked=True)

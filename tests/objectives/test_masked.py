@@ -176,30 +176,6 @@ BOTH = {"kind": "recurrent", "direction": "both"}
 BERT = {"kind": "bpe", "specials": "bert"}
 
 
-@pytest.mark.parametrize(
-    ("tables", "expected"),
-    [
-        ({"objective": {"kind": "masked"}}, "data.batches.kind"),
-        ({"data": {"batches": ROWS}}, "for masked models"),
-        ({"objective": {"kind": "masked"}, "data": {"batches": ROWS}}, "data.tokenizer.specials"),
-        ({"objective": {"kind": "masked"}, "data": {"batches": ROWS, "tokenizer": BERT}}, 'direction = "both"'),
-        ({"data": {"batches": ROWS}, "model": {"kind": "ngram"}}, "for masked models"),
-        (
-            {
-                "objective": {"kind": "masked"},
-                "data": {"batches": ROWS | {"documents": "apart"}, "tokenizer": BERT},
-                "model": BOTH,
-            },
-            "needs attention",
-        ),
-    ],
-)
-def test_wrong_combinations_are_refused_when_the_recipe_is_read(tables: dict[str, Any], expected: str) -> None:
-    with pytest.raises(ConfigError, match=expected) as problem:
-        load_recipe(tables)
-    assert "\n" not in str(problem.value)
-
-
 # --- recipes --------------------------------------------------------------------------------------
 
 

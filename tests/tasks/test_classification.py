@@ -121,19 +121,3 @@ def test_labels_that_look_alike_are_told(caplog: pytest.LogCaptureFixture) -> No
         "the labels '1', '1.0' are 2 classes; spell them alike if they are one",
         "the labels 'Good', 'good' are 2 classes; spell them alike if they are one",
     ]
-
-
-@pytest.mark.parametrize("unseen", ["\u200b", "\ufeff", "\xad", "\u200d", "\u2060", "\ufe0f", "\u034f", "\u3164"])
-def test_labels_that_differ_in_what_is_not_seen_are_told(unseen: str, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "foretell"):
-        ClassificationConfig().labels([Labelled(("a",), label) for label in ("a", f"a{unseen}", "b")])
-    escaped = ascii(unseen)[1:-1]
-    assert caplog.messages == [f"the labels 'a', 'a{escaped}' are 2 classes; spell them alike if they are one"]
-
-
-def test_labels_that_differ_in_blanks_or_width_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "foretell"):
-        ClassificationConfig().labels([Labelled(("a",), label) for label in ("a b", "a  b", "\uff21\xa0b", "é", "e")])
-    assert [message.partition(";")[0] for message in caplog.messages] == [
-        "the labels 'a  b', 'a b', '\uff21\\xa0b' are 3 classes"
-    ]

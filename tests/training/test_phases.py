@@ -9,7 +9,6 @@ from builders import attending, masking
 import foretell
 from foretell.data.batches.packing import Passages
 from foretell.data.batches.ramp import Ramp
-from foretell.errors import ConfigError
 from foretell.recipe.loading import load_recipe
 from foretell.run import Run
 
@@ -101,22 +100,3 @@ def test_lamb_warms_up_over_as_many_steps_whatever_the_batch() -> None:
     shares = {2**n * 1024: (2**n / 160, 500_000 / 2**n) for n in range(6)}
     assert shares[32768] == (1 / 5, 15625)
     assert {share * steps for share, steps in shares.values()} == {3125.0}
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"data": {"ramp": {"times": 2, "over": "5steps"}}}, r'data.ramp joins batches.*"streams" continue each other'),
-        (
-            {
-                "model": {"kind": "transformer", "layers": 4, "groups": 1},
-                "data": {"batches": {"kind": "crops"}},
-                "optimizer": {"layer_decay": 0.8},
-            },
-            r"layer_decay = 0.8 gives each layer a rate of its own, but with model.groups layers share weights",
-        ),
-    ],
-)
-def test_what_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        load_recipe(settings)

@@ -463,15 +463,3 @@ def test_what_depends_on_the_clock_is_told(corpus: Corpus, tmp_path: Path, capsy
     assert "schedule.warmup: places in seconds" in " ".join(capsys.readouterr().err.split())
     train(corpus, tmp_path / "steps", limit="2steps", checkpoint__every="5m", training__log_every="10s")
     assert records(tmp_path / "steps", "clock") == []
-
-
-def test_settings_in_seconds_by_name(corpus: Corpus) -> None:
-    plain = tables(corpus, limit="2steps")
-    assert foretell.load_recipe(plain).on_the_clock() == []
-    stages = [
-        {"name": "a", "limit": "3steps"},
-        {"name": "b", "limit": "10s", "set": {"averaging": {"kind": "swa", "start": "2m"}, "evaluation.every": "1m"}},
-    ]
-    found = foretell.load_recipe(plain | {"stages": stages}).on_the_clock()
-    assert sorted(found) == ["averaging.start", "evaluation.every", "limit"]
-    assert foretell.load_recipe({"model": {"kind": "ngram", "order": 2}, "limit": "10s"}).on_the_clock() == []

@@ -78,7 +78,8 @@ class Setting:
         known = {theirs: ours for ours, theirs in self.spelled.items()}
         word = self.alike.get(value, value) if isinstance(value, str) else None
         if word not in known:
-            hint = did_you_mean(str(word), map(str, known)) or f" (known: {', '.join(map(str, known))})"
+            near = "" if word is None else did_you_mean(word, map(str, known))
+            hint = near or f" (known: {', '.join(map(str, known))})"
             raise ConfigError(f"{self.theirs} = {shown(value)} is not supported{hint}", file=file)
         return known[word]
 

@@ -255,26 +255,6 @@ def test_passages_of_one_line_as_published(pairs: str) -> None:
     assert (random == 1).mean() > 0.53 and (random >= 0).all()
 
 
-def test_short_rows_by_chance() -> None:
-    text = book(2000, shortest=11)
-    always = SegmentPairConfig(batch=64, length=40, short=1.0, pairs="none").build(text, SPECIALS, 1)
-    never = SegmentPairConfig(batch=64, length=40, short=0.0, pairs="none").build(text, SPECIALS, 1)
-    assert np.mean(always.epoch(0).lengths) < 0.8 * np.mean(never.epoch(0).lengths)
-
-
-def test_trimming_is_that_of_bert() -> None:
-    """Token by token from the longer text, the second where both are as long, front or back by chance."""
-    plan = SegmentPairConfig(length=23, fill="beyond").build(book(), SPECIALS, 0).plan  # room for 20
-    first, second = np.array([[100, 130], [100, 112], [100, 105]]), np.array([[200, 205], [200, 212], [200, 230]])
-    taken = []
-    for seed in range(300):
-        found = plan.trimmed(first.copy(), second.copy(), np.zeros(3), np.random.default_rng(seed))
-        lengths = np.stack([np.diff(found.first)[:, 0], np.diff(found.second)[:, 0]], 1)
-        assert lengths.tolist() == [[15, 5], [10, 10], [5, 15]]
-        taken.append(found.first[0, 0] - 100)
-    assert np.mean(taken) == pytest.approx(7.5, abs=0.5)
-
-
 @pytest.mark.parametrize("kind", [SegmentPairConfig(), SentencePairConfig()], ids=lambda kind: kind.kind)
 def test_what_pairs_need(kind: SegmentPairConfig) -> None:
     with pytest.raises(ConfigError, match=r"only one; set data\.batches\.pairs"):

@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from foretell.data import text_files
-from foretell.data.labelled.examples import Answer, Choice, Example, Labelled, Question, Tagged, main_text, prose_of
+from foretell.data.labelled.examples import Answer, Example, Labelled, Question, main_text
 from foretell.data.labelled.opening import divide, open_examples, read_examples
 from foretell.data.labelled.readers.folders import FoldersConfig
 from foretell.data.labelled.readers.tables import TableConfig
@@ -172,17 +172,3 @@ def test_bad_rows_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCap
 
 
 # --- as text --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("example", "text"),
-    [
-        (Labelled(("one", "two"), "x"), "one\ntwo"),
-        (Choice("It rains.", ("He stays.", "He goes."), 1), "It rains. He goes."),
-        (Choice("It rains.", ("He stays.", "He goes."), None), "It rains."),
-        (Tagged(("a", "b"), ("O", "O")), "a b"),
-        (Question("1", "?", "passage", ()), "passage"),
-    ],
-)
-def test_what_a_language_model_reads(example: Example, text: str) -> None:
-    assert prose_of(example) == text

@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import tables
 
 import foretell
 from foretell.checksums import sealed
-from foretell.data.cache import cache_folder
 from foretell.data.opening import open_corpus
 from foretell.data.preparing import prepared
 from foretell.data.store import store_builder
 from foretell.data.store.store import ARRAYS, Store, prepare, sum_of
-from foretell.data.tokenizers.kinds import BPEConfig, CharacterConfig, WordConfig
+from foretell.data.tokenizers.kinds import WordConfig
 from foretell.errors import ConfigError
 
 TEXT = "the cat sat on the mat\nthe dog ran\n<|endofdoc|>\nthen a tree\n"
@@ -156,39 +154,6 @@ def test_a_file_that_is_no_tokenizer(store: Path, content: bytes) -> None:
     (store / "tokenizer.json").write_bytes(content)
     with pytest.raises(ConfigError, match=r"tokenizer\.json"):
         use(store)
-
-
-def test_a_tokenizer_altered_in_the_cache_is_trained_anew(
-    corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FORETELL_CACHE", str(tmp_path / "cache"))
-    recipe = tables(corpus, data__tokenizer={"kind": "word"}, limit="1steps")
-    before = foretell.train(recipe, tmp_path / "a", quiet=True).tokenizer
-    (file,) = (cache_folder() / "tokenizers").iterdir()
-    content = file.read_bytes()
-    words = [word for word in before.spellings if not word.startswith("<")][:2]
-    for damage in (content.replace(f'"{words[0]}":'.encode(), b'"another":'), b"{", b""):
-        assert damage != content
-        file.write_bytes(damage)
-        assert (
-            foretell.train(recipe, tmp_path / f"b{len(damage)}", quiet=True).tokenizer.fingerprint == before.fingerprint
-        )
-        assert file.read_bytes() == content
-
-
-@pytest.mark.parametrize("config", [WordConfig(), CharacterConfig(), BPEConfig(size=280)])
-def test_a_tokenizer_is_read_from_the_cache_where_it_is_there(
-    corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Any
-) -> None:
-    monkeypatch.setenv("FORETELL_CACHE", str(tmp_path / "cache"))
-    first = prepared(corpus, config)
-
-    def fail(*_: object) -> Any:
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr(type(config), "train", fail)
-    again = prepared(corpus, config)
-    assert again.path == first.path and again.tokenizer.fingerprint == first.tokenizer.fingerprint
 
 
 # --- what was interrupted -------------------------------------------------------------------------

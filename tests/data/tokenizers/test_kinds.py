@@ -28,7 +28,6 @@ from foretell.data.tokenizers.kinds import (
     WordPieceConfig,
     load_tokenizer,
 )
-from foretell.data.tokenizers.spelling import byte_alphabet
 from foretell.errors import ConfigError
 
 DATA = os.environ.get("FORETELL_DATA")
@@ -126,19 +125,6 @@ def test_streaming_gives_what_decoding_gives(kind: str, ids: list[int]) -> None:
     assert stream(tokenizer, ids) == tokenizer.decode(ids)
 
 
-@pytest.mark.parametrize("kind", ["bpe", "byte"])
-def test_streaming_waits_for_whole_characters(kind: str) -> None:
-    tokenizer = TRAINED[kind]
-    ids = ByteConfig().train([]).encode("é😀") if kind == "byte" else tokenizer.encode("ü☃")
-    decoder = tokenizer.stream()
-    given_out = [decoder.feed(index) for index in ids]
-    assert "\ufffd" not in "".join(given_out)
-    assert "" in given_out
-    half = tokenizer.stream()
-    assert half.feed(ids[0]) == ""
-    assert half.finish() == "\ufffd"
-
-
 @kinds
 def test_saved_and_loaded_it_is_the_same(kind: str, tmp_path: Path) -> None:
     tokenizer = TRAINED[kind]
@@ -188,12 +174,6 @@ def test_bytes_are_their_value_and_one() -> None:
     assert tokenizer.size == 257
     assert tokenizer.token(98) == "a"
     assert tokenizer.token(0xC4) == "\\xc3"
-
-
-def test_the_byte_alphabet_is_the_library_s() -> None:
-    alphabet = byte_alphabet()
-    assert sorted(alphabet.values()) == list(range(256))
-    assert set(alphabet) == set(tokenizers.pre_tokenizers.ByteLevel.alphabet())
 
 
 def test_rare_characters_are_unknown() -> None:

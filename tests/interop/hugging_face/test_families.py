@@ -1,14 +1,10 @@
 """The descriptions of families by themselves: defaults, shipped recipes, both directions."""
 
-from types import ModuleType
-
 import pytest
-from hugging_face import transformers_installed
 
 from foretell.config import validate
 from foretell.errors import ConfigError
-from foretell.interop.hugging_face.families import FAMILIES, family_named, family_of
-from foretell.interop.hugging_face.family import Family
+from foretell.interop.hugging_face.families import family_named, family_of
 from foretell.models.transformer import TransformerConfig
 from foretell.recipe.loading import load_recipe, recipe_names
 from foretell.recipe.recipe import Recipe
@@ -30,18 +26,6 @@ def transformer_recipes() -> list[Recipe]:
     """Language models; tasks have layers on top that no family here describes."""
     known = map(load_recipe, recipe_names())
     return [recipe for recipe in known if isinstance(recipe.model, TransformerConfig) and not recipe.is_task]
-
-
-@pytest.fixture(scope="module")
-def transformers() -> ModuleType:
-    return transformers_installed()
-
-
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.kind)
-def test_what_a_missing_key_means(family: Family, transformers: ModuleType) -> None:
-    theirs = transformers.AutoConfig.for_model(family.kind)
-    settings = [setting for form in family.forms for setting in (*family.settings, *form.settings)]
-    assert {s.theirs: s.default for s in settings} == {s.theirs: getattr(theirs, s.theirs) for s in settings}
 
 
 @pytest.mark.parametrize("recipe", transformer_recipes(), ids=lambda recipe: recipe.name)
@@ -75,17 +59,3 @@ def test_names_that_are_not_supported() -> None:
     for relative in ("distilbert", "modernbert", "deberta", "ernie"):  # near in spelling, but another model
         with pytest.raises(ConfigError, match=rf"'{relative}' is not supported \(supported: gpt2, "):
             family_named(relative)
-
-
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.kind)
-def test_aliases_of_keys_are_those_of_transformers(family: Family, transformers: ModuleType) -> None:
-    assert family.aliases == type(transformers.AutoConfig.for_model(family.kind)).attribute_map
-
-
-def test_a_config_with_aliases_is_the_same_model() -> None:
-    gpt2 = family_named("gpt2")
-    own = {"n_embd": 24, "n_head": 2, "n_layer": 3, "n_positions": 16}
-    others = {alias: own[key] for alias, key in gpt2.aliases.items()}
-    assert gpt2.recipe(others, [])[1] == gpt2.recipe(own, [])[1] == gpt2.recipe(own | others, [])[1]
-    with pytest.raises(ConfigError, match=r"num_attention_heads = 3, but n_head = 2.*keep n_head only"):
-        gpt2.recipe(own | {"num_attention_heads": 3}, [])

@@ -437,21 +437,3 @@ def test_links_as_the_cache_of_the_hub_has_them(folder: Path, tmp_path: Path) ->
         file.rename(blobs / f"{number}")
         (snapshot / file.name).symlink_to(f"../../blobs/{number}")
     assert import_path(snapshot, tmp_path / "run", "python-docs", None)["tokenizer"]
-
-
-def test_labels_that_are_no_names(folder: Path, tmp_path: Path) -> None:
-    from foretell.interop.hugging_face.family import labels_there
-
-    assert labels_there({}) == labels_there({"id2label": None}) == ("LABEL_0", "LABEL_1")
-    assert labels_there({"id2label": {"1": "no", "0": 7}}) == ("7", "no")
-    for wrong, told in (
-        ({"0": "a", "2": "b"}, "must name each output by its number"),
-        ({"00": "a"}, "must name each output by its number"),
-        ("ab", "must name each output by its number"),
-        ({"0": "a\nb"}, r"id2label has the name 'a\\nb', which is not a line of text"),
-        ({"0": "\x1b[2J"}, "which is not a line of text"),
-        ({"0": None}, "id2label has the name None"),
-        ({"0": "a", "1": "a"}, "id2label gives two outputs the name 'a'"),
-    ):
-        with pytest.raises(ConfigError, match=told):
-            labels_there({"id2label": wrong})

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import foretell
 from foretell.data.store.store import load_counts
 from foretell.errors import ConfigError
-from foretell.nn.embedding import AdaptiveEmbeddingConfig, TokenEmbedding
+from foretell.nn.embedding import TokenEmbedding
 from foretell.nn.frequency_bands import Bands
 from foretell.nn.heads import AdaptiveHead, AdaptiveHeadConfig
 from foretell.nn.vocabulary_transfer import Matching, carry_over
@@ -103,19 +103,6 @@ def rows_of(head: AdaptiveHead) -> dict[str, object]:
 def test_impossible_cutoffs_are_refused(cutoffs: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="they have to rise and stay below the vocabulary's 13 tokens"):
         built(cutoffs)
-
-
-def test_word_vectors_are_rows_of_their_bands_projected() -> None:
-    torch.manual_seed(0)
-    embedding = AdaptiveEmbeddingConfig(cutoffs=(3, 6), divide=2).build(VOCABULARY, WIDTH, COUNTS).double()
-    assert [tuple(table.shape) for table in embedding.words.tables] == [(3, 8), (3, 4), (7, 2)]
-    tokens = torch.tensor([[6, 1, 0], [12, 12, 10]])
-    order = sorted(range(VOCABULARY), key=lambda token: (-COUNTS[token], token))
-    for token, vector in zip(tokens.flatten().tolist(), embedding(tokens).flatten(0, 1), strict=True):
-        place = order.index(token)
-        band = (place >= 3) + (place >= 6)
-        row = embedding.words.tables[band][place - (0, 3, 6)[band]]
-        assert_same(vector, embedding.words.projections[band] @ row, 1e-12)
 
 
 # --- in a run -------------------------------------------------------------------------------------

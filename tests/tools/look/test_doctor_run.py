@@ -1,5 +1,6 @@
 """Examination of runs."""
 
+import json
 import math
 import re
 import shutil
@@ -12,6 +13,7 @@ from labelled import task_tables, write_labelled
 
 import foretell
 from foretell.api.train import run_recipe
+from foretell.checksums import digest
 from foretell.errors import ConfigError
 from foretell.recipe.loading import load_recipe
 from foretell.run import Run
@@ -139,3 +141,20 @@ def test_a_run_that_saved_nothing_yet(run: Path) -> None:
     assert result["last_record"] is None
     with pytest.raises(ConfigError, match="is not a run"):
         examine_run(run / "checkpoints")
+
+
+def test_weights_that_are_mostly_holes_are_not_read(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty gigabytes with a header that accounts for them, and none of them on the disk."""
+    [saved, *_] = sorted((run / "checkpoints").glob("step-*"), reverse=True)
+    content = (saved / "model.safetensors").read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    header, end = json.loads(content[8:begin]), len(content) - begin
+    header["surplus"] = {"dtype": "F32", "shape": [15 << 30], "data_offsets": [end, end + (60 << 30)]}
+    written = json.dumps(header).encode()
+    with (saved / "model.safetensors").open("wb") as file:
+        file.write(len(written).to_bytes(8, "little") + written + content[begin:])
+        file.truncate(8 + len(written) + end + (60 << 30))
+    read: list[Path] = []
+    monkeypatch.setattr("foretell.checksums.digest", lambda file: (read.append(file), digest(file))[1])
+    found = examine_run(run)["checkpoints"][saved.name]
+    assert "is mostly holes" in found["problem"] and saved / "model.safetensors" not in read

@@ -124,10 +124,6 @@ def test_one_value_has_no_deviation() -> None:
 def test_what_cannot_be_is_refused(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"make several runs: call foretell\.trials"):
         foretell.train(tables(corpus, seeds=2), tmp_path / "run", quiet=True)
-    with pytest.raises(ConfigError, match=r"folds are of labelled examples"):
-        load_recipe(tables(corpus, folds=5))
-    with pytest.raises(ConfigError, match="seeds = 2 would count the same n-grams each time"):
-        load_recipe({"seeds": 2, "model": {"kind": "ngram", "order": 2}})
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
     with pytest.raises(ConfigError, match=r"exists and has no trials\.json"):

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
-from foretell.data.feature_files import vector_file
 from foretell.errors import ConfigError
 from foretell.tools.use.features import layers_of, write_features
 
@@ -69,33 +68,6 @@ def test_a_mix_comes_from_the_folder_of_a_probe(run: foretell.Trained, lines: Pa
         found = json.loads(invoke(run.run.path, lines, "--mix", named, "--json").stdout)
         expected = run.features(LINES, layers=[1, 2], mix=[0.25, 0.5])
         assert np.allclose(np.array(found["vectors"]), expected, atol=1e-5)
-
-
-def test_many_vectors_need_no_memory(tmp_path: Path) -> None:
-    """What is written is not kept: 256 blocks of 1 MiB while the process grows by a few of them at most."""
-    resource = pytest.importorskip("resource")
-    block = np.arange(2**18, dtype=np.float32).reshape(-1, 64)
-    with vector_file(tmp_path / "many.npy", 64) as file:
-        file.add(block, {})
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for _ in range(255):
-            file.add(block, {})
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
-    found = np.load(tmp_path / "many.npy", mmap_mode="r")
-    assert found.shape == (2**20, 64) and np.array_equal(found[-4096:], block)
-
-
-@pytest.mark.parametrize("ending", ["npy", "parquet"])
-def test_what_fails_leaves_the_file_as_it_was(tmp_path: Path, ending: str) -> None:
-    if ending == "parquet":
-        pytest.importorskip("pyarrow")
-    path = tmp_path / f"old.{ending}"
-    path.write_text("old")
-    with pytest.raises(KeyError), vector_file(path, 4) as file:
-        file.add(np.zeros((3, 4), np.float32), {"text": ["a", "b", "c"]})
-        raise KeyError
-    assert path.read_text() == "old"
-    assert [item.name for item in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize(

@@ -191,24 +191,6 @@ def test_what_cannot_be_imported_is_told(config: dict[str, Any], problem: str, t
     assert not (tmp_path / "run").exists()
 
 
-def test_pickles_are_not_opened(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "theirs", {"model_type": "gpt2"})
-    (folder / "pytorch_model.bin").write_bytes(b"\x80\x04anything")
-    with pytest.raises(ConfigError, match=r"is a pickle, which can run any code .*save_pretrained\(FOLDER\)"):
-        import_path(folder, tmp_path / "run", "python-docs", None)
-
-
-def test_folders_that_hold_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"has no config\.json"):
-        import_path(tmp_path, tmp_path / "run", "python-docs", None)
-    folder = folder_of(tmp_path / "empty", {"model_type": "gpt2"})
-    with pytest.raises(ConfigError, match=r"has no model\.safetensors and no"):
-        import_path(folder, tmp_path / "run", "python-docs", None)
-    (folder / "model.safetensors").write_bytes(b"half of")
-    with pytest.raises(ConfigError, match="not a whole safetensors file"):
-        import_path(folder, tmp_path / "run", "python-docs", None)
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_tied_weights_that_differ_are_told(transformers: ModuleType, tmp_path: Path) -> None:
     checkpoint(transformers, tmp_path / "theirs", MINI["gpt2"])

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 
 import pytest
@@ -70,12 +69,6 @@ def test_an_unbalanced_quote_is_told_with_its_line_and_swallows_nothing(tmp_path
     ]  # fmt: skip
 
 
-def test_tabs_are_not_quoted_unless_told(tmp_path: Path) -> None:
-    text = 'label\ttext\nx\t"one" and "two\ny\t"all"\n'
-    assert read(tmp_path, text, "a.tsv") == ['"one" and "two', '"all"']
-    assert read(tmp_path, 'label\ttext\nx\t"a ""b"""\n', "a.tsv", quoted=True) == ['a "b"']
-
-
 def test_a_row_with_too_few_or_too_many_columns(tmp_path: Path) -> None:
     text = "label\ttext\nx\nx\tone\nx\ttwo\tthree\n\n"
     assert read(tmp_path, text, "a.tsv") == [
@@ -94,62 +87,14 @@ def test_a_table_without_its_columns_is_refused_as_a_whole(tmp_path: Path) -> No
         read(tmp_path, "", "a.tsv", columns=("text",))
 
 
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ('{"text": "a"', "not valid JSON"),
-        ('["a"]', "not a JSON object"),
-        ('{"label": "x"}', "has no 'text'"),
-        ('{"text": "a"}', "has no 'label'"),
-        ('{"text": 3, "label": "x"}', "'text' is 3, not a text"),
-        ('{"text": "", "label": "x"}', "'text' is empty"),
-        ('{"text": "a", "label": null}', "'label' is null, not a label"),
-        ('{"text": "a", "label": ""}', "'label' is empty"),
-    ],
-)
-def test_json_lines_that_are_no_examples(tmp_path: Path, line: str, reason: str) -> None:
-    good = json.dumps({"text": "good", "label": 1})
-    first, second = read(tmp_path, f"{line}\n\n{good}\n", "a.jsonl")
-    assert first.startswith(f"{tmp_path}/a.jsonl:1: {reason}")
-    assert second == "good"
-
-
-def test_marks_and_carriage_returns_are_no_text(tmp_path: Path) -> None:
-    assert read(tmp_path, "\ufefflabel\ttext\r\nx\tone\r\n", "a.tsv") == ["one"]
-
-
 def test_a_long_text_is_read(tmp_path: Path) -> None:
     assert read(tmp_path, f'label,text\nx,"{"a " * 100_000}"\n') == ["a " * 100_000]
-
-
-def test_a_file_without_a_format_is_asked_for_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r'set data.reader.format to "tsv", "csv", "jsonl" or "parquet"'):
-        read(tmp_path, "a;b\n", "a.txt")
-    assert read(tmp_path, "label;text\nx;one\n", "a.txt", format="csv", delimiter=";") == ["one"]
-    with pytest.raises(ValueError, match="one character"):
-        TableConfig(delimiter=";;")
 
 
 def test_columns_given_are_not_read_from_the_first_line() -> None:
     records = [(1, ["x", "one"]), (2, ["y", "two"])]
     rows = list(named_rows(records, ("label", "text"), ("text",), Path("x")))
     assert rows == [(1, {"label": "x", "text": "one"}), (2, {"label": "y", "text": "two"})]
-
-
-def test_other_delimiters_and_quotes_without_a_header(tmp_path: Path) -> None:
-    text = "Sport;'Wien; \"gut\" und ''besser'''\nWeb;'kurz\nund lang'\n"
-    settings = {"delimiter": ";", "quote": "'", "columns": ("label", "text")}
-    assert read(tmp_path, text, **settings) == ["Wien; \"gut\" und 'besser'", "kurz\nund lang"]
-    assert read(tmp_path, text, "a.tsv", **settings) == read(tmp_path, text, **settings)  # a quote says that there are
-    with pytest.raises(ConfigError) as problem:
-        read(tmp_path, text)
-    assert 'set data.reader.delimiter = ";" and data.reader.quote = "\'"' in str(problem.value)
-    assert "all of them in data.reader.columns where the first line is a row" in str(problem.value)
-    with pytest.raises(ConfigError, match=r'set data.reader.delimiter = "\\t", or name those'):
-        read(tmp_path, "label\ttext\nx\tone\n")
-    for wrong in ({"quote": ""}, {"delimiter": '"'}, {"delimiter": "'", "quote": "'"}, {"quote": "'", "quoted": False}):
-        with pytest.raises(ValueError, match=r"one character|is the quote|for tables with quotes"):
-            TableConfig(**wrong)
 
 
 def test_blanks_ahead_of_a_quote_are_no_part_of_a_field(tmp_path: Path) -> None:
@@ -178,26 +123,3 @@ def test_quotes_that_never_close_take_no_time(tmp_path: Path) -> None:
     lines = ["label,text", 'x,"never closed', *['x,a ""b"" c'] * 20_000]
     found = read(tmp_path, "\n".join(lines) + "\n")
     assert len(found) == 20_001 and found[0] == f"{tmp_path}/a.csv:2: a quote that begins here is never closed"
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("[" * 50_000, "nested more than 100 levels deep"),
-        ('{"text": "a", "label": ' + "1" * 5000 + "}", "an integer has thousands of digits"),
-        ('{"text": "a", "label": NaN}', "'label' is NaN, not a label"),
-        ('{"text": "a", "label": -Infinity}', "'label' is -Infinity, not a label"),
-        ('{"text": NaN, "label": 1}', "'text' is NaN, not a text"),
-        ('{"text": "a\\ud83d", "label": 1}', r"'text' holds '\ud83d', half of a character (a lone surrogate)"),
-        ('{"text": "a", "label": "\\udc00"}', r"'label' holds '\udc00', which no label may"),
-        ('{"text": "a", "label": "x\\ny"}', r"'label' holds '\n', which no label may"),
-        ('{"text": "a", "label": "x\\ty"}', r"'label' holds '\t', which no label may"),
-        ('{"text": "a", "label": "\\u001b[2J"}', r"'label' holds '\x1b', which no label may"),
-        ('{"text": "a", "label": "\\u202ex"}', r"'label' holds '\u202e', which no label may"),
-        ('{"text": "a", "label": {}}', "'label' is {}, not a label"),
-        ('{"text": "a", "label": []}', "'label' is [], not a label"),
-    ],
-)
-def test_values_of_json_that_are_no_text_and_no_label(tmp_path: Path, line: str, reason: str) -> None:
-    good = json.dumps({"text": "good", "label": 1, "more": "\ud83d"})
-    assert read(tmp_path, f"{line}\n{good}\n", "a.jsonl") == [f"{tmp_path}/a.jsonl:1: {reason}", "good"]

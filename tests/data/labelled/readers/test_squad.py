@@ -107,16 +107,6 @@ def test_a_bad_question_of_a_single_line_is_named_by_its_number(tmp_path: Path) 
     assert str(bad) == f"{tmp_path}/a.json, {where}: {where}: has no 'id'"
 
 
-def test_answers_in_two_lists(tmp_path: Path) -> None:
-    both = question(answers={"text": ["Ann", "Bob"], "answer_start": [28, 23]})
-    assert read(tmp_path, both, question("2", answers={"text": [], "answer_start": []})) == [
-        Question("1", "Who?", PASSAGE, (Answer("Ann", 28), Answer("Bob", 23))),
-        Question("2", "Who?", PASSAGE, (), impossible=True),
-    ]
-    (bad,) = read(tmp_path, question(answers={"text": ["Ann"], "answer_start": []}))
-    assert bad == "question '1': 'answers' has no lists of equal length under 'text' and 'answer_start'"
-
-
 def test_a_list_of_questions_with_their_passages(tmp_path: Path) -> None:
     flat = question(answers={"text": ["Ann"], "answer_start": [0]}) | {"context": PASSAGE, "title": "t"}
     for value in ({"data": [flat]}, [flat]):
