@@ -50,8 +50,35 @@ class ConfigError(ValueError):
         return {"file": file, "line": self.line, "what": self.what, "remedy": self.remedy}
 
 
+SYNONYMS = {
+    **dict.fromkeys(("lr", "max_lr", "peak_lr"), "learning_rate"),
+    **dict.fromkeys(("batch_size", "bs", "bsz", "per_device_train_batch_size"), "batch"),
+    **dict.fromkeys(("seq_len", "seq_length", "bptt", "block_size", "max_length", "max_seq_length"), "length"),
+    **dict.fromkeys(("dim", "d_model", "n_embd", "hidden_size", "hidden_dim", "nhid"), "hidden"),
+    **dict.fromkeys(("emsize", "emb_dim", "embedding_size"), "embedding_dim"),
+    **dict.fromkeys(("n_layer", "n_layers", "num_layers", "num_hidden_layers", "nlayers"), "layers"),
+    **dict.fromkeys(("n_head", "n_heads", "nhead", "num_heads", "num_attention_heads"), "heads"),
+    **dict.fromkeys(("ffn_dim", "d_ff", "intermediate_size"), "feed_forward"),
+    **dict.fromkeys(("epochs", "steps", "max_steps", "max_epochs", "num_train_epochs", "time_limit"), "limit"),
+    **dict.fromkeys(("vocab_size", "vocabulary"), "size"),
+    **dict.fromkeys(("clip", "grad_clip", "max_grad_norm", "gradient_clip_val"), "gradient_clip"),
+    **dict.fromkeys(("wd", "decay"), "weight_decay"),
+    **dict.fromkeys(("gradient_accumulation", "gradient_accumulation_steps", "accumulate"), "micro_batches"),
+    **dict.fromkeys(("amp", "dtype", "fp16", "bf16", "mixed_precision"), "precision"),
+    **dict.fromkeys(("early_stopping", "early_stopping_patience"), "patience"),
+    **dict.fromkeys(("warmup_steps", "num_warmup_steps", "warmup_ratio"), "warmup"),
+    **dict.fromkeys(("eps", "adam_epsilon"), "epsilon"),
+    **dict.fromkeys(("tie_weights", "tied_weights", "tie_word_embeddings"), "tied"),
+    **dict.fromkeys(("dataset", "text", "data", "train_file"), "corpus"),
+}
+"""other names of settings, as people know them from other programs"""
+
+
 def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
     """`; did you mean 'x'?`, with more than one `'x', 'y' or 'z'`; "" when no known word is close."""
+    known = list(known)
+    if SYNONYMS.get(word.lower()) in known:
+        return f"; did you mean {SYNONYMS[word.lower()]!r}?"
     near = difflib.get_close_matches(word[:100], list(dict.fromkeys(known)), n=most, cutoff=0.55)
     *others, last = map(repr, near or [""])
     return f"; did you mean {', '.join(others)}{' or ' if others else ''}{last}?" if near else ""

@@ -23,7 +23,8 @@ from foretell.config import Amount, configs_in
 from foretell.evaluate.adaptation import AdaptationConfig
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
-from foretell.recipe.loading import find_recipe, load_recipe, recipe_names
+from foretell.recipe.files import find_recipe, recipe_names
+from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.tools.look.sections import Section, describe_kind, prose, sections
 

@@ -16,7 +16,7 @@ from foretell.nn.initializers import on_paper
 from foretell.nn.vocabulary import Counts, token_rows
 from foretell.nn.vocabulary_transfer import carry_over, match, move_between_bands
 from foretell.objectives.objective import Objective
-from foretell.recipe.loading import recipe_names
+from foretell.recipe.files import recipe_names
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record, Run
 from foretell.training.monitor import Monitor

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from foretell import Mixed, Trained
@@ -24,8 +25,13 @@ def trust_runs(trust: bool) -> bool:
 
 
 def check_device(device: str | None) -> str | None:
-    """Raise `ConfigError` for an unknown device before any text is read."""
-    if device is not None:
+    """Raise `ConfigError` for an unknown device before any text is read, and for a misspelled one before torch is."""
+    kinds = ("cpu", "cuda", "mps", "xpu")
+    if device and not re.fullmatch(rf"({'|'.join(kinds)})(:\d+)?", device):
+        raise ConfigError(
+            f"--device {device!r:.80}: no such device{did_you_mean(device, kinds)}; write cpu, cuda or cuda:N"
+        )
+    if device not in (None, "cpu"):
         from foretell.training.devices import device_of
 
         device_of(device)

@@ -1,4 +1,7 @@
-"""Checks of arguments shared by all commands: numbers are finite and bounded, `~` is expanded."""
+"""Checks of arguments shared by all commands, before torch is imported.
+
+Numbers are finite and bounded, `~` is expanded, and recipes, their settings and runs exist.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 from typing_extensions import override
+
+from foretell.recipe.files import check_names
+from foretell.run import Run
 
 FREE_TEXT = {"prompt", "prompts", "text"}
 """parameters in which `~` has no special meaning"""
@@ -24,6 +30,10 @@ class Verb(TyperCommand):
         for param in self.params:
             if param.name in ctx.params:
                 ctx.params[param.name] = self.checked(str(param.name), ctx.params[param.name])
+        if (recipe := ctx.params.get("recipe")) is not None:
+            check_names(recipe, ctx.params.get("overrides") or ())
+        if isinstance(run := ctx.params.get("run"), Path):
+            Run.find(run)
         return super().invoke(ctx)
 
     def checked(self, name: str, value: Any) -> Any:

@@ -37,6 +37,7 @@ from foretell.optim.optimizers import AdamWConfig, OptimizerChoice
 from foretell.optim.schedules.constant import ConstantConfig
 from foretell.optim.schedules.kinds import ScheduleChoice
 from foretell.recipe import compatibility
+from foretell.recipe.files import TOKENIZER
 from foretell.tasks.kinds import AnyTask
 from foretell.training.out_of_memory import build_within
 from foretell.training.settings import SavingConfig, TrainingConfig
@@ -45,8 +46,6 @@ from foretell.trees import Tree
 
 LearntChoice = Annotated[AnyObjective | AnyTask, Tagged()]
 """the objectives of language models, and the tasks"""
-TOKENIZER = "tokenizer.json"
-"""the file of a run's own tokenizer"""
 LONGEST_NAME = 200
 """characters of a name, which becomes a folder"""
 SOME_LABELS = 2

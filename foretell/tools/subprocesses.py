@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from foretell.artifacts import write_atomic, write_json
+from foretell.artifacts import remove_dead_drafts, write_atomic, write_json
 from foretell.errors import ConfigError
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record
@@ -42,6 +42,7 @@ def begin(file: Path, plan: Tree, resume: bool) -> dict[str, Record]:
     """Create the folder of this file, or resume it with the same plan; return its results so far."""
     out, what = file.parent, file.stem
     if not file.exists():
+        remove_dead_drafts(out)  # a start may have died before the file was there
         if out.exists() and any(out.iterdir()):
             raise ConfigError(f"{out} exists and has no {file.name}; choose another --out")
         out.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,8 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import VERBS, app
-from foretell.recipe.loading import find_recipe, load_recipe, recipe_names
+from foretell.recipe.files import find_recipe, recipe_names
+from foretell.recipe.loading import load_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

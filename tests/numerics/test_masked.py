@@ -15,7 +15,8 @@ from builders import masking, outcome
 import foretell
 from foretell.data.tokenizers.tokenizer import load_tokenizer
 from foretell.errors import ConfigError
-from foretell.recipe.loading import load_recipe, read_tree
+from foretell.recipe.files import read_tree
+from foretell.recipe.loading import load_recipe
 from foretell.run import Run
 from foretell.tools.look import doctor_run
 from foretell.tools.look.plot import plot_runs

@@ -13,7 +13,8 @@ from labelled import write_labelled
 
 import foretell
 from foretell import config
-from foretell.recipe.loading import find_recipe, load_recipe, recipe_names
+from foretell.recipe.files import find_recipe, recipe_names
+from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.run import judged
 

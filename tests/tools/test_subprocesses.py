@@ -37,3 +37,13 @@ def test_a_plan_that_is_damaged_is_named(tmp_path: Path) -> None:
         (tmp_path / "race.json").write_bytes(content)
         with pytest.raises(ConfigError, match=r"race\.json"):
             subprocesses.begin(tmp_path / "race.json", {}, resume=True)
+
+
+def test_a_start_that_died_before_its_plan_was_written_is_begun_again(tmp_path: Path) -> None:
+    (tmp_path / ".race.json.0123abcd.draft").write_text('{"half')
+    assert subprocesses.begin(tmp_path / "race.json", {"seeds": 1}, resume=False) == {}
+    assert [item.name for item in tmp_path.iterdir()] == ["race.json"]
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "notes.md").write_text("")
+    with pytest.raises(ConfigError, match="exists and has no race.json"):
+        subprocesses.begin(tmp_path / "own" / "race.json", {"seeds": 1}, resume=False)

@@ -27,7 +27,8 @@ from foretell.data.tokenizers.tokenizer import tokenizer_of
 from foretell.errors import ConfigError, did_you_mean
 from foretell.learning.labels import load_labels
 from foretell.models.kneser_ney import OrderReport
-from foretell.recipe.loading import load_recipe, recipe_folder, recipe_names, recipe_of
+from foretell.recipe.files import recipe_folder, recipe_names
+from foretell.recipe.loading import load_recipe, recipe_of
 from foretell.recipe.recipe import SOME_LABELS, Recipe
 from foretell.run import Run, judged
 from foretell.tools.cost import cost

@@ -21,7 +21,8 @@ from foretell.errors import ConfigError, did_you_mean
 from foretell.evaluate.probing import GRID
 from foretell.models.backbone import Backbone
 from foretell.nn.initializers import on_paper
-from foretell.recipe.loading import find_recipe, load_recipe, read_tree, recipe_of
+from foretell.recipe.files import find_recipe, read_tree
+from foretell.recipe.loading import load_recipe, recipe_of
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record, Run
 from foretell.tools import subprocesses

@@ -6,7 +6,8 @@ from foretell.config import validate
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.families import family_named, family_of
 from foretell.models.transformer import TransformerConfig
-from foretell.recipe.loading import load_recipe, recipe_names
+from foretell.recipe.files import recipe_names
+from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 
 KINDS = {

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from foretell.recipe.loading import load_recipe, read_tree, recipe_folder, recipe_names
+from foretell.recipe.files import read_tree, recipe_folder, recipe_names
+from foretell.recipe.loading import load_recipe
 from foretell.tools.look.show import describe
 
 

@@ -13,7 +13,8 @@ import foretell
 from foretell.data.preparing import prepared
 from foretell.data.tokenizers.kinds import CharacterConfig, WordConfig
 from foretell.errors import ConfigError
-from foretell.recipe.loading import load_recipe, recipe_names
+from foretell.recipe.files import recipe_names
+from foretell.recipe.loading import load_recipe
 from foretell.run import Run
 from foretell.tools.look.show import describe, render
 from foretell.tools.printing import readable
