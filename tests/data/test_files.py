@@ -289,23 +289,6 @@ def test_places_that_are_none(tmp_path: Path) -> None:
     )
 
 
-def test_a_split_that_is_none_suggests_those_that_are(tmp_path: Path) -> None:
-    for name, hint in {
-        "tset": "did you mean 'test'?",
-        "validation": "did you mean 'valid'?",
-        "a.txt": "no such split (",
-    }.items():
-        with pytest.raises(ConfigError) as caught:
-            open_file(name)
-        assert hint in str(caught.value) and "(train, valid, test) and no such file" in str(caught.value)
-
-
-def test_a_file_to_measure_that_is_not_there_suggests_its_neighbour(tmp_path: Path) -> None:
-    write(tmp_path, "novels.txt")
-    with pytest.raises(ConfigError, match=r"novel\.txt': no such split; did you mean 'novels\.txt'\?"):
-        open_file(str(tmp_path / "novel.txt"))
-
-
 def test_names_cannot_steer_a_terminal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     place = write(tmp_path, "a.txt", "\x1b[31m\n.md")
     open_corpus(place)

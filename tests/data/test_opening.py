@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from corpora import documents_of, text_of, whole, write_splits
 
-from foretell.data.opening import open_corpus
+from foretell.data.opening import open_corpus, open_file
 from foretell.errors import ConfigError
 
 
@@ -72,3 +72,39 @@ def test_empty_files_are_skipped_but_not_a_whole_corpus_of_them(tmp_path: Path) 
     corpus = whole(tmp_path)
     assert documents_of(corpus, "train") == ["text\n"]
     assert corpus.report.empty_files == 2
+
+
+def test_what_is_left_out_of_a_split_given_by_itself_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for split in ("train", "valid"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "a.txt").write_text(f"{split}\n")
+        (tmp_path / split / "b.csv").touch()
+    corpus = open_corpus({split: str(tmp_path / split) for split in ("train", "valid")})
+    assert [text_of(corpus, split) for split in corpus.splits] == ["train\n", "valid\n"]
+    assert [message.partition(": ")[0] for message in caplog.messages] == [f"{tmp_path}/train", f"{tmp_path}/valid"]
+    assert len(corpus.left_out) == 2
+
+
+def test_a_text_is_measured_whole_in_place_of_a_split(tmp_path: Path) -> None:
+    for name in ("train.txt", "other.jsonl"):
+        (tmp_path / name).write_text('{"body": "one"}\n{"body": "two"}\n')
+    assert open_file(str(tmp_path / "train.txt")).splits == ("test",)
+    assert documents_of(open_file(f"{tmp_path}/other.jsonl#body"), "test") == ["one", "two"]
+    assert len(documents_of(open_file(str(tmp_path / "*.txt")), "test")) == 1
+
+
+def test_a_split_that_is_none_suggests_those_that_are(tmp_path: Path) -> None:
+    for name, hint in {
+        "tset": "did you mean 'test'?",
+        "validation": "did you mean 'valid'?",
+        "a.txt": "no such split (",
+    }.items():
+        with pytest.raises(ConfigError) as caught:
+            open_file(name)
+        assert hint in str(caught.value) and "(train, valid, test) and no such file" in str(caught.value)
+
+
+def test_a_file_to_measure_that_is_not_there_suggests_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "novels.txt").write_text("text\n")
+    with pytest.raises(ConfigError, match=r"novel\.txt': no such split; did you mean 'novels\.txt'\?"):
+        open_file(str(tmp_path / "novel.txt"))
