@@ -128,7 +128,7 @@ def test_values_are_left_to_the_full_check(right: str) -> None:
 def test_kinds_that_init_decides_are_left_to_the_full_check(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('init = "runs/x"\n')
     check_names(str(tmp_path / "a.toml"), ["model={attention=1}", "head.x=1", "data.tokenizer={path='a'}"])
-    with pytest.raises(ConfigError, match="data.bathces: no such setting"):
+    with pytest.raises(ConfigError, match=r"data\.bathces: no such setting"):
         check_names(str(tmp_path / "a.toml"), ["data.bathces=1"])
 
 

@@ -45,5 +45,5 @@ def test_a_start_that_died_before_its_plan_was_written_is_begun_again(tmp_path: 
     assert [item.name for item in tmp_path.iterdir()] == ["race.json"]
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "notes.md").write_text("")
-    with pytest.raises(ConfigError, match="exists and has no race.json"):
+    with pytest.raises(ConfigError, match=r"exists and has no race\.json"):
         subprocesses.begin(tmp_path / "own" / "race.json", {"seeds": 1}, resume=False)
