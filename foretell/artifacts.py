@@ -42,17 +42,18 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     write_atomic(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file, wholly or not at all.
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file of tensors, detached and contiguous, wholly or not at all.
 
     Raises `OSError` for errors of the system, which the library reports by number in its message only.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as file:
         try:
-            save_file(tensors, file.name, metadata)
+            save_file(plain, file.name, metadata)
         except SafetensorError as problem:
             told = re.search(r"os error (\d+)", str(problem))
             if told is None:

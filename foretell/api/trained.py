@@ -53,10 +53,11 @@ from foretell.run import Record, Run
 from foretell.tasks.predictor import Predictor
 from foretell.tasks.task import Task
 from foretell.training import checkpoint
-from foretell.training.checkpoint import Checkpoint, check_finite
+from foretell.training.checkpoint import Checkpoint
 from foretell.training.devices import device_of
 from foretell.training.monitor import Monitor, reporting
 from foretell.training.state_dict import check_fit, load_weights
+from foretell.training.tensor_files import check_finite
 
 
 def load(

@@ -66,6 +66,11 @@ def show(
     debug: Debug = False,
 ) -> None:
     """Show a resolved recipe with parameters, memory and FLOPs, a run, or a kind with its settings."""
+    if what == "recipes" and not overrides:
+        from foretell.tools.look.recipes import list_recipes, render_recipes  # at once: without torch
+
+        emit(list_recipes(), as_json, render_recipes)
+        return
     from foretell.tools.look.show import describe, render
 
     emit(describe(what, overrides or [], vocabulary), as_json or what == "schema", render)

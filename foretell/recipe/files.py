@@ -130,7 +130,7 @@ def unknown_names(value: Any, node: Mapping[str, Any], key: str) -> Iterator[str
             node = inner
     kinds = next((option["enum"] for option in node.get("anyOf", ()) if "enum" in option), None)
     tables = [found for option in node.get("anyOf", ()) if "properties" in (found := resolved(option))]
-    if kinds is not None:
+    if kinds is not None and tables:
         kind = value.get("kind", kinds[0]) if isinstance(value, Mapping) else value
         if not isinstance(kind, str) or ":" in kind:
             return

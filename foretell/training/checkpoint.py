@@ -10,6 +10,8 @@
 The records state which checkpoint is the last and which the best; the run's own `checksums.json` states their steps. It
 is written after a checkpoint and before older ones are deleted, so finding only older checkpoints means that one is
 gone. A checkpoint of another run, or under another name than its step, is not used. Nothing is ever unpickled.
+
+Only reading and writing tensors imports torch, so that runs are listed at once.
 """
 
 from __future__ import annotations
@@ -21,13 +23,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from foretell.artifacts import remove_all_dead_drafts, sync_folder, whole_folder, write_json, write_tensors
 from foretell.checksums import (
@@ -44,9 +42,12 @@ from foretell.checksums import (
 from foretell.errors import ConfigError
 from foretell.run import FORMAT, Record, Run, is_record
 from foretell.strict_json import shown
-from foretell.types import State
 
-Tensors = Mapping[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Tensors = Mapping[str, Tensor]
+
 FOLDER = re.compile(r"step-(\d{8,18})")
 FROZEN = re.compile(r"frozen-[0-9a-f]{32}\.safetensors")
 RECORD = "record.json"
@@ -149,6 +150,8 @@ class Checkpoint:
     def tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors of one file; empty when the checkpoint has no such file."""
         file = f"{name}.safetensors"
+        from foretell.training.tensor_files import read_tensors
+
         return read_tensors(plain_file(self.path, file)) if file in self.checksums else {}
 
     def weight_files(self) -> list[Path]:
@@ -163,6 +166,8 @@ class Checkpoint:
 
     def weights(self) -> dict[str, Tensor]:
         """The weights as trained, frozen ones included."""
+        from foretell.training.tensor_files import read_tensors
+
         return {name: tensor for file in self.weight_files() for name, tensor in read_tensors(file).items()}
 
     def result(self) -> dict[str, Tensor]:
@@ -185,6 +190,8 @@ class Checkpoint:
 
     def problem(self) -> str:
         """The first fault of its files, in one line; "" if there is none."""
+        from foretell.training.tensor_files import check_finite
+
         try:
             self.verify()
             check_finite(self.result(), self.path)
@@ -199,21 +206,6 @@ class Checkpoint:
         return not self.problem()
 
 
-def check_finite(weights: Tensors, where: Path) -> None:
-    """Raise `ConfigError` with the name of the first tensor that has a NaN or an infinity."""
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor.sum())) and not torch.isfinite(tensor).all():
-            raise ConfigError(f"{name} holds numbers that are not finite", file=where, remedy="use another checkpoint")
-
-
-def read_tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file."""
-    try:
-        return load_file(file)
-    except (SafetensorError, ValueError, KeyError) as problem:
-        raise damaged(file, f"not a safetensors file ({problem})") from None
-
-
 def save(run: Run, step: int, files: Mapping[str, Tensors], record: Mapping[str, Any]) -> Checkpoint:
     """Save a checkpoint of this step; an `OSError`, as for a full disk, leaves all earlier ones as they were."""
     saved = at_step(run, step)
@@ -222,7 +214,7 @@ def save(run: Run, step: int, files: Mapping[str, Tensors], record: Mapping[str,
     with whole_folder(saved.path) as draft:
         for name, tensors in files.items():
             if tensors:
-                write_tensors(draft / f"{name}.safetensors", detached(tensors))
+                write_tensors(draft / f"{name}.safetensors", tensors)
         write_json(draft / RECORD, {**record, "step": step})
         write_checksums(draft, {file.name: digest(file) for file in draft.iterdir()}, format=FORMAT, run=run.id)
     best = {"best": step} if "best" in record.get("pointers", {}) else {}
@@ -244,16 +236,11 @@ def keep_frozen(run: Run, tensors: Tensors) -> str | None:
     if not tensors:
         return None
     kept = run.checkpoints / "frozen.safetensors"
-    write_tensors(kept, detached(tensors))
+    write_tensors(kept, tensors)
     final = run.checkpoints / frozen_name(kept)
     kept.replace(final)
     sync_folder(run.checkpoints)
     return final.name
-
-
-def detached(tensors: Tensors) -> dict[str, Tensor]:
-    """The tensors detached and contiguous, as safetensors requires."""
-    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
 
 
 def frozen_name(file: Path) -> str:
@@ -365,24 +352,3 @@ def prune(run: Run, keep: int) -> None:
         return
     for file in set(run.checkpoints.glob("frozen*")) - needed:
         file.unlink()
-
-
-# --- states ---------------------------------------------------------------------------------------
-
-
-def flatten(state: State, prefix: str = "state") -> dict[str, Tensor]:
-    """The tensors of a state, by their position in it, such as `state.0.1`."""
-    if state is None:
-        return {}
-    if isinstance(state, Tensor):
-        return {prefix: state}
-    return {name: tensor for i, part in enumerate(state) for name, tensor in flatten(part, f"{prefix}.{i}").items()}
-
-
-def unflatten(tensors: Tensors, like: State, prefix: str = "state") -> State:
-    """The inverse of `flatten`, given a state of the same structure."""
-    if like is None:
-        return None
-    if isinstance(like, Tensor):
-        return tensors[prefix]
-    return tuple(unflatten(tensors, part, f"{prefix}.{i}") for i, part in enumerate(like))

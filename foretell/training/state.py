@@ -11,6 +11,7 @@ from foretell.training import checkpoint
 from foretell.training.checkpoint import RECORD, Checkpoint
 from foretell.training.log_sums import LogSums
 from foretell.training.state_dict import load_optimizer, load_weights, optimizer_tensors, parted, trained_names
+from foretell.training.tensor_files import flatten, unflatten
 from foretell.types import map_state
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def save(trainer: Trainer, improved: bool) -> Checkpoint:
             "averaged": dict(zip(names, stage.averager.means, strict=False)),
             "optimizer": optimizer_tensors(stage.optimizer),
             "penalties": stage.objective.penalty_tensors(),
-            "carried": checkpoint.flatten(trainer.state),
+            "carried": flatten(trainer.state),
         },
         {
             "pointers": pointers,
@@ -68,7 +69,7 @@ def restore(trainer: Trainer, saved: Checkpoint, parts: frozenset[str]) -> None:
         trainer.window = LogSums(**state_of(saved, "window", LogSums().state_dict()))
     if "state" in parts:
         tensors = saved.tensors("carried")
-        carried = checkpoint.unflatten(tensors, stage.objective.backbone.initial_state(1)) if tensors else None
+        carried = unflatten(tensors, stage.objective.backbone.initial_state(1)) if tensors else None
         trainer.state = map_state(lambda tensor: tensor.to(trainer.device), carried)
 
 

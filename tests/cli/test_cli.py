@@ -153,7 +153,7 @@ def test_interrupted_is_130(monkeypatch: pytest.MonkeyPatch, said: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("foretell.tools.look.show.describe", stop)
-    code, out, err = said("show", "--json")
+    code, out, err = said("show", "lstm", "--json")
     assert (code, err) == (130, "interrupted\n")
     assert json.loads(out) == {
         "error": {"file": None, "line": None, "what": "interrupted", "remedy": None},
@@ -198,8 +198,8 @@ def test_trust_holds_for_what_the_process_opens(
     monkeypatch.setattr("foretell.tools.look.show.describe", lambda *_: seen.append(trust.trusts_everything()) or {})
     monkeypatch.setattr("foretell.tools.look.show.render", lambda *_: Text(""))
     with trust.trusting(False):  # undoes what the verb does to this process
-        said("show", "recipes")
-        said("show", "recipes", "--trust")
+        said("show", "lstm")
+        said("show", "lstm", "--trust")
     assert seen == [False, True]
     assert not trust.trusts_everything()
 

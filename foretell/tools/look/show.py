@@ -27,11 +27,12 @@ from foretell.data.tokenizers.tokenizer import tokenizer_of
 from foretell.errors import ConfigError, did_you_mean
 from foretell.learning.labels import load_labels
 from foretell.models.kneser_ney import OrderReport
-from foretell.recipe.files import recipe_folder, recipe_names
+from foretell.recipe.files import recipe_names
 from foretell.recipe.loading import load_recipe, recipe_of
 from foretell.recipe.recipe import SOME_LABELS, Recipe
 from foretell.run import Run, judged
 from foretell.tools.cost import cost
+from foretell.tools.look.recipes import list_recipes, render_recipes
 from foretell.tools.look.schema import schema
 from foretell.tools.look.sections import Section, describe_kind, describe_section, sections
 from foretell.tools.printing import plain, readable
@@ -72,7 +73,7 @@ def describe(what: str, overrides: Overrides = (), vocabulary: int | None = None
 def describe_word(what: str) -> Tree | None:
     """Describe a section, a kind, `recipes` or `schema`; None for any other word."""
     if what == "recipes":
-        return {"what": "recipes", "recipes": [recipe_line(name) for name in recipe_names()]}
+        return list_recipes()
     if what == "schema":
         return schema()
     all_sections = sections()
@@ -93,14 +94,6 @@ def describe_word(what: str) -> Tree | None:
 
 
 # --- recipes and runs -----------------------------------------------------------------------------
-
-
-def recipe_line(name: str) -> Tree:
-    """A shipped recipe and the first line of its comment."""
-    lines = (recipe_folder() / f"{name}.toml").read_text(encoding="utf-8").splitlines()
-    comments = [line.lstrip("# ").rstrip() for line in lines if line.startswith("#")]
-    first = comments[0] if comments else ""
-    return {"name": name, "text": first + ("" if first.endswith(".") or not comments[1:] else " ...")}
 
 
 def describe_recipe(recipe: Recipe, vocabulary: int | None = None, labels: int = SOME_LABELS) -> Tree:
@@ -174,7 +167,7 @@ def render(shown: Mapping[str, Any]) -> RenderableType:
     """A description for a terminal of 80 columns or more."""
     what = shown.get("what")
     if what == "recipes":
-        return listing((item["name"], item["text"]) for item in shown["recipes"])
+        return render_recipes(shown)
     if what == "section":
         return render_section(shown)
     if what == "kinds":

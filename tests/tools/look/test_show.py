@@ -178,13 +178,6 @@ def test_mistakes_say_what_was_meant() -> None:
         describe("zaremba-small-ptb", vocabulary=1)
 
 
-def test_recipes_are_listed_with_their_first_line() -> None:
-    listed = {item["name"]: item["text"] for item in describe("recipes")["recipes"]}
-    assert list(listed) == recipe_names()
-    assert listed["zaremba-small-ptb"].startswith("The small LSTM of Zaremba")
-    assert max(map(len, shown(describe("recipes")))) <= 80
-
-
 def test_bytes_are_readable() -> None:
     sizes = [0, 1023, 1024, 1536, 3 << 30]
     assert [readable(n) for n in sizes] == ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "3.0 GiB"]
