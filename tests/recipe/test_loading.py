@@ -30,11 +30,11 @@ def test_a_recipe_is_loaded_of_anything(tmp_path: Path) -> None:
 
 
 def test_what_an_init_has_is_taken_where_nothing_is_named(corpus: dict[str, str], tmp_path: Path) -> None:
-    before = foretell.train(tables(corpus, limit="1steps"), tmp_path / "run", quiet=True).run.path
+    before = foretell.train(tables(corpus, limit="1steps", head__tied=True), tmp_path / "run", quiet=True).run.path
     given = {"init": str(before), "data": {"corpus": corpus}}
     found = load_recipe(given)
     first = load_recipe(before)
-    assert (found.model, found.head) == (first.model, first.head)
+    assert (found.model, found.head) == (first.model, first.head) and found.head.tied
     other = load_recipe(given | {"model": {"kind": "recurrent", "hidden": 3}})
     assert other.model.hidden == 3 and other.data.tokenizer == found.data.tokenizer
     own = load_recipe(given, {"data.tokenizer": {"kind": "byte"}})
