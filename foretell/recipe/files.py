@@ -45,6 +45,8 @@ def find_recipe(name: str) -> Path:
     raise ConfigError(f"no recipe {name!r:.200}{hint} (give a path, or a name that `foretell show` lists)")
 
 
+FINE_TUNING = "fine-tuning"
+"""a base that `init` decides: the recipe that its model is fine-tuned with"""
 LONGEST_CHAIN = 20
 """largest number of recipes that extend each other"""
 
@@ -60,6 +62,8 @@ def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Tree:
     base = tree.pop("base", None)
     if base is None:
         return tree
+    if base == FINE_TUNING:
+        return tree | {"base": base}
     if not isinstance(base, str):
         raise ConfigError(f"base should be the name of a recipe, not {base!r:.80}", file=path)
     beside = path.parent / base

@@ -6,11 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from foretell import config, trees
 from foretell.data.labelled.datasets import SETS
+from foretell.data.labelled.guessing import guess_reader
 from foretell.data.text.builtin import BUILTIN
 from foretell.errors import ConfigError
-from foretell.recipe.files import find_recipe, find_tokenizer, is_of_run, names_kind, read_tree, recipe_folder
+from foretell.models.backbone import Backbone
+from foretell.nn.initializers import on_paper
+from foretell.recipe.files import (
+    FINE_TUNING,
+    find_recipe,
+    find_tokenizer,
+    is_of_run,
+    names_kind,
+    read_tree,
+    recipe_folder,
+)
 from foretell.recipe.recipe import Recipe
 from foretell.run import Run
 from foretell.trees import Tree
@@ -31,7 +44,10 @@ def load_recipe(
         if Path(source).is_dir() or is_of_run(path):
             return recipe_to_train(Run.open(path.parent), overrides)
         tree, where = {"name": path.stem} | read_tree(path), path
-    return checked(config.validate(Recipe, with_initial(trees.override(tree, overrides)), where), where)
+    tree = trees.override(tree, overrides)
+    if tree.get("base") == FINE_TUNING:
+        tree = with_fine_tuning(tree)
+    return checked(config.validate(Recipe, with_reader(with_initial(tree)), where), where)
 
 
 def checked(recipe: Recipe, where: Path | str) -> Recipe:
@@ -101,3 +117,74 @@ def recipe_of(run: Run, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Re
         tree = trees.read_toml(run.recipe_file)
         find_tokenizer(tree, run.path)
         return checked(config.validate(Recipe, trees.override(tree, overrides), where), where)
+
+
+def with_reader(tree: Tree) -> Tree:
+    """The tables, with a reader for files of the user's own where they name none; see `guess_reader`."""
+    objective, data = tree.get("objective"), tree.get("data")
+    if not isinstance(objective, str | Mapping) or not isinstance(data, Mapping):
+        return tree
+    found = guess_reader(kind_in(objective), data.get("corpus"), data.get("reader"))
+    return tree if found is None else tree | {"data": dict(data) | {"reader": found}}
+
+
+# --- fine-tuning ----------------------------------------------------------------------------------
+
+SOME_TOKENS = 1 << 16
+"""size of the vocabulary of a model whose structure alone is looked at"""
+LENGTHS = {"answering": 384, "choice": 256, "classification": 128, "similarity": 128, "tagging": 128}
+"""tokens per row of a model with a bounded context, if the context is that long"""
+GRADIENT_LENGTH = 1400
+"""last tokens of a text that gradients flow through in a recurrent model, as in the recipe for IMDB"""
+
+
+def with_fine_tuning(tree: Tree) -> Tree:
+    """The tables over the fine-tuning recipe of the model that `init` names."""
+    objective = tree.get("objective", {})
+    base = fine_tuning(
+        str(tree.get("init", "")), objective if isinstance(objective, str) else str(objective.get("kind"))
+    )
+    if {"limit", "trainable", "stages"} & tree.keys():  # the user plans the training
+        base.pop("stages", None)
+    return trees.merge(base, {name: value for name, value in tree.items() if name != "base"})
+
+
+def kind_in(section: Any) -> str:
+    """The kind that a section names; "" if none."""
+    return section if isinstance(section, str) else str((section or {}).get("kind", ""))
+
+
+def fine_tuning(run: str, task: str) -> Tree:
+    """The recipe that fine-tunes a run for a task: BERT's for a Transformer, for a recurrent model ULMFiT's."""
+    _, last = recipe_at(run).resolved_stages()[-1]
+    if not last.model.fine_tuned_as:
+        raise ConfigError(
+            f"{run}: a model of kind {last.model.kind_name()!r} has no layers to fine-tune; name another run"
+        )
+    backbone = backbone_of(last)
+    tree = read_tree(find_recipe(last.model.fine_tuned_as))
+    tree |= {"init": run, "objective": {"kind": task}}
+    if task == "tagging" and "causal" in backbone.reads:
+        tree["objective"]["at"] = "last"  # earlier tokens do not see the end of the word
+    if backbone.context is not None:
+        tree["data"]["batches"] |= {"length": min(LENGTHS.get(task, 128), backbone.context)}
+    if "recurrence" in backbone.reads:
+        tree["objective"]["gradient_length"] = GRADIENT_LENGTH
+    if "stages" in tree:
+        tree["stages"] = unfreezing(len(backbone.blocks), str(tree["limit"]))
+    return tree
+
+
+def backbone_of(recipe: Recipe) -> Backbone:
+    """The backbone of a recipe on the meta device: its structure, which no vocabulary changes, without weights."""
+    model: Any = recipe.model
+    with on_paper():
+        backbone: Backbone = model.build(SOME_TOKENS, np.ones(SOME_TOKENS, dtype=np.int64))
+    return backbone
+
+
+def unfreezing(layers: int, limit: str) -> list[Tree]:
+    """Stages that train the output layers, then one more layer per epoch, then all (arXiv:1801.06146, section 3.3)."""
+    top = [{"trainable": {"kind": "top", "layers": number}} for number in range(layers + 1)]
+    gradual = [{"name": f"top {n}", "limit": "1epochs", "set": settings} for n, settings in enumerate(top)]
+    return [*gradual, {"name": "all", "limit": limit, "set": {"trainable": "full"}}]

@@ -132,7 +132,7 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         "lossy": lambda value: f"yes: {lost(result.get('lost', {}))}" if value else "no",
         "corpus": lambda value: Text(value, "bold red"),
         "context": str,
-        "share": lambda value: f"{value:.1%}, in {result['columns']} columns: foretell evaluate measures all of it",
+        "share": lambda value: share_of(value, result["columns"]),
         "adaptation": lambda value: "\n".join(f"{name}: {settings_origin(part)}" for name, part in value.items()),
         "mixture": lambda value: "\n".join(f"{member['weight']:.4f}  {member['run']}" for member in value),
         "weights_fitted_to": str,
@@ -155,6 +155,12 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
     ):
         table.add_row(label, shown)
     return table
+
+
+def share_of(share: float, columns: int) -> str:
+    """How a validation was made smaller, in words."""
+    part = "all of the split" if share == 1 else f"{share:.1%} of the split; foretell evaluate measures all of it"
+    return f"{part}, in {columns} columns" if columns > 1 else part
 
 
 def evaluated(result: Mapping[str, Any], title: str) -> RenderableType:

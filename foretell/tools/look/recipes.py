@@ -86,7 +86,7 @@ def render_recipes(shown: Mapping[str, Any]) -> RenderableType:
         table.add_column(ratio=1, no_wrap=True, overflow="ellipsis", style="dim")
         table.expand = True
         for recipe in recipes:
-            words = (recipe["name"], recipe["corpus"], recipe["limit"] or "", recipe["text"])
+            words = (recipe["name"], recipe["corpus"] or "your own", recipe["limit"] or "", recipe["text"])
             table.add_row(*(Text(str(word)) for word in words))
         tables += [Text(family, "bold"), table, Text()]
     return Group(*tables, Text(HINT, "dim"))

@@ -15,27 +15,17 @@ from rich.console import RenderableType
 
 from foretell.artifacts import write_json
 from foretell.data.labelled.datasets import SETS
-from foretell.data.store.store import load_counts
-from foretell.data.tokenizers.tokenizer import tokenizer_of
 from foretell.errors import ConfigError, did_you_mean
 from foretell.evaluate.probing import GRID
-from foretell.models.backbone import Backbone
-from foretell.nn.initializers import on_paper
-from foretell.recipe.files import find_recipe, read_tree
-from foretell.recipe.loading import load_recipe, recipe_of
+from foretell.recipe.files import FINE_TUNING
+from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
-from foretell.run import Record, Run
+from foretell.run import Record
 from foretell.tools import subprocesses
 from foretell.tools.measure.probe import SPLITS, LabelledTexts, bag_of_words, figures
 from foretell.tools.printing import plain, with_notes
 from foretell.tools.train.trials import run_trials
 from foretell.training.monitor import Monitor
-from foretell.trees import Tree, override, parse_override
-
-LENGTHS = {"answering": 384, "choice": 256, "classification": 128, "similarity": 128, "tagging": 128}
-"""tokens per row of a model with a bounded context, if the context is that long"""
-GRADIENT_LENGTH = 1400
-"""last tokens of a text that gradients flow through in a recurrent model, as in the recipe for IMDB"""
 
 
 def transfer(
@@ -94,43 +84,9 @@ def is_available(name: str) -> bool:
 
 def recipe_for(run: Path, name: str, overrides: Sequence[str]) -> Recipe:
     """The recipe that fine-tunes a run on a data set: that of the model's family, then the overrides."""
-    opened = Run.open(run)
-    _, last = recipe_of(opened).resolved_stages()[-1]
-    if not last.model.fine_tuned_as:
-        raise ConfigError(
-            f"{run}: a model of kind {last.model.kind_name()!r} has no layers to fine-tune; name another run"
-        )
-    backbone, task = backbone_of(opened, last), SETS[name].reader.task
-    tree = read_tree(find_recipe(last.model.fine_tuned_as))
-    tree |= {"name": name, "init": str(run), "objective": {"kind": task}}
-    tree["data"] |= {"corpus": name}
-    if task == "tagging" and "causal" in backbone.reads:
-        tree["objective"]["at"] = "last"  # earlier tokens do not see the end of the word
-    if backbone.context is not None:
-        tree["data"]["batches"] |= {"length": min(LENGTHS[task], backbone.context)}
-    if "recurrence" in backbone.reads:
-        tree["objective"]["gradient_length"] = GRADIENT_LENGTH
-    if "stages" in tree:
-        tree["stages"] = unfreezing(len(backbone.blocks), str(tree["limit"]))
-    settings = [parse_override(text) for text in overrides]
-    if any({"limit", "trainable", "stages"} & setting.keys() for setting in settings):  # the user plans the training
-        tree.pop("stages", None)
-    return load_recipe(override(tree, overrides))
-
-
-def backbone_of(run: Run, recipe: Recipe) -> Backbone:
-    """The backbone of a run on the meta device: its structure without its weights."""
-    model: Any = recipe.model
-    with on_paper():
-        backbone: Backbone = model.build(tokenizer_of(run).size, load_counts(run.counts_file))
-    return backbone
-
-
-def unfreezing(layers: int, limit: str) -> list[Tree]:
-    """Stages that train the output layers, then one more layer per epoch, then all (arXiv:1801.06146, section 3.3)."""
-    top = [{"trainable": {"kind": "top", "layers": number}} for number in range(layers + 1)]
-    gradual = [{"name": f"top {n}", "limit": "1epochs", "set": settings} for n, settings in enumerate(top)]
-    return [*gradual, {"name": "all", "limit": limit, "set": {"trainable": "full"}}]
+    task = SETS[name].reader.task
+    given = {"name": name, "init": str(run), "objective": {"kind": task}, "data": {"corpus": name}}
+    return load_recipe({"base": FINE_TUNING} | given, overrides)
 
 
 # --- results --------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ import foretell
 from foretell.api.train import run_recipe
 from foretell.data.labelled.datasets import SETS
 from foretell.errors import ConfigError
-from foretell.recipe.loading import load_recipe
+from foretell.recipe.loading import load_recipe, unfreezing
 from foretell.tools import subprocesses
-from foretell.tools.train.transfer import available_sets, recipe_for, render, transfer, unfreezing
+from foretell.tools.train.transfer import available_sets, recipe_for, render, transfer
 
 Corpus = dict[str, str]
 TINY = ["data.batches.batch=8", "optimizer.learning_rate=0.01"]

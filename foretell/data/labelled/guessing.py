@@ -1,0 +1,263 @@
+"""Guesses readers of labelled files from their columns, and reports the guess.
+
+Settings that are given are kept. Where several columns could be meant, it raises an error that lists them: no example
+is ever read from a column that might be the wrong one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foretell.data.files import expanded, tell
+from foretell.data.labelled.datasets import SETS, WHOLE
+from foretell.data.labelled.examples import BadRow
+from foretell.data.labelled.opening import find_set
+from foretell.data.labelled.readers import Reader
+from foretell.data.labelled.readers.columns import ColumnsConfig
+from foretell.data.labelled.readers.delimited import DELIMITERS
+from foretell.data.labelled.readers.rows import FORMATS
+from foretell.data.labelled.readers.squad import SquadConfig
+from foretell.data.labelled.readers.tables import TableConfig
+from foretell.data.text.hub import PREFIX
+from foretell.data.text_files import content_ending, stored_lines
+from foretell.errors import ConfigError
+from foretell.strict_json import shown
+
+ROWS = 1000
+"""rows that are looked at"""
+PAIRS = (
+    ("sentence1", "sentence2"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "passage"),
+    ("query", "document"),
+)
+TEXTS = ("text", "sentence", "review", "content", "comment", "body", "message", "tweet", "description", "document")
+LABELS = ("label", "labels", "class", "category", "sentiment", "target", "topic", "polarity", "intent", "y")
+MOST_CLASSES = 100
+TAGGED = (".conll", ".iob", ".iob2", ".bio")
+
+
+def guess_reader(task: str, corpus: Any, given: Any) -> Mapping[str, Any] | None:
+    """The settings `data.reader` for a task, as far as they are not given; None where there is nothing to guess.
+
+    Raises `ConfigError` if several columns could be meant.
+    """
+    if not isinstance(corpus, str | Mapping) or not corpus or (isinstance(corpus, str) and corpus in SETS):
+        return None
+    if isinstance(given, str) or (given is not None and not isinstance(given, Mapping)):
+        return None
+    settings = dict(given or {})
+    path = first_file(corpus, task)
+    if path is None:
+        return None
+    if path.is_dir():
+        return {"kind": "folders"} if task == "classification" and not settings else None
+    if task == "tagging" and not settings and content_ending(path) in TAGGED:
+        return {"kind": "columns", "scheme": scheme_of(path)}
+    if task == "answering" and not settings and content_ending(path) == ".json":
+        return {"kind": "squad"}
+    if task not in ("classification", "similarity") or settings.get("kind", "table") != "table":
+        return None
+    if ("texts" in settings and "label" in settings) or table_format(path, settings) not in ("csv", "tsv", "jsonl"):
+        return None
+    return guess_table(path, task, settings)
+
+
+def first_file(corpus: str | Mapping[str, str], task: str) -> Path | None:
+    """A file of the training examples, or a folder with a folder for each class; None where there is no file."""
+    place = corpus.get("train", "") if isinstance(corpus, Mapping) else corpus
+    if not isinstance(place, str) or place.startswith(PREFIX) or not place:
+        return None
+    if expanded(place).is_dir() and any(item.is_dir() for item in expanded(place).iterdir()):
+        return expanded(place)
+    reader: Reader = TableConfig()
+    if task in ("tagging", "answering"):
+        reader = ColumnsConfig() if task == "tagging" else SquadConfig()
+    try:
+        files, _ = find_set(place, reader)
+    except ConfigError:
+        return None  # reported when the examples are read
+    found = files.get("train") or files.get(WHOLE) or ()
+    return next((path for path in found if isinstance(path, Path)), None)
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column in the first rows of a table."""
+
+    name: str
+    values: Sequence[str]
+
+    @property
+    def classes(self) -> int:
+        """Number of different values."""
+        return len(set(self.values))
+
+    @property
+    def words(self) -> float:
+        """Mean number of words between blanks; of scripts without blanks a word is two characters."""
+        return sum(max(len(value.split()), len(value.encode()) / 12) for value in self.values) / len(self.values)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether nearly all values are numbers."""
+        return sum(map(is_number, self.values)) > 0.95 * len(self.values)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether most values are different texts of some words."""
+        return not self.is_number and self.words >= 2.5 and self.classes > 0.5 * len(self.values)
+
+    @property
+    def is_label(self) -> bool:
+        """Whether few values come again and again."""
+        return 2 <= self.classes <= min(MOST_CLASSES, max(2, 0.2 * len(self.values)))
+
+    def __str__(self) -> str:
+        return f"{shown(self.name)} ({self.classes} values)"
+
+
+def guess_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a table."""
+    settings = {"kind": "table", **dialect_of(path, given), **given}
+    columns = columns_of(path, settings)
+    if "texts" not in settings:
+        settings["texts"] = tuple(texts_among(columns, path, settings.get("label")))
+    if "label" not in settings:
+        rest = [column for column in columns if column.name not in settings["texts"]]
+        settings["label"] = label_among(rest, path, task)
+    if task == "similarity":
+        settings.setdefault("labels", "score")
+    label = next((column for column in columns if column.name == settings["label"]), None)
+    classes = "" if label is None or task == "similarity" else f" ({class_list(label)})"
+    texts = " and ".join(map(shown, settings["texts"]))
+    tell(
+        f"{path}: the text is {texts}, the label {shown(settings['label'])}{classes}; data.reader.label=… and "
+        "data.reader.texts=[…] name others"
+    )
+    return settings
+
+
+def dialect_of(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Delimiter and quoting of a delimited file, where they are not the usual ones."""
+    form = table_format(path, given)
+    if form not in ("csv", "tsv") or "delimiter" in given:
+        return {}
+    head = [line.decode(errors="replace") for _, line in itertools.islice(stored_lines(path), 50)]
+    if not head:
+        return {}
+    usual = "," if form == "csv" else "\t"
+    delimiter = max(usual + DELIMITERS, key=head[0].count)
+    found: dict[str, Any] = {} if delimiter == usual or usual in head[0] else {"delimiter": delimiter}
+    sign = found.get("delimiter", usual)
+    fields = [field for line in head for field in line.rstrip("\r\n").split(sign)]
+    if form == "tsv" and sum(is_quoted(field) for field in fields) > 0.2 * len(fields) and "quoted" not in given:
+        found["quoted"] = True
+    return found
+
+
+def table_format(path: Path, given: Mapping[str, Any]) -> str | None:
+    """The format of a table, given or by the suffix of its file."""
+    return given.get("format") or FORMATS.get(content_ending(path).lower())
+
+
+def columns_of(path: Path, settings: Mapping[str, Any]) -> list[Column]:
+    """The columns of a table, from its first rows."""
+    reader = TableConfig.model_validate(
+        {key: value for key, value in settings.items() if key not in ("texts", "label")}
+    )
+    rows = [row[1] for row in itertools.islice(reader.rows(path, ()), ROWS) if not isinstance(row, BadRow)]
+    names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
+    found = [Column(name, [as_text(row[name]) for row in rows if row.get(name) is not None]) for name in names]
+    return [column for column in found if any(value.strip() for value in column.values)]
+
+
+def texts_among(columns: Sequence[Column], path: Path, label: object) -> list[str]:
+    """The column of the text, or the two of a pair."""
+    by_name = {column.name.lower().strip(): column.name for column in columns if column.name != label}
+    if "text" in by_name:
+        return [by_name["text"]]
+    for pair in PAIRS:
+        if all(name in by_name for name in pair):
+            return [by_name[name] for name in pair]
+    named = [by_name[name] for name in TEXTS if name in by_name]
+    if len(named) == 1:
+        return named
+    texts = sorted((c for c in columns if c.is_text and c.name != label), key=lambda column: -column.words)
+    if texts and (len(texts) == 1 or texts[0].words > 3 * texts[1].words):
+        return [texts[0].name]
+    raise unclear("text", texts or columns, path, 'data.reader.texts=["NAME"]')
+
+
+def label_among(columns: Sequence[Column], path: Path, task: str) -> str:
+    """The column of the label."""
+    named = [column.name for name in LABELS for column in columns if column.name.lower().strip() == name]
+    if len(named) == 1 or named[:1] == ["label"]:
+        return named[0]
+    fitting = [c for c in columns if (c.is_number if task == "similarity" else c.is_label)]
+    if len(fitting) == 1:
+        return fitting[0].name
+    raise unclear("label", fitting or columns, path, 'data.reader.label="NAME"')
+
+
+def unclear(what: str, columns: Iterable[Column], path: Path, remedy: str) -> ConfigError:
+    """The error where several columns may be meant, or none."""
+    listed = ", ".join(map(str, itertools.islice(columns, 8)))
+    return ConfigError(f"which column is the {what}: {listed}?", file=path, remedy=f"write {remedy}")
+
+
+def class_list(column: Column) -> str:
+    """The classes in a column, the most frequent ones first."""
+    names = [shown(name) for name, _ in Counter(column.values).most_common(5)]
+    return f"{column.classes} classes: {', '.join(names)}{', …' if column.classes > len(names) else ''}"
+
+
+def as_text(value: object) -> str:
+    """A field as it is compared."""
+    return value if isinstance(value, str) else str(value)
+
+
+def is_number(text: str) -> bool:
+    """Whether a field is a number."""
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def is_quoted(field: str) -> bool:
+    """Whether a field has quotes around it."""
+    return len(field) > 1 and field[0] == field[-1] == '"'
+
+
+# --- tags -----------------------------------------------------------------------------------------
+
+
+def scheme_of(path: Path) -> str:
+    """The scheme of the tags in a file of words, from its prefixes."""
+    marks, begins_inside, before = set[str](), False, "O"
+    for _, line in itertools.islice(stored_lines(path), 20 * ROWS):
+        fields = line.split()
+        tag = fields[-1].decode(errors="replace") if fields else "O"
+        mark, _, kind = tag.partition("-")
+        if tag != "O":
+            marks.add(mark if kind else "")
+            begins_inside |= mark == "I" and before[2:] != kind
+        before = tag
+    if "" in marks or not marks:
+        return "none"
+    if marks <= {"B", "I"}:
+        return "iob1" if begins_inside and "B" in marks else "io" if marks == {"I"} else "iob2"
+    return "bilou" if marks & {"L", "U"} else "bmes" if "M" in marks else "bioes"
