@@ -13,6 +13,7 @@ from foretell.data.batches.batches import Batches, BatchKind, Ints, RowBatches, 
 from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
 from foretell.models.model_spec import ModelSpec
 from foretell.nn.ragged import real_tokens
+from foretell.objectives.electra.objective import ReplacedConfig
 from foretell.objectives.masked import MaskedConfig, MaskedLM
 from foretell.objectives.objective import MeasuredBy, Objective, ObjectiveConfig
 from foretell.types import IGNORED, Batch, Inputs, State, Step, Term
@@ -131,3 +132,42 @@ RECIPE: dict[str, Any] = {
     "evaluation": {"every": "10steps"},
     "checkpoint": {"every": "10steps"},
 }
+
+
+# --- the same on a shared ELECTRA -----------------------------------------------------------------
+
+
+class HeavyConfig(ObjectiveConfig):
+    """ELECTRA, whose loss is far above that of one token, and the parity of a row's first token."""
+
+    requires: ClassVar[BatchKind] = "rows"
+    measured_by: ClassVar[MeasuredBy] = "terms"
+    inner: ReplacedConfig = ReplacedConfig()
+
+    def build(self, spec: ModelSpec) -> "Heavy":
+        return Heavy(self, spec)
+
+    def batches(self, source: Batches, tokenizer: Tokenizer, seed: int) -> Batches:
+        return self.inner.batches(source, tokenizer, seed)
+
+
+class Heavy(Objective):
+    """Two objectives on one backbone and one head."""
+
+    needs = frozenset({"bidirectional"})
+
+    def __init__(self, config: HeavyConfig, spec: ModelSpec) -> None:
+        backbone, head = spec.build()
+        super().__init__(backbone, head)
+        self.inner = config.inner.build(spec.with_built(backbone, head))
+        self.parity = nn.Linear(backbone.dim, 1)
+
+    def forward(self, batch: Batch, state: State) -> Step:
+        step = self.inner(batch, state)
+        scores = self.parity(self.backbone(batch.inputs, None).dropped[:, 0])[:, 0]  # [B]
+        odd = (batch.inputs.tokens[:, 1] % 2).to(scores.dtype)
+        loss = F.binary_cross_entropy_with_logits(scores, odd, reduction="sum")
+        return Step(terms={**step.terms, "parity": Term(loss)}, metrics=step.metrics)
+
+    def counts(self, batch: Batch) -> Mapping[str, int]:
+        return {**self.inner.counts(batch), "parity": len(batch.targets)}

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from foretell.checksums import damaged
 from foretell.config import validate
-from foretell.data.batches.batches import RowBatches
-from foretell.data.batches.packing import RowsConfig
+from foretell.data.batches.batches import RowBatches, TextBatchesConfig
 from foretell.data.labelled.examples import Example
 from foretell.data.store.store import Split, load_counts
 from foretell.data.text.reviews import preparation_of
@@ -329,7 +328,7 @@ class Trained(LanguageModel):
             raise ConfigError(f"{self.run.path} predicts the next token: it has a perplexity, and no pseudo-perplexity")
         if tokens < 1:
             raise ConfigError(f"a pseudo-perplexity of {tokens} tokens is none; name 1 or more")
-        specials, batches = self.tokenizer.specials, cast(RowsConfig, self.settings.data.batches)
+        specials, batches = self.tokenizer.specials, cast(TextBatchesConfig, self.settings.data.batches)
         with self.text(split) as text:
             rows = cast(RowBatches, batches.one_text().build(text, specials, seed=0))
             return pseudo_likelihood(self._objective, rows, specials, tokens, self.device, self.on_progress())

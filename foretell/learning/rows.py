@@ -91,5 +91,5 @@ class ObjectiveEvaluator(Evaluator):
     def _rows(self, text: Split) -> Batches:
         recipe, tokenizer = self.data.recipe, self.data.tokenizer
         kind = cast(TextBatchesConfig, recipe.data.batches)
-        same = kind.model_copy(update={"batch": self.batch or kind.batch, "copies": 1})
-        return recipe.objective.batches(same.build(text, tokenizer.specials, seed=0), tokenizer, seed=0)
+        rows = kind.for_evaluation(self.batch).build(text, tokenizer.specials, seed=0)
+        return recipe.objective.batches(rows, tokenizer, seed=0)

@@ -54,7 +54,9 @@ class ModelSpec:
         return built
 
     def head_on(self, backbone: Backbone) -> Head:
-        """Build a newly initialised head on an existing backbone."""
+        """Build a newly initialised head on an existing backbone, unless that one came with its head."""
+        if self.built is not None and self.built[0] is backbone:
+            return self.built[1]
         built: Head = self.head.build(backbone.dim, self.vocabulary, backbone.embedding, self.counts)
         return built
 

@@ -41,6 +41,13 @@ class ObjectiveConfig(Config):
     """figure of a validation that the entropy of token frequencies bounds for a model that learned nothing else; "":
     none"""
 
+    def judged_by(self) -> object:
+        """A key of the settings that a validation figure depends on: figures compare only where it is equal.
+
+        The likelihood of text depends on none of them, the terms of an objective on all.
+        """
+        return self if self.measured_by == "terms" else type(self)
+
     @abstractmethod
     def build(self, spec: ModelSpec) -> Objective:
         """The objective with its model, freshly initialised."""
@@ -102,7 +109,10 @@ class Objective(nn.Module):
         return {f"{term}_accuracy": counts.get(term, 0) / number for term, number in targets.items()}
 
     def uniform_loss(self) -> float:
-        """The loss of a uniform guess in nats; training has diverged if its loss is far above."""
+        """The loss of a uniform guess in nats, all terms included; by default that of one token.
+
+        Training counts as diverged where its loss is far above this and far above that of its first step.
+        """
         return math.log(self.backbone.embedding.vocabulary)
 
     def macs_per_token(self, length: int) -> float:

@@ -190,7 +190,7 @@ class Recipe(Config):
     def measures_like(self, other: Recipe) -> bool:
         """Whether validation losses can be compared: the same tokens, objective, masks and contexts."""
         mine, its = (
-            (r.data.corpus, r.data.tokenizer, r._measured_rows(), type(r.objective), r.evaluation.columns)
+            (r.data.corpus, r.data.tokenizer, r._measured_rows(), r._judged_by(), r.evaluation.columns)
             for r in (self, other)
         )
         return mine == its
@@ -198,9 +198,11 @@ class Recipe(Config):
     def _measured_rows(self) -> object:
         """The settings of batches that a validation loss depends on."""
         batches = self.data.batches
-        if self.requires == "next tokens":
-            return batches.kind_name()
-        return batches.model_copy(update={"batch": 1}), getattr(self.objective, "masking", None)
+        return batches.kind_name() if self.requires == "next tokens" else batches.model_copy(update={"batch": 1})
+
+    def _judged_by(self) -> object:
+        """The settings of the objective that a validation loss depends on; counted models have none."""
+        return self.model.kind_name() if self.model.counted else self.objective.judged_by()
 
     def trials(self) -> dict[str, Recipe]:
         """The recipes of several seeds and folds by the names of their folders; empty for a single run."""

@@ -91,6 +91,10 @@ class TaskConfig(ObjectiveConfig):
     gradient_length: Size | None = None
     """recurrent models: back-propagate through this many last tokens of a long text (ULMFiT: 1400); absent: all"""
 
+    @override
+    def judged_by(self) -> object:
+        return type(self), self.metric
+
     @abstractmethod
     def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """The labels of a training split, which the run keeps; empty where there are none."""

@@ -70,6 +70,8 @@ class TrainState:
     """tokens trained on in this stage, padding left out"""
     seconds: Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)] = 0.0
     """of this stage, over all interruptions"""
+    first_loss: StrictFloat | None = None
+    """loss of the first step of this stage"""
     history: list[StrictFloat] = field(default_factory=list)
     """validation losses of this stage"""
     best: StrictFloat = math.inf

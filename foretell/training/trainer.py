@@ -179,8 +179,11 @@ class Trainer:
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.scaler is not None and not self.accepted(self.scaler, loss, norm):
             return False
-        if self.looks_at(self.position.stage_step + 1) and is_lost(stage.objective, loss, norm):
-            raise diverged(stage.objective, self.position.step + 1, loss, norm)  # clipping would spread it
+        if self.position.first_loss is None and bool(torch.isfinite(loss)):
+            self.position.first_loss = float(loss)
+        first = self.position.first_loss or 0.0
+        if self.looks_at(self.position.stage_step + 1) and is_lost(stage.objective, loss, norm, first):
+            raise diverged(stage.objective, self.position.step + 1, loss, norm, first)  # clipping would spread it
         if stage.training.gradient_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(trained, stage.training.gradient_clip, norm)
         for group, rate in zip(stage.optimizer.param_groups, self.rates, strict=True):

@@ -1,6 +1,7 @@
 """A kind of rows and an objective on a shared backbone, both from outside the package, with no change to it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.cli import app
+from foretell.config import validate
+from foretell.data.batches.batches import BatchesConfig
 from foretell.data.batches.masking import Masked
 from foretell.errors import ConfigError
 from foretell.recipe.loading import load_recipe
@@ -91,3 +94,30 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         load_recipe(override(RECIPE, changes))
+
+
+@pytest.mark.parametrize("target", ["replaced", "original"])
+def test_an_objective_shares_electra_with_its_head(target: str, tmp_path: Path) -> None:
+    """Replaced tokens weigh so much that the loss begins above three times that of a uniform guess of one token."""
+    settings = {"data.corpus": write_corpus(tmp_path), "limit": "3steps", "objective": "outside_rows:HeavyConfig"}
+    recipe = override(override(RECIPE, settings), {"objective.inner.target": target})
+    trained = foretell.train(recipe, tmp_path / "run", quiet=True)
+    first = next(record for record in trained.run.metrics() if record["kind"] == "train")
+    objective = trained.objective
+    assert (first["loss"] > 3 * objective.uniform_loss() + 10) == (target == "replaced") and first["parity_loss"] < 2
+    assert objective.inner.backbone is objective.backbone
+    if target == "original":
+        assert objective.inner.head is objective.head
+
+
+def test_rows_of_single_texts_are_the_kinds_to_offer(run: foretell.Trained) -> None:
+    with pytest.raises(ConfigError, match='SlidingConfig" has no rows of single texts; override `one_text`'):
+        run.pseudo_likelihood("valid", tokens=20)
+
+
+def test_a_kind_of_batches_needs_its_sizes() -> None:
+    class NoSizes(BatchesConfig):
+        provides = "rows"
+
+    with pytest.raises(ConfigError, match=r"batch: has to be given; also length: has to be given"):
+        validate(NoSizes, {}, "data.batches")

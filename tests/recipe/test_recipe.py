@@ -93,6 +93,12 @@ MASKED: dict[str, Any] = {
 }
 
 
+TASK: dict[str, Any] = {
+    "objective": {"kind": "classification"},
+    "data": {"corpus": "trec", "batches": {"kind": "examples"}},
+}
+
+
 @pytest.mark.parametrize(
     ("given", "change", "alike"),
     [
@@ -106,6 +112,11 @@ MASKED: dict[str, Any] = {
         (MASKED, {"data.batches.batch": 3}, True),
         (MASKED, {"data.batches.length": 9}, False),
         (MASKED, {"objective.masking.rate": 0.4}, False),
+        (MASKED, {"objective.pair_weight": 0.5}, False),
+        (MASKED | {"objective": "replaced"}, {"objective.weight": 1.0}, False),
+        (MASKED | {"objective": "replaced"}, {"optimizer.learning_rate": 0.5}, True),
+        (TASK, {"objective.metric": "macro_f1"}, False),
+        (TASK, {"objective.outputs.dropout": 0.3}, True),
     ],
 )
 def test_losses_that_are_comparable(given: dict[str, Any], change: dict[str, Any], alike: bool) -> None:

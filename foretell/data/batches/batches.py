@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foretell.config import Config, Size
 from foretell.data.tokenizers.tokenizer import Specials
+from foretell.errors import ConfigError
 from foretell.types import Batch
 
 Ints = NDArray[np.int64]
@@ -129,6 +130,10 @@ class BatchesConfig(Config):
     """whether a batch continues the one before, with its state"""
     resets: ClassVar[Literal["", "documents", "lines"]] = ""
     """where the state is reset, other than at the beginning of the text"""
+    batch: Size
+    """number of rows side by side"""
+    length: Size
+    """largest number of tokens or time steps of a row"""
 
     @property
     def pair_kinds(self) -> int:
@@ -139,8 +144,15 @@ class BatchesConfig(Config):
 class TextBatchesConfig(BatchesConfig):
     """Base of the settings of batches that are cut from a text; abstract."""
 
-    length: Size
-    batch: Size
+    def for_evaluation(self, batch: int | None) -> Self:
+        """The settings of one pass over a text for measuring it, `batch` rows at a time if given."""
+        return self.model_copy(update={"batch": batch or self.batch})
+
+    def one_text(self) -> TextBatchesConfig:
+        """These batches with one text per row, for pseudo-perplexity; a `ConfigError` if there are none."""
+        raise ConfigError(
+            f'data.batches.kind = "{self.kind_name()}" has no rows of single texts; override `one_text` in its config'
+        )
 
     @abstractmethod
     def build(self, text: Text, specials: Specials, seed: int) -> Batches:

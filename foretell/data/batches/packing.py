@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -53,8 +53,12 @@ class RowsConfig(TextBatchesConfig):
         """Whether a token sees its own document alone."""
         return False
 
+    @override
+    def for_evaluation(self, batch: int | None) -> Self:
+        return super().for_evaluation(batch).model_copy(update={"copies": 1})
+
+    @override
     def one_text(self) -> RowsConfig:
-        """This packing with one text per row."""
         return self
 
 
