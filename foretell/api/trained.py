@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,10 +36,11 @@ from foretell.evaluate.scoring import (
     no_progress,
     score_tokens,
 )
+from foretell.learning.data_module import DataModule, Options
+from foretell.learning.kinds import data_module
 from foretell.learning.labels import load_labels
 from foretell.learning.opened_text import OpenedText
-from foretell.learning.rows import ObjectiveEvaluator, RowsModule
-from foretell.learning.task import TaskEvaluator, TaskModule, task_of
+from foretell.learning.task import TaskEvaluator, task_of
 from foretell.learning.text import LikelihoodEvaluator, TextModule, adapting_windows
 from foretell.models.backbone import Backbone
 from foretell.models.ngram import NGram
@@ -50,7 +52,6 @@ from foretell.recipe.loading import recipe_of
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record, Run
 from foretell.tasks.predictor import Predictor
-from foretell.tasks.task import Task
 from foretell.training import checkpoint
 from foretell.training.checkpoint import Checkpoint
 from foretell.training.devices import device_of
@@ -200,37 +201,42 @@ class Trained(LanguageModel):
         `dynamic` and `cache` are those of `adapted`; columns then learn from each other. `skip_bad` leaves out
         examples that a task cannot use.
         """
-        if skip_bad and not self.settings.is_task:
-            raise ConfigError("--skip-bad is for tasks, and this run is a language model; leave it out")
-        if self.settings.measured_by == "likelihood" and (dynamic is not False or cache is not False):
+        if dynamic is not False or cache is not False:
             return self.adapted(dynamic=dynamic, cache=cache).evaluate(split, batch=batch, columns=columns)
         evaluator = self.evaluator(batch=batch, columns=columns, skip_bad=skip_bad)
         measured = evaluator.evaluate(split, self.on_progress())
-        name = str(self.run.path) if self.settings.measured_by == "likelihood" else f"{self.run.path}, {split}"
-        evaluator.refuse_undefined(measured, name)
+        evaluator.refuse_undefined(measured, f"{self.run.path}, {split}")
         return self.record(split, evaluator, measured)
 
-    def evaluator(self, *, batch: int | None = None, columns: int = 1, skip_bad: bool = False) -> Evaluator:
+    def evaluator(
+        self, *, batch: int | None = None, columns: int = 1, ranks: bool = True, skip_bad: bool = False
+    ) -> Evaluator:
         """The evaluator of `evaluate`."""
-        if self.settings.measured_by == "task":
-            return self.task_evaluator(skip_bad=skip_bad)
-        if self.settings.measured_by == "terms":
-            data = RowsModule(self.settings, self.tokenizer, self.run)
-            return ObjectiveEvaluator(data, self.objective, self.device, batch)
-        return self.likelihood(batch=batch, columns=columns)
+        options = Options(
+            batch=batch,
+            columns=columns,
+            skip_bad=skip_bad,
+            by_label=True,
+            validation=self.validation(),
+            scorer=lambda: self.scorer(ranks=ranks),
+            adaptation=self.adaptation,
+        )
+        return self.data.evaluator(self._objective, self.device, options)
+
+    @cached_property
+    def data(self) -> DataModule:
+        """The data module of the run."""
+        return data_module(self.settings, self.tokenizer, run=self.run, labels=self.labels)
 
     def likelihood(self, *, ranks: bool = True, batch: int | None = None, columns: int = 1) -> LikelihoodEvaluator:
         """Measures the probability of text; a `ConfigError` for models that give it none."""
-        return LikelihoodEvaluator(
-            self.text_module, self.scorer(ranks=ranks), self.device, self.backbone, columns, batch, self.adaptation
-        )
+        self.scorer()
+        return cast(LikelihoodEvaluator, self.evaluator(batch=batch, columns=columns, ranks=ranks))
 
-    def task_evaluator(self, *, skip_bad: bool = False) -> TaskEvaluator:
+    def task_evaluator(self) -> TaskEvaluator:
         """Measures a task on labelled examples; a `ConfigError` for a language model."""
         task_of(self.settings)
-        data = TaskModule(self.settings, self.tokenizer, self.run, labels=self.labels)
-        objective = cast(Task, self.objective)
-        return TaskEvaluator(data, objective, self.device, self.validation(), skip_bad=skip_bad, by_label=True)
+        return cast(TaskEvaluator, self.evaluator())
 
     def record(self, split: str, evaluator: Evaluator, measured: Mapping[str, Any]) -> Record:
         """The metrics, with the run, the split, the context and the cost of the model."""

@@ -32,8 +32,8 @@ class Verb(TyperCommand):
                 ctx.params[param.name] = self.checked(str(param.name), ctx.params[param.name])
         if (recipe := ctx.params.get("recipe")) is not None:
             check_names(recipe, ctx.params.get("overrides") or ())
-        if isinstance(run := ctx.params.get("run"), Path):
-            Run.find(run)
+        if isinstance(run := ctx.params.get("run"), Path) and not run.exists():
+            Run.find(run)  # an error
         return super().invoke(ctx)
 
     def checked(self, name: str, value: Any) -> Any:

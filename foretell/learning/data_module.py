@@ -7,18 +7,45 @@ There is one class for each way to learn: running text (`text`), packed rows of 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from foretell.data.batches.batches import Batches
 from foretell.data.tokenizers.tokenizer import Tokenizer
+from foretell.evaluate.adaptation import Adaptation
 from foretell.evaluate.evaluator import Evaluator
+from foretell.evaluate.scoring import Scorer
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.objective import Objective
 from foretell.recipe.recipe import Recipe
 from foretell.run import Run
 from foretell.training.monitor import Monitor
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is measured where that differs from validation during training."""
+
+    batch: int | None = None
+    """rows computed side by side, which changes nothing but speed; absent: the recipe's"""
+    columns: int | None = None
+    """parts that running text is cut into; absent: the recipe's"""
+    skip_bad: bool = False
+    """whether rows that are not valid examples are left out"""
+    by_label: bool = False
+    """whether each label is measured separately, too"""
+    validation: Mapping[str, Any] = field(default_factory=dict)
+    """the validation record with fitted settings, such as the threshold of no answer"""
+    scorer: Callable[[], Scorer] | None = None
+    """makes the scorer of text; absent: the objective's model without ranks"""
+    adaptation: Adaptation | None = None
+    """how the scorer adapts to the text it reads"""
+
+
+AS_VALIDATION = Options()
 
 
 class DataModule(ABC):
@@ -37,8 +64,10 @@ class DataModule(ABC):
         tokenizer: Tokenizer | None = None,
         run: Run | None = None,
         monitor: Monitor | None = None,
+        *,
+        labels: tuple[str, ...] | None = None,
     ) -> None:
-        self.recipe, self.given, self.run = recipe, tokenizer, run
+        self.recipe, self.given, self.run, self.given_labels = recipe, tokenizer, run, labels
         self.monitor = monitor or Monitor(quiet=True)
         """reports the progress of preparation"""
 
@@ -66,8 +95,10 @@ class DataModule(ABC):
         """The training batches."""
 
     @abstractmethod
-    def evaluator(self, objective: Objective, device: torch.device) -> Evaluator:
-        """Measures an objective as validation does."""
+    def evaluator(
+        self, objective: Objective | None, device: torch.device, options: Options = AS_VALIDATION
+    ) -> Evaluator:
+        """Measures an objective, by default as validation does; None for a model that was counted."""
 
     @abstractmethod
     def try_out(self) -> None:

@@ -11,11 +11,19 @@ from foretell.learning.task import TaskModule
 from foretell.learning.text import TextModule
 from foretell.objectives.objective import MeasuredBy
 from foretell.recipe.recipe import Recipe
+from foretell.run import Run
 from foretell.training.monitor import Monitor
 
 MODULES: Mapping[MeasuredBy, type[DataModule]] = {"likelihood": TextModule, "terms": RowsModule, "task": TaskModule}
 
 
-def data_module(recipe: Recipe, tokenizer: Tokenizer | None = None, monitor: Monitor | None = None) -> DataModule:
-    """The data module of a recipe, with a tokenizer or the one the recipe names."""
-    return MODULES[recipe.measured_by](recipe, tokenizer, monitor=monitor)
+def data_module(
+    recipe: Recipe,
+    tokenizer: Tokenizer | None = None,
+    monitor: Monitor | None = None,
+    *,
+    run: Run | None = None,
+    labels: tuple[str, ...] | None = None,
+) -> DataModule:
+    """The data module of a recipe: with the tokenizer it names, or for a `run` with the run's tokenizer and labels."""
+    return MODULES[recipe.measured_by](recipe, tokenizer, run, monitor, labels=labels)

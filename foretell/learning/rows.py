@@ -11,9 +11,11 @@ from typing_extensions import override
 
 from foretell.data.batches.batches import Batches, TextBatchesConfig
 from foretell.data.store.store import Split
+from foretell.errors import ConfigError
 from foretell.evaluate import objective_metrics
 from foretell.evaluate.evaluator import Evaluator
 from foretell.evaluate.scoring import OnProgress, no_progress
+from foretell.learning.data_module import AS_VALIDATION, Options
 from foretell.learning.text import TextModule
 from foretell.objectives.objective import Objective
 
@@ -27,8 +29,14 @@ class RowsModule(TextModule):
         return None
 
     @override
-    def evaluator(self, objective: Objective, device: torch.device) -> ObjectiveEvaluator:
-        return ObjectiveEvaluator(self, objective, device)
+    def evaluator(
+        self, objective: Objective | None, device: torch.device, options: Options = AS_VALIDATION
+    ) -> ObjectiveEvaluator:
+        if options.skip_bad:
+            raise ConfigError("--skip-bad is for tasks, and this run is a language model; leave it out")
+        if options.adaptation is not None or objective is None:
+            raise ConfigError("only models that give text a probability can adapt to it; leave out the adaptation")
+        return ObjectiveEvaluator(self, objective, device, options.batch)
 
     @override
     def check_batches(self, objective: Objective, batches: Batches) -> None:

@@ -25,7 +25,7 @@ from foretell.errors import ConfigError
 from foretell.evaluate import objective_metrics
 from foretell.evaluate.evaluator import Evaluator
 from foretell.evaluate.scoring import OnProgress, no_progress
-from foretell.learning.data_module import DataModule
+from foretell.learning.data_module import AS_VALIDATION, DataModule, Options
 from foretell.learning.opened_text import check_trust
 from foretell.nn.initializers import on_paper
 from foretell.nn.vocabulary import Counts
@@ -62,9 +62,8 @@ class TaskModule(DataModule):
         *,
         labels: tuple[str, ...] | None = None,
     ) -> None:
-        super().__init__(recipe, tokenizer, run, monitor)
+        super().__init__(recipe, tokenizer, run, monitor, labels=labels)
         self.task = task_of(recipe)
-        self.given_labels = labels
 
     @cached_property
     def learned(self) -> Learned:
@@ -128,8 +127,11 @@ class TaskModule(DataModule):
         return self.grown(self._batches.arrange(rows, self.tokenizer.specials, self.recipe.seed))
 
     @override
-    def evaluator(self, objective: Objective, device: torch.device) -> TaskEvaluator:
-        return TaskEvaluator(self, cast(Task, objective), device)
+    def evaluator(
+        self, objective: Objective | None, device: torch.device, options: Options = AS_VALIDATION
+    ) -> TaskEvaluator:
+        task = cast(Task, objective)
+        return TaskEvaluator(self, task, device, options.validation, options.skip_bad, options.by_label)
 
     @override
     def try_out(self) -> None:

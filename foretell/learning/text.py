@@ -18,6 +18,7 @@ from foretell.data.opening import open_corpus
 from foretell.data.preparing import prepared
 from foretell.data.store.store import Split, Store, is_store
 from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
+from foretell.errors import ConfigError
 from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, segment_of
 from foretell.evaluate.evaluator import Evaluator
 from foretell.evaluate.scoring import (
@@ -30,7 +31,7 @@ from foretell.evaluate.scoring import (
     no_progress,
     total,
 )
-from foretell.learning.data_module import DataModule
+from foretell.learning.data_module import AS_VALIDATION, DataModule, Options
 from foretell.learning.opened_text import OpenedText, open_text
 from foretell.models.backbone import Backbone
 from foretell.nn.vocabulary import Counts
@@ -114,10 +115,19 @@ class TextModule(DataModule):
         return self.grown(recipe.objective.batches(built, self.tokenizer, recipe.seed))
 
     @override
-    def evaluator(self, objective: Objective, device: torch.device) -> Evaluator:
-        scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
-        columns = self.recipe.evaluation.columns
-        return LikelihoodEvaluator(self, scorer, device, objective.backbone, columns=columns)
+    def evaluator(
+        self, objective: Objective | None, device: torch.device, options: Options = AS_VALIDATION
+    ) -> Evaluator:
+        if options.skip_bad:
+            raise ConfigError("--skip-bad is for tasks, and this run is a language model; leave it out")
+        backbone = None if objective is None else objective.backbone
+        if options.scorer is not None:
+            scorer = options.scorer()
+        else:
+            assert objective is not None
+            scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
+        columns = options.columns or self.recipe.evaluation.columns
+        return LikelihoodEvaluator(self, scorer, device, backbone, columns, options.batch, options.adaptation)
 
     @override
     def try_out(self) -> None:
