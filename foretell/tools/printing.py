@@ -127,7 +127,9 @@ def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[RenderableType, 
 def measured(result: Mapping[str, Any], title: str) -> Table:
     """A measurement as a table."""
     remarks: dict[str, Callable[[Any], RenderableType]] = {
-        "fitted_here": lambda value: Text(f"{', '.join(value)}: found on this text, so figures flatter", "bold red"),
+        "fitted_here": lambda value: Text(
+            f"{', '.join(value)}: fitted on this text, so figures are optimistic", "bold red"
+        ),
         "unnormalised": lambda value: Text(f"{value}: do not compare its figures with those of others", "bold red"),
         "lossy": lambda value: f"yes: {lost(result.get('lost', {}))}" if value else "no",
         "corpus": lambda value: Text(value, "bold red"),
