@@ -206,17 +206,20 @@ def test_the_lock_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_figures_that_flatter_have_a_mark() -> None:
-    assert validated({"metric": None, "bits_per_byte": 1.5, "lossy": True}) == "1.5000*"
-    assert validated({"metric": None, "bits_per_byte": 1.5, "lossy": None}) == "1.5000"
-    assert validated({"metric": "accuracy", "score": None, "bits_per_byte": None, "lossy": None}) == ""
+    assert validated({"metric": None, "bits_per_byte": 1.5, "objective_loss": None, "lossy": True}) == "1.5000*"
+    assert validated({"metric": None, "bits_per_byte": 1.5, "objective_loss": None, "lossy": None}) == "1.5000"
+    assert (
+        validated({"metric": "accuracy", "score": None, "bits_per_byte": None, "objective_loss": None, "lossy": None})
+        == ""
+    )
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_names_and_figures_are_whole_at_any_width(width: int) -> None:
     run = {
         "name": "seeds/a-long-name-of-a-run/seed-1", "recipe": "awd-lstm-ptb", "model": "recurrent lstm",
-        "parameters": 24_221_600, "steps": 123_456, "bits_per_byte": 1.2345, "lossy": True, "loss": 3.2, "objective_loss": None, "metric": None,
-        "score": None, "when": "2026-11-29T22:43:48+00:00", "size_bytes": 291 << 20, "state": "finished",
+        "parameters": 24_221_600, "steps": 123_456, "bits_per_byte": 1.2345, "lossy": True, "loss": 3.2, "metric": None,
+        "objective_loss": None, "score": None, "when": "2026-11-29T22:43:48+00:00", "size_bytes": 291 << 20, "state": "finished",
         "problem": "",
     }  # fmt: skip
     with (console := Console(width=width, color_system=None)).capture() as printed:
