@@ -175,12 +175,15 @@ def evaluated(result: Mapping[str, Any], title: str) -> RenderableType:
 def lost(counts: Mapping[str, int]) -> str:
     """Losses of tokenization, in words."""
     words = {
-        "unknown": "unknown tokens",
-        "altered_lines": "lines with other spaces, newlines or letters",
-        "replaced": "invalid UTF-8 sequences",
+        "unknown": ("unknown token", "unknown tokens"),
+        "altered_lines": (
+            "line with different spaces, newlines or letters",
+            "lines with different spaces, newlines or letters",
+        ),
+        "replaced": ("invalid UTF-8 sequence", "invalid UTF-8 sequences"),
     }
-    losses = ", ".join(f"{counts[name]:,} {word}" for name, word in words.items() if counts.get(name))
-    return losses or "tokens do not restore the text"
+    losses = [f"{counts[name]:,} {forms[counts[name] > 1]}" for name, forms in words.items() if counts.get(name)]
+    return ", ".join(losses) or "tokens do not restore the text"
 
 
 def settings_origin(adaptation: Mapping[str, Any]) -> str:

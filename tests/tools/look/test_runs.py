@@ -219,8 +219,8 @@ def test_names_and_figures_are_whole_at_any_width(width: int) -> None:
     run = {
         "name": "seeds/a-long-name-of-a-run/seed-1", "recipe": "awd-lstm-ptb", "model": "recurrent lstm",
         "parameters": 24_221_600, "steps": 123_456, "bits_per_byte": 1.2345, "lossy": True, "loss": 3.2, "metric": None,
-        "objective_loss": None, "score": None, "when": "2026-11-29T22:43:48+00:00", "size_bytes": 291 << 20, "state": "finished",
-        "problem": "",
+        "objective_loss": None, "score": None, "when": "2026-11-29T22:43:48+00:00", "size_bytes": 291 << 20,
+        "state": "finished", "problem": "",
     }  # fmt: skip
     with (console := Console(width=width, color_system=None)).capture() as printed:
         console.print(render({"folder": "runs", "runs": [run]}))
