@@ -127,7 +127,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def damaged(path: Path, what: str = "is damaged") -> ConfigError:
     """The error for a file that is not as it was written."""
-    return ConfigError(what, file=path, remedy="bring it back from a copy")
+    return ConfigError(what, file=path, remedy="restore it from a backup")
 
 
 def digest(file: Path) -> str:

@@ -90,14 +90,18 @@ class Amount(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _parse(cls, given: Any) -> Any:
-        if isinstance(given, int | float):
+        if isinstance(given, int | float) and given > 0:
             raise ValueError(f'{given!r} is not an amount; write "{given}steps", "{given}epochs" or "{given}m"')
+        if isinstance(given, int | float):
+            raise ValueError(f'must be above 0, not {given!r}; write "300steps", "2epochs", "5e6tokens" or "10m"')
         if not isinstance(given, str):
             return given
         match = re.fullmatch(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([a-z]+)\s*", given)
         names = {unit: unit for unit in UNITS.values()} | UNITS | {u[:-1]: u for u in UNITS.values()}
-        if not match or match[2] not in names or not 0 < float(match[1]) <= 1e20:
+        if not match or match[2] not in names or float(match[1]) > 1e20:
             raise ValueError(f'{given!r} is not an amount; write "300steps", "2epochs", "5e6tokens" or "10m"')
+        if float(match[1]) == 0:
+            raise ValueError(f"must be above 0, not {given!r}")
         unit = names[match[2]]
         return {"value": float(match[1]) * _SECONDS.get(unit, 1), "unit": "seconds" if unit in _SECONDS else unit}
 

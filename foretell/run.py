@@ -48,6 +48,8 @@ Record = dict[str, Any]
 FORMAT = 3
 """of run folders; a change that an older version would misread makes it one more"""
 RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
+BEFORE_TRAINING = ("clock", "init")
+"""kinds of records written before the first step"""
 LONGEST_RECORD = 1 << 20
 """bytes of a line of metrics.jsonl"""
 NUMBERS = (
@@ -137,18 +139,18 @@ class Run:
             self.path.rmdir()
 
     def discard_if_empty(self) -> None:
-        """Delete a run in which nothing was trained: it would be in the way of a corrected start."""
-        if self.checksums and not self.was_saved and not any(self.metrics()):
+        """Delete a run in which nothing was trained, so that it does not block a corrected start."""
+        if self.checksums and not self.was_saved and all(r["kind"] in BEFORE_TRAINING for r in self.metrics()):
             self.clear()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep every other process from training or deleting this run; a `ConfigError` when one is at it."""
+        """Lock the run against training or deletion by other processes; a `ConfigError` if it is locked."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"{self.path} exists and is not a run; choose another --out")
         with contextlib.ExitStack() as held:
-            for patience in (0.1, 0.3, 0):  # who only asks `is_busy` holds it for an instant
+            for patience in (0.1, 0.3, 0):  # `is_busy` holds the lock for an instant
                 try:
                     held.enter_context(exclusive(self.path, wait=False))
                     break
@@ -161,7 +163,7 @@ class Run:
             yield
 
     def is_busy(self) -> bool:
-        """Whether a process is training or deleting it."""
+        """Whether a process is training or deleting the run."""
         try:
             with exclusive(self.path, wait=False):
                 return False
@@ -170,12 +172,12 @@ class Run:
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
-        """A run folder that is there, its files as they were written; a `ConfigError` names the first that is not."""
+        """An existing run folder with verified files; a `ConfigError` names the first damaged one."""
         return cls.find(path).verify()
 
     @classmethod
     def find(cls, path: Path | str) -> Run:
-        """A run folder that is there, whatever has become of its files."""
+        """An existing run folder, without verifying its files."""
         run = cls(Path(path).expanduser())
         if not run.recipe_file.exists() and not run.checksums_file.exists():
             raise ConfigError(f"{run.path} is not a run: it has no recipe.toml; name the --out of a `foretell train`")
@@ -284,7 +286,7 @@ class Run:
             raise ConfigError(
                 f"the {' and the '.join(changed)} text of {corpus_key(corpus)} has changed since this run began",
                 file=self.path,
-                remedy=f"bring it back, or begin a new run on it: init={self.path}",
+                remedy=f"restore it, or start a new run from this one: init={self.path}",
             )
         every = self.facts.get("corpus_fingerprint", {})
         self.note(corpus_fingerprint=every | {corpus_key(corpus): dict(splits) | known})

@@ -34,7 +34,7 @@ def read_json(path: Path, largest: int = LARGEST) -> Any:
     except OSError as problem:
         raise ConfigError(f"cannot be read: {problem.strerror or problem}", file=path) from None
     if len(content) > largest:
-        raise ConfigError(f"larger than {largest:,} bytes, which is more than such a file needs", file=path)
+        raise ConfigError(f"larger than {largest:,} bytes, too large for such a file", file=path)
     return parse_json(content, path)
 
 

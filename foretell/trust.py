@@ -110,7 +110,7 @@ def kept_key(file: Path) -> bytes:
     key = file.read_bytes()
     if len(key) != KEY_BYTES:
         what = f"is damaged: it holds {len(key)} bytes, and a key has {KEY_BYTES}"
-        remedy = "bring it back from a backup, or delete it (runs made so far then need --trust)"
+        remedy = "restore it from a backup, or delete it (runs made so far then need --trust)"
         raise ConfigError(what, file=file, remedy=remedy)
     return key
 

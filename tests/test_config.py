@@ -128,10 +128,16 @@ def test_amounts(text: str, value: float, unit: str, written: str) -> None:
     assert json.loads(amount.model_dump_json()) == written
 
 
-@pytest.mark.parametrize("text", ["300", "steps", "-1steps", "0epochs", "3 weeks", "1.2.3steps", ".steps", "", "1e5"])
+@pytest.mark.parametrize("text", ["300", "steps", "-1steps", "3 weeks", "1.2.3steps", ".steps", "", "1e5"])
 def test_what_is_not_an_amount(text: str) -> None:
     with pytest.raises(ConfigError, match=r'limit: .* is not an amount; write "300steps"'):
         validate(Recipe, {"limit": text}, "recipe")
+
+
+@pytest.mark.parametrize("amount", ["0epochs", "0steps", "0.0m", 0, -5])
+def test_amounts_are_above_zero(amount: str | int) -> None:
+    with pytest.raises(ConfigError, match=f"limit: must be above 0, not {amount!r}"):
+        validate(Recipe, {"limit": amount}, "recipe")
 
 
 # --- kinds ----------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ def test_counts_that_promise_more_than_they_hold(run: Path) -> None:
         np.lib.format.write_array_header_1_0(file, promised)
     opened = Run(run).read()
     opened.seal(opened.counts_file)
-    with pytest.raises(ConfigError, match=r"token-counts\.npy: does not hold how often each token occurs"):
+    with pytest.raises(ConfigError, match=r"token-counts\.npy: does not contain token counts"):
         foretell.load(run)
 
 
@@ -189,6 +189,13 @@ def test_a_start_that_fails_leaves_nothing_in_the_way(corpus: Corpus, tmp_path: 
         foretell.train(tables(corpus, model__embedding_dim=6, head__tied=True), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
     foretell.train(tables(corpus, limit="1steps"), tmp_path / "run", quiet=True)
+
+
+def test_a_failed_start_with_settings_in_seconds_leaves_no_folder(corpus: Corpus, tmp_path: Path) -> None:
+    wrong = tables(corpus, model__embedding_dim=6, head__tied=True, limit="60s")
+    with pytest.raises(ConfigError):
+        foretell.train(wrong, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_start_that_died_is_taken_over(
@@ -299,7 +306,7 @@ def test_a_corpus_by_a_relative_path_is_told_where_it_is_looked_for_in_vain(
     relative = {split: f"{split}.txt" for split in corpus}
     foretell.train(tables(relative, limit="1steps"), tmp_path / "run", quiet=True)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="the folder in which it was begun: go there, or name the text itself"):
+    with pytest.raises(ConfigError, match="the folder where training started; cd to it, or name a file"):
         foretell.load(tmp_path / "run").evaluate("valid")
     assert foretell.load(tmp_path / "run").evaluate("here/valid.txt")["tokens"] > 0
 
@@ -323,7 +330,7 @@ def test_without_a_key_a_run_is_own_as_long_as_the_process_lives(
     monkeypatch.setenv("FORETELL_STATE", str(tmp_path / "no-folder"))
     monkeypatch.setenv(trust.PASSING_KEY, "")  # so that it is put back
     foretell.train(tables(corpus, limit="1steps"), tmp_path / "run")
-    assert "no key can be kept in" in " ".join(capsys.readouterr().err.split())
+    assert "cannot store a key in" in " ".join(capsys.readouterr().err.split())
     assert foretell.load(tmp_path / "run").evaluate("valid")["tokens"] > 0
     monkeypatch.setenv(trust.PASSING_KEY, "")
     with pytest.raises(ConfigError, match="add --trust"):
@@ -480,5 +487,5 @@ def test_figures_of_a_validation_are_those_of_the_checkpoint_whatever_the_record
 
 def test_a_run_without_its_recipe_is_told_from_a_recipe_that_is_not_there(run: Path) -> None:
     (run / "recipe.toml").unlink()
-    with pytest.raises(ConfigError, match=r"recipe\.toml: is missing; bring it back"):
+    with pytest.raises(ConfigError, match=r"recipe\.toml: is missing; restore it"):
         foretell.train(str(run), run, resume=True)

@@ -26,7 +26,7 @@ from foretell.training.state_dict import load_weights, weights
 def load_initial(
     objective: Objective, recipe: Recipe, tokenizer: Tokenizer, monitor: Monitor, labels: Sequence[str] = ()
 ) -> Record | None:
-    """Load the weights of the run that `init` names; returns a record of them, or None without `init`."""
+    """Load the weights of the run that `init` names; return a record of it, or None without `init`."""
     if not recipe.init:
         return None
     other = open_initial(recipe)
@@ -36,7 +36,7 @@ def load_initial(
     mine = weights(objective)
     shared = shared_by(objective, recipe, mine, other, labels)
     carried = carry_over(shared, had, has, matching)
-    # of another shape are the entries of bands, where the frequencies of this text make more or fewer of them
+    # frequency bands may have a different number of entries here
     taken = {name: tensor for name, tensor in carried.items() if tensor.shape == mine[name].shape}
     begun = {name: tensor.detach().clone() for name, tensor in mine.items()} | taken
     if not same:
@@ -45,7 +45,7 @@ def load_initial(
     monitor.say(f"from {recipe.init}, step {other.facts['step']}, {other.facts['weights']} weights: {matching}")
     new, left = (sorted(names) for names in (mine.keys() - taken.keys(), other.weights.keys() - taken.keys()))
     if new and not recipe.is_task:
-        monitor.say(f"not in {recipe.init}, or of another shape, and begun as for training: {', '.join(new)}")
+        monitor.say(f"missing in {recipe.init} or of a different shape, newly initialised: {', '.join(new)}")
     facts = {"init": recipe.init, "init_step": other.facts["step"], "weights": other.facts["weights"]}
     return facts | {"new_weights": new, "left_weights": left} | matching.counts
 
@@ -53,7 +53,7 @@ def load_initial(
 def shared_by(
     objective: Objective, recipe: Recipe, mine: Mapping[str, Tensor], other: Trained, labels: Sequence[str]
 ) -> Mapping[str, Tensor]:
-    """The weights of another run that both have; for a task its outputs only if kind and labels match."""
+    """The weights of another run that this model also has; outputs of a task only if kind and labels match."""
     if not recipe.is_task:
         return {name: tensor for name, tensor in other.weights.items() if name in mine}
     alike = other.labels == tuple(labels) and other.settings.objective.kind_name() == recipe.objective.kind_name()
@@ -68,11 +68,11 @@ def shared_by(
 
 
 def open_initial(recipe: Recipe) -> Trained:
-    """The run that `init` names; a `ConfigError` when the recipe's model cannot begin as that one ended."""
+    """The run that `init` names; a `ConfigError` if the recipe's model does not match its architecture."""
     path = Path(recipe.init)
     if not path.exists() and path.name in recipe_names():
         raise ConfigError(
-            f"init: {path} does not exist; make it with foretell train {path.name}, or name another run: init=RUN"
+            f"init: {path} does not exist; train it with foretell train {path.name}, or name another run: init=RUN"
         )
     other = load(path, device="cpu")
     if other.settings.model.counted:
@@ -89,21 +89,21 @@ def open_initial(recipe: Recipe) -> Trained:
 
 
 ANY_SIZE = 2**20
-"""of a vocabulary, where it does not matter"""
+"""a vocabulary size that only marks the dimension"""
 
 
 def shape_of(tensor: Tensor) -> str:
-    """A shape in words, the size of the vocabulary by name."""
+    """A shape as text, with the vocabulary size by name."""
     return f"({', '.join('tokens' if size == ANY_SIZE else str(size) for size in tensor.shape)})"
 
 
 def first_difference(here: Recipe, there: Recipe) -> str:
-    """The first tensor that only one of two models has, or each in another shape; the vocabularies do not matter.
+    """The first tensor that only one of two models has, or with different shapes; vocabulary sizes may differ.
 
     Parts of an objective other than backbone and head, such as one for pairs of texts, may be in one model only. A task
     takes over the backbone, and the head if it still predicts tokens.
     """
-    with on_paper():  # which computes shapes and holds no numbers
+    with on_paper():  # shapes only, no memory
         objectives = [recipe.build(ANY_SIZE) for recipe in (here, there)]
     mine, its = ({name: shape_of(t) for name, t in weights(objective).items()} for objective in objectives)
     part, their_part = (objective.part_of for objective in objectives)
@@ -117,7 +117,7 @@ def first_difference(here: Recipe, there: Recipe) -> str:
 
 
 def initial_counts(recipe: Recipe, data: DataModule) -> Counts:
-    """How often each token occurs in the training split, or did in that of the run that `init` names.
+    """Token counts of the training split, or those of the run that `init` names.
 
     Weights of that run are arranged by its counts, which are kept if the vocabulary is the same.
     """

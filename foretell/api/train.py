@@ -51,8 +51,8 @@ def train(
     """Train a recipe (a shipped name, a path, tables) and return the run, opened.
 
     Overrides are dotted names with `__` for the dot, or tables: `model__layers=2`, `model={"layers": 2}`. `out` is
-    the run folder (default: `runs/` and the recipe's name). Raises `ConfigError` for wrong input, `Diverged` when the
-    loss is lost, `Interrupted` after a signal.
+    the run folder (default: `runs/` and the recipe's name). Raises `ConfigError` for invalid input, `Diverged` when the
+    loss diverges, `Interrupted` after a signal.
     """
     settings = {key.replace("__", "."): value for key, value in overrides.items()}
     resolved = load_recipe(recipe, settings)
@@ -77,7 +77,7 @@ def run_recipe(
 
 
 def try_out(recipe: Recipe) -> None:
-    """Raise `ConfigError` if a recipe cannot be trained: opens the run it starts from, and tries its sources."""
+    """Raise `ConfigError` if a recipe cannot be trained: opens the run it starts from and its data."""
     first = recipe.resolved_stages()[0][1]
     if first.init:
         open_initial(first)
@@ -85,7 +85,7 @@ def try_out(recipe: Recipe) -> None:
 
 
 def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str | None) -> Trained:
-    """Run the stages that are not finished yet."""
+    """Run the remaining stages."""
     place = device_of(device)
     monitor = Monitor(quiet=quiet)
     saved, skipped = checkpoint.to_resume(run)
@@ -95,16 +95,14 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
     run.rewind(position.step if saved else -1)
     stages = recipe.resolved_stages()
     if saved and position.finished and position.stage == len(stages) - 1:
-        monitor.say(f"finished already, at step {position.step}")
+        monitor.say(f"already finished, at step {position.step}")
     elif saved:
         run.note_resumed()
         monitor.say(f"resuming after step {position.step}")
     elif not keeps_key():
-        monitor.say(
-            f"warning: no key can be kept in {state_folder()}: later this run counts as made elsewhere (--trust)"
-        )
+        monitor.say(f"warning: cannot store a key in {state_folder()}; later this run will need --trust")
     if not saved and (clocked := recipe.on_the_clock()):
-        monitor.say(f"{', '.join(clocked)}: places in seconds, so equal seeds do not give equal weights")
+        monitor.say(f"settings in seconds, so equal seeds give different weights: {', '.join(clocked)}")
         run.append({"kind": "clock", "stage": stages[0][0].name, "step": 0, "epoch": 0.0, "settings": clocked})
     for number, (stage_config, settings) in enumerate(stages):
         if number < position.stage or (number == position.stage and position.finished):
@@ -134,7 +132,7 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
 
 
 def open_data(run: Run, recipe: Recipe, monitor: Monitor) -> DataModule:
-    """The data module of a recipe with the run's tokenizer; a new run takes over tokenizer, counts and labels.
+    """The data module of a recipe with the run's tokenizer; a new run stores tokenizer, counts and labels.
 
     Raises `ConfigError` if the run was trained on another text.
     """

@@ -1,4 +1,4 @@
-"""A run that has been trained, opened for use."""
+"""A trained run, opened for use."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Trained(LanguageModel):
     """A trained model: evaluate, score, generate, features, predict."""
 
     adaptation: Adaptation | None = None
-    """how it adapts to the text it is measured on; see `adapted`"""
+    """how it adapts to the measured text; see `adapted`"""
 
     def __init__(self, run: Run, which: str, device: torch.device, *, quiet: bool = False):
         self.run, self.device, self.quiet = run, device, quiet
@@ -93,12 +93,12 @@ class Trained(LanguageModel):
         self.settings = self.stage_of(self.checkpoint)
         self.labels = load_labels(run.labels_file, task_of(self.settings)) if self.settings.is_task else ()
         paper = None if run.is_trusted or self.settings.model.counted else self._build_on_paper()
-        if paper is not None:  # before the files are read: they can claim any size
+        if paper is not None:  # before reading the files, which can claim any size
             self.checkpoint.check_room(sum(tensor.nbytes for tensor in paper.state_dict().values()))
         self.checkpoint.verify()
         self.weights: Mapping[str, Tensor] = self.settings.trainable.merged(self.checkpoint.result())
         check_finite(self.weights, self.checkpoint.path)
-        if paper is not None:  # before a model is built: a recipe can ask for any size
+        if paper is not None:  # before building a model: a recipe can ask for any size
             check_fit(paper, self.weights)
         self.ngram = self._load_ngram() if self.settings.model.counted else None
         self._objective = None if self.settings.model.counted else self._load_objective()
@@ -117,23 +117,23 @@ class Trained(LanguageModel):
             objective = self.settings.build(self.tokenizer.size, counts, len(self.labels))
         if counts is None and uses_frequencies(objective):
             raise ConfigError(
-                f"{self.run.counts_file} is missing, by which the weights are laid out; bring it back from a copy"
+                f"{self.run.counts_file} is missing, and the weights are arranged by it; restore it from a backup"
             )
         load_weights(objective, self.weights)
         return objective.eval().requires_grad_(False)
 
     def stage_of(self, saved: Checkpoint) -> Recipe:
-        """The recipe as it held in the stage of a checkpoint."""
+        """The recipe of the stage a checkpoint was saved in."""
         stages, number = self.recipe.resolved_stages(), saved.position().stage
         if not 0 <= number < len(stages):
-            raise damaged(saved.path / "record.json", f"names stage {number}, and the recipe has {len(stages)}")
+            raise damaged(saved.path / "record.json", f"names stage {number}, but the recipe has {len(stages)}")
         return stages[number][1]
 
     @property
     def objective(self) -> Objective:
         """The objective, of a neural model; raises `ConfigError` for an n-gram model."""
         if self._objective is None:
-            raise ConfigError(f"{self.run.path} is an n-gram model: it has no hidden vectors; name another run")
+            raise ConfigError(f"{self.run.path} is an n-gram model: it has no hidden vectors; use another run")
         return self._objective
 
     @property
@@ -150,11 +150,11 @@ class Trained(LanguageModel):
 
     @property
     def unnormalised(self) -> str:
-        """Which probabilities do not sum to 1, as the import found; "" if all do. Such a model is not ranked."""
+        """Probabilities that do not sum to 1, as reported by the import; "" if all do. Such a model is not ranked."""
         return self.run.unnormalised
 
     def summary(self) -> Record:
-        """The validation record of this checkpoint, with what it cost."""
+        """The validation record of this checkpoint, with its costs."""
         records = list(self.run.metrics())
         valid = self.validation()
         trained = [r for r in records if r["kind"] in ("train", "fit")]
@@ -173,7 +173,7 @@ class Trained(LanguageModel):
         }
 
     def validation(self) -> Record:
-        """The record of the validation of this checkpoint; empty where it had none."""
+        """The validation record of this checkpoint; empty without validation."""
         return self.checkpoint.validation()
 
     def on_progress(self) -> OnProgress:
@@ -197,8 +197,8 @@ class Trained(LanguageModel):
         A language model is measured by the probability of the text, a masked one by the terms of its objective on
         fixed masks, a task by its metrics. The state is carried over the whole text (or reset at each document or
         line, if training did so); with `columns` above 1 the text is cut into that many parts, which is faster and a
-        little worse for the model. `batch` is how much is computed side by side and changes nothing but speed.
-        `dynamic` and `cache` are those of `adapted`; columns then learn from each other. `skip_bad` leaves out
+        slightly worse for the model. `batch` is the batch size and affects speed only.
+        `dynamic` and `cache` are passed to `adapted`; columns then learn from each other. `skip_bad` leaves out
         examples that a task cannot use.
         """
         if dynamic is not False or cache is not False:
@@ -229,7 +229,7 @@ class Trained(LanguageModel):
         return data_module(self.settings, self.tokenizer, run=self.run, labels=self.labels)
 
     def likelihood(self, *, ranks: bool = True, batch: int | None = None, columns: int = 1) -> LikelihoodEvaluator:
-        """Measures the probability of text; a `ConfigError` for models that give it none."""
+        """Measures the probability of text; a `ConfigError` for models that assign none."""
         self.scorer()
         return cast(LikelihoodEvaluator, self.evaluator(batch=batch, columns=columns, ranks=ranks))
 
@@ -269,9 +269,9 @@ class Trained(LanguageModel):
         if self.ngram is not None:
             return CheckedScorer(NGramScorer(self.ngram, ranks=ranks), str(self.run.path))
         if self.settings.measured_by != "likelihood":
-            does = "was fine-tuned for a task" if self.settings.is_task else "guesses masked tokens"
+            does = "was fine-tuned for a task" if self.settings.is_task else "is a masked model"
             raise ConfigError(
-                f"{self.run.path} {does}: it gives no probability to the next one, nor to a text; "
+                f"{self.run.path} {does}: it assigns no probability to text; "
                 "name another run, or measure it with foretell evaluate"
             )
         neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
@@ -285,12 +285,12 @@ class Trained(LanguageModel):
         cache: bool | Mapping[str, Any] = False,
         quiet: bool = False,
     ) -> Trained:
-        """The model as one that adapts to the text it reads: by dynamic evaluation, a neural cache, or both.
+        """A copy of the model that adapts to the text it reads: by dynamic evaluation, a neural cache, or both.
 
-        Each is `True` or settings of it (see `DynamicConfig` and `CacheConfig`); other settings are tuned now, on the
-        beginning of the validation split. `self` stays as it is. `quiet` turns off progress on stderr.
+        Each is `True` or its settings (see `DynamicConfig` and `CacheConfig`); missing settings are tuned now, on the
+        beginning of the validation split. `self` is not changed. `quiet` turns off progress on stderr.
         """
-        self.scorer()  # refuses models that have no next token
+        self.scorer()  # raises for models that do not predict the next token
         given = {"dynamic": dynamic, "cache": cache}
         chosen = {name: {} if part is True else part for name, part in given.items() if part is not False}
         settings = validate(AdaptationConfig, chosen, "adaptation")
@@ -331,9 +331,9 @@ class Trained(LanguageModel):
     def pseudo_likelihood(self, split: str = "test", tokens: int = 1000) -> Record:
         """The pseudo-perplexity of a masked model over `tokens` tokens; see `evaluate.pseudo_likelihood`."""
         if self._objective is None or "bidirectional" not in self._objective.needs:
-            raise ConfigError(f"{self.run.path} predicts the next token: it has a perplexity, and no pseudo-perplexity")
+            raise ConfigError(f"{self.run.path} predicts the next token; pseudo-perplexity is for masked models")
         if tokens < 1:
-            raise ConfigError(f"a pseudo-perplexity of {tokens} tokens is none; name 1 or more")
+            raise ConfigError(f"tokens must be at least 1, not {tokens}")
         specials, batches = self.tokenizer.specials, cast(TextBatchesConfig, self.settings.data.batches)
         with self.text(split) as text:
             rows = cast(RowBatches, batches.one_text().build(text, specials, seed=0))
@@ -342,10 +342,9 @@ class Trained(LanguageModel):
     # --- using ------------------------------------------------------------------------------------
 
     def predict(self, examples: Sequence[str | Example]) -> list[Any]:
-        """The predictions of a task, in the order of the examples; a text is read as `foretell predict` reads a line.
+        """Predictions of a task, in the order of the examples; a string is parsed like a line of `foretell predict`.
 
-        Each is a `Prediction` of the task, with probabilities, and offsets in characters where it is about parts of a
-        text.
+        Each is a `Prediction` of the task, with probabilities, and character offsets if it concerns parts of a text.
         """
         predictor = self.predictor
         task = predictor.config
@@ -361,7 +360,7 @@ class Trained(LanguageModel):
         return self.task_evaluator().predictor()
 
     def prompt(self, text: str) -> list[int]:
-        """The ids of a beginning: a boundary, then the text."""
+        """The ids of a prompt: a boundary, then the text."""
         return [self.tokenizer.boundary, *self.tokenizer.encode(text)]
 
     def extractor(self, **settings: Any) -> Extractor:
@@ -372,9 +371,9 @@ class Trained(LanguageModel):
         return Extractor(self.objective.backbone, self.tokenizer, chosen, self.device)
 
     def features(self, texts: Iterable[str], **settings: Any) -> Vectors:
-        """[number of texts, width] fp32: of each the mean of the last layer over its tokens and those around them.
+        """[number of texts, width] fp32: the mean of the last layer over each text, special tokens included.
 
         Settings are those of `FeaturesConfig`: other poolings, other layers, a mix of layers, texts prepared as
-        reviews. `extractor(...).blocks(texts)` gives the same piece by piece, for more texts than memory holds.
+        reviews. `extractor(...).blocks(texts)` returns the same in blocks, for more texts than fit in memory.
         """
         return self.extractor(**settings).all(texts)

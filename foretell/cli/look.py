@@ -1,4 +1,4 @@
-"""Commands that inspect runs, recipes and the machine. Each imports what it needs when called, so that help is fast."""
+"""Commands that inspect runs, recipes and the machine. Imports are deferred so that help is fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that measure. Each imports what it needs when called, so that help is fast."""
+"""Commands that measure. Imports are deferred so that help is fast."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def compare(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Compare runs on one text, with the significance and the origin of differences; tokenizers may differ."""
+    """Compare runs on one text, with confidence intervals and a breakdown of differences; tokenizers may differ."""
     from foretell.tools.measure.compare import compare, render
 
     paths = [[Path(name)] if Path(name).exists() else [Path(part) for part in name.split("+")] for name in runs]
@@ -250,7 +250,9 @@ def race(
 
 
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Workloads; none: list them.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Workloads to run (default: list them).")
+    ] = None,
     pairs: Annotated[int, typer.Option(min=1, help="Runs of each side, in alternation.")] = 9,
     threads: Annotated[int, typer.Option(min=1, help="Threads per process.")] = 2,
     peer: Annotated[list[str] | None, typer.Option(help="Measure only this peer; repeatable.")] = None,
@@ -258,7 +260,9 @@ def bench(
         bool,
         typer.Option("--equal-settings", help="Also run peers with the allocator and thread settings of foretell."),
     ] = False,
-    python: Annotated[str, typer.Option(help="Python interpreter of the peers' environment.")] = (sys.executable),
+    python: Annotated[
+        str, typer.Option(help="Python interpreter of the peers' environment.", show_default="this one")
+    ] = sys.executable,
     child: Annotated[
         str | None,
         typer.Option(metavar="SIDE", help='Run one side once ("ours" or a peer) and print one line of JSON.'),

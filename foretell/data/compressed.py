@@ -1,4 +1,4 @@
-"""Compressed files: `.gz`, `.xz` and `.zst`, read as the bytes they hold."""
+"""Read compressed files: `.gz`, `.xz` and `.zst`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foretell.errors import ConfigError
 
 BLOCK = 1 << 20
 COMPRESSED_BLOCK = 1 << 11
-"""bytes of a `.zst` file unpacked at once, as each of them can become 32 thousand"""
+"""bytes of a `.zst` file unpacked at once; each can expand to 32 thousand"""
 COMPRESSED_ENDINGS = (".gz", ".xz", ".zst")
 DAMAGE = (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
 """what unpacking a damaged file raises"""
@@ -34,7 +34,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         with open_stream(path) as stream:
             yield stream
     except DAMAGE as problem:
-        raise ConfigError(f"damaged or cut short ({problem})", file=path, remedy="fetch or pack it again") from None
+        raise ConfigError(f"damaged or truncated ({problem})", file=path, remedy="fetch or write it again") from None
     except OSError as problem:
         raise ConfigError(f"cannot be read: {problem.strerror or problem}", file=path) from None
 
@@ -60,11 +60,11 @@ def open_zstd(path: Path) -> IO[bytes]:
 
 @final
 class ZstdFile(io.RawIOBase):
-    """A `.zst` file of one frame or several, each of which has to end: the library's own reader takes a cut for the end
-    and leaves out what follows the first frame."""
+    """A `.zst` file of one or more complete frames. The library's own reader accepts truncated files and ignores all
+    frames but the first."""
 
     def __init__(self, path: Path) -> None:
-        import zstandard  # which takes longer to import than most texts to read
+        import zstandard  # slow to import
 
         self.stored = path.open("rb")
         self.error: type[Exception] = zstandard.ZstdError
@@ -74,11 +74,11 @@ class ZstdFile(io.RawIOBase):
         self.unpacked = memoryview(b"")
 
     def readable(self) -> bool:
-        """Always."""
+        """True, as `io.BufferedReader` requires."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer as far as the next bytes go; 0 at the end."""
+        """Read up to the size of the buffer; return the number of bytes, 0 at the end."""
         while not self.unpacked and (packed := self.frame.unused_data or self.stored.read(COMPRESSED_BLOCK)):
             if self.frame.eof:
                 self.frame, self.begun = self.library.decompressobj(), False
@@ -87,7 +87,7 @@ class ZstdFile(io.RawIOBase):
             except self.error as problem:
                 raise EOFError(str(problem)) from None
         if not self.unpacked and self.begun and not self.frame.eof:
-            raise EOFError("the last frame does not end")
+            raise EOFError("the last frame is incomplete")
         size = min(len(buffer), len(self.unpacked))
         buffer[:size], self.unpacked = self.unpacked[:size], self.unpacked[size:]
         return size

@@ -1,4 +1,4 @@
-"""Which files a place names, and which split each of them is: one walker for corpora and for labelled sets.
+"""Find the files of a corpus or labelled data set, and the split of each.
 
 The rules:
 
@@ -29,7 +29,7 @@ SPLITS = ("train", "valid", "test")
 ALIASES = {"dev": "valid", "devel": "valid", "val": "valid", "validation": "valid"} | {name: name for name in SPLITS}
 SHOWN = 5
 WHOLE_NAME = re.compile(rf"({'|'.join(ALIASES)})([-_.]\d+([-_.]of[-_.]\d+)?([-_.][0-9a-f]{{16}})?)?")
-"""a split as a whole name, also of a file that is one of several"""
+"""names that are a split as a whole"""
 SEPARATORS = re.compile(r"([-_.])")
 UNNAMED = "named for no split, as others are"
 NAME_EACH = "name each: corpus = {train = …, valid = …, test = …}"
@@ -39,7 +39,7 @@ log = logging.getLogger("foretell")
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Files of a place that are not read, and why."""
+    """Files that are not read, with reasons."""
 
     place: str
     paths: tuple[Path, ...]
@@ -51,12 +51,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Found:
-    """The files that a path, folder or glob names."""
+    """The files of a path, folder or glob."""
 
     place: str
     """as it was written"""
     root: Path
-    """the folder that they were looked for in"""
+    """the folder searched"""
     files: tuple[Path, ...]
     """in order, each real file once"""
     links: Mapping[Path, Path] = field(default_factory=dict)
@@ -72,7 +72,7 @@ def listed(paths: Iterable[Path]) -> str:
 
 @cache
 def tell(text: str) -> None:
-    """Say something of a place, once."""
+    """Log a message about a path once."""
     log.warning("%s", text)
 
 
@@ -106,9 +106,9 @@ def find_files(
 
 
 def expanded(place: str) -> Path:
-    """The path that was written, which can be looked up."""
+    """The path as a `Path`, if it can be looked up."""
     if not place:
-        raise ConfigError("corpus: nothing is named", remedy="write a file, a folder or a glob")
+        raise ConfigError("corpus is empty", remedy="give a file, a folder or a glob")
     try:
         path = Path(place).expanduser()
         path.is_dir()
@@ -139,7 +139,7 @@ def select(place: str, root: Path, everything: Sequence[Path], chosen: Sequence[
 
 
 def walk(root: Path) -> list[Path]:
-    """The files below a folder, in order, nothing hidden; of links to folders that are read already the links alone."""
+    """The files below a folder, in order, without hidden ones; links to folders already read are not followed."""
     entered: set[tuple[int, int]] = set()
     folders, linked, items = [root], list[Path](), list[Path]()
     while folders or linked:  # links last, so that one next to its target adds nothing
@@ -171,7 +171,7 @@ def identity(path: Path) -> tuple[int, int]:
 
 
 def nearest(path: Path, known: Sequence[str] = ()) -> str:
-    """What to write instead of a path that does not exist."""
+    """A hint for a path that does not exist."""
     if path.is_symlink():
         return f"a link to {str(path.readlink())!r}, which does not exist"
     if path.exists():
@@ -197,7 +197,7 @@ def no_split(name: str) -> ConfigError:
 
 
 def split_keys(corpus: Mapping[str, str]) -> dict[str, str]:
-    """The places of `{train = …, dev = …}` by our names of the splits."""
+    """The paths of `{train = …, dev = …}` by canonical names of the splits."""
     places: dict[str, str] = {}
     for key, place in corpus.items():
         if key not in ALIASES:
@@ -212,7 +212,7 @@ def split_keys(corpus: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Named:
-    """The splits that paths are named for."""
+    """The splits that paths are named after."""
 
     splits: Mapping[Path, str]
     doubtful: Mapping[Path, bool]
@@ -220,7 +220,7 @@ class Named:
 
 
 def by_split(found: Found) -> tuple[dict[str, list[Path]], tuple[LeftOut, ...]]:
-    """The files by the splits that they are named for, empty where none is; and what of the place is not read."""
+    """The files by the splits they are named after, possibly none; and the files that are not read."""
     named = split_names([*found.files, *found.links], found.root)
     splits = decide(found.files, named, found.place)
     for link, file in found.links.items():
@@ -237,7 +237,7 @@ def by_split(found: Found) -> tuple[dict[str, list[Path]], tuple[LeftOut, ...]]:
 
 
 def decide(paths: Iterable[Path], named: Named, place: str) -> dict[str, list[Path]]:
-    """Paths by split, empty where none is named for one; a `ConfigError` where it is not clear what is trained on."""
+    """Paths by split, empty without such names; a `ConfigError` if the training split is ambiguous."""
     splits: dict[str, list[Path]] = {}
     unnamed: list[Path] = []
     for path in paths:
@@ -259,7 +259,7 @@ def decide(paths: Iterable[Path], named: Named, place: str) -> dict[str, list[Pa
 
 
 def split_names(paths: Sequence[Path], root: Path) -> Named:
-    """The splits that files are named for."""
+    """The splits that files are named after."""
     splits: dict[Path, str] = {}
     patterns: dict[tuple[Path, str, bool], dict[Path, str]] = {}
     for path in paths:

@@ -265,7 +265,7 @@ def parquet_batches(stream: IO[bytes], path: Path, columns: Sequence[str], hint:
             raise  # it is the system that refused
         described = isinstance(problem, pyarrow.ArrowException)  # others describe the inside of the library
         first = next(iter(str(problem).splitlines() if described else ()), "its pages are not as they were written")
-        raise ConfigError(f"damaged or cut short ({first})", file=path, remedy="fetch or write it again") from None
+        raise ConfigError(f"damaged or truncated ({first})", file=path, remedy="fetch or write it again") from None
 
 
 def require_columns(columns: Sequence[str], names: Sequence[str], where: str, hint: str) -> None:

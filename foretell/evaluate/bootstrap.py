@@ -70,7 +70,7 @@ def no_interval(reason: str) -> dict[str, Any]:
 def too_few(parts: int) -> str | None:
     """A warning where intervals from so few parts are missing or unreliable."""
     if parts < FEWEST:
-        return f"no intervals from {parts} parts: take a longer text, of {FEWEST} parts at least"
+        return f"no intervals from {parts} parts: take a longer text with at least {FEWEST} parts"
     return f"intervals from {parts} parts are too narrow: take a longer text" if parts < ENOUGH else None
 
 

@@ -21,19 +21,19 @@ class Measure:
     format: str = ".4f"
     """format of its values"""
     unit: str = ""
-    """words after a value; empty where the key says it"""
+    """words after a value; empty if the key suffices"""
     divisor: float = 1.0
     """values are divided by it before they are formatted"""
     better: Literal["lower", "higher"] | None = None
     """None: neither"""
     role: Literal["quality", "text", "cost"] = "quality"
-    """whether it measures the model, describes the text, or says what the model costs"""
+    """quality of the model, a property of the text, or a cost"""
     average: Literal["mean", "max"] | None = None
-    """how a table of several seeds summarises it; None: it has no such table"""
+    """how a table over seeds summarises it; None: not in such a table"""
     title: str = ""
     """its name in plots; empty: the key"""
     brief: bool = False
-    """whether it is among the few figures of a summary"""
+    """whether it is part of a summary"""
     listed: bool = True
     """whether it has a row in tables"""
 
@@ -74,17 +74,17 @@ LIKELIHOOD = (
     Measure("perplexity", ",.2f", better="lower", average="mean", title="perplexity", brief=True),
     Measure("loss", unit="nats per token", better="lower", title="loss in nats per token", brief=True),
 )
-"""of models that give text a probability"""
+"""of models that assign text a probability"""
 TERMS = (
     _loss("masked", "nats per masked token", brief=True),
     _accuracy("masked", brief=True),
     _targets("masked"),
-    _loss("replaced", "nats per token, replaced or not"),
+    _loss("replaced", "nats per token"),
     _accuracy("replaced", brief=True),
-    Measure("replaced_precision", ".2%", "of those called replaced are", better="higher"),
-    Measure("replaced_recall", ".2%", "of the replaced are found", better="higher", brief=True),
+    Measure("replaced_precision", ".2%", better="higher"),
+    Measure("replaced_recall", ".2%", better="higher", brief=True),
     _targets("replaced", listed=False),
-    _loss("original", "nats per token, what it was"),
+    _loss("original", "nats per token"),
     _accuracy("original"),
     _targets("original", listed=False),
     _loss("pair", "nats per pair"),
@@ -167,12 +167,12 @@ def term_losses(record: Mapping[str, Any]) -> list[str]:
 
 
 def qualities(record: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a record that measure the model."""
+    """The quality metrics of a record."""
     return {key: value for key, value in record.items() if isinstance(value, float) and is_quality(key)}
 
 
 def is_quality(key: str) -> bool:
-    """Whether a figure measures the model."""
+    """Whether it is a quality metric."""
     return measure_of(key).role == "quality"
 
 
@@ -186,7 +186,7 @@ def rows(record: Mapping[str, Any], *roles: str) -> Iterator[tuple[str, str]]:
 
 
 def task_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Label and number of each figure of a task that no other rows have, in the order of the record."""
+    """Label and number of each task metric that has no other row, in the order of the record."""
     for key, value in record.items() if "metric" in record else ():
         if isinstance(value, float) and not key.endswith("seconds") and not (key in MEASURES and MEASURES[key].listed):
             measure = measure_of(key)
@@ -194,5 +194,5 @@ def task_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def follows_pattern(key: str) -> bool:
-    """Whether a key is that of a term which is not registered."""
+    """Whether a key belongs to an unregistered term."""
     return key not in MEASURES and key.endswith(("_loss", "_accuracy", "_targets"))

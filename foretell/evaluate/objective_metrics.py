@@ -62,11 +62,9 @@ def check(measured: Mapping[str, Any], name: str) -> None:
     """Raise `ConfigError` where the objective's loss is undefined."""
     loss = measured["objective_loss"]
     if loss is None:
-        raise ConfigError(f"{name}: this text has no targets, so there is nothing to measure; name a longer one")
+        raise ConfigError(f"{name}: this text has no targets; use a longer one")
     if not math.isfinite(loss):
-        raise ConfigError(
-            f"{name}: the losses are not numbers (NaN), so there is nothing to measure; see foretell doctor"
-        )
+        raise ConfigError(f"{name}: the losses are not numbers (NaN); see foretell doctor")
 
 
 MISSING = {

@@ -56,7 +56,7 @@ def pseudo_likelihood(
         read += 1
     if not done or not math.isfinite(nats):
         fault = "has no token to mask" if not done else "gets probabilities that are not numbers (NaN)"
-        raise ConfigError(f"pseudo-likelihood: this text {fault}, so there is nothing to measure; name another one")
+        raise ConfigError(f"pseudo-likelihood: this text {fault}; use another one")
     loss = nats / done
     return {
         "pseudo_loss": loss,

@@ -78,8 +78,8 @@ class CheckedScorer(Scorer):
     def _check(self, logp: Tensor) -> None:
         if logp.numel() and (highest := float(logp.max())) > ABOVE_ONE:
             raise ConfigError(
-                f"{self.name} gives a token a probability above 1 (log p = {highest:.4g}), so there is nothing to "
-                "measure; correct the model, or the file it was imported from (a back-off weight without its sign?)"
+                f"{self.name} gives a token a probability above 1 (log p = {highest:.4g}), so the "
+                "model is invalid; if it was imported from an ARPA file, check the sign of its back-off weights"
             )
 
 
@@ -281,12 +281,12 @@ def check_loss(loss: float, name: str, *, zeros: bool = False) -> None:
     """
     if math.isnan(loss):
         raise ConfigError(
-            f"{name} gives probabilities that are not numbers (NaN), so there is nothing to measure; look at it with "
-            "foretell doctor, and lower the learning rate of training or adaptation"
+            f"{name} gives probabilities that are not numbers (NaN); check it with foretell doctor, and "
+            "lower the learning rate of training or adaptation"
         )
     if math.isinf(loss) and not zeros:
         raise ConfigError(
-            f"{name} gives some token of this text probability 0, so its loss is infinite; mix in a model that knows "
+            f"{name} gives some token of this text probability 0, so its loss is infinite; mix in a model that covers "
             "all tokens"
         )
 

@@ -1,4 +1,4 @@
-"""The text of ARPA files: its sections are found and counted, their lines parsed.
+"""Parse the text of ARPA files: find and count sections, parse their lines.
 
     \\data\\
     ngram 1=5               how many lines each section has
@@ -57,7 +57,7 @@ class Section:
     backoff: NDArray[np.float32]
     """[M] log10 of the back-off weight, 0 where there is none"""
     lines: NDArray[np.int64]
-    """[M] where they stand"""
+    """[M] line numbers"""
 
     @property
     def order(self) -> int:
@@ -68,11 +68,11 @@ class Section:
         return len(self.ngrams)
 
     def only(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Section:
-        """Some of them, or all in another order."""
+        """A selection or permutation."""
         return Section(*(getattr(self, field.name)[kept] for field in fields(self)))
 
     def hashes(self) -> NDArray[np.uint64]:
-        """[M] of the words; those of single words differ."""
+        """[M] hashes of the words; those of single words differ."""
         keys = np.zeros(len(self), dtype=np.uint64)
         for column in self.ngrams.T:
             keys = keys * MIX + column.astype(np.uint64)
@@ -86,7 +86,7 @@ def joined(sections: Sequence[Section]) -> Section:
 
 
 class Words(dict[bytes, int]):
-    """Numbers words in the order in which they are asked for."""
+    """Numbers words in order of first use."""
 
     def __missing__(self, word: bytes) -> int:
         self[word] = len(self)
@@ -117,7 +117,7 @@ def blocks(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def runs(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Runs of lines of one section: its order or COUNTS or REST, the number of the first line, the lines.
+    """Runs of lines of one section: its order, COUNTS or REST, the number of the first line, the lines.
 
     Each title is a run of its own, without lines.
     """
@@ -126,7 +126,7 @@ def runs(path: Path) -> Iterator[tuple[int, int, bytes]]:
         begin = 0
         if line == 1 and block[:100].split()[:1] and block[:100].split()[0] in FOREIGN:
             remedy = "write it as ARPA with compile-lm --text=yes"
-            raise ConfigError("a format of IRSTLM that only looks like ARPA", file=path, line=1, remedy=remedy)
+            raise ConfigError("an IRSTLM format, not ARPA", file=path, line=1, remedy=remedy)
         for found in TITLE.finditer(b"\n" + block):
             if now == PREAMBLE and found[1] != b"data\\":
                 continue  # the CMU toolkit shows what a file looks like
@@ -134,9 +134,9 @@ def runs(path: Path) -> Iterator[tuple[int, int, bytes]]:
             if now != PREAMBLE and found.start() > begin:
                 yield now, line + block.count(b"\n", 0, begin), block[begin : found.start()]
             if found[1] == b"data\\" and now != PREAMBLE:
-                raise ConfigError("a second \\data\\", file=path, line=at, remedy="keep one model in a file")
+                raise ConfigError("a second \\data\\", file=path, line=at, remedy="keep one model per file")
             if now == REST:
-                raise ConfigError("continues after \\end\\", file=path, line=at, remedy="keep one model in a file")
+                raise ConfigError("continues after \\end\\", file=path, line=at, remedy="keep one model per file")
             now = COUNTS if found[1] == b"data\\" else REST if found[1] == b"end\\" else int(found[1].split(b"-")[0])
             begin = found.end()
             yield now, at, b""
@@ -147,13 +147,13 @@ def runs(path: Path) -> Iterator[tuple[int, int, bytes]]:
         elif begin < len(block):
             yield now, line + block.count(b"\n", 0, begin), block[begin:]
     if now == PREAMBLE:
-        raise ConfigError("has no line \\data\\ where it should begin; it is cut off or no ARPA file", file=path)
+        raise ConfigError("has no line \\data\\ where it should begin; truncated, or not an ARPA file", file=path)
     if now != REST:
-        raise ConfigError("ends without \\end\\; it is cut off or no ARPA file", file=path)
+        raise ConfigError("ends without \\end\\; truncated, or not an ARPA file", file=path)
 
 
 class Reader:
-    """Reads the sections of a file; `ids` are the numbers of the words as they are spelled in it."""
+    """Reads the sections of a file; `ids` are word numbers by spelling."""
 
     def __init__(self, path: Path, ids: Mapping[bytes, int], boundary: bytes | None = None):
         self.path, self.ids, self.boundary = path, ids, boundary
@@ -164,7 +164,7 @@ class Reader:
         raise ConfigError(what, file=self.path, line=line, remedy=remedy)
 
     def sections(self) -> Iterator[Section]:
-        """The n-grams of every order that the file announces, single words first."""
+        """The n-grams of every declared order, single words first."""
         parts: list[Section] = []
         order = 0
         for now, line, content in runs(self.path):
@@ -172,7 +172,7 @@ class Reader:
                 self.count(line, content)
             elif now == REST:
                 if content.strip():
-                    self.fail(line, "continues after \\end\\", "keep one model in a file")
+                    self.fail(line, "continues after \\end\\", "keep one model per file")
             elif not content:  # a title
                 self.begins(now, line, order)
                 yield from self.finished(order, parts, now)
@@ -217,14 +217,14 @@ class Reader:
         self.fail(again, f"the same {order}-gram as in line {first}", remedy)
 
     def begins(self, order: int, line: int, before: int) -> None:
-        """Check that sections come in rising order, and were all announced."""
+        """Check that sections are in rising order and declared."""
         if order not in self.promised:
             self.fail(line, f"\\{order}-grams: without a line 'ngram {order}=' below \\data\\")
         if order <= before:
             self.fail(line, f"\\{order}-grams: after \\{before}-grams:", "put them in rising order, each once")
 
     def finished(self, order: int, parts: list[Section], following: int) -> Iterator[Section]:
-        """The section that ends here, and the empty ones up to the following section."""
+        """The section that ends here, and empty ones before the next."""
         none = np.zeros(0, dtype=np.float32)
         for number in range(max(order, 1), following):
             empty = Section(np.zeros((0, number), dtype=np.int32), none, none, np.zeros(0, dtype=np.int64))
@@ -306,7 +306,7 @@ class Reader:
         return p, [self.word(line, word) for word in words], weight
 
     def number(self, line: int, text: bytes) -> float:
-        """A number as C writes it."""
+        """A number in C notation."""
         if not NUMBER.fullmatch(text):
             remedy = (
                 "write a point, not a comma" if NUMBER.fullmatch(text.replace(b",", b".")) else "write -0.5 or 1e-3"
@@ -329,7 +329,7 @@ class Reader:
 
 
 def numbers(texts: list[bytes]) -> NDArray[np.float32]:
-    """Plain decimal numbers; a `ValueError` where any is something else."""
+    """Plain decimal numbers; raises `ValueError` for anything else."""
     if b"".join(texts).translate(None, b"0123456789.eE+-"):  # what Python reads as well: 1_0, nan, infinity
         raise ValueError
     values = np.fromiter(map(float, texts), dtype=np.float64, count=len(texts))
@@ -339,5 +339,5 @@ def numbers(texts: list[bytes]) -> NDArray[np.float32]:
 
 
 def shown(text: bytes) -> str:
-    """A part of a line as messages quote it."""
+    """Part of a line, quoted for messages."""
     return repr(text[:200].decode(errors="replace")[:60])

@@ -14,20 +14,20 @@ from foretell.tasks.task import TaskConfig
 
 
 def keep_labels(run: Run, labels: tuple[str, ...]) -> None:
-    """Write the labels into a run. Raises `ConfigError` if it was trained with others."""
+    """Write the labels into a run. Raises `ConfigError` if it was trained with different ones."""
     if not run.holds(run.labels_file):
         check_labels(labels, run.labels_file)
         write_json(run.labels_file, {"labels": list(labels)})
         run.seal(run.labels_file)
     if (learned := load_labels(run.labels_file)) != labels:
         raise ConfigError(
-            f"{run.path} was trained with other labels than its data has now{difference(learned, labels)}",
-            remedy="bring the data back as it was, or train a new run",
+            f"{run.path} was trained with labels that differ from those of its data now{difference(learned, labels)}",
+            remedy="restore the data, or train a new run",
         )
 
 
 def difference(learned: Sequence[str], labels: Sequence[str]) -> str:
-    """The labels that are new in the data, and those that are gone."""
+    """New and missing labels of the data."""
     sides = {
         "new": [label for label in labels if label not in learned],
         "gone": [label for label in learned if label not in labels],
@@ -43,7 +43,7 @@ def load_labels(path: Path, task: TaskConfig | None = None) -> tuple[str, ...]:
         if task is not None and (fault := task.labels_fault(labels)):
             raise ConfigError(fault, file=path)
     except ConfigError as problem:
-        remedy = "bring it back from a copy: without it no prediction has a name"
+        remedy = "restore it from a backup; predictions need the label names"
         raise ConfigError(problem.what, file=path, line=problem.line, remedy=remedy) from None
     return labels
 
@@ -54,4 +54,4 @@ def check_labels(labels: Sequence[str], path: Path) -> None:
         if fault := label_fault(label):
             raise ConfigError(f"the label {shown(label)} {fault}", file=path)
     if len(set(labels)) < len(labels):
-        raise ConfigError("has a label twice", file=path)
+        raise ConfigError("contains a duplicate label", file=path)

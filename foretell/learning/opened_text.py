@@ -1,4 +1,4 @@
-"""Opening a split of the text a run learned from, or any text file, as tokens of its vocabulary."""
+"""Open a split of a run's corpus, or any text file, as tokens of its vocabulary."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class OpenedFile(OpenedText):
 
 
 class OpenedSplit(OpenedText):
-    """A split of a run's corpus. `changed`, once it is open: the text is not the one the run began with."""
+    """A split of a run's corpus. `changed`, once it is open: the text has changed since the run began."""
 
     def __init__(self, run: Run, data: DataConfig, tokenizer: Tokenizer, name: str) -> None:
         self.run, self.data, self.tokenizer, self.name = run, data, tokenizer, name
@@ -85,7 +85,7 @@ class OpenedSplit(OpenedText):
             places = [corpus] if isinstance(corpus, str) else list(corpus.values())
             if all(Path(place).expanduser().is_absolute() or Path(place).exists() for place in places):
                 raise
-            remedy = "paths of a run are those of the folder in which it was begun: go there, or name the text itself"
+            remedy = "relative paths are resolved from the folder where training started; cd to it, or name a file"
             raise ConfigError(problem.what, file=problem.file, line=problem.line, remedy=remedy) from None
 
     def note(self) -> dict[str, str]:
@@ -99,6 +99,6 @@ def open_text(run: Run, data: DataConfig, tokenizer: Tokenizer, split: str) -> O
 
 
 def check_trust(run: Run, corpus: str | Mapping[str, str]) -> None:
-    """Raise `ConfigError` if an untrusted run asks for files or data sets of its own choice to be opened."""
+    """Raise `ConfigError` if opening this corpus requires trust that the run lacks."""
     if not (run.is_trusted or (isinstance(corpus, str) and corpus in {*BUILTIN, *SETS})):
         raise refuse(run.path, f"open {corpus_key(corpus)!r}", "name a text of your own")

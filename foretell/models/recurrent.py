@@ -36,7 +36,7 @@ READS: dict[Direction, frozenset[str]] = {
 
 
 class DropoutConfig(Config):
-    """Dropout rates; `cell.dropout` has those inside the layers, except of recurrent weights."""
+    """Dropout rates; `cell.dropout` has those inside the layers, except that of recurrent weights."""
 
     embedding: Rate = 0.0
     """whole tokens of the embedding"""
@@ -73,8 +73,8 @@ class RecurrentConfig(ModelConfig):
     output: Width | None = None
     """width of the last layer; absent: `hidden`"""
     stack: StackName = "plain"
-    """plain: a layer reads the previous one; residual: and is added to it; dense: it reads all previous ones and the
-    embedding; summed: like plain, and the output is the sum of all layers"""
+    """plain: a layer reads the previous one; residual: its output is added to its input; dense: it reads all previous
+    layers and the embedding; summed: like plain, but the output is the sum of all layers"""
     direction: Direction = "forward"
     """reverse and both read whole sequences: they have no state and cannot predict the next token"""
     dropout: DropoutConfig = DropoutConfig()
@@ -86,9 +86,9 @@ class RecurrentConfig(ModelConfig):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if isinstance(self.hidden, tuple) and len(self.hidden) != self.layers:
-            raise ValueError(f"hidden names {len(self.hidden)} widths for {self.layers} layers; name one for each")
+            raise ValueError(f"hidden has {len(self.hidden)} widths for {self.layers} layers; give one per layer")
         if isinstance(self.hidden, tuple) and self.output is not None:
-            raise ValueError(f"hidden names all widths; leave output = {self.output} out, or make it the last of them")
+            raise ValueError(f"hidden already gives the width of every layer; leave out output = {self.output}")
         if self.dropout.layer > 0 and self.stack not in ("residual", "summed"):
             raise ValueError(f'dropout.layer needs stack = "residual" or "summed": "{self.stack}" cannot skip a layer')
         return self
@@ -164,7 +164,7 @@ class Recurrent(Backbone):
 
     @override
     def forward(self, inputs: Inputs, state: State) -> Hidden:
-        """Each of `layers` is what the output would be if the stack ended there."""
+        """Each of `layers` is the output of a stack that ends there."""
         rows = len(inputs.tokens)
         if state is None:
             state = self.initial_state(rows)

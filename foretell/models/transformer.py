@@ -48,7 +48,7 @@ class TransformerDropoutConfig(Config):
     """Dropout rates; masks are drawn per element, except for `layer`."""
 
     table: Rate = 0.0
-    """the tables of tokens and positions: all occurrences of a token lose the same elements (GPT)"""
+    """token and position embeddings: all occurrences of a token lose the same elements (GPT)"""
     input: Rate = 0.0
     """the input of the first layer: the sum of token, position and segment, after its norm"""
     attention: Rate = 0.0
@@ -72,7 +72,7 @@ class TransformerConfig(ModelConfig):
     kind: Literal["transformer"] = "transformer"
     fine_tuned_as: ClassVar[str] = "bert-finetune-sst2"
     direction: Literal["forward", "both"] = "forward"
-    """both: every token attends to its whole window; for masked tokens, not for predicting the next one"""
+    """both: every token attends to its whole window; for masked models, not for next-token prediction"""
     hidden: Width = 768
     """width of the layers"""
     embedding: EmbeddingChoice = TableConfig()
@@ -91,7 +91,7 @@ class TransformerConfig(ModelConfig):
     context: Annotated[int, Field(gt=0, le=2**24)] = 1024
     """longest window in tokens"""
     overlap: Count | None = None
-    """number of tokens read again when the context is full, outside training; absent: half of it"""
+    """tokens read again when the context is full, outside training; absent: half the context"""
     positions: PositionsChoice = LearnedConfig()
     norm: NormChoice = PreNormConfig()
     segments: Annotated[int, Field(ge=0, le=2**20)] = 0
@@ -115,8 +115,7 @@ class TransformerConfig(ModelConfig):
             )
         if self.positions.kind == "rotary" and self.hidden // self.heads % 2:
             raise ValueError(
-                f"heads {self.hidden // self.heads} wide cannot be rotated in pairs, as rotary positions need; "
-                "make hidden / heads even"
+                f"rotary positions need an even head size, not {self.hidden // self.heads}; make hidden / heads even"
             )
         if self.positions.kind == "sinusoid" and self.embedding_width % 2:
             raise ValueError(f"sinusoid positions need token vectors of even width, not {self.embedding_width}")
@@ -223,7 +222,7 @@ class Transformer(Backbone):
 
     @override
     def macs_per_token(self, length: int) -> float:
-        """Counts shared blocks each time they are used, and attention as if every token attended to all.
+        """Counts shared blocks once per use, and attention as if every token attended to all.
 
         This is the usual convention (Chowdhery et al. 2022, arXiv:2204.02311, appendix B), also for causal attention,
         which needs half of that.
@@ -377,5 +376,5 @@ def hidden_of(layers: Sequence[Tensor], state: State = None) -> Hidden:
 
 
 def on_host(tokens: Tensor) -> bool:
-    """Whether elements can be read without waiting for a device."""
+    """Whether reading elements needs no device synchronisation."""
     return tokens.device.type == "cpu"

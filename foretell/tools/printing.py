@@ -127,7 +127,9 @@ def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[RenderableType, 
 def measured(result: Mapping[str, Any], title: str) -> Table:
     """A measurement as a table."""
     remarks: dict[str, Callable[[Any], RenderableType]] = {
-        "fitted_here": lambda value: Text(f"{', '.join(value)}: found on this text, so figures flatter", "bold red"),
+        "fitted_here": lambda value: Text(
+            f"{', '.join(value)}: fitted on this text, so figures are optimistic", "bold red"
+        ),
         "unnormalised": lambda value: Text(f"{value}: do not compare its figures with those of others", "bold red"),
         "lossy": lambda value: f"yes: {lost(result.get('lost', {}))}" if value else "no",
         "corpus": lambda value: Text(value, "bold red"),
@@ -179,12 +181,15 @@ def evaluated(result: Mapping[str, Any], title: str) -> RenderableType:
 def lost(counts: Mapping[str, int]) -> str:
     """Losses of tokenization, in words."""
     words = {
-        "unknown": "unknown tokens",
-        "altered_lines": "lines with other spaces, newlines or letters",
-        "replaced": "invalid UTF-8 sequences",
+        "unknown": ("unknown token", "unknown tokens"),
+        "altered_lines": (
+            "line with different spaces, newlines or letters",
+            "lines with different spaces, newlines or letters",
+        ),
+        "replaced": ("invalid UTF-8 sequence", "invalid UTF-8 sequences"),
     }
-    losses = ", ".join(f"{counts[name]:,} {word}" for name, word in words.items() if counts.get(name))
-    return losses or "tokens do not restore the text"
+    losses = [f"{counts[name]:,} {forms[counts[name] > 1]}" for name, forms in words.items() if counts.get(name)]
+    return ", ".join(losses) or "tokens do not restore the text"
 
 
 def settings_origin(adaptation: Mapping[str, Any]) -> str:

@@ -288,7 +288,7 @@ def gone(run: Run, which: str) -> ConfigError:
     """The error for a `last` or `best` checkpoint that was saved and no longer exists."""
     there = in_order(run)
     otherwise = f", or train on from step {there[-1].step} with --resume" if there else ""
-    remedy = f"bring it back from a copy{otherwise}"
+    remedy = f"restore it from a backup{otherwise}"
     return ConfigError(f"the {which} checkpoint is gone", file=at_step(run, run.saved[which]).path, remedy=remedy)
 
 

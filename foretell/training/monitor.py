@@ -46,7 +46,7 @@ class Monitor:
             self.say(f"{fraction:5.1%}  {text}")
 
     def say(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a line."""
         with contextlib.suppress(OSError):  # a closed terminal does not stop training
             self.console.print(printable(text, keep="\n"), markup=False, emoji=False, soft_wrap=True)
 
@@ -106,22 +106,22 @@ def describe(record: Mapping[str, Any], fraction: float) -> str:
 
 
 def validated(measured: Mapping[str, Any]) -> str:
-    """The result of a validation, in a few words."""
+    """The result of a validation in one line."""
     if "metric" in measured:
         shown = [measure_of(key) for key in (measured["metric"], *term_losses(measured))]
         return "validation " + "  ".join(f"{measure.label} {measured[measure.key]:.4f}" for measure in shown)
     if measured["loss"] is None:
-        return "validation " + "  ".join(told(term, measured) for term in terms_of(measured))
+        return "validation " + "  ".join(term_text(term, measured) for term in terms_of(measured))
     return (
         f"validation loss {measured['loss']:.4f}  perplexity {measured['perplexity']:.2f}"
         f"  {measured['bits_per_byte']:.4f} bits/byte"
     )
 
 
-def told(term: str, measured: Mapping[str, Any]) -> str:
-    """The loss of a term, how much was right, and how much was found of what had to be."""
-    found = f", {measured[f'{term}_recall']:.1%} found" if f"{term}_recall" in measured else ""
-    return f"{term} loss {measured[f'{term}_loss']:.4f}  {measured[f'{term}_accuracy']:.1%} right{found}"
+def term_text(term: str, measured: Mapping[str, Any]) -> str:
+    """Loss, accuracy and, if measured, recall of a term."""
+    recall = f"  recall {measured[f'{term}_recall']:.1%}" if f"{term}_recall" in measured else ""
+    return f"{term} loss {measured[f'{term}_loss']:.4f}  accuracy {measured[f'{term}_accuracy']:.1%}{recall}"
 
 
 def clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The state of a trainer in a checkpoint, and back."""
+"""Save and restore the state of a trainer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def save(trainer: Trainer, improved: bool) -> Checkpoint:
-    """Write a checkpoint of everything that has to survive an interruption."""
+    """Write a checkpoint of the complete training state."""
     stage, position = trainer.stage, trainer.position
     names, (trained, frozen) = trained_names(stage.objective), parted(stage.objective)
     if trainer.frozen_file == "":
@@ -50,7 +50,7 @@ def save(trainer: Trainer, improved: bool) -> Checkpoint:
 
 
 def restore(trainer: Trainer, saved: Checkpoint, parts: frozenset[str]) -> None:
-    """Take from a checkpoint: "model", "optimizer", "schedule", "averager", "state"."""
+    """Restore from a checkpoint any of "model", "optimizer", "schedule", "averager", "state"."""
     stage = trainer.stage
     if "model" in parts:
         load_weights(stage.objective, saved.weights())
@@ -74,7 +74,7 @@ def restore(trainer: Trainer, saved: Checkpoint, parts: frozenset[str]) -> None:
 
 
 def state_of(saved: Checkpoint, section: str, like: Mapping[str, Any]) -> Record:
-    """A section of a checkpoint's record: the keys of `like`, with values of its kinds."""
+    """A section of a checkpoint's record: the keys of `like`, with values of the same types."""
     found = saved.record().get(section)
     kept = {key: found[key] for key in like if key in found} if isinstance(found, dict) else None
     if kept is None or not all(fits(value, like[key]) for key, value in kept.items()):
@@ -83,7 +83,7 @@ def state_of(saved: Checkpoint, section: str, like: Mapping[str, Any]) -> Record
 
 
 def fits(value: Any, like: Any) -> bool:
-    """Whether a value is of the kind of another; None stands for a number that is not known yet."""
+    """Whether a value has the type of another; None: unknown so far."""
     if isinstance(like, dict):
         return isinstance(value, dict) and all(map(is_number, value.values()))
     if isinstance(like, list):

@@ -79,7 +79,7 @@ class Trainer:
         self.saved_at = position.seconds
         self.longest_unsaved = 60 * stage.saving.minutes
         self.frozen_file: str | None = ""
-        """that of the weights that are not trained; "": not written yet"""
+        """file of the frozen weights; "": not written yet"""
         self.begun = time.monotonic() - position.seconds
         self.pause = 0.0  # longest time of a validation with saving: a time limit leaves room for it
         self.expected_pause = 0.0  # an estimate until one is measured
@@ -87,7 +87,7 @@ class Trainer:
     # --- the loop ---------------------------------------------------------------------------------
 
     def train(self) -> str:
-        """Train until the limit, the end of patience, or a signal; returns which."""
+        """Train until the limit, early stopping or a signal; return which."""
         self.monitor.start(self.stage.name)
         self.begun = time.monotonic() - self.position.seconds
         self.expected_pause = bound_validation(self.stage, self.position, self.monitor)
@@ -145,7 +145,7 @@ class Trainer:
             release(self.device)  # only here: until now the traceback held the failed step's tensors
 
     def backward(self, batch: Batch, carried: State, divisors: Mapping[str, float]) -> Gradients:
-        """Gradients of the batch's mean losses, part by part."""
+        """Accumulate the gradients of the batch's mean losses over its parts."""
         rows = len(batch.targets)
         height = -(-rows // self.parts)
         losses, states = [], []
@@ -234,7 +234,7 @@ class Trainer:
     # --- between steps ----------------------------------------------------------------------------
 
     def after_step(self, before: Progress, after: Progress) -> None:
-        """Log, validate and save where due."""
+        """Log, validate and save if due."""
         stage = self.stage
         if due(stage.training.log_every, before, after) or self.stopped:
             self.log(after)
@@ -302,7 +302,7 @@ class Trainer:
         position.history.append(loss)
         improved = bool(loss < position.best)
         position.best = min(position.best, loss)
-        remark = "  (best)" if improved else "  (nothing to judge it by: not the best)" if math.isinf(loss) else ""
+        remark = "  (best)" if improved else "  (no validation loss)" if math.isinf(loss) else ""
         self.monitor.say(f"epoch {progress.epoch:.2f}  {validated(measured)}{remark}")
         return improved
 
@@ -331,5 +331,5 @@ class Trainer:
         return saved
 
     def restore(self, saved: Checkpoint, parts: frozenset[str]) -> None:
-        """Take from a checkpoint: "model", "optimizer", "schedule", "averager", "state"."""
+        """Restore from a checkpoint any of "model", "optimizer", "schedule", "averager", "state"."""
         state.restore(self, saved, parts)

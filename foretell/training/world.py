@@ -1,4 +1,4 @@
-"""The processes that train together: one, until there are several."""
+"""Process group of a training run; currently one process."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class World:
-    """The seam of data parallelism. Decisions and sums that all ranks share go through it, so that all take the same
-    step, and stop, save and log together. One process needs no exchange; several override the methods."""
+    """Rank, size and collective operations. One process needs no communication; a data-parallel group overrides the
+    methods."""
 
     rank: int = 0
     size: int = 1
@@ -23,5 +23,5 @@ class World:
         return value
 
     def any(self, flag: bool) -> bool:
-        """Whether it is true on some rank."""
+        """True if `flag` is true on any rank."""
         return flag

@@ -35,13 +35,13 @@ def test_measuring_changes_no_weight(run: foretell.Trained) -> None:
 
 def test_a_masked_model_has_no_probability_of_text(masked: foretell.Trained) -> None:
     for use in (masked.scorer, masked.context, lambda: masked.score(["a"]), lambda: masked.adapted(cache=True)):
-        with pytest.raises(foretell.ConfigError, match="guesses masked tokens"):
+        with pytest.raises(foretell.ConfigError, match="is a masked model"):
             use()
     assert masked.pseudo_likelihood("test", 5)["pseudo_tokens"] == 5
 
 
 def test_a_model_of_text_has_no_pseudo_likelihood_and_no_labels(run: foretell.Trained) -> None:
-    with pytest.raises(foretell.ConfigError, match="no pseudo-perplexity"):
+    with pytest.raises(foretell.ConfigError, match="pseudo-perplexity is for masked models"):
         run.pseudo_likelihood("test")
     with pytest.raises(foretell.ConfigError, match="is not a task"):
         run.predict(["the cat"])

@@ -105,7 +105,7 @@ def test_encodings_that_hide_lines_are_no_settings(case: tuple) -> None:
 def test_a_damaged_or_absent_file_is_one_clear_error(tmp_path: Path, case: tuple) -> None:
     path = write(tmp_path, case, packed=True)
     path.write_bytes(path.read_bytes()[:-12])
-    with pytest.raises(ConfigError, match="damaged or cut short"):
+    with pytest.raises(ConfigError, match="damaged or truncated"):
         list(case[0].read(path))
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         list(case[0].read(tmp_path / f"none-{case[1]}", False))

@@ -35,7 +35,7 @@ def test_a_cut_file_is_never_taken_for_a_whole_one(tmp_path: Path, ending: str, 
     path = tmp_path / f"a{ending}"
     whole = WRITERS[ending](content)
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ConfigError, match=r"damaged or cut short"), opened(path) as stream:
+    with pytest.raises(ConfigError, match=r"damaged or truncated"), opened(path) as stream:
         stream.read()
 
 

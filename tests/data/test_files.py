@@ -268,7 +268,7 @@ def test_places_that_are_none(tmp_path: Path) -> None:
     refused(str(tmp_path / "gone.txt"), "a link to 'nowhere.txt', which does not exist")
     os.mkfifo(tmp_path / "pipe.txt")
     refused(str(tmp_path / "pipe.txt"), "not a regular file")
-    refused("", "nothing is named")
+    refused("", "corpus is empty")
     assert not is_store("x" * 5000)
     refused("x" * 5000, "cannot be looked up: File name too long")
     refused("~nobody-is-called-so/a.txt", "cannot be looked up")

@@ -180,7 +180,7 @@ def test_all_frames_of_zstandard_are_read(tmp_path: Path) -> None:
     path.write_bytes(skipped.join([b"", *frames, b""]))
     assert text_of(whole(path), "train") == "".join(f"part {i}\n" * 1000 for i in range(3))
     path.write_bytes(b"".join(frames)[:-3])
-    with pytest.raises(ConfigError, match=r"a\.txt\.zst: damaged or cut short \(the last frame does not end\)"):
+    with pytest.raises(ConfigError, match=r"a\.txt\.zst: damaged or truncated \(the last frame is incomplete\)"):
         text_of(whole(path), "train")
 
 
@@ -192,7 +192,7 @@ def test_packed_json_lines(tmp_path: Path, ending: str) -> None:
     path.write_bytes(pack("\n".join(json.dumps({"text": text}) for text in texts).encode()))
     assert documents_of(whole(path), "train") == texts
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(ConfigError, match="damaged or cut short"):
+    with pytest.raises(ConfigError, match="damaged or truncated"):
         text_of(whole(path), "train")
 
 
@@ -260,7 +260,7 @@ def test_parquet_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert refused(path) == f"{path}: has no column 'text' (it has other, body); name one as {path}#COLUMN"
     assert "column 'other' is int64, not text" in refused(f"{path}#other")
     (tmp_path / "b.parquet").write_text("PAR1")
-    assert "damaged or cut short" in refused(str(tmp_path / "b.parquet"))
+    assert "damaged or truncated" in refused(str(tmp_path / "b.parquet"))
     whole = (tmp_path / "a.parquet").read_bytes()
     said = set()
     for place in range(4, len(whole) // 2):
@@ -270,7 +270,7 @@ def test_parquet_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
             continue
         said.add(refused(str(tmp_path / "d.parquet#body")).removeprefix(str(tmp_path)))
     assert len(said) > 1
-    assert not [line for line in said if "\n" in line or "Exception" in line or "damaged or cut short" not in line]
+    assert not [line for line in said if "\n" in line or "Exception" in line or "damaged or truncated" not in line]
     (tmp_path / "c.parquet.gz").write_bytes(b"")
     assert "packed inside; unpack" in refused(str(tmp_path / "c.parquet.gz"))
     monkeypatch.setitem(sys.modules, "pyarrow", None)

@@ -109,7 +109,7 @@ def test_few_parts_have_no_interval(parts: int) -> None:
 
 
 def test_what_is_said_of_few_parts() -> None:
-    assert too_few(4) == "no intervals from 4 parts: take a longer text, of 5 parts at least"
+    assert too_few(4) == "no intervals from 4 parts: take a longer text with at least 5 parts"
     assert too_few(5) == "intervals from 5 parts are too narrow: take a longer text"
     assert too_few(19) and too_few(20) is None
     whole = bootstrap_ratio(np.arange(5.0), np.ones(5)).record()

@@ -123,7 +123,7 @@ def test_packed_files_that_are_damaged(tmp_path: Path) -> None:
     whole = gzip.compress(PLAIN.encode())
     assert figures(read(path, whole)) == pytest.approx(EXPECTED, abs=1e-6)
     for damaged in (whole[:-9], whole[:20], PLAIN.encode(), whole[:40] + b"\0" + whole[41:]):
-        with pytest.raises(ConfigError, match="damaged or cut short"):
+        with pytest.raises(ConfigError, match="damaged or truncated"):
             read(path, damaged)
 
 

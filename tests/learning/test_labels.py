@@ -20,9 +20,9 @@ def test_labels_are_kept_and_others_are_named(tmp_path: Path) -> None:
     keep_labels(run, ("bad", "good"))
     keep_labels(run, ("bad", "good"))
     assert load_labels(run.labels_file) == ("bad", "good")
-    with pytest.raises(ConfigError, match=r"other labels than its data has now \(new: 'fine'\) \(gone: 'good'\)"):
+    with pytest.raises(ConfigError, match=r"those of its data now \(new: 'fine'\) \(gone: 'good'\)"):
         keep_labels(run, ("bad", "fine"))
-    with pytest.raises(ConfigError, match="other labels than its data has now; bring"):
+    with pytest.raises(ConfigError, match="those of its data now; restore"):
         keep_labels(run, ("good", "bad"))
 
 
@@ -43,7 +43,7 @@ def test_labels_that_could_not_be_printed_are_not_kept(tmp_path: Path, label: st
         (b'{"labels": null}', "'labels' is None, not a list"),
         (b'{"labels": "ab"}', "'labels' is 'ab', not a list"),
         (b'{"labels": [1, 2]}', "'labels' is a list, not a list of texts"),
-        (b'{"labels": ["a", "a"]}', "has a label twice"),
+        (b'{"labels": ["a", "a"]}', "contains a duplicate label"),
         (b'{"labels": ["a", "\\u001b[2J"]}', r"the label '\x1b[2J' holds '\x1b', which no label may"),
         (b'{"labels": ["a", "\\ud800"]}', "a lone surrogate"),
         (b'{"labels": ["a"]}', "has 1 label, which is nothing to distinguish"),
@@ -56,7 +56,7 @@ def test_damaged_labels_are_one_error_that_names_the_file(tmp_path: Path, conten
     with pytest.raises(ConfigError) as problem:
         load_labels(path, ClassificationConfig())
     assert what in str(problem.value) and str(problem.value).isprintable()
-    assert problem.value.file == path and "bring it back" in str(problem.value)
+    assert problem.value.file == path and "restore it" in str(problem.value)
 
 
 @pytest.mark.parametrize(
@@ -79,5 +79,5 @@ def test_labels_fit_their_task(tmp_path: Path, task: TaskConfig, good: list[str]
     path.write_text(json.dumps({"labels": good}))
     assert load_labels(path, task) == tuple(good)
     path.write_text(json.dumps({"labels": wrong}))
-    with pytest.raises(ConfigError, match=r"labels.json: .*; bring it back"):
+    with pytest.raises(ConfigError, match=r"labels.json: .*; restore it"):
         load_labels(path, task)

@@ -141,8 +141,8 @@ def test_whole_layers_are_left_out_for_whole_rows(stack: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"hidden": [4, 5], "layers": 3}, "hidden names 2 widths for 3 layers"),
-        ({"hidden": [4, 5], "layers": 2, "output": 5}, "leave output = 5 out"),
+        ({"hidden": [4, 5], "layers": 3}, "hidden has 2 widths for 3 layers"),
+        ({"hidden": [4, 5], "layers": 2, "output": 5}, "leave out output = 5"),
         ({"hidden": "wide"}, "hidden: should be a valid integer"),
         ({"stack": "dense", "dropout": {"layer": 0.1}}, 'needs stack = "residual" or "summed"'),
     ],

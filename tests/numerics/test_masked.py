@@ -91,7 +91,7 @@ def test_pairs_are_measured_beside_tokens(corpus: dict[str, str], tmp_path: Path
     ids=["score", "generate", "search", "adapt", "compare", "mix"],
 )
 def test_what_needs_a_next_token_is_refused_in_one_line(whole: Path, use: Callable[..., Any]) -> None:
-    with pytest.raises(ConfigError, match="guesses masked tokens") as problem:
+    with pytest.raises(ConfigError, match="is a masked model") as problem:
         use(foretell.load(whole))
     assert "\n" not in str(problem.value)
 

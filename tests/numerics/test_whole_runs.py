@@ -100,7 +100,7 @@ def test_of_an_edited_text_the_rest_is_measured_alike_and_nothing_is_learned(
     no_cache(monkeypatch, tmp_path / "other-cache")
     assert figures(tmp_path / "run") == before
     if recipe["model"]["kind"] != "ngram":
-        with pytest.raises(ConfigError, match=r"the train text of .* has changed since this run began; bring it back"):
+        with pytest.raises(ConfigError, match=r"the train text of .* has changed since this run began; restore it"):
             foretell.train(recipe, tmp_path / "run", resume=True, quiet=True)
     assert not caplog.records
     edit(recipe["data"]["corpus"]["valid"])

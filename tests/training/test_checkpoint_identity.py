@@ -108,7 +108,7 @@ def test_a_best_one_that_is_gone_is_told_once_and_not_held_for_another(
 
 def test_all_checkpoints_gone(run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
-    with pytest.raises(ConfigError, match=r"step-00000020: the best checkpoint is gone; bring it back from a copy$"):
+    with pytest.raises(ConfigError, match=r"step-00000020: the best checkpoint is gone; restore it from a backup$"):
         foretell.load(run)
 
 
@@ -185,7 +185,7 @@ def test_a_checkpoint_under_another_name_is_refused_and_intact_ones_stay(
         with pytest.raises(ConfigError, match=r"step-00000090.*is the checkpoint of step 5 under another name"):
             foretell.load(run)
     said = resume(run, capsys)
-    assert "finished already, at step 20" in said
+    assert "already finished, at step 20" in said
     assert {path: path.read_bytes() for path in run.rglob("step-000000[12]?/*")} == before
     assert foretell.load(run).facts["step"] == 20
 

@@ -17,8 +17,8 @@ from foretell.types import Batch
 
 Ints = NDArray[np.int64]
 BatchKind = Literal["next tokens", "rows", "examples"]
-"""next tokens: running text, each token with the one that follows it; rows: packed text, whose targets the objective
-makes; examples: labelled examples of a task"""
+"""next tokens: running text, each token with its successor; rows: packed text, with targets from the objective;
+examples: labelled examples of a task"""
 
 
 class Text(Protocol):
@@ -50,7 +50,7 @@ class Accounting:
     dropped: int
     """tokens in no row"""
     repeated: int
-    """how often tokens are in a further row"""
+    """tokens in a further row, counted each time"""
     special: int
     """tokens around the texts of rows"""
     padded: int
@@ -59,7 +59,7 @@ class Accounting:
 
     @property
     def padding(self) -> float:
-        """The share of all places that is padded."""
+        """Fraction of positions that are padding."""
         return self.padded / (self.kept + self.repeated + self.special + self.padded)
 
     def __str__(self) -> str:
@@ -71,20 +71,20 @@ class Accounting:
 
 
 class Batches(Sequence[Batch]):
-    """Batch k of endless epochs, for any k at any time; `len` is the number of the first epoch; abstract."""
+    """Batches of endless epochs, by random access; `len` is the number in the first epoch; abstract."""
 
     def __init__(self) -> None:
-        self._ends: list[int] = []  # one past the last batch of each epoch looked at so far
+        self._ends: list[int] = []  # one past the last batch of each known epoch
 
     @abstractmethod
     def size(self, epoch: int) -> int:
-        """How many batches an epoch has."""
+        """Number of batches in an epoch."""
 
     def __len__(self) -> int:
         return self.size(0)
 
     def part(self, share: float) -> Sequence[Batch]:
-        """About a share of the batches of the first epoch, at even distances; at least one."""
+        """A share of the batches of the first epoch, evenly spaced; at least one."""
         return Part(self, spread(len(self), share))
 
     def accounting(self, epoch: int = 0) -> Accounting | None:
@@ -92,7 +92,7 @@ class Batches(Sequence[Batch]):
         return None
 
     def locate(self, k: int) -> tuple[int, int, int]:
-        """Where batch k is: its epoch, its place there, and how many batches that epoch has."""
+        """(epoch, index within it, its number of batches) of batch k."""
         while not self._ends or self._ends[-1] <= k:
             begin = self._ends[-1] if self._ends else 0
             self._ends.append(begin + self.size(len(self._ends)))
@@ -103,7 +103,7 @@ class Batches(Sequence[Batch]):
 
 @dataclass(frozen=True)
 class Part(Sequence[Batch]):
-    """Some batches out of many."""
+    """A subset of batches."""
 
     batches: Sequence[Batch]
     numbers: Sequence[int]
@@ -116,7 +116,7 @@ class Part(Sequence[Batch]):
 
 
 def spread(number: int, share: float) -> list[int]:
-    """The indices of about a share of `number` items, at even distances; at least one."""
+    """Indices of a share of `number` items, evenly spaced; at least one."""
     count = max(1, int(share * number))
     return [i * number // count for i in range(count)]
 
@@ -127,7 +127,7 @@ class BatchesConfig(Config):
     provides: ClassVar[BatchKind] = "next tokens"
     """compare `ObjectiveConfig.requires`"""
     continues: ClassVar[bool] = False
-    """whether a batch continues the one before, with its state"""
+    """whether a batch continues the previous one, with its state"""
     resets: ClassVar[Literal["", "documents", "lines"]] = ""
     """where the state is reset, other than at the beginning of the text"""
     batch: Size
@@ -160,10 +160,10 @@ class TextBatchesConfig(BatchesConfig):
 
 
 class RowBatches(Batches):
-    """Batches of packed rows without targets, which an objective makes targets of; abstract."""
+    """Batches of packed rows without targets, which the objective provides; abstract."""
 
     length: int
-    """tokens of a row at most"""
+    """maximum number of tokens per row"""
 
     @abstractmethod
     def number(self) -> int:
@@ -171,7 +171,7 @@ class RowBatches(Batches):
 
     @abstractmethod
     def rows(self, k: int) -> tuple[int, Ints]:
-        """The layout batch k belongs to, and the numbers of its rows there [B]: what random choices are seeded by."""
+        """The layout of batch k and the numbers of its rows in it [B], which seed random choices."""
 
     @abstractmethod
     def pick(self, rows: Ints) -> Batch:

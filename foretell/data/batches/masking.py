@@ -231,7 +231,7 @@ def mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 class Masked(Batches):
-    """Batches of rows with hidden tokens: the inputs are what a model sees, the targets the original tokens."""
+    """Batches of rows with masked tokens: masked inputs, and the original tokens as targets."""
 
     def __init__(self, rows: RowBatches, config: MaskingConfig, tokenizer: Tokenizer, seed: int) -> None:
         super().__init__()

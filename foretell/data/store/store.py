@@ -1,4 +1,4 @@
-"""Token stores: a corpus as memory-mapped ids, with the offsets and sizes that honest figures need.
+"""Token stores: a corpus as memory-mapped ids, with the offsets and sizes for exact metrics.
 
 A store is a folder: `meta.json`, `tokenizer.json`, and for each split a folder of plain
 little-endian arrays (the properties of `Split`). It is built under a temporary name and renamed
@@ -31,7 +31,7 @@ from foretell.trust import foreign
 
 FORMAT = 4
 NEVER_NONE = ("documents", "lines", "bytes", "characters")
-"""what every split of a store has at least one of"""
+"""sizes of a split that are at least 1"""
 ARRAYS = ("tokens", "documents", "lines", "document_bytes", "document_characters")
 Offsets = npt.NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
@@ -41,7 +41,7 @@ Progress = Callable[[str, int, int], None]
 @final
 @dataclass(frozen=True)
 class Split:
-    """One split of a store; arrays are mapped when first asked for."""
+    """One split of a store; arrays are mapped on first use."""
 
     folder: Path
     dtype: np.dtype[Any]
@@ -50,16 +50,16 @@ class Split:
     sums: Mapping[str, str]
     """The checksum of each array of the store."""
     vocabulary: int
-    """How many tokens there are: every id is below."""
+    """Size of the vocabulary: every id is below."""
 
     def checked(self) -> Split:
-        """Itself, if the sizes that figures are divided by are those of its documents; else a `ConfigError`."""
+        """Itself, if the total sizes match those of its documents; else a `ConfigError`."""
         _ = self.document_bytes, self.document_characters
         return self
 
     @property
     def lossy(self) -> bool:
-        """Whether the tokens hold less than the text as stored."""
+        """Whether the tokens lose part of the text as stored."""
         return any(self.lost.values())
 
     @property
@@ -69,22 +69,22 @@ class Split:
 
     @property
     def bytes(self) -> int:
-        """The length of the text as stored."""
+        """Size of the text as stored."""
         return self.counts.bytes
 
     @property
     def characters(self) -> int:
-        """The length of the text in characters."""
+        """Length of the text in characters."""
         return self.counts.characters
 
     @property
     def words(self) -> int:
-        """How many words there are between whitespace."""
+        """Number of words, separated by whitespace."""
         return self.counts.words
 
     @property
     def unknown(self) -> int:
-        """How many tokens stand for something outside the vocabulary."""
+        """Number of unknown tokens."""
         return self.counts.unknown
 
     @property
@@ -102,47 +102,47 @@ class Split:
 
     @cached_property
     def documents(self) -> Offsets:
-        """Where in `tokens` each document starts, and at last their number of tokens: [D + 1]."""
+        """[D + 1] where in `tokens` each document starts, and the end."""
         return self.offsets("documents")
 
     @cached_property
     def lines(self) -> Offsets:
-        """Where in `tokens` each line starts, and at last their number of tokens: [L + 1]."""
+        """[L + 1] where in `tokens` each line starts, and the end."""
         return self.offsets("lines")
 
     @cached_property
     def document_bytes(self) -> Offsets:
-        """The length of each document's text as stored: [D]."""
+        """[D] size of each document's text as stored."""
         return self.lengths("document_bytes", self.bytes)
 
     @cached_property
     def document_characters(self) -> Offsets:
-        """The length of each document's text in characters: [D]."""
+        """[D] length of each document's text in characters."""
         return self.lengths("document_characters", self.characters)
 
     def token_counts(self, size: int, at_once: int = 1 << 24) -> Offsets:
-        """How often each token of a vocabulary of that size occurs: [V]."""
+        """[V] count of each token of a vocabulary of that size."""
         counts = np.zeros(size, dtype=np.int64)
         for begin in range(0, len(self.tokens), at_once):
             counts += np.bincount(self.tokens[begin : begin + at_once], minlength=size)
         return counts
 
     def offsets(self, name: str) -> Offsets:
-        """An array of offsets into `tokens`, which rise from 0 to their number."""
+        """An array of offsets into `tokens`, from 0 to their number."""
         found = self.array(name)
         if found[0] != 0 or found[-1] != self.counts.tokens or (found[1:] < found[:-1]).any():
             raise self.damaged(name, "holds offsets that do not rise from 0 to the number of tokens")
         return found
 
     def lengths(self, name: str, total: int) -> Offsets:
-        """An array of lengths, which add up to a total."""
+        """An array of lengths with this total."""
         found = self.array(name)
         if (found < 0).any() or (found > total).any() or found.sum() != total:
             raise self.damaged(name, f"holds lengths that do not add up to {total:,}")
         return found
 
     def array(self, name: str) -> npt.NDArray[Any]:
-        """An array, mapped read-only; raises `ConfigError` if it is not as written."""
+        """An array, mapped read-only; raises `ConfigError` if it is damaged."""
         path = self.folder / f"{name}.bin"
         if not plain_folder(self.folder) or path.is_symlink() or not path.is_file():
             raise self.damaged(name, "is missing")
@@ -150,18 +150,18 @@ class Split:
         if path.stat().st_size != size or sum_of(path) != self.sums.get(f"{self.folder.name}/{name}"):
             raise self.damaged(name, "does not match its checksum")
         dtype = self.dtype if name == "tokens" else np.dtype(np.int64)
-        if size == 0:  # which cannot be mapped
+        if size == 0:  # cannot be mapped
             return np.empty(0, dtype=dtype)
         return np.memmap(path, dtype=dtype.newbyteorder("<"), mode="r")
 
     def damaged(self, name: str, what: str) -> ConfigError:
-        """The error for an array that is not as written."""
+        """The error for a damaged array."""
         return damaged(self.folder.parent, f"{self.folder.name}/{name}.bin {what}")
 
 
 @final
 class Store:
-    """A prepared corpus; `meta`: what its `meta.json` says."""
+    """A prepared corpus; `meta`: its `meta.json`."""
 
     def __init__(self, path: Path, meta: JsonObject) -> None:
         self.path = path
@@ -182,7 +182,7 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | str, tokenizer: Tokenizer | None = None) -> Store:
-        """The store at this path; a `ConfigError` where there is none. `tokenizer`: its own, where that is known."""
+        """The store at this path; a `ConfigError` if there is none. `tokenizer`: its own, if already loaded."""
         path = Path(path)
         if not (path / META).is_file():
             raise ConfigError(f"{path}: not a token store; make one with foretell prepare")
@@ -207,11 +207,11 @@ class Store:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Labels, of which plain text has none."""
+        """Labels; empty for plain text."""
         return ()
 
     def split(self, name: str) -> Split:
-        """One split; a `ConfigError` says which there are."""
+        """One split; a `ConfigError` lists those available."""
         if name not in self.counts:
             raise ConfigError(
                 f"corpus {self.corpus!r} has no {name!r} split (it has {', '.join(self.splits)})",
@@ -221,8 +221,8 @@ class Store:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokeniser that made the tokens; a `ConfigError` where its file is another."""
-        with foreign():  # which tries it out: others may have sent the store
+        """The tokeniser of the store; a `ConfigError` if its file was replaced."""
+        with foreign():  # the store may come from elsewhere
             found = load_tokenizer(self.path / TOKENIZER)
         if store_fingerprint(self.texts, found) != self.fingerprint:
             raise damaged(self.path, f"{TOKENIZER} does not match its checksum")
@@ -230,7 +230,7 @@ class Store:
 
 
 def texts_in(found: JsonObject) -> dict[str, str]:
-    """An object of texts."""
+    """A JSON object of strings."""
     return {name: found.text(name) for name in found}
 
 
@@ -243,12 +243,12 @@ def counts_in(found: JsonObject) -> Counts:
 
 
 def damaged(store: Path, what: str) -> ConfigError:
-    """The error for a store that is not as written."""
+    """The error for a damaged store."""
     return ConfigError(f"is damaged: {what}", file=store, remedy="remove this folder and prepare it again")
 
 
 def sum_of(file: Path) -> str:
-    """The CRC-32 of a file and its size: against accidents, at the speed of reading."""
+    """The CRC-32 of a file and its size; detects accidental damage only."""
     status = file.stat()
     return _sum_of(file, status.st_size, status.st_mtime_ns)
 
@@ -270,15 +270,15 @@ def save_counts(path: Path, counts: Offsets) -> None:
 
 
 def load_counts(path: Path) -> Offsets | None:
-    """The counts in that file; None where there is none."""
+    """The counts in a file; None if it does not exist."""
     if not path.is_file():
         return None
     try:
-        counts = np.load(path, allow_pickle=False, mmap_mode="r")  # which holds the header against the file's size
+        counts = np.load(path, allow_pickle=False, mmap_mode="r")  # checks the header against the file's size
     except (OSError, ValueError, EOFError, SyntaxError):
         counts = None
     if not isinstance(counts, np.ndarray) or counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
-        raise ConfigError("does not hold how often each token occurs", file=path, remedy="bring it back from a copy")
+        raise ConfigError("does not contain token counts", file=path, remedy="restore it from a backup")
     return np.array(counts, dtype=np.int64)
 
 
@@ -292,11 +292,10 @@ def prepare(
     progress: Progress | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> Store:
-    """The store of a corpus at `out`: opened if it is there already, else made, or finished if
-    interrupted.
+    """The store of a corpus at `out`: opened if it exists, else built, or completed after an interruption.
 
-    Between documents stands the tokeniser's boundary: after each of them, unless it is the only one
-    of its split. Word-level tokenisers end every line with it, so documents need no other.
+    Each document is followed by the tokeniser's boundary, unless it is the only one of its split. Word-level
+    tokenisers end every line with it, so documents need no other.
     """
     out = Path(out)
     texts = texts or {split: corpus.fingerprint(split) for split in corpus.splits}
@@ -305,7 +304,7 @@ def prepare(
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_name(f".{out.name}.partial")
         with exclusive(partial):
-            if not (found := existing(out, fingerprint, tokenizer)):  # else another process has made it meanwhile
+            if not (found := existing(out, fingerprint, tokenizer)):  # else another process built it meanwhile
                 splits = build(corpus, tokenizer, partial, fingerprint, progress or ignore)
                 meta = {
                     "format": FORMAT,
@@ -332,35 +331,35 @@ def is_store(corpus: str | Mapping[str, str]) -> TypeGuard[str]:
 
 
 def store_fingerprint(texts: Mapping[str, str], tokenizer: Tokenizer) -> str:
-    """A hash of all that determines a store's contents: the fingerprint of each split's text, tokenizer, rules."""
+    """A hash of whatever determines a store's contents: fingerprints of its texts, tokenizer, rules."""
     named = [f"{split}={fingerprint}" for split, fingerprint in texts.items()]
     return digest(f"format {FORMAT}", *named, tokenizer.fingerprint)
 
 
 def existing(out: Path, fingerprint: str, tokenizer: Tokenizer) -> Store | None:
-    """The store at `out` if it is this one, None if the place is free, else a `ConfigError`."""
+    """The store at `out` if its fingerprint matches, None if the path is free, else a `ConfigError`."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     store = Store.open(out, tokenizer) if (out / META).is_file() else None
     if store is None:
-        raise ConfigError(f"{out}: is there already and is not a token store; give another place")
+        raise ConfigError(f"{out}: exists and is not a token store; choose another path")
     if store.fingerprint != fingerprint:
         raise ConfigError(
             f"{out}: is a store of other text or another tokeniser (corpus {store.corpus!r}); "
-            "give another place, or remove it"
+            "choose another path, or remove it"
         )
     return store
 
 
 def publish(partial: Path, out: Path) -> None:
-    """Give a finished folder its name, for good: folders are synced as the files in them were."""
+    """Sync a finished folder and rename it into place."""
     for folder in [*(item for item in partial.iterdir() if item.is_dir()), partial]:
         sync_folder(folder)
     if out.is_dir():
-        out.rmdir()  # it is empty, or `existing` had refused it
+        out.rmdir()  # empty, else `existing` would have raised
     partial.rename(out)
     sync_folder(out.absolute().parent)
 
 
 def ignore(split: str, size: int, tokens: int) -> None:
-    """No report of progress."""
+    """Report no progress."""

@@ -1,4 +1,4 @@
-"""Held-out splits of text that came without them."""
+"""Held-out splits of text without predefined splits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEWEST_TO_SHUFFLE = 20
 
 @final
 class Whole:
-    """Text that came without splits, or without those `held_out`, to be divided by us: see `Share`."""
+    """Text without splits, or without those `held_out`, to be divided; see `Share`."""
 
     def __init__(self, files: Source, held_out: tuple[str, ...] = ("valid", "test")) -> None:
         self.files = files
@@ -30,7 +30,7 @@ class Whole:
 
     @cached_property
     def survey(self) -> tuple[int, int]:
-        """The numbers of documents and of bytes of UTF-8, counted by reading all once."""
+        """The numbers of documents and of bytes of UTF-8, counted in one pass."""
         documents, size = 0, 0
         for piece in self.files.pieces():
             documents += piece.ends_document
@@ -38,17 +38,17 @@ class Whole:
         return documents, size
 
     def shares(self) -> dict[str, Source]:
-        """The splits: train, and what is held out of it."""
+        """The splits: train and the held-out ones."""
         return {name: Share(self, name) for name in ("train", *self.held_out)}
 
 
 @final
 class Share:
-    """One split of text that came without: by whole documents when there are many, else contiguous.
+    """One split of a text without predefined splits: whole documents if there are many, else a contiguous part.
 
     With at least 20 documents, 5 % are valid and 5 % test, chosen by `assign_documents`. With
     fewer, the first 90 % of the bytes are train, then 5 % valid, then 5 % test, cut at the end of a
-    piece, which is a line unless that is very long.
+    piece, which is a line unless it is very long.
     """
 
     def __init__(self, whole: Whole, name: str) -> None:
@@ -87,13 +87,13 @@ class Share:
             yield held._replace(ends_document=True)
 
     def digest(self) -> str:
-        """The hash of all the text, and of which share this is."""
+        """The hash of the whole text and the name of this share."""
         held_out = "" if len(self.whole.held_out) == 2 else f" of {self.whole.held_out}"
         text = f"{self.whole.files.digest()} {self.name}{held_out}"
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def reports(self) -> dict[str, Report]:
-        """The reports of the files that this is a part of."""
+        """The reports of the files this split comes from."""
         return self.whole.files.reports()
 
 
@@ -117,7 +117,7 @@ def shuffled(size: int) -> npt.NDArray[np.int64]:
     """A fixed permutation of `range(size)`: the order of splitmix64 of the index (Steele, Lea and
     Flood 2014).
 
-    Not numpy's generators, as numpy may change what they give from version to version.
+    Numpy's generators are not used, as their output may change between versions.
     """
     mixed = np.arange(1, size + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -126,5 +126,5 @@ def shuffled(size: int) -> npt.NDArray[np.int64]:
 
 
 def byte_length(text: str) -> int:
-    """The length in UTF-8, without encoding where that can be seen."""
+    """The length in UTF-8, without encoding ASCII."""
     return len(text) if text.isascii() else len(text.encode())

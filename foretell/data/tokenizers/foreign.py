@@ -108,7 +108,7 @@ def check_tokenizer(path: Path) -> None:
         raise ConfigError(
             f"the added token {shown(content)} has the id {token}, but the library would give it {ids.get(content)}",
             file=path,
-            remedy="number added tokens on from the vocabulary, without gaps",
+            remedy="give added tokens the ids after the vocabulary, without gaps",
         )
 
 

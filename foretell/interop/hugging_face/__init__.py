@@ -1,1 +1,1 @@
-"""Folders of the Hugging Face world, in both directions: config.json, safetensors, tokenizer files."""
+"""Import and export of Hugging Face model folders: config.json, safetensors, tokenizer files."""

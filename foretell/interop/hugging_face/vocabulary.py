@@ -1,4 +1,4 @@
-"""The tokenizer of a checkpoint folder: read from any of the three ways it is kept in, written as tokenizer.json.
+"""The tokenizer of a checkpoint folder: read from any of its three formats, written as tokenizer.json.
 
 A folder without one makes a run that reads numbers: tokens are spelled by their ids, with blanks between them, as in
 `17 4 99`. All commands work on such text; their figures per byte refer to the numbers.
@@ -24,21 +24,21 @@ from foretell.interop.hugging_face.folder import has, read_settings
 from foretell.strict_json import LARGEST, JsonObject, read_object, shown
 
 CONVENTIONAL = {name for names in ROLES.values() for name in names} | {"<|endoftext|>"}
-"""how special tokens are spelled that are special without being called so"""
+"""spellings of tokens that are special even if not marked as such"""
 GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
-"""transformers' classes that take tokenizer.json as it is"""
+"""transformers' classes that use tokenizer.json unchanged"""
 WORD_PIECES = {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "RetriBertTokenizer"}
 """transformers' classes of BERT's word pieces, without the suffix Fast"""
 BYTE_PAIRS = {"BartTokenizer", "GPT2Tokenizer", "LongformerTokenizer", "OpenAIGPTTokenizer", "RobertaTokenizer"}
 """transformers' classes that read vocab.json and merges.txt, without the suffix Fast"""
 USUAL = {"bert": "BertTokenizer", "electra": "ElectraTokenizer", "megatron-bert": "BertTokenizer"}
-"""the class of a model_type whose folder names none, where it is one of word pieces"""
+"""default WordPiece classes by model_type"""
 NORMALIZING = {
     "do_lower_case": ("lowercase", True),
     "strip_accents": ("strip_accents", None),
     "tokenize_chinese_chars": ("handle_chinese_chars", True),
 }
-"""settings of tokenizer_config.json: their names in tokenizer.json, and what the classes of word pieces assume"""
+"""settings of tokenizer_config.json: their names in tokenizer.json, and the defaults of WordPiece classes"""
 END = "</s>"
 """how the boundary is spelled among numbers"""
 
@@ -47,7 +47,7 @@ END = "</s>"
 
 
 def read_tokenizer(folder: Path, theirs: Mapping[str, Any], vocabulary: int) -> Tokenizer | None:
-    """The folder's tokenizer with a token for each of the model's; None where it has none."""
+    """The folder's tokenizer, padded to the model's vocabulary; None if it has none."""
     if has(folder, "tokenizer.json"):
         library = load_tokenizer(folder / "tokenizer.json").library
         found = with_added(as_configured(library, folder, theirs["model_type"]), folder)
@@ -61,11 +61,11 @@ def read_tokenizer(folder: Path, theirs: Mapping[str, Any], vocabulary: int) -> 
 
 
 def filled(library: tokenizers.Tokenizer, vocabulary: int, source: Path) -> Tokenizer:
-    """The tokenizer with fillers up to a vocabulary: models often have more rows than tokens, for even sizes."""
+    """The tokenizer padded to a vocabulary size: models often round it up."""
     size = library.get_vocab_size(with_added_tokens=True)
     if size > vocabulary:
         what = f"its tokenizer has {size:,} tokens, the weights rows for only {vocabulary:,}"
-        raise ConfigError(what, file=source, remedy="name the tokenizer they were trained with: --tokenizer FILE")
+        raise ConfigError(what, file=source, remedy="give the tokenizer used in training: --tokenizer FILE")
     fillers = [filler(token) for token in range(size, vocabulary)]
     library.add_special_tokens(fillers)  # which no text becomes
     if fillers and library.token_to_id(fillers[-1]) != vocabulary - 1:
@@ -78,7 +78,7 @@ def filled(library: tokenizers.Tokenizer, vocabulary: int, source: Path) -> Toke
 
 
 def filler(token: int) -> str:
-    """The spelling of a token that no text becomes."""
+    """The spelling of a padding token, which no text encodes to."""
     return f"[unused-{token}]"
 
 
@@ -89,7 +89,7 @@ def class_named(settings: JsonObject, usual: str = "") -> str:
 
 
 def check_class(settings: JsonObject, known: set[str]) -> None:
-    """Raise `ConfigError` where the named class is not known to read a vocabulary in a known way."""
+    """Raise `ConfigError` if the named class is not supported."""
     if (named := class_named(settings)) and named not in known:
         raise ConfigError(
             f"tokenizer_class {shown(settings['tokenizer_class'])} is not supported without a tokenizer.json",
@@ -99,8 +99,8 @@ def check_class(settings: JsonObject, known: set[str]) -> None:
 
 
 def as_configured(library: tokenizers.Tokenizer, folder: Path, kind: str) -> tokenizers.Tokenizer:
-    """The tokenizer with the settings that transformers' classes put in place of those in tokenizer.json: those of
-    tokenizer_config.json, and for word pieces the defaults of the class."""
+    """The tokenizer with the settings by which transformers' classes override tokenizer.json: those of
+    tokenizer_config.json, and for WordPiece the defaults of the class."""
     settings = read_settings(folder, "tokenizer_config.json")
     if settings.get("tokenizer_class") in GENERIC:
         return library
@@ -123,7 +123,7 @@ def as_configured(library: tokenizers.Tokenizer, folder: Path, kind: str) -> tok
 
 
 def word_pieces(folder: Path) -> tokenizers.Tokenizer:
-    """BERT's: vocab.txt, a piece a line."""
+    """BERT's WordPiece from vocab.txt, which has one token per line."""
     settings = read_settings(folder, "tokenizer_config.json")
     check_class(settings, WORD_PIECES)
     named = {"unk_token": "[UNK]"} | special_names(folder)
@@ -133,7 +133,7 @@ def word_pieces(folder: Path) -> tokenizers.Tokenizer:
     for token in {*range(len(pieces))} - {*places.values()}:
         places[filler(token)] = token
     if named["unk_token"] not in places:
-        raise ConfigError(f"has no {shown(named['unk_token'])}, which unknown words become", file=folder / "vocab.txt")
+        raise ConfigError(f"lacks the unknown token {shown(named['unk_token'])}", file=folder / "vocab.txt")
     library = tokenizers.Tokenizer(models.WordPiece(places, unk_token=named["unk_token"]))
     library.normalizer = normalizers.BertNormalizer(
         clean_text=True,
@@ -147,7 +147,7 @@ def word_pieces(folder: Path) -> tokenizers.Tokenizer:
 
 
 def byte_pairs(folder: Path, *, lowered: bool) -> tokenizers.Tokenizer:
-    """The BPE of GPT-2 and RoBERTa, over bytes, or if `lowered` that of GPT, over lowercased words."""
+    """The byte-level BPE of GPT-2 and RoBERTa, or with `lowered` GPT's BPE of lowercased words."""
     settings = read_settings(folder, "tokenizer_config.json")
     check_class(settings, BYTE_PAIRS)
     named = ({"unk_token": UNKNOWN} if lowered else {}) | special_names(folder)
@@ -173,7 +173,7 @@ def text_in(folder: Path, name: str) -> str:
     """The text of a vocabulary file."""
     file = folder / name
     if file.stat().st_size > LARGEST:
-        raise ConfigError(f"larger than {LARGEST:,} bytes, which is more than such a file needs", file=file)
+        raise ConfigError(f"larger than {LARGEST:,} bytes, too large for a vocabulary file", file=file)
     content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
     try:
         return content.decode()
@@ -183,7 +183,7 @@ def text_in(folder: Path, name: str) -> str:
 
 
 def merges_in(folder: Path) -> list[tuple[str, str]]:
-    """The pairs of merges.txt, a line each with a blank between them."""
+    """The pairs of merges.txt, one per line, separated by a blank."""
     found = []
     for number, line in enumerate(text_in(folder, "merges.txt").split("\n"), 1):
         pair = line.removesuffix("\r").split(" ")
@@ -207,7 +207,7 @@ def special_names(folder: Path) -> dict[str, str]:
 
 
 def with_added(library: tokenizers.Tokenizer, folder: Path) -> tokenizers.Tokenizer:
-    """The tokenizer with the tokens that were added to its vocabulary, by the id that each is to have."""
+    """The tokenizer with added tokens, each at its given id."""
     plain = read_settings(folder, "added_tokens.json")
     added = {plain.integer(content, least=0): AddedToken(content, normalized=True) for content in plain}
     described = read_settings(folder, "tokenizer_config.json").inner("added_tokens_decoder", {})
@@ -225,12 +225,12 @@ def with_added(library: tokenizers.Tokenizer, folder: Path) -> tokenizers.Tokeni
         if (its := library.token_to_id(content)) != token:
             told = f"the added token {shown(content)} has the id {token}, but "
             told += f"{library.get_vocab_size():,} are free" if its is None else f"its place is {its}"
-            raise ConfigError(told, file=folder, remedy="number added tokens on from the vocabulary, without gaps")
+            raise ConfigError(told, file=folder, remedy="give added tokens the ids after the vocabulary, without gaps")
     return library
 
 
 def with_specials(library: tokenizers.Tokenizer, named: Mapping[str, str]) -> tokenizers.Tokenizer:
-    """Make the named tokens and the conventional ones special where the vocabulary has them."""
+    """Mark named and conventional special tokens that the vocabulary has."""
     names = sorted(CONVENTIONAL | set(named.values()), key=lambda name: library.token_to_id(name) or 0)
     known = [name for name in names if library.token_to_id(name) is not None]
     library.add_special_tokens([AddedToken(name, lstrip=name == "<mask>", normalized=False) for name in known])
@@ -269,7 +269,7 @@ def numbers(vocabulary: int, theirs: Mapping[str, Any]) -> Tokenizer:
 
 
 def is_numbers(tokenizer: Tokenizer) -> bool:
-    """Whether it is the tokenizer that `numbers` makes."""
+    """Whether the tokenizer was made by `numbers`."""
     spelled = tokenizer.spellings
     return tokenizer.kind == "file" and all(
         name == str(token) or (name == END and token == tokenizer.boundary) for name, token in spelled.items()
@@ -297,12 +297,12 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, *, context: int, segment
 
 
 def spelled_specials(tokenizer: Tokenizer) -> dict[str, str]:
-    """How transformers' roles of special tokens are spelled, as far as the vocabulary has them."""
+    """Spellings of special tokens by transformers' roles, if the vocabulary has them."""
     return {f"{role}_token": str(tokenizer.library.id_to_token(token)) for role, token in roles(tokenizer).items()}
 
 
 def roles(tokenizer: Tokenizer) -> dict[str, int]:
-    """The ids of special tokens by transformers' roles; what has no edges of rows begins and ends with the boundary."""
+    """The ids of special tokens by transformers' roles; without edge tokens, the boundary is used for both ends."""
     specials = tokenizer.specials
     begin = specials.boundary if specials.begin is None else specials.begin
     end = specials.boundary if specials.separator is None else specials.separator

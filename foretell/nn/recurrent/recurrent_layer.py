@@ -33,7 +33,7 @@ class Layer(nn.Module):
 
     @abstractmethod
     def dropped_weights(self) -> list[Tensor]:
-        """The weights of a window after dropout, with one mask however many calls the window takes."""
+        """The weights of a window after dropout, with one mask per window."""
 
     @abstractmethod
     def window(self, inputs: Tensor, state: LayerState, weights: list[Tensor]) -> tuple[Tensor, LayerState]:

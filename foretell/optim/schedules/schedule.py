@@ -33,7 +33,7 @@ class Schedule(ABC):
         return self.factor(progress, min(max(fraction, 0.0), 1.0))
 
     def used(self, progress: Progress) -> float:
-        """Share of the whole that has passed, warm-up included; above 1 after the end."""
+        """Fraction of training completed, warm-up included; above 1 after the end."""
         return max(map(progress.of, self.over)) if self.over else progress.fraction
 
     @abstractmethod
@@ -44,7 +44,7 @@ class Schedule(ABC):
         """Record a validation loss."""
 
     def state_dict(self) -> dict[str, Any]:
-        """State to keep in a checkpoint, as JSON values."""
+        """State for a checkpoint, as JSON values."""
         return {"warm_at": self.warm_at}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -69,8 +69,8 @@ class DecayConfig(WarmupConfig):
 
 
 class FallConfig(DecayConfig):
-    """Settings of schedules that fall from the end of the warm-up to the end."""
+    """Settings of schedules that decay from the end of the warm-up to the end of training."""
 
     falls_from: Literal["warmup", "start"] = "warmup"
-    """where the fall is counted from: the end of the warm-up, or the start as in Google's BERT and NVIDIA's LAMB, where
-    the rate drops at once when the warm-up ends"""
+    """start of the decay: the end of the warm-up, or step 0 as in Google's BERT and NVIDIA's LAMB, where the rate drops
+    at once after the warm-up"""

@@ -78,7 +78,7 @@ def run_findings(run: Run, result: Mapping[str, Any]) -> list[Tree]:
     do = "--resume sets it aside and continues from the newest intact one" if others else "restore it from a copy"
     for name, facts in saved.items():
         text = facts["problem"] or "intact"
-        remedy = "bring it back from a copy, or continue from the newest left with --resume" if facts["lost"] else do
+        remedy = "restore it from a backup, or continue from the newest left with --resume" if facts["lost"] else do
         findings.append(check(not facts["problem"], name, text, remedy, "error"))
     do = "train further with --resume"
     for name in ("best", "last"):

@@ -34,8 +34,8 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
 }
 KEYS = (
-    "name", "recipe", "model", "parameters", "steps", "bits_per_byte", "lossy", "loss", "metric", "score", "when",
-    "size_bytes", "state",
+    "name", "recipe", "model", "parameters", "steps", "bits_per_byte", "lossy", "loss", "objective_loss", "metric",
+    "score", "when", "size_bytes", "state",
 )  # fmt: skip
 LOSSY = "* tokens do not restore the text: compare such figures only among runs with the same tokenizer"
 
@@ -99,6 +99,7 @@ def describe(run: Run, folder: Path) -> Record:
         "bits_per_byte": measured.get("bits_per_byte"),
         "lossy": measured.get("lossy"),
         "loss": measured.get("loss"),
+        "objective_loss": measured.get("objective_loss"),
         "metric": measured.get("metric"),
         "score": measured.get(measured.get("metric", "")),
         "when": started(run),
@@ -218,9 +219,11 @@ def delete(paths: Sequence[Path]) -> None:
 
 
 def validated(run: Mapping[str, Any]) -> str:
-    """Bits per byte, or the metric of a task; empty for a model without either."""
+    """The metric of a task, bits per byte of a language model, or the loss of another objective; empty if unknown."""
     if run["metric"] is not None:
         return "" if run["score"] is None else f"{run['metric'].replace('_', ' ')} {run['score']:.4f}"
+    if run["objective_loss"] is not None:
+        return f"objective loss {run['objective_loss']:.4f}"
     return "" if run["bits_per_byte"] is None else f"{run['bits_per_byte']:.4f}{'*' if run['lossy'] else ''}"
 
 
@@ -229,7 +232,7 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     table = Table(title=f"{len(result['runs'])} runs in {result['folder']}", title_justify="left")
     for heading in ("name", "recipe", "model"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("parameters", "steps", "bits/byte or metric", "size"):
+    for heading in ("parameters", "steps", "bits/byte or score", "size"):
         table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("started", "state"):
         table.add_column(heading, no_wrap=True)

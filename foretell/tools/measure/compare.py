@@ -245,16 +245,18 @@ def summary(result: Mapping[str, Any]) -> Group:
     runs = sorted(result["runs"], key=lambda row: not row["ranked"])
     ranked = sum(row["ranked"] for row in runs)
     title = f"{result['split']}: {result['bytes']:,} bytes"
-    scores = ruled("bits/byte", "unknown", "from best, 95 %", "p", title=title)
-    scores.columns[3].no_wrap = False  # in narrow terminals the interval wraps below the difference
+    compares = ["from best, 95 %", "p"] if ranked > 1 else []  # a single run is not the best of any
+    if not any(pair["interval"] for pair in result["pairs"]):
+        compares = compares[:1]
+    scores = ruled("bits/byte", "unknown", *compares, title=title)
+    for column in scores.columns[3:4]:
+        column.no_wrap = False  # in narrow terminals the interval wraps below the difference
     for number, row in enumerate(runs):
         if number == ranked > 0:
             scores.add_section()
         bits = f"{row['bits_per_byte']:.4f}{'*' if row['lossy'] else ''}"
-        standing: tuple[RenderableType, str] = ("not ranked", "")
-        if row["ranked"]:
-            standing = behind_the_best(row["to_best"]) if ranked > 1 else ("", "")  # one alone is not best
-        scores.add_row(row["run"], bits, f"{row['unknown_rate']:.2%}", *standing)
+        standing = behind_the_best(row["to_best"]) if row["ranked"] else ("not ranked", "")
+        scores.add_row(row["run"], bits, f"{row['unknown_rate']:.2%}", *standing[: len(compares)])
     facts = ruled("perplexity", "top-1", "parameters", "tokens/s", "context")
     facts.columns[5].justify, facts.columns[5].no_wrap = "left", False
     for row in runs:
@@ -307,10 +309,15 @@ def warnings(result: Mapping[str, Any]) -> list[Text]:
     return [Text(line, "bold red") for line in lines]
 
 
-def bucket_table(result: Mapping[str, Any], key: str, title: str) -> Table:
+def titled(title: str, table: Table) -> Group:
+    """A table with a title that may be wider than it."""
+    return Group(Text(title, "italic"), table)
+
+
+def bucket_table(result: Mapping[str, Any], key: str, title: str) -> Group:
     """Losses by bucket, one column per run: nats per token, or shares of bits per byte if tokens differ."""
     same = result["same_tokens"]
-    table = Table(title=f"{title}, {'nats per token' if same else 'share of bits per byte'}", title_justify="left")
+    table = Table()
     runs = [row["run"] for row in result["runs"]]
     buckets_of = {run: {bucket["from"]: bucket for bucket in result[key][run]} for run in runs}
     table.add_column("", justify="right")
@@ -325,12 +332,12 @@ def bucket_table(result: Mapping[str, Any], key: str, title: str) -> Table:
         shown = ["" if v is None else f"{v['loss' if same else 'bits_per_byte']:.4f}" for v in values]
         label = f"{begin:,}" if begin == end else f"{begin:,} to {end:,}"
         table.add_row(label, *([f"{bucket['tokens']:,}"] if same else []), *shown)
-    return table
+    return titled(f"{title}, {'nats per token' if same else 'share of bits per byte'}", table)
 
 
-def worst_table(run: str, best: str, tokens: Sequence[dict[str, Any]]) -> Table:
+def worst_table(run: str, best: str, tokens: Sequence[dict[str, Any]]) -> Group:
     """The tokens on which a run loses most compared with the best."""
-    table = Table(title=f"Tokens on which {run} loses most against {best}", title_justify="left")
+    table = Table()
     table.add_column("token")
     for heading in ("times", "bits lost"):
         table.add_column(heading, justify="right")
@@ -340,4 +347,4 @@ def worst_table(run: str, best: str, tokens: Sequence[dict[str, Any]]) -> Table:
         table.add_row(
             Text(repr(token["token"])[1:-1]), f"{token['occurrences']:,}", f"{token['excess_bits']:,.0f}", context
         )
-    return table
+    return titled(f"Tokens on which {run} loses most against {best}", table)

@@ -124,7 +124,7 @@ def test_packed_files_give_the_same_and_damage_is_told(tmp_path: Path, name: str
     assert [(row.label, row.texts[0]) for row in found if isinstance(row, Labelled)] == expected
     for cut in (len(stored) - 1, len(stored) // 2, 3, 0):
         path.write_bytes(stored[:cut])
-        assert f"{path}: damaged or cut short" in refused(read_examples, path, TABLE)
+        assert f"{path}: damaged or truncated" in refused(read_examples, path, TABLE)
 
 
 def test_a_line_longer_than_memory_bears_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -373,7 +373,7 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
     ),
     "added_tokens.json with a gap": (
         slow(PAIRS | {"added_tokens.json": '{"covid19": 40}'}),
-        r"the added token 'covid19' has the id 40, but its place is 4; number added tokens on",
+        r"the added token 'covid19' has the id 40, but its place is 4; give added tokens the ids after",
     ),
     "added_tokens.json of lists": (slow(PAIRS | {"added_tokens.json": '{"x": [4]}'}), r"'x' is a list, not an integer"),
     "added_tokens_decoder of nonsense": (

@@ -91,6 +91,11 @@ def test_the_metric_of_a_task(folder: Path) -> None:
     assert validated(found["a"]) == f"{found['a']['bits_per_byte']:.4f}"
 
 
+def test_the_loss_of_other_objectives() -> None:
+    record = {"metric": None, "bits_per_byte": None, "objective_loss": 6.72391, "lossy": None}
+    assert validated(record) == "objective loss 6.7239"
+
+
 def test_half_made_ones(folder: Path, corpus: dict[str, str]) -> None:
     recipe = foretell.load_recipe(tables(corpus)).text()
     Run.create(folder / "begun", recipe=recipe, resume=False)
@@ -201,9 +206,12 @@ def test_the_lock_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_figures_that_flatter_have_a_mark() -> None:
-    assert validated({"metric": None, "bits_per_byte": 1.5, "lossy": True}) == "1.5000*"
-    assert validated({"metric": None, "bits_per_byte": 1.5, "lossy": None}) == "1.5000"
-    assert validated({"metric": "accuracy", "score": None, "bits_per_byte": None, "lossy": None}) == ""
+    assert validated({"metric": None, "bits_per_byte": 1.5, "objective_loss": None, "lossy": True}) == "1.5000*"
+    assert validated({"metric": None, "bits_per_byte": 1.5, "objective_loss": None, "lossy": None}) == "1.5000"
+    assert (
+        validated({"metric": "accuracy", "score": None, "bits_per_byte": None, "objective_loss": None, "lossy": None})
+        == ""
+    )
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
@@ -211,8 +219,8 @@ def test_names_and_figures_are_whole_at_any_width(width: int) -> None:
     run = {
         "name": "seeds/a-long-name-of-a-run/seed-1", "recipe": "awd-lstm-ptb", "model": "recurrent lstm",
         "parameters": 24_221_600, "steps": 123_456, "bits_per_byte": 1.2345, "lossy": True, "loss": 3.2, "metric": None,
-        "score": None, "when": "2026-11-29T22:43:48+00:00", "size_bytes": 291 << 20, "state": "finished",
-        "problem": "",
+        "objective_loss": None, "score": None, "when": "2026-11-29T22:43:48+00:00", "size_bytes": 291 << 20,
+        "state": "finished", "problem": "",
     }  # fmt: skip
     with (console := Console(width=width, color_system=None)).capture() as printed:
         console.print(render({"folder": "runs", "runs": [run]}))

@@ -134,7 +134,7 @@ def test_packed_lines_and_damage(run: foretell.Trained, tmp_path: Path) -> None:
         path.write_bytes(pack("\n".join(LINES).encode()))
         assert called(run, str(path)) == called(run, given="\n".join(LINES))
         path.write_bytes(path.read_bytes()[:-1])
-        with pytest.raises(ConfigError, match=rf"{path}: damaged or cut short"):
+        with pytest.raises(ConfigError, match=rf"{path}: damaged or truncated"):
             called(run, str(path))
 
 

@@ -38,15 +38,15 @@ class RowsReader(LinesReader):
     @classmethod
     def _one_character(cls, given: str | None) -> str | None:
         if given is not None and (len(given) != 1 or given in "\n\r\0"):
-            raise ValueError('has to be one character such as ";" or "|"')
+            raise ValueError('must be one character, such as ";" or "|"')
         return given
 
     @model_validator(mode="after")
     def _can_be_told_apart(self) -> Self:
         if self.quote and self.quoted is False:
-            raise ValueError("quote is for tables with quotes; leave it out, or quoted = false")
+            raise ValueError("quote needs quoted = true; leave one of them out")
         if self.delimiter is not None and self.delimiter == (self.quote or QUOTE):
-            raise ValueError("delimiter is the quote; name another one of them")
+            raise ValueError("delimiter and quote must differ")
         return self
 
     def needed(self, labelled: bool) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ class RowsReader(LinesReader):
         raise NotImplementedError
 
     def read(self, path: Path, labelled: bool = True) -> Iterator[Example | BadRow]:
-        """The examples of a file in order, and the parts that are not examples."""
+        """The examples of a file in order, and the rejected rows."""
         return self.examples(self.rows(path, self.needed(labelled)), path, labelled)
 
     def examples(
@@ -76,12 +76,12 @@ class RowsReader(LinesReader):
                 yield BadRow(where, str(problem))
 
     def rows(self, path: Path, needed: tuple[str, ...]) -> Iterator[Row | BadRow]:
-        """The rows of a file by column. A table that lacks a needed column is refused."""
+        """The rows of a file by column. Raises `ConfigError` if a column is missing."""
         form = self.format or FORMATS.get(content_ending(path).lower())
         if form is None:
             *others, last = (f'"{name}"' for name in FORMATS.values())
             known = f"{', '.join(others)} or {last}"
-            raise ConfigError(f"{path}: its ending names no format; set data.reader.format to {known}")
+            raise ConfigError(f"{path}: unknown suffix; set data.reader.format to {known}")
         if form == "parquet":
             return parquet_rows(path, needed)
         lines = self.lines(path)

@@ -43,7 +43,7 @@ class TableConfig(RowsReader):
         if not 1 <= len(self.texts) <= 2:
             raise ValueError("texts: name one column, or two for pairs")
         if not self.separator:
-            raise ValueError('separator: has to separate labels, as "," does')
+            raise ValueError('separator must not be empty; write one such as ","')
         return self
 
     @property

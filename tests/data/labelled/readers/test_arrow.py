@@ -45,7 +45,7 @@ def test_rows_of_parquet_that_are_no_examples(tmp_path: Path) -> None:
         f"{path}: has no column 'text' (it has body, stars); name those it has in data.reader"
     )
     path.write_text("PAR1")
-    assert "damaged or cut short" in unread({"train": str(path), "valid": str(path)}, "train", READER)
+    assert "damaged or truncated" in unread({"train": str(path), "valid": str(path)}, "train", READER)
     raw = write_rows(tmp_path / "raw.parquet", [{"body": b"\xc3\xa9", "stars": 0}, {"body": b"\xff", "stars": 0}])
     assert f"{raw}:2: not UTF-8" in unread({"train": str(raw), "valid": str(raw)}, "train", READER)
     assert main_text(open_examples({"train": str(raw), "valid": str(raw)}, "train", READER, skip_bad=True)[0]) == "é"

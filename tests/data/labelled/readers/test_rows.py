@@ -64,7 +64,7 @@ def test_other_delimiters_and_quotes_without_a_header(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'set data.reader.delimiter = "\\t", or name those'):
         read(tmp_path, "label\ttext\nx\tone\n")
     for wrong in ({"quote": ""}, {"delimiter": '"'}, {"delimiter": "'", "quote": "'"}, {"quote": "'", "quoted": False}):
-        with pytest.raises(ValueError, match=r"one character|is the quote|for tables with quotes"):
+        with pytest.raises(ValueError, match=r"one character|must differ|needs quoted = true"):
             TableConfig(**wrong)
 
 

@@ -81,5 +81,5 @@ def test_several_labels_that_are_none(tmp_path: Path) -> None:
         r"'label' holds '\n', which no label may",
     ]
     assert read(tmp_path, reader, {"text": "a", "label": 3}) == [Labelled(("a",), ("3",))]
-    with pytest.raises(ValueError, match="has to separate labels"):
+    with pytest.raises(ValueError, match="separator must not be empty"):
         TableConfig(labels="several", separator="")
