@@ -59,7 +59,7 @@ def test_an_error_holds_no_control_characters() -> None:
 def test_what_was_found_on_the_text_is_said_first() -> None:
     table = printing.measured({"bits_per_byte": 1.0, "fitted_here": ["mixture weights", "cache.weight"]}, "a run")
     first = next(iter(table.columns[1].cells))
-    assert "mixture weights, cache.weight: found on this text" in str(first)
+    assert "mixture weights, cache.weight: fitted on this text" in str(first)
     assert printing.measured({"bits_per_byte": 1.0, "fitted_here": []}, "a run").row_count == 1
 
 
