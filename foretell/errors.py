@@ -77,8 +77,9 @@ SYNONYMS = {
 def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
     """`; did you mean 'x'?`, with more than one `'x', 'y' or 'z'`; "" when no known word is close."""
     known = list(known)
-    if SYNONYMS.get(word.lower()) in known:
-        return f"; did you mean {SYNONYMS[word.lower()]!r}?"
+    same = [other for other in known if other in (word.lower(), SYNONYMS.get(word.lower()))]
+    if same:
+        return f"; did you mean {same[0]!r}?"
     near = difflib.get_close_matches(word[:100], list(dict.fromkeys(known)), n=most, cutoff=0.55)
     *others, last = map(repr, near or [""])
     return f"; did you mean {', '.join(others)}{' or ' if others else ''}{last}?" if near else ""

@@ -41,6 +41,7 @@ def test_one_wrong_letter_is_forgiven(name: str, data: st.DataObject) -> None:
 def test_names_from_other_programs() -> None:
     assert did_you_mean("LR", KNOWN) == "; did you mean 'learning_rate'?"
     assert did_you_mean("lr", ["momentum"]) == ""
+    assert did_you_mean("adamW", ["adam", "adamw"]) == "; did you mean 'adamw'?"
     assert did_you_mean("n_layer", KNOWN) == "; did you mean 'layers'?"
     assert not set(SYNONYMS) & set(SYNONYMS.values())
 

@@ -16,7 +16,7 @@ from typing_extensions import override
 from foretell.data.batches.batches import Batches, spread
 from foretell.data.batches.framing import ExamplesConfig, Framing
 from foretell.data.files import SPLITS, no_split
-from foretell.data.labelled.examples import Choice, Example, Labelled, Tagged
+from foretell.data.labelled.examples import Example
 from foretell.data.labelled.folds import open_fold
 from foretell.data.labelled.opening import find_set, open_examples, read_examples
 from foretell.data.labelled.readers import Reader
@@ -93,7 +93,7 @@ class TaskModule(DataModule):
 
     @cached_property
     def _trained_tokenizer(self) -> Tokenizer:
-        lines = (text + "\n" for example in self.learned.train for text in texts_of(example))
+        lines = (text + "\n" for example in self.learned.train for text in example.all_texts)
         return self.recipe.data.tokenizer.train(lines)
 
     @property
@@ -117,7 +117,7 @@ class TaskModule(DataModule):
 
     @override
     def token_counts(self) -> Counts:
-        texts = [text for example in self.learned.train for text in texts_of(example)]
+        texts = [text for example in self.learned.train for text in example.all_texts]
         ids = self.framing.encode(texts)
         return np.bincount(np.concatenate(ids), minlength=self.tokenizer.size).astype(np.int64)
 
@@ -219,12 +219,3 @@ def read_split(recipe: Recipe, split: str, skip_bad: bool | None = None) -> list
     if data.fold is not None:
         return open_fold(data.corpus, split, data.fold, data.reader, skip_bad)
     return open_examples(data.corpus, split, data.reader, skip_bad)
-
-
-def texts_of(example: Example) -> Sequence[str]:
-    """All texts of an example."""
-    if isinstance(example, Labelled):
-        return example.texts
-    if isinstance(example, Choice):
-        return (example.context, *example.options)
-    return (" ".join(example.words),) if isinstance(example, Tagged) else (example.question, example.passage)

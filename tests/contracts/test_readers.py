@@ -17,7 +17,6 @@ from foretell.data.labelled.readers.questions import QuestionsConfig
 from foretell.data.labelled.readers.squad import SquadConfig
 from foretell.data.labelled.readers.tables import OptionsConfig, TableConfig
 from foretell.errors import ConfigError
-from foretell.learning.task import texts_of
 
 SQUAD = """{"data": [{"paragraphs": [{"context": "Ann sings.", "qas": [
 {"id": "1", "question": "Who?", "answers": [{"text": "Ann", "answer_start": 0}]},
@@ -150,6 +149,6 @@ def test_damaged_files_are_examples_or_one_error(tmp_path: Path, case: tuple) ->
             continue
         read += 1
         for example in examples:
-            "".join(texts_of(example)).encode()
+            "".join(example.all_texts).encode()
             assert label_fault(str(getattr(example, "label", "x"))) == ""
     assert 10 < read < 100

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from foretell.data.files import find_files, printable, walk
-from foretell.data.labelled.examples import main_text
 from foretell.data.labelled.opening import open_examples
 from foretell.data.labelled.readers.folders import FoldersConfig
 from foretell.data.labelled.readers.tables import TableConfig
@@ -112,7 +111,7 @@ def test_endings_have_any_case(tmp_path: Path) -> None:
     refused(f"{place}/E.CSV", "not a text file")
     (tmp_path / "T.TSV").write_text("label\ttext\n1\tone\n")
     assert [
-        main_text(row) for row in open_examples({"train": f"{place}/T.TSV", "test": f"{place}/T.TSV"}, "test", TABLE)
+        row.main_text for row in open_examples({"train": f"{place}/T.TSV", "test": f"{place}/T.TSV"}, "test", TABLE)
     ] == ["one"]
 
 
@@ -239,7 +238,7 @@ def test_labelled_files_by_split(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     wrong(rows("held", "dev.tsv") + "/dev.tsv", "and none for training")
     wrong(rows("topics", "sport.tsv", "politics.tsv", "train.tsv"), "politics.tsv, sport.tsv would not be read")
     place = rows("good", "train.tsv", "dev.tsv", "README.md")
-    assert {main_text(row) for row in open_examples(place, "valid", TABLE)} == {"dev.tsv one", "dev.tsv two"}
+    assert {row.main_text for row in open_examples(place, "valid", TABLE)} == {"dev.tsv one", "dev.tsv two"}
     assert caplog.messages == [f"{place}: 1 not read (named for no split, as others are): README.md"]
 
 

@@ -9,7 +9,7 @@ from labelled import task_tables, write_labelled
 import foretell
 from foretell.data.labelled.examples import Choice, Labelled, Question, Tagged
 from foretell.errors import ConfigError
-from foretell.learning.task import TaskModule, digest_of, read_split, task_of, texts_of
+from foretell.learning.task import TaskModule, digest_of, read_split, task_of
 from foretell.recipe.loading import load_recipe
 
 
@@ -80,10 +80,10 @@ def test_a_fingerprint_follows_texts_labels_and_their_order(changed: list[Labell
 
 
 def test_all_texts_of_an_example() -> None:
-    assert texts_of(Labelled(("a", "b"), "x")) == ("a", "b")
-    assert texts_of(Choice("c", ("a", "b"), 0)) == ("c", "a", "b")
-    assert texts_of(Tagged(("a", "b"), None)) == ("a b",)
-    assert texts_of(Question("1", "q", "p", ())) == ("q", "p")
+    assert Labelled(("a", "b"), "x").all_texts == ("a", "b")
+    assert Choice("c", ("a", "b"), 0).all_texts == ("c", "a", "b")
+    assert Tagged(("a", "b"), None).all_texts == ("a b",)
+    assert Question("1", "q", "p", ()).all_texts == ("q", "p")
 
 
 def test_a_language_model_has_no_examples() -> None:

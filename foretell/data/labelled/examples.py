@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import logging
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from typing_extensions import override
 
 from foretell.errors import CONTROL
 
@@ -27,8 +30,30 @@ UNSEEN = {
 """characters without a shape that are not of Unicode's category for those"""
 
 
+class Example(ABC):
+    """An example of a task; abstract."""
+
+    where: str
+    """the file and line of its origin"""
+
+    @property
+    @abstractmethod
+    def all_texts(self) -> tuple[str, ...]:
+        """All its texts, for a vocabulary."""
+
+    @property
+    def main_text(self) -> str:
+        """The text that keeps examples in one split: a premise, a passage, a sentence."""
+        return self.all_texts[0]
+
+    @property
+    def prose(self) -> str:
+        """Its text for a language model."""
+        return self.main_text
+
+
 @dataclass(frozen=True)
-class Labelled:
+class Labelled(Example):
     """A text or a pair of texts with its label."""
 
     texts: tuple[str, ...]
@@ -36,9 +61,20 @@ class Labelled:
     """the name of a class, a score, the names of all its classes, or None if it is to be predicted"""
     where: str = field(default="", compare=False, repr=False)
 
+    @property
+    @override
+    def all_texts(self) -> tuple[str, ...]:
+        return self.texts
+
+    @property
+    @override
+    def prose(self) -> str:
+        """A pair as two paragraphs."""
+        return "\n".join(self.texts)
+
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Example):
     """A context and possible continuations."""
 
     context: str
@@ -47,14 +83,30 @@ class Choice:
     """index of the right option, from 0"""
     where: str = field(default="", compare=False, repr=False)
 
+    @property
+    @override
+    def all_texts(self) -> tuple[str, ...]:
+        return self.context, *self.options
+
+    @property
+    @override
+    def prose(self) -> str:
+        """The context with its right ending."""
+        return self.context if self.label is None else f"{self.context} {self.options[self.label]}"
+
 
 @dataclass(frozen=True)
-class Tagged:
+class Tagged(Example):
     """The words of a sentence and a tag for each: spans in IOB2 whatever the file has, or plain classes."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
     where: str = field(default="", compare=False, repr=False)
+
+    @property
+    @override
+    def all_texts(self) -> tuple[str, ...]:
+        return (" ".join(self.words),)
 
 
 @dataclass(frozen=True)
@@ -66,7 +118,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Question:
+class Question(Example):
     """A question whose answer is a span of a passage."""
 
     id: str
@@ -78,8 +130,15 @@ class Question:
     """whether the passage is known to contain no answer"""
     where: str = field(default="", compare=False, repr=False)
 
+    @property
+    @override
+    def all_texts(self) -> tuple[str, ...]:
+        return self.question, self.passage
 
-Example = Labelled | Choice | Tagged | Question
+    @property
+    @override
+    def main_text(self) -> str:
+        return self.passage
 
 
 @dataclass(frozen=True)
@@ -95,24 +154,6 @@ class BadRow:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}"
-
-
-def main_text(example: Example) -> str:
-    """The text that keeps examples in one split: a premise, a passage, a sentence."""
-    if isinstance(example, Labelled):
-        return example.texts[0]
-    if isinstance(example, Choice):
-        return example.context
-    return " ".join(example.words) if isinstance(example, Tagged) else example.passage
-
-
-def prose_of(example: Example) -> str:
-    """The text of an example for a language model: a pair as two paragraphs, a story with its right ending."""
-    if isinstance(example, Labelled):
-        return "\n".join(example.texts)
-    if isinstance(example, Choice) and example.label is not None:
-        return f"{example.context} {example.options[example.label]}"
-    return main_text(example)
 
 
 def label_fault(label: str) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from foretell.config import Config, Size
 from foretell.data.labelled.datasets import WHOLE
-from foretell.data.labelled.examples import Example, main_text
+from foretell.data.labelled.examples import Example
 from foretell.data.labelled.opening import find_set, hash_of, read_all
 from foretell.data.labelled.readers import Reader
 from foretell.data.labelled.readers.lines import counted
@@ -50,7 +50,7 @@ def open_fold(
     files, reader = find_set(corpus, reader)
     paths = files.get(WHOLE) or [path for name in ("train", "valid") for path in files.get(name, ())]
     examples = read_all(paths, reader, skip_bad)
-    if (texts := len({main_text(example) for example in examples})) < fold.of:
+    if (texts := len({example.main_text for example in examples})) < fold.of:
         raise ConfigError(f"{counted(texts, 'text')} cannot be dealt to {fold.of} folds; take fewer")
     return [
         example for example, part in zip(examples, dealt(examples, fold.of), strict=True) if fold.takes(part, split)
@@ -59,6 +59,6 @@ def open_fold(
 
 def dealt(examples: Sequence[Example], parts: int) -> list[int]:
     """The part of each example, from 0; a pure function of the texts. Examples of one text stay together."""
-    order = sorted({main_text(example) for example in examples}, key=hash_of)
+    order = sorted({example.main_text for example in examples}, key=hash_of)
     part_of = {text: place % parts for place, text in enumerate(order)}
-    return [part_of[main_text(example)] for example in examples]
+    return [part_of[example.main_text] for example in examples]

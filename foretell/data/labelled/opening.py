@@ -30,7 +30,7 @@ from foretell.data.files import (
     tell,
 )
 from foretell.data.labelled.datasets import SETS, WHOLE
-from foretell.data.labelled.examples import BadRow, Example, main_text, prose_of
+from foretell.data.labelled.examples import BadRow, Example
 from foretell.data.labelled.readers import Reader
 from foretell.data.labelled.readers.folders import FoldersConfig
 from foretell.data.labelled.readers.lines import LinesReader, counted
@@ -84,7 +84,7 @@ def divide(examples: Sequence[Example], held_out: Sequence[str]) -> dict[str, li
     Examples of one text stay together, such as a passage with its questions or a premise with its hypotheses. Texts are
     taken in the order of a hash of them, so that few of them change sides when others are added.
     """
-    order = sorted({main_text(example) for example in examples}, key=hash_of)
+    order = sorted({example.main_text for example in examples}, key=hash_of)
     each = max(1, round(len(order) / 10))
     if len(order) <= each * len(held_out):
         raise ConfigError(
@@ -94,7 +94,7 @@ def divide(examples: Sequence[Example], held_out: Sequence[str]) -> dict[str, li
     split_of = {text: name for i, name in enumerate(held_out) for text in order[i * each : (i + 1) * each]}
     parts: dict[str, list[Example]] = {name: [] for name in ("train", *held_out)}
     for example in examples:
-        parts[split_of.get(main_text(example), "train")].append(example)
+        parts[split_of.get(example.main_text, "train")].append(example)
     return parts
 
 
@@ -179,7 +179,7 @@ class ExampleTexts(Source):
     @cached_property
     def texts(self) -> Texts:
         """The texts of the examples."""
-        documents = list(dict.fromkeys(map(prose_of, open_examples(self.name, self.split))))
+        documents = list(dict.fromkeys(example.prose for example in open_examples(self.name, self.split)))
         if self.split == "train":
             rows = (row for path in self.unlabelled for row in LinesReader().lines(path))
             documents += [row[1] for row in rows if not isinstance(row, BadRow) and row[1].strip()]

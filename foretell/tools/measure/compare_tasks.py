@@ -11,7 +11,6 @@ from rich.console import RenderableType
 
 from foretell.api.mixing import Mixed
 from foretell.api.trained import Trained
-from foretell.data.labelled.examples import main_text
 from foretell.errors import ConfigError
 from foretell.evaluate.bootstrap import Floats, bootstrap, too_few
 from foretell.evaluate.measures import measure_of, qualities
@@ -60,7 +59,7 @@ def compare_tasks(models: Sequence[Trained | Mixed], split: str, *, resamples: i
         record = run.record(split, evaluator, measured)
         scored.append((record, task_of(run.settings).tally(examples, predictions)))
     scored.sort(key=lambda pair: float(pair[0][task.metric]), reverse=True)
-    texts = [main_text(example) for example in examples]
+    texts = [example.main_text for example in examples]
     parts = [by_text(tally, texts) for _, tally in scored]
 
     def difference(a: int, b: int) -> Record:

@@ -15,9 +15,7 @@ from foretell.data.labelled.examples import (
     Tagged,
     label_fault,
     looks,
-    main_text,
     one_line,
-    prose_of,
     warn_alike,
 )
 
@@ -33,7 +31,7 @@ from foretell.data.labelled.examples import (
     ],
 )
 def test_what_a_language_model_reads(example: Example, text: str) -> None:
-    assert prose_of(example) == text
+    assert example.prose == text
 
 
 def test_the_text_that_keeps_examples_together() -> None:
@@ -43,7 +41,7 @@ def test_the_text_that_keeps_examples_together() -> None:
         Tagged(("a", "b"), None),
         Question("1", "?", "passage", ()),
     ]
-    assert [main_text(example) for example in examples] == ["premise", "context", "a b", "passage"]
+    assert [example.main_text for example in examples] == ["premise", "context", "a b", "passage"]
 
 
 def test_where_an_example_is_from_makes_no_difference() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from foretell.config import validate
-from foretell.data.labelled.examples import Example, main_text
+from foretell.data.labelled.examples import Example
 from foretell.data.labelled.folds import FoldConfig, open_fold
 from foretell.data.labelled.readers.tables import TableConfig
 from foretell.errors import ConfigError
@@ -58,14 +58,14 @@ def test_what_one_model_is_validated_on_the_next_is_tested_on(corpus: dict[str, 
 
 def test_no_text_is_on_two_sides(corpus: dict[str, str]) -> None:
     for fold in folds(corpus, 4):
-        sides = [{main_text(example) for example in fold[split]} for split in SPLITS]
+        sides = [{example.main_text for example in fold[split]} for split in SPLITS]
         assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
 
 
 def test_a_test_split_of_its_own_has_no_part_in_it(corpus: dict[str, str]) -> None:
     own = {"premise 10", "premise 11"}
     for fold in folds(corpus, 3):
-        assert not any(main_text(example) in own for split in SPLITS for example in fold[split])
+        assert not any(example.main_text in own for split in SPLITS for example in fold[split])
 
 
 def test_files_without_splits_are_all_dealt(tmp_path: Path) -> None:

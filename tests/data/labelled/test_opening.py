@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from foretell.data import text_files
-from foretell.data.labelled.examples import Answer, Example, Labelled, Question, main_text
+from foretell.data.labelled.examples import Answer, Example, Labelled, Question
 from foretell.data.labelled.opening import divide, open_examples, read_examples
 from foretell.data.labelled.readers.folders import FoldersConfig
 from foretell.data.labelled.readers.tables import TableConfig
@@ -26,7 +26,7 @@ def write(path: Path, texts: list[str], label: str = "x") -> Path:
 
 
 def texts(examples: list[Example]) -> list[str]:
-    return [main_text(example) for example in examples]
+    return [example.main_text for example in examples]
 
 
 def refused(call: Callable[..., object], *arguments: object) -> str:
@@ -79,7 +79,7 @@ def test_examples_of_one_text_stay_together() -> None:
     passages = [f"passage {number}" for number in range(20)]
     examples = [Question(f"{p} {q}", "?", p, (Answer("p", 0),)) for p in passages for q in range(3)]
     parts = divide(examples, ("valid", "test"))
-    sides = [{main_text(example) for example in part} for part in parts.values()]
+    sides = [{example.main_text for example in part} for part in parts.values()]
     assert [len(side) for side in sides] == [16, 2, 2]
     assert sum(map(len, sides)) == len(set.union(*sides))
     assert [len(part) for part in parts.values()] == [48, 6, 6]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from corpora import READER, ROWS, unread, write_rows
 
-from foretell.data.labelled.examples import BadRow, main_text
+from foretell.data.labelled.examples import BadRow
 from foretell.data.labelled.opening import open_examples, read_examples
 from foretell.data.labelled.readers.arrow import arrow_rows
 from foretell.data.labelled.readers.tables import TableConfig
@@ -48,7 +48,7 @@ def test_rows_of_parquet_that_are_no_examples(tmp_path: Path) -> None:
     assert "damaged or truncated" in unread({"train": str(path), "valid": str(path)}, "train", READER)
     raw = write_rows(tmp_path / "raw.parquet", [{"body": b"\xc3\xa9", "stars": 0}, {"body": b"\xff", "stars": 0}])
     assert f"{raw}:2: not UTF-8" in unread({"train": str(raw), "valid": str(raw)}, "train", READER)
-    assert main_text(open_examples({"train": str(raw), "valid": str(raw)}, "train", READER, skip_bad=True)[0]) == "é"
+    assert open_examples({"train": str(raw), "valid": str(raw)}, "train", READER, skip_bad=True)[0].main_text == "é"
 
 
 def test_a_row_that_python_cannot_hold_is_bad_by_itself() -> None:
