@@ -260,7 +260,7 @@ def test_a_dropped_layer_is_left_out() -> None:
         (dict(context=8, overlap=8), "overlap = 8.*context = 8"),
         (dict(layers=4, groups=5), "groups = 5.*layers = 4"),
         (dict(segments=2), 'segments = 2 needs direction = "both"'),
-        (dict(hidden=6, heads=2, positions={"kind": "rotary"}), "heads 3 wide.*make hidden / heads even"),
+        (dict(hidden=6, heads=2, positions={"kind": "rotary"}), "even head size, not 3; make hidden / heads even"),
         (dict(embedding_dim=5, positions={"kind": "sinusoid"}), "even width, not 5"),
     ],
     ids=["heads", "overlap", "groups", "segments", "rotary", "sinusoid"],

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arpa_files import PLAIN
 from fuzz.cases import Fifo, Link, Sparse
 from fuzz.running import write
 from interop.hugging_face.test_hostile import CONFIG, HOSTILE, TOKENIZER, header, tensors
-from interop.test_arpa import PLAIN, WRONG
+from interop.test_arpa_text import WRONG
 from safetensors.torch import save_file
 from security.attacks import DEEP, DIGITS, HARMLESS, HUGE, REDOS, REFUSED, Bomb, payload
 

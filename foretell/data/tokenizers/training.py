@@ -7,9 +7,11 @@ decides ties and rounding. Here words are counted first and go into training in 
 from __future__ import annotations
 
 import io
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
+from typing import Any
 
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
@@ -85,6 +87,35 @@ def repeated(words: Iterable[tuple[str, int]]) -> Iterator[str]:
     yield "".join(block)
 
 
+UNIGRAM: dict[str, Any] = {
+    "input_format": "tsv",
+    "model_type": "unigram",
+    "hard_vocab_limit": False,
+    "character_coverage": 1.0,
+    "max_sentence_length": 1 << 30,
+    "normalization_rule_name": "identity",
+    "add_dummy_prefix": False,
+    "remove_extra_whitespaces": False,
+    "split_by_unicode_script": False,
+    "split_by_number": False,
+    "bos_id": -1,
+    "eos_id": -1,
+    "num_threads": THREADS,
+    "minloglevel": 2,
+}
+"""settings of sentencepiece"""
+
+
+def letter_pieces(words: Mapping[str, int]) -> list[tuple[str, float]]:
+    """The characters of words with their log-probabilities, likely ones first."""
+    counts = Counter[str]()
+    for word, times in words.items():
+        counts.update({letter: times * number for letter, number in Counter(word).items()})
+    total = counts.total()
+    scores = {letter: math.log(number / total) for letter, number in counts.items()}
+    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+
+
 def unigram_vocabulary(words: Mapping[str, int], size: int) -> list[tuple[str, float]]:
     """At most `size` pieces (or as many as there are characters) and their log-probabilities, likely ones first.
 
@@ -98,25 +129,17 @@ def unigram_vocabulary(words: Mapping[str, int], size: int) -> list[tuple[str, f
     spelled = dict(zip(sorted(letters & set(RESERVED)), unused(letters), strict=False))
     table, back = str.maketrans(spelled), str.maketrans({mark: letter for letter, mark in spelled.items()})
     model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(f"{word.translate(table)}\t{times}" for word, times in words.items()),
-        input_format="tsv",
-        model_writer=model,
-        model_type="unigram",
-        vocab_size=1 + max(size, len(letters)),  # its own <unk> is one
-        hard_vocab_limit=False,
-        character_coverage=1.0,
-        max_sentence_length=1 << 30,
-        normalization_rule_name="identity",
-        add_dummy_prefix=False,
-        remove_extra_whitespaces=False,
-        split_by_unicode_script=False,
-        split_by_number=False,
-        bos_id=-1,
-        eos_id=-1,
-        num_threads=THREADS,
-        minloglevel=2,
-    )
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=(f"{word.translate(table)}\t{times}" for word, times in words.items()),
+            model_writer=model,
+            vocab_size=1 + max(size, len(letters)),  # its own <unk> is one
+            **UNIGRAM,
+        )
+    except RuntimeError as problem:
+        if "no pieces" not in str(problem):
+            raise
+        return letter_pieces(words)  # the text is one word of one letter, or little more
     found = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     pieces = [i for i in range(found.get_piece_size()) if not found.is_unknown(i)]
     scores = {found.id_to_piece(i).translate(back): found.get_score(i) for i in pieces}

@@ -94,3 +94,10 @@ def test_texts_of_almost_nothing(config: WordPieceConfig | UnigramConfig, text: 
     """There is a token for each character, whatever the size."""
     tokenizer = config.train(split_pieces(text))
     assert tokenizer.unknown not in tokenizer.encode(text[:50])
+
+
+@pytest.mark.parametrize("text", ["########", "aaaaaaaa", "a"])
+def test_a_text_without_pieces_gives_its_letters(text: str) -> None:
+    """sentencepiece finds none in one word of one letter."""
+    tokenizer = UnigramConfig(size=9).train([text])
+    assert tokenizer.decode(tokenizer.encode(text)) == text

@@ -339,7 +339,7 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
     # its older files
     "vocab.txt without unknown": (
         slow({"vocab.txt": "a\nb\n"}),
-        r"vocab\.txt: has no '\[UNK\]', which",
+        r"vocab\.txt: lacks the unknown token '\[UNK\]'",
     ),
     "vocab.txt no UTF-8": (
         lambda folder: slow({"vocab.txt": ""})(folder) or (folder / "vocab.txt").write_bytes(b"a\n\xff"),
