@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 from design.source import Function, Module, Source, Violation, names_in
 
@@ -161,20 +162,31 @@ def class_checks(module: Module) -> Iterator[tuple[int, str]]:
             asked = [node.args[1]]
         elif isinstance(node, ast.MatchClass):
             asked = [node.cls]
-        elif isinstance(node, ast.Compare) and ast.unparse(node.left).startswith("type("):
-            asked = node.comparators
+        elif isinstance(node, ast.Compare) and any(map(is_class_of, sides := [node.left, *node.comparators])):
+            asked = [side for side in sides if not is_class_of(side)]
         else:
             continue
         for expression in asked:
             yield from ((expression.lineno, name) for name in names_in(expression))
 
 
+def is_class_of(node: ast.expr) -> bool:
+    """Whether an expression is the class of a value."""
+    text = ast.unparse(node)
+    return text.startswith("type(") or text.endswith(".__class__")
+
+
 def missing_mirrors(source: Source) -> Iterator[Violation]:
     """Modules with branches or loops but no mirror test file: foretell/a/b.py has tests/a/test_b.py."""
     for module in source.modules.values():
         mirror = mirror_of(module)
-        if decides(module) and not (source.root / mirror).is_file():
+        if decides(module) and not has_tests(source.root / mirror):
             yield Violation(module.path, 1, f"no {mirror}")
+
+
+def has_tests(path: Path) -> bool:
+    """Whether a file has tests, its own or imported ones."""
+    return path.is_file() and "test" in path.read_text(encoding="utf-8")
 
 
 def mirror_of(module: Module) -> str:

@@ -162,6 +162,8 @@ CLASSES = {
         ("import foretell.models.net\nisinstance(x, foretell.models.net.Net)", ["models.net.Net"]),
         ("from foretell.models import net as n\nA = n.Net, n.Other\nisinstance(x, A)", ["models.net.Net", OTHER]),
         ("def f():\n    from foretell.models import Net\n    return type(x) is Net", ["models.net.Net"]),
+        ("from foretell.models import Net\nNet is type(x)", ["models.net.Net"]),
+        ("from foretell.models import Net\nx.__class__ == Net", ["models.net.Net"]),
         ("from foretell.models import Net\nmatch x:\n    case [Net(a=1)]: pass", ["models.net.Net"]),
         ("from foretell.models import Net\nisinstance(x, int)", []),
         ("from foretell.data.batches.batches import Batches\nisinstance(x, Batches)", ["data.batches.batches.Batches"]),
@@ -188,7 +190,8 @@ def test_missing_mirrors_are_seen(tmp_path: Path) -> None:
         "foretell/short.py": "def f(x):\n    if x:\n        return 1\n",
         "foretell/plain.py": "def f(x):\n    return x\n" + "\n" * 40,
         "foretell/table.py": "if True:\n    x = 1\n" + "\n" * 40,
-        "tests/p/test_c.py": "",
+        "tests/p/test_c.py": "def test_c():\n    pass\n",
+        "tests/p/test_b.py": "",
     }
     assert violations("missing_mirrors", tmp_path, files) == [
         "foretell/a.py:1: no tests/test_a.py",
