@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -386,3 +388,15 @@ def train_dying_at(operation: int, recipe: Mapping[str, Any], out: Path) -> None
         setattr(os, name, counting(getattr(os, name)))
     torch.set_num_threads(1)
     foretell.train(recipe, out, resume=True, quiet=True)
+
+
+def run_command(words: str) -> tuple[str, bool, str]:
+    """The exit code of a command line in its own process, whether it imported torch, and its errors."""
+    code = (
+        "import sys\nfrom foretell.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, 'torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words.split()], capture_output=True, text=True)
+    *errors, last = done.stderr.splitlines()
+    ended, torch_was_imported = last.split()
+    return ended, torch_was_imported == "True", "\n".join(errors)

@@ -230,7 +230,7 @@ class Trained(LanguageModel):
 
     def likelihood(self, *, ranks: bool = True, batch: int | None = None, columns: int = 1) -> LikelihoodEvaluator:
         """Measures the probability of text; a `ConfigError` for models that assign none."""
-        self.scorer()
+        self.check_likelihood()
         return cast(LikelihoodEvaluator, self.evaluator(batch=batch, columns=columns, ranks=ranks))
 
     def task_evaluator(self) -> TaskEvaluator:
@@ -264,16 +264,20 @@ class Trained(LanguageModel):
         """A split of the run's corpus, or of a file, as tokens of this run's vocabulary."""
         return self.text_module.open(split)
 
-    def scorer(self, *, ranks: bool = True) -> Scorer:
-        """The model as a scorer, with its adaptation."""
-        if self.ngram is not None:
-            return CheckedScorer(NGramScorer(self.ngram, ranks=ranks), str(self.run.path))
+    def check_likelihood(self) -> None:
+        """Raise `ConfigError` if the model assigns no probability to text."""
         if self.settings.measured_by != "likelihood":
             does = "was fine-tuned for a task" if self.settings.is_task else "is a masked model"
             raise ConfigError(
                 f"{self.run.path} {does}: it assigns no probability to text; "
                 "name another run, or measure it with foretell evaluate"
             )
+
+    def scorer(self, *, ranks: bool = True) -> Scorer:
+        """The model as a scorer, with its adaptation."""
+        if self.ngram is not None:
+            return CheckedScorer(NGramScorer(self.ngram, ranks=ranks), str(self.run.path))
+        self.check_likelihood()
         neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
         scorer: Scorer = neural if self.adaptation is None else self.adaptation.scorer(neural)
         return CheckedScorer(scorer, str(self.run.path))

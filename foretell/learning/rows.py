@@ -11,7 +11,6 @@ from typing_extensions import override
 
 from foretell.data.batches.batches import Batches, TextBatchesConfig
 from foretell.data.store.store import Split
-from foretell.errors import ConfigError
 from foretell.evaluate import objective_metrics
 from foretell.evaluate.evaluator import Evaluator
 from foretell.evaluate.scoring import OnProgress, no_progress
@@ -32,10 +31,8 @@ class RowsModule(TextModule):
     def evaluator(
         self, objective: Objective | None, device: torch.device, options: Options = AS_VALIDATION
     ) -> ObjectiveEvaluator:
-        if options.skip_bad:
-            raise ConfigError("--skip-bad is for tasks, and this run is a language model; leave it out")
-        if options.adaptation is not None or objective is None:
-            raise ConfigError("only models that give text a probability can adapt to it; leave out the adaptation")
+        self.check_options(options)
+        assert objective is not None  # counted models are measured by likelihood
         return ObjectiveEvaluator(self, objective, device, options.batch)
 
     @override

@@ -103,6 +103,11 @@ class TextModule(DataModule):
         with self.open(split) as mine:
             return np.array_equal(mine.tokens, text.tokens)
 
+    def check_options(self, options: Options) -> None:
+        """Raise `ConfigError` for options that text has no use for."""
+        if options.skip_bad:
+            raise ConfigError("--skip-bad is for tasks, and this run is a language model; leave it out")
+
     @override
     def token_counts(self) -> Counts:
         return self.train.token_counts(self.tokenizer.size)
@@ -118,8 +123,7 @@ class TextModule(DataModule):
     def evaluator(
         self, objective: Objective | None, device: torch.device, options: Options = AS_VALIDATION
     ) -> Evaluator:
-        if options.skip_bad:
-            raise ConfigError("--skip-bad is for tasks, and this run is a language model; leave it out")
+        self.check_options(options)
         backbone = None if objective is None else objective.backbone
         if options.scorer is not None:
             scorer = options.scorer()

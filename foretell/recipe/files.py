@@ -92,6 +92,11 @@ def names_kind(table: Any) -> bool:
     return isinstance(table, str) or (isinstance(table, Mapping) and "kind" in table)
 
 
+def kind_in(section: Any) -> str:
+    """The kind that a section names; "" if none."""
+    return str(section.get("kind", "")) if isinstance(section, Mapping) else str(section or "")
+
+
 # --- names of settings ----------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from foretell.recipe.files import (
     find_recipe,
     find_tokenizer,
     is_of_run,
+    kind_in,
     names_kind,
     read_tree,
     recipe_folder,
@@ -121,10 +122,10 @@ def recipe_of(run: Run, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Re
 
 def with_reader(tree: Tree) -> Tree:
     """The tables, with a reader for files of the user's own where they name none; see `guess_reader`."""
-    objective, data = tree.get("objective"), tree.get("data")
-    if not isinstance(objective, str | Mapping) or not isinstance(data, Mapping):
+    data = tree.get("data")
+    if not isinstance(data, Mapping):
         return tree
-    found = guess_reader(kind_in(objective), data.get("corpus"), data.get("reader"))
+    found = guess_reader(kind_in(tree.get("objective")), data.get("corpus"), data.get("reader"))
     return tree if found is None else tree | {"data": dict(data) | {"reader": found}}
 
 
@@ -140,18 +141,10 @@ GRADIENT_LENGTH = 1400
 
 def with_fine_tuning(tree: Tree) -> Tree:
     """The tables over the fine-tuning recipe of the model that `init` names."""
-    objective = tree.get("objective", {})
-    base = fine_tuning(
-        str(tree.get("init", "")), objective if isinstance(objective, str) else str(objective.get("kind"))
-    )
+    base = fine_tuning(str(tree.get("init", "")), kind_in(tree.get("objective")))
     if {"limit", "trainable", "stages"} & tree.keys():  # the user plans the training
         base.pop("stages", None)
     return trees.merge(base, {name: value for name, value in tree.items() if name != "base"})
-
-
-def kind_in(section: Any) -> str:
-    """The kind that a section names; "" if none."""
-    return section if isinstance(section, str) else str((section or {}).get("kind", ""))
 
 
 def fine_tuning(run: str, task: str) -> Tree:

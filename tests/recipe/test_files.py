@@ -1,11 +1,10 @@
 """Recipe files: names, bases, and the check of names before torch is imported."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from builders import run_command
 
 from foretell.errors import ConfigError
 from foretell.recipe.files import LONGEST_CHAIN, SCHEMA, check_names, find_recipe, recipe_folder, recipe_names
@@ -142,9 +141,5 @@ def test_other_names_of_settings_are_known() -> None:
     "words", ["train gtp", "train gpt model.lyers=3", "evaluate nosuch", "train gpt --device cdua"]
 )
 def test_mistakes_are_told_before_torch_is_imported(words: str) -> None:
-    code = (
-        "import sys\nfrom foretell.__main__ import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, 'torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *words.split()], capture_output=True, text=True)
-    assert done.stdout.split() == ["2", "False"] and done.stderr.startswith("error: ")
+    code, imports_torch, errors = run_command(words)
+    assert code == "2" and not imports_torch and errors.startswith("error: ")

@@ -28,6 +28,8 @@ from foretell.data.text_files import content_ending, stored_lines
 from foretell.errors import ConfigError
 from foretell.strict_json import shown
 
+TABLE_TASKS = ("classification", "similarity")
+TASKS = (*TABLE_TASKS, "tagging", "answering")
 ROWS = 1000
 """rows that are looked at"""
 PAIRS = (
@@ -50,7 +52,9 @@ def guess_reader(task: str, corpus: Any, given: Any) -> Mapping[str, Any] | None
 
     Raises `ConfigError` if several columns could be meant.
     """
-    if not isinstance(corpus, str | Mapping) or not corpus or (isinstance(corpus, str) and corpus in SETS):
+    if task not in TASKS or not isinstance(corpus, str | Mapping) or not corpus:
+        return None
+    if isinstance(corpus, str) and corpus in SETS:
         return None
     if isinstance(given, str) or (given is not None and not isinstance(given, Mapping)):
         return None
@@ -64,7 +68,7 @@ def guess_reader(task: str, corpus: Any, given: Any) -> Mapping[str, Any] | None
         return {"kind": "columns", "scheme": scheme_of(path)}
     if task == "answering" and not settings and content_ending(path) == ".json":
         return {"kind": "squad"}
-    if task not in ("classification", "similarity") or settings.get("kind", "table") != "table":
+    if task not in TABLE_TASKS or settings.get("kind", "table") != "table":
         return None
     if ("texts" in settings and "label" in settings) or table_format(path, settings) not in ("csv", "tsv", "jsonl"):
         return None
@@ -106,7 +110,7 @@ class Column:
 
     @property
     def words(self) -> float:
-        """Mean number of words between blanks; of scripts without blanks a word is two characters."""
+        """Mean number of words; in scripts without spaces, 12 bytes count as one."""
         return sum(max(len(value.split()), len(value.encode()) / 12) for value in self.values) / len(self.values)
 
     @property
@@ -116,12 +120,12 @@ class Column:
 
     @property
     def is_text(self) -> bool:
-        """Whether most values are different texts of some words."""
+        """Whether most values are distinct and several words long."""
         return not self.is_number and self.words >= 2.5 and self.classes > 0.5 * len(self.values)
 
     @property
     def is_label(self) -> bool:
-        """Whether few values come again and again."""
+        """Whether it has few distinct values, which repeat."""
         return 2 <= self.classes <= min(MOST_CLASSES, max(2, 0.2 * len(self.values)))
 
     def __str__(self) -> str:
@@ -132,6 +136,8 @@ def guess_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, An
     """The settings of a table."""
     settings = {"kind": "table", **dialect_of(path, given), **given}
     columns = columns_of(path, settings)
+    if not columns:
+        raise ConfigError("has no rows", file=path, remedy="name a table with a line of column names and an example")
     if "texts" not in settings:
         settings["texts"] = tuple(texts_among(columns, path, settings.get("label")))
     if "label" not in settings:
@@ -197,7 +203,7 @@ def texts_among(columns: Sequence[Column], path: Path, label: object) -> list[st
     texts = sorted((c for c in columns if c.is_text and c.name != label), key=lambda column: -column.words)
     if texts and (len(texts) == 1 or texts[0].words > 3 * texts[1].words):
         return [texts[0].name]
-    raise unclear("text", texts or columns, path, 'data.reader.texts=["NAME"]')
+    raise unclear("text", texts or columns, path, 'write data.reader.texts=["NAME"]')
 
 
 def label_among(columns: Sequence[Column], path: Path, task: str) -> str:
@@ -208,13 +214,15 @@ def label_among(columns: Sequence[Column], path: Path, task: str) -> str:
     fitting = [c for c in columns if (c.is_number if task == "similarity" else c.is_label)]
     if len(fitting) == 1:
         return fitting[0].name
-    raise unclear("label", fitting or columns, path, 'data.reader.label="NAME"')
+    raise unclear("label", fitting or columns, path, 'write data.reader.label="NAME"')
 
 
 def unclear(what: str, columns: Iterable[Column], path: Path, remedy: str) -> ConfigError:
     """The error where several columns may be meant, or none."""
     listed = ", ".join(map(str, itertools.islice(columns, 8)))
-    return ConfigError(f"which column is the {what}: {listed}?", file=path, remedy=f"write {remedy}")
+    if not listed:
+        return ConfigError(f"has no column that could be the {what}", file=path, remedy=remedy)
+    return ConfigError(f"which column is the {what}: {listed}?", file=path, remedy=remedy)
 
 
 def class_list(column: Column) -> str:
@@ -224,7 +232,7 @@ def class_list(column: Column) -> str:
 
 
 def as_text(value: object) -> str:
-    """A field as it is compared."""
+    """A field as text, for comparison."""
     return value if isinstance(value, str) else str(value)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from foretell.recipe.files import find_recipe, read_tree, recipe_names
+from foretell.recipe.files import find_recipe, kind_in, read_tree, recipe_names
 from foretell.tools.printing import plain
 from foretell.trees import Tree
 
@@ -22,7 +22,7 @@ FAMILIES = (
     "QRNN",
     "multiplicative LSTM",
     "GPT",
-    "BERT and its kin: masked tokens",
+    "BERT family: masked tokens",
     "ULMFiT: language models on new text",
     "Tasks: fine-tuned from a run",
 )
@@ -58,21 +58,16 @@ def first_clause(comment: str) -> str:
 
 def family_of(tree: Mapping[str, Any]) -> str:
     """The family of a recipe, from its objective, model and cell."""
-    objective, model = kind(tree.get("objective", "causal")), tree.get("model", {})
+    objective, model = kind_in(tree.get("objective", "causal")), tree.get("model", {})
     if objective not in TEXT_OBJECTIVES:
         return FAMILIES[-1]
     if tree.get("init"):
         return FAMILIES[-2]
-    if kind(model) == "ngram":
+    if kind_in(model) == "ngram":
         return FAMILIES[0]
-    if kind(model) == "transformer":
+    if kind_in(model) == "transformer":
         return "GPT" if objective == "causal" else FAMILIES[-3]
-    return CELLS.get(kind(model.get("cell", "lstm")), FAMILIES[1])
-
-
-def kind(section: Any) -> str:
-    """The kind that a section names."""
-    return str(section.get("kind", "")) if isinstance(section, Mapping) else str(section)
+    return CELLS.get(kind_in(model.get("cell", "lstm")), FAMILIES[1])
 
 
 def render_recipes(shown: Mapping[str, Any]) -> RenderableType:

@@ -109,6 +109,20 @@ def test_what_is_unclear_is_asked(name: str, tmp_path: Path) -> None:
         guess_reader("classification", str(path), None)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "has no rows"),
+        ("text,label\n", "has no rows"),
+        ("text\na b c d\n", "has no column that could be the label"),
+    ],
+)
+def test_what_is_missing_is_named(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text(content)
+    with pytest.raises(ConfigError, match=rf"own\.csv: {said}; "):
+        guess_reader("classification", str(tmp_path / "own.csv"), None)
+
+
 def test_json_lines_and_scores(tmp_path: Path) -> None:
     rows = [{"sentence1": sentence(n), "sentence2": sentence(n + 1), "how close": n / 7} for n in range(40)]
     (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -158,3 +172,9 @@ def test_other_files(tmp_path: Path) -> None:
         ("classification", str(tmp_path / "gone.csv")),
     ):
         assert guess_reader(task, corpus, None) is None
+
+
+def test_nothing_is_opened_for_a_language_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foretell.data.labelled.guessing.first_file", lambda *_: pytest.fail("it was opened"))
+    for task in ("causal", "masked", ""):
+        assert guess_reader(task, str(tmp_path), None) is None

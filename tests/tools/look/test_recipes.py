@@ -1,9 +1,7 @@
 """The list of recipes: every one, in its family, in one line."""
 
-import subprocess
-import sys
-
 import pytest
+from builders import run_command
 from rich.console import Console
 
 from foretell.config import Amount
@@ -62,9 +60,4 @@ def test_the_first_clause(comment: str, clause: str) -> None:
 
 @pytest.mark.parametrize("words", ["show recipes", "show", "runs ."])
 def test_lists_need_no_torch(words: str) -> None:
-    code = (
-        "import sys\nfrom foretell.__main__ import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, 'torch' in sys.modules, file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *words.split()], capture_output=True, text=True)
-    assert done.stderr.split()[-2:] == ["0", "False"]
+    assert run_command(words)[:2] == ("0", False)
