@@ -8,6 +8,7 @@ from typing import Any
 from foretell.api.counting import save_finished
 from foretell.api.trained import Trained
 from foretell.artifacts import is_free
+from foretell.data.opening import open_corpus
 from foretell.data.tokenizers.file_kinds import END_OF_LINE, UNKNOWN
 from foretell.data.tokenizers.foreign import named_file
 from foretell.data.tokenizers.kinds import word_level
@@ -35,6 +36,7 @@ def export_run(trained: Trained, out: Path, to: str | None) -> dict[str, Any]:
 
 def import_path(path: Path, out: Path, corpus: str, tokenizer_file: Path | None) -> dict[str, Any]:
     """Import an ARPA file or a Hugging Face folder as a run."""
+    open_corpus(corpus)
     if path.is_dir():
         return import_folder(path, out, corpus, tokenizer_file)
     return import_arpa(path, out, corpus, tokenizer_file)

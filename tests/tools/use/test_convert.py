@@ -142,6 +142,13 @@ def test_what_is_there_already_is_left_alone(make: Make, tmp_path: Path) -> None
     assert (tmp_path / "empty" / "recipe.toml").is_file()
 
 
+@pytest.mark.parametrize("make", FORMS)
+def test_a_corpus_that_does_not_exist_is_refused(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        import_path(make(tmp_path), tmp_path / "run", str(tmp_path / "mail.txt"), None)
+    assert not (tmp_path / "run").exists()
+
+
 def test_drafts_of_runs_are_none(tmp_path: Path) -> None:
     import_path(arpa_file(tmp_path), tmp_path / "runs" / "run", "python-docs", None)
     shutil.copytree(tmp_path / "runs" / "run", tmp_path / "runs" / ".other.0123abcd.draft")
