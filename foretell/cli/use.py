@@ -187,25 +187,32 @@ def predict(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="With --form data: skip rows that are not valid examples.")
     ] = False,
+    with_text: Annotated[bool, typer.Option("--with-text", help="Print each text after its prediction.")] = False,
+    words: Annotated[
+        Literal["punctuation", "whitespace"] | None,
+        typer.Option(
+            help="Tags: split punctuation from words, or (tokenised text) only at whitespace; default: as in the run."
+        ),
+    ] = None,
     which: Which = "best",
     device: Device = None,
     trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Print the prediction of a task for each example, in order; with --json including probabilities.
+    """Print the prediction of a task for each example, in order; with --json including texts and probabilities.
 
-    A line is a text, or a pair separated by a tab; a context and its options; the words of a sentence; a question and a
-    passage. Positions in a text are characters from 0, the end exclusive.
+    A line is a text, or a pair separated by a tab; a context and its options; a question and a passage. An empty line
+    is answered by an empty line. Positions in a text are characters from 0, the end exclusive.
     """
     from foretell.api.trained import load
-    from foretell.tools.use.predict import all_predictions, print_predictions
+    from foretell.tools.use.predict import Source, all_predictions, print_predictions
 
-    model = load(run, which=which, device=device)
+    model, source = load(run, which=which, device=device), Source(files or [], form, skip_bad, words)
     if as_json:
-        emit(all_predictions(model, files or [], form, skip_bad), True, properties)
+        emit(all_predictions(model, source), True, properties)
     else:
-        print_rows(print_predictions(model, files or [], form, skip_bad))
+        print_rows(print_predictions(model, source, with_text))
 
 
 def export(

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from foretell.errors import ConfigError
 from foretell.nn.scalar_mix import ScalarMix
 
 Floats = NDArray[np.float32]
@@ -117,13 +116,11 @@ def bags(splits: Sequence[Sequence[str]]) -> list[Any]:
 
 
 def library() -> tuple[Any, Any, Any]:
-    """CountVectorizer, LogisticRegression and OneVsRestClassifier of scikit-learn."""
-    try:
-        from sklearn.feature_extraction.text import CountVectorizer
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.multiclass import OneVsRestClassifier
-    except ImportError:
-        raise ConfigError("probing needs scikit-learn, which is not installed; pip install 'foretell[tasks]'") from None
+    """CountVectorizer, LogisticRegression and OneVsRestClassifier of scikit-learn, which takes a second to import."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+
     return CountVectorizer, LogisticRegression, OneVsRestClassifier
 
 

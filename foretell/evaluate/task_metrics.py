@@ -16,7 +16,6 @@ import numpy as np
 
 from foretell.data.labelled.examples import Question
 from foretell.data.labelled.tags import Span, spans_of
-from foretell.errors import ConfigError
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -72,10 +71,8 @@ def classes_by_label(gold: Sequence[Iterable[str]], predicted: Sequence[Iterable
 
 def scikit_learn_metrics() -> Any:
     """scikit-learn's metrics, imported only here: the import takes a second."""
-    try:
-        from sklearn import metrics
-    except ImportError:
-        raise ConfigError("to measure F1 and correlations, pip install 'foretell[tasks]'") from None
+    from sklearn import metrics
+
     return metrics
 
 
@@ -108,10 +105,8 @@ def correlation(name: str, gold: Sequence[float], predicted: Sequence[float]) ->
 
 def scipy_stats() -> Any:
     """SciPy's statistics, imported only here."""
-    try:
-        from scipy import stats
-    except ImportError:
-        raise ConfigError("to measure correlations, pip install 'foretell[tasks]'") from None
+    from scipy import stats
+
     return stats
 
 

@@ -23,7 +23,7 @@ from foretell.data.labelled.readers.lines import counted
 from foretell.errors import ConfigError, did_you_mean
 from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
-from foretell.evaluate.task_metrics import classes_by_label, classification, multi_label, scikit_learn_metrics
+from foretell.evaluate.task_metrics import classes_by_label, classification, multi_label
 from foretell.models.model_spec import ModelSpec
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Prediction, Scores
@@ -48,6 +48,7 @@ class ClassificationConfig(TextsConfig):
     """Predict the class of a text, or of a pair of texts."""
 
     kind: Literal["classification"] = "classification"
+    predicts = Classified
     multi_label: bool = False
     """whether a text may belong to any number of classes"""
     threshold: float = Field(default=0.5, gt=0, lt=1)
@@ -68,10 +69,6 @@ class ClassificationConfig(TextsConfig):
         if self.multi_label and self.metric in ("f1", "matthews"):
             raise ValueError(f'metric = "{self.metric}" is for texts with one label; take "micro_f1" or "macro_f1"')
         return self
-
-    @override
-    def check_libraries(self) -> None:
-        scikit_learn_metrics()
 
     @override
     def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:

@@ -48,6 +48,7 @@ class ChoiceConfig(PooledConfig):
 
     kind: Literal["choice"] = "choice"
     takes = Choice
+    predicts = Chosen
     metric: Literal["accuracy"] = "accuracy"
     """metric that validation is judged by"""
 

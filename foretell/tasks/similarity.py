@@ -41,16 +41,13 @@ class SimilarityConfig(TextsConfig):
     """Predict a number for a text or a pair of texts, such as their similarity."""
 
     kind: Literal["similarity"] = "similarity"
+    predicts = Rated
     metric: Literal["spearman", "pearson"] = "spearman"
     """metric that validation is judged by"""
 
     @override
     def output_notes(self, labels: Sequence[str]) -> tuple[str, ...]:
         return (f"The output is 0 for a label of {labels[0]} and 1 for a label of {labels[1]}.",)
-
-    @override
-    def check_libraries(self) -> None:
-        pearson([0.0, 1.0], [0.0, 1.0])
 
     @override
     def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ L tags.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -24,6 +23,7 @@ from foretell.data.batches.batches import Ints
 from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Tagged, one_line, warn_alike
 from foretell.data.labelled.tags import OUTSIDE, convert, malformed, spans_of, split_tag
+from foretell.data.labelled.words import Splitting, split_words
 from foretell.errors import ConfigError
 from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
@@ -56,16 +56,18 @@ class Tags(Prediction):
     tags: tuple[str, ...]
     probabilities: tuple[float, ...]
     """of each tag"""
+    offsets: tuple[tuple[int, int], ...]
+    """the first character of each word in the text, and one past its last"""
     entities: tuple[Entity, ...]
 
     @override
     def line(self) -> str:
-        """The spans as `start:end label text`, separated by tabs; without spans, the tags."""
-        if not self.entities and set(self.tags) != {OUTSIDE}:
-            return " ".join(self.tags)
-        return "\t".join(
-            f"{span.start}:{span.end} {span.label} {' '.join(one_line(span.text).split())}" for span in self.entities
-        )
+        """The spans as `start:end label text`, separated by tabs; without spans, the words likewise."""
+        if self.entities or set(self.tags) == {OUTSIDE}:
+            found = [(span.start, span.end, span.label, span.text) for span in self.entities]
+        else:
+            found = [(*at, tag, word) for at, tag, word in zip(self.offsets, self.tags, self.words, strict=True)]
+        return "\t".join(f"{start}:{end} {tag} {' '.join(one_line(text).split())}" for start, end, tag, text in found)
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,21 @@ class Sentence(Tagged):
     begins: tuple[int, ...] = field(default=(), kw_only=True)
     """the first character of each word"""
 
+    @property
+    @override
+    def line(self) -> str:
+        return self.text
+
 
 class TaggingConfig(TaskConfig):
     """Predict a tag for each word."""
 
     kind: Literal["tagging"] = "tagging"
     takes = Tagged
+    predicts = Tags
+    words: Splitting = "punctuation"
+    """how a line of raw text is split into words: punctuation from words (`data.labelled.words`), or at whitespace
+    only, for text that is tokenised already"""
     scheme: Literal["iob2", "bioes", "none"] = "iob2"
     """tags that spans are learned as; none: each tag is a class of its own, such as a part of speech"""
     at: Literal["first", "last"] = "first"
@@ -185,14 +196,15 @@ class TaggingConfig(TaskConfig):
 
     def prediction(self, example: Tagged, tags: tuple[str, ...], probabilities: tuple[float, ...]) -> Tags:
         """The prediction from the tag of each word."""
-        if self.scheme == "none":
-            return Tags(example.words, tags, probabilities, ())
         text, begins = text_of(example), begins_of(example)
+        offsets = tuple((begin, begin + len(word)) for begin, word in zip(begins, example.words, strict=True))
+        if self.scheme == "none":
+            return Tags(example.words, tags, probabilities, offsets, ())
         entities = []
         for label, start, end in spans_of(tags):
-            first, last = begins[start], begins[end - 1] + len(example.words[end - 1])
+            first, last = offsets[start][0], offsets[end - 1][1]
             entities.append(Entity(label, text[first:last], first, last, math.prod(probabilities[start:end])))
-        return Tags(example.words, convert(tags, "iob2"), probabilities, tuple(entities))
+        return Tags(example.words, convert(tags, "iob2"), probabilities, offsets, tuple(entities))
 
     @override
     def measure(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> dict[str, Any]:
@@ -219,10 +231,14 @@ class TaggingConfig(TaskConfig):
         return classes_by_label(*([[tag] for tags in side for tag in tags] for side in (gold, predicted)))
 
     @override
+    def splitting(self, words: Splitting) -> Self:
+        return self.model_copy(update={"words": words})
+
+    @override
     def parse_line(self, line: str, where: str) -> Sentence:
-        """Words separated by whitespace."""
-        matches = list(re.finditer(r"\S+", line))
-        words, begins = tuple(match[0] for match in matches), tuple(match.start() for match in matches)
+        """The words of a text; see `words`."""
+        found = split_words(line, self.words)
+        words, begins = tuple(word.text for word in found), tuple(word.start for word in found)
         return Sentence(words, None, where, text=line, begins=begins)
 
 

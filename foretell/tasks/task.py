@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -23,6 +23,7 @@ from foretell.data.batches.batches import BatchKind
 from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import BadRow, Example
 from foretell.data.labelled.opening import refusal
+from foretell.data.labelled.words import Splitting
 from foretell.errors import ConfigError, printable
 from foretell.evaluate.metric_sums import Tally
 from foretell.models.model_spec import ModelSpec
@@ -83,6 +84,8 @@ class TaskConfig(ObjectiveConfig):
     measured_by: ClassVar[MeasuredBy] = "task"
     takes: ClassVar[type]
     """the class of its examples"""
+    predicts: ClassVar[type[Prediction]]
+    """the class of its predictions"""
     metric: str
     """metric that validation is judged by"""
     outputs: OutputsConfig = OutputsConfig()
@@ -143,6 +146,16 @@ class TaskConfig(ObjectiveConfig):
     @abstractmethod
     def parse_line(self, line: str, where: str) -> Example:
         """An unlabelled example from a line of text; a `ConfigError` if it is none."""
+
+    def splitting(self, words: Splitting) -> Self:
+        """The settings with another way to split a line into words; a `ConfigError` for tasks that split none."""
+        raise ConfigError(
+            f'objective.kind = "{self.kind_name()}" reads whole texts, and splits no words; leave out --words'
+        )
+
+    def no_prediction(self) -> dict[str, None]:
+        """The record of an empty line: every field of a prediction is null."""
+        return dict.fromkeys(item.name for item in fields(self.predicts))
 
     def check_type(self, examples: Sequence[Example]) -> None:
         """Raise `ConfigError` where examples are those of another task."""

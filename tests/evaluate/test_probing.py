@@ -7,8 +7,6 @@ import torch
 from foretell.evaluate.probing import Portion, bags, fit, learn_mix
 from foretell.nn.scalar_mix import ScalarMix
 
-pytest.importorskip("sklearn")
-
 
 def portions(classes: list[str], tells: dict[int, float], sizes: tuple[int, ...] = (300, 120, 120)) -> list[Portion]:
     """Noise in 12 units, but for those that tell the class apart by so much."""

@@ -1,7 +1,6 @@
 """Metrics against the libraries and scripts that the field counts with."""
 
 import math
-import sys
 from collections import Counter
 from typing import Any
 
@@ -13,7 +12,6 @@ from seqeval.metrics import classification_report, f1_score, precision_score, re
 from sklearn import metrics
 
 from foretell.data.labelled.examples import Answer, Question
-from foretell.errors import ConfigError
 from foretell.evaluate.task_metrics import (
     classes_by_label,
     classification,
@@ -87,14 +85,6 @@ def test_classes_are_counted_as_scikit_learn_does(pairs: list[tuple[set[str], se
     assert list(measured) == list(expected)
     for label, figures in measured.items():
         assert figures == pytest.approx(expected[label])
-
-
-def test_a_library_that_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    monkeypatch.setitem(sys.modules, "scipy", None)
-    for measure in (lambda: classification(["x"], ["x"]), lambda: spearman([1, 2], [1, 2])):
-        with pytest.raises(ConfigError, match=r"pip install 'foretell\[tasks\]'"):
-            measure()
 
 
 # --- scores ---------------------------------------------------------------------------------------

@@ -59,8 +59,18 @@ def test_spans_have_places_in_the_text() -> None:
     assert person.probability == 0.25 and place.probability == 0.9
     assert line[place.start : place.end] == "Rome"
     assert found.line() == "2:16 PER Angela Merkel\t25:29 LOC Rome"
+    assert [line[start:end] for start, end in found.offsets] == list(WORDS)
     plain = task.prediction(SENTENCE, TAGS, (1.0,) * 5).entities
     assert [" ".join(WORDS)[one.start : one.end] for one in plain] == ["Angela Merkel", "Rome"]
+
+
+def test_punctuation_is_split_from_words_unless_the_text_is_tokenised() -> None:
+    line, task = "Angela Merkel visited Rome.", TaggingConfig(scheme="none", metric="accuracy")
+    example = task.parse_line(line, "line 1")
+    assert example.words == WORDS
+    found = task.prediction(example, ("NNP", "NNP", "VBD", "NNP", "."), (1.0,) * 5)
+    assert found.line().split("\t")[-2:] == ["22:26 NNP Rome", "26:27 . ."]
+    assert task.splitting("whitespace").parse_line(line, "line 1").words == ("Angela", "Merkel", "visited", "Rome.")
 
 
 def test_what_is_learnt_as_bioes_comes_out_as_iob2() -> None:

@@ -47,6 +47,11 @@ class Example(ABC):
         return self.all_texts[0]
 
     @property
+    def line(self) -> str:
+        """Its texts as a line of `foretell predict`: separated by tabs."""
+        return "\t".join(self.all_texts)
+
+    @property
     def prose(self) -> str:
         """Its text for a language model."""
         return self.main_text

@@ -19,7 +19,7 @@ from foretell.data.labelled.examples import Labelled
 from foretell.data.labelled.opening import open_examples
 from foretell.errors import ConfigError
 from foretell.evaluate.features import Extractor, Vectors, offset
-from foretell.evaluate.probing import GRID, Fitted, Portion, bags, fit, learn_mix, library
+from foretell.evaluate.probing import GRID, Fitted, Portion, bags, fit, learn_mix
 from foretell.recipe.recipe import DataConfig
 from foretell.run import Record
 from foretell.tools.measure.probe_plots import Heat, draw
@@ -74,7 +74,6 @@ def probe(
     probe alone. `texts`: texts for heat maps; none: the first test text of each class.
     """
     begin = time.perf_counter()
-    library()  # fail early if scikit-learn is missing
     sets = {split: LabelledTexts.read(data, split) for split in SPLITS}
     if len(set(sets["train"].labels)) < 2:
         raise ConfigError(f"{data.corpus}: its training split has one class only, so there is nothing to classify")

@@ -14,9 +14,7 @@ from typer.testing import CliRunner
 import foretell
 from foretell.cli import app
 from foretell.errors import ConfigError
-from foretell.evaluate.features import Extractor
 
-pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
 
@@ -80,19 +78,6 @@ def test_without_the_library_that_draws_the_figures_are_there(
     )
     assert done.exit_code == 0 and "no plots: drawing needs matplotlib" in done.stderr
     assert [path.name for path in out.iterdir()] == ["probe.json"]
-
-
-def test_without_the_library_that_fits_nothing_is_read(
-    run: foretell.Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
-    monkeypatch.setattr(Extractor, "all", nothing_is_read)
-    with pytest.raises(ConfigError, match="probing needs scikit-learn"):
-        probed(run, write_set(tmp_path), tmp_path / "probe", "--reader", "table")
-
-
-def nothing_is_read(*_: Any) -> None:
-    raise AssertionError("vectors were made")
 
 
 def test_the_mix_is_learnt_kept_and_used_again(run: foretell.Trained, tmp_path: Path) -> None:

@@ -33,8 +33,11 @@ LINES = ["the cat good", "", "a dog ran on the mat bad", "zzz odd", "bad"]
 def test_a_line_for_each_in_order(run: foretell.Trained) -> None:
     printed = called(run, given="\n".join(LINES) + "\n").stdout.splitlines()
     expected = run.predict(LINES)
-    assert printed == [f"{one.label}\t{one.probabilities[one.label]:.4f}" for one in expected]
+    lines = [f"{one.label}\t{one.probabilities[one.label]:.4f}" for one in expected]
+    assert printed == [lines[0], "", *lines[2:]]
     assert [printed[i].split("\t")[0] for i in (0, 2, 3, 4)] == ["GOOD", "BAD", "ODD", "BAD"]
+    texts = called(run, "--with-text", given="\n".join(LINES) + "\n").stdout.splitlines()
+    assert texts == [f"{line}\t{text}" for line, text in zip(printed, LINES, strict=True)]
     alone = [run.predict([line])[0] for line in LINES]
     for one, other in zip(expected, alone, strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
@@ -46,7 +49,9 @@ def test_json_is_one_object(run: foretell.Trained, tmp_path: Path) -> None:
     found = json.loads(called(run, str(tmp_path / "new.txt"), "--json").stdout)
     assert found["task"] == "classification" and len(found["predictions"]) == len(LINES)
     assert list(found["predictions"][0]["probabilities"]) == ["BAD", "GOOD", "ODD"]
-    assert sum(found["predictions"][1]["probabilities"].values()) == pytest.approx(1)
+    assert [one["text"] for one in found["predictions"]] == LINES
+    assert found["predictions"][1] == {"text": "", "label": None, "probabilities": None}
+    assert sum(found["predictions"][2]["probabilities"].values()) == pytest.approx(1)
 
 
 def test_files_as_those_that_were_learnt(tmp_path: Path) -> None:
@@ -69,6 +74,7 @@ def test_files_as_those_that_were_learnt(tmp_path: Path) -> None:
         ("a\tb\tc\n", [], "stdin:1: 3 texts, where one or two are read"),
         ("", ["--form", "data"], "--form data reads files"),
         ("", ["nowhere.txt"], "nowhere.txt: no such file"),
+        ("a\n", ["--words", "whitespace"], "splits no words; leave out --words"),
     ],
 )
 def test_wrong_input_is_refused(run: foretell.Trained, given: str, arguments: list[str], why: str) -> None:
