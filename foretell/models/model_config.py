@@ -30,6 +30,16 @@ class ModelConfig(Config):
         return False
 
     @property
+    def reads_both_sides(self) -> bool:
+        """Whether a position can see the text after it, as masked models need."""
+        return True
+
+    @property
+    def learns_positions(self) -> bool:
+        """Whether positions have learned vectors."""
+        return False
+
+    @property
     def separates_documents(self) -> bool:
         """Whether it can keep apart the documents packed into a row (`Inputs.documents`)."""
         return True

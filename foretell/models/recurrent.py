@@ -102,6 +102,11 @@ class RecurrentConfig(ModelConfig):
 
     @property
     @override
+    def reads_both_sides(self) -> bool:
+        return self.direction == "both"
+
+    @property
+    @override
     def separates_documents(self) -> bool:
         return False  # rows are read from end to end
 

@@ -128,6 +128,11 @@ class TransformerConfig(ModelConfig):
 
     @property
     @override
+    def learns_positions(self) -> bool:
+        return self.positions.kind == "learned"
+
+    @property
+    @override
     def longest_window(self) -> int:
         return self.context
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -84,8 +84,19 @@ class Averager(ABC):
         self.means = means
 
 
-class NoAveragingConfig(Config):
+class AveragingConfig(Config):
+    """Base of the settings of averaging."""
+
+    copies: ClassVar[int] = 1
+    """number of copies of the trained weights that it keeps"""
+    waits: ClassVar[bool] = False
+    """whether it starts when validation stops improving"""
+
+
+class NoAveragingConfig(AveragingConfig):
     """No averaging: the last weights are the result."""
+
+    copies: ClassVar[int] = 0
 
     kind: Literal["none"] = "none"
 
@@ -102,7 +113,7 @@ class NoAverager(Averager):
         return False
 
 
-class EqualAveragingConfig(Config):
+class EqualAveragingConfig(AveragingConfig):
     """Averaged SGD: the mean of the weights after every step."""
 
     kind: Literal["asgd"] = "asgd"
@@ -114,7 +125,7 @@ class EqualAveragingConfig(Config):
         return PeriodicAverager(parameters, self.start, Amount(value=1, unit="steps"))
 
 
-class PeriodicAveragingConfig(Config):
+class PeriodicAveragingConfig(AveragingConfig):
     """Stochastic weight averaging (SWA): the mean of the weights at regular times."""
 
     kind: Literal["swa"] = "swa"
@@ -142,7 +153,7 @@ class PeriodicAverager(Averager):
         return begun and due(self.every, before, after)
 
 
-class ExponentialAveragingConfig(Config):
+class ExponentialAveragingConfig(AveragingConfig):
     """Exponential moving average (EMA): late weights count more.
 
     Bias-corrected as in Adam: after t steps the weights of step i count decay ** (t - i), divided by the sum of these
@@ -174,9 +185,10 @@ class ExponentialAverager(Averager):
         return (1 - self.decay) / (1 - self.decay**self.count)
 
 
-class TriggeredAveragingConfig(Config):
+class TriggeredAveragingConfig(AveragingConfig):
     """NT-ASGD: the mean of the weights since validation stopped improving."""
 
+    waits: ClassVar[bool] = True
     kind: Literal["nt-asgd"] = "nt-asgd"
     patience: Count = 5
     """start at a validation loss above the best, leaving out the last `patience` losses"""

@@ -19,7 +19,7 @@ def check_seeds(recipe: Recipe) -> None:
 
 def check_windows(recipe: Recipe) -> None:
     """Training windows fit the context of the model."""
-    longest, length = recipe.model.longest_window, getattr(recipe.data.batches, "length", 0)
+    longest, length = recipe.model.longest_window, recipe.data.batches.length
     if longest is not None and length > longest:
         raise ValueError(f"data.batches.length = {length} does not fit model.context = {longest}; make it at most that")
 
@@ -80,9 +80,9 @@ def check_rows(recipe: Recipe) -> None:
     objective = recipe.objective.kind_name()
     if recipe.data.tokenizer.lacks_mask:
         raise ValueError(f'objective.kind = "{objective}" needs a mask token; set data.tokenizer.specials = "bert"')
-    if getattr(recipe.model, "direction", "both") != "both":
+    if not recipe.model.reads_both_sides:
         raise ValueError(f'objective.kind = "{objective}" reads both sides; set model.direction = "both"')
-    if getattr(recipe.data.batches, "separates_documents", False) and not recipe.model.separates_documents:
+    if recipe.data.batches.separates_documents and not recipe.model.separates_documents:
         raise ValueError(
             'data.batches.documents = "apart" needs attention: a recurrent model reads rows from end to end; '
             'set data.batches.kind = "doc"'

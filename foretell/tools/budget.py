@@ -73,7 +73,7 @@ def fitted(recipe: Recipe, budget: Budget, vocabulary: int) -> Recipe:
     limit = budget.limit(recipe, vocabulary)
     tree = scaled(tree, whole, limit)
     tree["limit"] = str(limit)
-    waits = recipe.averaging.kind == "nt-asgd" or recipe.schedule.kind == "plateau" or recipe.training.patience
+    waits = recipe.averaging.waits or recipe.schedule.waits or recipe.training.patience is not None
     share = Amount.model_validate({"value": limit.value / (WAITING if waits else VALIDATIONS), "unit": limit.unit})
     tree["evaluation"] |= {"every": str(share)}
     tree["checkpoint"] |= {"every": str(share)}

@@ -10,7 +10,6 @@ from torch import nn
 
 from foretell.nn.initializers import on_paper
 from foretell.objectives.objective import Objective
-from foretell.optim.averaging import NoAveragingConfig
 from foretell.recipe.recipe import SOME_LABELS, Recipe
 from foretell.trees import Tree
 
@@ -26,7 +25,7 @@ def cost(recipe: Recipe, vocabulary: int, labels: int = SOME_LABELS) -> Tree:
     parts, parameters = parts_of(objective), list(objective.parameters())
     trained = [p for p in parameters if p.requires_grad]
     gradients = sum(p.numel() * p.element_size() for p in trained)
-    averages = 0 if isinstance(recipe.averaging, NoAveragingConfig) else gradients
+    averages = recipe.averaging.copies * gradients
     memory = {
         "weights": sum(p.numel() * p.element_size() for p in parameters),
         "gradients": gradients,

@@ -136,6 +136,11 @@ class BatchesConfig(Config):
     """largest number of tokens or time steps of a row"""
 
     @property
+    def separates_documents(self) -> bool:
+        """Whether a token sees its own document alone, in rows that hold several."""
+        return False
+
+    @property
     def pair_kinds(self) -> int:
         """Number of kinds of pairs that rows are labelled with; 0: rows have no labels."""
         return 0

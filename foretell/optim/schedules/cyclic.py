@@ -8,12 +8,12 @@ from typing import Literal
 from pydantic import Field
 from typing_extensions import override
 
-from foretell.config import Amount, Config, Share
+from foretell.config import Amount, Share
 from foretell.optim.progress import Progress
-from foretell.optim.schedules.schedule import Schedule
+from foretell.optim.schedules.schedule import Schedule, ScheduleConfig
 
 
-class CyclicConfig(Config):
+class CyclicConfig(ScheduleConfig):
     """Repeatedly up from `low` to 1 and down again (Smith 2015, arXiv:1506.01186: "triangular")."""
 
     kind: Literal["cyclic"] = "cyclic"

@@ -7,13 +7,13 @@ from typing import Literal
 from pydantic import Field
 from typing_extensions import override
 
-from foretell.config import Config, Share
+from foretell.config import Share
 from foretell.optim.progress import Progress
 from foretell.optim.schedules.cosine import half_cosine
-from foretell.optim.schedules.schedule import Schedule
+from foretell.optim.schedules.schedule import Schedule, ScheduleConfig
 
 
-class OneCycleConfig(Config):
+class OneCycleConfig(ScheduleConfig):
     """Once up from `start` to 1, then down to `end` at the limit (Smith and Topin 2017, arXiv:1708.07120)."""
 
     kind: Literal["one-cycle"] = "one-cycle"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from typing_extensions import override
@@ -16,6 +16,7 @@ from foretell.optim.schedules.schedule import Schedule, WarmupConfig
 class PlateauConfig(WarmupConfig):
     """Multiply by `by` whenever validation has stopped improving."""
 
+    waits: ClassVar[bool] = True
     kind: Literal["plateau"] = "plateau"
     by: Annotated[float, Field(gt=0, le=1)] = 0.25
     """0.1 divides by ten, 0.5 by two"""

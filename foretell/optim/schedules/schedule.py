@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from foretell.config import Amount, Config, Share
 from foretell.optim.progress import Progress
@@ -52,7 +52,14 @@ class Schedule(ABC):
         self.__dict__.update(state)
 
 
-class WarmupConfig(Config):
+class ScheduleConfig(Config):
+    """Base of the settings of schedules."""
+
+    waits: ClassVar[bool] = False
+    """whether it follows the validation loss"""
+
+
+class WarmupConfig(ScheduleConfig):
     """Settings of schedules with an optional warm-up."""
 
     warmup: Amount | None = None

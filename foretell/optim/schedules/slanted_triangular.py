@@ -7,12 +7,11 @@ from typing import Literal
 from pydantic import Field
 from typing_extensions import override
 
-from foretell.config import Config
 from foretell.optim.progress import Progress
-from foretell.optim.schedules.schedule import Schedule
+from foretell.optim.schedules.schedule import Schedule, ScheduleConfig
 
 
-class SlantedTriangularConfig(Config):
+class SlantedTriangularConfig(ScheduleConfig):
     """Slanted triangular: a steep rise, then a slow fall (Howard and Ruder 2018, arXiv:1801.06146, equation 3)."""
 
     kind: Literal["slanted"] = "slanted"

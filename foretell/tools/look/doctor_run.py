@@ -108,7 +108,7 @@ def plateau_findings(run: Run, recipe: Recipe, valid: Sequence[Tree]) -> list[Tr
         "it has learned the frequencies of tokens and little else: train longer, raise optimizer.learning_rate with a "
         "longer schedule.warmup, or take more steps with a smaller data.batches.batch"
     )
-    if getattr(getattr(recipe.model, "positions", None), "kind", "") == "learned":
+    if recipe.model.learns_positions:
         do += '; model.positions.kind = "rotary" learns the order of tokens much sooner'
     return [check(loss < PLATEAU * entropy, name, text, do)]
 

@@ -17,6 +17,7 @@ from foretell.artifacts import write_json
 from foretell.data.labelled.datasets import SETS
 from foretell.errors import ConfigError, did_you_mean
 from foretell.evaluate.probing import GRID
+from foretell.learning.task import task_of
 from foretell.recipe.files import FINE_TUNING
 from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
@@ -46,7 +47,7 @@ def transfer(
     results = subprocesses.begin(out / "transfer.json", plan, resume)
     for name, recipe in recipes.items():
         if results.get(name, {}).get("failed", 1):
-            monitor.say(f"\n{name}: {getattr(recipe.objective, 'kind', '')}")
+            monitor.say(f"\n{name}: {recipe.objective.kind_name()}")
             started = (out / name / "trials.json").exists()
             try:
                 trials = run_trials(recipe, out / name, resume=started, quiet=quiet, device=device)
@@ -94,10 +95,9 @@ def recipe_for(run: Path, name: str, overrides: Sequence[str]) -> Recipe:
 
 def record(recipe: Recipe, trials: Mapping[str, Any]) -> Record:
     """Result of a data set: median and spread of its metric per split, and the score of a bag of words."""
-    metric = getattr(recipe.objective, "metric", "")
+    kind, metric = recipe.objective.kind_name(), task_of(recipe).metric
     scores = {split: trials["summary"].get(split, {}).get(metric) for split in ("valid", "test")}
     errors = {name: result["error"] for name, result in trials["results"].items() if "error" in result}
-    kind = getattr(recipe.objective, "kind", "")
     counts = {"trained": trials["trained"], "failed": trials["failed"]}
     words = baseline(recipe) if (kind, metric) == ("classification", "accuracy") else None
     return {"task": kind, "metric": metric, **scores, "bag_of_words": words, **counts, "errors": errors}
