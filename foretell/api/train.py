@@ -142,6 +142,8 @@ def open_data(run: Run, recipe: Recipe, monitor: Monitor) -> DataModule:
     if tokenizer is None:
         data.tokenizer.save(run.tokenizer_file)
         run.seal(run.tokenizer_file)
+        for remark in data.remarks():
+            monitor.say(f"warning: {remark}")
     if not run.holds(run.counts_file) and not recipe.model.counted:
         save_counts(run.counts_file, initial_counts(recipe, data))
         run.seal(run.counts_file)

@@ -104,6 +104,10 @@ class DataModule(ABC):
     def try_out(self) -> None:
         """Raise `ConfigError` if the sources cannot be read or do not fit the recipe; reads no more than necessary."""
 
+    def remarks(self) -> list[str]:
+        """What a user should know about the data before training."""
+        return []
+
     def check_batches(self, objective: Objective, batches: Batches) -> None:  # noqa: B027 - most have nothing to check
         """Raise `ConfigError` if batches have no targets for a term of the objective."""
 

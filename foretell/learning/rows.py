@@ -36,6 +36,10 @@ class RowsModule(TextModule):
         return ObjectiveEvaluator(self, objective, device, options.batch)
 
     @override
+    def remarks(self) -> list[str]:
+        return []  # no bits per byte to compare
+
+    @override
     def check_batches(self, objective: Objective, batches: Batches) -> None:
         objective_metrics.check_targets(objective, batches, "train")
 

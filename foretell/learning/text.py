@@ -113,6 +113,21 @@ class TextModule(DataModule):
         return self.train.token_counts(self.tokenizer.size)
 
     @override
+    def remarks(self) -> list[str]:
+        if "valid" not in self.store.splits or not self.valid.loses_words:
+            return []
+        counts = self.valid.counts
+        lost = (
+            f"{counts.unknown / counts.tokens:.1%} of its tokens are unknown words"
+            if counts.unknown
+            else (f"{counts.altered_lines:,} of its lines do not come back")
+        )
+        return [
+            f"these tokens lose part of the validation text ({lost}), so bits per byte will be too low to compare; "
+            "data.tokenizer.kind=bpe loses nothing"
+        ]
+
+    @override
     def batches(self) -> Batches:
         recipe = self.recipe
         self.check("valid")

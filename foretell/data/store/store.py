@@ -63,6 +63,11 @@ class Split:
         return any(self.lost.values())
 
     @property
+    def loses_words(self) -> bool:
+        """Whether another tokenizer would lose less of the text: tokens are unknown, or lines do not come back."""
+        return bool(self.counts.unknown or self.counts.altered_lines)
+
+    @property
     def lost(self) -> dict[str, int]:
         """Counts of the losses: unknown tokens, lines that decoding does not restore, places with invalid UTF-8."""
         return {name: getattr(self.counts, name) for name in ("unknown", "altered_lines", "replaced")}

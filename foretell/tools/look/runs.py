@@ -34,9 +34,11 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
 }
 KEYS = (
-    "name", "recipe", "model", "parameters", "steps", "bits_per_byte", "lossy", "loss", "objective_loss", "metric",
-    "score", "when", "size_bytes", "state",
+    "name", "recipe", "model", "parameters", "steps", "bits_per_byte", "lossy", "unknown_rate", "ranked", "loss",
+    "objective_loss", "metric", "score", "when", "size_bytes", "state",
 )  # fmt: skip
+RANKS = ("bits_per_byte", "loss")
+"""columns in which lossy runs come last"""
 LOSSY = "* tokens do not restore the text: compare such figures only among runs with the same tokenizer"
 
 
@@ -56,6 +58,8 @@ def list_runs(folder: Path, *, filters: Sequence[str] = (), sort: str | None = N
     key = sort.lstrip("-")
     known = [record for record in kept if record[key] is not None]
     known.sort(key=operator.itemgetter(key), reverse=sort.startswith("-"))
+    if key in RANKS:  # figures of lossy runs are too low to be ranked among others
+        known.sort(key=lambda record: record["ranked"] is False)
     return known + [record for record in kept if record[key] is None]
 
 
@@ -98,6 +102,8 @@ def describe(run: Run, folder: Path) -> Record:
         "steps": last.step if last else 0,
         "bits_per_byte": measured.get("bits_per_byte"),
         "lossy": measured.get("lossy"),
+        "unknown_rate": measured.get("unknown_rate"),
+        "ranked": None if measured.get("lossy") is None else not measured["lossy"],
         "loss": measured.get("loss"),
         "objective_loss": measured.get("objective_loss"),
         "metric": measured.get("metric"),

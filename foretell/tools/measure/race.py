@@ -19,9 +19,12 @@ from rich.console import RenderableType
 
 from foretell.artifacts import write_json
 from foretell.data.preparing import prepared
+from foretell.data.store.store import Store, is_store
+from foretell.data.tokenizers.kinds import BPEConfig
 from foretell.errors import ConfigError
 from foretell.evaluate.comparison import not_ranked
 from foretell.evaluate.measures import LIKELIHOOD, measure_of
+from foretell.recipe.files import recipe_names
 from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record
@@ -36,6 +39,8 @@ KEPT = (*(measure.key for measure in LIKELIHOOD), "lossy", "unknown_rate", "cont
 """of a measurement"""
 SPENT = ("parameters", "trained_tokens", "seconds", "tokens_per_second", "peak_memory_bytes", "validation_seconds")
 """of a training"""
+LOSSLESS = BPEConfig(size=4096)
+"""tokenizer of contenders whose own would lose part of the text, if no other contender has one"""
 PANELS = ("parameters", "tokens_per_second", "peak_memory_bytes")
 """costs to plot"""
 
@@ -117,15 +122,54 @@ def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, mo
                 f'{recipe.name}: objective.kind = "{recipe.objective.kind}" assigns no probability to text, so it has '
                 "no bits per byte to compare; leave it out"
             )
+    stores = [text_of(recipe, monitor) for recipe in loaded]
+    if not is_store(loaded[0].data.corpus) and not any(setting.startswith("data.tokenizer") for setting in overrides):
+        shipped = [name in recipe_names() for name in recipes]
+        kept, loaded = loaded, lossless(loaded, stores, shipped, monitor)
+        stores = [
+            store if own is new else text_of(new, monitor) for own, new, store in zip(kept, loaded, stores, strict=True)
+        ]
     contenders = []
-    for recipe in loaded:
-        monitor.say(f"preparing the text for {recipe.name}")
-        tokenizer = prepared(recipe.data.corpus, recipe.data.tokenizer, None).tokenizer
+    for recipe, store in zip(loaded, stores, strict=True):
+        tokenizer = store.tokenizer
         vocabulary = tokenizer.size
         counted = recipe.model.counted
         flops = 0.0 if counted else float(cost(recipe, vocabulary)["flops_per_token"]["training"])
         contenders.append(Contender(recipe.name, fitted(recipe, budget, vocabulary), flops, tokenizer.fingerprint))
     return contenders
+
+
+def lossless(
+    recipes: Sequence[Recipe], stores: Sequence[Store], shipped: Sequence[bool], monitor: Monitor
+) -> list[Recipe]:
+    """The recipes, where shipped ones whose tokens lose part of this text share one tokenizer that loses nothing.
+
+    It is that of the first contender with byte-level BPE that keeps the text, or else `LOSSLESS`.
+    """
+    loses = [any(store.split(split).loses_words for split in store.splits) for store in stores]
+    changed = [recipe.name for recipe, *both in zip(recipes, loses, shipped, strict=True) if all(both)]
+    if not changed:
+        return list(recipes)
+    kept = [recipe.data.tokenizer for recipe, lossy in zip(recipes, loses, strict=True) if not lossy]
+    shared = next((tokenizer for tokenizer in kept if isinstance(tokenizer, BPEConfig)), LOSSLESS)
+    monitor.say(
+        f"{', '.join(changed)}: words would be lost in this text, so the tokens are BPE of {shared.size:,} instead; "
+        "data.tokenizer=... chooses others"
+    )
+    return [with_tokenizer(recipe, shared) if recipe.name in changed else recipe for recipe in recipes]
+
+
+def with_tokenizer(recipe: Recipe, tokenizer: BPEConfig) -> Recipe:
+    """The recipe with another tokenizer."""
+    tree = recipe.tree()
+    tree["data"]["tokenizer"] = tokenizer.model_dump(mode="json")
+    return load_recipe(tree)
+
+
+def text_of(recipe: Recipe, monitor: Monitor) -> Store:
+    """The prepared text of a recipe."""
+    monitor.say(f"preparing the text for {recipe.name}")
+    return prepared(recipe.data.corpus, recipe.data.tokenizer, None)
 
 
 def run_one(contender: Contender, seed: int, budget: Budget, split: str, folder: Path, quiet: bool) -> Record:

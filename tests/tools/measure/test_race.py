@@ -8,11 +8,15 @@ from rich.console import Console
 
 import foretell
 from foretell.api.train import run_recipe
+from foretell.data.store.store import Store
+from foretell.data.tokenizers.kinds import BPEConfig
 from foretell.errors import ConfigError
 from foretell.recipe.loading import load_recipe
+from foretell.recipe.recipe import Recipe
 from foretell.tools import subprocesses
 from foretell.tools.measure import race
-from foretell.tools.measure.race import contexts, frontier, render, run_race
+from foretell.tools.measure.race import LOSSLESS, contexts, frontier, lossless, render, run_race, text_of
+from foretell.training.monitor import Monitor
 
 
 def test_the_frontier() -> None:
@@ -141,6 +145,41 @@ def test_what_is_lossy_is_not_ranked(corpus: dict[str, str], tmp_path: Path, mon
     ]
     text = " ".join(shown(found).split())
     assert "not ranked" in text and "Not ranked: " in text and "% unknown" in text
+
+
+def over_words(text: str, folder: Path) -> list[Recipe]:
+    """Shipped recipes over words and over BPE, on a text of one line repeated, with another line held out."""
+    lines = {"train": "the cat sat on the mat .\n" * 200, "valid": text * 20, "test": text * 20}
+    for split, content in lines.items():
+        (folder / f"{split}.txt").write_text(content)
+    corpus = {split: str(folder / f"{split}.txt") for split in lines}
+    own = {"data.corpus": corpus}
+    return [load_recipe("ngram-5", own), load_recipe("awd-lstm-tiny", own | {"data.tokenizer.size": 300})]
+
+
+def texts(recipes: list[Recipe]) -> list[Store]:
+    return [text_of(recipe, Monitor(quiet=True)) for recipe in recipes]
+
+
+def test_words_that_would_be_lost_become_subwords_of_another_contender(tmp_path: Path) -> None:
+    recipes = over_words("the dog sat on the mat .\n", tmp_path)
+    said: list[str] = []
+    monitor = Monitor(quiet=True)
+    monitor.say = said.append  # type: ignore[method-assign]
+    changed = lossless(recipes, texts(recipes), [True, True], monitor)
+    assert [recipe.data.tokenizer for recipe in changed] == [BPEConfig(size=300)] * 2
+    assert changed[0].model == recipes[0].model
+    assert "ngram-5: words would be lost in this text, so the tokens are BPE of 300 instead" in said[-1]
+    alone = lossless(recipes[:1], texts(recipes[:1]), [True], monitor)
+    assert alone[0].data.tokenizer == LOSSLESS
+
+
+def test_words_stay_in_recipes_of_ones_own_and_where_none_are_lost(tmp_path: Path) -> None:
+    recipes = over_words("the dog sat on the mat .\n", tmp_path)
+    assert lossless(recipes, texts(recipes), [False, True], Monitor(quiet=True)) == recipes
+    (tmp_path / "closed").mkdir()
+    closed = over_words("the mat sat on the cat .\n", tmp_path / "closed")
+    assert lossless(closed, texts(closed), [True, True], Monitor(quiet=True)) == closed
 
 
 def test_contexts_that_differ_are_told() -> None:
