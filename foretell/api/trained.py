@@ -216,7 +216,7 @@ class Trained(LanguageModel):
             batch=batch,
             columns=columns,
             skip_bad=skip_bad,
-            by_label=True,
+            details=True,
             validation=self.validation(),
             scorer=lambda: self.scorer(ranks=ranks),
             adaptation=self.adaptation,
@@ -233,10 +233,10 @@ class Trained(LanguageModel):
         self.check_likelihood()
         return cast(LikelihoodEvaluator, self.evaluator(batch=batch, columns=columns, ranks=ranks))
 
-    def task_evaluator(self) -> TaskEvaluator:
+    def task_evaluator(self, *, skip_bad: bool = False) -> TaskEvaluator:
         """Measures a task on labelled examples; a `ConfigError` for a language model."""
         task_of(self.settings)
-        return cast(TaskEvaluator, self.evaluator())
+        return cast(TaskEvaluator, self.evaluator(skip_bad=skip_bad))
 
     def record(self, split: str, evaluator: Evaluator, measured: Mapping[str, Any]) -> Record:
         """The metrics, with the run, the split, the context and the cost of the model."""

@@ -28,7 +28,7 @@ from foretell.cli.options import (
     open_model,
 )
 from foretell.errors import ConfigError
-from foretell.tools.printing import emit, evaluated, print_rows, properties
+from foretell.tools.printing import emit, print_rows, properties
 
 
 def evaluate(
@@ -54,6 +54,17 @@ def evaluate(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="For a task: skip rows that are not valid examples.")
     ] = False,
+    errors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="For a task: write its wrong predictions, the worst first, to a .csv or .jsonl file; of scores, all.",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="For a task: draw confusions and calibration; of scores, their errors."),
+    ] = None,
     which: Which = "best",
     device: Device = None,
     trust: Trust = False,
@@ -63,21 +74,26 @@ def evaluate(
     """Measure loss, perplexity, bits per character and byte, top-1 and top-5 accuracy over all tokens of a text.
 
     A masked model is measured by loss and accuracy of masked tokens and pairs, on fixed masks; ELECTRA also by its
-    recall of replaced tokens; a task by its metrics on labelled examples.
+    recall of replaced tokens; a task by its metrics on labelled examples, with each label, confusions and calibration.
     """
     from foretell.api.trained import Trained
+    from foretell.tools.measure import analysis
 
+    analysis.check_files(errors, plot)
     adaptation = adaptation_of(dynamic, cache, adapt)
     model = open_model(run, mix, mix_weights, which, device, columns, adaptation=adaptation)
     if skip_bad and not isinstance(model, Trained):
         raise ConfigError("a mixture is not a task; leave out --mix or --skip-bad")
-    options = {"skip_bad": True} if skip_bad else {}
-    result = model.evaluate(split, batch=batch, columns=columns, **options)
+    if errors is not None or plot is not None:
+        result = analysis.analysed(model, split, skip_bad=skip_bad, errors=errors, plot=plot)
+    else:
+        options = {"skip_bad": True} if skip_bad else {}
+        result = model.evaluate(split, batch=batch, columns=columns, **options)
     if pseudo is not None:
         if not isinstance(model, Trained):
             raise ConfigError("a mixture has no pseudo-perplexity; leave out --mix or --pseudo")
         result |= model.pseudo_likelihood(split, pseudo)
-    emit(result, as_json, lambda result: evaluated(result, f"{result['run']}, {split}"))
+    emit(result, as_json, lambda result: analysis.render(result, f"{result['run']}, {split}"))
 
 
 def score(

@@ -69,6 +69,14 @@ def classes_by_label(gold: Sequence[Iterable[str]], predicted: Sequence[Iterable
     return f1_by_label(*(Counter(label for labels in side for label in labels) for side in sides))
 
 
+def confusion(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """How often each gold label was predicted as which: `{gold: {predicted: number}}`, without zeros."""
+    counts: dict[str, Counter[str]] = {}
+    for gold, predicted in pairs:
+        counts.setdefault(gold, Counter())[predicted] += 1
+    return {gold: dict(sorted(counts[gold].items())) for gold in sorted(counts)}
+
+
 def scikit_learn_metrics() -> Any:
     """scikit-learn's metrics, imported only here: the import takes a second."""
     from sklearn import metrics
@@ -108,6 +116,24 @@ def scipy_stats() -> Any:
     from scipy import stats
 
     return stats
+
+
+def score_errors(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, Any]:
+    """The distribution of predicted - gold: its mean and sizes, quantiles, and a histogram of 20 bins."""
+    errors = np.asarray(predicted, np.float64) - np.asarray(gold, np.float64)
+    if not len(errors):
+        return {}
+    counts, edges = np.histogram(errors, bins=20)
+    shares = (0.05, 0.25, 0.5, 0.75, 0.95)
+    return {
+        "bias": float(errors.mean()),
+        "mean_absolute_error": float(np.abs(errors).mean()),
+        "root_mean_square_error": float(np.sqrt(np.square(errors).mean())),
+        "quantiles": {
+            f"{share:.0%}": float(value) for share, value in zip(shares, np.quantile(errors, shares), strict=True)
+        },
+        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+    }
 
 
 # --- entities -------------------------------------------------------------------------------------

@@ -35,8 +35,8 @@ class Options:
     """parts that running text is cut into; absent: the recipe's"""
     skip_bad: bool = False
     """whether rows that are not valid examples are left out"""
-    by_label: bool = False
-    """whether each label is measured separately, too"""
+    details: bool = False
+    """whether labels, confusions and calibration of a task are measured, too"""
     validation: Mapping[str, Any] = field(default_factory=dict)
     """the validation record with fitted settings, such as the threshold of no answer"""
     scorer: Callable[[], Scorer] | None = None

@@ -131,7 +131,7 @@ class TaskModule(DataModule):
         self, objective: Objective | None, device: torch.device, options: Options = AS_VALIDATION
     ) -> TaskEvaluator:
         task = cast(Task, objective)
-        return TaskEvaluator(self, task, device, options.validation, options.skip_bad, options.by_label)
+        return TaskEvaluator(self, task, device, options.validation, options.skip_bad, options.details)
 
     @override
     def try_out(self) -> None:
@@ -150,8 +150,8 @@ class TaskEvaluator(Evaluator):
     validation: Mapping[str, Any] = field(default_factory=dict)
     """the validation record with fitted settings, such as the threshold of no answer"""
     skip_bad: bool = False
-    by_label: bool = False
-    """whether to measure each label separately, too"""
+    details: bool = False
+    """whether to measure labels, confusions and calibration, too"""
 
     @property
     @override
@@ -163,19 +163,20 @@ class TaskEvaluator(Evaluator):
         plain = Predictor(self.data.task, self.objective, self.data.framing, self.data.labels, self.device)
         return plain if split == "valid" else replace(plain, config=plain.config.fitted(self.validation))
 
+    def examples(self, split: str) -> list[Example]:
+        """The examples that `evaluate` measures."""
+        examples = self.data.examples(split, skip_bad=self.skip_bad or None)
+        return [examples[i] for i in spread(len(examples), self.share)]
+
     @override
     def evaluate(self, split: str, on_progress: OnProgress = no_progress) -> dict[str, Any]:
-        examples = self.data.examples(split, skip_bad=self.skip_bad or None)
-        examples = [examples[i] for i in spread(len(examples), self.share)]
-        return self.evaluate_examples(split, examples, on_progress)[0]
+        return self.evaluate_examples(split, self.examples(split), on_progress)[0]
 
     def evaluate_examples(
         self, split: str, examples: Sequence[Example], on_progress: OnProgress = no_progress
     ) -> tuple[dict[str, Any], list[Any]]:
         """The metrics of `evaluate` for these examples, and the predictions."""
-        measured, predictions = self.predictor(split).evaluate(
-            examples, by_label=self.by_label, on_progress=on_progress
-        )
+        measured, predictions = self.predictor(split).evaluate(examples, details=self.details, on_progress=on_progress)
         return dict.fromkeys(objective_metrics.UNDEFINED) | measured, predictions
 
     @override

@@ -28,7 +28,7 @@ from foretell.evaluate.metric_sums import Tally
 from foretell.evaluate.task_metrics import answer_scores, null_threshold, squad
 from foretell.models.model_spec import ModelSpec
 from foretell.nn.ragged import real_tokens
-from foretell.tasks.task import Prediction, Scores, Task, TaskConfig
+from foretell.tasks.task import Mistake, Prediction, Scores, Task, TaskConfig
 from foretell.types import Inputs
 
 IMPOSSIBLE = "impossible"
@@ -58,6 +58,13 @@ class Answered(Prediction):
     """score of "no answer" minus that of the best span; None where every question has an answer"""
     candidates: tuple[AnswerSpan, ...]
     """best first"""
+
+    @property
+    def probability(self) -> float:
+        """The probability of the answer, or of "no answer"."""
+        if self.start < 0:
+            return max(0.0, 1 - sum(span.probability for span in self.candidates))
+        return self.candidates[0].probability
 
     @override
     def line(self) -> str:
@@ -192,6 +199,24 @@ class AnsweringConfig(TaskConfig):
             used = {"threshold": self.threshold or 0.0, "best_threshold": threshold}
             metrics |= used | {f"{self.metric}_at_best_threshold": reached}
         return metrics
+
+    @override
+    def confidences(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> list[tuple[float, bool]]:
+        """Probabilities of answers; right: an exact match."""
+        allowed = any(example.impossible for example in examples)
+        pairs = zip(examples, predictions, strict=True)
+        return [(p.probability, answer_scores(e, p.text, allowed)[0] == 1) for e, p in pairs]
+
+    @override
+    def mistakes(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> list[Mistake]:
+        """Answers without an exact match, by 1 - F1, then by their probability."""
+        allowed, found = any(example.impossible for example in examples), []
+        for e, p in zip(examples, predictions, strict=True):
+            exact, f1 = answer_scores(e, p.text, allowed)
+            if exact < 1:
+                gold = " | ".join(dict.fromkeys(answer.text for answer in e.answers))
+                found.append(Mistake(gold, p.text, p.probability, e.line, e.where, 2 * (1 - f1) + p.probability))
+        return found
 
     @override
     def tally(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> Tally:

@@ -7,7 +7,7 @@ B examples, L labels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -26,7 +26,7 @@ from foretell.evaluate.metric_sums import Tally
 from foretell.evaluate.task_metrics import classes_by_label, classification, multi_label
 from foretell.models.model_spec import ModelSpec
 from foretell.tasks.pooled import Pooled, TextsConfig
-from foretell.tasks.task import Prediction, Scores
+from foretell.tasks.task import Mistake, Prediction, Scores
 from foretell.types import Inputs
 
 
@@ -147,6 +147,42 @@ class ClassificationConfig(TextsConfig):
     def tally(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> Tally:
         gold, predicted = ([labels_of(item) for item in side] for side in (examples, predictions))
         return metric_sums.classes(self.metric, gold, predicted, self.positive)
+
+    @override
+    def confused(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> list[tuple[str, str]]:
+        if self.multi_label:
+            return []
+        return [(str(e.label), str(p.label)) for e, p in zip(examples, predictions, strict=True)]
+
+    @override
+    def confidences(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> list[tuple[float, bool]]:
+        """Probabilities of predicted classes; with several labels, of each label, predicted or not."""
+        found = []
+        for example, prediction in zip(examples, predictions, strict=True):
+            gold, predicted = labels_of(example), labels_of(prediction)
+            for label, p in prediction.probabilities.items() if self.multi_label else ():
+                found.append((p if label in predicted else 1 - p, (label in gold) == (label in predicted)))
+            if not self.multi_label:
+                found.append((prediction.probabilities[predicted[0]], gold == predicted))
+        return found
+
+    @override
+    def mistakes(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> list[Mistake]:
+        """Sorted by -log p(gold labels)."""
+        found = []
+        for example, prediction in zip(examples, predictions, strict=True):
+            gold, predicted = labels_of(example), labels_of(prediction)
+            if set(gold) != set(predicted):
+                names = (", ".join(gold), ", ".join(predicted))
+                p, of_gold = (self.probability_of(side, prediction.probabilities) for side in (predicted, gold))
+                found.append(Mistake(*names, p, example.line, example.where, -math.log(max(of_gold, 1e-300))))
+        return found
+
+    def probability_of(self, labels: Sequence[str], probabilities: Mapping[str, float]) -> float:
+        """The probability of exactly these labels."""
+        if not self.multi_label:
+            return probabilities[labels[0]]
+        return math.prod(p if label in labels else 1 - p for label, p in probabilities.items())
 
     @override
     def by_label(self, examples: Sequence[Labelled], predictions: Sequence[Classified]) -> dict[str, dict[str, float]]:

@@ -25,7 +25,7 @@ from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
 from foretell.models.model_spec import ModelSpec
 from foretell.tasks.pooled import Pooled, PooledConfig
-from foretell.tasks.task import Prediction, Scores
+from foretell.tasks.task import Mistake, Prediction, Scores
 from foretell.types import Inputs
 
 
@@ -101,6 +101,21 @@ class ChoiceConfig(PooledConfig):
     @override
     def measure(self, examples: Sequence[Choice], predictions: Sequence[Chosen]) -> dict[str, Any]:
         return {"accuracy": float(np.mean([e.label == p.option for e, p in zip(examples, predictions, strict=True)]))}
+
+    @override
+    def confidences(self, examples: Sequence[Choice], predictions: Sequence[Chosen]) -> list[tuple[float, bool]]:
+        pairs = zip(examples, predictions, strict=True)
+        return [(prediction.probabilities[prediction.option], e.label == prediction.option) for e, prediction in pairs]
+
+    @override
+    def mistakes(self, examples: Sequence[Choice], predictions: Sequence[Chosen]) -> list[Mistake]:
+        """Sorted by the probability of the right option, the least first."""
+        found = []
+        for e, p in zip(examples, predictions, strict=True):
+            if e.label is not None and e.label != p.option:
+                gold, size = e.options[e.label], 1 - p.probabilities[e.label]
+                found.append(Mistake(gold, p.text, p.probabilities[p.option], e.line, e.where, size))
+        return found
 
     @override
     def tally(self, examples: Sequence[Choice], predictions: Sequence[Chosen]) -> Tally:

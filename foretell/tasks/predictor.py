@@ -39,20 +39,19 @@ class Predictor:
         return self.config.predictions(examples, rows, scores, self.labels)
 
     def evaluate(
-        self, examples: Sequence[Example], *, by_label: bool = False, on_progress: OnProgress = no_progress
+        self, examples: Sequence[Example], *, details: bool = False, on_progress: OnProgress = no_progress
     ) -> tuple[dict[str, Any], list[Any]]:
         """Metrics and loss in nats on labelled examples, and the predictions.
 
-        The record's `metric` names the one to judge by. `by_label` adds the metrics of each label, where there are
-        labels.
+        The record's `metric` names the one to judge by. `details` adds what `TaskConfig.details` finds.
         """
         begin = time.perf_counter()
         rows = self.config.rows(examples, self.framing, self.labels)
         scores, loss = self.score(rows, on_progress)
         predictions = self.config.predictions(examples, rows, scores, self.labels)
         metrics = self.config.measure(examples, predictions)
-        if by_label and (each := self.config.by_label(examples, predictions)):
-            metrics |= {"by_label": each}
+        if details:
+            metrics |= self.config.details(examples, predictions)
         record = {
             "metric": self.config.metric,
             **metrics,

@@ -19,10 +19,10 @@ from foretell.data.labelled.examples import Labelled
 from foretell.errors import ConfigError
 from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
-from foretell.evaluate.task_metrics import pearson, ranks, spearman
+from foretell.evaluate.task_metrics import pearson, ranks, score_errors, spearman
 from foretell.models.model_spec import ModelSpec
 from foretell.tasks.pooled import Pooled, TextsConfig
-from foretell.tasks.task import Prediction, Scores
+from foretell.tasks.task import Mistake, Prediction, Scores
 from foretell.types import Inputs
 
 
@@ -99,6 +99,17 @@ class SimilarityConfig(TextsConfig):
     def measure(self, examples: Sequence[Labelled], predictions: Sequence[Rated]) -> dict[str, Any]:
         gold, predicted = numbers_of(examples), [prediction.value for prediction in predictions]
         return {"spearman": spearman(gold, predicted), "pearson": pearson(gold, predicted)}
+
+    @override
+    def mistakes(self, examples: Sequence[Labelled], predictions: Sequence[Rated]) -> list[Mistake]:
+        """Every example, by its absolute error."""
+        pairs = zip(examples, numbers_of(examples), predictions, strict=True)
+        return [Mistake(f"{gold:g}", p.line(), None, e.line, e.where, abs(p.value - gold)) for e, gold, p in pairs]
+
+    @override
+    def details(self, examples: Sequence[Labelled], predictions: Sequence[Rated]) -> dict[str, Any]:
+        """The distribution of errors."""
+        return {"errors": score_errors(numbers_of(examples), [prediction.value for prediction in predictions])}
 
     @override
     def tally(self, examples: Sequence[Labelled], predictions: Sequence[Rated]) -> Tally:

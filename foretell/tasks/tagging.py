@@ -22,7 +22,7 @@ from typing_extensions import override
 from foretell.data.batches.batches import Ints
 from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Tagged, one_line, warn_alike
-from foretell.data.labelled.tags import OUTSIDE, convert, malformed, spans_of, split_tag
+from foretell.data.labelled.tags import OUTSIDE, Span, convert, malformed, spans_of, split_tag
 from foretell.data.labelled.words import Splitting, split_words
 from foretell.errors import ConfigError
 from foretell.evaluate import metric_sums
@@ -30,7 +30,7 @@ from foretell.evaluate.metric_sums import Tally
 from foretell.evaluate.task_metrics import classes_by_label, entities_by_label, entity_f1
 from foretell.models.model_spec import ModelSpec
 from foretell.tasks.crf import Chain, library
-from foretell.tasks.task import Prediction, Scores, Task, TaskConfig
+from foretell.tasks.task import Mistake, Prediction, Scores, Task, TaskConfig
 from foretell.types import IGNORED, Inputs
 
 MARKS = {"iob2": "BI", "bioes": "BIES"}
@@ -223,6 +223,41 @@ class TaggingConfig(TaskConfig):
         return metric_sums.f1(*zip(*((len(a & b), len(a), len(b)) for a, b in spans), strict=True))
 
     @override
+    def confused(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> list[tuple[str, str]]:
+        """Words by the kind of their span, or by their tag."""
+        of = str if self.scheme == "none" else kind_of
+        sides = zip(*tags_of(examples, predictions), strict=True)
+        return [(of(a), of(b)) for gold, predicted in sides for a, b in zip(gold, predicted, strict=True)]
+
+    @override
+    def confidences(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> list[tuple[float, bool]]:
+        """Probabilities of the tag of each word."""
+        found = []
+        for example, prediction in zip(examples, predictions, strict=True):
+            tags = zip(example.tags or (), prediction.tags, prediction.probabilities, strict=True)
+            found += [(p, gold == predicted) for gold, predicted, p in tags]
+        return found
+
+    @override
+    def mistakes(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> list[Mistake]:
+        """Each wrong span, or word, in [brackets] in its sentence, the most probable first."""
+        found = []
+        for e, p in zip(examples, predictions, strict=True):
+            sides = ({(start, end): label for label, start, end in self.parts(tags)} for tags in (e.tags or (), p.tags))
+            gold, predicted = sides
+            for start, end in sorted(gold.keys() | predicted.keys()):
+                labels = gold.get((start, end), OUTSIDE), predicted.get((start, end), OUTSIDE)
+                if labels[0] != labels[1]:
+                    probability = math.prod(p.probabilities[start:end])
+                    words = (*e.words[:start], f"[{' '.join(e.words[start:end])}]", *e.words[end:])
+                    found.append(Mistake(*labels, probability, " ".join(words), e.where, probability))
+        return found
+
+    def parts(self, tags: Sequence[str]) -> list[Span]:
+        """The spans in tags; without spans, each word is one."""
+        return [Span(tag, i, i + 1) for i, tag in enumerate(tags)] if self.scheme == "none" else spans_of(tags)
+
+    @override
     def by_label(self, examples: Sequence[Tagged], predictions: Sequence[Tags]) -> dict[str, dict[str, float]]:
         """Scores of entities; without spans, of words."""
         gold, predicted = tags_of(examples, predictions)
@@ -247,6 +282,11 @@ def tags_of(
 ) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
     """Gold and predicted tags of each sentence."""
     return [example.tags or () for example in examples], [prediction.tags for prediction in predictions]
+
+
+def kind_of(tag: str) -> str:
+    """The kind of span that a tag belongs to."""
+    return tag if tag == OUTSIDE else split_tag(tag)[1]
 
 
 def text_of(example: Tagged) -> str:

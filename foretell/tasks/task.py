@@ -11,7 +11,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from numpy.typing import NDArray
@@ -25,7 +25,9 @@ from foretell.data.labelled.examples import BadRow, Example
 from foretell.data.labelled.opening import refusal
 from foretell.data.labelled.words import Splitting
 from foretell.errors import ConfigError, printable
+from foretell.evaluate.calibration import calibration
 from foretell.evaluate.metric_sums import Tally
+from foretell.evaluate.task_metrics import confusion
 from foretell.models.model_spec import ModelSpec
 from foretell.nn.flops import macs_per_token
 from foretell.nn.heads.head import NoHead
@@ -50,6 +52,21 @@ class Prediction:
     @abstractmethod
     def line(self) -> str:
         """The prediction as a line of text."""
+
+
+class Mistake(NamedTuple):
+    """A wrong prediction; with scores, a prediction and how far it is off."""
+
+    gold: str
+    predicted: str
+    probability: float | None
+    """of what was predicted; None for scores"""
+    text: str
+    """as `foretell predict` reads it"""
+    where: str
+    """file and line of the example"""
+    size: float
+    """by which mistakes are sorted, the worst first; between mistakes of one task"""
 
 
 class OutputsConfig(Config):
@@ -139,6 +156,28 @@ class TaskConfig(ObjectiveConfig):
     def by_label(self, examples: Sequence[Any], predictions: Sequence[Any]) -> dict[str, dict[str, float]]:
         """Precision, recall, F1 and support of each label; empty where there are no labels."""
         return {}
+
+    def confused(self, examples: Sequence[Any], predictions: Sequence[Any]) -> list[tuple[str, str]]:
+        """Gold and predicted label of each decision, for a confusion matrix; empty where labels exclude no others."""
+        return []
+
+    def confidences(self, examples: Sequence[Any], predictions: Sequence[Any]) -> list[tuple[float, bool]]:
+        """The probability of each decision, and whether it is right; empty where there are no probabilities."""
+        return []
+
+    def mistakes(self, examples: Sequence[Any], predictions: Sequence[Any]) -> list[Mistake]:
+        """The wrong predictions, in any order."""
+        return []
+
+    def details(self, examples: Sequence[Any], predictions: Sequence[Any]) -> dict[str, Any]:
+        """Results by label (`by_label`), `confusion` and `calibration`; absent where empty."""
+        confidences = self.confidences(examples, predictions)
+        found = {
+            "by_label": self.by_label(examples, predictions),
+            "confusion": confusion(self.confused(examples, predictions)),
+            "calibration": calibration(confidences) if confidences else {},
+        }
+        return {name: value for name, value in found.items() if value}
 
     def check_libraries(self) -> None:
         """Raise `ConfigError` where a library that the task needs is missing."""

@@ -165,19 +165,6 @@ def share_of(share: float, columns: int) -> str:
     return f"{part}, in {columns} columns" if columns > 1 else part
 
 
-def evaluated(result: Mapping[str, Any], title: str) -> RenderableType:
-    """A measurement; for a task with labels also the scores of each."""
-    by_label = result.get("by_label")
-    if not by_label:
-        return measured(result, title)
-    scores = plain("", "precision", "recall", "F1", "number", title="By label")
-    for label, scored in by_label.items():
-        scores.add_row(
-            Text(label), *(f"{scored[name]:.4f}" for name in ("precision", "recall", "f1")), f"{scored['support']:,}"
-        )
-    return Group(measured(result, title), Text(), scores)
-
-
 def lost(counts: Mapping[str, int]) -> str:
     """Losses of tokenization, in words."""
     words = {

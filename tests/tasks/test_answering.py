@@ -145,3 +145,13 @@ def test_a_run_answers_by_the_threshold_of_its_validation(tmp_path: Path) -> Non
     passages = [p["context"] for p in value["data"][0]["paragraphs"]]
     said = run.predict([f"who saw it\t{passage}" for passage in passages])
     assert all((one.text == "") == (one.no_answer > best) for one in said)
+
+
+def test_mistakes_are_answers_without_an_exact_match() -> None:
+    task, examples = AnsweringConfig(), [question("in June"), question("June")]
+    start = PASSAGE.index("June")
+    found = [task.prediction(example, [(0.0, start, start + 4)], -math.inf) for example in examples]
+    (mistake,) = task.mistakes(examples, found)
+    assert (mistake.gold, mistake.predicted, mistake.probability) == ("in June", "June", 1.0)
+    assert mistake.text == f"when?\t{PASSAGE}"
+    assert task.confidences(examples, found) == [(1.0, False), (1.0, True)]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,15 @@ def test_labels_that_look_alike_are_told(caplog: pytest.LogCaptureFixture) -> No
         "the labels '1', '1.0' are 2 classes; spell them alike if they are one",
         "the labels 'Good', 'good' are 2 classes; spell them alike if they are one",
     ]
+
+
+def test_mistakes_of_several_labels() -> None:
+    """The probability of exactly the labels that were predicted, and of each decision."""
+    task = ClassificationConfig(multi_label=True, metric="micro_f1")
+    example = Labelled(("text",), ("a",))
+    found = task.prediction({"a": 0.4, "b": 0.9})
+    (mistake,) = task.mistakes([example], [found])
+    assert (mistake.gold, mistake.predicted) == ("a", "b")
+    assert mistake.probability == pytest.approx(0.6 * 0.9) and mistake.size == pytest.approx(-math.log(0.4 * 0.1))
+    assert [(round(p, 6), right) for p, right in task.confidences([example], [found])] == [(0.6, False), (0.9, False)]
+    assert task.confused([example], [found]) == []

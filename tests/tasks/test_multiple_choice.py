@@ -24,3 +24,10 @@ def test_the_number_that_most_have_is_read(caplog: pytest.LogCaptureFixture) -> 
 
 def test_a_text_that_holds_lines_stays_on_one() -> None:
     assert Chosen(1, "two\nlines\tand \x1b[2J", (0.25, 0.75)).line() == "1\t0.7500\ttwo lines and  [2J"
+
+
+def test_mistakes_name_the_right_option() -> None:
+    example = Choice("c", ("left", "right"), 1, "a.jsonl:1")
+    (mistake,) = ChoiceConfig().mistakes([example], [found := Chosen(0, "left", (0.75, 0.25))])
+    assert mistake == ("right", "left", 0.75, "c\tleft\tright", "a.jsonl:1", 0.75)
+    assert ChoiceConfig().confidences([example], [found]) == [(0.75, False)]

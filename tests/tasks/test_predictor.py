@@ -32,7 +32,7 @@ def test_each_kind_of_entity(tmp_path: Path) -> None:
     found = json.loads(evaluated(run, "--json"))
     assert found["by_label"] == expected and list(expected) == ["LOC", "PER"]
     assert {"entity_precision", "entity_recall", "entity_f1"} <= found.keys()
-    lines = {line.split()[0]: line.split()[1:] for line in evaluated(run).splitlines() if line.strip()}
+    lines = {line.split()[0]: line.split()[1:] for line in reversed(evaluated(run).splitlines()) if line.strip()}
     for label, one in expected.items():
         assert lines[label] == [f"{one[k]:.4f}" for k in ("precision", "recall", "f1")] + [str(one["support"])]
     assert "by_label" not in run.summary()  # a validation keeps to what it is judged by

@@ -89,3 +89,19 @@ def test_tags_that_look_alike_are_told(scheme: str, caplog: pytest.LogCaptureFix
         task.labels([Tagged(("a", "b"), kinds)])
     told = "'PER', 'PER\\u200b'" if scheme == "iob2" else "'Noun', 'noun'"
     assert caplog.messages == [f"the labels {told} are 2 classes; spell them alike if they are one"]
+
+
+def test_mistakes_are_spans_in_their_sentence() -> None:
+    task = TaggingConfig()
+    found = task.prediction(SENTENCE, ("B-PER", "O", "O", "B-PER", "B-LOC"), (0.5, 0.5, 1.0, 0.8, 0.25))
+    mistakes = {(one.gold, one.predicted, one.text): one.probability for one in task.mistakes([SENTENCE], [found])}
+    assert mistakes == {
+        ("PER", "O", "[Angela Merkel] visited Rome ."): 0.25,
+        ("O", "PER", "[Angela] Merkel visited Rome ."): 0.5,
+        ("LOC", "PER", "Angela Merkel visited [Rome] ."): 0.8,
+        ("O", "LOC", "Angela Merkel visited Rome [.]"): 0.25,
+    }
+    assert task.confused([SENTENCE], [found]) == [
+        ("PER", "PER"), ("PER", "O"), ("O", "O"), ("LOC", "PER"), ("O", "LOC"),
+    ]  # fmt: skip
+    assert task.confidences([SENTENCE], [found])[:2] == [(0.5, True), (0.5, False)]
