@@ -36,6 +36,8 @@ class Interval:
     """upper end of the interval"""
     better: float
     """fraction of resamples with a difference below zero; those of zero count half"""
+    p_value: float
+    """two-sided: 1 minus the level of the interval that ends at zero"""
     level: float
     resamples: int
 
@@ -45,7 +47,8 @@ class Interval:
         return self.low > 0 or self.high < 0
 
     def record(self) -> dict[str, Any]:
-        """The interval as JSON, with the `probability` that the better one is better; without one the `reason`."""
+        """The interval as JSON; without one the `reason`. `p_better` is the fraction of resamples in which the better
+        one stays better."""
         if not self.resamples:
             return no_interval(f"fewer than {FEWEST} parts") | {"difference": self.difference}
         return {
@@ -55,7 +58,8 @@ class Interval:
             "high": self.high,
             "level": self.level,
             "resamples": self.resamples,
-            "probability": 1 - self.better,
+            "p_better": 1 - self.better,
+            "p_value": self.p_value,
             "real": self.real,
             "reason": None,
         }
@@ -63,7 +67,7 @@ class Interval:
 
 def no_interval(reason: str) -> dict[str, Any]:
     """`Interval.record` where there is no interval, and why."""
-    unknown = ("difference", "interval", "low", "high", "level", "resamples", "probability")
+    unknown = ("difference", "interval", "low", "high", "level", "resamples", "p_better", "p_value")
     return {**dict.fromkeys(unknown), "real": False, "reason": reason}
 
 
@@ -101,13 +105,13 @@ def bootstrap(
     sums = values.sum(0)
     observed = float(difference(sums))
     if len(values) < FEWEST:
-        return Interval(observed, -math.inf, math.inf, 0.5, level, 0)
+        return Interval(observed, -math.inf, math.inf, 0.5, 1.0, level, 0)
     chunks = resampled_sums(values, resamples, np.random.default_rng(seed))
     ordered = np.sort(np.concatenate([difference(chunk) for chunk in chunks]))  # [R]
-    below = fraction_below(ordered, observed)
+    below, better = fraction_below(ordered, observed), fraction_below(ordered, 0.0)
     if ordered[0] == ordered[-1] or not 0 < below < 1:  # all equal: nothing to correct
         low, high = (float(end) for end in np.quantile(ordered, [(1 - level) / 2, (1 + level) / 2]))
-        return Interval(observed, low, high, fraction_below(ordered, 0.0), level, resamples)
+        return Interval(observed, low, high, better, two_sided(better, resamples), level, resamples)
     bias = NORMAL.inv_cdf(below)
     acceleration = jackknife_acceleration(difference(sums - values))
 
@@ -116,7 +120,21 @@ def bootstrap(
         return NORMAL.cdf(bias + z / (1 - acceleration * z))
 
     low, high = (float(np.quantile(ordered, corrected(end))) for end in ((1 - level) / 2, (1 + level) / 2))
-    return Interval(observed, low, high, fraction_below(ordered, 0.0), level, resamples)
+    return Interval(observed, low, high, better, two_sided(better, resamples, bias, acceleration), level, resamples)
+
+
+def two_sided(below: float, resamples: int, bias: float = 0.0, acceleration: float = 0.0) -> float:
+    """The level at which an end of the BCa interval is zero, from the fraction of resamples `below` zero.
+
+    It inverts `corrected` in `bootstrap`. At least 2 / (R + 1), as zero may lie beyond all R resamples (Davison and
+    Hinkley 1997, section 4.2).
+    """
+    least = 1 / (resamples + 1)
+    v = NORMAL.inv_cdf(min(max(below, least), 1 - least)) - bias
+    if 1 + acceleration * v <= 0:  # beyond what any level reaches
+        return 2 * least
+    tail = NORMAL.cdf(v / (1 + acceleration * v) - bias)
+    return max(2 * min(tail, 1 - tail), 2 * least)
 
 
 def resampled_sums(values: Floats, resamples: int, random: np.random.Generator) -> Iterator[Floats]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -112,16 +113,35 @@ def readable(count: int) -> str:
     return f"{count / 1024**power:.{min(power, 1)}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
 
 
-def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[RenderableType, str]:
-    """Two cells: the difference from the best with its interval, bold if significant, and its probability."""
+def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[RenderableType, str, str]:
+    """Three cells: the difference from the best with its interval, bold if significant, `p_better` and `p_value`."""
     if to_best is None:
-        return "best", ""
+        return "best", "", ""
     if to_best["difference"] is None:
-        return "not comparable", ""
+        return "not comparable", "", ""
     if to_best["interval"] is None:
-        return f"{to_best['difference']:+.4f} (too little text)", ""
+        return f"{to_best['difference']:+.4f} (too little text)", "", ""
     text = f"{to_best['difference']:+.4f} ({to_best['low']:+.4f} to {to_best['high']:+.4f})"
-    return Text(text, "bold" if to_best["real"] else ""), f"{to_best['probability']:.3f}"
+    return Text(text, "bold" if to_best["real"] else ""), f"{to_best['p_better']:.3f}", f"{to_best['p_value']:.3f}"
+
+
+def without_common_folder(names: Sequence[str]) -> tuple[list[str], str]:
+    """Names of runs and mixtures (`A+B`) without the folder that all are in, and that folder; "" if there is none."""
+    members = [PurePath(member) for name in names for member in name.split("+")]
+    shared = [set(level) for level in zip(*(member.parts[:-1] for member in members), strict=False)]
+    depth = next((n for n, level in enumerate(shared) if len(level) > 1), len(shared))
+    if len(members) < 2 or not depth:
+        return list(names), ""
+    short = ["+".join(PurePath(*PurePath(m).parts[depth:]).as_posix() for m in name.split("+")) for name in names]
+    return short, PurePath(*members[0].parts[:depth]).as_posix()
+
+
+def columns_explained(resamples: int, parts: str) -> str:
+    """Explanation of the cells of `behind_the_best`."""
+    return (
+        f"Paired bootstrap over {parts}: the interval (BCa), p better (the share of {resamples:,} resamples in which "
+        "the best stays better) and p value (two-sided). Bold: the interval excludes 0."
+    )
 
 
 def measured(result: Mapping[str, Any], title: str) -> Table:

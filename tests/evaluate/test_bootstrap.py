@@ -73,6 +73,27 @@ def test_near_the_normal_interval() -> None:
     assert found.real and found.better == 0
 
 
+def test_p_values_are_uniform_without_a_difference_and_agree_with_the_interval() -> None:
+    draw = np.random.default_rng(8)
+    found = [
+        bootstrap_ratio(draw.normal(0, 1, 80) + draw.exponential(0.3, 80) - 0.3, np.ones(80), resamples=1000, seed=seed)
+        for seed in range(REPETITIONS)
+    ]
+    values = np.array([interval.p_value for interval in found])
+    for level in (0.05, 0.2, 0.5, 0.8):
+        assert np.mean(values <= level) == pytest.approx(level, abs=3.5 * math.sqrt(level * (1 - level) / REPETITIONS))
+    unclear = np.abs(values - 0.05) < 0.01  # the interval interpolates between resamples
+    assert all(i.real == (i.p_value < 0.05) for i, skip in zip(found, unclear, strict=True) if not skip)
+
+
+def test_p_values_of_many_parts_are_those_of_a_z_test() -> None:
+    values = np.random.default_rng(9).normal(0.04, 1, 2000)
+    z = abs(values.mean()) / (values.std() / math.sqrt(2000))
+    found = bootstrap_ratio(values, np.ones(2000), resamples=20_000)
+    assert found.p_value == pytest.approx(math.erfc(z / math.sqrt(2)), abs=0.01)
+    assert found.p_value == pytest.approx(2 * min(found.better, 1 - found.better), abs=0.01)
+
+
 def test_draws_are_sums_of_as_many_parts() -> None:
     values = np.stack([np.arange(7.0), np.ones(7)], 1)
     (drawn,) = resampled_sums(values, 300, np.random.default_rng(0))
@@ -88,9 +109,10 @@ def test_seeds_and_edges() -> None:
     alone = bootstrap_ratio(values[:1], np.ones(1))
     assert (alone.low, alone.high, alone.real) == (-math.inf, math.inf, False)
     same = bootstrap_ratio(np.zeros(50), np.ones(50))
-    assert (same.low, same.high, same.better, same.real) == (0, 0, 0.5, False)
+    assert (same.low, same.high, same.better, same.p_value, same.real) == (0, 0, 0.5, 1, False)
     constant = bootstrap_ratio(np.full(50, -2.0), np.ones(50))
     assert (constant.low, constant.high, constant.better) == (-2, -2, 1) and constant.real
+    assert constant.p_value == 2 / 4001
 
 
 def test_chunks_do_not_matter_for_the_size_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +126,7 @@ def test_chunks_do_not_matter_for_the_size_of_memory(monkeypatch: pytest.MonkeyP
 def test_few_parts_have_no_interval(parts: int) -> None:
     found = bootstrap_ratio(np.full(parts, 0.5), np.ones(parts)).record()
     assert found["difference"] == 0.5 and not found["real"]
-    assert [found[key] for key in ("interval", "low", "high", "probability")] == [None] * 4
+    assert [found[key] for key in ("interval", "low", "high", "p_better", "p_value")] == [None] * 5
     assert found["reason"] == "fewer than 5 parts"
 
 

@@ -81,3 +81,11 @@ def test_a_table_that_does_not_fit_becomes_paragraphs(width: int) -> None:
     for part in ("a race", "a-long-name", "1.234", "12,345,678", "the best of them all", "short", "2.345", "A note."):
         assert part in text
     assert ("bits/byte 1.234, parameters 12,345,678" in text) == (width < 60)
+
+
+def test_names_lose_the_folder_that_all_share() -> None:
+    assert printing.without_common_folder(["runs/a/x", "runs/a/y+runs/a/b/z"]) == (["x", "y+b/z"], "runs/a")
+    assert printing.without_common_folder(["/home/me/x", "/home/you/x"]) == (["me/x", "you/x"], "/home")
+    assert printing.without_common_folder(["x", "runs/x"]) == (["x", "runs/x"], "")
+    assert printing.without_common_folder(["runs/x", "runs/x"]) == (["x", "x"], "runs")
+    assert printing.without_common_folder(["runs/x"]) == (["runs/x"], "")

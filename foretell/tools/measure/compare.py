@@ -35,10 +35,12 @@ from foretell.evaluate.scoring import TokenScores, check_loss, metrics
 from foretell.learning.opened_text import check_trust
 from foretell.run import Record
 from foretell.tools.measure import compare_tasks as tasks
-from foretell.tools.printing import behind_the_best, short
+from foretell.tools.printing import behind_the_best, columns_explained, short, without_common_folder
 
 Model = Trained | Mixed
 SHOWN_TOKENS = 5
+BY_RUN = ("by_frequency", "by_position", "worst_tokens")
+"""parts of a result with an entry for each run"""
 
 
 @dataclass(frozen=True)
@@ -230,6 +232,7 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     """The tables."""
     if "task" in result:
         return tasks.render(result)
+    result = shortened(result)
     parts: list[RenderableType] = [summary(result), Text()]
     kind = result["position_in"].removesuffix("s")
     parts += [bucket_table(result, "by_frequency", "By the token's frequency in the run's training text"), Text()]
@@ -240,12 +243,21 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
+def shortened(result: Mapping[str, Any]) -> Record:
+    """The result with the names of runs without the folder that all are in, which is named in the title."""
+    names, folder = without_common_folder([row["run"] for row in result["runs"]])
+    short = dict(zip((row["run"] for row in result["runs"]), names, strict=True))
+    by_run = {key: {short[run]: value for run, value in result[key].items()} for key in BY_RUN}
+    runs = [row | {"run": short[row["run"]]} for row in result["runs"]]
+    return {**result, **by_run, "runs": runs, "folder": folder}
+
+
 def summary(result: Mapping[str, Any]) -> Group:
     """One row per run, best first, unranked runs below a rule; then facts about each."""
     runs = sorted(result["runs"], key=lambda row: not row["ranked"])
     ranked = sum(row["ranked"] for row in runs)
-    title = f"{result['split']}: {result['bytes']:,} bytes"
-    compares = ["from best, 95 %", "p"] if ranked > 1 else []  # a single run is not the best of any
+    title = f"{result['split']}: {result['bytes']:,} bytes" + (f", runs in {result['folder']}" * bool(result["folder"]))
+    compares = ["from best, 95 %", "p better", "p value"] if ranked > 1 else []  # a single run is not the best of any
     if not any(pair["interval"] for pair in result["pairs"]):
         compares = compares[:1]
     scores = ruled("bits/byte", "unknown", *compares, title=title)
@@ -255,7 +267,7 @@ def summary(result: Mapping[str, Any]) -> Group:
         if number == ranked > 0:
             scores.add_section()
         bits = f"{row['bits_per_byte']:.4f}{'*' if row['lossy'] else ''}"
-        standing = behind_the_best(row["to_best"]) if row["ranked"] else ("not ranked", "")
+        standing = behind_the_best(row["to_best"]) if row["ranked"] else ("not ranked", "", "")
         scores.add_row(row["run"], bits, f"{row['unknown_rate']:.2%}", *standing[: len(compares)])
     facts = ruled("perplexity", "top-1", "parameters", "tokens/s", "context")
     facts.columns[5].justify, facts.columns[5].no_wrap = "left", False
@@ -285,11 +297,8 @@ def notes(result: Mapping[str, Any]) -> str:
     """Explanations of the columns."""
     parts, lines = result["parts"], []
     if any(pair["interval"] is not None for pair in result["pairs"]):
-        lines.append(
-            f"Interval (BCa) and p, the share of {result['resamples']:,} resamples in which the best stays better: "
-            f"paired bootstrap over {parts['count']} {parts['kind']} of {parts['mean_bytes']:,.0f} bytes on average. "
-            "Bold: the interval excludes 0; no correction for multiple comparisons."
-        )
+        over = f"{parts['count']} {parts['kind']} of {parts['mean_bytes']:,.0f} bytes on average"
+        lines.append(columns_explained(result["resamples"], over) + " No correction for multiple comparisons.")
     if any(row["lossy"] for row in result["runs"]):
         lines.append("*: tokens do not restore the text, so bits per byte are too low.")
     if any(row["lossy"] and not row["ranked"] for row in result["runs"]):

@@ -17,7 +17,7 @@ from foretell.evaluate.measures import measure_of, qualities
 from foretell.evaluate.metric_sums import Tally
 from foretell.learning.task import task_of
 from foretell.run import Record
-from foretell.tools.printing import behind_the_best, plain, with_notes
+from foretell.tools.printing import behind_the_best, columns_explained, plain, with_notes, without_common_folder
 
 
 def learns_a_task(model: Trained | Mixed) -> bool:
@@ -103,20 +103,24 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     first, metric = result["runs"][0], result["metric"]
     others = [name for name in qualities(first) if name != metric and not measure_of(name).is_loss]
     others = [name for name in others if all(isinstance(run.get(name), float) for run in result["runs"])]
-    headings = [name.replace("_", " ") for name in (metric, "from best, 95 %", "p", *others, "parameters")]
-    title = f"{result['task']}, {result['split']}: {result['examples']:,} examples"
+    headings = [
+        name.replace("_", " ") for name in (metric, "from best, 95 %", "p better", "p value", *others, "parameters")
+    ]
+    names, folder = without_common_folder([run["run"] for run in result["runs"]])
+    title = f"{result['task']}, {result['split']}: {result['examples']:,} examples" + f", runs in {folder}" * bool(
+        folder
+    )
     table = plain("run", *headings, title=title)
-    for run in result["runs"]:
+    for name, run in zip(names, result["runs"], strict=True):
         table.add_row(
-            run["run"],
+            name,
             f"{run[metric]:.4f}",
             *behind_the_best(run["to_best"]),
             *(f"{run[name]:.4f}" for name in others),
             f"{run['parameters']:,}",
         )
     notes = [
-        f"Interval (BCa) and p, the share of {result['resamples']:,} resamples in which the best stays better: paired "
-        f"bootstrap over {result['parts']:,} texts. Bold: the interval excludes 0. The variation between seeds is not "
-        "included; seeds = 5 shows it."
+        columns_explained(result["resamples"], f"{result['parts']:,} texts")
+        + " The variation between seeds is not included; seeds = 5 shows it."
     ]
     return with_notes(table, [*notes, *([result["warning"]] if result["warning"] else [])])

@@ -57,7 +57,7 @@ def test_one_table_for_all_tokenizers(runs: list[foretell.Trained]) -> None:
 def test_a_trained_model_is_really_better_than_an_untrained_one(runs: list[foretell.Trained]) -> None:
     result = compare(runs[:2], resamples=500)
     assert Path(result["runs"][0]["run"]).name == "b" and result["same_tokens"]
-    assert result["runs"][1]["to_best"]["real"] and result["runs"][1]["to_best"]["probability"] > 0.99
+    assert result["runs"][1]["to_best"]["real"] and result["runs"][1]["to_best"]["p_better"] > 0.99
     (worst,) = result["worst_tokens"].values()
     total = sum(token["excess_bits"] for token in worst)
     excess = result["runs"][1]["to_best"]["difference"] * result["bytes"]
@@ -68,7 +68,7 @@ def test_a_run_against_itself(runs: list[foretell.Trained]) -> None:
     result = compare([runs[0], runs[0]], resamples=200)
     to_best = result["runs"][1]["to_best"]
     assert (to_best["difference"], to_best["low"], to_best["high"], to_best["real"]) == (0, 0, 0, False)
-    assert to_best["probability"] == 0.5
+    assert to_best["p_better"] == 0.5
 
 
 def test_documents_where_there_are_many(runs: list[foretell.Trained], texts: dict[str, str], tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_what_is_lossy_is_not_ranked_among_other_vocabularies(lossy: list[forete
     assert result["runs"][1]["bits_per_byte"] < result["runs"][0]["bits_per_byte"]
     for row in result["runs"][1:]:
         assert row["unknown_rate"] > 0.01
-        assert row["to_best"]["interval"] is None and row["to_best"]["probability"] is None
+        assert row["to_best"]["interval"] is None and row["to_best"]["p_better"] is None
         assert row["to_best"]["difference"] is None and "do not restore the text" in row["to_best"]["reason"]
     across, also_across, within = result["pairs"]
     assert across["better"] is across["worse"] is also_across["interval"] is None
@@ -168,7 +168,7 @@ def test_marks_and_rates_fit_a_terminal(lossy: list[foretell.Trained], width: in
     result = compare(lossy, resamples=200)
     text = shown(result, width)
     assert max(map(len, text.splitlines())) <= width
-    table = text[: text.index("Interval")]
+    table = text[: text.index("Paired bootstrap")]
     assert "best" not in table and "not ranked" not in table  # none is best of one
     for row in result["runs"]:
         assert f"{row['bits_per_byte']:.4f}{'*' if row['lossy'] else ''}" in table

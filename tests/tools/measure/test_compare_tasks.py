@@ -62,7 +62,7 @@ def test_how_sure_a_difference_is(runs: list[foretell.Trained]) -> None:
     drawn = [(long - 1.0 * short)[random.integers(0, 32, 32)].mean() for _ in range(4000)]
     assert pair["low"] == pytest.approx(np.quantile(drawn, 0.025), abs=0.08)  # BCa is a little aside
     assert pair["high"] == pytest.approx(np.quantile(drawn, 0.975), abs=0.08)
-    assert pair["real"] == (pair["low"] > 0) and pair["probability"] > 0.9
+    assert pair["real"] == (pair["low"] > 0) and pair["p_better"] > 0.9
 
 
 @pytest.mark.parametrize("task", ["several", "similarity", "choice", "tagging", "answering"])
