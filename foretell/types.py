@@ -118,6 +118,8 @@ class Batch(_Rows):
     """[B, T] int64; -100 marks positions without a target"""
     labels: Tensor | None = None
     """labels of a task, [B] or [B, T]"""
+    label_weights: Tensor | None = None
+    """fp32, as `labels`: factors on their losses; absent: 1"""
     target_positions: Tensor | None = None
     """[B, P] int64: positions of the targets in each row, padded with -1; absent: any position may have one"""
     noise: Tensor | None = None

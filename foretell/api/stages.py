@@ -89,5 +89,7 @@ def begin_stage(trainer: Trainer, run: Run, recipe: Recipe, stage: StageConfig, 
         if account := trainer.stage.batches.accounting():
             trainer.monitor.say(str(account))
             trainer.record({"kind": "rows", **place, **asdict(account), "padding": account.padding})
+        if facts := data.facts():
+            trainer.record({"kind": "data", **place, **facts})
         if begun := load_initial(objective, recipe, data.tokenizer, trainer.monitor, data.labels):
             trainer.record({"kind": "init", **place, **begun})

@@ -30,7 +30,7 @@ def measure(
     """
     begin = time.perf_counter()
     nats: defaultdict[str, float] = defaultdict(float)
-    sums, targets = Counter[str](), Counter[str]()
+    sums, targets = Counter[str](), defaultdict[str, float](int)
     weight: dict[str, float] = {}
     terms: set[str] = set()
     for k in range(len(batches)):
@@ -80,9 +80,10 @@ UNMASKED = (
 
 def check_targets(objective: Objective, batches: Batches, split: str) -> None:
     """Raise `ConfigError` where an epoch of batches has no targets for some term."""
-    targets = Counter[str]()
+    targets = defaultdict[str, float](int)
     for k in range(len(batches)):
-        targets.update(objective.counts(batches[k]))
+        for term, count in objective.counts(batches[k]).items():
+            targets[term] += count
         if all(targets.values()):  # usually with the first batch
             return
     missing = next(term for term, count in targets.items() if not count)

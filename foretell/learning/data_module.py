@@ -108,6 +108,10 @@ class DataModule(ABC):
         """What a user should know about the data before training."""
         return []
 
+    def facts(self) -> Mapping[str, Any]:
+        """Figures of the training split that the loss depends on, for the run's records."""
+        return {}
+
     def check_batches(self, objective: Objective, batches: Batches) -> None:  # noqa: B027 - most have nothing to check
         """Raise `ConfigError` if batches have no targets for a term of the objective."""
 

@@ -14,7 +14,7 @@ import torch
 from typing_extensions import override
 
 from foretell.data.batches.batches import Batches, spread
-from foretell.data.batches.framing import ExamplesConfig, Framing
+from foretell.data.batches.framing import ExamplesConfig, Framing, Row
 from foretell.data.files import SPLITS, no_split
 from foretell.data.labelled.examples import Example
 from foretell.data.labelled.folds import open_fold
@@ -121,9 +121,18 @@ class TaskModule(DataModule):
         ids = self.framing.encode(texts)
         return np.bincount(np.concatenate(ids), minlength=self.tokenizer.size).astype(np.int64)
 
+    @cached_property
+    def _rows(self) -> list[Row]:
+        return self.task.rows(self.learned.train, self.framing, self.labels)
+
+    @override
+    def facts(self) -> Mapping[str, Any]:
+        weights = self.task.label_weights(self._rows, self.labels)
+        return {"class_weights": weights} if weights else {}
+
     @override
     def batches(self) -> Batches:
-        rows = self.task.rows(self.learned.train, self.framing, self.labels)
+        rows = self.task.weighted(self._rows, self.labels)
         return self.grown(self._batches.arrange(rows, self.tokenizer.specials, self.recipe.seed))
 
     @override
@@ -135,7 +144,8 @@ class TaskModule(DataModule):
 
     @override
     def try_out(self) -> None:
-        self.task.rows(self.learned.train[:1], self.framing, self.labels)
+        first = self.task.rows(self.learned.train[:1], self.framing, self.labels)
+        self.task.label_weights(first, self.labels)
         with on_paper():
             self.recipe.build(self.tokenizer.size, labels=len(self.labels))
 

@@ -60,6 +60,16 @@ class ObjectiveConfig(Config):
         """Spec of the model trained along with the main one, in submodule `generator`; None if there is none."""
         return None
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether every example has one class, so that batches can be balanced."""
+        return False
+
+    @property
+    def balances(self) -> bool:
+        """Whether the loss balances classes."""
+        return False
+
     def output_notes(self, labels: Sequence[str]) -> tuple[str, ...]:
         """Sentences about the outputs that their names do not say, for a model card."""
         return ()
@@ -89,8 +99,8 @@ class Objective(nn.Module):
         """Sums of losses over a batch [B, T], and the state after it."""
 
     @abstractmethod
-    def counts(self, batch: Batch) -> Mapping[str, int]:
-        """The denominator of each term, from the batch alone.
+    def counts(self, batch: Batch) -> Mapping[str, float]:
+        """The denominator of each term, from the batch alone: its number of targets, or the sum of their weights.
 
         They are added over micro-batches and ranks before the backward pass, so gradient accumulation, ragged windows
         and data parallelism average exactly. Called on the host's copy of the batch, without device synchronisation.
@@ -104,7 +114,7 @@ class Objective(nn.Module):
         """The part a weight belongs to, from its name."""
         return self.parts().get(weight.partition(".")[0], "extra")
 
-    def ratios(self, counts: Mapping[str, int], targets: Mapping[str, int]) -> dict[str, float]:
+    def ratios(self, counts: Mapping[str, int], targets: Mapping[str, float]) -> dict[str, float]:
         """Metrics of an evaluation, from the sums of `Step.metrics` and the number of targets of each term."""
         return {f"{term}_accuracy": counts.get(term, 0) / number for term, number in targets.items()}
 

@@ -95,6 +95,13 @@ def check_task(recipe: Recipe) -> None:
         return
     if recipe.data.ramp is not None:
         raise ValueError('data.ramp joins batches of text; leave it out with data.batches.kind = "examples"')
+    if recipe.data.batches.balances and not recipe.objective.has_classes:
+        raise ValueError('data.batches.sampling = "balanced" needs texts of one class each; take "all"')
+    if recipe.data.batches.balances and recipe.objective.balances:
+        raise ValueError(
+            'objective.class_weights = "balanced" and data.batches.sampling = "balanced" would balance classes twice; '
+            "take one of them"
+        )
     if recipe.model.counted:
         raise ValueError(
             f'objective.kind = "{recipe.objective.kind_name()}" reads hidden vectors, and an n-gram model has none; '

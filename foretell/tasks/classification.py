@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import override
 
+from foretell.config import Positive
 from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Labelled, warn_alike
 from foretell.data.labelled.readers.lines import counted
@@ -27,7 +28,7 @@ from foretell.evaluate.task_metrics import classes_by_label, classification, mul
 from foretell.models.model_spec import ModelSpec
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Mistake, Prediction, Scores
-from foretell.types import Inputs
+from foretell.types import Batch, Inputs
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,9 @@ class ClassificationConfig(TextsConfig):
     """metric that validation is judged by; f1: of the `positive` class; micro_f1: with multi_label"""
     positive: str = ""
     """the class whose F1 is measured"""
+    class_weights: Literal["balanced"] | dict[str, Positive] | None = None
+    """weights of classes in the training loss, those not named 1; balanced: texts / (classes x texts of the class), as
+    in scikit-learn. multi_label: weights of texts that have the label, balanced: texts without / texts with it"""
 
     @model_validator(mode="after")
     def _can_be_measured(self) -> Self:
@@ -69,6 +73,16 @@ class ClassificationConfig(TextsConfig):
         if self.multi_label and self.metric in ("f1", "matthews"):
             raise ValueError(f'metric = "{self.metric}" is for texts with one label; take "micro_f1" or "macro_f1"')
         return self
+
+    @property
+    @override
+    def has_classes(self) -> bool:
+        return not self.multi_label
+
+    @property
+    @override
+    def balances(self) -> bool:
+        return self.class_weights == "balanced"
 
     @override
     def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:
@@ -119,6 +133,37 @@ class ClassificationConfig(TextsConfig):
 
         readings = self.readings(examples, framing)
         return [Row(i, reading, target(examples[i])) for i, reading in enumerate(readings)]
+
+    @override
+    def label_weights(self, rows: Sequence[Row], labels: tuple[str, ...]) -> dict[str, float]:
+        if self.class_weights is None:
+            return {}
+        if isinstance(self.class_weights, dict):
+            if unknown := [name for name in self.class_weights if name not in labels]:
+                raise ConfigError(
+                    f"objective.class_weights: {unknown[0]!r} is not a label of the training split"
+                    f"{did_you_mean(unknown[0], labels)}"
+                )
+            return {label: self.class_weights.get(label, 1.0) for label in labels}
+        targets = np.array([row.label for row in rows])
+        if self.multi_label:
+            having = targets.sum(0)
+            return dict(
+                zip(labels, ((len(rows) - having) / np.maximum(having, 1)).clip(min=1e-6).tolist(), strict=True)
+            )
+        counts = np.bincount(targets, minlength=len(labels))
+        return dict(zip(labels, (len(rows) / (len(labels) * np.maximum(counts, 1))).tolist(), strict=True))
+
+    @override
+    def weighted(self, rows: Sequence[Row], labels: tuple[str, ...]) -> list[Row]:
+        """The weight of its class [], or [L]: those of labels it has, and 1."""
+        found = self.label_weights(rows, labels)
+        if not found:
+            return list(rows)
+        weights, ones = np.array([found[label] for label in labels]), np.ones(len(labels))
+        if self.multi_label:
+            return [replace(row, weight=np.where(np.asarray(row.label), weights, ones)) for row in rows]
+        return [replace(row, weight=weights[row.label]) for row in rows]
 
     @override
     def build(self, spec: ModelSpec) -> Classification:
@@ -213,9 +258,20 @@ class Classification(Pooled):
 
     @override
     def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return self.losses(scores, labels, "sum")
+
+    @override
+    def batch_loss(self, scores: Tensor, batch: Batch) -> Tensor:
+        assert batch.labels is not None
+        if batch.label_weights is None:
+            return self.loss(scores, batch.labels)
+        return (self.losses(scores, batch.labels, "none") * batch.label_weights).sum()
+
+    def losses(self, scores: Tensor, labels: Tensor, reduction: Literal["none", "sum"]) -> Tensor:
+        """The loss of each label, of the shape of `labels`, or their sum []."""
         if self.multi_label:
-            return F.binary_cross_entropy_with_logits(scores.float(), labels.float(), reduction="sum")
-        return F.cross_entropy(scores.float(), labels, reduction="sum")
+            return F.binary_cross_entropy_with_logits(scores.float(), labels.float(), reduction=reduction)
+        return F.cross_entropy(scores.float(), labels, reduction=reduction)
 
     @override
     def probabilities(self, scores: Tensor, rows: Sequence[Row]) -> Tensor:

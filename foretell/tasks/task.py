@@ -139,6 +139,14 @@ class TaskConfig(ObjectiveConfig):
     def rows(self, examples: Sequence[Any], framing: Framing, labels: tuple[str, ...]) -> list[Row]:
         """The rows of the examples, in their order; unlabelled where the example is."""
 
+    def label_weights(self, rows: Sequence[Row], labels: tuple[str, ...]) -> dict[str, float]:
+        """The weight of each label in the training loss, from the training rows; empty: all are 1."""
+        return {}
+
+    def weighted(self, rows: Sequence[Row], labels: tuple[str, ...]) -> list[Row]:
+        """The training rows with the weights of their labels."""
+        return list(rows)
+
     @abstractmethod
     def predictions(
         self, examples: Sequence[Any], rows: Sequence[Row], scores: Sequence[Scores], labels: tuple[str, ...]
@@ -257,15 +265,16 @@ class Task(Objective):
     def forward(self, batch: Batch, state: State) -> Step:
         hidden = self.read(batch.inputs)
         assert batch.labels is not None
-        terms = {self.term: Term(self.loss(self.scores(hidden.dropped, batch.inputs), batch.labels))}
+        terms = {self.term: Term(self.batch_loss(self.scores(hidden.dropped, batch.inputs), batch))}
         if self.language_weight:
             terms["language"] = Term(self.language_loss(hidden.dropped, batch.targets), self.language_weight)
         return Step(terms=terms)
 
     @override
-    def counts(self, batch: Batch) -> Mapping[str, int]:
+    def counts(self, batch: Batch) -> Mapping[str, float]:
         assert batch.labels is not None
-        counts = {self.term: self.decisions(batch.labels)}
+        weights = batch.label_weights
+        counts = {self.term: self.decisions(batch.labels) if weights is None else float(weights.double().sum())}
         return counts | ({"language": int((batch.targets != IGNORED).sum())} if self.language_weight else {})
 
     @override
@@ -294,6 +303,11 @@ class Task(Objective):
     @abstractmethod
     def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Scores [B, ...], labels [B, ...] -> the sum of losses [] over what is labelled."""
+
+    def batch_loss(self, scores: Tensor, batch: Batch) -> Tensor:
+        """`loss` of a training batch; overridden by tasks that weigh labels (`Batch.label_weights`)."""
+        assert batch.labels is not None
+        return self.loss(scores, batch.labels)
 
     def decisions(self, labels: Tensor) -> int:
         """Number of losses in that sum."""

@@ -21,11 +21,11 @@ class LogSums:
     seconds: float = 0.0
     terms: dict[str, Tensor | float] = field(default_factory=dict)
     """sum of the losses of each term of the objective"""
-    counts: dict[str, int] = field(default_factory=dict)
-    """number of targets of each term"""
+    counts: dict[str, float] = field(default_factory=dict)
+    """denominator of each term"""
 
-    def add(self, loss: Tensor, tokens: int, terms: Mapping[str, Tensor], counts: Mapping[str, int]) -> None:
-        """Add one step: its mean loss [], the sum [] and the number of targets of each term."""
+    def add(self, loss: Tensor, tokens: int, terms: Mapping[str, Tensor], counts: Mapping[str, float]) -> None:
+        """Add one step: its mean loss [], the sum [] and the denominator of each term."""
         self.loss += loss * tokens
         self.tokens += tokens
         for name, term in terms.items():

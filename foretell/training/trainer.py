@@ -114,7 +114,7 @@ class Trainer:
         carried = None if batch.all_fresh else self.state
         if not stage.objective.training:
             stage.objective.train()
-        divisors = {name: max(count, 1) / factor for name, count in counts.items()}
+        divisors = {name: (count or 1) / factor for name, count in counts.items()}
         found = self.gradients(batch.to(self.device), carried, divisors)
         loss, tokens = found.loss / factor, batch.tokens
         applied = self.apply(loss, stage.schedule(progress) * batch.lr_factor * stage.rate_of_rows(len(batch.targets)))

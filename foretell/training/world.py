@@ -18,7 +18,7 @@ class World:
         """Whether this process writes records and checkpoints."""
         return self.rank == 0
 
-    def sum(self, value: int) -> int:
+    def sum(self, value: float) -> float:
         """The sum over all ranks."""
         return value
 

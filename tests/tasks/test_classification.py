@@ -7,15 +7,21 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from labelled import MODELS, text
+import torch
+from labelled import MODELS, task_tables, text, write_labelled
 from sklearn.metrics import f1_score
+from sklearn.utils.class_weight import compute_class_weight
 
 import foretell
+from foretell.data.batches.framing import Reading, Row, collate
 from foretell.data.labelled.examples import Labelled
+from foretell.data.tokenizers.kinds import ByteConfig
+from foretell.errors import ConfigError
 from foretell.learning.task import TaskModule
 from foretell.recipe.loading import load_recipe
-from foretell.tasks.classification import ClassificationConfig, Classified
+from foretell.tasks.classification import Classification, ClassificationConfig, Classified
 
 LABELS = ("bad", "good", "odd")
 
@@ -134,3 +140,69 @@ def test_mistakes_of_several_labels() -> None:
     assert mistake.probability == pytest.approx(0.6 * 0.9) and mistake.size == pytest.approx(-math.log(0.4 * 0.1))
     assert [(round(p, 6), right) for p, right in task.confidences([example], [found])] == [(0.6, False), (0.9, False)]
     assert task.confused([example], [found]) == []
+
+
+def weighted_rows(labels: list[int], **settings: Any) -> tuple[ClassificationConfig, list[Row]]:
+    task = ClassificationConfig(**settings)
+    plain = [Row(i, (Reading(np.array([5, 6, 7])),), np.array(label)) for i, label in enumerate(labels)]
+    return task, task.weighted(plain, LABELS)
+
+
+@pytest.mark.parametrize("weights", ["balanced", {"good": 3.0, "odd": 0.25}])
+def test_a_weighted_loss_is_torchs_weighted_mean(weights: Any) -> None:
+    labels = [0, 0, 0, 0, 1, 2, 2, 1, 0]
+    task, rows = weighted_rows(labels, class_weights=weights)
+    if weights == "balanced":
+        expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+        assert list(task.label_weights(rows, LABELS).values()) == pytest.approx(expected.tolist())
+    else:
+        expected = np.array([1, 3, 0.25])
+    batch = collate(rows, ByteConfig().train([]).specials)
+    model = Classification.__new__(Classification)
+    torch.nn.Module.__init__(model)
+    model.multi_label, model.language_weight = False, 0.0
+    scores = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
+    mean = torch.nn.functional.cross_entropy(scores, batch.labels, weight=torch.tensor(expected, dtype=torch.float32))
+    (count,) = model.counts(batch).values()
+    assert float(model.batch_loss(scores, batch)) / count == pytest.approx(float(mean), rel=1e-6)
+    parts = [slice(0, 2), slice(2, 9)]
+    sums = [float(model.batch_loss(scores[part], batch.rows(part))) for part in parts]
+    assert sum(sums) / count == pytest.approx(float(mean), rel=1e-6)
+    assert sum(model.counts(batch.rows(part))["label"] for part in parts) == pytest.approx(count)
+
+
+def test_weights_of_several_labels_are_those_of_texts_that_have_them() -> None:
+    labels = [[1, 0, 0], [1, 0, 1], [0, 0, 1], [1, 1, 0]]
+    task, rows = weighted_rows(labels, class_weights="balanced", multi_label=True, metric="micro_f1")
+    assert task.label_weights(rows, LABELS) == {"bad": pytest.approx(1 / 3), "good": 3, "odd": 1}
+    assert rows[3].weight.tolist() == pytest.approx([1 / 3, 3, 1])
+
+
+def test_micro_batches_of_a_weighted_loss_equal_one_batch_and_weights_are_recorded(tmp_path: Path) -> None:
+    data = write_labelled("classification", tmp_path)
+    weights = []
+    for parts in (1, 4):
+        tables = task_tables("classification", "recurrent", data, limit="3steps")
+        tables["objective"] |= {"class_weights": {"ODD": 0.01, "BAD": 5.0}}
+        tables["training"] = {"micro_batches": parts}
+        run = foretell.train(tables, tmp_path / f"run{parts}", quiet=True)
+        weights.append(torch.cat([tensor.flatten() for tensor in run.weights.values()]))
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-4, atol=1e-5)
+    (record,) = [record for record in run.run.metrics() if record["kind"] == "data"]
+    assert record["class_weights"] == {"BAD": 5.0, "GOOD": 1.0, "ODD": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"objective": {"class_weights": {"ODDD": 2.0}}}, "'ODDD' is not a label"),
+        ({"objective": {"class_weights": "balanced"}, "sampling": "balanced"}, "balance classes twice"),
+        ({"objective": {"multi_label": True, "metric": "micro_f1"}, "sampling": "balanced"}, "one class each"),
+    ],
+)
+def test_weights_that_cannot_be(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    tables = task_tables("classification", "recurrent", write_labelled("classification", tmp_path))
+    tables["objective"] |= changes["objective"]
+    tables["data"]["batches"] |= {"sampling": changes.get("sampling", "all")}
+    with pytest.raises(ConfigError, match=why):
+        foretell.train(tables, tmp_path / "run", quiet=True)

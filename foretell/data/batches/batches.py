@@ -130,10 +130,16 @@ class BatchesConfig(Config):
     """whether a batch continues the previous one, with its state"""
     resets: ClassVar[Literal["", "documents", "lines"]] = ""
     """where the state is reset, other than at the beginning of the text"""
+
     batch: Size
     """number of rows side by side"""
     length: Size
     """largest number of tokens or time steps of a row"""
+
+    @property
+    def balances(self) -> bool:
+        """Whether classes are drawn equally often."""
+        return False
 
     @property
     def separates_documents(self) -> bool:

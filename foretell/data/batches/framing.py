@@ -37,6 +37,14 @@ class ExamplesConfig(BatchesConfig):
     """largest number of tokens of a row, special tokens included"""
     cut: Literal["end", "beginning"] = "end"
     """the end of a text that is cut if it is too long; of a pair, the longer text is cut"""
+    sampling: Literal["all", "balanced"] = "all"
+    """all: each example once per epoch; balanced: as many examples of each class, so that those of rare classes repeat
+    and those of frequent ones wait for later epochs"""
+
+    @property
+    @override
+    def balances(self) -> bool:
+        return self.sampling == "balanced"
 
     def arrange(self, rows: Sequence[Row], specials: Specials, seed: int) -> ExampleBatches:
         """The batches of these rows."""
@@ -68,6 +76,8 @@ class Row:
     """the target, as the task defines it: [] or [T] or [n], the same shape in all rows"""
     places: Any = None
     """what the task needs to map positions of the row back to the example"""
+    weight: NDArray[Any] | None = None
+    """factor on the loss of each label, of the shape of `label`; absent: 1"""
 
     @property
     def length(self) -> int:
@@ -159,6 +169,7 @@ class ExampleBatches(Batches):
             raise ConfigError("this split has no examples; give it some")
         self.rows, self.specials, self.config, self.seed = rows, specials, config, seed
         self.lengths = np.array([row.length for row in rows])
+        self.classes = classes_of(rows) if config.sampling == "balanced" else None
         self.groups = lru_cache(maxsize=2)(self._groups)
 
     @override
@@ -171,9 +182,37 @@ class ExampleBatches(Batches):
 
     def _groups(self, epoch: int) -> list[Ints]:
         random = generator(self.seed, epoch, 1)
+        drawn = np.arange(len(self.rows)) if self.classes is None else balanced(self.classes, self.seed, epoch)
         if self.config.tokens is not None:
-            return grouped(self.lengths, self.config.tokens, random)
-        return in_batches(self.lengths, self.config.batch, random)
+            groups = grouped(self.lengths[drawn], self.config.tokens, random)
+        else:
+            groups = in_batches(self.lengths[drawn], self.config.batch, random)
+        return [drawn[group] for group in groups]
+
+
+def classes_of(rows: Sequence[Row]) -> Ints:
+    """The class of each row [R]."""
+    labels = [row.label for row in rows]
+    if not all(label is not None and label.ndim == 0 and label.dtype.kind == "i" for label in labels):
+        raise ConfigError('data.batches.sampling = "balanced" needs examples of one class each; take "all"')
+    return np.array(labels, dtype=np.int64)
+
+
+def balanced(classes: Ints, seed: int, epoch: int) -> Ints:
+    """The rows of an epoch: equally many of each class, together about as many as there are.
+
+    Each class runs through shuffles of its rows, across epochs, so that no row is left out for good: a function of
+    (seed, epoch).
+    """
+    names = np.unique(classes)
+    each, drawn = -(-len(classes) // len(names)), []
+    for name in names:
+        members = np.flatnonzero(classes == name)
+        rounds, places = np.divmod(np.arange(epoch * each, (epoch + 1) * each), len(members))
+        for number in np.unique(rounds):
+            order = np.random.default_rng([seed, int(name), int(number)]).permutation(members)
+            drawn.append(order[places[rounds == number]])
+    return np.concatenate(drawn)
 
 
 POOL = 50
@@ -225,7 +264,9 @@ def collate(rows: Sequence[Row], specials: Specials) -> Batch:
         segments=shaped(segments.astype(np.int64)) if seconds.any() else None,
     )
     labels = None if rows[0].label is None else labels_of(rows, width)
-    return Batch(inputs=inputs, targets=shaped(targets), labels=labels)
+    given = [row.weight for row in rows if row.weight is not None]
+    weights = torch.from_numpy(np.stack(given).astype(np.float32)) if given else None
+    return Batch(inputs=inputs, targets=shaped(targets), labels=labels, label_weights=weights)
 
 
 def labels_of(rows: Sequence[Row], width: int) -> torch.Tensor:

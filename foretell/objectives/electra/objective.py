@@ -128,7 +128,7 @@ class Replaced(Objective):
         return counts if self.generator is None else {"masked": masked} | counts
 
     @override
-    def ratios(self, counts: Mapping[str, int], targets: Mapping[str, int]) -> dict[str, float]:
+    def ratios(self, counts: Mapping[str, int], targets: Mapping[str, float]) -> dict[str, float]:
         return super().ratios(counts, targets) | self.discriminator.ratios(counts)
 
     @override

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import ByteLevelBPETokenizer
 from transformers import RobertaTokenizerFast
 
-from foretell.data.batches.framing import ExamplesConfig, Framing, Reading, Row, by_length, collate, sizes
-from foretell.data.tokenizers.kinds import SpecialsName, Tokenizer, WordConfig
+from foretell.data.batches.framing import ExamplesConfig, Framing, Reading, Row, balanced, by_length, collate, sizes
+from foretell.data.tokenizers.kinds import ByteConfig, SpecialsName, Tokenizer, WordConfig
 from foretell.data.tokenizers.tokenizer import load_tokenizer
 from foretell.errors import ConfigError
 
@@ -133,3 +133,24 @@ def test_labels_of_places_are_padded() -> None:
         SPECIALS,
     )
     assert found.labels.tolist() == [[1, 2, 0], [4, -100, -100]]
+
+
+def test_balanced_epochs_have_as_many_of_each_class_and_leave_none_out() -> None:
+    classes = np.array([0] * 90 + [1] * 9 + [2])
+    epochs = [balanced(classes, 3, epoch) for epoch in range(3)]
+    for drawn in epochs:
+        assert np.bincount(classes[drawn]).tolist() == [34, 34, 34]
+    assert set(np.concatenate(epochs)) == set(range(100))  # 3 x 34 draws cover 90 texts
+    rare = np.bincount(np.concatenate(epochs), minlength=100)[90:99]
+    assert rare.max() - rare.min() <= 1
+    assert np.array_equal(epochs[1], balanced(classes, 3, 1)) and not np.array_equal(epochs[1], balanced(classes, 4, 1))
+
+
+def test_balanced_batches_are_those_rows() -> None:
+    rows = [Row(i, (Reading(np.arange(2 + i % 3)),), np.array(min(i % 8, 1))) for i in range(24)]
+    batches = ExamplesConfig(batch=4, sampling="balanced").arrange(rows, ByteConfig().train([]).specials, 1)
+    labels = np.concatenate([batches[k].labels.numpy() for k in range(batches.size(0))])
+    assert np.bincount(labels).tolist() == [12, 12]
+    with pytest.raises(ConfigError, match="one class each"):
+        scores = [Row(0, rows[0].readings, np.array(0.5))]
+        ExamplesConfig(sampling="balanced").arrange(scores, ByteConfig().train([]).specials, 1)
