@@ -93,21 +93,24 @@ def plot(
 
 def doctor(
     what: Annotated[
-        str | None, typer.Argument(metavar="[PATH]", help="Corpus or run to examine; default: this installation.")
+        str | None,
+        typer.Argument(
+            metavar="[WHAT]", help="Corpus, labelled file, recipe or run to examine; default: this installation."
+        ),
     ] = None,
+    overrides: Overrides = None,
     trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Find problems of this installation, a corpus or a run, and suggest remedies."""
+    """Find problems of this installation, a corpus, labelled data or a run, and suggest remedies.
+
+    Labelled data are a named set, a table (.csv, .tsv, .jsonl), a CoNLL file, or the data of a recipe for a task, as in
+    doctor classify init=RUN data.corpus=FILE.
+    """
     from foretell.tools.look import doctor as tool
 
-    if what is None:
-        result = tool.examine_machine()
-    elif (Path(what) / "recipe.toml").exists():
-        result = tool.examine_run(Path(what))
-    else:
-        result = tool.examine_corpus(what)
+    result = tool.examine_machine() if what is None else tool.examine(what, overrides or [])
     emit(result, as_json, tool.render)
     if any(finding["level"] == "error" for finding in result["findings"]):
         raise typer.Exit(1)

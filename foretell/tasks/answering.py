@@ -94,6 +94,7 @@ class AnsweringConfig(TaskConfig):
     kind: Literal["answering"] = "answering"
     takes = Question
     predicts = Answered
+    cuts_texts = False
     question: Size = 64
     """most tokens of a question; at most half of `data.batches.length` in any case"""
     stride: Size = 128

@@ -90,6 +90,7 @@ class TaggingConfig(TaskConfig):
     kind: Literal["tagging"] = "tagging"
     takes = Tagged
     predicts = Tags
+    cuts_texts = False
     words: Splitting = "punctuation"
     """how a line of raw text is split into words: punctuation from words (`data.labelled.words`), or at whitespace
     only, for text that is tokenised already"""

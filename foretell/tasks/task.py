@@ -103,6 +103,8 @@ class TaskConfig(ObjectiveConfig):
     """the class of its examples"""
     predicts: ClassVar[type[Prediction]]
     """the class of its predictions"""
+    cuts_texts: ClassVar[bool] = True
+    """whether texts that are too long are cut; otherwise they are read in parts"""
     metric: str
     """metric that validation is judged by"""
     outputs: OutputsConfig = OutputsConfig()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from typing_extensions import override
 
+from foretell.data.labelled.tags import OUTSIDE, spans_of
 from foretell.errors import CONTROL
 
 log = logging.getLogger("foretell")
@@ -40,6 +41,16 @@ class Example(ABC):
     @abstractmethod
     def all_texts(self) -> tuple[str, ...]:
         """All its texts, for a vocabulary."""
+
+    @property
+    @abstractmethod
+    def gold(self) -> object:
+        """The prediction that would be right, as something that can be compared and hashed."""
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The names of its labels; empty where labels are numbers or places."""
+        return ()
 
     @property
     def main_text(self) -> str:
@@ -73,6 +84,16 @@ class Labelled(Example):
 
     @property
     @override
+    def gold(self) -> object:
+        return self.label
+
+    @property
+    @override
+    def label_names(self) -> tuple[str, ...]:
+        return (self.label,) if isinstance(self.label, str) else self.label if isinstance(self.label, tuple) else ()
+
+    @property
+    @override
     def prose(self) -> str:
         """A pair as two paragraphs."""
         return "\n".join(self.texts)
@@ -95,6 +116,11 @@ class Choice(Example):
 
     @property
     @override
+    def gold(self) -> object:
+        return self.label
+
+    @property
+    @override
     def prose(self) -> str:
         """The context with its right ending."""
         return self.context if self.label is None else f"{self.context} {self.options[self.label]}"
@@ -112,6 +138,19 @@ class Tagged(Example):
     @override
     def all_texts(self) -> tuple[str, ...]:
         return (" ".join(self.words),)
+
+    @property
+    @override
+    def gold(self) -> object:
+        return self.tags
+
+    @property
+    @override
+    def label_names(self) -> tuple[str, ...]:
+        """The kinds of its spans; of plain classes, the tag of each word."""
+        tags = self.tags or ()
+        spans = all(tag == OUTSIDE or "-" in tag for tag in tags)
+        return tuple(span.label for span in spans_of(tags)) if spans else tags
 
 
 @dataclass(frozen=True)
@@ -139,6 +178,11 @@ class Question(Example):
     @override
     def all_texts(self) -> tuple[str, ...]:
         return self.question, self.passage
+
+    @property
+    @override
+    def gold(self) -> object:
+        return self.answers
 
     @property
     @override

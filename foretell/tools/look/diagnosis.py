@@ -32,7 +32,7 @@ def read(path: str) -> str:
         return ""
 
 
-SHARES = ("repeated", "also_in_train", "unknown")
+SHARES = ("repeated", "also_in_train", "unknown", "too_long")
 SIGNS = {"ok": ("ok", "green"), "warning": ("!!", "yellow"), "error": ("XX", "bold red")}
 
 

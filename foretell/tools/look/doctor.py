@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from itertools import islice
@@ -37,16 +37,28 @@ from foretell.recipe.loading import load_recipe
 from foretell.run import free_space, processor
 from foretell.tools.look.diagnosis import check, read, render
 from foretell.tools.look.doctor_corpus import examine_corpus
+from foretell.tools.look.doctor_labelled import examine_labels, examine_task, reader_for
 from foretell.tools.look.doctor_run import examine_run
 from foretell.tools.printing import readable
 from foretell.trees import Tree
 
-__all__ = ["examine_corpus", "examine_machine", "examine_run", "render"]
+__all__ = ["examine", "examine_corpus", "examine_machine", "examine_run", "render"]
 
 TORCH_FROM, TORCH_BELOW = (2, 11), (2, 14)  # as pyproject.toml has it
 LITTLE = 2 << 30
 """bytes of disk or memory below which to warn"""
 SETTINGS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "KMP_BLOCKTIME", "LD_PRELOAD")
+
+
+def examine(what: str, overrides: Sequence[str] = ()) -> Tree:
+    """Examine a run, the data of a recipe, labelled data, or a corpus of text."""
+    if (Path(what) / "recipe.toml").exists():
+        return examine_run(Path(what))
+    if overrides or what.endswith(".toml"):
+        recipe = load_recipe(what, list(overrides))
+        return examine_task(recipe) if recipe.is_task else examine_corpus(str(recipe.data.corpus))
+    reader = reader_for(what)
+    return examine_corpus(what) if reader is None else examine_labels(what, reader)
 
 
 def examine_machine(quick: bool = False) -> Tree:

@@ -1,0 +1,263 @@
+"""Examination of labelled data: balance, duplicates, contradictions, lengths, odd characters, and simple baselines."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foretell.config import validate
+from foretell.data.batches.framing import Framing
+from foretell.data.files import SPLITS
+from foretell.data.labelled.datasets import SETS
+from foretell.data.labelled.examples import Example
+from foretell.data.labelled.guessing import TAGGED, first_file, guess_reader
+from foretell.data.labelled.opening import open_examples
+from foretell.data.labelled.readers import Reader
+from foretell.data.text_files import content_ending
+from foretell.errors import ConfigError
+from foretell.evaluate.probing import Portion, bags, fit
+from foretell.learning.task import TaskModule
+from foretell.recipe.recipe import DataConfig, Recipe
+from foretell.tools.look.diagnosis import check
+from foretell.tools.look.doctor_corpus import is_odd
+from foretell.trees import Tree
+
+RARE = 10
+"""training examples below which a label is rare"""
+UNEVEN = 10
+"""ratio of the most frequent to the rarest label above which weights may help"""
+LABELS = 30
+"""labels that are listed"""
+LENGTH = 128
+"""words above which a text is long, where no recipe gives a length in tokens"""
+FITTED = 20_000
+"""training texts of the bag of words"""
+BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
+
+
+def reader_for(what: str) -> Reader | None:
+    """The reader of labelled data: a named set, or a file or folder whose format shows it; None for plain text."""
+    if what in SETS:
+        return SETS[what].reader
+    path = first_file(what, "classification") if Path(what).exists() else None
+    ending = "" if path is None or path.is_dir() else content_ending(path).lower()
+    if ending not in (".csv", ".tsv", ".jsonl", *TAGGED):
+        return None
+    try:
+        found = guess_reader("tagging" if ending in TAGGED else "classification", what, None)
+    except ConfigError:
+        if ending == ".jsonl":  # rows of text are a corpus
+            return None
+        raise
+    return validate(DataConfig, {"corpus": what, "reader": found}, what).reader
+
+
+def examine_labels(corpus: str, reader: Reader) -> Tree:
+    """Examine labelled files without a recipe; the length of texts is counted in words."""
+    return examination(corpus, splits_of(corpus, reader), None)
+
+
+def examine_task(recipe: Recipe) -> Tree:
+    """Examine the labelled data of a recipe; the length of texts is counted in its tokens."""
+    data, module = recipe.data, TaskModule(recipe)
+    framing = module.framing if module.task.cuts_texts else None
+    return examination(str(data.corpus), splits_of(data.corpus, data.reader), framing)
+
+
+def splits_of(corpus: Any, reader: Reader | None) -> dict[str, list[Example]]:
+    """The valid examples of each split; those that are not are reported as warnings."""
+    found = {"train": open_examples(corpus, "train", reader, skip_bad=True)}
+    for split in SPLITS:
+        if split != "train":
+            try:
+                found[split] = open_examples(corpus, split, reader, skip_bad=True)
+            except ConfigError:
+                continue  # the corpus has no such split
+    return found
+
+
+def examination(corpus: str, splits: Mapping[str, Sequence[Example]], framing: Framing | None) -> Tree:
+    """Facts and findings about the splits."""
+    train = splits["train"]
+    known = {key_of(example) for example in train}
+    labels = label_counts(splits)
+    result: Tree = {
+        "what": "labelled data",
+        "corpus": corpus,
+        "labels": dict(islice(labels.items(), LABELS)),
+        "label_count": len(labels),
+        "splits": {},
+        "contradictions": contradictions([example for examples in splits.values() for example in examples]),
+        "odd_characters": odd_characters(splits),
+        "baseline": baseline(splits),
+    }
+    for name, examples in splits.items():
+        keys = [key_of(example) for example in examples]
+        facts: Tree = {"examples": len(examples), "empty": sum(is_empty(example) for example in examples)}
+        if name == "train":
+            facts["repeated"] = {"examples": 1 - len(set(keys)) / max(len(keys), 1)}
+        else:
+            facts["also_in_train"] = {"examples": sum(key in known for key in keys) / max(len(keys), 1)}
+        result["splits"][name] = facts | lengths(examples, framing)
+    return result | {"findings": findings(result, labels)}
+
+
+def key_of(example: Example) -> str:
+    """The text of an example, without differences in whitespace."""
+    return " ".join(example.line.split())
+
+
+def is_empty(example: Example) -> bool:
+    """Whether one of its texts is empty."""
+    return not all(text.strip() for text in example.all_texts)
+
+
+def label_counts(splits: Mapping[str, Sequence[Example]]) -> Tree:
+    """The number of examples of each label in each split, the most frequent labels of the training split first."""
+    counts = {name: Counter(one for e in examples for one in e.label_names) for name, examples in splits.items()}
+    order = sorted({one for split in counts.values() for one in split}, key=lambda one: (-counts["train"][one], one))
+    return {label: {name: split[label] for name, split in counts.items()} for label in order}
+
+
+def contradictions(examples: Sequence[Example]) -> list[str]:
+    """The places of examples with one text and different labels, a group for each text."""
+    groups: dict[str, dict[object, str]] = {}
+    for example in examples:
+        groups.setdefault(key_of(example), {}).setdefault(example.gold, example.where)
+    return [", ".join(places.values()) for places in groups.values() if len(places) > 1]
+
+
+def lengths(examples: Sequence[Example], framing: Framing | None) -> Tree:
+    """Mean and largest length, and the share of examples that are cut, in tokens or in words."""
+    texts = [example.all_texts for example in examples]
+    if framing is None:
+        sizes = np.array([sum(len(text.split()) for text in parts) for parts in texts])
+        return {"words": spread(sizes), "too_long": {f"over_{LENGTH}_words": float((sizes > LENGTH).mean())}}
+    encoded = iter(framing.encode([text for parts in texts for text in parts]))
+    sizes = np.array([sum(len(next(encoded)) for _ in parts) + framing.around(len(parts)) for parts in texts])
+    return {
+        "tokens": spread(sizes),
+        "too_long": {f"cut_at_{framing.length}_tokens": float((sizes > framing.length).mean())},
+    }
+
+
+def spread(sizes: Any) -> Tree:
+    """Mean, median and largest of some sizes."""
+    return {"mean": float(sizes.mean()), "median": float(np.median(sizes)), "largest": int(sizes.max())}
+
+
+def odd_characters(splits: Mapping[str, Sequence[Example]]) -> Tree:
+    """Characters that are probably errors, and text that was decoded with the wrong encoding, with their number."""
+    found: Counter[str] = Counter()
+    for examples in splits.values():
+        for text in (text for example in examples for text in example.all_texts):
+            found.update(f"U+{ord(c):04X}" for c in set(text) if is_odd(c))
+            found.update(wrongly_decoded(text))
+    return dict(found.most_common(20))
+
+
+def wrongly_decoded(text: str) -> list[str]:
+    """Parts of a text that are UTF-8 read as Windows-1252, such as Ã© for é."""
+    return [part for part in BEYOND_ASCII.findall(text) if is_utf8(part)]
+
+
+def is_utf8(part: str) -> bool:
+    """Whether the bytes of these characters in Windows-1252 are UTF-8."""
+    try:
+        b"".join(bytes([ord(c)]) if ord(c) < 256 else c.encode("cp1252") for c in part).decode()
+    except UnicodeError:
+        return False
+    return True
+
+
+def baseline(splits: Mapping[str, Sequence[Example]]) -> Tree:
+    """Accuracy of the most frequent class, and of logistic regression on a bag of words (C = 1), on held-out texts.
+
+    Empty where examples have no class, or more than one.
+    """
+    on = "valid" if "valid" in splits else "test"
+    train, held_out = ([e for e in splits.get(name, ()) if not is_empty(e)] for name in ("train", on))
+    train = train[:FITTED]
+    sides = [[example.label_names for example in side] for side in (train, held_out)]
+    classes = {names for side in sides for names in side}
+    if not held_out or any(len(names) != 1 for names in classes) or len(set(sides[0])) < 2:
+        return {}
+    labels = [np.array([name for (name,) in side]) for side in sides]
+    most = Counter(labels[0].tolist()).most_common(1)[0][0]
+    try:
+        vectors = bags([[example.line for example in side] for side in (train, held_out)])
+    except ValueError:  # no text has a word
+        return {}
+    portions = [Portion(*pair) for pair in zip(vectors, labels, strict=True)]
+    fitted = fit(portions[0], portions[1], portions[1], grid=(1.0,), penalty="l2")
+    return {"measured_on": on, "most_frequent": float((labels[1] == most).mean()), "bag_of_words": fitted.test}
+
+
+def findings(result: Mapping[str, Any], labels: Mapping[str, Mapping[str, int]]) -> list[Tree]:
+    """Findings about labelled data; `labels` are the counts of all labels."""
+    splits, odd = result["splits"], result["odd_characters"]
+    in_train = [counts["train"] for counts in labels.values() if counts["train"]]
+    ratio = max(in_train, default=1) / min(in_train, default=1)
+    rare = [label for label, counts in labels.items() if 0 < counts["train"] < RARE]
+    unseen = [label for label, counts in labels.items() if not counts["train"]]
+    groups = result["contradictions"]
+    rows = [
+        (not unseen, "labels", f"not in train: {named(unseen)}", "add training examples of them, or remove them"),
+        (
+            not rare,
+            "labels",
+            f"fewer than {RARE} training examples: {named(rare)}",
+            "collect more, or join labels",
+        ),
+        (
+            ratio <= UNEVEN,
+            "labels",
+            f"the most frequent one occurs {ratio:,.1f} times as often as the rarest",
+            "objective.class_weights=balanced, and objective.metric=macro_f1",
+        ),
+        (
+            not groups,
+            "contradictions",
+            f"{len(groups):,} texts with different labels{': ' if groups else ''}{'; '.join(groups[:3])}",
+            "decide on one label for each",
+        ),
+        (
+            not odd,
+            "characters",
+            f"odd characters: {named(list(odd))}",
+            "check the encoding of the file: data.reader.encoding",
+        ),
+    ]
+    found = [check(*row) for row in rows]
+    for name, facts in splits.items():
+        found += [check(*row) for row in split_rows(name, facts)]
+    return found
+
+
+def split_rows(name: str, facts: Mapping[str, Any]) -> list[tuple[bool, str, str, str]]:
+    """Findings about a split."""
+    ((unit, share),) = facts["too_long"].items()
+    rows = [
+        (not facts["empty"], name, f"{facts['empty']:,} examples with an empty text", "remove them"),
+        (share < 0.1, name, f"{share:.1%} {unit.replace('_', ' ')}", "make data.batches.length larger"),
+    ]
+    if name == "train":
+        repeated = facts["repeated"]["examples"]
+        rows.append((repeated < 0.05, name, f"{repeated:.1%} of examples are duplicates", "remove duplicates"))
+    else:
+        shared = facts["also_in_train"]["examples"]
+        text = f"{shared:.1%} of examples are in train too"
+        rows.append((shared == 0, name, text, "scores are too good: remove them from train"))
+    return rows
+
+
+def named(items: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(items) - 5:,} more" if len(items) > 5 else ""
+    return (", ".join(items[:5]) or "none") + more
