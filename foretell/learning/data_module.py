@@ -105,7 +105,7 @@ class DataModule(ABC):
         """Raise `ConfigError` if the sources cannot be read or do not fit the recipe; reads no more than necessary."""
 
     def remarks(self) -> list[str]:
-        """What a user should know about the data before training."""
+        """Remarks on the data, for users to read before training."""
         return []
 
     def facts(self) -> Mapping[str, Any]:
