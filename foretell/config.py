@@ -70,9 +70,12 @@ class Config(BaseModel):
 
     @classmethod
     def kind_name(cls) -> str:
-        """The value of `kind` that selects this class; the dotted path for a class from outside the package."""
-        field = cls.model_fields.get("kind")
-        return str(field.default) if field else f"{cls.__module__}:{cls.__qualname__}"
+        """The value of `kind` that selects this class; the path of a class from outside, which defines no `kind`.
+
+        A subclass of a class with a `kind` is another class, so it does not inherit the name.
+        """
+        own = "kind" in cls.__annotations__
+        return str(cls.model_fields["kind"].default) if own else f"{cls.__module__}:{cls.__qualname__}"
 
 
 UNITS = {"steps": "steps", "epochs": "epochs", "tokens": "tokens", "s": "seconds", "m": "minutes", "h": "hours"}

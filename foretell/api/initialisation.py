@@ -44,8 +44,8 @@ def load_initial(
     load_weights(objective, begun)
     monitor.say(f"from {recipe.init}, step {other.facts['step']}, {other.facts['weights']} weights: {matching}")
     new, left = (sorted(names) for names in (mine.keys() - taken.keys(), other.weights.keys() - taken.keys()))
-    if new and not recipe.is_task:
-        monitor.say(f"missing in {recipe.init} or of a different shape, newly initialised: {', '.join(new)}")
+    if begun_here := [name for name in new if objective.part_of(name) in objective.inherits]:
+        monitor.say(f"missing in {recipe.init} or of a different shape, newly initialised: {', '.join(begun_here)}")
     facts = {"init": recipe.init, "init_step": other.facts["step"], "weights": other.facts["weights"]}
     return facts | {"new_weights": new, "left_weights": left} | matching.counts
 
@@ -54,13 +54,11 @@ def shared_by(
     objective: Objective, recipe: Recipe, mine: Mapping[str, Tensor], other: Trained, labels: Sequence[str]
 ) -> Mapping[str, Tensor]:
     """The weights of another run that this model also has; outputs of a task only if kind and labels match."""
-    if not recipe.is_task:
-        return {name: tensor for name, tensor in other.weights.items() if name in mine}
     alike = other.labels == tuple(labels) and other.settings.objective.kind_name() == recipe.objective.kind_name()
 
     def goes_on(name: str, tensor: Tensor) -> bool:
         part = objective.part_of(name)
-        if part in ("backbone", "head"):
+        if part in ("backbone", "head") or part in objective.inherits:
             return name in mine
         return name in mine and tensor.shape == mine[name].shape and (alike or part != "outputs")
 
@@ -100,16 +98,16 @@ def shape_of(tensor: Tensor) -> str:
 def first_difference(here: Recipe, there: Recipe) -> str:
     """The first tensor that only one of two models has, or with different shapes; vocabulary sizes may differ.
 
-    Parts of an objective other than backbone and head, such as one for pairs of texts, may be in one model only. A task
-    takes over the backbone, and the head if it still predicts tokens.
+    Parts of an objective other than backbone and head, such as one for pairs of texts, may be in one model only, and a
+    head may be in the other only if this objective does not inherit it.
     """
     with on_paper():  # shapes only, no memory
         objectives = [recipe.build(ANY_SIZE) for recipe in (here, there)]
     mine, its = ({name: shape_of(t) for name, t in weights(objective).items()} for objective in objectives)
     part, their_part = (objective.part_of for objective in objectives)
-    taken = ("backbone",) if here.is_task else ("backbone", "head")
-    wanted = [name for name in mine if part(name) in ("backbone", "head") or (name in its and not here.is_task)]
-    whole = [name for name in its if their_part(name) in taken]
+    model, inherited = {"backbone", "head"}, objectives[0].inherits
+    wanted = [name for name in mine if part(name) in model or (name in its and part(name) in inherited)]
+    whole = [name for name in its if their_part(name) in model & inherited]
     for name in [*wanted, *whole]:
         if mine.get(name) != its.get(name):
             return f"{name} is {its.get(name, 'absent')} there and {mine.get(name, 'absent')} here"

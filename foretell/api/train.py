@@ -18,7 +18,6 @@ from foretell.data.tokenizers.tokenizer import tokenizer_of
 from foretell.errors import ConfigError
 from foretell.learning.data_module import DataModule
 from foretell.learning.kinds import data_module
-from foretell.learning.labels import keep_labels
 from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.run import Run
@@ -147,6 +146,5 @@ def open_data(run: Run, recipe: Recipe, monitor: Monitor) -> DataModule:
     if not run.holds(run.counts_file) and not recipe.model.counted:
         save_counts(run.counts_file, initial_counts(recipe, data))
         run.seal(run.counts_file)
-    if recipe.is_task:
-        keep_labels(run, data.labels)
+    data.keep_labels(run, data.labels)
     return data

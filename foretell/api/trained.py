@@ -38,7 +38,6 @@ from foretell.evaluate.scoring import (
 )
 from foretell.learning.data_module import DataModule, Options
 from foretell.learning.kinds import data_module
-from foretell.learning.labels import load_labels
 from foretell.learning.opened_text import OpenedText
 from foretell.learning.task import TaskEvaluator, task_of
 from foretell.learning.text import LikelihoodEvaluator, TextModule, adapting_windows
@@ -91,7 +90,7 @@ class Trained(LanguageModel):
         self.tokenizer = tokenizer_of(run)
         self.checkpoint, self.facts = checkpoint.pointed(run, which)
         self.settings = self.stage_of(self.checkpoint)
-        self.labels = load_labels(run.labels_file, task_of(self.settings)) if self.settings.is_task else ()
+        self.labels = self.data.labels
         paper = None if run.is_trusted or self.settings.model.counted else self._build_on_paper()
         if paper is not None:  # before reading the files, which can claim any size
             self.checkpoint.check_room(sum(tensor.nbytes for tensor in paper.state_dict().values()))
@@ -226,7 +225,7 @@ class Trained(LanguageModel):
     @cached_property
     def data(self) -> DataModule:
         """The data module of the run."""
-        return data_module(self.settings, self.tokenizer, run=self.run, labels=self.labels)
+        return data_module(self.settings, self.tokenizer, run=self.run)
 
     def likelihood(self, *, ranks: bool = True, batch: int | None = None, columns: int = 1) -> LikelihoodEvaluator:
         """Measures the probability of text; a `ConfigError` for models that assign none."""
@@ -266,8 +265,7 @@ class Trained(LanguageModel):
 
     def check_likelihood(self) -> None:
         """Raise `ConfigError` if the model assigns no probability to text."""
-        if self.settings.measured_by != "likelihood":
-            does = "was fine-tuned for a task" if self.settings.is_task else "is a masked model"
+        if does := self.settings.no_likelihood:
             raise ConfigError(
                 f"{self.run.path} {does}: it assigns no probability to text; "
                 "name another run, or measure it with foretell evaluate"

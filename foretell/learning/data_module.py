@@ -55,19 +55,14 @@ class DataModule(ABC):
     Without one, tokenizer and labels come from the training split.
     """
 
-    labels: tuple[str, ...] = ()
-    """of a task; text has none"""
-
     def __init__(
         self,
         recipe: Recipe,
         tokenizer: Tokenizer | None = None,
         run: Run | None = None,
         monitor: Monitor | None = None,
-        *,
-        labels: tuple[str, ...] | None = None,
     ) -> None:
-        self.recipe, self.given, self.run, self.given_labels = recipe, tokenizer, run, labels
+        self.recipe, self.given, self.run = recipe, tokenizer, run
         self.monitor = monitor or Monitor(quiet=True)
         """reports the progress of preparation"""
 
@@ -80,6 +75,19 @@ class DataModule(ABC):
     @abstractmethod
     def fingerprints(self) -> Mapping[str, str]:
         """A hash of each split, by its name."""
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Name of the text or the data set; a `ConfigError` if it is missing."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of a task; text has none."""
+        return ()
+
+    def keep_labels(self, run: Run, labels: tuple[str, ...]) -> None:  # noqa: B027 - text has none
+        """Write the labels of a task into a run. Raises `ConfigError` if it was trained with different ones."""
 
     @property
     def bytes_per_token(self) -> float | None:

@@ -26,6 +26,7 @@ from foretell.evaluate import objective_metrics
 from foretell.evaluate.evaluator import Evaluator
 from foretell.evaluate.scoring import OnProgress, no_progress
 from foretell.learning.data_module import AS_VALIDATION, DataModule, Options
+from foretell.learning.labels import keep_labels, load_labels
 from foretell.learning.opened_text import check_trust
 from foretell.nn.initializers import on_paper
 from foretell.nn.vocabulary import Counts
@@ -50,7 +51,7 @@ class TaskModule(DataModule):
     """The labelled examples of a recipe, its tokenizer and its labels.
 
     Examples that do not fit the task are refused, all at once, or left out with `data.skip_bad`. The labels are those
-    given, else those of the training split.
+    of the run, else those of the training split.
     """
 
     def __init__(
@@ -59,10 +60,8 @@ class TaskModule(DataModule):
         tokenizer: Tokenizer | None = None,
         run: Run | None = None,
         monitor: Monitor | None = None,
-        *,
-        labels: tuple[str, ...] | None = None,
     ) -> None:
-        super().__init__(recipe, tokenizer, run, monitor, labels=labels)
+        super().__init__(recipe, tokenizer, run, monitor)
         self.task = task_of(recipe)
 
     @cached_property
@@ -76,10 +75,21 @@ class TaskModule(DataModule):
         train, valid = (self.task.usable_examples(examples, labels, skip_bad) for examples in (train, valid))
         return Learned(train, valid, labels, fingerprints)
 
+    @cached_property
+    @override
+    def labels(self) -> tuple[str, ...]:
+        return self.learned.labels if self.run is None else load_labels(self.run.labels_file, self.task)
+
+    @override
+    def keep_labels(self, run: Run, labels: tuple[str, ...]) -> None:
+        keep_labels(run, labels)
+
     @property
-    def labels(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The labels of the task."""
-        return self.learned.labels if self.given_labels is None else self.given_labels
+    @override
+    def source(self) -> str:
+        corpus = self.recipe.data.corpus
+        files, _ = find_set(corpus, self.recipe.data.reader)
+        return corpus if isinstance(corpus, str) else ", ".join(files)
 
     @property
     @override

@@ -65,6 +65,12 @@ class TextModule(DataModule):
         counts = self.train.counts
         return counts.bytes / counts.tokens
 
+    @property
+    @override
+    def source(self) -> str:
+        corpus = self.recipe.data.corpus
+        return corpus if is_store(corpus) else open_corpus(corpus).name
+
     @cached_property
     def store(self) -> Store:
         """The prepared text."""

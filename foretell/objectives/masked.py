@@ -42,6 +42,11 @@ class MaskedConfig(ObjectiveConfig):
     initial_std: Positive = 0.02
     """standard deviation of the initial weights of the pair classifier"""
 
+    @property
+    @override
+    def no_likelihood(self) -> str:
+        return "is a masked model"
+
     @override
     def build(self, spec: ModelSpec) -> MaskedLM:
         return MaskedLM(self, *spec.build(), pair_kinds=spec.pair_kinds)

@@ -20,10 +20,10 @@ from foretell.nn.heads import Head
 from foretell.objectives.penalties import Penalty
 from foretell.types import Batch, State, Step
 
-MeasuredBy = Literal["likelihood", "terms", "task"]
+MeasuredBy = str
 """likelihood: the probability of text, in nats per token and bits per byte; terms: the terms of the objective, on fixed
-rows and masks; task: the metric of a task, on labelled examples"""
-
+rows and masks; task: the metric of a task, on labelled examples. The path of a `DataModule` from outside the package,
+as "package.module:Class", is another way."""
 
 Part = Literal["backbone", "head", "outputs", "extra"]
 """backbone: reads tokens; head: predicts tokens; outputs: layers that depend on the labels of a task; extra: others,
@@ -40,6 +40,11 @@ class ObjectiveConfig(Config):
     token_loss: ClassVar[str] = ""
     """figure of a validation that the entropy of token frequencies bounds for a model that learned nothing else; "":
     none"""
+
+    @property
+    def no_likelihood(self) -> str:
+        """Reason it assigns no probability to text, as in "RUN is a masked model"; "" if it assigns one."""
+        return "" if self.measured_by == "likelihood" else f'learns with objective.kind = "{self.kind_name()}"'
 
     def judged_by(self) -> object:
         """A key of the settings that a validation figure depends on: figures compare only where it is equal.
@@ -83,6 +88,8 @@ class Objective(nn.Module):
     """
 
     needs: ClassVar[frozenset[str]]
+    inherits: ClassVar[frozenset[Part]] = frozenset(("backbone", "head", "outputs", "extra"))
+    """parts that have to match those of the run that `init` names; others are taken over if they fit"""
 
     def __init__(self, backbone: Backbone, head: Head, penalties: tuple[Penalty, ...] = ()):
         super().__init__()

@@ -67,9 +67,14 @@ def check_batches(recipe: Recipe) -> None:
         raise ValueError(
             f'data.batches.kind = "{batches}" gives rows for masked models; for this one take "streams" or "crops"'
         )
+    if requires == "rows":
+        raise ValueError(
+            f'objective.kind = "{objective}" reads rows of text; set data.batches.kind to "full", "doc", '
+            '"segment-pair" or "sentence-pair"'
+        )
     raise ValueError(
-        f'objective.kind = "{objective}" reads rows of text; set data.batches.kind to "full", "doc", '
-        '"segment-pair" or "sentence-pair"'
+        f'objective.kind = "{objective}" learns from {requires}, and data.batches.kind = "{batches}" gives {provides}; '
+        "name batches that give these"
     )
 
 

@@ -151,6 +151,11 @@ class Recipe(Config):
         return "likelihood" if self.model.counted and not self.is_task else self.objective.measured_by
 
     @property
+    def no_likelihood(self) -> str:
+        """See `ObjectiveConfig.no_likelihood`; "" for counted models."""
+        return "" if self.measured_by == "likelihood" else self.objective.no_likelihood
+
+    @property
     def requires(self) -> BatchKind:
         """The batches its objective learns from."""
         return "next tokens" if self.model.counted and not self.is_task else self.objective.requires

@@ -113,6 +113,11 @@ class TaskConfig(ObjectiveConfig):
     gradient_length: Size | None = None
     """recurrent models: back-propagate through this many last tokens of a long text (ULMFiT: 1400); absent: all"""
 
+    @property
+    @override
+    def no_likelihood(self) -> str:
+        return "was fine-tuned for a task"
+
     @override
     def judged_by(self) -> object:
         return type(self), self.metric
@@ -245,6 +250,7 @@ class Task(Objective):
     """A backbone with output layers; abstract. Terms: its own, and "language" with `language_weight`."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    inherits: ClassVar[frozenset[Part]] = frozenset(("backbone",))
     term: ClassVar[str]
 
     def __init__(self, config: TaskConfig, spec: ModelSpec):

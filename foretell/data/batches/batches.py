@@ -16,7 +16,7 @@ from foretell.errors import ConfigError
 from foretell.types import Batch
 
 Ints = NDArray[np.int64]
-BatchKind = Literal["next tokens", "rows", "examples"]
+BatchKind = str
 """next tokens: running text, each token with its successor; rows: packed text, with targets from the objective;
 examples: labelled examples of a task"""
 

@@ -72,6 +72,11 @@ class ReplacedConfig(ObjectiveConfig):
     initial: NormalConfig = NormalConfig()
     """initial weights of the discriminator"""
 
+    @property
+    @override
+    def no_likelihood(self) -> str:
+        return "is a masked model"
+
     @override
     def generator_spec(self, main: ModelSpec) -> ModelSpec | None:
         return self.generator.spec(main)

@@ -10,12 +10,10 @@ import numpy as np
 from safetensors import safe_open
 
 from foretell.checksums import verify
-from foretell.data.labelled.opening import find_set
-from foretell.data.opening import open_corpus
-from foretell.data.store.store import is_store, load_counts
+from foretell.data.store.store import load_counts
 from foretell.data.tokenizers.tokenizer import Tokenizer, tokenizer_of
 from foretell.errors import ConfigError
-from foretell.learning.labels import load_labels
+from foretell.learning.kinds import data_module
 from foretell.learning.opened_text import check_trust
 from foretell.nn.adapter import adapters_in
 from foretell.nn.initializers import on_paper
@@ -144,14 +142,14 @@ def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | No
     findings, shapes = [check(True, "recipe", recipe.name or "loads", "")], None
     try:
         check_trust(run, recipe.data.corpus)
-        findings.append(check(True, "corpus", corpus_name(recipe), ""))
+        findings.append(check(True, "corpus", data_module(recipe).source, ""))
     except ConfigError as problem:
         do = "restore the text, or change to the folder it was named from: evaluating and resuming need it"
         do = do if run.is_trusted else "name a text of your own, or add --trust if you trust its author"
         findings.append(check(False, "corpus", str(problem), do))
     labels = SOME_LABELS
     try:
-        labels = len(load_labels(run.labels_file)) if recipe.is_task else SOME_LABELS
+        labels = len(data_module(recipe, run=run).labels)
     except ConfigError as problem:
         do = "restore it from a copy: the run cannot predict without it"
         findings.append(check(False, "labels", str(problem), do, "error"))
@@ -165,15 +163,6 @@ def examine_settings(run: Run) -> tuple[Recipe | None, dict[str, list[int]] | No
         do = "restore it from a copy: the run is unusable without it"
         findings.append(check(False, "tokenizer", str(problem), do, "error"))
     return recipe, shapes, findings
-
-
-def corpus_name(recipe: Recipe) -> str:
-    """Name of the text or data set of a recipe. Raises `ConfigError` if it is missing."""
-    corpus = recipe.data.corpus
-    if recipe.is_task:
-        files, _ = find_set(corpus, recipe.data.reader)
-        return corpus if isinstance(corpus, str) else ", ".join(files)
-    return corpus if is_store(corpus) else open_corpus(corpus).name
 
 
 def examine_files(run: Run) -> list[Tree]:

@@ -117,7 +117,7 @@ def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, mo
             f"contenders on different texts cannot be compared ({', '.join(sorted(texts))}); add data.corpus=..."
         )
     for recipe in loaded:
-        if recipe.measured_by != "likelihood":
+        if recipe.no_likelihood:
             raise ConfigError(
                 f'{recipe.name}: objective.kind = "{recipe.objective.kind}" assigns no probability to text, so it has '
                 "no bits per byte to compare; leave it out"

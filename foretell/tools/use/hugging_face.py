@@ -31,7 +31,7 @@ from foretell.interop.hugging_face.families import family_named, family_of
 from foretell.interop.hugging_face.family import Family, labels_there
 from foretell.interop.hugging_face.folder import SHARD_BYTES, Weights, has, read_config, write_weights
 from foretell.interop.hugging_face.vocabulary import filled, is_numbers, numbers, read_tokenizer, roles, write_tokenizer
-from foretell.learning.labels import keep_labels
+from foretell.learning.kinds import data_module
 from foretell.models.model_spec import ModelSpec
 from foretell.nn.initializers import on_paper
 from foretell.objectives.objective import Objective
@@ -71,8 +71,7 @@ def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | N
     with Run.whole(out, recipe=recipe.text(out)) as run:
         tokenizer.save(run.tokenizer_file)
         run.seal(run.tokenizer_file)
-        if recipe.is_task:
-            keep_labels(run, labels)
+        data_module(recipe).keep_labels(run, labels)
         run.append(imported_from(folder, family.kind) | report)
         save_finished(run, weights(objective))
     parameters = sum(p.numel() for p in objective.parameters())
