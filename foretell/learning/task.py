@@ -69,7 +69,6 @@ class TaskModule(DataModule):
         """Both splits, read and checked."""
         train, valid = (read_split(self.recipe, split) for split in ("train", "valid"))
         fingerprints = {"train": digest_of(train), "valid": digest_of(valid)}
-        self.task.check_libraries()
         self.task.check_type(train)
         labels, skip_bad = self.task.labels(train), self.recipe.data.skip_bad
         train, valid = (self.task.usable_examples(examples, labels, skip_bad) for examples in (train, valid))

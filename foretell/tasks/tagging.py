@@ -29,7 +29,7 @@ from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
 from foretell.evaluate.task_metrics import classes_by_label, entities_by_label, entity_f1
 from foretell.models.model_spec import ModelSpec
-from foretell.tasks.crf import Chain, library
+from foretell.tasks.crf import Chain
 from foretell.tasks.task import Mistake, Prediction, Scores, Task, TaskConfig
 from foretell.types import IGNORED, Inputs
 
@@ -113,11 +113,6 @@ class TaggingConfig(TaskConfig):
     @override
     def output_notes(self, labels: Sequence[str]) -> tuple[str, ...]:
         return (f"The tag of a word is predicted at its {self.at} token.",)
-
-    @override
-    def check_libraries(self) -> None:
-        if self.crf:
-            library()
 
     @override
     def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:

@@ -194,9 +194,6 @@ class TaskConfig(ObjectiveConfig):
         }
         return {name: value for name, value in found.items() if value}
 
-    def check_libraries(self) -> None:
-        """Raise `ConfigError` where a library that the task needs is missing."""
-
     @abstractmethod
     def parse_line(self, line: str, where: str) -> Example:
         """An unlabelled example from a line of text; a `ConfigError` if it is none."""

@@ -69,7 +69,6 @@ def load_all() -> None:
         "scipy.stats",
         "pyarrow.parquet",
         "pyarrow.compute",
-        "torchcrf",
         "matplotlib.backends.backend_agg",
         "matplotlib.pyplot",
         "zstandard",

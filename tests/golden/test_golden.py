@@ -21,5 +21,6 @@ def test_every_case_is_kept() -> None:
 @pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="torch draws other random numbers without MKL")
 @pytest.mark.parametrize("case", PARAMETERS)
 def test_figures_are_as_kept(case: Case, tmp_path: Path) -> None:
-    found = portable(run_case(case, tmp_path, {}, short=True)["figures"])
-    assert found == pytest.approx(FIGURES[case.name], rel=1e-5, abs=1e-7)
+    found, kept = portable(run_case(case, tmp_path, {}, short=True)["figures"]), FIGURES[case.name]
+    assert kept.keys() <= found.keys()  # results may gain figures
+    assert {name: found[name] for name in kept} == pytest.approx(kept, rel=1e-5, abs=1e-7)

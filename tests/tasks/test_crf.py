@@ -1,15 +1,12 @@
 """A conditional random field against all sequences of tags, one by one, in float64."""
 
-import sys
 from itertools import pairwise, product
 
 import pytest
 import torch
 from torch import Tensor
 
-from foretell.errors import ConfigError
 from foretell.tasks.crf import Chain
-from foretell.tasks.tagging import TaggingConfig
 
 ROWS = [[1, 2, 4, 6], [1], [3, 4], [1, 2, 3, 4, 5]]
 """the places of words in rows of seven"""
@@ -39,13 +36,13 @@ def words() -> Tensor:
 
 def every_path(chain: Chain, scores: Tensor) -> tuple[list[tuple[int, ...]], Tensor]:
     """All tags for the words of a row, scores [K, L], and log p of each."""
-    field, paths, found = chain.field, list(product(range(TAGS), repeat=len(scores))), []
+    paths, found = list(product(range(TAGS), repeat=len(scores))), []
     for path in paths:
-        total = field.start_transitions[path[0]] + field.end_transitions[path[-1]]
+        total = chain.start[path[0]] + chain.end[path[-1]]
         for place, tag in enumerate(path):
             total = total + scores[place, tag]
         for one, other in pairwise(path):
-            total = total + field.transitions[one, other]
+            total = total + chain.transitions[one, other]
         found.append(total)
     return paths, torch.stack(found).log_softmax(0)
 
@@ -76,20 +73,22 @@ def test_the_likeliest_sequence_and_how_sure_each_of_its_tags_is(chain: Chain, s
             for place, tag in enumerate(best):
                 share = sum(float(p) for path, p in zip(paths, logs.exp(), strict=True) if path[place] == tag)
                 assert float(found[row, at[place], 1]) == pytest.approx(share, rel=1e-10)
-    assert chain.field.transitions.grad is None
+    assert chain.transitions.grad is None
 
 
 def test_it_can_tell_otherwise_than_each_word_alone(chain: Chain) -> None:
     """Tag 1 never follows itself, so the surer of two words has it."""
     for parameter in chain.parameters():
         torch.nn.init.zeros_(parameter)
-    chain.field.transitions.data[1, 1] = -10
+    chain.transitions.data[1, 1] = -10
     scores = torch.tensor([[[0.0, 2, 0], [1.0, 2, 0]]], dtype=torch.float64)
     assert chain.likeliest(scores, torch.ones(1, 2, dtype=torch.bool))[0, :, 0].tolist() == [1, 0]
 
 
-def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torchcrf", None)
-    TaggingConfig().check_libraries()
-    with pytest.raises(ConfigError, match=r"objective.crf: .* pip install 'foretell\[crf\]'"):
-        TaggingConfig(crf=True).check_libraries()
+def test_a_row_without_words_costs_nothing(chain: Chain, scores: Tensor) -> None:
+    none = torch.zeros(len(ROWS), 7, dtype=torch.bool)
+    none[0, :2] = True
+    tags = torch.ones(len(ROWS), 7, dtype=torch.int64)
+    whole, alone = chain.loss(scores, tags, none), chain.loss(scores[:1], tags[:1], none[:1])
+    torch.testing.assert_close(whole, alone)
+    assert not chain.likeliest(scores, none)[1:].any()

@@ -160,7 +160,5 @@ def test_labels_that_name_no_output(wrong: Any, transformers: ModuleType, tmp_pa
     ],
 )
 def test_what_no_fine_tuned_model_there_can_say(task: str, changes: dict[str, Any], told: str, tmp_path: Path) -> None:
-    if "objective.crf" in changes:
-        pytest.importorskip("torchcrf")
     with pytest.raises(ConfigError, match=told):
         export_run(of_task(task, "bert", tmp_path, **changes), tmp_path / "there", "hf")
