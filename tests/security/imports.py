@@ -303,10 +303,10 @@ FOLDERS: dict[str, Import] = {
     "a header that promises an exabyte": file("model.safetensors", struct.pack("<Q", len(HUGE)) + HUGE),
     "a header nested deep": file("model.safetensors", struct.pack("<Q", len(DEEP)) + DEEP),
     "a hundred thousand tensors": file(
-        "model.safetensors", header({f"t{n}": tensor([1], 4 * n, 4 * n + 4) for n in range(100_000)}, 400_000)
+        "model.safetensors", lambda _: header({f"t{n}": tensor([1], 4 * n, 4 * n + 4) for n in range(100_000)}, 400_000)
     ),
     "a hundred thousand files": file(
-        "model.safetensors.index.json", json.dumps({"weight_map": {f"t{n}": f"f{n}" for n in range(100_000)}})
+        "model.safetensors.index.json", lambda _: json.dumps({"weight_map": {f"t{n}": f"f{n}" for n in range(100_000)}})
     ),
     "a surplus tensor of 32 gigabytes": folder(surplus, codes=HARMLESS),
     "a surplus tensor of a thousand dimensions": file("model.safetensors", header({"x": tensor([1] * 1000, 0, 4)}, 4)),
@@ -316,8 +316,16 @@ FOLDERS: dict[str, Import] = {
             TOKENIZER | {"model": TOKENIZER["model"] | {"vocab": {f"w{n}": n for n in range(200_000)}}}
         ),
     ),
-    "a hundred thousand labels": config(
-        architectures=["GPT2ForSequenceClassification"], id2label={str(n): f"l{n}" for n in range(100_000)}
+    "a hundred thousand labels": file(
+        "config.json",
+        lambda _: json.dumps(
+            CONFIG
+            | {
+                "architectures": ["GPT2ForSequenceClassification"],
+                "id2label": {str(n): f"l{n}" for n in range(100_000)},
+            }
+        ),
+        HARMLESS,
     ),
     # parsers
     **{f"{name} nested a hundred thousand deep": file(name, DEEP, HARMLESS) for name in (*WHAT[:2], *WHAT[3:])},

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import cache
 from itertools import groupby, islice
 from typing import Any
 
@@ -47,19 +48,27 @@ class Prose:
         self.documents = self.lines[::20] if len(self.lines) % 20 == 1 else np.append(self.lines[::20], self.lines[-1])
 
 
-PROSE = {
-    "wordpiece": Prose(WordPieceConfig(size=120, specials="bert")),
-    "bpe": Prose(BPEConfig(size=350, specials="roberta")),
-    "unigram": Prose(UnigramConfig(size=120, specials="bert")),
+TOKENIZERS: dict[str, TokenizerConfig] = {
+    "wordpiece": WordPieceConfig(size=120, specials="bert"),
+    "bpe": BPEConfig(size=350, specials="roberta"),
+    "unigram": UnigramConfig(size=120, specials="bert"),
 }
-every_tokenizer = pytest.mark.parametrize("kind", PROSE)
+
+
+@cache
+def prose_of(kind: str) -> Prose:
+    """Text in the tokens of this kind."""
+    return Prose(TOKENIZERS[kind])
+
+
+every_tokenizer = pytest.mark.parametrize("kind", TOKENIZERS)
 every_masking = pytest.mark.parametrize(
     "masking", [member() for member in members(MaskingChoice)], ids=lambda m: m.kind
 )
 
 
 def masked(kind: str, masking: MaskingConfig, rows: Any = None, seed: int = 1) -> tuple[Passages, Masked]:
-    prose = PROSE[kind]
+    prose = prose_of(kind)
     plain = (rows or FullConfig(batch=32, length=128)).build(prose, prose.tokenizer.specials, seed)
     return plain, Masked(plain, masking, prose.tokenizer, seed)
 
@@ -78,7 +87,7 @@ def rows_of(plain: Passages, hidden: Masked) -> Iterator[tuple[NDArray, NDArray,
 @every_tokenizer
 def test_shares_in_the_long_run(kind: str, masking: MaskingConfig) -> None:
     """15 % of the text; of these 80 % the mask, 10 % another token, 10 % what was there. Never a special token."""
-    specials = PROSE[kind].tokenizer.specials
+    specials = prose_of(kind).tokenizer.specials
     text = chosen = masks = same = 0
     replaced = []
     for before, after, targets in rows_of(*masked(kind, masking)):
@@ -95,9 +104,9 @@ def test_shares_in_the_long_run(kind: str, masking: MaskingConfig) -> None:
     assert text > 1e5
     assert chosen / text == pytest.approx(0.15, abs=0.003)
     assert masks / chosen == pytest.approx(0.8, abs=0.01)
-    assert same / chosen == pytest.approx(0.1 + 0.1 / PROSE[kind].tokenizer.size, abs=0.01)
+    assert same / chosen == pytest.approx(0.1 + 0.1 / prose_of(kind).tokenizer.size, abs=0.01)
     assert not set(replaced) & set(specials.ids)
-    counts = np.bincount(replaced, minlength=PROSE[kind].tokenizer.size)
+    counts = np.bincount(replaced, minlength=prose_of(kind).tokenizer.size)
     allowed = np.setdiff1d(np.arange(len(counts)), specials.ids)
     assert counts[allowed].std() < 2 * np.sqrt(counts[allowed].mean())  # all as often, as a Poisson count has it
 
@@ -110,7 +119,11 @@ def test_shares_in_the_long_run(kind: str, masking: MaskingConfig) -> None:
 def test_other_ways_to_hide(settings: dict[str, float], masks: float, same: float) -> None:
     found = np.array(
         [
-            ((after[hit] == PROSE["bpe"].tokenizer.specials.mask).sum(), (after[hit] == before[hit]).sum(), hit.sum())
+            (
+                (after[hit] == prose_of("bpe").tokenizer.specials.mask).sum(),
+                (after[hit] == before[hit]).sum(),
+                hit.sum(),
+            )
             for before, after, targets in rows_of(*masked("bpe", TokenMaskingConfig(**settings)))
             for hit in [targets != IGNORED]
         ]
@@ -123,7 +136,7 @@ def test_random_tokens_as_published_may_be_special() -> None:
     seen: set[int] = set()
     for before, after, _ in rows_of(*masked("bpe", TokenMaskingConfig(mask=0.0, random=1.0, replacements="all"))):
         seen |= set(after[after != before].tolist())
-    assert set(PROSE["bpe"].tokenizer.specials.marks) <= seen
+    assert set(prose_of("bpe").tokenizer.specials.marks) <= seen
 
 
 def test_budgets_of_rows_by_hand() -> None:
@@ -142,7 +155,7 @@ def test_budgets_of_rows_by_hand() -> None:
 @every_tokenizer
 def test_words_are_hidden_whole(kind: str, masking: MaskingConfig) -> None:
     """Words found apart from the table: by the marks of each kind, and where letters go on letters or a blank."""
-    tokenizer, several = PROSE[kind].tokenizer, 0
+    tokenizer, several = prose_of(kind).tokenizer, 0
     spelled = [tokenizer.token(token).replace("▁", " ") for token in range(tokenizer.size)]
     for before, _, targets in islice(rows_of(*masked(kind, masking)), 300):
         word: list[bool] = []
@@ -286,7 +299,7 @@ def test_a_hidden_token_is_not_in_the_inputs() -> None:
     plain, hidden = masked("bpe", TokenMaskingConfig())
     text = plain.text.tokens
     batch, place = hidden[0], plain.epoch(0).layout.first[plain.epoch(0).groups[0]]
-    mask = PROSE["bpe"].tokenizer.specials.mask
+    mask = prose_of("bpe").tokenizer.specials.mask
     found = 0
     try:
         for row in range(len(batch.targets)):
@@ -294,7 +307,7 @@ def test_a_hidden_token_is_not_in_the_inputs() -> None:
             for t in masks[:2]:
                 at, before = int(place[row, 0]) + t - 1, int(batch.targets[row, t])
                 assert text[at] == before
-                text[at] = before - 1 if before - 1 not in PROSE["bpe"].tokenizer.specials.ids else before + 1
+                text[at] = before - 1 if before - 1 not in prose_of("bpe").tokenizer.specials.ids else before + 1
                 other = hidden[0]
                 assert torch.equal(other.inputs.tokens, batch.inputs.tokens)
                 assert int(other.targets[row, t]) == text[at] != before
@@ -320,7 +333,7 @@ def test_masks_need_a_token() -> None:
 
 def test_rows_without_text_to_hide() -> None:
     """A row of nothing but special tokens has no targets, and costs nothing."""
-    prose = PROSE["bpe"]
+    prose = prose_of("bpe")
 
     class Bare:
         tokens = np.full(6, prose.tokenizer.boundary, np.uint16)
