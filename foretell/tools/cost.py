@@ -5,6 +5,9 @@ Models are built on torch's meta device, which knows shapes only: nothing is all
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -63,11 +66,21 @@ def parts_of(objective: Objective) -> list[Tree]:
 
 
 def optimizer_bytes(recipe: Recipe, objective: Objective) -> int:
-    """Bytes of optimiser state, seen after a step on the meta device."""
+    """Bytes of optimiser state, seen after a step on the meta device.
+
+    One parameter of each shape takes the step and stands for all like it: large models repeat their layers.
+    """
     parameters = [p for p in objective.parameters() if p.requires_grad]
     optimizer = recipe.optimizer.build(parameters, objective.layer_depths())
+    alike: dict[tuple[torch.Size, torch.dtype], list[torch.Tensor]] = {}
     for parameter in parameters:
-        parameter.grad = torch.empty_like(parameter)
+        alike.setdefault((parameter.shape, parameter.dtype), []).append(parameter)
+    for first, *_ in alike.values():
+        first.grad = torch.empty_like(first)
     optimizer.step()
-    stored = (value for state in optimizer.state.values() for value in state.values())
-    return sum(t.numel() * t.element_size() for t in stored if isinstance(t, torch.Tensor))
+    return sum(len(same) * state_bytes(optimizer.state[same[0]]) for same in alike.values())
+
+
+def state_bytes(state: Mapping[str, Any]) -> int:
+    """Bytes of what an optimiser keeps for one parameter."""
+    return sum(t.numel() * t.element_size() for t in state.values() if isinstance(t, torch.Tensor))
