@@ -7,7 +7,7 @@ import pytest
 
 from foretell.evaluate.bootstrap import Interval, bootstrap_ratio, resampled_sums, too_few
 
-REPETITIONS = 500
+REPETITIONS, RESAMPLES = 500, 400
 
 
 def covered(sample: list[Interval], truth: float) -> float:
@@ -21,7 +21,7 @@ def test_covers_a_known_difference(documents: int) -> None:
     for seed in range(REPETITIONS):
         sizes = np.round(draw.lognormal(7, 0.8, documents))
         differences = sizes * 0.05 + draw.normal(0, 2.0, documents) * np.sqrt(sizes)
-        found.append(bootstrap_ratio(differences, sizes, resamples=1000, seed=seed))
+        found.append(bootstrap_ratio(differences, sizes, resamples=RESAMPLES, seed=seed))
     assert 0.90 <= covered(found, 0.05) <= 0.98
 
 
@@ -40,7 +40,7 @@ def test_documents_are_the_parts_not_tokens() -> None:
     for seed in range(REPETITIONS):
         differences, sizes, document = clustered(draw)
         totals = (np.bincount(document, differences), np.bincount(document, sizes))
-        by_document.append(bootstrap_ratio(*totals, resamples=1000, seed=seed))
+        by_document.append(bootstrap_ratio(*totals, resamples=RESAMPLES, seed=seed))
         if seed < 60:
             by_token.append(bootstrap_ratio(differences, sizes, resamples=200, seed=seed))
     assert 0.90 <= covered(by_document, 0.1) <= 0.98
@@ -49,7 +49,9 @@ def test_documents_are_the_parts_not_tokens() -> None:
 
 def test_no_difference_is_found_where_there_is_none() -> None:
     draw = np.random.default_rng(3)
-    found = [bootstrap_ratio(draw.normal(0, 1, 80), np.ones(80), resamples=1000, seed=i) for i in range(REPETITIONS)]
+    found = [
+        bootstrap_ratio(draw.normal(0, 1, 80), np.ones(80), resamples=RESAMPLES, seed=i) for i in range(REPETITIONS)
+    ]
     assert 0.02 <= np.mean([interval.real for interval in found]) <= 0.10
     assert np.mean([interval.better for interval in found]) == pytest.approx(0.5, abs=0.05)
 
@@ -59,7 +61,7 @@ def test_skewed_differences() -> None:
     draw, found = np.random.default_rng(4), []
     for seed in range(REPETITIONS):
         differences = draw.exponential(1.0, 30) - 0.5
-        found.append(bootstrap_ratio(differences, np.ones(30), resamples=1000, seed=seed))
+        found.append(bootstrap_ratio(differences, np.ones(30), resamples=RESAMPLES, seed=seed))
     assert 0.90 <= covered(found, 0.5) <= 0.98
 
 
