@@ -80,7 +80,12 @@ def plot(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders to draw into one plot.")],
     out: Annotated[Path | None, typer.Option(help="PNG to write; default: plot.png in the first run.")] = None,
     x: Annotated[Axis, typer.Option(help="Horizontal axis.")] = "steps",
-    y: Annotated[Measure, typer.Option(help="Vertical axis; metric: the metric of a task.")] = "loss",
+    y: Annotated[
+        Measure | None,
+        typer.Option(
+            help="Vertical axis; metric: the metric of a task. Default: bits_per_byte if all runs have it, or loss."
+        ),
+    ] = None,
     trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,

@@ -33,6 +33,13 @@ class Curves:
     """each with `steps`, `epochs`, `tokens`, `seconds`, `loss`, `bits_per_byte`, `perplexity`, `metric`"""
     metric: str = ""
     """metric of a task, which only validations measure"""
+    lossy: bool = False
+    """whether tokens lose part of the text, so that bits per byte are too low"""
+
+    @property
+    def has_bits(self) -> bool:
+        """Whether it has bits per byte."""
+        return not bool(np.isnan(self.train["bits_per_byte"]).all())
 
 
 def read_curves(run: Run) -> Curves:
@@ -56,7 +63,8 @@ def read_curves(run: Run) -> Curves:
     measured["steps"] = column(valid, "step")
     for name in ("epochs", "tokens", "seconds"):  # of training at that step
         measured[name] = np.interp(measured["steps"], columns["steps"], columns[name])
-    return Curves(run.path.name or str(run.path), columns, measured, metric)
+    lossy = bool(valid and valid[-1].get("lossy"))
+    return Curves(run.path.name or str(run.path), columns, measured, metric, lossy)
 
 
 def column(records: Sequence[Record], name: str) -> Floats:
@@ -75,14 +83,16 @@ def cumulative(records: Sequence[Record], name: str) -> Floats:
     return np.array(sums, dtype=np.float64)
 
 
-def plot_runs(paths: Sequence[Path], out: Path | None, axis: Axis, measure: Measure) -> dict[str, Any]:
-    """Draw runs into one PNG (default: `plot.png` in the first run's folder)."""
+def plot_runs(paths: Sequence[Path], out: Path | None, axis: Axis, measure: Measure | None) -> dict[str, Any]:
+    """Draw runs into one PNG (default: `plot.png` in the first run's folder; bits per byte if all have it, or loss)."""
     pyplot = library()
     curves = [read_curves(Run.open(path)) for path in paths]
+    measure = measure or ("bits_per_byte" if all(curve.has_bits for curve in curves) else "loss")
     heading = checked_heading(paths, curves, measure)
     figure, ((top, rate), (norm, histogram)) = pyplot.subplots(2, 2, figsize=(WIDTH, HEIGHT), layout="constrained")
     names = distinct([Path(path) for path in paths])
     for i, (curve, name) in enumerate(zip(curves, names, strict=True)):
+        name = f"{name} (lossy)" if curve.lossy else name
         draw_losses(top, curve, name, f"C{i}", axis, measure, alone=len(curves) == 1)
         rate.plot(curve.train[axis], curve.train["learning_rate"], color=f"C{i}")
         draw_norms(norm, curve, f"C{i}", axis)
@@ -111,7 +121,7 @@ def checked_heading(paths: Sequence[Path], curves: Sequence[Curves], measure: Me
     for path, curve in zip(paths, curves, strict=True):
         if measure == "metric" and not curve.metric:
             raise ConfigError(f"{path} has no metric: it is not a task, or was never validated; plot its loss")
-        if measure in ("bits_per_byte", "perplexity") and np.isnan(curve.train["bits_per_byte"]).all():
+        if measure in ("bits_per_byte", "perplexity") and not curve.has_bits:
             title = measure_of(measure).title
             raise ConfigError(f"{path} assigns no probability to text, so it has no {title}; plot its loss")
     if measure != "metric":
@@ -129,7 +139,7 @@ def draw_losses(axes: Any, curve: Curves, name: str, color: str, axis: Axis, mea
     if measure != "metric":
         axes.plot(train[axis], train[measure], color=color, linewidth=0.8, alpha=0.45, label=label)
     if len(valid["steps"]):
-        label = "validation" if alone else name
+        label = f"validation{' (lossy)' * curve.lossy}" if alone else name
         marks = "o" if len(valid["steps"]) <= 60 else ""
         axes.plot(valid[axis], valid[measure], marks + "-", color=color, linewidth=1.8, markersize=3.5, label=label)
         higher = measure_of(curve.metric if measure == "metric" else measure).better == "higher"
