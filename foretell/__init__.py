@@ -13,15 +13,20 @@ if TYPE_CHECKING:
     from foretell.recipe.loading import load_recipe
     from foretell.recipe.recipe import Recipe
     from foretell.tools.train.trials import trials
+    from foretell.training.callbacks import Callback
     from foretell.training.divergence import Diverged
+    from foretell.training.trackers import Tracked, Tracker
 
 __all__ = [
+    "Callback",
     "ConfigError",
     "Diverged",
     "Interrupted",
     "Mixed",
     "Recipe",
     "Scored",
+    "Tracked",
+    "Tracker",
     "Trained",
     "__version__",
     "load",
@@ -33,12 +38,15 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Callback": "training.callbacks",
     "ConfigError": "errors",
     "Diverged": "training.divergence",
     "Interrupted": "api.train",
     "Mixed": "api.mixing",
     "Recipe": "recipe.recipe",
     "Scored": "evaluate.lines",
+    "Tracked": "training.trackers",
+    "Tracker": "training.trackers",
     "Trained": "api.trained",
     "load": "api.trained",
     "load_recipe": "recipe.loading",
@@ -46,6 +54,10 @@ _HOMES = {
     "train": "api.train",
     "trials": "tools.train.trials",
 }
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,11 +6,13 @@ a head, an objective), the type of the field is a union marked with `Tagged()`, 
     Head = Annotated[FullHeadConfig | AdaptiveHeadConfig, Tagged()]
 
 In TOML that is a table with `kind = "full"`, or just `"full"` with all other settings at their defaults. Classes from
-outside the package are named by `kind = "their_package.module:TheirConfig"`.
+outside the package are named by `kind = "their_package.module:TheirConfig"`, or by the short name under which their
+package is installed (see `plugins`), which stands for that path.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import re
@@ -30,7 +32,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
-from foretell import trust
+from foretell import plugins, trust
 from foretell.errors import ConfigError, did_you_mean
 from foretell.trees import Tree, checked, wrong
 
@@ -136,6 +138,8 @@ class Tagged:
             if not isinstance(value, Mapping | Config):
                 raise refused(f'should be a kind such as "{default}", or a table with it, not {value!r:.40}')
             kind = kind_of(value)
+            if kind not in choices and (path := plugins.path_of(kind)) and not isinstance(value, Config):
+                return {**value, "kind": path}
             if kind not in choices and ":" not in kind:
                 raise refused(f"unknown kind {kind!r}{did_you_mean(kind, choices)} (known: {', '.join(choices)})")
             return value
@@ -176,6 +180,16 @@ def load_outside(value: Any, members: Mapping[str, type[Config]]) -> Config:
     if isinstance(value, Config):
         return value
     path = str(value["kind"])
+    cls = outside_class(path, members)
+    settings = {key: item for key, item in value.items() if key != "kind"}
+    try:
+        return validate(cls, settings, path)
+    except ConfigError as problem:
+        raise refused(str(problem)) from None
+
+
+def outside_class(path: str, members: Mapping[str, type[Config]]) -> type[Config]:
+    """The class at `package.module:Class`, if it is trusted and fits a union with these members."""
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", path):
         raise refused(f'{path!r} is not a class; write it as "package.module:Class"')
     module, _, name = path.partition(":")
@@ -195,11 +209,18 @@ def load_outside(value: Any, members: Mapping[str, type[Config]]) -> Config:
         raise refused(f"{path!r} is not a foretell.config.Config")
     if fault := misfit(cls, list(members.values())):
         raise refused(f"{path!r} {fault}")
-    settings = {key: item for key, item in value.items() if key != "kind"}
-    try:
-        return validate(cls, settings, path)
-    except ConfigError as problem:
-        raise refused(str(problem)) from None
+    return cls
+
+
+def installed_kinds(section: str, members: Sequence[type[Config]]) -> dict[str, type[Config]]:
+    """The kinds of installed packages for a section with these members, by their short names. Imports them."""
+    named = {member.kind_name(): member for member in members}
+    found = {}
+    for name, point in plugins.installed(plugins.KINDS).items():
+        if name == f"{section}.{plugins.short(name)}":
+            with contextlib.suppress(PydanticCustomError):  # reported where a recipe names it
+                found[plugins.short(name)] = outside_class(point.value, named)
+    return found
 
 
 ENTRIES = ("build", "arrange", "train", "read", "choose", "pool", "fit", "prepare")

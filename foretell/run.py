@@ -48,7 +48,7 @@ Record = dict[str, Any]
 FORMAT = 3
 """of run folders; a change that an older version would misread makes it one more"""
 RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
-BEFORE_TRAINING = ("clock", "init")
+BEFORE_TRAINING = ("callbacks", "clock", "init")
 """kinds of records written before the first step"""
 LONGEST_RECORD = 1 << 20
 """bytes of a line of metrics.jsonl"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.run import Run
 from foretell.training import checkpoint
+from foretell.training.callbacks import Callback
 from foretell.training.checkpoint import TrainState
 from foretell.training.devices import device_of
 from foretell.training.monitor import Monitor
-from foretell.training.trackers import open_trackers
+from foretell.training.trackers import Tracked, check_trackers, flat, open_trackers
 from foretell.training.trainer import Trainer
 from foretell.trust import keeps_key, state_folder
 
@@ -45,21 +46,27 @@ def train(
     resume: bool = False,
     quiet: bool = False,
     device: torch.device | str | None = None,
+    callbacks: Sequence[Callback] = (),
     **overrides: Any,
 ) -> Trained:
     """Train a recipe (a shipped name, a path, tables) and return the run, opened.
 
     Overrides are dotted names with `__` for the dot, or tables: `model__layers=2`, `model={"layers": 2}`. `out` is
-    the run folder (default: `runs/` and the recipe's name). Raises `ConfigError` for invalid input, `Diverged` when the
-    loss diverges, `Interrupted` after a signal.
+    the run folder (default: `runs/` and the recipe's name). `callbacks` watch (see `Callback`). Raises
+    `ConfigError` for invalid input, `Diverged` when the loss diverges, `Interrupted` after a signal.
     """
     settings = {key.replace("__", "."): value for key, value in overrides.items()}
     resolved = load_recipe(recipe, settings)
-    return run_recipe(resolved, out or Path("runs") / (resolved.name or "run"), resume, quiet, device)
+    return run_recipe(resolved, out or Path("runs") / (resolved.name or "run"), resume, quiet, device, callbacks)
 
 
 def run_recipe(
-    recipe: Recipe, out: str | Path, resume: bool, quiet: bool, device: torch.device | str | None = None
+    recipe: Recipe,
+    out: str | Path,
+    resume: bool,
+    quiet: bool,
+    device: torch.device | str | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """Run all stages of a recipe, from the beginning or from the newest checkpoint."""
     if recipe.trials():
@@ -69,7 +76,7 @@ def run_recipe(
     with Run(out).alone():
         run = Run.create(out, recipe=recipe.text(Path(out)), resume=resume)
         try:
-            return run_stages(recipe, run, quiet, device)
+            return run_stages(recipe, run, quiet, device, callbacks)
         except BaseException:
             run.discard_if_empty()
             raise
@@ -80,10 +87,14 @@ def try_out(recipe: Recipe) -> None:
     first = recipe.resolved_stages()[0][1]
     if first.init:
         open_initial(first)
+    for _, stage in recipe.resolved_stages():
+        check_trackers(stage.training.log_to)
     data_module(first).try_out()
 
 
-def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str | None) -> Trained:
+def run_stages(
+    recipe: Recipe, run: Run, quiet: bool, device: torch.device | str | None, callbacks: Sequence[Callback]
+) -> Trained:
     """Run the remaining stages."""
     place = device_of(device)
     monitor = Monitor(quiet=quiet)
@@ -103,6 +114,9 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
     if not saved and (clocked := recipe.on_the_clock()):
         monitor.say(f"settings in seconds, so equal seeds give different weights: {', '.join(clocked)}")
         run.append({"kind": "clock", "stage": stages[0][0].name, "step": 0, "epoch": 0.0, "settings": clocked})
+    if not saved and callbacks:  # the run says who watched
+        names = [f"{type(callback).__module__}:{type(callback).__qualname__}" for callback in callbacks]
+        run.append({"kind": "callbacks", "stage": stages[0][0].name, "step": 0, "epoch": 0.0, "names": names})
     for number, (stage_config, settings) in enumerate(stages):
         if number < position.stage or (number == position.stage and position.finished):
             continue
@@ -117,8 +131,10 @@ def run_stages(recipe: Recipe, run: Run, quiet: bool, device: torch.device | str
             break
         torch.manual_seed(settings.seed)
         stage = build_stage(stage_config, settings, data, place, load_counts(run.counts_file))
-        trackers = open_trackers(settings.training.log_to, run.path, position.step)
-        trainer = Trainer(run, stage, position, seed=settings.seed, monitor=monitor, trackers=trackers)
+        tracked = Tracked(run.path, position.step, dict(flat(settings.tree())))
+        trackers = open_trackers(settings.training.log_to, tracked)
+        watching = [*trackers, *callbacks]
+        trainer = Trainer(run, stage, position, seed=settings.seed, monitor=monitor, callbacks=watching)
         try:
             begin_stage(trainer, run, settings, stage_config, data)
             ending = trainer.train()

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from foretell import trees
+from foretell import plugins, trees
 from foretell.checksums import FILE as CHECKSUMS
 from foretell.checksums import damaged
 from foretell.errors import ConfigError, did_you_mean
@@ -141,7 +141,7 @@ def unknown_names(value: Any, node: Mapping[str, Any], key: str) -> Iterator[str
     tables = [found for option in node.get("anyOf", ()) if "properties" in (found := resolved(option))]
     if kinds is not None and tables:
         kind = value.get("kind", kinds[0]) if isinstance(value, Mapping) else value
-        if not isinstance(kind, str) or ":" in kind:
+        if not isinstance(kind, str) or ":" in kind or (kind not in kinds and plugins.path_of(kind)):
             return
         if kind not in kinds:
             yield f"{key}: unknown kind {kind!r}{did_you_mean(kind, kinds)} (known: {', '.join(kinds)})"

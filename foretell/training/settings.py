@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
 
 from foretell.config import Amount, Config, Count, Positive, Size
 from foretell.training.loss_normalisation import Normalisation
 from foretell.training.precision import Precision, ScalingConfig
-from foretell.training.trackers import TrackerName
+from foretell.training.trackers import TRACKERS, allowed_tracker
+
+TrackerName = Annotated[str, AfterValidator(allowed_tracker), Field(examples=list(TRACKERS))]
 
 
 class TrainingConfig(Config):
@@ -30,7 +34,7 @@ class TrainingConfig(Config):
     """stop when a validation is worse than the best of all but the last `patience` ones"""
     log_every: Amount = Amount(value=50, unit="steps")
     log_to: tuple[TrackerName, ...] = ()
-    """trackers that get the records as well"""
+    """trackers that get the records as well: mlflow, tensorboard, wandb, or those of installed packages"""
 
 
 class SavingConfig(Config):

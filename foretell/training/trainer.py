@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Literal, NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from foretell.optim.non_monotone import non_monotone
 from foretell.optim.progress import Progress, due
 from foretell.run import Record, Run, judged
 from foretell.training import checkpoint, state
+from foretell.training.callbacks import Callback
 from foretell.training.checkpoint import Checkpoint, TrainState
 from foretell.training.divergence import diverged, is_lost
 from foretell.training.log_sums import LogSums
@@ -29,7 +31,6 @@ from foretell.training.precision import LossScaler, autocast
 from foretell.training.seeds import seed_generators, step_seed
 from foretell.training.signals import interruptible
 from foretell.training.stage import Stage
-from foretell.training.trackers import Tracker
 from foretell.training.validation import bound_validation
 from foretell.training.world import World
 from foretell.types import Batch, State, detach, join_rows, map_state, select_rows
@@ -57,12 +58,12 @@ class Trainer:
         *,
         seed: int,
         monitor: Monitor,
-        trackers: Sequence[Tracker] = (),
+        callbacks: Sequence[Callback] = (),
         world: World | None = None,
     ):
         self.world = world or World()
         self.run, self.stage, self.position = run, stage, position
-        self.seed, self.monitor, self.trackers = seed, monitor, trackers
+        self.seed, self.monitor, self.callbacks = seed, monitor, callbacks
         self.device = next(stage.objective.parameters()).device
         self.rate = stage.optimizer.defaults["lr"]
         self.rates = [group["lr"] for group in stage.optimizer.param_groups]
@@ -236,6 +237,8 @@ class Trainer:
     def after_step(self, before: Progress, after: Progress) -> None:
         """Log, validate and save if due."""
         stage = self.stage
+        for callback in self.callbacks:
+            callback.on_step(after)
         if due(stage.training.log_every, before, after) or self.stopped:
             self.log(after)
         pause, improved = time.monotonic(), False
@@ -270,12 +273,14 @@ class Trainer:
         self.monitor.step(record, progress.fraction)
 
     def record(self, record: Record) -> None:
-        """Append to metrics.jsonl, and to the trackers."""
+        """Append to metrics.jsonl, and hand copies to the callbacks."""
         if not self.world.is_main:
             return
         self.run.append(record)
-        for tracker in self.trackers:
-            tracker.write(record)
+        for callback in self.callbacks:
+            callback.on_record(deepcopy(record))
+            if record["kind"] == "valid":
+                callback.on_validation(deepcopy(record))
 
     def validate(self, progress: Progress) -> bool:
         """Measure the (averaged) weights on the validation split; True if they are the best so far."""
@@ -328,6 +333,8 @@ class Trainer:
         saved = state.save(self, improved)
         checkpoint.prune(self.run, self.stage.saving.keep)
         self.saved, self.saved_at = self.position.step, self.position.seconds
+        for callback in self.callbacks:
+            callback.on_save(saved.path)
         return saved
 
     def restore(self, saved: Checkpoint, parts: frozenset[str]) -> None:

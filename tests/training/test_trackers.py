@@ -1,17 +1,20 @@
 """Trackers repeat what metrics.jsonl says, also over an interruption."""
 
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from builders import tables
+from outside_tracker import Listing
 
 import foretell
+from foretell import plugins
 from foretell.errors import ConfigError
 from foretell.run import Run
-from foretell.training.trackers import numbers
+from foretell.training.trackers import Tracked, numbers, open_trackers
 from foretell.training.trainer import Trainer
 
 Corpus = dict[str, str]
@@ -86,12 +89,81 @@ def test_weights_and_biases(
     if setting:
         monkeypatch.setenv("WANDB_MODE", setting)
     foretell.train(tables(corpus, training__log_to=["wandb"]), tmp_path / "run", quiet=True)
+    assert begun[0]["config"]["training.log_to"] == "['wandb']" and begun[0]["config"]["limit"]
     assert begun[0]["mode"] == mode and begun[0]["dir"] == str(tmp_path / "run")
     assert begun[1:] == [{"finished": True}]
     assert logged == expected(tmp_path / "run")
 
 
-@pytest.mark.parametrize(("name", "module"), [("tensorboard", "torch.utils.tensorboard"), ("wandb", "wandb")])
+@pytest.mark.parametrize(("setting", "place"), [("", "sqlite:///{folder}/mlflow.db"), ("http://there", "http://there")])
+def test_mlflow(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, place: str) -> None:
+    """Against a stand-in for its client, with the limits that its server has."""
+    logged: dict[str, dict[int, float]] = {}
+    calls: list[Any] = []
+
+    class Client:
+        def __init__(self, uri: str):
+            calls.append(uri)
+
+        def get_experiment_by_name(self, name: str) -> None:
+            return None
+
+        def create_experiment(self, name: str) -> str:
+            return f"id of {name}"
+
+        def create_run(self, experiment: str, run_name: str) -> SimpleNamespace:
+            calls.append((experiment, run_name))
+            return SimpleNamespace(info=SimpleNamespace(run_id="7"))
+
+        def log_batch(self, run: str, metrics: Any = (), params: Any = ()) -> None:
+            assert run == "7" and len(metrics) <= 1000 and len(params) <= 100
+            for metric in metrics:
+                logged.setdefault(metric[0], {})[metric[3]] = metric[1]
+            settings.extend(params)
+
+        def set_terminated(self, run: str) -> None:
+            calls.append(run)
+
+    settings: list[tuple[str, str]] = []
+    as_tuple = lambda *given: given  # noqa: E731
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(MlflowClient=Client))
+    monkeypatch.setitem(sys.modules, "mlflow.entities", SimpleNamespace(Metric=as_tuple, Param=as_tuple))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", setting)
+    foretell.train(tables(corpus, training__log_to=["mlflow"]), tmp_path / "run", quiet=True)
+    assert calls == [place.format(folder=(tmp_path / "run").resolve()), ("id of foretell", "run"), "7"]
+    assert logged == expected(tmp_path / "run")
+    params = dict(settings)
+    assert params["training.log_to"] == "['mlflow']" and len(params) == len(settings)
+
+
+def test_a_tracker_of_an_installed_package(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = {
+        "listing": EntryPoint("listing", "outside_tracker:Listing", plugins.TRACKERS),
+        "broken": EntryPoint("broken", "no_such_package:Tracker", plugins.TRACKERS),
+        "other": EntryPoint("other", "pathlib:Path", plugins.TRACKERS),
+    }
+    monkeypatch.setattr(plugins, "installed", lambda group: points if group == plugins.TRACKERS else {})
+    foretell.train(tables(corpus, training__log_to=["listing"]), tmp_path / "run", quiet=True)
+    (tracker,) = Listing.opened
+    found: dict[str, dict[int, float]] = {}
+    for (step, name), value in tracker.written.items():
+        found.setdefault(name, {})[step] = value
+    assert found == expected(tmp_path / "run") and tracker.closed
+    assert tracker.tracked.folder == tmp_path / "run" and tracker.tracked.step == 0
+    for name, fault in (("broken", "cannot load 'broken' from no_such_package"), ("other", "pathlib:Path is not a")):
+        with pytest.raises(ConfigError, match=f"training.log_to: {fault}"):
+            open_trackers([name], Tracked(tmp_path, 0, {}))
+
+
+def test_an_unknown_tracker_is_found_before_a_run_folder_exists(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no tracker 'tensorbord'; did you mean 'tensorboard'"):
+        foretell.train(tables(corpus, training__log_to=["tensorbord"]), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("mlflow", "mlflow"), ("tensorboard", "torch.utils.tensorboard"), ("wandb", "wandb")]
+)
 def test_a_missing_package_is_named(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str
 ) -> None:

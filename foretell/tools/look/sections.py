@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from foretell.config import Amount, Config, configs_in
+from foretell.config import Amount, Config, configs_in, installed_kinds
 from foretell.recipe.recipe import Recipe
 from foretell.trees import Tree, merge, nest, write_toml
 
@@ -63,16 +63,18 @@ def describe_section(section: Section) -> Tree:
     """The kinds of a section, or its settings if it has no kinds."""
     if len(section.members) == 1 and "kind" not in section.members[0].model_fields:
         return describe_kind(section, section.members[0])
+    installed = installed_kinds(section.singular, section.members)
     kinds = [{"kind": member.kind_name(), "text": prose(member)} for member in section.members]
+    kinds += [{"kind": name, "text": f"{prose(member)} ({member.__module__})"} for name, member in installed.items()]
     return {"what": "section", "section": section.key, "default": section.default, "kinds": kinds}
 
 
-def describe_kind(section: Section, member: type[Config]) -> Tree:
-    """A kind: its description, its settings, and TOML with all of them."""
-    table = example(member)
+def describe_kind(section: Section, member: type[Config], kind: str = "") -> Tree:
+    """A kind: its description, its settings, and TOML with all of them; `kind` names one of an installed package."""
+    table = ({"kind": kind} if kind else {}) | example(member)
     return {
         "what": "kind",
-        "kind": member.kind_name() if "kind" in member.model_fields else section.name,
+        "kind": kind or member.kind_name() if kind or "kind" in member.model_fields else section.name,
         "section": section.key,
         "text": prose(member),
         "fields": [

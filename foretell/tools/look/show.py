@@ -18,7 +18,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from foretell.config import Config
+from foretell import plugins
+from foretell.config import Config, installed_kinds
 from foretell.data.opening import open_corpus
 from foretell.data.preparing import cache_key, trained_before
 from foretell.data.store.store import Store, is_store
@@ -62,6 +63,7 @@ def describe(what: str, overrides: Overrides = (), vocabulary: int | None = None
         return describe_recipe(load_recipe(what, overrides), vocabulary)
     all_sections = sections()
     kinds = [member.kind_name() for section in all_sections for member in section.members]
+    kinds += plugins.installed(plugins.KINDS)
     words = ["recipes", "schema", *recipe_names(), *(section.name for section in all_sections), *kinds]
     hint = did_you_mean(what, words, most=5)
     raise ConfigError(
@@ -90,6 +92,15 @@ def describe_word(what: str) -> Tree | None:
     if members:
         kinds = [describe_kind(section, member) for member, section in members.items()]
         return kinds[0] if len(kinds) == 1 else {"what": "kinds", "kinds": kinds}
+    return describe_installed(what, all_sections) if plugins.path_of(what) else None
+
+
+def describe_installed(kind: str, all_sections: Sequence[Section]) -> Tree | None:
+    """Describe a kind of an installed package in the first section it fits; None if it fits none."""
+    for section in all_sections:
+        for name, member in installed_kinds(section.singular, section.members).items():
+            if kind in (name, f"{section.singular}.{name}"):
+                return describe_kind(section, member, name)
     return None
 
 
