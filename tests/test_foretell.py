@@ -1,6 +1,7 @@
 """The names that `import foretell` offers."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,24 @@ from pathlib import Path
 import pytest
 
 import foretell
+from foretell.evaluate.beam import Beam
+from foretell.evaluate.features import FeaturesConfig
+from foretell.evaluate.generate import Sampling
+
+
+def test_dir_lists_the_public_names_before_they_are_loaded() -> None:
+    code = "import foretell; print(dir(foretell) == foretell.__all__, 'train' in vars(foretell))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True False\n"
+
+
+def test_defaults_in_signatures_are_those_of_the_settings() -> None:
+    for method, settings in (
+        *((getattr(foretell.Trained, name), Sampling()) for name in ("stream", "generate", "texts")),
+        (foretell.Trained.search, Beam()),
+        *((getattr(foretell.Trained, name), FeaturesConfig()) for name in ("extractor", "features")),
+    ):
+        named = {name: p for name, p in inspect.signature(method).parameters.items() if p.kind is p.KEYWORD_ONLY}
+        assert {name: p.default for name, p in named.items()} == vars(settings)
 
 
 def test_public_names_are_sorted() -> None:

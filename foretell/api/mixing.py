@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from foretell.evaluate.language_model import LanguageModel
 from foretell.evaluate.mixture import Fit, Mixture, checked_weights, fit_weights, mixed_logp
 from foretell.evaluate.scoring import TokenScores, check_loss, metrics
 from foretell.process import peak_memory
+from foretell.results import Figures
 from foretell.run import Record
 
 
@@ -65,6 +67,11 @@ class Mixed(LanguageModel):
         """The folders of its members."""
         return " + ".join(str(member.run.path) for member in self.members)
 
+    def description(self) -> dict[str, Any]:
+        """Its members with their weights, its size, and the text that the weights were fitted to."""
+        members = {member["run"]: round(member["weight"], 4) for member in self.described()}
+        return {"members": members, "parameters": self.parameters, "weights_fitted_to": self.fitted_to}
+
     def fitted_on(self, text: Split) -> list[str]:
         """The settings that were fitted on this very text: its weights, and the adaptation of its members."""
         mine = ["mixture weights"] if self.fitted_to and self.members[0].text_module.holds(self.fitted_to, text) else []
@@ -87,14 +94,14 @@ class Mixed(LanguageModel):
         logp = mixed_logp(np.stack([part.logp for part in parts]), self.weights)
         return TokenScores(logp, None, sum(part.seconds for part in parts))
 
-    def evaluate(self, split: str = "test", *, batch: int | None = None, columns: int = 1) -> Record:
+    def evaluate(self, split: str = "test", *, batch: int | None = None, columns: int = 1) -> Figures:
         """Measure a split of the first member's corpus, or any text file; see `Trained.evaluate`."""
         with self.text(split) as text:
             totals = self.token_scores(text, batch=batch, columns=columns).totals
             check_loss(totals.loss, self.name)
             measured = metrics(totals, text)
             fitted = self.fitted_on(text)
-        return {
+        found = {
             "run": self.name,
             "split": split,
             **measured,
@@ -107,6 +114,7 @@ class Mixed(LanguageModel):
             "parameters": self.parameters,
             "peak_memory_bytes": peak_memory(),
         }
+        return Figures(found)
 
     @property
     def unnormalised(self) -> str:

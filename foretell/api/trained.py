@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -17,12 +17,12 @@ from foretell.config import validate
 from foretell.data.batches.batches import RowBatches, TextBatchesConfig
 from foretell.data.labelled.examples import Example
 from foretell.data.store.store import Split, load_counts
-from foretell.data.text.reviews import preparation_of
+from foretell.data.text.reviews import PreparationName, preparation_of
 from foretell.data.tokenizers.tokenizer import tokenizer_of
 from foretell.errors import ConfigError
 from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
 from foretell.evaluate.evaluator import Evaluator
-from foretell.evaluate.features import Extractor, FeaturesConfig, Vectors
+from foretell.evaluate.features import Extractor, FeaturesConfig, PoolingName, Vectors
 from foretell.evaluate.language_model import LanguageModel
 from foretell.evaluate.pseudo_likelihood import pseudo_likelihood
 from foretell.evaluate.scoring import (
@@ -49,6 +49,7 @@ from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
 from foretell.recipe.loading import recipe_of
 from foretell.recipe.recipe import Recipe
+from foretell.results import Figures
 from foretell.run import Record, Run
 from foretell.tasks.predictor import Predictor
 from foretell.training import checkpoint
@@ -152,6 +153,20 @@ class Trained(LanguageModel):
         """Probabilities that do not sum to 1, as reported by the import; "" if all do. Such a model is not ranked."""
         return self.run.unnormalised
 
+    def description(self) -> dict[str, Any]:
+        """Where it is, recipe, family, size, and the figure its validations are compared by."""
+        valid = self.validation()
+        figure = valid.get("metric") or next((k for k in ("bits_per_byte", "loss") if valid.get(k) is not None), "")
+        best = {f"valid_{figure}": round(valid[figure], 4)} if valid.get(figure) is not None else {}
+        return {
+            "run": str(self.run.path),
+            "recipe": self.recipe.name,
+            "model": self.settings.model.kind_name(),
+            "parameters": self.parameters,
+            "step": self.facts["step"],
+            **best,
+        }
+
     def summary(self) -> Record:
         """The validation record of this checkpoint, with its costs."""
         records = list(self.run.metrics())
@@ -190,7 +205,7 @@ class Trained(LanguageModel):
         dynamic: bool | Mapping[str, Any] = False,
         cache: bool | Mapping[str, Any] = False,
         skip_bad: bool = False,
-    ) -> Record:
+    ) -> Figures:
         """Measure a split of the run's corpus, or any file like it.
 
         A language model is measured by the probability of the text, a masked one by the terms of its objective on
@@ -205,7 +220,7 @@ class Trained(LanguageModel):
         evaluator = self.evaluator(batch=batch, columns=columns, skip_bad=skip_bad)
         measured = evaluator.evaluate(split, self.on_progress())
         evaluator.refuse_undefined(measured, f"{self.run.path}, {split}")
-        return self.record(split, evaluator, measured)
+        return Figures(self.record(split, evaluator, measured))
 
     def evaluator(
         self, *, batch: int | None = None, columns: int = 1, ranks: bool = True, skip_bad: bool = False
@@ -365,17 +380,44 @@ class Trained(LanguageModel):
         """The ids of a prompt: a boundary, then the text."""
         return [self.tokenizer.boundary, *self.tokenizer.encode(text)]
 
-    def extractor(self, **settings: Any) -> Extractor:
-        """The model as an extractor of feature vectors; see `FeaturesConfig`."""
-        chosen = validate(FeaturesConfig, settings, "features")
+    def extractor(
+        self,
+        *,
+        pooling: PoolingName = "mean",
+        layers: Sequence[int] | Literal["all"] = (-1,),
+        mix: Sequence[float] | None = None,
+        prepare: PreparationName | None = None,
+        tokens: int = 4096,
+        window: int = 4096,
+    ) -> Extractor:
+        """The model as an extractor of feature vectors, a block of texts at a time; see `features`."""
+        settings = {"pooling": pooling, "layers": layers, "mix": mix, "prepare": prepare, "tokens": tokens}
+        given = {name: value for name, value in {**settings, "window": window}.items() if value is not None}
+        chosen = validate(FeaturesConfig, given, "features")
         if chosen.prepare is None:
             chosen = chosen.model_copy(update={"prepare": preparation_of(self.settings.data.corpus)})
         return Extractor(self.objective.backbone, self.tokenizer, chosen, self.device)
 
-    def features(self, texts: Iterable[str], **settings: Any) -> Vectors:
+    def features(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: PoolingName = "mean",
+        layers: Sequence[int] | Literal["all"] = (-1,),
+        mix: Sequence[float] | None = None,
+        prepare: PreparationName | None = None,
+        tokens: int = 4096,
+        window: int = 4096,
+    ) -> Vectors:
         """[number of texts, width] fp32: the mean of the last layer over each text, special tokens included.
 
-        Settings are those of `FeaturesConfig`: other poolings, other layers, a mix of layers, texts prepared as
-        reviews. `extractor(...).blocks(texts)` returns the same in blocks, for more texts than fit in memory.
+        `pooling` is over the tokens of a text (concat: last, max and mean, concatenated; cell: the memory cells after
+        the last token). Several `layers` are concatenated; they count from 1, or from the end. `mix` has a weight per
+        layer, to sum them instead. `prepare` changes texts first (absent: as the training text was). `tokens` of a
+        batch and the `window` of texts sorted by length affect speed and memory only. `extractor(...).blocks(texts)`
+        returns the same in blocks, for more texts than fit in memory.
         """
-        return self.extractor(**settings).all(texts)
+        extractor = self.extractor(
+            pooling=pooling, layers=layers, mix=mix, prepare=prepare, tokens=tokens, window=window
+        )
+        return extractor.all(texts)

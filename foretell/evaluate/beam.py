@@ -17,6 +17,7 @@ from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate.generate import decoded
 from foretell.evaluate.scoring import Scorer
+from foretell.results import Result
 from foretell.types import State, select_rows
 
 
@@ -109,7 +110,7 @@ def likeliest(total: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Written:
+class Written(Result):
     """A continuation as text."""
 
     text: str

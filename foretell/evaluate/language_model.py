@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 
@@ -13,9 +12,10 @@ from foretell.evaluate.beam import Beam, Written, search_on
 from foretell.evaluate.generate import Sampling, write_on, write_texts
 from foretell.evaluate.lines import Scored, score_texts
 from foretell.evaluate.scoring import Scorer
+from foretell.results import Described
 
 
-class LanguageModel(ABC):
+class LanguageModel(Described):
     """A tokenizer and a scorer of its tokens; abstract."""
 
     tokenizer: Tokenizer
@@ -29,20 +29,59 @@ class LanguageModel(ABC):
         """The log-probability of each text, from a fresh state, in batches."""
         return score_texts(self.scorer(ranks=False), self.tokenizer, texts, self.device)
 
-    def stream(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> Iterator[str]:
-        """Generate text after the prompt, piece by piece; see `Sampling` for temperature, top_k, top_p, seed."""
-        return write_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device)
+    def stream(
+        self,
+        prompt: str = "",
+        tokens: int = 200,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> Iterator[str]:
+        """Generate text after the prompt, piece by piece.
 
-    def generate(self, prompt: str = "", tokens: int = 200, **sampling: Any) -> str:
+        `temperature` below 1 favours likely tokens, and at 0 takes the likeliest; `top_k` samples among the k likeliest
+        tokens, `top_p` among the likeliest that together have this probability (arXiv:1904.09751).
+        """
+        sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        return write_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, sampling, self.device)
+
+    def generate(
+        self,
+        prompt: str = "",
+        tokens: int = 200,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> str:
         """Generate text after the prompt; see `stream`."""
-        return "".join(self.stream(prompt, tokens, **sampling))
+        return "".join(self.stream(prompt, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed))
 
-    def texts(self, count: int, prompt: str = "", tokens: int = 200, **sampling: Any) -> list[str]:
+    def texts(
+        self,
+        count: int,
+        prompt: str = "",
+        tokens: int = 200,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> list[str]:
         """Generate `count` texts after the prompt, in one batch; see `stream`."""
-        return write_texts(
-            self.scorer(ranks=False), self.tokenizer, prompt, tokens, Sampling(**sampling), self.device, count
-        )
+        sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        return write_texts(self.scorer(ranks=False), self.tokenizer, prompt, tokens, sampling, self.device, count)
 
-    def search(self, prompt: str = "", tokens: int = 200, **beam: Any) -> list[Written]:
-        """Beam search for the most probable texts after the prompt, up to a boundary; see `Beam`."""
-        return search_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, Beam(**beam), self.device)
+    def search(
+        self, prompt: str = "", tokens: int = 200, *, width: int = 5, best: int = 1, length_penalty: float = 0.0
+    ) -> list[Written]:
+        """Beam search for the `best` most probable texts after the prompt, up to a boundary.
+
+        `width` continuations are kept at each step; `length_penalty` is the exponent of ((5 + length) / 6) in the score
+        (arXiv:1609.08144), and higher values favour longer texts.
+        """
+        beam = Beam(width=width, best=best, length_penalty=length_penalty)
+        return search_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, beam, self.device)

@@ -16,13 +16,14 @@ from foretell.data.batches.streams import LinesConfig
 from foretell.data.text_files import Mended, mended, split_pieces
 from foretell.data.tokenizers.tokenizer import Ids, Lengths, Losses, Tokenizer, lines_of
 from foretell.evaluate.scoring import Scorer, score_tokens
+from foretell.results import Result
 from foretell.types import Inputs, State
 
 BATCHES = LinesConfig(batch=64, length=128)
 
 
 @dataclass(frozen=True)
-class Scored:
+class Scored(Result):
     """A text with its log-probability."""
 
     text: str

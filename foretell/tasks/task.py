@@ -33,6 +33,7 @@ from foretell.nn.flops import macs_per_token
 from foretell.nn.heads.head import NoHead
 from foretell.nn.initializers import NormalConfig
 from foretell.objectives.objective import MeasuredBy, Objective, ObjectiveConfig, Part
+from foretell.results import Result
 from foretell.types import IGNORED, Batch, Hidden, Inputs, State, Step, Term
 
 Scores = NDArray[Any]
@@ -42,7 +43,7 @@ log = logging.getLogger("foretell")
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Result):
     """The prediction for one example; abstract."""
 
     def record(self) -> dict[str, Any]:

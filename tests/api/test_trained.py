@@ -63,3 +63,13 @@ def test_a_stage_that_the_recipe_lacks_is_damage(run: foretell.Trained, tmp_path
     with pytest.MonkeyPatch.context() as patch, pytest.raises(foretell.ConfigError, match="names stage 3"):
         patch.setattr(type(broken), "position", lambda _: state)
         run.stage_of(broken)
+
+
+def test_a_run_says_what_it_holds(run: foretell.Trained) -> None:
+    held, valid = run.description(), run.validation()
+    assert held["run"] == str(run.run.path) and held["model"] == "recurrent" and held["step"] == valid["step"]
+    assert held["valid_bits_per_byte"] == pytest.approx(valid["bits_per_byte"], abs=5e-5)
+    assert (
+        repr(run).startswith(f"Trained(run={str(run.run.path)!r}, recipe=")
+        and f"{run.parameters:,}" in run._repr_html_()
+    )
