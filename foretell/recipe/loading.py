@@ -135,6 +135,11 @@ SOME_TOKENS = 1 << 16
 """size of the vocabulary of a model whose structure alone is looked at"""
 LENGTHS = {"answering": 384, "choice": 256, "classification": 128, "similarity": 128, "tagging": 128}
 """tokens per row of a model with a bounded context, if the context is that long"""
+PUBLISHED_WIDTH = 768
+"""width that the learning rate of `bert-finetune-sst2` was published for; rates of Adam fall with the width
+(arXiv:2203.03466)"""
+POOLED = ("classification", "similarity", "choice")
+"""tasks that pool a text into one vector: its mean, as the first token's needs a longer training"""
 GRADIENT_LENGTH = 1400
 """last tokens of a text that gradients flow through in a recurrent model, as in the recipe for IMDB"""
 
@@ -163,6 +168,10 @@ def fine_tuning(run: str, task: str) -> Tree:
         tree["data"]["batches"] |= {"length": min(LENGTHS.get(task, 128), backbone.context)}
     if "recurrence" in backbone.reads:
         tree["objective"]["gradient_length"] = GRADIENT_LENGTH
+    else:
+        tree["optimizer"]["learning_rate"] *= PUBLISHED_WIDTH / backbone.dim
+        if task in POOLED and "bidirectional" in backbone.reads:
+            tree["objective"]["pooling"] = {"kind": "mean"}
     if "stages" in tree:
         tree["stages"] = unfreezing(len(backbone.blocks), str(tree["limit"]))
     return tree

@@ -38,7 +38,7 @@ class Job:
     files: Files
     commands: tuple[str, ...]
     figure: str
-    """pattern of the figure in the output of the last command but those after it"""
+    """pattern of the figure in the output of commands"""
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,15 @@ def run(job: Job, folder: Path, data: Path) -> Report:
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f".{os.pathsep}{ROOT}",
     }
-    begin, first, figure, failed = time.monotonic(), None, "", []
+    begin, first, figure, failed = time.monotonic(), None, "", []  # the figure: as the last command shows it
     for command in job.commands:
         words = shlex.split(command)
         done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
         shown = done.stdout + done.stderr
         if done.returncode:
             failed.append(f"{command}\n{shown[-2000:]}")
-        elif first is None and (match := re.search(job.figure, shown)):
-            first, figure = (time.monotonic() - begin) / 60, " ".join(match[0].split())
+        elif match := re.search(job.figure, shown):
+            first, figure = first or (time.monotonic() - begin) / 60, " ".join(match[0].split())
     return Report(job, (time.monotonic() - begin) / 60, first, figure, tuple(failed))
 
 
