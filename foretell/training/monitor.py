@@ -123,7 +123,11 @@ class Monitor:
     bars: LiveBars | None = None
     """those on the terminal now: a process has one terminal, whichever monitors it has"""
 
+    silent = False
+    """true where all monitors of the process are quiet"""
+
     def __init__(self, *, quiet: bool = False):
+        quiet = quiet or Monitor.silent
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         # FORCE_COLOR makes rich take a file for a terminal
         terminal = sys.stderr.isatty() and not self.console.is_dumb_terminal
