@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -29,11 +29,9 @@ from foretell.evaluate.scoring import (
     CheckedScorer,
     NeuralScorer,
     NGramScorer,
-    OnProgress,
     Scorer,
     TokenScores,
     check_loss,
-    no_progress,
     score_tokens,
 )
 from foretell.learning.data_module import DataModule, Options
@@ -55,7 +53,7 @@ from foretell.tasks.predictor import Predictor
 from foretell.training import checkpoint
 from foretell.training.checkpoint import Checkpoint
 from foretell.training.devices import device_of
-from foretell.training.monitor import Monitor, reporting
+from foretell.training.monitor import Activity, Monitor
 from foretell.training.state_dict import check_fit, load_weights
 from foretell.training.tensor_files import check_finite
 
@@ -190,9 +188,9 @@ class Trained(LanguageModel):
         """The validation record of this checkpoint; empty without validation."""
         return self.checkpoint.validation()
 
-    def on_progress(self) -> OnProgress:
-        """Reports the progress of a long pass."""
-        return no_progress if self.quiet else reporting(Monitor().say, str(self.run.path))
+    def progress(self, name: str) -> AbstractContextManager[Activity]:
+        """Shows a pass over texts while the block runs."""
+        return Monitor(quiet=self.quiet).activity(f"{name} {self.run.path.name}")
 
     # --- measuring --------------------------------------------------------------------------------
 
@@ -218,7 +216,8 @@ class Trained(LanguageModel):
         if dynamic is not False or cache is not False:
             return self.adapted(dynamic=dynamic, cache=cache).evaluate(split, batch=batch, columns=columns)
         evaluator = self.evaluator(batch=batch, columns=columns, skip_bad=skip_bad)
-        measured = evaluator.evaluate(split, self.on_progress())
+        with self.progress("evaluating") as on_progress:
+            measured = evaluator.evaluate(split, on_progress)
         evaluator.refuse_undefined(measured, f"{self.run.path}, {split}")
         return Figures(self.record(split, evaluator, measured))
 
@@ -240,7 +239,7 @@ class Trained(LanguageModel):
     @cached_property
     def data(self) -> DataModule:
         """The data module of the run."""
-        return data_module(self.settings, self.tokenizer, run=self.run)
+        return data_module(self.settings, self.tokenizer, Monitor(quiet=self.quiet), run=self.run)
 
     def likelihood(self, *, ranks: bool = True, batch: int | None = None, columns: int = 1) -> LikelihoodEvaluator:
         """Measures the probability of text; a `ConfigError` for models that assign none."""
@@ -272,7 +271,7 @@ class Trained(LanguageModel):
     @property
     def text_module(self) -> TextModule:
         """The text of the run, in its tokens."""
-        return TextModule(self.settings, self.tokenizer, self.run)
+        return TextModule(self.settings, self.tokenizer, self.run, Monitor(quiet=self.quiet))
 
     def text(self, split: str) -> OpenedText:
         """A split of the run's corpus, or of a file, as tokens of this run's vocabulary."""
@@ -337,7 +336,8 @@ class Trained(LanguageModel):
     ) -> TokenScores:
         """The scores that `evaluate` sums, per token; `text` holds tokens of this run's vocabulary."""
         evaluator = self.likelihood(ranks=ranks, batch=batch, columns=columns)
-        found = score_tokens(evaluator.scorer, evaluator.windows(text), self.device, self.on_progress())
+        with self.progress("scoring with") as on_progress:
+            found = score_tokens(evaluator.scorer, evaluator.windows(text), self.device, on_progress)
         check_loss(found.totals.loss, str(self.run.path), zeros=True)
         return found
 
@@ -352,9 +352,9 @@ class Trained(LanguageModel):
         if tokens < 1:
             raise ConfigError(f"tokens must be at least 1, not {tokens}")
         specials, batches = self.tokenizer.specials, cast(TextBatchesConfig, self.settings.data.batches)
-        with self.text(split) as text:
+        with self.text(split) as text, self.progress("evaluating") as on_progress:
             rows = cast(RowBatches, batches.one_text().build(text, specials, seed=0))
-            return pseudo_likelihood(self._objective, rows, specials, tokens, self.device, self.on_progress())
+            return pseudo_likelihood(self._objective, rows, specials, tokens, self.device, on_progress)
 
     # --- using ------------------------------------------------------------------------------------
 
@@ -369,7 +369,8 @@ class Trained(LanguageModel):
             task.parse_line(one, f"text {i}") if isinstance(one, str) else one for i, one in enumerate(examples, 1)
         ]
         task.check_inputs(parsed, self.labels)
-        return predictor.predict(parsed, self.on_progress())
+        with self.progress("predicting with") as on_progress:
+            return predictor.predict(parsed, on_progress)
 
     @property
     def predictor(self) -> Predictor:

@@ -20,6 +20,7 @@ from foretell.cli.options import (
     MixWith,
     Pooling,
     Prepare,
+    Quiet,
     RunArgument,
     TokenBudget,
     Trust,
@@ -69,6 +70,7 @@ def evaluate(
     device: Device = None,
     trust: Trust = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Measure loss, perplexity, bits per character and byte, top-1 and top-5 accuracy over all tokens of a text.
@@ -129,6 +131,7 @@ def score(
     device: Device = None,
     trust: Trust = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Print the log-probability of each line, in order.
@@ -194,6 +197,7 @@ def probe(
     device: Device = None,
     trust: Trust = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Train a linear classifier on the vectors of a run, compare it with a bag of words, and plot its best unit.
@@ -231,6 +235,7 @@ def compare(
     device: Device = None,
     trust: Trust = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Compare runs on one text, with confidence intervals and a breakdown of differences; tokenizers may differ."""
@@ -254,6 +259,7 @@ def race(
     resume: Annotated[bool, typer.Option(help="Continue a stopped race.")] = False,
     trust: Trust = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Train several recipes on the same text under the same budget; print one table, draw one plot."""

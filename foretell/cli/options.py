@@ -38,8 +38,21 @@ def check_device(device: str | None) -> str | None:
     return device
 
 
+def be_quiet(context: typer.Context, quiet: bool) -> bool:
+    """Apply `--quiet` to everything that this command runs."""
+    if quiet:
+        from foretell.training.monitor import Monitor
+
+        Monitor.silent = True
+        context.call_on_close(lambda: setattr(Monitor, "silent", False))
+    return quiet
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show the result and errors, no progress.", callback=be_quiet)
+]
 Device = Annotated[
     str | None,
     typer.Option(help="cpu, cuda or cuda:N; default: an accelerator if available.", callback=check_device),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from foretell.cli.options import Debug, Device, Json, Overrides, RunArgument, Trust
+from foretell.cli.options import Debug, Device, Json, Overrides, Quiet, RunArgument, Trust
 from foretell.tools.printing import emit, measured, properties
 
 
@@ -16,6 +16,7 @@ def demo(
         "runs/demo"
     ),
     as_json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Race a 5-gram model and a small AWD-LSTM on the Python manual: under three minutes on two cores."""
@@ -39,6 +40,7 @@ def prepare(
         typer.Option(help='Kind ("bpe", "word", ...), table (\'{kind = "bpe", size = 8000}\') or tokenizer.json.'),
     ] = "bpe",
     as_json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Tokenise text into a memory-mapped store, in constant memory and on all cores."""
@@ -60,6 +62,7 @@ def train(
     device: Device = None,
     trust: Trust = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Train a recipe; Ctrl-C stops it, --resume continues it."""
@@ -90,6 +93,7 @@ def transfer(
     device: Device = None,
     trust: Trust = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Fine-tune a run on every labelled data set found below $FORETELL_DATA, and print one table.
@@ -117,6 +121,7 @@ def find_lr(
     device: Device = None,
     trust: Trust = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Suggest a learning rate from a short training with a rising one (range test); writes no run."""

@@ -17,6 +17,7 @@ from foretell.cli.options import (
     MixWith,
     Pooling,
     Prepare,
+    Quiet,
     RunArgument,
     TokenBudget,
     Trust,
@@ -156,6 +157,7 @@ def features(
     device: Device = None,
     trust: Trust = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Compute a vector per line, in order and in constant memory, from any layers and pooling."""
@@ -198,6 +200,7 @@ def predict(
     device: Device = None,
     trust: Trust = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Print the prediction of a task for each example, in order; with --json including texts and probabilities.
@@ -242,6 +245,7 @@ def import_(
         typer.Option(help="tokenizer.json of its vocabulary; default: that of the folder, or the words of the file."),
     ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Import a model of another program as a run."""

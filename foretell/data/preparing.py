@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from foretell.data.cache import cache_folder, digest
 from foretell.data.opening import open_corpus
 from foretell.data.store.store import Progress, Store, is_store, prepare, store_fingerprint
 from foretell.data.text.corpus import Corpus
+from foretell.data.text.holdout import byte_length
 from foretell.data.tokenizers.kinds import FileConfig, TokenizerConfig
 from foretell.data.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from foretell.errors import ConfigError
@@ -30,14 +31,16 @@ def prepared(
             )
         return store
     text = open_corpus(corpus)
-    trained = tokenizer if isinstance(tokenizer, Tokenizer) else cached_tokenizer(text, tokenizer)
+    trained = tokenizer if isinstance(tokenizer, Tokenizer) else cached_tokenizer(text, tokenizer, progress)
     texts = {split: text.fingerprint(split) for split in text.splits}
     return prepare(text, trained, cache_folder() / "stores" / store_fingerprint(texts, trained), progress, texts)
 
 
-def cached_tokenizer(corpus: Corpus, config: TokenizerConfig) -> Tokenizer:
+def cached_tokenizer(corpus: Corpus, config: TokenizerConfig, progress: Progress | None = None) -> Tokenizer:
     """The tokeniser trained on the train split, from the cache where that has it."""
-    pieces = (piece.text for piece in corpus.pieces("train"))
+    pieces: Iterator[str] = (piece.text for piece in corpus.pieces("train"))
+    if progress is not None:
+        pieces = reported(pieces, progress)
     if isinstance(config, FileConfig):
         return config.train(pieces)
     key = cache_key(corpus, config)
@@ -47,6 +50,15 @@ def cached_tokenizer(corpus: Corpus, config: TokenizerConfig) -> Tokenizer:
     path = cache_folder() / "tokenizers" / f"{key}-{trained.fingerprint}.json"
     trained.save(path)
     return load_tokenizer(path)
+
+
+def reported(pieces: Iterator[str], progress: Progress) -> Iterator[str]:
+    """Yield the pieces, and report the bytes read for the tokenizer."""
+    size = 0
+    for piece in pieces:
+        yield piece
+        size += byte_length(piece)
+        progress("tokenizer", size, 0)
 
 
 def trained_before(key: str) -> Tokenizer | None:

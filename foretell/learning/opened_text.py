@@ -18,6 +18,7 @@ from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.recipe.recipe import DataConfig
 from foretell.run import Run, corpus_key
+from foretell.training.monitor import Monitor
 from foretell.trust import refuse
 
 log = logging.getLogger("foretell")
@@ -43,15 +44,16 @@ class OpenedText:
 class OpenedFile(OpenedText):
     """A text file in place of a split, in a temporary store."""
 
-    def __init__(self, name: str, tokenizer: Tokenizer) -> None:
-        self.name, self.tokenizer = name, tokenizer
+    def __init__(self, name: str, tokenizer: Tokenizer, monitor: Monitor | None = None) -> None:
+        self.name, self.tokenizer, self.monitor = name, tokenizer, monitor or Monitor(quiet=True)
         self.folder: Path | None = None
 
     def __enter__(self) -> Split:
         corpus = open_file(self.name)
         self.folder = Path(tempfile.mkdtemp(prefix="foretell-"))
         try:
-            return prepare(corpus, self.tokenizer, self.folder / "store").split("test")
+            with self.monitor.activity("preparing") as activity:
+                return prepare(corpus, self.tokenizer, self.folder / "store", activity.prepared).split("test")
         except BaseException:
             self.__exit__()
             raise
@@ -64,8 +66,11 @@ class OpenedFile(OpenedText):
 class OpenedSplit(OpenedText):
     """A split of a run's corpus. `changed`, once it is open: the text has changed since the run began."""
 
-    def __init__(self, run: Run, data: DataConfig, tokenizer: Tokenizer, name: str) -> None:
+    def __init__(
+        self, run: Run, data: DataConfig, tokenizer: Tokenizer, name: str, monitor: Monitor | None = None
+    ) -> None:
         self.run, self.data, self.tokenizer, self.name = run, data, tokenizer, name
+        self.monitor = monitor or Monitor(quiet=True)
         self.changed = False
 
     def __enter__(self) -> Split:
@@ -80,7 +85,8 @@ class OpenedSplit(OpenedText):
     def _prepared(self) -> Store:
         corpus = self.data.corpus
         try:
-            return prepared(corpus, self.tokenizer)
+            with self.monitor.activity("preparing") as activity:
+                return prepared(corpus, self.tokenizer, activity.prepared)
         except ConfigError as problem:
             places = [corpus] if isinstance(corpus, str) else list(corpus.values())
             if all(Path(place).expanduser().is_absolute() or Path(place).exists() for place in places):
@@ -93,9 +99,13 @@ class OpenedSplit(OpenedText):
         return {"corpus": "changed since this run began"} if self.changed else {}
 
 
-def open_text(run: Run, data: DataConfig, tokenizer: Tokenizer, split: str) -> OpenedText:
-    """A split of a run's corpus, or a text file in place of one."""
-    return OpenedSplit(run, data, tokenizer, split) if split in SPLITS else OpenedFile(split, tokenizer)
+def open_text(
+    run: Run, data: DataConfig, tokenizer: Tokenizer, split: str, monitor: Monitor | None = None
+) -> OpenedText:
+    """A split of a run's corpus, or a text file in place of one; `monitor` shows its preparation."""
+    if split in SPLITS:
+        return OpenedSplit(run, data, tokenizer, split, monitor)
+    return OpenedFile(split, tokenizer, monitor)
 
 
 def check_trust(run: Run, corpus: str | Mapping[str, str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,8 +41,6 @@ SIDE_BY_SIDE = 2**14
 """tokens of independent windows measured at once by default"""
 MOST_COLUMNS = 64
 """columns that a validation under a time limit is cut into at most"""
-SAY_EVERY = 5.0
-"""seconds between two reports of progress in preparation"""
 
 
 class TextModule(DataModule):
@@ -74,15 +71,9 @@ class TextModule(DataModule):
     @cached_property
     def store(self) -> Store:
         """The prepared text."""
-        data, said = self.recipe.data, time.monotonic()
-
-        def progress(split: str, size: int, tokens: int) -> None:
-            nonlocal said
-            if time.monotonic() - said > SAY_EVERY:
-                said = time.monotonic()
-                self.monitor.say(f"preparing {split}: {size / 1e6:,.0f} MB of text, {tokens:,} tokens")
-
-        return prepared(data.corpus, self.given or data.tokenizer, progress)
+        data = self.recipe.data
+        with self.monitor.activity("preparing") as activity:
+            return prepared(data.corpus, self.given or data.tokenizer, activity.prepared)
 
     @cached_property
     def train(self) -> Split:
@@ -98,7 +89,7 @@ class TextModule(DataModule):
         """A split, or for a run a text file in place of one, as tokens."""
         if self.run is None:
             return OpenedText(lambda: self.valid if split == "valid" else self.store.split(split))
-        return open_text(self.run, self.recipe.data, self.tokenizer, split)
+        return open_text(self.run, self.recipe.data, self.tokenizer, split, self.monitor)
 
     def check(self, split: str) -> None:
         """Raise `ConfigError` if the corpus has no such split."""

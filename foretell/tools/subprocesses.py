@@ -20,6 +20,7 @@ from foretell.errors import ConfigError
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record
 from foretell.strict_json import parse_json
+from foretell.training.monitor import Monitor
 from foretell.training.signals import ending_signals
 from foretell.trees import Tree
 from foretell.trust import trusts_everything
@@ -76,7 +77,7 @@ def child(verb: str, *arguments: str, quiet: bool) -> Record:
     """
     command = [sys.executable, "-P", "-m", "foretell", verb, *arguments, "--json"]
     command += ["--trust"] * trusts_everything()
-    progress = subprocess.DEVNULL if quiet else None
+    progress = subprocess.DEVNULL if quiet or Monitor.silent else None
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True) as process,
         forwarding_signals(process),

@@ -33,6 +33,7 @@ class TrainingConfig(Config):
     patience: Count | None = None
     """stop when a validation is worse than the best of all but the last `patience` ones"""
     log_every: Amount = Amount(value=50, unit="steps")
+    """how often the loss is recorded; after five seconds at the latest"""
     log_to: tuple[TrackerName, ...] = ()
     """trackers that get the records as well: mlflow, tensorboard, wandb, or those of installed packages"""
 

@@ -25,7 +25,7 @@ from foretell.training.checkpoint import Checkpoint, TrainState
 from foretell.training.divergence import diverged, is_lost
 from foretell.training.log_sums import LogSums
 from foretell.training.loss_normalisation import loss_factor
-from foretell.training.monitor import Monitor, validated
+from foretell.training.monitor import Activity, Monitor, described, validated
 from foretell.training.out_of_memory import OutOfMemory, advising, out_of_memory, release
 from foretell.training.precision import LossScaler, autocast
 from foretell.training.seeds import seed_generators, step_seed
@@ -34,6 +34,9 @@ from foretell.training.stage import Stage
 from foretell.training.validation import bound_validation
 from foretell.training.world import World
 from foretell.types import Batch, State, detach, join_rows, map_state, select_rows
+
+LONGEST_UNLOGGED = 5.0
+"""seconds after which a record is written before `log_every` is over, so that short runs have curves"""
 
 
 class Gradients(NamedTuple):
@@ -64,6 +67,7 @@ class Trainer:
         self.world = world or World()
         self.run, self.stage, self.position = run, stage, position
         self.seed, self.monitor, self.callbacks = seed, monitor, callbacks
+        self.shown = Activity(monitor, stage.name)
         self.device = next(stage.objective.parameters()).device
         self.rate = stage.optimizer.defaults["lr"]
         self.rates = [group["lr"] for group in stage.optimizer.param_groups]
@@ -78,6 +82,7 @@ class Trainer:
         """the record of the last validation"""
         self.saved = position.step
         self.saved_at = position.seconds
+        self.logged_at = position.seconds
         self.longest_unsaved = 60 * stage.saving.minutes
         self.frozen_file: str | None = ""
         """file of the frozen weights; "": not written yet"""
@@ -89,21 +94,20 @@ class Trainer:
 
     def train(self) -> str:
         """Train until the limit, early stopping or a signal; return which."""
-        self.monitor.start(self.stage.name)
-        self.begun = time.monotonic() - self.position.seconds
-        self.expected_pause = bound_validation(self.stage, self.position, self.monitor)
-        try:
+        limit = self.stage.limit.value if self.stage.limit.unit == "seconds" else None
+        with self.monitor.activity(self.stage.name, self.progress().fraction, limit) as self.shown:
+            self.begun = time.monotonic() - self.position.seconds
+            self.expected_pause = bound_validation(self.stage, self.position, self.monitor)
             with interruptible(self):
                 while not (self.stopped or self.world.any(self.interrupted)):
                     before = self.progress()
                     self.step(before)
                     after = self.progress()
+                    self.shown(after.fraction)
                     self.stopped = "limit" if self.used_up(after) else ""
                     self.after_step(before, after)
                 if self.saved != self.position.step:  # a signal came after the last chance to save
                     self.save(improved=False)
-        finally:
-            self.monitor.stop()
         return "interrupted" if self.interrupted else self.stopped
 
     def step(self, progress: Progress) -> None:
@@ -239,7 +243,8 @@ class Trainer:
         stage = self.stage
         for callback in self.callbacks:
             callback.on_step(after)
-        if due(stage.training.log_every, before, after) or self.stopped:
+        unlogged = after.seconds - self.logged_at
+        if due(stage.training.log_every, before, after) or self.stopped or unlogged >= LONGEST_UNLOGGED:
             self.log(after)
         pause, improved = time.monotonic(), False
         if due(stage.validate_every, before, after) or self.stopped:
@@ -254,7 +259,7 @@ class Trainer:
         """Write a training record from the sums since the last one."""
         if self.window.tokens == 0:  # all steps were skipped
             return
-        window, self.window = self.window, LogSums()
+        window, self.window, self.logged_at = self.window, LogSums(), self.position.seconds
         record = {
             "kind": "train",
             "stage": self.stage.name,
@@ -270,7 +275,7 @@ class Trainer:
         if self.scaler is not None:
             record |= {"loss_scale": self.scaler.scale, "skipped": self.scaler.skipped}
         self.record(record)
-        self.monitor.step(record, progress.fraction)
+        self.shown(progress.fraction, described(record))
 
     def record(self, record: Record) -> None:
         """Append to metrics.jsonl, and hand copies to the callbacks."""
@@ -286,8 +291,9 @@ class Trainer:
         """Measure the (averaged) weights on the validation split; True if they are the best so far."""
         stage, position = self.stage, self.position
         stage.objective.eval()
-        with stage.averager.swapped(), advising("while validating; set a smaller evaluation.length"):
-            measured = stage.evaluator.evaluate("valid")
+        shown = self.monitor.activity("validation")
+        with shown as activity, stage.averager.swapped(), advising("while validating; set a smaller evaluation.length"):
+            measured = stage.evaluator.evaluate("valid", activity)
         loss = judged(measured)
         self.validated = {
             "kind": "valid",

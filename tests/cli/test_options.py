@@ -1,15 +1,18 @@
 """Numbers in options, and models opened with a mixture or an adaptation."""
 
+import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from foretell.cli.options import adaptation_of, open_model
+from foretell.cli.options import Quiet, adaptation_of, open_model
 from foretell.cli.options import numbers as weights_of
 from foretell.errors import ConfigError
 from foretell.tools.budget import Budget
 from foretell.tools.measure.probe import numbers_of
 from foretell.tools.measure.rescore import parse_weights
+from foretell.training.monitor import Monitor
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-1", "1e999", "x", ""])
@@ -37,3 +40,16 @@ def test_weights_need_a_mixture(run: Path) -> None:
     with pytest.raises(ConfigError, match="--mix-weights needs --mix"):
         open_model(run, None, "0.5,0.5", "best", "cpu")
     assert open_model(run, [run], "0.5,0.5", "best", "cpu").parameters > 0
+
+
+def test_quiet_holds_for_one_command(capsys: pytest.CaptureFixture[str]) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def work(quiet: Quiet = False) -> None:
+        Monitor().say("working")
+        sys.stdout.write("result\n")
+
+    for arguments, progress in ((["--quiet"], ""), ([], "working\n")):
+        app(arguments, standalone_mode=False)
+        assert capsys.readouterr() == ("result\n", progress)

@@ -97,7 +97,6 @@ def ours(job: Job) -> dict[str, Any]:
     stage = build_stage(config, recipe, data, torch.device("cpu"), initial_counts(recipe, data))
     trainer = Trainer(run, stage, TrainState(), seed=0, monitor=monitor)
     begin_stage(trainer, run, recipe, config, data)
-    monitor.start("bench")
 
     def step() -> None:
         before = trainer.progress()

@@ -47,7 +47,6 @@ def looped(job: Job) -> dict[str, Any]:
 
     torch.set_num_threads(job.threads)
     trainer = make_trainer(job, SMALL)
-    trainer.monitor.start("bench")
     stage, objective = trainer.stage, trainer.stage.objective.train()
 
     def through_trainer(_: int) -> None:

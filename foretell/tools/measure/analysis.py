@@ -50,7 +50,8 @@ def analysed(model: Trained | Mixed, split: str, *, skip_bad: bool, errors: Path
         raise ConfigError("a mixture is not a task; leave out --mix, or --errors and --plot")
     evaluator = model.task_evaluator(skip_bad=skip_bad)
     examples = evaluator.examples(split)
-    metrics, predictions = evaluator.evaluate_examples(split, examples, model.on_progress())
+    with model.progress("evaluating") as on_progress:
+        metrics, predictions = evaluator.evaluate_examples(split, examples, on_progress)
     record = model.record(split, evaluator, metrics)
     if errors is not None:
         mistakes = sorted(evaluator.data.task.mistakes(examples, predictions), key=lambda mistake: -mistake.size)

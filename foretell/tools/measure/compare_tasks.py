@@ -55,7 +55,8 @@ def compare_tasks(models: Sequence[Trained | Mixed], split: str, *, resamples: i
             )
     scored: list[tuple[Record, Tally]] = []
     for run, evaluator in zip(runs, evaluators, strict=True):
-        measured, predictions = evaluator.evaluate_examples(split, examples, run.on_progress())
+        with run.progress("evaluating") as on_progress:
+            measured, predictions = evaluator.evaluate_examples(split, examples, on_progress)
         record = run.record(split, evaluator, measured)
         scored.append((record, task_of(run.settings).tally(examples, predictions)))
     scored.sort(key=lambda pair: float(pair[0][task.metric]), reverse=True)

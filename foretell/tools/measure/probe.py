@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from foretell.run import Record
 from foretell.tools.measure.probe_plots import Heat, draw
 from foretell.tools.printing import plain
 from foretell.tools.use.features import MIX
-from foretell.training.monitor import Monitor, reporting
+from foretell.training.monitor import Monitor
 from foretell.trees import parse_override
 
 SPLITS = ("train", "valid", "test")
@@ -78,9 +78,9 @@ def probe(
     if len(set(sets["train"].labels)) < 2:
         raise ConfigError(f"{data.corpus}: its training split has one class only, so there is nothing to classify")
     extractor = run.extractor(**features)
-    say = Monitor(quiet=quiet).say
+    monitor = Monitor(quiet=quiet)
     portions = {
-        split: Portion(vectors_of(extractor, part.texts, say, f"vectors of {split}"), labels_of(part))
+        split: Portion(vectors_of(extractor, part.texts, monitor, f"vectors of {split}"), labels_of(part))
         for split, part in sets.items()
     }
     mix: Record | None = None
@@ -117,24 +117,22 @@ def probe(
         try:
             record["pictures"] = pictures(extractor, record["best_unit"], sets, portions, texts, out, record)
         except ConfigError as problem:
-            say(f"no plots: {problem}")
+            monitor.say(f"no plots: {problem}")
     write_json(out / "probe.json", record)
     return record
 
 
-def vectors_of(
-    extractor: Extractor, texts: Sequence[tuple[str, ...]], say: Callable[[str], None], name: str
-) -> Vectors:
+def vectors_of(extractor: Extractor, texts: Sequence[tuple[str, ...]], monitor: Monitor, name: str) -> Vectors:
     """[N, W] vectors of texts; for pairs |u - v| and u x v concatenated (Tai et al. 2015, arXiv:1503.00075)."""
-    report = reporting(say, name)
     sides = [[text[side] for text in texts] for side in range(len(texts[0]) if texts else 1)]
+    with monitor.activity(name) as activity:
 
-    def on_progress(read: int) -> None:
-        report(read / (len(sides) * len(texts)))
+        def on_progress(read: int) -> None:
+            activity(read / (len(sides) * len(texts)))
 
-    first, *second = (
-        extractor.all(side, offset(on_progress, len(texts) * before)) for before, side in enumerate(sides)
-    )
+        first, *second = (
+            extractor.all(side, offset(on_progress, len(texts) * before)) for before, side in enumerate(sides)
+        )
     if not second:
         return first
     return np.concatenate([np.abs(first - second[0]), first * second[0]], axis=1)

@@ -169,7 +169,8 @@ def with_tokenizer(recipe: Recipe, tokenizer: BPEConfig) -> Recipe:
 def text_of(recipe: Recipe, monitor: Monitor) -> Store:
     """The prepared text of a recipe."""
     monitor.say(f"preparing the text for {recipe.name}")
-    return prepared(recipe.data.corpus, recipe.data.tokenizer, None)
+    with monitor.activity("preparing") as activity:
+        return prepared(recipe.data.corpus, recipe.data.tokenizer, activity.prepared)
 
 
 def run_one(contender: Contender, seed: int, budget: Budget, split: str, folder: Path, quiet: bool) -> Record:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Console
-from rich.progress import Progress, TextColumn
 
 from foretell.data.opening import open_corpus
 from foretell.data.preparing import cached_tokenizer
@@ -16,6 +14,7 @@ from foretell.data.store.store import prepare
 from foretell.data.tokenizers.kinds import TokenizerChoice
 from foretell.errors import ConfigError
 from foretell.process import peak_memory
+from foretell.training.monitor import Monitor
 from foretell.trees import parse_override
 
 
@@ -30,16 +29,9 @@ def prepare_store(corpus: str, out: Path, tokenizer: str, *, quiet: bool = False
     except ValidationError as problem:
         raise ConfigError(f"--tokenizer {tokenizer}: {problem.errors()[0]['msg']}") from None
     begin = time.monotonic()
-    console = Console(stderr=True, quiet=quiet)
-    with Progress(TextColumn("{task.description}"), console=console, transient=True) as progress:
-        task = progress.add_task("training the tokenizer", total=None)
-        trained = cached_tokenizer(text, config)
-
-        def report(split: str, size: int, tokens: int) -> None:
-            rate = size / 1e6 / max(time.monotonic() - begin, 1e-9)
-            progress.update(task, description=f"{split}: {size / 1e6:,.0f} MB, {tokens:,} tokens, {rate:.1f} MB/s")
-
-        store = prepare(text, trained, out, report)
+    with Monitor(quiet=quiet).activity("preparing") as activity:
+        trained = cached_tokenizer(text, config, activity.prepared)
+        store = prepare(text, trained, out, activity.prepared)
     seconds = time.monotonic() - begin
     counts = store.counts.values()
     return {

@@ -15,7 +15,7 @@ from foretell.evaluate.features import Extractor
 from foretell.process import peak_memory
 from foretell.run import Record
 from foretell.tools.measure.score import read_lines, warn
-from foretell.training.monitor import Monitor, counting
+from foretell.training.monitor import Monitor
 
 MIX = "mix.json"
 """file with the layer weights in the folder of a probe"""
@@ -24,9 +24,9 @@ MIX = "mix.json"
 def write_features(extractor: Extractor, paths: Sequence[Path], out: Path, *, quiet: bool = True) -> Record:
     """Write vectors of the lines of files (`-` or none: stdin) to a `.npy` or `.parquet` file."""
     report, begin = Report(), time.perf_counter()
-    on_progress = counting(Monitor(quiet=quiet).say, "texts")
-    with vector_file(out, extractor.width) as file:
-        for texts, vectors in extractor.blocks(read_lines(paths, report), on_progress):
+    monitor = Monitor(quiet=quiet)
+    with vector_file(out, extractor.width) as file, monitor.activity("reading texts") as activity:
+        for texts, vectors in extractor.blocks(read_lines(paths, report), activity.count):
             file.add(vectors, {"text": texts})
         if not file.rows:
             raise ConfigError("no texts to read; name a file, or write lines to stdin")

@@ -82,7 +82,8 @@ def answered(predictor: Predictor, model: Trained, group: Sequence[Item]) -> Ite
     """The predictions of a group of examples, in their order."""
     examples = [example for _, example in group if example is not None]
     predictor.config.check_inputs(examples, model.labels)
-    found = iter(predictor.predict(examples, model.on_progress()) if examples else ())
+    with model.progress("predicting with") as on_progress:
+        found = iter(predictor.predict(examples, on_progress) if examples else ())
     for text, example in group:
         yield text, None if example is None else next(found)
 
