@@ -63,7 +63,7 @@ class PlainTransformer(nn.Module):
         self.drop = nn.Dropout(model.dropout.input)
         layer = nn.TransformerEncoderLayer(
             width,
-            model.heads,
+            model.query_heads,
             model.feed_forward or 4 * width,
             model.dropout.residual,
             activation,
@@ -115,7 +115,7 @@ def theirs(recipe: Recipe, vocabulary: int) -> nn.Module:
             n_positions=model.context,
             n_embd=model.hidden,
             n_layer=model.layers,
-            n_head=model.heads,
+            n_head=model.query_heads,
             embd_pdrop=model.dropout.input,
             attn_pdrop=model.dropout.attention,
             resid_pdrop=model.dropout.residual,
@@ -127,7 +127,7 @@ def theirs(recipe: Recipe, vocabulary: int) -> nn.Module:
         vocab_size=vocabulary,
         hidden_size=model.hidden,
         num_hidden_layers=model.layers,
-        num_attention_heads=model.heads,
+        num_attention_heads=model.query_heads,
         intermediate_size=model.feed_forward,
         max_position_embeddings=model.context,
         hidden_dropout_prob=model.dropout.residual,

@@ -28,12 +28,22 @@ BERT_SIZES = {
     "intermediate_size": 40,
     "max_position_embeddings": 16,
 }
+LLAMA_SIZES = {**BERT_SIZES, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-3}
+LLAMA_SIZES |= {"bos_token_id": 5, "eos_token_id": 5, "rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}
 ROBERTA_SIZES = {**BERT_SIZES, "max_position_embeddings": 18, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
 MINI: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gpt2": ("GPT2Config", "GPT2LMHeadModel", GPT_SIZES),
     "gpt2-inner-relu": ("GPT2Config", "GPT2LMHeadModel", {**GPT_SIZES, "n_inner": 40, "activation_function": "relu"}),
     "gpt2-untied": ("GPT2Config", "GPT2LMHeadModel", {**GPT_SIZES, "tie_word_embeddings": False}),
     "openai-gpt": ("OpenAIGPTConfig", "OpenAIGPTLMHeadModel", GPT_SIZES),
+    "llama": ("LlamaConfig", "LlamaForCausalLM", LLAMA_SIZES),
+    "llama-one-key": ("LlamaConfig", "LlamaForCausalLM", {**LLAMA_SIZES, "num_key_value_heads": 1}),
+    "llama-all-tied": (
+        "LlamaConfig",
+        "LlamaForCausalLM",
+        {**LLAMA_SIZES, "num_key_value_heads": 4, "tie_word_embeddings": True},
+    ),
+    "mistral": ("MistralConfig", "MistralForCausalLM", {**LLAMA_SIZES, "sliding_window": None}),
     "bert": ("BertConfig", "BertForMaskedLM", {**BERT_SIZES, "hidden_act": "gelu_new", "layer_norm_eps": 1e-3}),
     "bert-nsp": ("BertConfig", "BertForPreTraining", BERT_SIZES),
     "roberta": ("RobertaConfig", "RobertaForMaskedLM", ROBERTA_SIZES),

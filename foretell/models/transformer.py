@@ -31,7 +31,7 @@ from foretell.nn.activation import ActivationName, GatedName
 from foretell.nn.attention.kv_cache import GROWTH, CacheShape, CacheSlots, LayerCache, slots_of
 from foretell.nn.attention.pattern import AttentionPattern, attention_mask
 from foretell.nn.attention.positions import LearnedConfig, PositionsChoice
-from foretell.nn.block import Block, NormChoice, PreNormConfig
+from foretell.nn.block import Block, NormChoice, PreNormConfig, norm_of
 from foretell.nn.dropout import dropout, table_dropout
 from foretell.nn.embedding import EmbeddingChoice, TableConfig
 from foretell.nn.flops import macs_per_token
@@ -82,12 +82,12 @@ class TransformerConfig(ModelConfig):
     layers: Depth = 12
     groups: Depth | None = None
     """number of groups of consecutive layers that share their weights (ALBERT: 1); absent: no sharing"""
-    heads: Width = 12
-    """number of attention heads, each hidden / heads wide"""
+    heads: Width | tuple[Width, Width] = 12
+    """number of attention heads, each hidden / heads wide; a pair: of queries, and of the keys and values they share"""
     feed_forward: Width | None = None
     """inner width of the feed-forward networks; absent: 4 x hidden"""
     activation: ActivationName | GatedName = "gelu"
-    """geglu: half of the inner values gate the other half, with twice as many inner weights"""
+    """geglu, swiglu: half of the inner values gate the other half, with twice as many inner weights"""
     context: Annotated[int, Field(gt=0, le=2**24)] = 1024
     """longest window in tokens"""
     overlap: Count | None = None
@@ -97,14 +97,17 @@ class TransformerConfig(ModelConfig):
     segments: Annotated[int, Field(ge=0, le=2**20)] = 0
     """number of segments, such as the two texts of a pair, with a learned vector each"""
     biases: bool = True
-    """biases in linear layers and layer norms"""
+    """biases in linear layers and layer norms; an RMSNorm has none"""
     dropout: TransformerDropoutConfig = TransformerDropoutConfig()
     initial: InitialConfig = InitialConfig()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.hidden % self.heads:
-            raise ValueError(f"hidden = {self.hidden} is not divisible by heads = {self.heads}; make it a multiple")
+        heads, shared = self.query_heads, self.key_value_heads
+        if self.hidden % heads:
+            raise ValueError(f"hidden = {self.hidden} is not divisible by heads = {heads}; make it a multiple")
+        if heads % shared:
+            raise ValueError(f"heads = [{heads}, {shared}]: the second has to divide the first")
         if self.overlap is not None and self.overlap >= self.context:
             raise ValueError(f"overlap = {self.overlap} leaves no room in context = {self.context}; make it smaller")
         if self.groups is not None and self.groups > self.layers:
@@ -113,13 +116,23 @@ class TransformerConfig(ModelConfig):
             raise ValueError(
                 f'segments = {self.segments} needs direction = "both": running text has no segments; leave it out'
             )
-        if self.positions.kind == "rotary" and self.hidden // self.heads % 2:
+        if self.positions.kind == "rotary" and self.hidden // heads % 2:
             raise ValueError(
-                f"rotary positions need an even head size, not {self.hidden // self.heads}; make hidden / heads even"
+                f"rotary positions need an even head size, not {self.hidden // heads}; make hidden / heads even"
             )
         if self.positions.kind == "sinusoid" and self.embedding_width % 2:
             raise ValueError(f"sinusoid positions need token vectors of even width, not {self.embedding_width}")
         return self
+
+    @property
+    def query_heads(self) -> int:
+        """Number of heads of queries."""
+        return self.heads if isinstance(self.heads, int) else self.heads[0]
+
+    @property
+    def key_value_heads(self) -> int:
+        """Number of heads of keys and values."""
+        return self.heads if isinstance(self.heads, int) else self.heads[1]
 
     @property
     def embedding_width(self) -> int:
@@ -144,9 +157,11 @@ class TransformerConfig(ModelConfig):
     @override
     def narrowed(self, ratio: float, where: str) -> TransformerConfig:
         hidden = max(round(self.hidden * ratio), 1)
+        heads = max(hidden // (self.hidden // self.query_heads), 1)
+        shared, rest = divmod(heads, self.query_heads // self.key_value_heads)
         tree = self.model_dump(mode="json", exclude_none=True) | {
             "hidden": hidden,
-            "heads": max(hidden // (self.hidden // self.heads), 1),
+            "heads": heads if isinstance(self.heads, int) or rest else [heads, shared],
             "embedding_dim": self.embedding_width,
         }
         if self.feed_forward is not None:
@@ -173,7 +188,7 @@ class Transformer(Backbone):
 
     def __init__(self, config: TransformerConfig, vocabulary: int, counts: Counts | None = None):
         super().__init__()
-        hidden, width = config.hidden, config.embedding_width
+        hidden, width, heads = config.hidden, config.embedding_width, config.query_heads
         self.dim, self.dropout, self.layers = hidden, config.dropout, config.layers
         self.causal = config.direction == "forward"
         self.reads = frozenset({"lengths", "documents", "positions"})
@@ -181,20 +196,21 @@ class Transformer(Backbone):
         self.reads |= {"segments"} if config.segments else set()
         self.context = config.context
         self.overlap = config.context // 2 if config.overlap is None else config.overlap
-        self.cache = CacheShape(config.layers, config.heads, hidden // config.heads, config.context)
+        self.cache = CacheShape(config.layers, config.key_value_heads, hidden // heads, config.context)
         self.embedding = config.embedding.build(vocabulary, width, counts)
-        self.positions = config.positions.build(config.context, width, hidden // config.heads, config.initial)
+        self.positions = config.positions.build(config.context, width, hidden // heads, config.initial)
         self.segments = nn.Embedding(config.segments, width) if config.segments else None
 
         def norm(enabled: bool, width: int) -> nn.Module:
-            return nn.LayerNorm(width, config.norm.epsilon, bias=config.biases) if enabled else nn.Identity()
+            return norm_of(config.norm, width, biases=config.biases) if enabled else nn.Identity()
 
         self.embedding_norm = norm(config.norm.embedding, width)
         self.projection = Linear(width, hidden, bias=config.biases) if config.embedding_dim else nn.Identity()
         self.blocks = nn.ModuleList(
             Block(
                 hidden,
-                heads=config.heads,
+                heads=heads,
+                key_value_heads=config.key_value_heads,
                 inner=config.feed_forward or 4 * hidden,
                 activation=config.activation,
                 norm=config.norm,

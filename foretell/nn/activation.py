@@ -15,11 +15,13 @@ ACTIVATIONS: dict[ActivationName, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": partial(F.gelu, approximate="tanh"),  # as in the original codes of GPT, GPT-2, BERT and ALBERT
     "relu": F.relu,
 }
-GatedName = Literal["geglu"]
-GATES: dict[GatedName, Callable[[Tensor], Tensor]] = {"geglu": F.gelu}
+GatedName = Literal["geglu", "swiglu"]
+GATES: dict[GatedName, Callable[[Tensor], Tensor]] = {"geglu": F.gelu, "swiglu": F.silu}
 """activations of the half of the inner vector that gates the other half (arXiv:2002.05202)"""
 
 
 def function_of(name: ActivationName | GatedName) -> tuple[Callable[[Tensor], Tensor], bool]:
     """Return the activation and whether it gates: applies to one half of a vector, which multiplies the other."""
-    return (GATES[name], True) if name == "geglu" else (ACTIVATIONS[name], False)
+    if name == "geglu" or name == "swiglu":
+        return GATES[name], True
+    return ACTIVATIONS[name], False

@@ -14,11 +14,22 @@ from foretell.nn.attention.pattern import AttentionPattern
 from foretell.nn.dropout import dropout
 from foretell.nn.linear import Linear
 
+NormType = Literal["layer", "rms"]
+
+
+def norm_of(config: PreNormConfig | PostNormConfig, width: int, *, biases: bool) -> nn.Module:
+    """The norm of vectors of `width`; an RMSNorm has no bias."""
+    if config.type == "rms":
+        return nn.RMSNorm(width, config.epsilon)
+    return nn.LayerNorm(width, config.epsilon, bias=biases)
+
 
 class PreNormConfig(Config):
-    """Layer norm before each sublayer, outside the residual stream: GPT-2, Megatron."""
+    """Norm before each sublayer, outside the residual stream: GPT-2, Megatron."""
 
     kind: Literal["pre"] = "pre"
+    type: NormType = "layer"
+    """rms: divide by the root mean square, without centring and biases (RMSNorm, arXiv:1910.07467)"""
     epsilon: Positive = 1e-5
     embedding: bool = False
     """also normalise the sum of token, position and segment"""
@@ -27,9 +38,11 @@ class PreNormConfig(Config):
 
 
 class PostNormConfig(Config):
-    """Layer norm after each sum: the original Transformer, GPT, BERT."""
+    """Norm after each sum: the original Transformer, GPT, BERT."""
 
     kind: Literal["post"] = "post"
+    type: NormType = "layer"
+    """rms: divide by the root mean square, without centring and biases (RMSNorm, arXiv:1910.07467)"""
     epsilon: Positive = 1e-5
     embedding: bool = False
     """also normalise the sum of token, position and segment"""
@@ -72,6 +85,7 @@ class Block(nn.Module):
         width: int,
         *,
         heads: int,
+        key_value_heads: int | None = None,
         inner: int,
         activation: ActivationName | GatedName,
         norm: PreNormConfig | PostNormConfig,
@@ -81,9 +95,9 @@ class Block(nn.Module):
     ):
         super().__init__()
         self.norm, self.residual_dropout = norm.kind, residual_dropout
-        self.attention_norm = nn.LayerNorm(width, norm.epsilon, bias=biases)
-        self.attention = SelfAttention(width, heads, dropout=attention_dropout, biases=biases)
-        self.feed_forward_norm = nn.LayerNorm(width, norm.epsilon, bias=biases)
+        self.attention_norm = norm_of(norm, width, biases=biases)
+        self.attention = SelfAttention(width, heads, key_value_heads, dropout=attention_dropout, biases=biases)
+        self.feed_forward_norm = norm_of(norm, width, biases=biases)
         self.feed_forward = FeedForward(width, inner, activation=activation, biases=biases)
 
     def forward(

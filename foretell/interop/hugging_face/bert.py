@@ -13,6 +13,7 @@ BOTH_SIDES: Tree = {
     "model.direction": "both",
     "model.embedding.kind": "table",
     "model.positions.kind": "learned",
+    "model.norm.type": "layer",
     "head.kind": "full",
     "head.tied": True,
     "head.bias": True,

@@ -90,6 +90,8 @@ class Setting:
             if self.absent is None:
                 raise Misfit(f"{self.ours} is absent")
             value = self.absent(theirs)
+        elif isinstance(value, list):
+            raise Misfit(f"{self.ours} = {value!r} is not one number")
         elif self.spelled is not None:
             if value not in self.spelled:
                 raise Misfit(f"{self.ours} = {value!r} is not among {', '.join(map(repr, self.spelled))}")
@@ -127,6 +129,8 @@ class Link:
     theirs: tuple[str, ...]
     transposed: bool = False
     """their matrices are inputs x outputs"""
+    square: bool = False
+    """the first of theirs is square and the others share the rest evenly: grouped queries, keys and values"""
     instead: str | None = None
     """tensor of ours with the width of the zeros that are written if ours does not exist"""
 
@@ -149,11 +153,13 @@ class Link:
 
     def write(self, ours: Tensor) -> tuple[Tensor, ...]:
         """Convert ours to theirs."""
+        if self.square:
+            width = ours.shape[1]
+            parts = (ours[:width], *ours[width:].chunk(len(self.theirs) - 1))
+        else:
+            parts = ours.chunk(len(self.theirs))
         # a copy: safetensors does not write tensors that share memory
-        return tuple(
-            (t.t() if self.transposed and t.dim() == 2 else t).contiguous().clone()
-            for t in ours.chunk(len(self.theirs))
-        )
+        return tuple((t.t() if self.transposed and t.dim() == 2 else t).contiguous().clone() for t in parts)
 
     @cached_property
     def numbered(self) -> re.Pattern[str] | None:
@@ -163,9 +169,9 @@ class Link:
         return re.compile(re.escape(self.theirs[0]).replace(r"\{\}", r"(\d{1,9})") + r"(?:\.weight|\.bias)?")
 
 
-def link(ours: str, *theirs: str, transposed: bool = False, instead: str | None = None) -> Link:
+def link(ours: str, *theirs: str, transposed: bool = False, square: bool = False, instead: str | None = None) -> Link:
     """A `Link`."""
-    return Link(ours, theirs, transposed, instead)
+    return Link(ours, theirs, transposed, square, instead)
 
 
 def link_of(links: Iterable[Link], ours: str) -> tuple[Link, tuple[str, ...]]:

@@ -14,10 +14,11 @@ from foretell.interop.hugging_face.bert import ALBERT, BERT, CAMEMBERT, ELECTRA,
 from foretell.interop.hugging_face.correspondence import Misfit, Theirs
 from foretell.interop.hugging_face.family import Family, Form, far
 from foretell.interop.hugging_face.gpt import GPT, GPT2
+from foretell.interop.hugging_face.llama import LLAMA, MISTRAL
 from foretell.strict_json import shown
 from foretell.trees import Tree
 
-FAMILIES = (GPT2, GPT, BERT, ROBERTA, ELECTRA, ALBERT, MEGATRON_BERT, XLM_ROBERTA, CAMEMBERT)
+FAMILIES = (GPT2, GPT, BERT, ROBERTA, ELECTRA, ALBERT, MEGATRON_BERT, XLM_ROBERTA, CAMEMBERT, LLAMA, MISTRAL)
 
 
 def family_named(kind: object, file: Path | str = "config.json") -> Family:

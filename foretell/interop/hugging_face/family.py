@@ -209,6 +209,8 @@ def plain(recipe: Tree) -> Tree:
     model = dict(recipe["model"])
     if model.get("feed_forward") == 4 * model.get("hidden", 0):
         del model["feed_forward"]
+    if isinstance(heads := model.get("heads"), list) and heads[0] == heads[1]:
+        model["heads"] = heads[0]
     if model.get("groups") is not None and model["groups"] == model.get("layers"):
         del model["groups"]
     objective = dict(recipe["objective"])

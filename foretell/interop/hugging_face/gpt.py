@@ -38,6 +38,7 @@ def gpt(
             "model.positions.kind": "learned",
             "model.positions.offset": 0,
             "model.norm.kind": norm,
+            "model.norm.type": "layer",
             "model.norm.embedding": False,
             "model.norm.final": norm == "pre",
             "model.segments": 0,

@@ -1,6 +1,7 @@
 """Multi-head scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762).
 
-B rows, T tokens of the window, S tokens attended to, D width, H heads of d = D / H each, N real tokens.
+B rows, T tokens of the window, S tokens attended to, D width, H heads of d = D / H each,
+K heads of keys and values, each shared by H / K consecutive heads of queries (arXiv:2305.13245), N real tokens.
 """
 
 from __future__ import annotations
@@ -19,28 +20,31 @@ from foretell.nn.linear import Linear
 class SelfAttention(nn.Module):
     """Multi-head self-attention.
 
-    Parameters: `qkv` [3 D, D] for queries, keys and values in this order, `out` [D, D]; biases for both.
+    Parameters: `qkv` [(H + 2 K) d, D] for queries, keys and values in this order, `out` [D, D]; biases for both.
     """
 
-    def __init__(self, width: int, heads: int, *, dropout: float = 0.0, biases: bool = True):
+    def __init__(
+        self, width: int, heads: int, key_value_heads: int | None = None, *, dropout: float = 0.0, biases: bool = True
+    ):
         super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.qkv = Linear(width, 3 * width, bias=biases)
+        self.heads, self.key_value_heads, self.dropout = heads, key_value_heads or heads, dropout
+        self.qkv = Linear(width, (heads + 2 * self.key_value_heads) * (width // heads), bias=biases)
         self.out = Linear(width, width, bias=biases)
 
     def forward(
         self, inputs: Tensor, pattern: AttentionPattern, cache: LayerCache | None = None
     ) -> tuple[Tensor, LayerCache]:
-        """inputs [B, T, D] -> outputs [B, T, D] and the keys and values [B, H, S, d] attended to.
+        """inputs [B, T, D] -> outputs [B, T, D] and the keys and values [B, K, S, d] attended to.
 
         With a cache, keys and values of the window are written into it first. Without one, the window attends to
         itself alone.
         """
         rows, steps, width = inputs.shape
-        qkv = self.qkv(inputs).view(rows, steps, 3, self.heads, width // self.heads)
+        qkv = self.qkv(inputs).view(rows, steps, -1, width // self.heads)  # [B, T, H + 2 K, d]
         if pattern.rotation is not None:
-            qkv = torch.cat([rotate(qkv[:, :, :2], pattern.rotation), qkv[:, :, 2:]], 2)
-        query, key, value = qkv.unbind(2)  # [B, T, H, d] each
+            rotated = self.heads + self.key_value_heads
+            qkv = torch.cat([rotate(qkv[:, :, :rotated], pattern.rotation), qkv[:, :, rotated:]], 2)
+        query, key, value = self.parted(qkv)
         if pattern.rectangles is not None:
             mixed = self.attend_by_text(qkv[0], pattern)
         elif cache is not None and pattern.slots is not None:
@@ -48,14 +52,19 @@ class SelfAttention(nn.Module):
                 pattern.slots.write(part.transpose(1, 2), new)
             key, value = (
                 part[:, :, : pattern.slots.filled].transpose(1, 2).to(query.dtype) for part in cache
-            )  # [B, S, H, d]
+            )  # [B, S, K, d]
             mixed = self.attend(query, key, value, pattern.slots.mask, causal=False)
         else:
             mixed = self.attend(query, key, value, pattern.mask, causal=pattern.causal and pattern.mask is None)
         return self.out(mixed.reshape(rows, steps, width)), (key.transpose(1, 2), value.transpose(1, 2))
 
+    def parted(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[..., H + 2 K, d] -> queries [..., H, d], keys and values [..., K, d]"""
+        query, key, value = qkv.split([self.heads, self.key_value_heads, self.key_value_heads], -2)
+        return query, key, value
+
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
-        """query [B, T, H, d], key and value [B, S, H, d] -> [B, T, H, d]"""
+        """query [B, T, H, d], key and value [B, S, K, d] -> [B, T, H, d]"""
         if self.training and self.dropout > 0 and query.device.type == "cpu":
             return attend_with_dropout(query, key, value, mask, self.dropout, causal=causal)
         mixed = F.scaled_dot_product_attention(
@@ -65,11 +74,12 @@ class SelfAttention(nn.Module):
             attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=causal,
+            enable_gqa=self.key_value_heads < self.heads,
         )  # [B, H, T, d]
         return mixed.transpose(1, 2)
 
     def attend_by_text(self, qkv: Tensor, pattern: AttentionPattern) -> Tensor:
-        """Queries, keys and values [N, 3, H, d] of texts sorted by length -> [N, D].
+        """Queries, keys and values [N, H + 2 K, d] of texts sorted by length -> [N, D].
 
         One call per length, without padding or masks. `split` keeps the backward pass from making a tensor of zeros
         for each part, as slicing would.
@@ -77,15 +87,18 @@ class SelfAttention(nn.Module):
         rectangles = pattern.rectangles or ()
         mixed = []
         for part, (texts, steps) in zip(qkv.split([n * t for n, t in rectangles]), rectangles, strict=True):
-            query, key, value = part.unflatten(0, (texts, steps)).unbind(2)
+            query, key, value = self.parted(part.unflatten(0, (texts, steps)))
             mixed.append(self.attend(query, key, value, None, causal=pattern.causal).reshape(texts * steps, -1))
-        return torch.cat(mixed) if mixed else qkv[:, 0].flatten(1)
+        return torch.cat(mixed) if mixed else qkv[:, : self.heads].flatten(1)
 
 
 def attend_with_dropout(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, rate: float, *, causal: bool
 ) -> Tensor:
     """`SelfAttention.attend` step by step: on a CPU torch has no fused kernel with dropout and draws masks slowly."""
+    shared = query.shape[2] // key.shape[2]
+    if shared > 1:
+        key, value = key.repeat_interleave(shared, 2), value.repeat_interleave(shared, 2)
     scores = (query * query.shape[-1] ** -0.5).transpose(1, 2) @ key.permute(0, 2, 3, 1)  # [B, H, T, S]
     if causal:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()

@@ -3,7 +3,7 @@
 The state is (filled [B], written [B], tokens [B, C], one `LayerCache` per layer): how many slots a row has filled,
 how many of them have been written by any state sharing the memory, the cached tokens, and their keys and values.
 
-B rows, T tokens of the window, C the context, S slots, H heads of width d, N real tokens.
+B rows, T tokens of the window, C the context, S slots, K heads of keys and values, of width d, N real tokens.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from foretell.nn.ragged import real_tokens
 from foretell.types import State
 
 LayerCache = tuple[Tensor, Tensor]
-"""keys and values of one layer, [B, H, S <= C, d] each: what a head reads of one row is contiguous; slots not yet
+"""keys and values of one layer, [B, K, S <= C, d] each: what a head reads of one row is contiguous; slots not yet
 filled are masked"""
 GROWTH = 64
 """the number of slots of a growing cache is a multiple of this"""

@@ -20,7 +20,7 @@ from foretell.config import Config, Positive, Tagged
 from foretell.nn.initializers import NormalConfig
 
 Rotation = tuple[Tensor, Tensor]
-"""cosines and sines [..., T, 1, 1, d] that rotate queries and keys [..., T, 2, H, d]"""
+"""cosines and sines [..., T, 1, d] that rotate queries and keys [..., T, H, d]"""
 
 
 class Positions(nn.Module):
@@ -89,7 +89,7 @@ class RotaryPositions(Positions):
     @override
     def rotation(self, positions: Tensor) -> Rotation:
         cosines, sines = F.embedding(positions, self.cosines), F.embedding(positions, self.sines)
-        return cosines[..., None, None, :], sines[..., None, None, :]
+        return cosines[..., None, :], sines[..., None, :]
 
 
 def angle_table(context: int, width: int, base: float) -> Tensor:
@@ -99,7 +99,7 @@ def angle_table(context: int, width: int, base: float) -> Tensor:
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Rotate x [..., T, 2, H, d] by the angles of its positions."""
+    """Rotate x [..., T, H, d] by the angles of its positions."""
     cosines, sines = rotation
     first, second = x.chunk(2, -1)
     return x * cosines + torch.cat([-second, first], -1) * sines

@@ -30,10 +30,10 @@ def test_sinusoids_are_the_formula() -> None:
 def test_rotated_products_depend_on_the_distance() -> None:
     positions = RotaryConfig().build(CONTEXT, WIDTH, HEAD, INITIAL)
     torch.manual_seed(0)
-    pair = torch.randn(1, 2, 1, HEAD).expand(CONTEXT, 2, 1, HEAD)  # the same query and key everywhere
+    pair = torch.randn(1, 2, HEAD).expand(CONTEXT, 2, HEAD)  # the same query and key everywhere
     rotation = positions.rotation(torch.arange(CONTEXT))
-    query, key = rotate(pair, rotation).unbind(1)  # [C, 1, d]
-    products = query[:, 0] @ key[:, 0].t()
+    query, key = rotate(pair, rotation).unbind(1)  # [C, d]
+    products = query @ key.t()
     for distance in range(CONTEXT):
         diagonal = products.diagonal(distance)
         assert_same(diagonal, diagonal[:1].expand_as(diagonal), 1e-5)

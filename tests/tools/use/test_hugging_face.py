@@ -164,7 +164,7 @@ def folder_of(path: Path, config: dict[str, Any], tensors: dict[str, torch.Tenso
     ("config", "problem"),
     [
         ({"model_type": "berd"}, r"model_type 'berd' is not supported; did you mean 'bert'\? \(supported: gpt2, "),
-        ({"model_type": "llama"}, r"'llama' is not supported .*supported: gpt2, openai-gpt, bert, roberta"),
+        ({"model_type": "t5"}, r"'t5' is not supported .*supported: gpt2, openai-gpt, bert, roberta"),
         ({"model_type": "bert", "is_decoder": True}, "is_decoder = True is not supported for bert, only False"),
         (
             {"model_type": "bert", "hidden_act": "gelu_nwe"},

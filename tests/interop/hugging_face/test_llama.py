@@ -1,0 +1,87 @@
+"""Llama and Mistral: grouped queries, rotary settings of both spellings, generation, and what is refused by name."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hugging_face import LLAMA_SIZES, MINI, checkpoint, imported, transformers_installed
+
+from foretell.errors import ConfigError
+from foretell.interop.hugging_face.correspondence import Misfit, read_tensors, write_tensors
+from foretell.interop.hugging_face.llama import LLAMA, MISTRAL
+from foretell.types import Inputs
+
+CONFIG: dict[str, Any] = {key: value for key, value in LLAMA_SIZES.items() if key != "rope_parameters"}
+
+
+@pytest.mark.parametrize(
+    ("stated", "base"),
+    [
+        ({}, 10_000.0),
+        ({"rope_theta": 5e5, "rope_scaling": None}, 5e5),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 300.0}}, 300.0),
+    ],
+)
+def test_the_base_in_newer_and_older_files(stated: dict[str, Any], base: float) -> None:
+    assert LLAMA.recipe(CONFIG | stated, [])[1]["model"]["positions"] == {"kind": "rotary", "base": base}
+
+
+@pytest.mark.parametrize(
+    ("stated", "problem"),
+    [
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope_type = 'llama3' is not supported"),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type = 'linear' is not supported"),
+        ({"head_dim": 16}, "head_dim = 16 is not supported"),
+        ({"attention_bias": True}, "attention_bias = True is not supported"),
+        ({"hidden_act": "gelu"}, "hidden_act = 'gelu' is not supported"),
+        ({"num_key_value_heads": 0}, "num_key_value_heads"),
+    ],
+)
+def test_what_is_not_supported(stated: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        LLAMA.recipe(CONFIG | stated, [])
+
+
+def test_a_sliding_window_is_refused() -> None:
+    with pytest.raises(ConfigError, match="sliding_window = 4096 is not supported for mistral"):
+        MISTRAL.recipe(CONFIG | {"sliding_window": 4096}, [])
+
+
+def test_another_norm_is_no_llama() -> None:
+    tree = LLAMA.recipe(CONFIG, [])[1]
+    tree["model"]["norm"]["type"] = "layer"
+    with pytest.raises(Misfit, match=r"model\.norm\.type = 'layer'"):
+        LLAMA.config({"data": {}} | tree)
+
+
+@pytest.mark.parametrize("shared", [1, 2, 4])
+def test_queries_keys_and_values_are_joined_and_split_again(shared: int) -> None:
+    joined = torch.arange(float((4 + 2 * shared) * 2 * 8)).view(-1, 8)
+    written = dict(write_tensors(LLAMA.links, {"backbone.blocks.3.attention.qkv.weight": joined}))
+    shapes = {name.split(".")[-2]: tuple(tensor.shape) for name, tensor in written.items()}
+    assert shapes == {"q_proj": (8, 8), "k_proj": (2 * shared, 8), "v_proj": (2 * shared, 8)}
+    again = read_tensors(LLAMA.links, written, {"backbone.blocks.3.attention.qkv.weight": joined})
+    assert torch.equal(again.tensors["backbone.blocks.3.attention.qkv.weight"], joined)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["llama", "llama-one-key"])
+def test_tokens_generated_from_a_cache_are_theirs_in_float64(name: str, tmp_path: Path) -> None:
+    theirs = checkpoint(transformers_installed(), tmp_path / "theirs", MINI[name]).double()
+    run, _ = imported(tmp_path / "theirs", tmp_path / "run")
+    backbone, head = run.objective.backbone.double().eval(), run.objective.head.double()
+    texts = torch.tensor([[7, 9, 11], [8, 30, 31]])
+    logits = theirs(texts).logits
+    torch.testing.assert_close(
+        head.log_probs(backbone(Inputs(texts), None).last), logits.log_softmax(-1), rtol=0, atol=1e-6
+    )
+    expected = theirs.generate(texts, max_new_tokens=12, do_sample=False, eos_token_id=None, pad_token_id=5)
+    found, new, state = texts, texts, backbone.initial_state(2)
+    for _ in range(12):
+        hidden = backbone(Inputs(new), state)
+        state = hidden.state
+        new = head.log_probs(hidden.last[:, -1]).argmax(-1)[:, None]
+        found = torch.cat([found, new], 1)
+    assert state[3][0][0].shape[1] == MINI[name][2]["num_key_value_heads"]
+    assert torch.equal(found, expected)
