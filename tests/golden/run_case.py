@@ -110,7 +110,8 @@ def numbers(where: str, value: Any, names: Mapping[str, str]) -> Iterator[tuple[
     elif isinstance(value, int | float):
         yield where, value
     elif value is not None:
-        pairs = enumerate(value) if isinstance(value, list | tuple) else getattr(value, "__dict__", value).items()
+        fields = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+        pairs = enumerate(value) if isinstance(value, list | tuple) else fields.items()
         for key, part in pairs:
             if not isinstance(part, str) and not any(cost in str(key) for cost in COSTS):
                 yield from numbers(f"{where}.{names.get(key, key)}", part, names)

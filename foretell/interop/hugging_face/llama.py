@@ -35,7 +35,7 @@ class Heads(Setting):
     @override
     def write(self, tree: Tree, theirs: Theirs) -> None:
         heads = at(tree, self.ours)
-        pair = (heads, heads) if isinstance(heads, int) else heads
+        pair = heads if isinstance(heads, list | tuple) else (heads, heads)
         theirs["num_attention_heads"], theirs["num_key_value_heads"] = pair
 
 

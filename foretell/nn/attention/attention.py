@@ -40,7 +40,9 @@ class SelfAttention(nn.Module):
         itself alone.
         """
         rows, steps, width = inputs.shape
-        qkv = self.qkv(inputs).view(rows, steps, -1, width // self.heads)  # [B, T, H + 2 K, d]
+        qkv = self.qkv(inputs).unflatten(
+            -1, (self.heads + 2 * self.key_value_heads, width // self.heads)
+        )  # [B, T, H + 2 K, d]
         if pattern.rotation is not None:
             rotated = self.heads + self.key_value_heads
             qkv = torch.cat([rotate(qkv[:, :, :rotated], pattern.rotation), qkv[:, :, rotated:]], 2)
