@@ -30,8 +30,7 @@ LONGEST_NAME = 24
 class Activity:
     """Progress of one thing that takes time.
 
-    Call it with the share done, from 0 to 1; that costs a microsecond or two, so every step may. With a limit in
-    seconds the share follows the clock, between calls too.
+    Call it with the share done, from 0 to 1. With a limit in seconds the share follows the clock, between calls too.
     """
 
     def __init__(self, monitor: Monitor, name: str, done: float = 0.0, limit: float | None = None):
@@ -105,7 +104,7 @@ class Facts(ProgressColumn):
 
 
 class LiveBars(Progress):
-    """Bars of activities that say themselves, when drawn, where they stand."""
+    """Bars that ask their activities for the share done each time they are drawn."""
 
     @override
     def get_renderables(self) -> Iterator[Any]:
