@@ -20,6 +20,20 @@ from foretell.strict_json import JsonObject, shown
 from foretell.trees import Tree, override
 
 MOST_LAYERS = 4096
+CAUSAL: Tree = {
+    "model.kind": "transformer",
+    "model.direction": "forward",
+    "model.embedding_dim": None,
+    "model.embedding.kind": "table",
+    "model.groups": None,
+    "model.norm.embedding": False,
+    "model.segments": 0,
+    "head.kind": "full",
+    "head.bias": False,
+    "head.transform": None,
+    "objective.kind": "causal",
+}
+"""settings of every causal Transformer there"""
 ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 """their name of each of ours"""
 SAME_ACTIVATIONS = {"gelu_python": "gelu", "gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}

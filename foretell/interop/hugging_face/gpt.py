@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from foretell.interop.hugging_face.correspondence import Setting, link
-from foretell.interop.hugging_face.family import ACTIVATIONS, MOST_LAYERS, SAME_ACTIVATIONS, Family, Form
+from foretell.interop.hugging_face.family import ACTIVATIONS, CAUSAL, MOST_LAYERS, SAME_ACTIVATIONS, Family, Form
 
 
 def gpt(
@@ -28,24 +28,14 @@ def gpt(
                 begin={"data.batches.kind": "crops"},
             ),
         ),
-        ours={
-            "model.kind": "transformer",
-            "model.direction": "forward",
-            "model.embedding_dim": None,
-            "model.embedding.kind": "table",
-            "model.groups": None,
+        ours=CAUSAL
+        | {
             **({} if inner else {"model.feed_forward": None}),
             "model.positions.kind": "learned",
             "model.positions.offset": 0,
             "model.norm.kind": norm,
             "model.norm.type": "layer",
-            "model.norm.embedding": False,
             "model.norm.final": norm == "pre",
-            "model.segments": 0,
-            "head.kind": "full",
-            "head.bias": False,
-            "head.transform": None,
-            "objective.kind": "causal",
         },
         theirs={"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False}
         if kind == "gpt2"

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.correspondence import Misfit, Setting, Theirs, at, link
-from foretell.interop.hugging_face.family import MOST_LAYERS, Family, Form
+from foretell.interop.hugging_face.family import CAUSAL, MOST_LAYERS, Family, Form
 from foretell.strict_json import JsonObject, shown
 from foretell.trees import Tree
 
@@ -73,24 +73,14 @@ def llama(kind: str, name: str, inner: int, context: int, theirs: Mapping[str, A
         kind=kind,
         stem="model",
         forms=(Form(f"{name}ForCausalLM", "text-generation", begin={"data.batches.kind": "crops"}),),
-        ours={
-            "model.kind": "transformer",
-            "model.direction": "forward",
-            "model.embedding_dim": None,
-            "model.embedding.kind": "table",
-            "model.groups": None,
+        ours=CAUSAL
+        | {
             "model.activation": "swiglu",
             "model.positions.kind": "rotary",
             "model.norm.kind": "pre",
             "model.norm.type": "rms",
-            "model.norm.embedding": False,
             "model.norm.final": True,
-            "model.segments": 0,
             "model.biases": False,
-            "head.kind": "full",
-            "head.bias": False,
-            "head.transform": None,
-            "objective.kind": "causal",
         },
         theirs={"hidden_act": "silu"} | dict(theirs),
         settings=(
