@@ -55,6 +55,8 @@ def mix(
 class Mixed(LanguageModel):
     """Trained models as one: evaluate, score, generate."""
 
+    is_task = False
+
     def __init__(
         self, members: Sequence[Trained], weights: Sequence[float], fit: Fit | None = None, fitted_to: str | None = None
     ):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from foretell.checksums import damaged
 from foretell.config import validate
-from foretell.data.batches.batches import RowBatches, TextBatchesConfig
+from foretell.data.batches.batches import RowBatches
 from foretell.data.labelled.examples import Example
 from foretell.data.store.store import Split, load_counts
 from foretell.data.text.reviews import PreparationName, preparation_of
@@ -100,6 +100,21 @@ class Trained(LanguageModel):
             check_fit(paper, self.weights)
         self.ngram = self._load_ngram() if self.settings.model.counted else None
         self._objective = None if self.settings.model.counted else self._load_objective()
+
+    @property
+    def name(self) -> str:
+        """The run folder."""
+        return str(self.run.path)
+
+    @property
+    def members(self) -> tuple[Trained, ...]:
+        """The runs it consists of, as a mixture has several."""
+        return (self,)
+
+    @property
+    def is_task(self) -> bool:
+        """Whether it predicts labels instead of text."""
+        return self.settings.is_task
 
     def _build_on_paper(self) -> Objective:
         """The shapes that the recipe asks for."""
@@ -351,7 +366,7 @@ class Trained(LanguageModel):
             raise ConfigError(f"{self.run.path} predicts the next token; pseudo-perplexity is for masked models")
         if tokens < 1:
             raise ConfigError(f"tokens must be at least 1, not {tokens}")
-        specials, batches = self.tokenizer.specials, cast(TextBatchesConfig, self.settings.data.batches)
+        specials, batches = self.tokenizer.specials, self.settings.text_batches
         with self.text(split) as text, self.progress("evaluating") as on_progress:
             rows = cast(RowBatches, batches.one_text().build(text, specials, seed=0))
             return pseudo_likelihood(self._objective, rows, specials, tokens, self.device, on_progress)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from typing_extensions import override
 
-from foretell.data.batches.batches import Batches, TextBatchesConfig
+from foretell.data.batches.batches import Batches
 from foretell.data.store.store import Split
 from foretell.evaluate import objective_metrics
 from foretell.evaluate.evaluator import Evaluator
@@ -99,6 +99,6 @@ class ObjectiveEvaluator(Evaluator):
 
     def _rows(self, text: Split) -> Batches:
         recipe, tokenizer = self.data.recipe, self.data.tokenizer
-        kind = cast(TextBatchesConfig, recipe.data.batches)
+        kind = recipe.text_batches
         rows = kind.for_evaluation(self.batch).build(text, tokenizer.specials, seed=0)
         return recipe.objective.batches(rows, tokenizer, seed=0)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from foretell.data.batches.batches import Batches, TextBatchesConfig
+from foretell.data.batches.batches import Batches
 from foretell.data.batches.streams import OverlappingConfig, StreamsConfig, Windows
 from foretell.data.opening import open_corpus
 from foretell.data.preparing import prepared
@@ -128,7 +128,7 @@ class TextModule(DataModule):
     def batches(self) -> Batches:
         recipe = self.recipe
         self.check("valid")
-        built = cast(TextBatchesConfig, recipe.data.batches).build(self.train, self.tokenizer.specials, recipe.seed)
+        built = recipe.text_batches.build(self.train, self.tokenizer.specials, recipe.seed)
         return self.grown(recipe.objective.batches(built, self.tokenizer, recipe.seed))
 
     @override
@@ -242,7 +242,7 @@ def evaluation_windows(
     The result is the same for every `batch`. A model with a bounded context reads running text in overlapping windows
     side by side, which equals carrying its state from window to window.
     """
-    kind, length = cast(TextBatchesConfig, recipe.data.batches), recipe.evaluation.length
+    kind, length = recipe.text_batches, recipe.evaluation.length
     if kind.resets:
         same = kind.model_copy(update={"length": length, "batch": batch or kind.batch})
         return cast(Windows, same.build(text, specials, seed=0))
@@ -256,7 +256,7 @@ def adapting_windows(
     recipe: Recipe, settings: AdaptationConfig, text: Split, specials: Specials, columns: int, batch: int | None = None
 ) -> Windows:
     """One pass over a text for a model that adapts to it: in order, one by one if rows would learn from each other."""
-    kind, segment = cast(TextBatchesConfig, recipe.data.batches), segment_of(settings)
+    kind, segment = recipe.text_batches, segment_of(settings)
     length = max(recipe.evaluation.length // segment, 1) * segment
     if kind.resets:
         rows = 1 if settings.dynamic is not None else batch or kind.batch

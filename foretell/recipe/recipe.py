@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
 from foretell import config, trees
 from foretell.config import Amount, Config, Seed, Size, Tagged
-from foretell.data.batches.batches import BatchKind
+from foretell.data.batches.batches import BatchKind, TextBatchesConfig
 from foretell.data.batches.kinds import BatchesChoice
 from foretell.data.batches.ramp import RampConfig
 from foretell.data.batches.streams import StreamsConfig
@@ -159,6 +159,11 @@ class Recipe(Config):
     def requires(self) -> BatchKind:
         """The batches its objective learns from."""
         return "next tokens" if self.model.counted and not self.is_task else self.objective.requires
+
+    @property
+    def text_batches(self) -> TextBatchesConfig:
+        """The batches of text of a language model, which `compatibility` has checked."""
+        return cast(TextBatchesConfig, self.data.batches)
 
     @property
     def is_task(self) -> bool:

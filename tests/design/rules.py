@@ -11,7 +11,6 @@ from design.source import Function, Module, Source, Violation, names_in
 FILE_LINES, TRAINER_LINES, TEST_LINES = 450, 350, 500
 FUNCTION_LINES, MEDIAN_LINES, PERCENTILE_95_LINES = 80, 6, 25
 CONFIG_FIELDS = 15
-DECIDING_LINES = 40
 OWNED = ("models", "nn", "objectives", "tasks")
 
 
@@ -156,7 +155,8 @@ def top_classes(module: Module) -> list[str]:
 
 
 def class_checks(module: Module) -> Iterator[tuple[int, str]]:
-    """The classes named in `isinstance`, `issubclass`, `type(x) is` and class patterns, with their lines."""
+    """The classes named in `isinstance`, `issubclass`, `type(x) is`, class patterns and tables read by `type(x)`, with
+    their lines."""
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass") and len(node.args) > 1:
             asked = [node.args[1]]
@@ -164,10 +164,21 @@ def class_checks(module: Module) -> Iterator[tuple[int, str]]:
             asked = [node.cls]
         elif isinstance(node, ast.Compare) and any(map(is_class_of, sides := [node.left, *node.comparators])):
             asked = [side for side in sides if not is_class_of(side)]
+        elif isinstance(node, ast.Subscript) and is_class_of(node.slice):
+            asked = keys_of(node.value, module)
+        elif isinstance(node, ast.Call) and node.args and is_class_of(node.args[0]) and "." in ast.unparse(node.func):
+            asked = keys_of(getattr(node.func, "value", node.func), module)
         else:
             continue
         for expression in asked:
             yield from ((expression.lineno, name) for name in names_in(expression))
+
+
+def keys_of(table: ast.expr, module: Module) -> list[ast.expr]:
+    """The keys of a literal dictionary, or of a name of the module that is one."""
+    if isinstance(table, ast.Name):
+        table = module.assigned.get(table.id, table)
+    return [key for key in table.keys if key is not None] if isinstance(table, ast.Dict) else []
 
 
 def is_class_of(node: ast.expr) -> bool:
@@ -197,10 +208,9 @@ def mirror_of(module: Module) -> str:
 
 
 def decides(module: Module) -> bool:
-    """Whether a module of some size branches or loops in a function."""
+    """Whether a module branches or loops in a function."""
     kinds = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Match)
-    branches = any(isinstance(node, kinds) for function in module.functions() for node in ast.walk(function))
-    return branches and len(module.lines) > DECIDING_LINES
+    return any(isinstance(node, kinds) for function in module.functions() for node in ast.walk(function))
 
 
 def bare_references(source: Source) -> Iterator[Violation]:

@@ -9,6 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+IMPORTERS = ("importlib.import_module", "import_module", "__import__")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -109,6 +110,8 @@ class Source:
                 named = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 named = [f"{module.absolute(node)}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in IMPORTERS:
+                named = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
             for name in named:
                 if (target := self.home(name)) and target != module.name:
                     yield target, node.lineno

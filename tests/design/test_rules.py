@@ -85,6 +85,14 @@ def test_a_circle_is_seen_through_functions_and_packages(tmp_path: Path) -> None
     )
 
 
+def test_a_circle_is_seen_through_imports_by_name(tmp_path: Path) -> None:
+    files = {
+        "foretell/a.py": "from foretell import b\n",
+        "foretell/b.py": 'import importlib\ndef f():\n    return importlib.import_module("foretell.a")\n',
+    }
+    assert len(violations("circles", tmp_path, files)) == 2
+
+
 def test_imports_for_types_make_no_circle(tmp_path: Path) -> None:
     files = {
         "foretell/a.py": "from foretell.b import B\n",
@@ -165,6 +173,9 @@ CLASSES = {
         ("from foretell.models import Net\nNet is type(x)", ["models.net.Net"]),
         ("from foretell.models import Net\nx.__class__ == Net", ["models.net.Net"]),
         ("from foretell.models import Net\nmatch x:\n    case [Net(a=1)]: pass", ["models.net.Net"]),
+        ("from foretell.models import Net\n{Net: 1, int: 2}[type(x)]", ["models.net.Net"]),
+        ("from foretell.models import Net; T = {int: 1, Net: 2}; T.get(type(x), 0)", ["models.net.Net"]),
+        ("from foretell.models import Net\n{Net: 1}[x.kind]", []),
         ("from foretell.models import Net\nisinstance(x, int)", []),
         ("from foretell.data.batches.batches import Batches\nisinstance(x, Batches)", ["data.batches.batches.Batches"]),
         ("from foretell.data.batches import streams as s\nisinstance(x, s.StreamsConfig)", [CONFIG]),
@@ -181,15 +192,14 @@ def test_foreign_checks_are_seen(source: str, asked: list[str], name: str, tmp_p
 
 
 def test_missing_mirrors_are_seen(tmp_path: Path) -> None:
-    deciding = "def f(x):\n    if x:\n        return 1\n" + "\n" * 40
+    deciding = "def f(x):\n    if x:\n        return 1\n"
     files = {
         "foretell/a.py": deciding,
         "foretell/p/b.py": deciding,
         "foretell/p/__init__.py": deciding,
         "foretell/p/c.py": deciding,
-        "foretell/short.py": "def f(x):\n    if x:\n        return 1\n",
-        "foretell/plain.py": "def f(x):\n    return x\n" + "\n" * 40,
-        "foretell/table.py": "if True:\n    x = 1\n" + "\n" * 40,
+        "foretell/plain.py": "def f(x):\n    return x\n",
+        "foretell/table.py": "if True:\n    x = 1\n",
         "tests/p/test_c.py": "def test_c():\n    pass\n",
         "tests/p/test_b.py": "",
     }

@@ -93,9 +93,9 @@ def compare(
     """
     if len(models) < 2:
         raise ConfigError("comparing takes two runs or more; name another run")
-    if any(map(tasks.learns_a_task, models)):
+    if any(model.is_task for model in models):
         return tasks.compare_tasks(models, split, resamples=resamples, seed=seed)
-    names = [name_of(model) for model in models]
+    names = [model.name for model in models]
     raws = [raw_text(model, split) for model in models]
     with ExitStack() as opened:
         texts = [opened.enter_context(model.text(split)) for model in models]
@@ -115,16 +115,11 @@ def compare(
         return compared(measured, next((raw for raw in raws if raw), None), split, resamples, seed)
 
 
-def name_of(model: Model) -> str:
-    """Folder of a run; folders of a mixture joined."""
-    return str(model.run.path) if isinstance(model, Trained) else model.name
-
-
 def raw_text(model: Model, split: str) -> RawText | None:
     """The text of a split; None if only its tokens are stored."""
     if split not in SPLITS:
         return RawText.read(open_file(split).pieces("test"))
-    first = model if isinstance(model, Trained) else model.members[0]
+    first = model.members[0]
     corpus = first.recipe.data.corpus
     check_trust(first.run, corpus)
     if is_store(corpus):

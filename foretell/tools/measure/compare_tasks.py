@@ -20,11 +20,6 @@ from foretell.run import Record
 from foretell.tools.printing import behind_the_best, columns_explained, plain, with_notes, without_common_folder
 
 
-def learns_a_task(model: Trained | Mixed) -> bool:
-    """Whether a model is a run of a task."""
-    return isinstance(model, Trained) and model.settings.is_task
-
-
 def compare_tasks(models: Sequence[Trained | Mixed], split: str, *, resamples: int = 4000, seed: int = 0) -> Record:
     """Measure runs on a split of their data sets, or on a file, best first, and test every difference.
 
@@ -33,11 +28,9 @@ def compare_tasks(models: Sequence[Trained | Mixed], split: str, *, resamples: i
 
     Raises `ConfigError` if tasks, metrics or examples differ.
     """
-    runs = [model for model in models if isinstance(model, Trained) and learns_a_task(model)]
-    if len(runs) < len(models):
-        other = next(model for model in models if not learns_a_task(model))
-        name = other.run.path if isinstance(other, Trained) else "a mixture"
-        raise ConfigError(f"{runs[0].run.path} learns a task and {name} does not; name runs of one task")
+    runs = [run for model in models for run in model.members if run.is_task]
+    if language_model := next((model for model in models if not model.is_task), None):
+        raise ConfigError(f"{runs[0].name} learns a task and {language_model.name} does not; name runs of one task")
     first = runs[0]
     evaluators = [run.task_evaluator() for run in runs]
     task, examples = task_of(first.settings), evaluators[0].data.examples(split)
