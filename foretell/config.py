@@ -33,7 +33,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from foretell import plugins, trust
-from foretell.errors import ConfigError, did_you_mean
+from foretell.errors import ConfigError, did_you_mean, some_of
 from foretell.trees import Tree, checked, wrong
 
 C = TypeVar("C", bound="Config")
@@ -141,7 +141,9 @@ class Tagged:
             if kind not in choices and (path := plugins.path_of(kind)) and not isinstance(value, Config):
                 return {**value, "kind": path}
             if kind not in choices and ":" not in kind:
-                raise refused(f"unknown kind {kind!r}{did_you_mean(kind, choices)} (known: {', '.join(choices)})")
+                known = [*choices]
+                text = unknown_kind("", kind, known)
+                raise PydanticCustomError("unknown_kind", "{text}", {"text": text, "kind": kind, "known": known})
             return value
 
         def discriminate(value: Any) -> str:
@@ -320,22 +322,46 @@ def relevant(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
 def explain_one(cls: type[Config], error: ErrorDetails) -> str:
     """One error: its key, the fault, and what to write."""
     key, owner = locate(cls, error["loc"])
-    name = key.rpartition(".")[2]
     if error["type"] == "extra_forbidden":
-        fields = list(owner.model_fields) if owner else []
-        hint = did_you_mean(name, fields) or f" (known: {', '.join(fields)})"
-        return f"{key}: no such setting{hint}"
+        return unknown_setting(key, list(owner.model_fields) if owner else [])
+    if error["type"] == "unknown_kind":
+        return unknown_kind(key, error["ctx"]["kind"], error["ctx"]["known"])
     if error["type"] == "missing":
         return f"{key}: has to be given"
-    if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
-        return f"{key}: should be a table, not {error['input']!r:.80}"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    expected = "should be " if message != error["msg"] else ""
-    shown = error["input"]
-    given = f", not {shown!r:.80}" if isinstance(shown, str | int | float | bool) else ""
-    plain = error["type"] in ("refused", "value_error")
-    text = message if plain else f"{expected}{message}{given}"
+    text = fault(error)
     return f"{key}: {text}" if key else text  # errors of a whole section name their keys
+
+
+def unknown_setting(key: str, known: Sequence[str]) -> str:
+    """The error for a setting that does not exist."""
+    name = key.rpartition(".")[2]
+    return f"{key}: no such setting{did_you_mean(name, known) or some_of(known, shown_by(key.rpartition('.')[0]))}"
+
+
+def unknown_kind(key: str, kind: str, known: Sequence[str]) -> str:
+    """The error for a kind that does not exist."""
+    text = f"unknown kind {kind!r}{did_you_mean(kind, known)}{some_of(known, shown_by(key))}"
+    return f"{key}: {text}" if key else text
+
+
+def shown_by(section: str) -> str:
+    """The command that shows a section of a recipe."""
+    names = [part for part in section.split(".") if part and not part.isdecimal()]
+    return f"foretell show {names[-1] if names else 'schema'}"
+
+
+def fault(error: ErrorDetails) -> str:
+    """The fault of a value in words, and for a misspelled word the nearest one."""
+    if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        return f"should be a table, not {error['input']!r:.80}"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if error["type"] in ("refused", "value_error"):
+        return message
+    expected = "should be " if message != error["msg"] else ""
+    value = error["input"]
+    given = f", not {value!r:.80}" if isinstance(value, str | int | float | bool) else ""
+    near = did_you_mean(str(value), re.findall("'([^']*)'", message)) if error["type"] == "literal_error" else ""
+    return f"{expected}{message}{given}{near}"
 
 
 def locate(cls: type[Config], loc: tuple[int | str, ...]) -> tuple[str, type[Config] | None]:

@@ -74,6 +74,17 @@ SYNONYMS = {
 """other names of settings, as people know them from other programs"""
 
 
+SHOWN = 5
+"""names that are suggested at once"""
+
+
+def some_of(names: Iterable[str], command: str) -> str:
+    """` (known: a, b)`; of more than five names the first ones, and the command that lists all."""
+    names = list(names)
+    more = f", …; `{command}` lists all {len(names)}" if len(names) > SHOWN else ""
+    return f" (known: {', '.join(names[:SHOWN])}{more})"
+
+
 def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
     """`; did you mean 'x'?`, with more than one `'x', 'y' or 'z'`; "" when no known word is close."""
     known = list(known)

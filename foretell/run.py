@@ -112,12 +112,16 @@ class Run:
 
     def make_room(self, resume: bool) -> None:
         """Delete the files of a start that saved nothing; raise `ConfigError` if the folder holds anything else."""
-        if not self.path.exists():
-            return
-        names = {item.name for item in self.path.iterdir() if not is_draft(item)}
+        if self.path.exists():
+            self.check_room(resume)
+            self.clear()
+
+    def check_room(self, resume: bool = False) -> None:
+        """Raise `ConfigError` if the folder holds anything but the files of a start that saved nothing."""
+        self.check_folder()
+        names = {item.name for item in self.path.iterdir() if not is_draft(item)} if self.path.exists() else set()
         if FILE in names:
             if not self.read().was_saved and not any(self.checkpoints.glob("step-*")):
-                self.clear()
                 return
             raise ConfigError(f"{self.path} exists; add --resume to continue it, or choose another --out")
         # checksums.json is written last: before it, a start of ours leaves these two, or the first of them
@@ -125,7 +129,11 @@ class Run:
             if resume and RECIPE in names:
                 self.read()  # which says what is wrong with it
             raise ConfigError(f"{self.path} exists and is not a run; choose another --out")
-        self.clear()
+
+    def check_folder(self) -> None:
+        """Raise `ConfigError` if there is a file where the folder is to be."""
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"{self.path} exists and is not a run; choose another --out")
 
     def clear(self) -> None:
         """Delete the files of the run, and the folder if nothing else is in it. The user's own files stay."""
@@ -147,8 +155,7 @@ class Run:
     def alone(self) -> Iterator[None]:
         """Lock the run against training or deletion by other processes; a `ConfigError` if it is locked."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists() and not self.path.is_dir():
-            raise ConfigError(f"{self.path} exists and is not a run; choose another --out")
+        self.check_folder()
         with contextlib.ExitStack() as held:
             for patience in (0.1, 0.3, 0):  # `is_busy` holds the lock for an instant
                 try:

@@ -13,7 +13,7 @@ from foretell import plugins, trust
 from foretell.config import installed_kinds
 from foretell.errors import ConfigError
 from foretell.nn.heads import FullHeadConfig, HeadChoice
-from foretell.recipe.files import check_names
+from foretell.recipe.names import check_recipe
 from foretell.tools.look.show import describe
 
 ENTRIES = """
@@ -79,9 +79,9 @@ def test_show_lists_and_describes_them(package: Path) -> None:
 
 
 def test_names_are_checked_before_anything_is_imported(package: Path, tmp_path: Path) -> None:
-    check_names("char-lstm", ["head=angular"])
+    check_recipe("char-lstm", ["head=angular"])
     with pytest.raises(ConfigError, match="unknown kind 'angula'"):
-        check_names("char-lstm", ["head=angula"])
+        check_recipe("char-lstm", ["head=angula"])
 
 
 def test_without_such_packages_nothing_is_found() -> None:

@@ -25,7 +25,7 @@ from rich.table import Table
 import foretell
 from foretell.bench.workloads.kinds import WORKLOADS
 from foretell.bench.workloads.workload import OURS, Side, Workload
-from foretell.errors import ConfigError, did_you_mean
+from foretell.errors import ConfigError, did_you_mean, some_of
 from foretell.process import SPIN
 from foretell.run import Record, processor
 from foretell.tools.printing import Fitting, plain, with_notes
@@ -62,7 +62,7 @@ class Entrant:
 def find_workload(name: str) -> Workload:
     """A workload by name."""
     if name not in WORKLOADS:
-        raise ConfigError(f"no workload {name!r}{did_you_mean(name, WORKLOADS)} (known: {', '.join(WORKLOADS)})")
+        raise ConfigError(f"no workload {name!r}{did_you_mean(name, WORKLOADS)}{some_of(WORKLOADS, 'foretell bench')}")
     return WORKLOADS[name]
 
 

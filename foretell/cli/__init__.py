@@ -15,9 +15,11 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+from foretell import __version__
 from foretell.cli import look, measure, train, use
 from foretell.cli.problems import INTERRUPTED, explain, one_line
 from foretell.cli.verb import Verb
@@ -57,7 +59,6 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
 
 app = typer.Typer(
     name="foretell",
-    help="Train language models on your own text, compare them fairly, transfer them to your task.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -67,6 +68,22 @@ BY_NAME = {name: verb for verbs in VERBS.values() for name, verb in verbs.items(
 for panel, verbs in VERBS.items():
     for name, verb in verbs.items():
         app.command(name, cls=Verb, rich_help_panel=panel)(verb)
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and exit."""
+    if asked:
+        typer.echo(f"foretell {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_of_all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Train language models on your own text, compare them fairly, transfer them to your task."""
 
 
 def run() -> None:

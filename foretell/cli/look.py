@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from foretell.cli.checks import Check, check_examined, check_run, check_shown
 from foretell.cli.options import Debug, Json, Overrides, Trust
 from foretell.errors import ConfigError, printable
 from foretell.tools.printing import emit, properties
@@ -56,6 +57,7 @@ def show(
     what: Annotated[
         str,
         typer.Argument(help="Recipe, run, kind (lstm, bpe, cosine), section (model, head), recipes, or schema."),
+        Check(check_shown),
     ] = "recipes",
     overrides: Overrides = None,
     vocabulary: Annotated[
@@ -77,7 +79,9 @@ def show(
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders to draw into one plot.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders to draw into one plot."), Check(check_run)
+    ],
     out: Annotated[Path | None, typer.Option(help="PNG to write; default: plot.png in the first run.")] = None,
     x: Annotated[Axis, typer.Option(help="Horizontal axis.")] = "steps",
     y: Annotated[
@@ -102,6 +106,7 @@ def doctor(
         typer.Argument(
             metavar="[WHAT]", help="Corpus, labelled file, recipe or run to examine; default: this installation."
         ),
+        Check(check_examined),
     ] = None,
     overrides: Overrides = None,
     trust: Trust = False,

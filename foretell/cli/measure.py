@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from foretell.cli.checks import Check, check_budget, check_file, check_labelled, check_mixture, ends_in
 from foretell.cli.options import (
     Adapt,
     Cache,
@@ -28,14 +29,18 @@ from foretell.cli.options import (
     adaptation_of,
     open_model,
 )
+from foretell.data.places import check_split
 from foretell.errors import ConfigError
+from foretell.tools.parsing import numbers_of, parse_weights
 from foretell.tools.printing import emit, print_rows, properties
 
 
 def evaluate(
     run: RunArgument,
     split: Annotated[
-        str, typer.Option(help="train, valid, test, or a file of text (for a task: of examples).")
+        str,
+        typer.Option(help="train, valid, test, or a file of text (for a task: of examples)."),
+        Check(check_split),
     ] = "test",
     batch: Annotated[int | None, typer.Option(min=1, help="Batch size; affects speed only.")] = None,
     columns: Annotated[
@@ -61,10 +66,12 @@ def evaluate(
             metavar="FILE",
             help="For a task: write its wrong predictions, the worst first, to a .csv or .jsonl file; of scores, all.",
         ),
+        ends_in("--errors", ".csv", ".jsonl"),
     ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="PNG", help="For a task: draw confusions and calibration; of scores, their errors."),
+        ends_in("--plot", ".png"),
     ] = None,
     which: Which = "best",
     device: Device = None,
@@ -81,7 +88,6 @@ def evaluate(
     from foretell.api.trained import Trained
     from foretell.tools.measure import analysis
 
-    analysis.check_files(errors, plot)
     adaptation = adaptation_of(dynamic, cache, adapt)
     model = open_model(run, mix, mix_weights, which, device, columns, adaptation=adaptation)
     if skip_bad and not isinstance(model, Trained):
@@ -100,7 +106,9 @@ def evaluate(
 
 def score(
     run: RunArgument,
-    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]", help="Text files; - or none: stdin.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]", help="Text files; - or none: stdin."), Check(check_file)
+    ] = None,
     context: Annotated[
         Literal["lines", "carried"],
         typer.Option(help="lines: each line from a fresh state; carried: given the lines before."),
@@ -117,10 +125,12 @@ def score(
     tune: Annotated[
         Path | None,
         typer.Option(metavar="DEV", help="Tune weights on lines group⇥errors⇥[scores⇥]text; implies --group."),
+        Check(check_file),
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option(help="With --group: weights, as in lm=1,words=0.3,score1=0.5; default: 1 for lm and scores."),
+        Check(parse_weights),
     ] = None,
     mix: MixWith = None,
     mix_weights: MixWeights = None,
@@ -159,7 +169,7 @@ def score(
             return
         sys.stderr.write(f"--weights {lists.as_option(tuned['weights'])}\n")
     if group or tune is not None:
-        factors = tuned["weights"] if tune is not None else lists.parse_weights(weights) if weights else None
+        factors = tuned["weights"] if tune is not None else parse_weights(weights) if weights else None
         ranked = lists.rescore(model, paths, factors, every=every)
         if as_json:
             emit({"hypotheses": [item.record() for item in ranked], "weights": factors}, True, properties)
@@ -174,7 +184,11 @@ def score(
 
 def probe(
     run: RunArgument,
-    on: Annotated[str, typer.Option(help="Labelled data set by name, files, or {train=..., valid=..., test=...}.")],
+    on: Annotated[
+        str,
+        typer.Option(help="Labelled data set by name, files, or {train=..., valid=..., test=...}."),
+        Check(check_labelled),
+    ],
     reader: Annotated[
         str | None, typer.Option(help='Reader of the files, as data.reader: {kind="table", label="stars"}.')
     ] = None,
@@ -188,8 +202,13 @@ def probe(
     strengths: Annotated[
         str | None,
         typer.Option("--C", metavar="GRID", help="Inverse regularisation strengths to try; default: 2^-8 to 2^0."),
+        Check(lambda text: numbers_of(text, "--C", float)),
     ] = None,
-    top: Annotated[str, typer.Option(help="Also probe this many of the heaviest units alone.")] = "1,10",
+    top: Annotated[
+        str,
+        typer.Option(help="Also probe this many of the heaviest units alone."),
+        Check(lambda text: numbers_of(text, "--top", int)),
+    ] = "1,10",
     text: Annotated[list[str] | None, typer.Option(help="Text for a heat map of the best unit; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for scores and plots; default: in the run.")] = None,
     tokens: TokenBudget = 4096,
@@ -216,8 +235,8 @@ def probe(
         out or run / f"probe-{Path(on).name if '=' not in on else 'own'}",
         features=settings_of(pooling, layers, prepare, tokens),
         mixed=mix,
-        grid=tool.numbers_of(strengths, "--C", float) if strengths else GRID,
-        top=tool.numbers_of(top, "--top", int),
+        grid=numbers_of(strengths, "--C", float) if strengths else GRID,
+        top=numbers_of(top, "--top", int),
         texts=text or (),
         quiet=as_json,
     )
@@ -225,8 +244,12 @@ def probe(
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN ...", help="Run folders; A+B is a mixture of two.")],
-    split: Annotated[str, typer.Option(help="train, valid, test, or a text file.")] = "test",
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN RUN ...", help="Run folders; A+B is a mixture of two."),
+        Check(check_mixture),
+    ],
+    split: Annotated[str, typer.Option(help="train, valid, test, or a text file."), Check(check_split)] = "test",
     columns: Annotated[
         int, typer.Option(min=1, help="Read the text in N columns, each from a fresh state: faster, slightly worse.")
     ] = 1,
@@ -251,10 +274,14 @@ def race(
         list[str], typer.Argument(metavar="RECIPE... [KEY=VALUE]...", help="Recipes, and settings for all of them.")
     ],
     budget: Annotated[
-        str, typer.Option(help='Budget of each training: time ("5m"), "5e6tokens" or "1e15flops".')
+        str,
+        typer.Option(help='Budget of each training: time ("5m"), "5e6tokens" or "1e15flops".'),
+        Check(check_budget),
     ] = "5m",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per recipe.")] = 1,
-    split: Annotated[str, typer.Option(help="Split to measure on: train, valid, test, or a text file.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="Split to measure on: train, valid, test, or a text file."), Check(check_split)
+    ] = "test",
     out: Annotated[Path, typer.Option(help="Folder for runs, results and plot.")] = Path("runs/race"),
     resume: Annotated[bool, typer.Option(help="Continue a stopped race.")] = False,
     trust: Trust = False,

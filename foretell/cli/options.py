@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from foretell.cli.checks import Check, check_run
 from foretell.errors import ConfigError, did_you_mean
+from foretell.tools.parsing import layers_of, weights_of
 
 if TYPE_CHECKING:
     from foretell import Mixed, Trained
@@ -65,15 +67,20 @@ Trust = Annotated[
         callback=trust_runs,
     ),
 ]
-Which = Annotated[str, typer.Option(help="Checkpoint: best or last.")]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
-MixWith = Annotated[list[Path] | None, typer.Option("--mix", metavar="RUN2", help="Mix with another run; repeatable.")]
+Which = Annotated[Literal["best", "last"], typer.Option(help="Checkpoint: best or last.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder."), Check(check_run)]
+MixWith = Annotated[
+    list[Path] | None,
+    typer.Option("--mix", metavar="RUN2", help="Mix with another run; repeatable."),
+    Check(check_run),
+]
 MixWeights = Annotated[
     str | None,
     typer.Option(
         "--mix-weights",
         help="Mixture weights in the order of the runs, as in 0.7,0.3; default: fitted on the valid split.",
     ),
+    Check(weights_of),
 ]
 Dynamic = Annotated[bool, typer.Option("--dynamic", help="Dynamic evaluation: keep training on the text read so far.")]
 Cache = Annotated[bool, typer.Option("--cache", help="Neural cache: raise the probability of recent tokens.")]
@@ -89,7 +96,11 @@ Pooling = Annotated[
     Literal["mean", "last", "first", "max", "concat", "cell"],
     typer.Option(help="Pooling over tokens; concat: last, max and mean; cell: memory cells of an LSTM or QRNN."),
 ]
-Layers = Annotated[str, typer.Option(help="Layers: all, or numbers from the first (1) or the last (-1), as in 1,2,-1.")]
+Layers = Annotated[
+    str,
+    typer.Option(help="Layers: all, or numbers from the first (1) or the last (-1), as in 1,2,-1."),
+    Check(layers_of),
+]
 Prepare = Annotated[
     Literal["none", "reviews"] | None,
     typer.Option(help="Preparation of texts; reviews: as for the sentiment neuron; default: as the text of the run."),
@@ -129,7 +140,7 @@ def open_model(
                 f"{run} is an n-gram model, and only neural models can adapt; leave out --dynamic and --cache"
             )
         members = [m.adapted(**adaptation) if can else m for m, can in zip(members, neural, strict=True)]
-    return members[0] if not mix else mixed(members, numbers(weights), columns=columns)
+    return members[0] if not mix else mixed(members, weights_of(weights), columns=columns)
 
 
 def adaptation_of(dynamic: bool, cache: bool, settings: list[str] | None) -> Mapping[str, Any]:
@@ -137,14 +148,3 @@ def adaptation_of(dynamic: bool, cache: bool, settings: list[str] | None) -> Map
     from foretell.trees import override
 
     return override({}, [*["dynamic={}"] * dynamic, *["cache={}"] * cache, *(settings or [])])
-
-
-def numbers(text: str | None) -> list[float] | None:
-    """Parse weights such as `0.7,0.3`."""
-    try:
-        weights = [float(part) for part in text.split(",")] if text is not None else None
-    except ValueError:
-        weights = [-1.0]
-    if weights and not all(0 <= weight <= 1 for weight in weights):
-        raise ConfigError(f"--mix-weights {text}: write numbers from 0 to 1 separated by commas, as in 0.7,0.3")
-    return weights

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import sys
 from collections.abc import Collection
 
 import typer
 
-from foretell.errors import ConfigError, printable
+from foretell.errors import ConfigError, did_you_mean, printable
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -62,6 +63,9 @@ def ran_out(problem: BaseException) -> bool:
 def usage_error(problem: BaseException) -> ConfigError:
     """An error of the command-line parser in one line."""
     message = " ".join(str(problem.format_message()).split()).rstrip(".")  # type: ignore[attr-defined]
+    message = message.replace("Value error, ", "")
+    if choice := re.search(r"'([^']*)' is not one of (.*)", message):
+        message += did_you_mean(choice[1], re.findall("'([^']*)'", choice[2]))
     context = getattr(problem, "ctx", None)
     path = context.command_path if context is not None else "foretell"
     return ConfigError(message[:1].lower() + message[1:], remedy=f"see {path} --help")

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from foretell.cli.checks import Check, check_set
 from foretell.cli.options import Debug, Device, Json, Overrides, Quiet, RunArgument, Trust
+from foretell.data.places import check_corpus
 from foretell.tools.printing import emit, measured, properties
 
 
@@ -31,6 +33,7 @@ def prepare(
         typer.Argument(
             help="Built-in name, hf:OWNER/NAME, or path, folder or glob of .txt, .jsonl (also compressed) or .parquet."
         ),
+        Check(check_corpus),
     ],
     out: Annotated[
         Path, typer.Option(help="Store to write; an interrupted store is continued, a finished one reused.")
@@ -86,6 +89,7 @@ def transfer(
     settings: Annotated[
         list[str] | None,
         typer.Argument(metavar="[SET]... [KEY=VALUE]...", help="Labelled data sets, by default all found; settings."),
+        Check(check_set),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per data set.")] = 3,
     out: Annotated[Path | None, typer.Option(help="Folder for all runs; default: runs/RUN-transfer.")] = None,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from foretell.cli.checks import Check, check_file, check_import
 from foretell.cli.options import (
     Debug,
     Device,
@@ -24,7 +25,9 @@ from foretell.cli.options import (
     Which,
     open_model,
 )
+from foretell.data.places import check_corpus
 from foretell.errors import ConfigError, fields
+from foretell.tools.parsing import read_mix
 from foretell.tools.printing import emit, print_piece, print_rows, properties
 
 
@@ -141,7 +144,9 @@ def following(
 def features(
     run: RunArgument,
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE]", help="Text files, one text per line; - or none: stdin.")
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]", help="Text files, one text per line; - or none: stdin."),
+        Check(check_file),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help=".npy or .parquet file to write; default: rows of numbers on stdout.")
@@ -149,7 +154,9 @@ def features(
     pooling: Pooling = "mean",
     layers: Layers = "-1",
     mix: Annotated[
-        Path | None, typer.Option(metavar="PROBE", help="Mix layers with the weights learned by a probe.")
+        Path | None,
+        typer.Option(metavar="PROBE", help="Mix layers with the weights learned by a probe."),
+        Check(read_mix),
     ] = None,
     prepare: Prepare = None,
     tokens: TokenBudget = 4096,
@@ -178,7 +185,9 @@ def features(
 def predict(
     run: RunArgument,
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE]", help="Files of examples; - or none: stdin.")
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]", help="Files of examples; - or none: stdin."),
+        Check(check_file),
     ] = None,
     form: Annotated[
         Literal["lines", "data"],
@@ -222,7 +231,8 @@ def export(
     run: RunArgument,
     out: Annotated[Path, typer.Option(help="File (.arpa, .arpa.gz) or folder to write.")],
     to: Annotated[
-        str | None, typer.Option(help="Format: arpa, or hf for a Hugging Face folder; default: by --out and the model.")
+        Literal["arpa", "hf"] | None,
+        typer.Option(help="Format: arpa, or hf for a Hugging Face folder; default: by --out and the model."),
     ] = None,
     which: Which = "best",
     trust: Trust = False,
@@ -237,9 +247,13 @@ def export(
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="ARPA file (.arpa, .arpa.gz) or Hugging Face folder.")],
+    path: Annotated[
+        Path, typer.Argument(help="ARPA file (.arpa, .arpa.gz) or Hugging Face folder."), Check(check_import)
+    ],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
-    corpus: Annotated[str, typer.Option(help="Corpus that the run is measured on.")] = "python-docs",
+    corpus: Annotated[
+        str, typer.Option(help="Corpus that the run is measured on."), Check(check_corpus)
+    ] = "python-docs",
     tokenizer: Annotated[
         Path | None,
         typer.Option(help="tokenizer.json of its vocabulary; default: that of the folder, or the words of the file."),

@@ -1,6 +1,6 @@
 """Checks of arguments shared by all commands, before torch is imported.
 
-Numbers are finite and bounded, `~` is expanded, and recipes, their settings and runs exist.
+Numbers are finite and bounded, `~` is expanded, and what they name exists (see `checks`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import typer
 from typer.core import TyperCommand
 from typing_extensions import override
 
-from foretell.recipe.files import check_names
-from foretell.run import Run
+from foretell.cli.checks import check_all
 
 FREE_TEXT = {"prompt", "prompts", "text"}
 """parameters in which `~` has no special meaning"""
@@ -30,10 +29,8 @@ class Verb(TyperCommand):
         for param in self.params:
             if param.name in ctx.params:
                 ctx.params[param.name] = self.checked(str(param.name), ctx.params[param.name])
-        if (recipe := ctx.params.get("recipe")) is not None:
-            check_names(recipe, ctx.params.get("overrides") or ())
-        if isinstance(run := ctx.params.get("run"), Path) and not run.exists():
-            Run.find(run)  # an error
+        if self.callback is not None:
+            check_all(self.callback, ctx.params)
         return super().invoke(ctx)
 
     def checked(self, name: str, value: Any) -> Any:

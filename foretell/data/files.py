@@ -27,6 +27,8 @@ from foretell.errors import ConfigError, did_you_mean, printable
 
 SPLITS = ("train", "valid", "test")
 ALIASES = {"dev": "valid", "devel": "valid", "val": "valid", "validation": "valid"} | {name: name for name in SPLITS}
+HUB = "hf:"
+"""before the name of a data set of the Hugging Face hub; the rest is not a path"""
 SHOWN = 5
 WHOLE_NAME = re.compile(rf"({'|'.join(ALIASES)})([-_.]\d+([-_.]of[-_.]\d+)?([-_.][0-9a-f]{{16}})?)?")
 """names that are a split as a whole"""
@@ -168,6 +170,11 @@ def identity(path: Path) -> tuple[int, int]:
     """The identity of a file or folder: equal for links to the same one."""
     stored = os.stat(path)
     return stored.st_dev, stored.st_ino
+
+
+def missing(path: Path) -> ConfigError:
+    """The error for a file of text that does not exist."""
+    return ConfigError(nearest(path), file=path, remedy="name text files, or - for stdin")
 
 
 def nearest(path: Path, known: Sequence[str] = ()) -> str:

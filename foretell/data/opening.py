@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from foretell.data.files import (
     LeftOut,
     by_split,
-    expanded,
     no_split,
     split_keys,
     tell,
 )
+from foretell.data.places import may_exist
 from foretell.data.text.corpus import Corpus, Files, Source, split_column, text_files
 from foretell.data.text.holdout import Whole
 from foretell.errors import ConfigError
@@ -67,8 +66,7 @@ def open_splits(spec: Mapping[str, str]) -> Corpus:
 
 def open_file(name: str) -> Corpus:
     """A text that is measured in place of a split: a path, glob or folder, as the split `test`."""
-    place, _ = split_column(name)
-    if not expanded(place).exists() and not glob.has_magic(place):
+    if not may_exist(name):
         raise no_split(name)
     return open_splits({"test": name})
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from foretell.data.compressed import compression, opened
-from foretell.errors import ConfigError, printable
+from foretell.errors import ConfigError, did_you_mean, printable
 from foretell.strict_json import parse_json
 
 RULES = 2
@@ -270,8 +270,9 @@ def parquet_batches(stream: IO[bytes], path: Path, columns: Sequence[str], hint:
 
 def require_columns(columns: Sequence[str], names: Sequence[str], where: str, hint: str) -> None:
     """Raise `ConfigError` if a table has no such columns."""
-    if missing := [repr(column) for column in columns if column not in names]:
-        raise ConfigError(f"{where}: has no column {', '.join(missing)} (it has {', '.join(names)}); {hint}")
+    if missing := [column for column in columns if column not in names]:
+        listed, near = ", ".join(map(repr, missing)), did_you_mean(missing[0], names)
+        raise ConfigError(f"{where}: has no column {listed} (it has {', '.join(names)}){near}; {hint}")
 
 
 def read_rows(rows: Any, where: str, report: Report, column: str) -> Iterator[Piece]:

@@ -1,14 +1,12 @@
-"""Recipe files: shipped ones by name, files with a base, and names of settings checked before torch is imported."""
+"""Recipe files: shipped ones by name, and files with a base."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foretell import plugins, trees
+from foretell import trees
 from foretell.checksums import FILE as CHECKSUMS
 from foretell.checksums import damaged
 from foretell.errors import ConfigError, did_you_mean
@@ -18,8 +16,6 @@ from foretell.trust import refuse
 
 TOKENIZER = "tokenizer.json"
 """the file of a run's own tokenizer"""
-SCHEMA = Path(__file__).with_name("schema.json")
-"""the output of `foretell show schema`, which a test keeps up to date"""
 
 
 def recipe_folder() -> Path:
@@ -95,80 +91,3 @@ def names_kind(table: Any) -> bool:
 def kind_in(section: Any) -> str:
     """The kind that a section names; "" if none."""
     return str(section.get("kind", "")) if isinstance(section, Mapping) else str(section or "")
-
-
-# --- names of settings ----------------------------------------------------------------------------
-
-
-def check_names(source: str, overrides: Sequence[str]) -> None:
-    """Raise `ConfigError` if a recipe, or a setting or kind that it or the overrides name, does not exist.
-
-    `load_recipe` finds the same and more, seconds later: it needs torch.
-    """
-    path = find_recipe(source)
-    tree = trees.read_toml(path) if is_of_run(path) else {"name": path.stem} | read_tree(path)
-    tree = trees.override(tree, overrides)
-    if tree.get("init"):
-        tree = without_inherited(tree)
-    found = list(dict.fromkeys(unknown_names(tree, schema(), "")))
-    if found:
-        more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-        raise trees.wrong(path, "; also ".join(found[:3]) + more)
-
-
-def without_inherited(tree: Mapping[str, Any]) -> Tree:
-    """The tables but those of model, head and tokenizer that name no kind: theirs is that of the run `init` names."""
-    found = {name: table for name, table in tree.items() if name not in ("model", "head") or names_kind(table)}
-    if isinstance(data := tree.get("data"), Mapping) and not names_kind(data.get("tokenizer")):
-        found["data"] = {name: value for name, value in data.items() if name != "tokenizer"}
-    return found
-
-
-@lru_cache(1)
-def schema() -> Tree:
-    """The JSON schema of recipes."""
-    found: Tree = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    return found
-
-
-def unknown_names(value: Any, node: Mapping[str, Any], key: str) -> Iterator[str]:
-    """Each setting and kind of a value that its node of the schema does not know, in a sentence."""
-    node = resolved(node)
-    for option in node.get("anyOf", ()):
-        if "anyOf" in (inner := resolved(option)):  # an optional union
-            node = inner
-    kinds = next((option["enum"] for option in node.get("anyOf", ()) if "enum" in option), None)
-    tables = [found for option in node.get("anyOf", ()) if "properties" in (found := resolved(option))]
-    if kinds is not None and tables:
-        kind = value.get("kind", kinds[0]) if isinstance(value, Mapping) else value
-        if not isinstance(kind, str) or ":" in kind or (kind not in kinds and plugins.path_of(kind)):
-            return
-        if kind not in kinds:
-            yield f"{key}: unknown kind {kind!r}{did_you_mean(kind, kinds)} (known: {', '.join(kinds)})"
-            return
-        tables = [table for table in tables if table["properties"]["kind"].get("const") == kind]
-    for table in [node] if "properties" in node else tables[:1]:
-        if isinstance(value, Mapping):
-            yield from unknown_settings(value, table["properties"], key)
-    if isinstance(value, list | tuple) and isinstance(node.get("items"), Mapping):
-        for number, item in enumerate(value):
-            yield from unknown_names(item, node["items"], f"{key}.{number}")
-
-
-def unknown_settings(table: Mapping[str, Any], known: Mapping[str, Any], key: str) -> Iterator[str]:
-    """Each unknown setting of a table and of the tables in it, in a sentence."""
-    for name, value in table.items():
-        inner = f"{key}.{name}" if key else name
-        if name in known:
-            yield from unknown_names(value, known[name], inner)
-        else:
-            fields = [field for field in known if field != "base" or key]
-            hint = did_you_mean(name, fields) or f" (known: {', '.join(fields)})"
-            yield f"{inner}: no such setting{hint}"
-
-
-def resolved(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A node of the schema, or the one that it refers to."""
-    name = str(node.get("$ref", "")).removeprefix("#/$defs/")
-    found: Mapping[str, Any] = schema()["$defs"][name] if name else node
-    return found

@@ -9,7 +9,7 @@ import pytest
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        (["score", "run", "--tune", "x", "--weights", "lm=1"], "--tune and --weights exclude each other"),
+        (["score", "run", "--tune", "-", "--weights", "lm=1"], "--tune and --weights exclude each other"),
         (["evaluate", "run", "--mix", "run", "--pseudo", "5"], "a mixture has no pseudo-perplexity"),
         (["evaluate", "run", "--mix", "run", "--skip-bad"], "a mixture is not a task"),
         (["bench", "prepare", "ngram", "--child", "ours"], "--child runs one side of one workload"),

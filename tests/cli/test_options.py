@@ -1,4 +1,4 @@
-"""Numbers in options, and models opened with a mixture or an adaptation."""
+"""Models opened with a mixture or an adaptation."""
 
 import sys
 from pathlib import Path
@@ -7,27 +7,8 @@ import pytest
 import typer
 
 from foretell.cli.options import Quiet, adaptation_of, open_model
-from foretell.cli.options import numbers as weights_of
 from foretell.errors import ConfigError
-from foretell.tools.budget import Budget
-from foretell.tools.measure.probe import numbers_of
-from foretell.tools.measure.rescore import parse_weights
 from foretell.training.monitor import Monitor
-
-
-@pytest.mark.parametrize("number", ["nan", "inf", "-1", "1e999", "x", ""])
-def test_numbers_within_options_are_finite_too(number: str) -> None:
-    for read in (
-        lambda: Budget.parse(f"{number}flops"),
-        lambda: Budget.parse(f"{number}tokens"),
-        lambda: numbers_of(f"1,{number}", "--C", float),
-        lambda: weights_of(f"{number},1"),
-    ):
-        with pytest.raises(ConfigError):
-            read()
-    if number != "-1":  # a score may count against a hypothesis
-        with pytest.raises(ConfigError, match="--weights"):
-            parse_weights(f"lm={number}")
 
 
 def test_a_setting_of_an_adaptation_enables_it() -> None:

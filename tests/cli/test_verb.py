@@ -19,7 +19,7 @@ def test_home_is_spelled_as_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(
         "foretell.tools.train.prepare.prepare_store", lambda corpus, out, *_, **__: outs.append(out) or {}
     )
-    said("prepare", "x", "--out", "~/store")
+    said("prepare", "a.toml", "--out", "~/store")
     assert outs == [tmp_path / "store"]
 
 

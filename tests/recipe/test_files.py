@@ -1,15 +1,12 @@
-"""Recipe files: names, bases, and the check of names before torch is imported."""
+"""Recipe files: names and bases."""
 
-import json
 from pathlib import Path
 
 import pytest
-from builders import run_command
 
 from foretell.errors import ConfigError
-from foretell.recipe.files import LONGEST_CHAIN, SCHEMA, check_names, find_recipe, recipe_folder, recipe_names
+from foretell.recipe.files import LONGEST_CHAIN, find_recipe, recipe_folder
 from foretell.recipe.loading import load_recipe
-from foretell.tools.look.schema import schema
 
 
 def test_a_chain_of_bases(tmp_path: Path) -> None:
@@ -59,87 +56,3 @@ def test_a_path_goes_before_a_shipped_name(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "char-lstm.toml").write_text("seed = 5\n")
     assert load_recipe("char-lstm.toml").seed == 5
     assert load_recipe("char-lstm").seed == 1
-
-
-# --- names of settings ----------------------------------------------------------------------------
-
-
-def test_the_schema_is_that_of_the_recipe() -> None:
-    """Otherwise: foretell show schema > foretell/recipe/schema.json"""
-    assert json.loads(SCHEMA.read_text()) == json.loads(json.dumps(schema()))
-
-
-@pytest.mark.parametrize("name", recipe_names())
-def test_names_of_shipped_recipes_are_known(name: str) -> None:
-    check_names(name, [])
-
-
-MISTAKES = [
-    "modle.layers=3",
-    "model.lyers=3",
-    "model.cell=qrn",
-    "model.cell.zoneuot=1",
-    "model.dropout.betwen=1",
-    "optimizer=admw",
-    "optimizer.lr=1",
-    "optimizer.kind=sgd optimizer.betas=[1, 2]",
-    "head=adaptve",
-    "data.batch=3",
-    "data.tokenizer.kind=bep",
-    "data.reader.kind=tabel",
-    "data.ramp={tims=2}",
-    "training.clip=1",
-    "schedule.kind=cosin",
-    "objective.kind=masked objective.masking.shre=1",
-    'stages=[{name="a", limit="1steps", strat="best"}]',
-    "evaluation.evry=1",
-    "xyz=1",
-]
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_as_by_the_full_check(mistake: str) -> None:
-    overrides = mistake.split(" ", 1) if " " in mistake and "stages" not in mistake else [mistake]
-    with pytest.raises(ConfigError) as quick:
-        check_names("char-lstm", overrides)
-    with pytest.raises(ConfigError) as full:
-        load_recipe("char-lstm", overrides)
-    assert str(quick.value) == str(full.value)
-
-
-@pytest.mark.parametrize(
-    "right",
-    [
-        "model.cell={kind='outside:Cell', whatever=1}",
-        "objective.kind=outside:Objective",
-        "data.corpus={train='a', valid='b'}",
-        "data.corpus.train=a",
-        "model.layers=-1",
-        "optimizer=3",
-        "stages=[]",
-        'stages=[{name="a", limit="1steps", set={"model.lyers"=1}}]',
-    ],
-)
-def test_values_are_left_to_the_full_check(right: str) -> None:
-    check_names("char-lstm", [right])
-
-
-def test_kinds_that_init_decides_are_left_to_the_full_check(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text('init = "runs/x"\n')
-    check_names(str(tmp_path / "a.toml"), ["model={attention=1}", "head.x=1", "data.tokenizer={path='a'}"])
-    with pytest.raises(ConfigError, match=r"data\.bathces: no such setting"):
-        check_names(str(tmp_path / "a.toml"), ["data.bathces=1"])
-
-
-def test_other_names_of_settings_are_known() -> None:
-    for mistake, meant in {"optimizer.lr": "learning_rate", "model.n_layer": "layers", "epochs": "limit"}.items():
-        with pytest.raises(ConfigError, match=f"no such setting; did you mean '{meant}'"):
-            check_names("char-lstm", [f"{mistake}=1"])
-
-
-@pytest.mark.parametrize(
-    "words", ["train gtp", "train gpt model.lyers=3", "evaluate nosuch", "train gpt --device cdua"]
-)
-def test_mistakes_are_told_before_torch_is_imported(words: str) -> None:
-    code, imports_torch, errors = run_command(words)
-    assert code == "2" and not imports_torch and errors.startswith("error: ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from foretell.data.labelled.readers.folders import FoldersConfig
 from foretell.data.labelled.readers.prefixed import PrefixedConfig
 from foretell.data.labelled.readers.squad import SquadConfig
 from foretell.data.labelled.readers.tables import OptionsConfig, TableConfig
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, did_you_mean
 
 WHOLE = "whole"
 """in place of a split: files without splits, which are divided here"""
@@ -142,3 +142,24 @@ SETS = {
     "squadshifts": ReadySet("squadshifts", {WHOLE: ("new_wiki_v1.0.json", "reddit_v1.0.json")}, SquadConfig()),
     "xquad": ReadySet("xquad_en", {WHOLE: ("xquad.en.json",)}, SquadConfig()),
 }
+
+
+def available_sets(names: Sequence[str]) -> list[str]:
+    """The named data sets, each of which must be found; without names all that are found."""
+    for name in names:
+        if name not in SETS:
+            raise ConfigError(f"no labelled data set {name!r}{did_you_mean(name, SETS)} (foretell doctor lists them)")
+        SETS[name].paths(name)
+    available = list(dict.fromkeys(names)) or [name for name in SETS if is_available(name)]
+    if not available:
+        raise ConfigError("no labelled data sets: set FORETELL_DATA to the folder that holds them (`foretell doctor`)")
+    return available
+
+
+def is_available(name: str) -> bool:
+    """Whether all files of a data set are found."""
+    try:
+        SETS[name].paths(name)
+    except ConfigError:
+        return False
+    return True

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from foretell.artifacts import is_draft
 from foretell.checksums import plain_file, read_record
-from foretell.errors import ConfigError, did_you_mean
+from foretell.errors import ConfigError, did_you_mean, some_of
 from foretell.run import RECIPE, Record, Run
 from foretell.tools.printing import with_notes
 from foretell.training.checkpoint import TrainState, find, pointed
@@ -48,7 +48,8 @@ def list_runs(folder: Path, *, filters: Sequence[str] = (), sort: str | None = N
         raise ConfigError(f"{folder}: no such folder; name the folder of your runs")
     if sort is not None and sort.lstrip("-") not in KEYS:
         raise ConfigError(
-            f"--sort {sort}: no such column{did_you_mean(sort, KEYS)} (known: {', '.join(KEYS)}; -loss: largest first)"
+            f"--sort {sort}: no such column{did_you_mean(sort, KEYS)}{some_of(KEYS, 'foretell runs --json')}; -loss: "
+            "largest first"
         )
     conditions = [parse_filter(text) for text in filters]
     records = [describe(Run(path), folder) for path in find_runs(folder)]
@@ -172,7 +173,9 @@ def parse_filter(text: str) -> Callable[[Record], bool]:
         raise ConfigError(f"--filter {text}: write a column, a comparison and a value, as in 'bits_per_byte<2'")
     key, sign, operand = match.groups()
     if key not in KEYS:
-        raise ConfigError(f"--filter {text}: no column {key!r}{did_you_mean(key, KEYS)} (known: {', '.join(KEYS)})")
+        raise ConfigError(
+            f"--filter {text}: no column {key!r}{did_you_mean(key, KEYS)}{some_of(KEYS, 'foretell runs --json')}"
+        )
     compares = COMPARISONS[sign]
 
     def keep(record: Record) -> bool:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from foretell.config import Amount, Config, configs_in, installed_kinds
+from foretell.recipe.names import singular
 from foretell.recipe.recipe import Recipe
 from foretell.trees import Tree, merge, nest, write_toml
 
@@ -39,8 +40,7 @@ class Section:
     @property
     def singular(self) -> str:
         """Name of one item if the section is a list."""
-        name = self.name
-        return {"ies": name[:-3] + "y"}.get(name[-3:], name.removesuffix("s")) if self.many else name
+        return singular(self.name) if self.many else self.name
 
 
 def sections(owner: type[Config] = Recipe, prefix: str = "", within: Tree | None = None) -> list[Section]:

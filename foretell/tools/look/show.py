@@ -25,11 +25,12 @@ from foretell.data.preparing import cache_key, trained_before
 from foretell.data.store.store import Store, is_store
 from foretell.data.text.holdout import files_of
 from foretell.data.tokenizers.tokenizer import tokenizer_of
-from foretell.errors import ConfigError, did_you_mean
+from foretell.errors import ConfigError
 from foretell.learning.labels import load_labels
 from foretell.models.kneser_ney import OrderReport
 from foretell.recipe.files import recipe_names
 from foretell.recipe.loading import load_recipe, recipe_of
+from foretell.recipe.names import no_such_word
 from foretell.recipe.recipe import SOME_LABELS, Recipe
 from foretell.run import Run, judged
 from foretell.tools.cost import cost
@@ -61,15 +62,7 @@ def describe(what: str, overrides: Overrides = (), vocabulary: int | None = None
         return describe_run(Run.open(what), overrides, vocabulary)
     if Path(what).is_file() or what.removesuffix(".toml") in recipe_names():
         return describe_recipe(load_recipe(what, overrides), vocabulary)
-    all_sections = sections()
-    kinds = [member.kind_name() for section in all_sections for member in section.members]
-    kinds += plugins.installed(plugins.KINDS)
-    words = ["recipes", "schema", *recipe_names(), *(section.name for section in all_sections), *kinds]
-    hint = did_you_mean(what, words, most=5)
-    raise ConfigError(
-        f"no recipe, run, section or kind {what!r:.200}{hint} (`foretell show` lists recipes, `foretell show schema` "
-        "settings; name a run or a recipe of your own by its path)"
-    )
+    raise no_such_word(what)
 
 
 def describe_word(what: str) -> Tree | None:

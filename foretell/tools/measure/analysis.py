@@ -34,20 +34,12 @@ BAR = 20
 # --- measuring ------------------------------------------------------------------------------------
 
 
-def check_files(errors: Path | None, plot: Path | None) -> None:
-    """Raise `ConfigError` for a file of another kind, or without matplotlib, before anything is measured."""
-    if errors is not None and errors.suffix.lower() not in (".csv", ".jsonl"):
-        raise ConfigError(f"--errors {errors}: name a file that ends in .csv or .jsonl")
-    if plot is not None:
-        if plot.suffix.lower() != ".png":
-            raise ConfigError(f"--plot {plot}: name a file that ends in .png")
-        drawing.library()
-
-
 def analysed(model: Trained | Mixed, split: str, *, skip_bad: bool, errors: Path | None, plot: Path | None) -> Record:
     """The record of `evaluate`; writes mistakes and a picture. Raises `ConfigError` if the model is not a task."""
     if not isinstance(model, Trained):
         raise ConfigError("a mixture is not a task; leave out --mix, or --errors and --plot")
+    if plot is not None:
+        drawing.library()  # fail early if matplotlib is missing
     evaluator = model.task_evaluator(skip_bad=skip_bad)
     examples = evaluator.examples(split)
     with model.progress("evaluating") as on_progress:

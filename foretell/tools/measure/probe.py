@@ -23,8 +23,8 @@ from foretell.evaluate.probing import GRID, Fitted, Portion, bags, fit, learn_mi
 from foretell.recipe.recipe import DataConfig
 from foretell.run import Record
 from foretell.tools.measure.probe_plots import Heat, draw
+from foretell.tools.parsing import MIX
 from foretell.tools.printing import plain
-from foretell.tools.use.features import MIX
 from foretell.training.monitor import Monitor
 from foretell.trees import parse_override
 
@@ -269,14 +269,3 @@ def read_data(on: str, reader: str | None, skip_bad: bool) -> DataConfig:
     if reader is not None:
         tree["reader"] = parse_override(f"reader={reader}")["reader"]
     return validate(DataConfig, tree, "--on")
-
-
-def numbers_of(text: str, option: str, kind: type[int] | type[float]) -> tuple[Any, ...]:
-    """Parse positive numbers, as in `1,10`."""
-    try:
-        numbers = tuple(kind(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers or not all(0 < number < 1e12 for number in numbers):
-        raise ConfigError(f"{option} {text}: write numbers above 0 separated by commas, as in 1,10")
-    return numbers

@@ -29,10 +29,11 @@ from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record
 from foretell.tools import subprocesses
-from foretell.tools.budget import COLUMNS, Budget, fitted
+from foretell.tools.budget import Budget
 from foretell.tools.cost import cost
 from foretell.tools.drawing import dress, library, save, thousands
 from foretell.tools.printing import plain, short, with_notes
+from foretell.tools.rescaling import COLUMNS, fitted
 from foretell.training.monitor import Monitor
 
 KEPT = (*(measure.key for measure in LIKELIHOOD), "lossy", "unknown_rate", "context")

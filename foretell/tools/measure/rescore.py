@@ -20,10 +20,7 @@ from foretell.errors import ConfigError, did_you_mean
 from foretell.evaluate.rescoring import Lists, tune
 from foretell.run import Record
 from foretell.tools.measure.score import STDIN, Model, read_lines, score_lines, warn, written
-
-Weights = dict[str, float]
-LARGEST = 1e30
-"""bound of scores, errors and weights"""
+from foretell.tools.parsing import Weights, number
 
 
 class Row(NamedTuple):
@@ -72,31 +69,6 @@ def names(scores: int) -> list[str]:
 def plain_weights(scores: int) -> list[float]:
     """The default weights: the sum of all scores."""
     return [1.0, 0.0, *([1.0] * scores)]
-
-
-def parse_weights(text: str) -> Weights:
-    """`lm=1,words=0.3,score1=0.5` as a table."""
-    weights: Weights = {}
-    for part in text.split(","):
-        name, _, value = part.partition("=")
-        factor = number(value)
-        if factor is None:
-            raise ConfigError(
-                f"--weights {text}: {part.strip()!r} has no number", remedy="write lm=1,words=0.3,score1=0.5"
-            )
-        if name.strip() in weights:
-            raise ConfigError(f"--weights {text}: {name.strip()!r} is repeated", remedy="keep one of the two")
-        weights[name.strip()] = factor
-    return weights
-
-
-def number(text: str) -> float | None:
-    """Parse a finite number; None if the text is not one."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if "_" not in text and abs(value) < LARGEST else None  # float() accepts 1_0, nan and inf
 
 
 def as_list(weights: Weights, scores: int) -> list[float]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from foretell.api.mixing import Mixed
 from foretell.api.trained import Trained
+from foretell.data.files import missing
 from foretell.data.text_files import BOUNDARY, Report, count_replaced, mended, numbered_lines, stored_lines
 from foretell.errors import ConfigError
 from foretell.evaluate.lines import Reader, Scored, score_texts
@@ -78,7 +79,7 @@ def with_boundary(lines: Sequence[Line], ends: bool) -> Iterator[Line]:
 def stored_text(path: Path, report: Report) -> Iterator[str]:
     """The lines of a file or of stdin with their newlines, invalid UTF-8 as surrogates."""
     if path != STDIN and not path.exists():
-        raise ConfigError("no such file", file=path, remedy="name text files, or - for stdin")
+        raise missing(path)
     stored = numbered_lines(sys.stdin.buffer, Path("stdin")) if path == STDIN else stored_lines(path)
     for _, line in stored:
         report.replaced += count_replaced(line)

@@ -15,9 +15,9 @@ from foretell.api.mixing import mix
 from foretell.api.trained import load
 from foretell.data.opening import open_corpus
 from foretell.errors import ConfigError
-from foretell.tools.budget import COLUMNS
 from foretell.tools.measure.race import run_race
 from foretell.tools.printing import plain, short, with_notes
+from foretell.tools.rescaling import COLUMNS
 from foretell.training.monitor import Monitor
 
 COUNTED, TRAINED = "ngram-5", "awd-lstm-tiny"

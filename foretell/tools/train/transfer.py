@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import RenderableType
 
 from foretell.artifacts import write_json
-from foretell.data.labelled.datasets import SETS
-from foretell.errors import ConfigError, did_you_mean
+from foretell.data.labelled.datasets import SETS, available_sets
+from foretell.errors import ConfigError
 from foretell.evaluate.probing import GRID
 from foretell.learning.task import task_of
 from foretell.recipe.files import FINE_TUNING
@@ -57,27 +57,6 @@ def transfer(
             results[name] = record(recipe, trials)
             write_json(out / "transfer.json", plan | {"results": results})
     return {"transfer": str(out), **plan, "results": {name: results[name] for name in recipes}}
-
-
-def available_sets(names: Sequence[str]) -> list[str]:
-    """The named data sets, each of which must be found; without names all that are found."""
-    for name in names:
-        if name not in SETS:
-            raise ConfigError(f"no labelled data set {name!r}{did_you_mean(name, SETS)} (foretell doctor lists them)")
-        SETS[name].paths(name)
-    available = list(dict.fromkeys(names)) or [name for name in SETS if is_available(name)]
-    if not available:
-        raise ConfigError("no labelled data sets: set FORETELL_DATA to the folder that holds them (`foretell doctor`)")
-    return available
-
-
-def is_available(name: str) -> bool:
-    """Whether all files of a data set are found."""
-    try:
-        SETS[name].paths(name)
-    except ConfigError:
-        return False
-    return True
 
 
 # --- recipes --------------------------------------------------------------------------------------

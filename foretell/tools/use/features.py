@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,10 +14,8 @@ from foretell.evaluate.features import Extractor
 from foretell.process import peak_memory
 from foretell.run import Record
 from foretell.tools.measure.score import read_lines, warn
+from foretell.tools.parsing import layers_of, read_mix
 from foretell.training.monitor import Monitor
-
-MIX = "mix.json"
-"""file with the layer weights in the folder of a probe"""
 
 
 def write_features(extractor: Extractor, paths: Sequence[Path], out: Path, *, quiet: bool = True) -> Record:
@@ -58,27 +55,7 @@ def all_features(extractor: Extractor, paths: Sequence[Path]) -> Record:
     return {"vectors": vectors, "texts": len(vectors), "width": extractor.width, "replaced": report.replaced}
 
 
-def layers_of(text: str) -> tuple[int, ...] | str:
-    """Parse `all`, or numbers as in `1,2,-1`."""
-    if text == "all":
-        return text
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError:
-        raise ConfigError(f"--layers {text}: write all, or numbers separated by commas, as in 1,2,-1") from None
-
-
 def settings_of(pooling: str, layers: str, prepare: str | None, tokens: int, mix: Path | None = None) -> dict[str, Any]:
     """Options as settings of `FeaturesConfig`; a mix names its layers itself."""
     settings: dict[str, Any] = {"pooling": pooling, "layers": layers_of(layers), "prepare": prepare, "tokens": tokens}
     return settings if mix is None else settings | read_mix(mix)
-
-
-def read_mix(path: Path) -> dict[str, Any]:
-    """Read layers and weights that a probe has learned, from its folder or file."""
-    file = path / MIX if path.is_dir() else path
-    try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        return {"layers": stored["layers"], "mix": [float(weight) for weight in stored["weights"]]}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigError(f"--mix {path}: has no layer weights; name the --out of a `foretell probe --mix`") from None

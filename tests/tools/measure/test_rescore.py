@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 import foretell
 from foretell.cli import app
 from foretell.errors import ConfigError
-from foretell.tools.measure.rescore import parse_weights, rescore, tuned
+from foretell.tools.measure.rescore import rescore, tuned
+from foretell.tools.parsing import parse_weights
 
 
 @pytest.fixture(scope="module")

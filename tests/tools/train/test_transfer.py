@@ -9,11 +9,11 @@ from rich.console import Console
 
 import foretell
 from foretell.api.train import run_recipe
-from foretell.data.labelled.datasets import SETS
+from foretell.data.labelled.datasets import SETS, available_sets
 from foretell.errors import ConfigError
 from foretell.recipe.loading import load_recipe, unfreezing
 from foretell.tools import subprocesses
-from foretell.tools.train.transfer import available_sets, recipe_for, render, transfer
+from foretell.tools.train.transfer import recipe_for, render, transfer
 
 Corpus = dict[str, str]
 TINY = ["data.batches.batch=8", "optimizer.learning_rate=0.01"]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import foretell
 from foretell.cli import app
 from foretell.errors import ConfigError
-from foretell.tools.use.features import layers_of, write_features
+from foretell.tools.use.features import write_features
 
 LINES = ["the cat sat", "a dog", "", "the cat sat on the mat and then a dog ran", "dog"]
 
@@ -88,7 +88,3 @@ def test_what_cannot_be(run: foretell.Trained, arguments: list[str], message: st
 def test_no_texts_leave_no_file(run: foretell.Trained, tmp_path: Path) -> None:
     done = invoke(run.run.path, "--out", tmp_path / "x.npy", input="")
     assert "no texts to read" in str(done.exception) and not list(tmp_path.iterdir())
-
-
-def test_layers_by_hand() -> None:
-    assert layers_of("all") == "all" and layers_of("1,2,-1") == (1, 2, -1)

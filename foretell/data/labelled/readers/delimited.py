@@ -13,7 +13,7 @@ from pathlib import Path
 from foretell.data.labelled.examples import BadRow
 from foretell.data.labelled.readers.lines import Line, at, counted
 from foretell.data.labelled.readers.values import Fields
-from foretell.errors import ConfigError
+from foretell.errors import ConfigError, did_you_mean
 from foretell.strict_json import shown
 
 Record = tuple[int, list[str]]
@@ -141,10 +141,12 @@ def require(names: list[str], needed: tuple[str, ...], path: Path, line: int | N
     """Raise `ConfigError` if a table lacks a column or has it twice; `line` is where it names them."""
     if twice := next((name for name in needed if names.count(name) > 1), None):
         raise ConfigError(f"has the column {twice!r} twice", file=path, line=line, remedy="rename one of them")
-    if missing := [repr(name) for name in needed if name not in names]:
-        have = ", ".join(map(shown, names[:20]))
+    if missing := [name for name in needed if name not in names]:
+        have, near = ", ".join(map(shown, names[:20])), did_you_mean(missing[0], names)
         raise ConfigError(
-            f"has no column {', '.join(missing)} (it has {have})", file=path, remedy=remedy_for(names, line is not None)
+            f"has no column {', '.join(map(repr, missing))} (it has {have}){near}",
+            file=path,
+            remedy=remedy_for(names, line is not None),
         )
 
 
