@@ -167,7 +167,7 @@ def parameters(verb: Callable[..., None]) -> list[Parameter]:
     hints = get_type_hints(verb, include_extras=True)
     result = []
     for name, parameter in inspect.signature(verb).parameters.items():
-        annotation, info = get_args(hints[name])
+        annotation, info, *_ = get_args(hints[name])
         result.append(Parameter(name, annotation, info, parameter.default))
     return result
 

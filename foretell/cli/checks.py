@@ -1,6 +1,7 @@
 """Checks of what a command line names, before torch is imported: runs, texts, splits, files, recipes.
 
-An argument declares its check next to its type, `Annotated[Path, typer.Argument(), Check(check_run)]`.
+An argument declares its check next to its type, `Annotated[Path, typer.Argument(), Check(check_run)]`. Imports are
+deferred so that help is fast.
 """
 
 from __future__ import annotations
@@ -11,12 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from foretell.data.files import missing, nearest
-from foretell.data.places import check_corpus
 from foretell.errors import ConfigError
-from foretell.recipe.files import recipe_names
-from foretell.run import Run
-from foretell.trees import parse_override
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,8 @@ def check_all(verb: Callable[..., None], given: Mapping[str, Any]) -> None:
 
 def check_recipes(given: Mapping[str, Any]) -> None:
     """Check the recipes of `train`, `race` and `show`, and for `train` that its folder is free."""
-    from foretell.recipe.names import check_recipe, check_training  # when needed: it imports pydantic
+    from foretell.recipe.names import check_recipe, check_training
+    from foretell.run import Run
 
     overrides: Sequence[str] = given.get("overrides") or ()
     if (recipe := given.get("recipe")) is not None:
@@ -58,29 +55,39 @@ def check_recipes(given: Mapping[str, Any]) -> None:
 
 def check_run(path: Path) -> None:
     """Raise `ConfigError` if there is no run."""
+    from foretell.run import Run
+
     Run.find(path)
 
 
 def check_mixture(names: str) -> None:
     """Raise `ConfigError` if there is no run of this name, nor all of a mixture `A+B`."""
+    from foretell.run import Run
+
     for name in [names] if Path(names).exists() else names.split("+"):
         Run.find(name)
 
 
 def check_file(path: Path) -> None:
     """Raise `ConfigError` with the nearest name if there is no file; `-` is stdin."""
+    from foretell.data.files import missing
+
     if str(path) != "-" and not path.exists():
         raise missing(path)
 
 
 def check_import(path: Path) -> None:
     """Raise `ConfigError` if there is nothing to import."""
+    from foretell.data.files import nearest
+
     if not path.exists():
         raise ConfigError(nearest(path), file=path)
 
 
 def check_labelled(on: str) -> None:
     """Raise `ConfigError` if there is no labelled set of this name and no file; `{train = ...}` names several."""
+    from foretell.trees import parse_override
+
     places = parse_override(f"corpus={on}")["corpus"]
     for place in places.values() if isinstance(places, Mapping) else [places]:
         check_corpus(str(place))
@@ -96,6 +103,8 @@ def check_set(item: str) -> None:
 
 def check_examined(what: str) -> None:
     """Raise `ConfigError` if `doctor` has nothing of this name to examine."""
+    from foretell.recipe.files import recipe_names
+
     if not os.path.exists(what) and what.removesuffix(".toml") not in recipe_names():
         check_corpus(what)
 
@@ -106,6 +115,20 @@ def check_shown(what: str) -> None:
 
     if not os.path.exists(what):
         check_word(what)
+
+
+def check_corpus(place: str) -> None:
+    """Raise `ConfigError` if there is no corpus of this name and no file."""
+    from foretell.data import places
+
+    places.check_corpus(place)
+
+
+def check_split(name: str) -> None:
+    """Raise `ConfigError` if a split is neither one of the known names nor a file."""
+    from foretell.data import places
+
+    places.check_split(name)
 
 
 def check_budget(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from foretell.cli.checks import Check, check_budget, check_file, check_labelled, check_mixture, ends_in
+from foretell.cli.checks import Check, check_budget, check_file, check_labelled, check_mixture, check_split, ends_in
 from foretell.cli.options import (
     Adapt,
     Cache,
@@ -29,7 +29,6 @@ from foretell.cli.options import (
     adaptation_of,
     open_model,
 )
-from foretell.data.places import check_split
 from foretell.errors import ConfigError
 from foretell.tools.parsing import numbers_of, parse_weights
 from foretell.tools.printing import emit, print_rows, properties

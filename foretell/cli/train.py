@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from foretell.cli.checks import Check, check_set
+from foretell.cli.checks import Check, check_corpus, check_set
 from foretell.cli.options import Debug, Device, Json, Overrides, Quiet, RunArgument, Trust
-from foretell.data.places import check_corpus
 from foretell.tools.printing import emit, measured, properties
 
 

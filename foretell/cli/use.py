@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from foretell.cli.checks import Check, check_file, check_import
+from foretell.cli.checks import Check, check_corpus, check_file, check_import
 from foretell.cli.options import (
     Debug,
     Device,
@@ -25,7 +25,6 @@ from foretell.cli.options import (
     Which,
     open_model,
 )
-from foretell.data.places import check_corpus
 from foretell.errors import ConfigError, fields
 from foretell.tools.parsing import read_mix
 from foretell.tools.printing import emit, print_piece, print_rows, properties
