@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 
 import foretell
+from foretell import units
 from foretell.bench.workloads.kinds import WORKLOADS
 from foretell.bench.workloads.workload import OURS, Side, Workload
 from foretell.errors import ConfigError, did_you_mean, some_of
 from foretell.process import SPIN
 from foretell.run import Record, processor
-from foretell.tools.printing import Fitting, plain, with_notes
+from foretell.tools.tables import Column, ResponsiveTable, facts, spaced
 
 
 @dataclass(frozen=True)
@@ -245,57 +245,60 @@ def say(text: str) -> None:
 
 def render_list(result: Mapping[str, Any]) -> RenderableType:
     """The list of workloads."""
-    table = plain()
-    for item in result["workloads"]:
-        table.add_row(item["name"], item["text"])
+    table = facts((item["name"], item["text"]) for item in result["workloads"])
     return Group(table, "foretell bench NAME measures one; results are in docs/results.md.")
 
 
 def render(result: Mapping[str, Any]) -> RenderableType:
     """All measurements."""
-    parts: list[RenderableType] = [f"{result['processor'] or 'processor unknown'}, {result['cores']} cores"]
-    parts.append(Fitting(render_floors(result["floors"])))
+    machine = f"{result['processor'] or 'processor unknown'}, {result['cores']} cores"
+    parts: list[RenderableType] = [Group(machine, render_floors(result["floors"]))]
     for compared in result["results"]:
-        parts.append(render_sides(compared, result["threads"]))
-        parts += [f"{name}: not measured, {reason}" for name, reason in compared["not_measured"].items()]
-    return Group(*parts)
+        missing = (f"{name}: not measured, {reason}" for name, reason in compared["not_measured"].items())
+        parts.append(Group(render_sides(compared, result["threads"]), *missing))
+    return spaced(*parts)
 
 
-def render_floors(floors: Mapping[str, Mapping[str, float]]) -> Table:
+def render_floors(floors: Mapping[str, Mapping[str, float]]) -> ResponsiveTable:
     """The limits of the machine."""
-    table = Table("floor", *floors, title="limits of the machine", title_justify="left")
+    table = ResponsiveTable(Column.names("floor"), *map(Column, floors), title="limits of the machine")
     for name in next(iter(floors.values())):
-        table.add_row(name, *(f"{rates[name]:,.1f}" for rates in floors.values()))
+        table.add(name, *(f"{rates[name]:,.1f}" for rates in floors.values()))
     return table
 
 
-def render_sides(compared: Mapping[str, Any], threads: int) -> RenderableType:
+def render_sides(compared: Mapping[str, Any], threads: int) -> ResponsiveTable:
     """The sides of a workload."""
-    title = f"{compared['workload']}: {compared['pairs']} pairs, {threads} threads"
     versions = {item for side in compared["sides"].values() for item in side["versions"].items()}
-    notes = [
-        f"{compared['work']}. Ratio: their seconds to ours, median and quartiles over all pairs; others: cores kept "
-        f"busy by other programs. {', '.join(f'{package} {number}' for package, number in sorted(versions))}."
-    ]
-    rows = {name: side_cells(name, side) for name, side in compared["sides"].items()}
-    table = Table("side", title=title, title_justify="left")
-    used = [heading for heading in rows[OURS] if any(cells[heading] for cells in rows.values())]
-    for heading in used:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, cells in rows.items():
-        table.add_row(name, *(cells[heading] for heading in used))
-    return with_notes(table, notes)
+    table = ResponsiveTable(
+        Column.names("side"),
+        Column("seconds"),
+        Column("ratio"),
+        Column("CPU ratio", 3),
+        Column("memory", 2),
+        Column("others", 5),
+        Column("loss", 4),
+        Column("overhead", 6),
+        title=f"{compared['workload']}: {compared['pairs']} pairs, {threads} threads",
+        notes=[
+            f"{compared['work']}. Ratio: their seconds to ours, median and quartiles over all pairs; others: cores "
+            f"kept busy by other programs. {', '.join(f'{package} {number}' for package, number in sorted(versions))}."
+        ],
+    )
+    for name, side in compared["sides"].items():
+        table.add(name, *side_cells(name, side))
+    return table
 
 
-def side_cells(name: str, side: Mapping[str, Any]) -> dict[str, str]:
-    """The cells of a side by heading; empty where it has no such figure."""
+def side_cells(name: str, side: Mapping[str, Any]) -> tuple[str, ...]:
+    """The cells of a side after its name; empty where it has no such figure."""
     low, high = side["ratio_quartiles"]
-    return {
-        "seconds": f"{side['seconds']:.3f}",
-        "ratio": "1" if name == OURS else f"{side['ratio']:.3f} ({low:.2f}-{high:.2f})",
-        "CPU ratio": f"{side['cpu_ratio']:.3f}",
-        "memory": f"{side['peak_memory_bytes'] / 2**20:,.0f} MiB",
-        "others": "" if side["others"] is None else f"{side['others']:.2f}",
-        "loss": f"{side['loss']:.4f}" if "loss" in side else "",
-        "overhead": f"{side['overhead']:+.1%}" if "overhead" in side else "",
-    }
+    return (
+        f"{side['seconds']:.3f}",
+        "1" if name == OURS else f"{side['ratio']:.3f} ({low:.2f}-{high:.2f})",
+        f"{side['cpu_ratio']:.3f}",
+        units.size(side["peak_memory_bytes"]),
+        "" if side["others"] is None else f"{side['others']:.2f}",
+        f"{side['loss']:.4f}" if "loss" in side else "",
+        f"{side['overhead']:+.1%}" if "overhead" in side else "",
+    )

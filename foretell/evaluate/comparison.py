@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,14 +82,6 @@ class Parts:
         """Losses of tokens [N] -> losses of parts [P]."""
         offsets = text.documents if self.kind == "documents" else text.lines
         return sums(nats, np.asarray(offsets)[self.edges])
-
-
-def not_ranked(vocabularies: Sequence[str], lossy: Sequence[bool]) -> list[bool]:
-    """Which models cannot be ranked by bits per byte: with different vocabularies, those whose tokens lose text.
-
-    They never have to predict what their tokens lose.
-    """
-    return [loses and len(set(vocabularies)) > 1 for loses in lossy]
 
 
 def sums(values: Floats, edges: Ints) -> Floats:

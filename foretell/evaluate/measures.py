@@ -7,9 +7,11 @@ better.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from foretell import units
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class Measure:
     """format of its values"""
     unit: str = ""
     """words after a value; empty if the key suffices"""
-    divisor: float = 1.0
-    """values are divided by it before they are formatted"""
+    scale: Callable[[float], str] | None = None
+    """formats values with a unit of their size, in place of `format`"""
     better: Literal["lower", "higher"] | None = None
     """None: neither"""
     role: Literal["quality", "text", "cost"] = "quality"
@@ -40,7 +42,7 @@ class Measure:
     @property
     def label(self) -> str:
         """Its name in tables."""
-        return self.key.replace("_", " ")
+        return units.label(self.key)
 
     @property
     def is_loss(self) -> bool:
@@ -53,7 +55,7 @@ class Measure:
 
     def number(self, value: float) -> str:
         """A value without its unit."""
-        return format(value / self.divisor if self.divisor != 1 else value, self.format)
+        return self.scale(value) if self.scale else format(value, self.format)
 
 
 def _loss(term: str, unit: str, *, brief: bool = False) -> Measure:
@@ -109,11 +111,11 @@ TEXT = (
     Measure("unknown_rate", ".3%", role="text", average="max"),
 )
 COSTS = (
-    Measure("parameters", ",", better="lower", role="cost", average="mean", title="parameters"),
-    Measure("seconds", ",.1f", better="lower", role="cost", average="mean"),
+    Measure("parameters", scale=units.count, better="lower", role="cost", average="mean", title="parameters"),
+    Measure("seconds", scale=units.duration, better="lower", role="cost", average="mean"),
     Measure(
         "tokens_per_second",
-        ",.0f",
+        scale=units.count,
         better="higher",
         role="cost",
         average="mean",
@@ -122,18 +124,16 @@ COSTS = (
     ),
     Measure(
         "peak_memory_bytes",
-        ",.0f",
-        "MiB",
-        2**20,
+        scale=units.size,
         better="lower",
         role="cost",
         average="mean",
         title="peak memory in bytes",
     ),
-    Measure("trained_tokens", ",", role="cost", average="mean", listed=False),
+    Measure("trained_tokens", scale=units.count, role="cost", average="mean", listed=False),
     Measure("budget_used", role="cost", average="mean", listed=False),
-    Measure("examples_per_second", better="higher", role="cost", listed=False),
-    Measure("validation_seconds", ",.1f", better="lower", role="cost", listed=False),
+    Measure("examples_per_second", scale=units.count, better="higher", role="cost", listed=False),
+    Measure("validation_seconds", scale=units.duration, better="lower", role="cost", listed=False),
     Measure("epoch", role="cost", listed=False, brief=True),
 )
 

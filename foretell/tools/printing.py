@@ -8,19 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
-from rich.padding import Padding
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
-from rich.table import Table
 from rich.text import Text
 
+from foretell import units
 from foretell.artifacts import without_nan
 from foretell.errors import CONTROL, printable
 from foretell.evaluate import measures
-
-ENDLESS = 10_000
-"""columns of a terminal in which nothing wraps"""
+from foretell.tools.tables import Cell, Column, ResponsiveTable, facts
 
 
 def emit(result: Mapping[str, Any], as_json_object: bool, render: Callable[[Mapping[str, Any]], Any]) -> None:
@@ -62,58 +58,11 @@ def print_piece(text: str) -> None:
     sys.stdout.flush()
 
 
-def plain(*headings: str, title: str | None = None) -> Table:
-    """A table without lines; with headings, the first column holds names and the others numbers."""
-    table = Table(title=title, title_justify="left", box=None, show_header=bool(headings), header_style="dim")
-    table.padding = (0, 2, 0, 0)
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
-    return table
+BEHIND = (Column("from best, 95 %"), Column("p better", 4), Column("p value", 3))
+"""columns of `behind_the_best`"""
 
 
-class Fitting:
-    """A table that loses nothing in a narrow terminal: where it does not fit, a paragraph per row.
-
-    The first cell of a row is its name, the others follow their headings.
-    """
-
-    def __init__(self, table: Table):
-        self.table = table
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if Measurement.get(console, options.update(width=ENDLESS), self.table).maximum <= options.max_width:
-            yield self.table
-            return
-        if self.table.title:
-            yield Text(str(self.table.title), "italic")
-        headings = [str(column.header) for column in self.table.columns]
-        for row in zip(*(column.cells for column in self.table.columns), strict=True):
-            name, *cells = (cell.plain if isinstance(cell, Text) else str(cell) for cell in row)
-            facts = [f"{heading} {cell}" for heading, cell in zip(headings[1:], cells, strict=True) if cell]
-            yield Text(name, "bold")
-            yield Padding(Text(", ".join(facts)), (0, 0, 0, 2))
-
-
-def with_notes(table: Table, notes: Sequence[str]) -> Group:
-    """A table, and notes below it that may be wider than the table."""
-    return Group(Fitting(table), *(Text(note, "dim") for note in notes))
-
-
-def short(number: float) -> str:
-    """12,345,678 as 12.3M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g}{letter}"
-    return f"{number:.0f}"
-
-
-def readable(count: int) -> str:
-    """A number of bytes as 1.2 GiB."""
-    power = min((max(count, 1).bit_length() - 1) // 10, 4)
-    return f"{count / 1024**power:.{min(power, 1)}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
-
-
-def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[RenderableType, str, str]:
+def behind_the_best(to_best: Mapping[str, Any] | None) -> tuple[Cell, str, str]:
     """Three cells: the difference from the best with its interval, bold if significant, `p_better` and `p_value`."""
     if to_best is None:
         return "best", "", ""
@@ -144,9 +93,9 @@ def columns_explained(resamples: int, parts: str) -> str:
     )
 
 
-def measured(result: Mapping[str, Any], title: str) -> Table:
+def measured(result: Mapping[str, Any], title: str) -> ResponsiveTable:
     """A measurement as a table."""
-    remarks: dict[str, Callable[[Any], RenderableType]] = {
+    remarks: dict[str, Callable[[Any], Cell]] = {
         "fitted_here": lambda value: Text(
             f"{', '.join(value)}: fitted on this text, so figures are optimistic", "bold red"
         ),
@@ -162,21 +111,19 @@ def measured(result: Mapping[str, Any], title: str) -> Table:
         "weights": str,
     }
 
-    def remark(*keys: str) -> list[tuple[str, RenderableType]]:
+    def remark(*keys: str) -> list[tuple[str, Cell]]:
         present = [key for key in keys if result.get(key) not in (None, [])]
         return [(key.replace("_", " "), remarks[key](result[key])) for key in present]
 
-    table = Table(title=title, show_header=False, title_justify="left", min_width=min(len(title), 80))
-    for label, shown in (
+    rows = (
         *measures.task_rows(result),
         *remark("fitted_here", "unnormalised"),
         *measures.rows(result, "quality", "text"),
         *remark("lossy", "corpus", "context", "share", "adaptation"),
         *remark("mixture", "weights_fitted_to", "fitted_loss", "weights"),
         *measures.rows(result, "cost"),
-    ):
-        table.add_row(label, shown)
-    return table
+    )
+    return facts(rows, title)
 
 
 def share_of(share: float, columns: int) -> str:
@@ -207,14 +154,18 @@ def settings_origin(adaptation: Mapping[str, Any]) -> str:
     return f"{names} tuned on {adaptation['tuning_tokens']:,} tokens of {adaptation['tuned_on']}"
 
 
-def properties(result: Mapping[str, Any]) -> Table:
+def properties(result: Mapping[str, Any]) -> ResponsiveTable:
     """A flat result as names and values."""
-    table = Table(show_header=False)
-    for key, value in result.items():
-        measure = measures.MEASURES.get(key)
-        is_cost = measure is not None and measure.role == "cost" and isinstance(value, int | float)
-        table.add_row(key.replace("_", " "), measure.text(value) if measure and is_cost else formatted(value))
-    return table
+
+    return facts((units.label(key), shown(key, value)) for key, value in result.items())
+
+
+def shown(key: str, value: Any) -> str:
+    """A value in words; costs have a unit."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return formatted(value)
+    measure = measures.MEASURES.get(key)
+    return measure.text(value) if measure and measure.role == "cost" else units.of_key(key, value) or formatted(value)
 
 
 def formatted(value: Any) -> str:

@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from foretell import units
 from foretell.nn.initializers import on_paper
 
 M = TypeVar("M", bound=nn.Module)
@@ -67,9 +68,9 @@ def build_within(build: Callable[[], M]) -> M:
     with on_paper(), suppress(NotImplementedError, RuntimeError):  # a class from outside may not support it
         needed = sum(weight.numel() * weight.element_size() for weight in build().parameters())
     advice = "make it smaller by model.hidden, model.layers or, for its vocabulary, data.tokenizer"
-    takes = f"its weights alone take {needed / 2**30:,.1f} GiB"
+    takes = f"its weights alone take {units.size(needed)}"
     if needed > (there := memory_of(device)):
-        raise OutOfMemory(f"the model does not fit: {takes}, and there are {there / 2**30:,.1f}; {advice}")
+        raise OutOfMemory(f"the model does not fit: {takes}, and there are {units.size(there)}; {advice}")
     with advising(f"while the model was built: {takes}; {advice}"):
         return build()
 

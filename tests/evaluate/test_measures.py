@@ -19,7 +19,7 @@ def test_each_key_is_its_own() -> None:
         ("perplexity", 1234.567, "1,234.57"),
         ("masked_accuracy", 0.25, "25.00%"),
         ("unknown_rate", 0.0123, "1.230%"),
-        ("peak_memory_bytes", 3 * 2**20, "3 MiB"),
+        ("peak_memory_bytes", 3_141_592, "3.1 MB"),
         ("tokens", 1234, "1,234"),
         ("order_loss", 0.5, "0.5000 nats per target"),
         ("order_accuracy", 0.5, "50.00%"),
@@ -40,7 +40,7 @@ def test_what_follows_from_a_key() -> None:
 def test_rows_are_in_the_order_of_tables() -> None:
     found = dict(rows(TEXT, "quality", "text"))
     assert list(found) == ["bits per byte", "perplexity", "loss", "tokens", "unknown rate"]
-    assert dict(rows(TEXT | {"seconds": 1.0}, "cost")) == {"seconds": "1.0"}
+    assert dict(rows(TEXT | {"seconds": 1.0}, "cost")) == {"time": "1 s"}
 
 
 def test_terms_of_an_objective() -> None:

@@ -25,7 +25,9 @@ def test_activations_are_their_formulas(name: ActivationName) -> None:
     }
     function, gates = function_of(name)
     assert not gates
-    torch.testing.assert_close(function(POINTS), torch.tensor([formulas[name](x) for x in POINTS.tolist()], dtype=torch.float64))
+    torch.testing.assert_close(
+        function(POINTS), torch.tensor([formulas[name](x) for x in POINTS.tolist()], dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize("name", ["geglu", "swiglu"])
@@ -33,4 +35,6 @@ def test_gates_are_their_formulas(name: GatedName) -> None:
     formulas = {"geglu": lambda x: x * normal_cdf(x), "swiglu": lambda x: x * sigmoid(x)}
     function, gates = function_of(name)
     assert gates
-    torch.testing.assert_close(function(POINTS), torch.tensor([formulas[name](x) for x in POINTS.tolist()], dtype=torch.float64))
+    torch.testing.assert_close(
+        function(POINTS), torch.tensor([formulas[name](x) for x in POINTS.tolist()], dtype=torch.float64)
+    )

@@ -162,7 +162,7 @@ def test_advice_for_the_optimiser(corpus: Corpus, tmp_path: Path, monkeypatch: p
 def test_a_model_that_does_not_fit_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "memory_of", lambda _: 1 << 20)
     recipe = foretell.load_recipe("char-lstm", ["model.hidden=512", "model.embedding_dim=64", "model.layers=1"])
-    with pytest.raises(memory.OutOfMemory, match=r"take 0\.0 GiB, and there are 0\.0; make it smaller by model\.hid"):
+    with pytest.raises(memory.OutOfMemory, match=r"take 4\.9 MB, and there are 1 MB; make it smaller by model\.hid"):
         recipe.build(65)
     monkeypatch.setattr(memory, "memory_of", lambda _: 1 << 40)
     assert recipe.build(65)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
+from foretell import units
+from foretell.errors import printable
 from foretell.evaluate.measures import measure_of
-from foretell.tools.printing import plain, readable
+from foretell.tools.tables import Column, ResponsiveTable, facts, spaced
 from foretell.trees import Tree
 
 
@@ -34,27 +36,36 @@ def read(path: str) -> str:
 
 SHARES = ("repeated", "also_in_train", "unknown", "too_long")
 SIGNS = {"ok": ("ok", "green"), "warning": ("!!", "yellow"), "error": ("XX", "bold red")}
+MOST_COLUMNS = 4
+"""figures of records above which each is a row, and the records are columns"""
+WORD = 16
+"""characters above which a value in a table wraps"""
 
 
 def render(result: Mapping[str, Any]) -> RenderableType:
-    """An examination for a terminal: facts first, then findings."""
-    facts = plain()
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column(overflow="fold")
-    for key, value in result.items():
-        if key not in ("what", "findings"):
-            label = key.removesuffix("_bytes").replace("_", " ")
-            facts.add_row(label, described(key, shortened(key, value)))
-    findings = plain()
-    for finding in result["findings"]:
-        sign, style = SIGNS[finding["level"]]
-        text = Text(finding["text"])
-        if finding["do"]:
-            text.append(f"\n-> {finding['do']}", style)
-        findings.add_row(Text(sign, style), Text(finding["about"]), text)
+    """An examination for a terminal: facts, then tables, then findings."""
+    known = {key: shortened(key, value) for key, value in result.items() if key not in ("what", "findings")}
+    nested = {key: value for key, value in known.items() if value and (isinstance(value, Mapping) or records_in(value))}
+    single = {key: value for key, value in known.items() if key not in nested}
+    tables = [facts(flat("", single).items())] if single else []
+    for key, value in nested.items():
+        records = records_in(value)
+        tables.append(record_table(key, records) if records else facts(flat(key, value).items(), units.label(key)))
     levels = Counter(finding["level"] for finding in result["findings"])
     total = f"{levels['error']} errors, {levels['warning']} warnings, {levels['ok']} ok"
-    return Group(facts, Text(), findings, Text(), Text(total, "bold"))
+    return spaced(*tables, findings_table(result["findings"]), Text(total, "bold"))
+
+
+def findings_table(findings: Iterable[Mapping[str, str]]) -> ResponsiveTable:
+    """Findings with what to do."""
+    table = ResponsiveTable(Column.words(), Column.names(), Column.texts())
+    for finding in findings:
+        sign, style = SIGNS[finding["level"]]
+        text = Text(printable(finding["text"], keep="\n"))
+        if finding["do"]:
+            text.append(printable(f"\n-> {finding['do']}", keep="\n"), style)
+        table.add(Text(sign, style), finding["about"], text)
+    return table
 
 
 def shortened(key: str, value: Any) -> Any:
@@ -65,24 +76,57 @@ def shortened(key: str, value: Any) -> Any:
     return {name: value[name] for name in shown if value[name] is not None}
 
 
-def described(key: str, value: Any) -> RenderableType:
-    """A value for a terminal: nested tables, sizes in KiB, shares in per cent."""
-    if isinstance(value, Mapping):
-        inner = plain()
-        inner.add_column(style="dim", no_wrap=True)
-        inner.add_column(overflow="fold")
-        for name, item in value.items():
-            within = key if key in SHARES or key.endswith("bytes") else name
-            shown = described(within, item)
-            label = name.removesuffix("_bytes") if "/" not in name else name
-            inner.add_row(label if "/" in name else label.replace("_", " "), shown)
-        return inner if value else Text("none", "dim")
-    if isinstance(value, list):
-        return Group(*(described(key, item) for item in value)) if value else Text("none", "dim")
+def records_in(value: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    """The names and figures of records by name, or in a list, where their first value is the name; else empty."""
+    if isinstance(value, Mapping) and all(isinstance(item, Mapping) for item in value.values()):
+        return list(value.items())
+    if isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
+        return [(str(next(iter(item.values()))), dict(list(item.items())[1:])) for item in value]
+    return []
+
+
+def record_table(key: str, records: Sequence[tuple[str, Mapping[str, Any]]]) -> ResponsiveTable:
+    """A row per record, or a row per figure where there are many."""
+    rows = {name: flat(key, record) for name, record in records}
+    figures = list(dict.fromkeys(figure for row in rows.values() for figure in row))
+    if len(figures) > MOST_COLUMNS:
+        rows, figures = (
+            {figure: {name: row.get(figure, "") for name, row in rows.items()} for figure in figures},
+            [*rows],
+        )
+    table = ResponsiveTable(Column.names(), title=units.label(key))
+    for number, figure in enumerate(figures):
+        wraps = any(len(row.get(figure, "")) > WORD for row in rows.values())
+        priority = max(1, number)
+        table.columns += (Column.texts(figure, priority, least=WORD) if wraps else Column(figure, priority),)
+    for name, row in rows.items():
+        table.add(name, *(row.get(figure, "") for figure in figures))
+    return table
+
+
+def flat(key: str, record: Mapping[str, Any]) -> dict[str, str]:
+    """The figures of a record in words, by their names; those of records in it have both names."""
+    figures: dict[str, str] = {}
+    for name, value in record.items():
+        within = key if key in SHARES or key.endswith("bytes") else name
+        label = name if "/" in name else units.label(name)
+        if isinstance(value, Mapping) and value:
+            figures |= {f"{label} {inner}": shown for inner, shown in flat(within, value).items()}
+        else:
+            figures[label] = described(within, value)
+    return figures
+
+
+def described(key: str, value: Any) -> str:
+    """A value in words, with the unit of its key; shares in per cent."""
     if isinstance(value, bool) or value is None:
-        return Text({True: "yes", False: "no", None: "none"}[value])
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, float | int) and (sized := units.of_key(key, value)):
+        return sized
     if isinstance(value, float):
-        return Text(f"{value:.2%}" if key in SHARES else f"{value:,.4g}" if value < 100 else f"{value:,.0f}")
+        return f"{value:.2%}" if key in SHARES else f"{value:,.4g}" if abs(value) < 100 else f"{value:,.0f}"
     if isinstance(value, int):
-        return Text(readable(value) if key.endswith("bytes") else f"{value:,}")
-    return Text(str(value) or "none")
+        return f"{value:,}"
+    if isinstance(value, list | tuple | Mapping):
+        return "\n".join(described(key, item) for item in value) or "none"
+    return str(value) or "none"

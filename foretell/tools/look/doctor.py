@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 import foretell
-from foretell import process
+from foretell import process, units
 from foretell.api.train import run_recipe
 from foretell.data.cache import cache_folder
 from foretell.data.store.store import prepare
@@ -39,7 +39,6 @@ from foretell.tools.look.diagnosis import check, read, render
 from foretell.tools.look.doctor_corpus import examine_corpus
 from foretell.tools.look.doctor_labelled import examine_labels, examine_task, reader_for
 from foretell.tools.look.doctor_run import examine_run
-from foretell.tools.printing import readable
 from foretell.trees import Tree
 
 __all__ = ["examine", "examine_corpus", "examine_machine", "examine_run", "render"]
@@ -241,7 +240,7 @@ def machine_findings(result: Mapping[str, Any]) -> list[Tree]:
         (
             memory is None or memory >= LITTLE,
             "memory",
-            "unknown" if memory is None else f"{readable(memory)} available",
+            "unknown" if memory is None else f"{units.size(memory)} available",
             "close other programs",
         ),
         (
@@ -253,7 +252,7 @@ def machine_findings(result: Mapping[str, Any]) -> list[Tree]:
     ]
     for folder, free in host["disk_free_bytes"].items():
         do = "free some space, or set FORETELL_CACHE to another folder"
-        rows.append((free >= LITTLE, "disk", f"{readable(free)} free in {folder}", do))
+        rows.append((free >= LITTLE, "disk", f"{units.size(free)} free in {folder}", do))
     outcome = test["problem"] or "trained, resumed, evaluated, scored, generated"
     do = "report it with the output of foretell doctor --json"
     findings += [check(*row) for row in rows]

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from foretell import units
 from foretell.data import text_files
 from foretell.data.compressed import opened
 from foretell.data.files import SPLITS
@@ -20,7 +21,6 @@ from foretell.data.text.corpus import Source
 from foretell.data.text.holdout import byte_length, files_of
 from foretell.errors import ConfigError
 from foretell.tools.look.diagnosis import check
-from foretell.tools.printing import readable
 from foretell.trees import Tree
 
 SAMPLE = 32 << 20
@@ -253,7 +253,7 @@ def split_findings(name: str, facts: Mapping[str, Any]) -> list[Tree]:
     """Findings about a split."""
     enough = facts["bytes"] >= (100_000 if name == "train" else 10_000)
     part = "" if facts["complete"] else "; only the beginning, so shares are lower bounds"
-    size, longest = f"{readable(facts['bytes'])} examined{part}", facts["longest_line"]
+    size, longest = f"{units.size(facts['bytes'])} examined{part}", facts["longest_line"]
     rows = [
         (enough, size, "results on so little text are noise: add text"),
         (

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
+from foretell import units
 from foretell.checksums import verify
 from foretell.data.store.store import load_counts
 from foretell.data.tokenizers.tokenizer import Tokenizer, tokenizer_of
@@ -22,7 +23,6 @@ from foretell.recipe.loading import recipe_of
 from foretell.recipe.recipe import SOME_LABELS, Recipe
 from foretell.run import Record, Run, free_space
 from foretell.tools.look.diagnosis import check, read
-from foretell.tools.printing import readable
 from foretell.training.checkpoint import Checkpoint, at_step, find, in_order, lost
 from foretell.training.state_dict import weights
 from foretell.trees import Tree
@@ -83,7 +83,7 @@ def run_findings(run: Run, result: Mapping[str, Any]) -> list[Tree]:
         checkpoint = result[name] or "none yet"
         findings.append(check(checkpoint in saved and not saved[checkpoint]["problem"], name, checkpoint, do))
     largest = max((facts["bytes"] for facts in saved.values()), default=0)
-    text = f"{readable(free)} free, a checkpoint takes {readable(largest)}"
+    text = f"{units.size(free)} free, a checkpoint takes {units.size(largest)}"
     findings.append(check(free > 2 * largest, "disk", text, "free some space before training further"))
     whole, written = sum(1 for _ in run.metrics()), len(read(str(run.metrics_file)).splitlines())
     text = f"{whole} in metrics.jsonl" + (f", {written - whole} unreadable" if written > whole else "")

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from rich.console import Group, RenderableType
 from rich.text import Text
 
 from foretell.recipe.files import find_recipe, kind_in, read_tree, recipe_names
-from foretell.tools.printing import plain
+from foretell.tools.tables import Column, ResponsiveTable
 from foretell.trees import Tree
 
 TEXT_OBJECTIVES = ("causal", "masked", "replaced")
@@ -27,7 +26,7 @@ FAMILIES = (
     "Tasks: fine-tuned from a run",
 )
 CELLS = {"qrnn": "QRNN", "mlstm": "multiplicative LSTM"}
-HINT = "foretell train NAME data.corpus=YOUR.txt   foretell show NAME   limits such as 10m: for two cores"
+HINT = "foretell train NAME data.corpus=YOUR.txt, foretell show NAME; limits such as 10m are for two cores"
 
 
 def list_recipes() -> Tree:
@@ -70,18 +69,18 @@ def family_of(tree: Mapping[str, Any]) -> str:
     return CELLS.get(kind_in(model.get("cell", "lstm")), FAMILIES[1])
 
 
-def render_recipes(shown: Mapping[str, Any]) -> RenderableType:
-    """A table of every family; in narrow terminals sentences are cut."""
-    tables: list[RenderableType] = []
+def render_recipes(shown: Mapping[str, Any]) -> ResponsiveTable:
+    """The recipes of every family."""
+    table = ResponsiveTable(
+        Column.words("recipe"),
+        Column.words("corpus", 3),
+        Column.words("limit", 2),
+        Column.texts(least=30, cut=True),
+        notes=[HINT],
+    )
     for family, recipes in groupby(shown["recipes"], key=lambda recipe: recipe["family"]):
-        table = plain()
-        table.add_column(width=20, no_wrap=True)
-        table.add_column(width=13, no_wrap=True)
-        table.add_column(width=12, no_wrap=True)
-        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis", style="dim")
-        table.expand = True
+        table.section(family)
         for recipe in recipes:
-            words = (recipe["name"], recipe["corpus"] or "your own", recipe["limit"] or "", recipe["text"])
-            table.add_row(*(Text(str(word)) for word in words))
-        tables += [Text(family, "bold"), table, Text()]
-    return Group(*tables, Text(HINT, "dim"))
+            corpus, limit = recipe["corpus"] or "your own", recipe["limit"] or ""
+            table.add(recipe["name"], corpus, str(limit), Text(recipe["text"], "dim"))
+    return table

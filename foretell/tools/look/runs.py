@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import RenderableType
-from rich.table import Table
 from safetensors import SafetensorError, safe_open
 
+from foretell import units
 from foretell.artifacts import is_draft
 from foretell.checksums import plain_file, read_record
 from foretell.errors import ConfigError, did_you_mean, some_of
+from foretell.evaluate.ranking import Standing, ranked
 from foretell.run import RECIPE, Record, Run
-from foretell.tools.printing import with_notes
+from foretell.tools.tables import Column, ResponsiveTable
 from foretell.training.checkpoint import TrainState, find, pointed
 from foretell.trees import read_toml
 
@@ -34,12 +34,13 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
 }
 KEYS = (
-    "name", "recipe", "model", "parameters", "steps", "bits_per_byte", "lossy", "unknown_rate", "ranked", "loss",
+    "name", "recipe", "model", "parameters", "steps", "bits_per_byte", "lossy", "unknown_rate", "loss",
     "objective_loss", "metric", "score", "when", "size_bytes", "state",
 )  # fmt: skip
-RANKS = ("bits_per_byte", "loss")
-"""columns in which lossy runs come last"""
-LOSSY = "* tokens do not restore the text: compare such figures only among runs with the same tokenizer"
+RANKS = (None, "bits_per_byte", "loss")
+"""orders in which runs that are not ranked come last"""
+LOSSY = "* Its tokens do not restore the text, so its figure is too low."
+UNRANKED = "Not ranked: lossy, with other tokens than the rest, or with probabilities that do not sum to 1."
 
 
 def list_runs(folder: Path, *, filters: Sequence[str] = (), sort: str | None = None) -> list[Record]:
@@ -53,15 +54,23 @@ def list_runs(folder: Path, *, filters: Sequence[str] = (), sort: str | None = N
         )
     conditions = [parse_filter(text) for text in filters]
     records = [describe(Run(path), folder) for path in find_runs(folder)]
-    kept = [record for record in records if all(condition(record) for condition in conditions)]
-    if sort is None:
-        return kept
-    key = sort.lstrip("-")
-    known = [record for record in kept if record[key] is not None]
-    known.sort(key=operator.itemgetter(key), reverse=sort.startswith("-"))
-    if key in RANKS:  # figures of lossy runs are too low to be ranked among others
-        known.sort(key=lambda record: record["ranked"] is False)
-    return known + [record for record in kept if record[key] is None]
+    kept = with_ranks([record for record in records if all(condition(record) for condition in conditions)])
+    key = "name" if sort is None else sort.lstrip("-")
+    listed = [record for record in kept if record[key] is not None]
+    listed.sort(key=operator.itemgetter(key), reverse=sort is not None and sort.startswith("-"))
+    listed += [record for record in kept if record[key] is None]
+    if (sort and key) in RANKS:
+        listed.sort(key=lambda record: record["ranked"] is False)
+    return listed
+
+
+def with_ranks(records: Sequence[Record]) -> list[Record]:
+    """The records with `ranked`: whether their bits per byte can be compared with those of the others; None where a run
+    has none."""
+    measured = [record for record in records if record["bits_per_byte"] is not None]
+    standings = [Standing(r["tokenizer"], bool(r["lossy"]), bool(r["unnormalised"])) for r in measured]
+    found = {record["name"]: rank for record, rank in zip(measured, ranked(standings), strict=True)}
+    return [record | {"ranked": found.get(record["name"])} for record in records]
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -104,7 +113,8 @@ def describe(run: Run, folder: Path) -> Record:
         "bits_per_byte": measured.get("bits_per_byte"),
         "lossy": measured.get("lossy"),
         "unknown_rate": measured.get("unknown_rate"),
-        "ranked": None if measured.get("lossy") is None else not measured["lossy"],
+        "tokenizer": tokenizer(run),
+        "unnormalised": run.unnormalised,
         "loss": measured.get("loss"),
         "objective_loss": measured.get("objective_loss"),
         "metric": measured.get("metric"),
@@ -114,6 +124,13 @@ def describe(run: Run, folder: Path) -> Record:
         "state": "training" if run.is_busy() else "damaged" if problem else state(last, recipe),
         "problem": problem,
     }
+
+
+def tokenizer(run: Run) -> str:
+    """The checksum of its tokenizer; "" if the run has none."""
+    with contextlib.suppress(ConfigError, OSError):
+        return str(run.read().checksums["files"].get(run.tokenizer_file.name, ""))
+    return ""
 
 
 def model_of(recipe: Mapping[str, Any]) -> str:
@@ -236,26 +253,33 @@ def validated(run: Mapping[str, Any]) -> str:
     return "" if run["bits_per_byte"] is None else f"{run['bits_per_byte']:.4f}{'*' if run['lossy'] else ''}"
 
 
-def render(result: Mapping[str, Any]) -> RenderableType:
-    """The list of runs."""
-    table = Table(title=f"{len(result['runs'])} runs in {result['folder']}", title_justify="left")
-    for heading in ("name", "recipe", "model"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("parameters", "steps", "bits/byte or score", "size"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("started", "state"):
-        table.add_column(heading, no_wrap=True)
-    for run in result["runs"]:
-        parameters = "" if run["parameters"] is None else f"{run['parameters']:,}"
-        numbers = (parameters, f"{run['steps']:,}", validated(run), size(run))
-        table.add_row(run["name"], run["recipe"] or "", run["model"], *numbers, started_at(run), run["state"])
-    notes = [run["problem"] for run in result["runs"] if run["problem"]]
-    return with_notes(table, notes + [LOSSY] * any(run["lossy"] for run in result["runs"]))
-
-
-def size(run: Mapping[str, Any]) -> str:
-    """Size of a run on disk."""
-    return f"{run['size_bytes'] / 2**20:,.1f} MiB"
+def render(result: Mapping[str, Any]) -> ResponsiveTable:
+    """The list of runs; those that are not ranked below a line, where they are last."""
+    runs = result["runs"]
+    score = "bits/byte" if all(run["metric"] is None and run["objective_loss"] is None for run in runs) else "score"
+    table = ResponsiveTable(
+        Column.names("name"),
+        Column.words("model", 3),
+        Column(score),
+        Column.words("state", 2),
+        Column("parameters", 5),
+        Column("steps", 6),
+        Column.words("started", 4),
+        Column("size", 7),
+        Column.names("recipe", 8),
+        title=f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} in {result['folder']}",
+    )
+    below = next((n for n, run in enumerate(runs) if all(rest["ranked"] is False for rest in runs[n:])), len(runs))
+    for number, run in enumerate(runs):
+        if number == below:
+            table.section("not ranked")
+        parameters = "" if run["parameters"] is None else units.count(run["parameters"])
+        facts = (parameters, f"{run['steps']:,}", started_at(run), units.size(run["size_bytes"]))
+        table.add(run["name"], run["model"], validated(run), run["state"], *facts, run["recipe"] or "")
+    table.notes += [LOSSY] * any(run["lossy"] for run in runs)
+    table.notes += [UNRANKED] * any(run["ranked"] is False for run in runs)
+    table.notes += [run["problem"] for run in runs if run["problem"]]
+    return table
 
 
 def started_at(run: Mapping[str, Any]) -> str:

@@ -155,4 +155,5 @@ def default_words(setting: FieldInfo) -> str:
     if isinstance(value, Config):
         return value.kind_name() if "kind" in type(value).model_fields else "table below"
     plain = str(value) if isinstance(value, Amount) else value
-    return write_toml({"v": plain}).partition("= ")[2].strip() if plain != {} else "{}"
+    written = " ".join(write_toml({"v": plain}).partition("= ")[2].split()) if plain != {} else "{}"
+    return written.replace("[ ", "[").replace(", ]", "]")

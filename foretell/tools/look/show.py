@@ -8,17 +8,16 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Group, RenderableType
 from rich.syntax import Syntax
-from rich.table import Table
 from rich.text import Text
 
-from foretell import plugins
+from foretell import plugins, units
 from foretell.config import Config, installed_kinds
 from foretell.data.opening import open_corpus
 from foretell.data.preparing import cache_key, trained_before
@@ -37,7 +36,7 @@ from foretell.tools.cost import cost
 from foretell.tools.look.recipes import list_recipes, render_recipes
 from foretell.tools.look.schema import schema
 from foretell.tools.look.sections import Section, describe_kind, describe_section, sections
-from foretell.tools.printing import plain, readable
+from foretell.tools.tables import Column, ResponsiveTable, facts
 from foretell.training.checkpoint import find
 from foretell.trees import Tree
 
@@ -189,68 +188,63 @@ def render_section(shown: Mapping[str, Any]) -> RenderableType:
     rows = [(f"{item['kind']} *" if item["kind"] == default else item["kind"], item["text"]) for item in shown["kinds"]]
     note = "* is the default. " if default else "A list of these kinds. "
     note += f"Settings: foretell show {shown['kinds'][0]['kind']}"
-    return Group(Text(f"[{shown['section']}]", "bold"), listing(rows), Text(note, "dim"))
+    return Group(Text(f"[{shown['section']}]", "bold"), facts(rows), Text(note, "dim"))
 
 
 def render_kind(shown: Mapping[str, Any]) -> RenderableType:
     """The settings of a kind, and TOML with all of them."""
-    table = plain("setting")
-    table.add_column("type", ratio=3)
-    table.add_column("default", ratio=2)
-    table.add_column("", ratio=5)
+    table = ResponsiveTable(
+        Column.words("setting"),
+        Column.texts("type", 2, least=16),
+        Column.texts("default", least=16),
+        Column.texts(least=20),
+    )
     for item in shown["fields"]:
-        words = (item["name"], item["type"], item["default"], item["text"])
-        table.add_row(*(Text(word) for word in words))
+        table.add(item["name"], item["type"], item["default"], item["text"])
     head = Text.assemble((shown["kind"], "bold"), f"  in [{shown['section']}]\n{shown['text']}\n")
     return Group(head, *([table] if shown["fields"] else []), Text(), toml(shown["toml"]))
 
 
 def render_recipe(shown: Mapping[str, Any]) -> RenderableType:
     """A recipe as TOML with its costs; for a run also its best and last records."""
-    facts = plain()
-    facts.add_column(no_wrap=True)
-    facts.add_column(justify="right", no_wrap=True)
-    facts.add_column()
-    size = f"{shown['vocabulary']:,}" if shown["vocabulary"] else "?"
-    facts.add_row("vocabulary", size, Text(shown["vocabulary_source"], "dim"))
+    table = ResponsiveTable(Column.words(), Column(), Column.texts(least=16))
+
+    def fact(name: str, value: str, note: str = "", style: str = "dim") -> None:
+        table.add(name, value, Text(note, style), style="bold" if name == "parameters" else "")
+
+    fact("vocabulary", f"{shown['vocabulary']:,}" if shown["vocabulary"] else "?", shown["vocabulary_source"])
     if "parameters" in shown:
         trained = shown["trained_parameters"]
-        note = f"{trained:,} of them trained" if trained < shown["parameters"] else ""
-        facts.add_row("parameters", f"{shown['parameters']:,}", Text(note, "dim"), style="bold")
+        fact(
+            "parameters",
+            f"{shown['parameters']:,}",
+            f"{trained:,} of them trained" if trained < shown["parameters"] else "",
+        )
         for part in shown["parts"]:
             note = f"{part['shared']:,} shared with the embedding" if "shared" in part else ""
-            facts.add_row(f"  {part['part']}", f"{part['parameters']:,}", Text(note, "dim"))
+            fact(f"  {part['part']}", f"{part['parameters']:,}", note)
         memory, flops = shown["memory_bytes"], shown["flops_per_token"]
-        shares = ", ".join(f"{k} {readable(v)}" for k, v in memory.items() if v and k != "total")
-        facts.add_row("memory", readable(memory["total"]), Text(f"{shares}; fp32, no activations", "dim"))
+        shares = ", ".join(f"{k} {units.size(v)}" for k, v in memory.items() if v and k != "total")
+        fact("memory", units.size(memory["total"]), f"{shares}; fp32, no activations")
         note = f"forward {flops['forward'] / 1e6:,.2f}; matrix products only"
-        facts.add_row("MFLOP per token", f"{flops['training'] / 1e6:,.2f}", Text(note, "dim"))
+        fact("MFLOP per token", f"{flops['training'] / 1e6:,.2f}", note)
     for order in shown.get("orders", ()):
         numbers = ", ".join(f"{discount:.3f}" for discount in order["discounts"])
         note = f"discounts {numbers}" + (f": fallback, as {order['fallback']}" if order["fallback"] else "")
         note += f"; {order['pruned']:,} pruned" if order["pruned"] else ""
-        facts.add_row(f"{order['order']}-grams", f"{order['ngrams']:,}", Text(note, "dim"))
+        fact(f"{order['order']}-grams", f"{order['ngrams']:,}", note)
     if "unnormalised" in shown:
-        facts.add_row("probabilities", "", Text(shown["unnormalised"], "bold red"))
+        fact("probabilities", "", shown["unnormalised"], "bold red")
     for name in ("best", "last"):
         if record := shown.get(name):
             note = f"step {record['step']}, epoch {record.get('epoch', math.nan):.2f}, "
             note += "validation" if record["kind"] == "valid" else "training"
             measure = record.get("metric", "loss")
             value = record[measure] if "metric" in record else judged(record)
-            facts.add_row(f"{name} {measure.replace('_', ' ')}", f"{value:.4f}", Text(note, "dim"))
-    return Group(toml(shown["toml"]), facts)
+            fact(f"{name} {units.label(measure)}", f"{value:.4f}", note)
+    return Group(toml(shown["toml"]), table)
 
 
 def toml(text: str) -> Syntax:
     """TOML in colours for light and dark terminals."""
     return Syntax(text, "toml", theme="ansi_dark", background_color="default", word_wrap=True)
-
-
-def listing(rows: Iterable[tuple[str, str]]) -> Table:
-    """Names with their descriptions."""
-    table = plain()
-    table.add_column(style="bold", no_wrap=True)
-    for name, text in rows:
-        table.add_row(name, Text(text))
-    return table

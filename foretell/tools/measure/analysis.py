@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from foretell.api.mixing import Mixed
@@ -22,7 +20,8 @@ from foretell.run import Record
 from foretell.tasks.task import Mistake
 from foretell.tools import drawing
 from foretell.tools.measure.analysis_plots import draw
-from foretell.tools.printing import ENDLESS, Fitting, as_json, measured, plain
+from foretell.tools.printing import as_json, measured
+from foretell.tools.tables import Column, FirstFit, ResponsiveTable, facts, spaced
 
 COLUMNS = ("gold", "predicted", "probability", "text", "where")
 SHOWN = 12
@@ -71,25 +70,6 @@ def as_file(mistakes: Sequence[Mistake], suffix: str) -> str:
 # --- in the terminal ------------------------------------------------------------------------------
 
 
-class Titled:
-    """The first of several tables that fits the terminal, below its title, which may be wider than the table.
-
-    Where none fits, the last one is shown as paragraphs.
-    """
-
-    def __init__(self, *tables: tuple[str, Table]):
-        self.tables = tables
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        free = options.update(width=ENDLESS)
-        title, table = next(
-            (pair for pair in self.tables if Measurement.get(console, free, pair[1]).maximum <= options.max_width),
-            self.tables[-1],
-        )
-        yield Text(title, "italic")
-        yield Fitting(table)
-
-
 def render(result: Mapping[str, Any], title: str) -> RenderableType:
     """A measurement; for a task also each label, confusions, calibration, and errors of scores."""
     parts: list[RenderableType] = [measured(result, title)]
@@ -100,29 +80,33 @@ def render(result: Mapping[str, Any], title: str) -> RenderableType:
         ("errors", errors_table),
     ):
         if result.get(name):
-            parts += [Text(), table(result[name])]
+            parts.append(table(result[name]))
     if "errors_file" in result:
-        parts += [Text(), Text(f"{result['mistakes']:,} rows, the worst first: {result['errors_file']}")]
-    return Group(*parts)
+        parts.append(Text(f"{result['mistakes']:,} rows, the worst first: {result['errors_file']}"))
+    return spaced(*parts)
 
 
-def labels_table(by_label: Mapping[str, Mapping[str, float]]) -> RenderableType:
+def labels_table(by_label: Mapping[str, Mapping[str, float]]) -> ResponsiveTable:
     """Precision, recall and F1 of each label."""
-    table = plain("", "precision", "recall", "F1", "number")
+    table = ResponsiveTable(
+        Column.names("label"),
+        Column("precision", 2),
+        Column("recall", 2),
+        Column("F1"),
+        Column("number"),
+        title="By label",
+    )
     for label, scored in by_label.items():
         figures = [f"{scored[name]:.4f}" for name in ("precision", "recall", "f1")]
-        table.add_row(Text(label), *figures, f"{scored['support']:,}")
-    return Titled(("By label", table))
+        table.add(label, *figures, f"{scored['support']:,}")
+    return table
 
 
 def confusion_table(confusion: Mapping[str, Mapping[str, int]]) -> RenderableType:
     """Gold labels in rows, predicted ones in columns; where that is too wide, the largest confusions."""
     labels = labels_in(confusion)
-    title = "Confusion: gold in rows, predicted in columns"
     named, numbered = matrix(confusion, labels, numbered=False), matrix(confusion, labels, numbered=True)
-    return Titled(
-        (title, named), (title, numbered), (f"Largest confusions of {len(labels):,} labels", largest(confusion))
-    )
+    return FirstFit(named, numbered, largest(confusion, len(labels)))
 
 
 def labels_in(confusion: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -130,14 +114,14 @@ def labels_in(confusion: Mapping[str, Mapping[str, int]]) -> list[str]:
     return sorted({*confusion, *(label for row in confusion.values() for label in row)})
 
 
-def matrix(confusion: Mapping[str, Mapping[str, int]], labels: Sequence[str], *, numbered: bool) -> Table:
+def matrix(confusion: Mapping[str, Mapping[str, int]], labels: Sequence[str], *, numbered: bool) -> ResponsiveTable:
     """The whole matrix; `numbered`: columns have numbers instead of names."""
     heads = [str(number) for number in range(1, len(labels) + 1)] if numbered else labels
-    table = plain("", *heads)
+    table = ResponsiveTable(Column.names(), *map(Column, heads), title="Confusion: gold in rows, predicted in columns")
     for number, gold in enumerate(labels, 1):
         row = confusion.get(gold, {})
         cells = [Text(f"{row.get(label, 0):,}" if label in row else "·", cell_style(gold, label)) for label in labels]
-        table.add_row(Text(f"{number} {gold}" if numbered else gold), *cells)
+        table.add(f"{number} {gold}" if numbered else gold, *cells)
     return table
 
 
@@ -146,7 +130,7 @@ def cell_style(gold: str, predicted: str) -> str:
     return "bold" if gold == predicted else ""
 
 
-def largest(confusion: Mapping[str, Mapping[str, int]]) -> Table:
+def largest(confusion: Mapping[str, Mapping[str, int]], labels: int) -> ResponsiveTable:
     """The pairs that are confused most."""
     pairs = [
         (count, gold, predicted, count / sum(row.values()))
@@ -154,36 +138,41 @@ def largest(confusion: Mapping[str, Mapping[str, int]]) -> Table:
         for predicted, count in row.items()
         if gold != predicted
     ]
-    table = plain("gold", "predicted", "number", "of gold")
-    table.columns[1].justify = "left"
+    table = ResponsiveTable(
+        Column.names("gold"),
+        Column.names("predicted"),
+        Column("number"),
+        Column("of gold", 2),
+        title=f"Largest confusions of {labels:,} labels",
+    )
     for count, gold, predicted, share in sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:SHOWN]:
-        table.add_row(Text(gold), Text(predicted), f"{count:,}", f"{share:.1%}")
+        table.add(gold, predicted, f"{count:,}", f"{share:.1%}")
     return table
 
 
-def calibration_table(calibration: Mapping[str, Any]) -> RenderableType:
+def calibration_table(calibration: Mapping[str, Any]) -> ResponsiveTable:
     """Accuracy by confidence."""
     title = f"Calibration: ECE {calibration['ece']:.4f}, {calibration['bins']} bins (arXiv:1706.04599)"
-    table = plain("confidence", "mean", "accuracy", "number")
+    table = ResponsiveTable(
+        Column.words("confidence"), Column("mean", 2), Column("accuracy"), Column("number"), title=title
+    )
     for one in calibration["table"]:
         bounds = f"{one['from']:.2f} to {one['to']:.2f}"
-        table.add_row(bounds, f"{one['confidence']:.4f}", f"{one['accuracy']:.4f}", f"{one['predictions']:,}")
-    return Titled((title, table))
+        table.add(bounds, f"{one['confidence']:.4f}", f"{one['accuracy']:.4f}", f"{one['predictions']:,}")
+    return table
 
 
 def errors_table(errors: Mapping[str, Any]) -> RenderableType:
     """The distribution of predicted - gold."""
-    quantiles = errors["quantiles"]
-    table = plain("", *quantiles)
-    table.add_row("quantile", *(f"{value:+.4f}" for value in quantiles.values()))
-    names = ("bias", "mean_absolute_error", "root_mean_square_error")
-    facts = plain()
-    for name in names:
-        facts.add_row(name.replace("_", " "), f"{errors[name]:.4f}")
+    title, quantiles = "Errors, predicted - gold", {name: f"{at:+.4f}" for name, at in errors["quantiles"].items()}
+    table = ResponsiveTable(Column.words(), *map(Column, quantiles), title=title)
+    table.add("quantile", *quantiles.values())
+    narrow = facts(((f"quantile {name}", at) for name, at in quantiles.items()), title)
+    means = ("bias", "mean_absolute_error", "root_mean_square_error")
     edges, counts = errors["histogram"]["edges"], errors["histogram"]["counts"]
-    histogram = plain("from", "to", "number", "")
-    histogram.columns[0].justify, histogram.columns[3].justify = "right", "left"
+    histogram = ResponsiveTable(Column("from"), Column("to"), Column("number"), Column.words())
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
         bar = "█" * math.ceil(BAR * count / max(counts))
-        histogram.add_row(f"{low:+.3f}", f"{high:+.3f}", f"{count:,}", bar)
-    return Group(Titled(("Errors, predicted - gold", table)), facts, Text(), histogram)
+        histogram.add(f"{low:+.3f}", f"{high:+.3f}", f"{count:,}", bar)
+    figures = facts((name.replace("_", " "), f"{errors[name]:.4f}") for name in means)
+    return spaced(Group(FirstFit(table, narrow), figures), histogram)

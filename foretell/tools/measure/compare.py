@@ -10,11 +10,10 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from rich.box import HORIZONTALS
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from foretell import units
 from foretell.api.mixing import Mixed
 from foretell.api.trained import Trained
 from foretell.data.files import SPLITS
@@ -28,14 +27,15 @@ from foretell.evaluate.comparison import (
     RawText,
     by_frequency,
     by_position,
-    not_ranked,
     worst_tokens,
 )
+from foretell.evaluate.ranking import Standing, ranked
 from foretell.evaluate.scoring import TokenScores, check_loss, metrics
 from foretell.learning.opened_text import check_trust
 from foretell.run import Record
 from foretell.tools.measure import compare_tasks as tasks
-from foretell.tools.printing import behind_the_best, columns_explained, short, without_common_folder
+from foretell.tools.printing import BEHIND, behind_the_best, columns_explained, without_common_folder
+from foretell.tools.tables import Column, ResponsiveTable, spaced
 
 Model = Trained | Mixed
 SHOWN_TOKENS = 5
@@ -69,6 +69,11 @@ class Measured:
     def vocabulary(self) -> str:
         """fingerprint of the tokenizer: models that share it are comparable, lossy or not"""
         return self.model.tokenizer.fingerprint
+
+    @property
+    def standing(self) -> Standing:
+        """What its rank depends on."""
+        return Standing(self.vocabulary, self.text.lossy, bool(self.fitted or self.model.unnormalised))
 
     def record(self) -> Record:
         """Figures of the model, as in JSON."""
@@ -140,12 +145,8 @@ def same_text(one: tuple[Split, RawText | None], other: tuple[Split, RawText | N
 
 def compared(measured: Sequence[Measured], raw: RawText | None, split: str, resamples: int, seed: int) -> Record:
     """All figures, best model first, unranked models last."""
-    lossy = not_ranked([model.vocabulary for model in measured], [model.text.lossy for model in measured])
-    unranked = {
-        model.name
-        for model, excluded in zip(measured, lossy, strict=True)
-        if excluded or model.fitted or model.model.unnormalised
-    }
+    standing = ranked([model.standing for model in measured])
+    unranked = {model.name for model, kept in zip(measured, standing, strict=True) if not kept}
     measured = sorted(measured, key=lambda model: (model.name in unranked, model.bits_per_byte))
     best, size = measured[0], measured[0].text.counts.bytes
     parts = Parts.of(best.text, raw)
@@ -228,14 +229,16 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     if "task" in result:
         return tasks.render(result)
     result = shortened(result)
-    parts: list[RenderableType] = [summary(result), Text()]
     kind = result["position_in"].removesuffix("s")
-    parts += [bucket_table(result, "by_frequency", "By the token's frequency in the run's training text"), Text()]
-    parts += [bucket_table(result, "by_position", f"By the token's position in its {kind}")]
-    for run, tokens in result["worst_tokens"].items():
-        if tokens:
-            parts += [Text(), worst_table(run, result["runs"][0]["run"], tokens[:SHOWN_TOKENS])]
-    return Group(*parts)
+    tables = [
+        facts_table(result),
+        bucket_table(result, "by_frequency", "By the token's frequency in the run's training text"),
+        bucket_table(result, "by_position", f"By the token's position in its {kind}"),
+    ]
+    best = result["runs"][0]["run"]
+    worst = result["worst_tokens"].items()
+    tables += [worst_table(run, best, tokens[:SHOWN_TOKENS]) for run, tokens in worst if tokens]
+    return spaced(Group(scores_table(result), *warnings(result)), *tables)
 
 
 def shortened(result: Mapping[str, Any]) -> Record:
@@ -247,48 +250,48 @@ def shortened(result: Mapping[str, Any]) -> Record:
     return {**result, **by_run, "runs": runs, "folder": folder}
 
 
-def summary(result: Mapping[str, Any]) -> Group:
-    """One row per run, best first, unranked runs below a rule; then facts about each."""
+def scores_table(result: Mapping[str, Any]) -> ResponsiveTable:
+    """One row per run, best first, unranked runs below a line."""
     runs = sorted(result["runs"], key=lambda row: not row["ranked"])
-    ranked = sum(row["ranked"] for row in runs)
+    in_order = sum(row["ranked"] for row in runs)
     title = f"{result['split']}: {result['bytes']:,} bytes" + (f", runs in {result['folder']}" * bool(result["folder"]))
-    compares = ["from best, 95 %", "p better", "p value"] if ranked > 1 else []  # a single run is not the best of any
-    if not any(pair["interval"] for pair in result["pairs"]):
-        compares = compares[:1]
-    scores = ruled("bits/byte", "unknown", *compares, title=title)
-    for column in scores.columns[3:4]:
-        column.no_wrap = False  # in narrow terminals the interval wraps below the difference
+    table = ResponsiveTable(
+        Column.names("run"), Column("bits/byte"), *BEHIND, Column("unknown", 2), title=title, notes=notes(result)
+    )
+    loses = any(row["unknown_rate"] for row in runs)
     for number, row in enumerate(runs):
-        if number == ranked > 0:
-            scores.add_section()
+        if number == in_order:
+            table.section("not ranked")
         bits = f"{row['bits_per_byte']:.4f}{'*' if row['lossy'] else ''}"
-        standing = behind_the_best(row["to_best"]) if row["ranked"] else ("not ranked", "", "")
-        scores.add_row(row["run"], bits, f"{row['unknown_rate']:.2%}", *standing[: len(compares)])
-    facts = ruled("perplexity", "top-1", "parameters", "tokens/s", "context")
-    facts.columns[5].justify, facts.columns[5].no_wrap = "left", False
-    for row in runs:
-        facts.add_row(
-            row["run"],
-            f"{row['perplexity']:,.2f}",
-            "" if row["top1"] is None else f"{row['top1']:.1%}",
-            short(row["parameters"]),
-            f"{row['tokens_per_second']:,.0f}",
-            row["context"],
-        )
-    return Group(scores, Text(notes(result), "dim"), *warnings(result), Text(), facts)
-
-
-def ruled(*headings: str, title: str | None = None) -> Table:
-    """A table with rules between sections only; in narrow terminals run names wrap."""
-    table = Table(title=title, title_justify="left", box=HORIZONTALS, show_edge=False, header_style="dim")
-    table.padding, table.pad_edge = (0, 1, 0, 0), False
-    table.add_column("run", overflow="fold", min_width=8)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+        alone = in_order == 1  # not the best of any
+        standing = behind_the_best(row["to_best"]) if row["ranked"] and not alone else ("", "", "")
+        table.add(row["run"], bits, *standing, f"{row['unknown_rate']:.2%}" if loses else "")
     return table
 
 
-def notes(result: Mapping[str, Any]) -> str:
+def facts_table(result: Mapping[str, Any]) -> ResponsiveTable:
+    """Other figures of each run."""
+    table = ResponsiveTable(
+        Column.names("run"),
+        Column("perplexity"),
+        Column("top-1"),
+        Column("parameters", 2),
+        Column("tokens/s", 3),
+        Column.texts("context", 4, least=20),
+    )
+    for row in result["runs"]:
+        table.add(
+            row["run"],
+            f"{row['perplexity']:,.2f}",
+            "" if row["top1"] is None else f"{row['top1']:.1%}",
+            units.count(row["parameters"]),
+            units.count(row["tokens_per_second"]),
+            row["context"],
+        )
+    return table
+
+
+def notes(result: Mapping[str, Any]) -> list[str]:
     """Explanations of the columns."""
     parts, lines = result["parts"], []
     if any(pair["interval"] is not None for pair in result["pairs"]):
@@ -298,7 +301,7 @@ def notes(result: Mapping[str, Any]) -> str:
         lines.append("*: tokens do not restore the text, so bits per byte are too low.")
     if any(row["lossy"] and not row["ranked"] for row in result["runs"]):
         lines.append("Such runs are ranked only among runs with the same tokenizer: train all with one tokenizer.")
-    return "\n".join(lines)
+    return lines
 
 
 def warnings(result: Mapping[str, Any]) -> list[Text]:
@@ -313,42 +316,34 @@ def warnings(result: Mapping[str, Any]) -> list[Text]:
     return [Text(line, "bold red") for line in lines]
 
 
-def titled(title: str, table: Table) -> Group:
-    """A table with a title that may be wider than it."""
-    return Group(Text(title, "italic"), table)
-
-
-def bucket_table(result: Mapping[str, Any], key: str, title: str) -> Group:
+def bucket_table(result: Mapping[str, Any], key: str, title: str) -> ResponsiveTable:
     """Losses by bucket, one column per run: nats per token, or shares of bits per byte if tokens differ."""
     same = result["same_tokens"]
-    table = Table()
     runs = [row["run"] for row in result["runs"]]
+    columns = [Column(run, 1 if number < 2 else number + 1) for number, run in enumerate(runs)]
+    title = f"{title}, {'nats per token' if same else 'share of bits per byte'}"
+    table = ResponsiveTable(Column(), *([Column("tokens", 2)] if same else []), *columns, title=title)
     buckets_of = {run: {bucket["from"]: bucket for bucket in result[key][run]} for run in runs}
-    table.add_column("", justify="right")
-    if same:
-        table.add_column("tokens", justify="right")
-    for run in runs:
-        table.add_column(run, justify="right", overflow="fold")
     for begin in sorted({begin for buckets in buckets_of.values() for begin in buckets}):
         bucket = next(buckets[begin] for buckets in buckets_of.values() if begin in buckets)
         end = bucket["to"]
         values = [buckets_of[run].get(begin) for run in runs]
         shown = ["" if v is None else f"{v['loss' if same else 'bits_per_byte']:.4f}" for v in values]
         label = f"{begin:,}" if begin == end else f"{begin:,} to {end:,}"
-        table.add_row(label, *([f"{bucket['tokens']:,}"] if same else []), *shown)
-    return titled(f"{title}, {'nats per token' if same else 'share of bits per byte'}", table)
+        table.add(label, *([f"{bucket['tokens']:,}"] if same else []), *shown)
+    return table
 
 
-def worst_table(run: str, best: str, tokens: Sequence[dict[str, Any]]) -> Group:
+def worst_table(run: str, best: str, tokens: Sequence[dict[str, Any]]) -> ResponsiveTable:
     """The tokens on which a run loses most compared with the best."""
-    table = Table()
-    table.add_column("token")
-    for heading in ("times", "bits lost"):
-        table.add_column(heading, justify="right")
-    table.add_column("worst occurrence", overflow="fold")
+    table = ResponsiveTable(
+        Column.words("token"),
+        Column("times", 2),
+        Column("bits lost"),
+        Column.texts("worst occurrence"),
+        title=f"Tokens on which {run} loses most against {best}",
+    )
     for token in tokens:
-        context = Text(f"{token['context']} ({token['context_excess_bits']:+.1f})")
-        table.add_row(
-            Text(repr(token["token"])[1:-1]), f"{token['occurrences']:,}", f"{token['excess_bits']:,.0f}", context
-        )
-    return titled(f"Tokens on which {run} loses most against {best}", table)
+        context = f"{token['context']} ({token['context_excess_bits']:+.1f})"
+        table.add(repr(token["token"])[1:-1], f"{token['occurrences']:,}", f"{token['excess_bits']:,.0f}", context)
+    return table

@@ -7,8 +7,8 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from rich.console import RenderableType
 
+from foretell import units
 from foretell.api.mixing import Mixed
 from foretell.api.trained import Trained
 from foretell.errors import ConfigError
@@ -17,7 +17,8 @@ from foretell.evaluate.measures import measure_of, qualities
 from foretell.evaluate.metric_sums import Tally
 from foretell.learning.task import task_of
 from foretell.run import Record
-from foretell.tools.printing import behind_the_best, columns_explained, plain, with_notes, without_common_folder
+from foretell.tools.printing import BEHIND, behind_the_best, columns_explained, without_common_folder
+from foretell.tools.tables import Column, ResponsiveTable
 
 
 def compare_tasks(models: Sequence[Trained | Mixed], split: str, *, resamples: int = 4000, seed: int = 0) -> Record:
@@ -92,29 +93,28 @@ def by_text(tally: Tally, texts: Sequence[str]) -> Floats:
     return sums
 
 
-def render(result: Mapping[str, Any]) -> RenderableType:
+def render(result: Mapping[str, Any]) -> ResponsiveTable:
     """One row per run, best first; the metric of the task comes first."""
     first, metric = result["runs"][0], result["metric"]
     others = [name for name in qualities(first) if name != metric and not measure_of(name).is_loss]
     others = [name for name in others if all(isinstance(run.get(name), float) for run in result["runs"])]
-    headings = [
-        name.replace("_", " ") for name in (metric, "from best, 95 %", "p better", "p value", *others, "parameters")
-    ]
     names, folder = without_common_folder([run["run"] for run in result["runs"]])
-    title = f"{result['task']}, {result['split']}: {result['examples']:,} examples" + f", runs in {folder}" * bool(
-        folder
+    title = f"{result['task']}, {result['split']}: {result['examples']:,} examples"
+    table = ResponsiveTable(
+        Column.names("run"),
+        Column(measure_of(metric).label),
+        *BEHIND,
+        *(Column(measure_of(name).label, 5 + number) for number, name in enumerate(others)),
+        Column("parameters", 2),
+        title=title + f", runs in {folder}" * bool(folder),
     )
-    table = plain("run", *headings, title=title)
     for name, run in zip(names, result["runs"], strict=True):
-        table.add_row(
-            name,
-            f"{run[metric]:.4f}",
-            *behind_the_best(run["to_best"]),
-            *(f"{run[name]:.4f}" for name in others),
-            f"{run['parameters']:,}",
-        )
-    notes = [
+        figures = (f"{run[name]:.4f}" for name in others)
+        behind = behind_the_best(run["to_best"])
+        table.add(name, f"{run[metric]:.4f}", *behind, *figures, units.count(run["parameters"]))
+    table.notes = [
         columns_explained(result["resamples"], f"{result['parts']:,} texts")
-        + " The variation between seeds is not included; seeds = 5 shows it."
+        + " The variation between seeds is not included; seeds = 5 shows it.",
+        *([result["warning"]] if result["warning"] else []),
     ]
-    return with_notes(table, [*notes, *([result["warning"]] if result["warning"] else [])])
+    return table

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Group, RenderableType
 
 from foretell.api.trained import Trained
 from foretell.artifacts import write_json
@@ -24,7 +23,7 @@ from foretell.recipe.recipe import DataConfig
 from foretell.run import Record
 from foretell.tools.measure.probe_plots import Heat, draw
 from foretell.tools.parsing import MIX
-from foretell.tools.printing import plain
+from foretell.tools.tables import Column, ResponsiveTable
 from foretell.training.monitor import Monitor
 from foretell.trees import parse_override
 
@@ -234,33 +233,30 @@ def heat_of(extractor: Extractor, unit: int, name: str, text: str) -> Heat:
 # --- table ----------------------------------------------------------------------------------------
 
 
-def render(record: Mapping[str, Any]) -> RenderableType:
+def render(record: Mapping[str, Any]) -> ResponsiveTable:
     """The scores as a table."""
     tests = record["examples"]["test"]
     on = record["on"] if isinstance(record["on"], str) else "files of your own"
-    table = plain("", "test", "valid", "units", "C", title=f"{record['run']} on {on}, {tests:,} test texts")
+    title = f"{record['run']} on {on}, {tests:,} test texts"
+    table = ResponsiveTable(
+        Column.names(), Column("test"), Column("valid", 2), Column("units", 3), Column("C", 4), title=title
+    )
 
     def add(name: str, scores: Mapping[str, Any], units: Any) -> None:
         end = " (end of grid)" if scores["at_end_of_grid"] else ""
-        table.add_row(
-            name,
-            f"{scores['accuracy']:.2%}",
-            f"{scores['valid_accuracy']:.2%}",
-            f"{units:,}",
-            f"{scores['strength']:.4g}{end}",
-        )
+        accuracies = (f"{scores[key]:.2%}" for key in ("accuracy", "valid_accuracy"))
+        table.add(name, *accuracies, f"{units:,}", f"{scores['strength']:.4g}{end}")
 
     add("all units", record, record["units"])
     for top in record["top"]:
         add(f"heaviest {len(top['units'])}", top, len(top["units"]))
     add("bag of words", record["bag_of_words"], record["bag_of_words"]["width"])
-    table.add_row("most frequent class", f"{record['majority']:.2%}")
-    lines: list[RenderableType] = [table]
+    table.add("most frequent class", f"{record['majority']:.2%}")
     if record["mix"] is not None:
         weights = ", ".join(f"{weight:.3f}" for weight in record["mix"]["weights"])
-        lines.append(f"layers {', '.join(map(str, record['mix']['layers']))} mixed by {weights}")
-    lines += [f"{name}" for name in record.get("pictures", [])]
-    return Group(*lines)
+        table.notes.append(f"layers {', '.join(map(str, record['mix']['layers']))} mixed by {weights}")
+    table.notes += record.get("pictures", [])
+    return table
 
 
 def read_data(on: str, reader: str | None, skip_bad: bool) -> DataConfig:

@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import RenderableType
-
+from foretell import units
 from foretell.artifacts import write_json
 from foretell.data.preparing import prepared
 from foretell.data.store.store import Store, is_store
 from foretell.data.tokenizers.kinds import BPEConfig
 from foretell.errors import ConfigError
-from foretell.evaluate.comparison import not_ranked
 from foretell.evaluate.measures import LIKELIHOOD, measure_of
+from foretell.evaluate.ranking import Standing, ranked
 from foretell.recipe.files import recipe_names
 from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
@@ -32,8 +31,8 @@ from foretell.tools import subprocesses
 from foretell.tools.budget import Budget
 from foretell.tools.cost import cost
 from foretell.tools.drawing import dress, library, save, thousands
-from foretell.tools.printing import plain, short, with_notes
 from foretell.tools.rescaling import COLUMNS, fitted
+from foretell.tools.tables import Column, ResponsiveTable
 from foretell.training.monitor import Monitor
 
 KEPT = (*(measure.key for measure in LIKELIHOOD), "lossy", "unknown_rate", "context")
@@ -96,8 +95,8 @@ def run_race(
         results[name] = run_one(contender, seed, limits, split, out / name, quiet)
         write_json(out / "race.json", plan | {"results": results})
     summary = [summarise(contender, results) for contender in contenders]
-    lossy = not_ranked([contender.vocabulary for contender in contenders], [row["lossy"] for row in summary])
-    summary = [row | {"ranked": not excluded} for row, excluded in zip(summary, lossy, strict=True)]
+    standings = [Standing(one.vocabulary, row["lossy"]) for one, row in zip(contenders, summary, strict=True)]
+    summary = [row | {"ranked": rank} for row, rank in zip(summary, ranked(standings), strict=True)]
     summary.sort(key=lambda row: (not row["ranked"], float(row["bits_per_byte"])))
     result = {"race": str(out), **plan, "results": results, "table_rows": summary}
     try:
@@ -217,35 +216,44 @@ def mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(known) if len(known) == len(values) else None
 
 
-def render(result: Mapping[str, Any]) -> RenderableType:
+def render(result: Mapping[str, Any]) -> ResponsiveTable:
     """The race as a table, best first."""
-    title = f"{result['split']} split, {result['budget']} each"
-    headings = ("", "bits/byte", "perplexity", "params", "tokens", "seconds", "tokens/s", "memory")
-    table = plain(*headings, title=title)
-    table.padding = (0, 1, 0, 0)
-    unranked = [row for row in result["table_rows"] if not row["ranked"]]
-    for row in result["table_rows"]:
+    rows = result["table_rows"]
+    unranked = [row for row in rows if not row["ranked"]]
+    table = ResponsiveTable(
+        Column.names(),
+        Column("bits/byte"),
+        Column("perplexity", 2),
+        Column("params", 4),
+        Column("tokens", 6),
+        Column("time", 3),
+        Column("tokens/s", 5),
+        Column("memory", 7),
+        title=f"{result['split']} split, {result['budget']} each",
+        notes=notes(result, unranked),
+    )
+    for row in rows:
         if unranked and row is unranked[0]:
-            table.add_row("not ranked", style="dim")
+            table.section("not ranked")
         spread = "" if row["deviation"] is None else f" ±{row['deviation']:.3f}"
-        table.add_row(
+        table.add(
             row["contender"],
             f"{row['bits_per_byte']:.3f}{'*' if row['lossy'] else ''}{spread}",
             "" if row["perplexity"] is None else f"{row['perplexity']:,.1f}",
-            short(row["parameters"]),
-            short(row["trained_tokens"]),
-            f"{row['seconds']:,.0f}",
-            short(row["tokens_per_second"]),
-            f"{row['peak_memory_bytes'] / 2**20:,.0f}M",
+            units.count(row["parameters"]),
+            units.count(row["trained_tokens"]),
+            units.duration(row["seconds"]),
+            units.count(row["tokens_per_second"]),
+            units.size(row["peak_memory_bytes"]),
         )
-    return with_notes(table, notes(result, unranked))
+    return table
 
 
 def notes(result: Mapping[str, Any], unranked: Sequence[Mapping[str, Any]]) -> list[str]:
     """Explanations below the table."""
     rows = result["table_rows"]
     lines = [
-        "Tokens, seconds, tokens/s, memory: of training. ±: standard deviation over seeds.",
+        "Tokens, time, tokens/s, memory: of training. ±: standard deviation over seeds.",
         f"All measured on one text, with {contexts(rows)}.",
     ]
     if lossy := [row for row in rows if row["lossy"]]:

@@ -11,13 +11,14 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
+from foretell import units
 from foretell.api.mixing import mix
 from foretell.api.trained import load
 from foretell.data.opening import open_corpus
 from foretell.errors import ConfigError
 from foretell.tools.measure.race import run_race
-from foretell.tools.printing import plain, short, with_notes
 from foretell.tools.rescaling import COLUMNS
+from foretell.tools.tables import Column, ResponsiveTable
 from foretell.training.monitor import Monitor
 
 COUNTED, TRAINED = "ngram-5", "awd-lstm-tiny"
@@ -61,22 +62,31 @@ def xz_bits_per_byte() -> float:
 
 def rendered(raced: dict[str, Any], result: dict[str, Any], out: Path) -> Group:
     """The result of the demo as a table."""
-    table = plain("", "bits/byte", "perplexity", "parameters", "tokens/s", "seconds", title="held-out text")
-    table.add_row("xz -9", f"{result['xz_bits_per_byte']:.3f}", "", "", "", "")
+    table = ResponsiveTable(
+        Column.names(),
+        Column("bits/byte"),
+        Column("perplexity", 2),
+        Column("parameters", 3),
+        Column("tokens/s", 4),
+        Column("time", 3),
+        title="held-out text",
+    )
+    table.add("xz -9", f"{result['xz_bits_per_byte']:.3f}")
     for row in sorted(raced["table_rows"], key=lambda row: -float(row["bits_per_byte"])):
-        table.add_row(
+        table.add(
             row["contender"],
             f"{row['bits_per_byte']:.3f}",
             f"{row['perplexity']:,.1f}",
-            short(row["parameters"]),
-            short(row["tokens_per_second"]),
-            f"{row['seconds']:,.0f}",
+            units.count(row["parameters"]),
+            units.count(row["tokens_per_second"]),
+            units.duration(row["seconds"]),
         )
     weights = " + ".join(f"{member['weight']:.2f} {Path(member['run']).name}" for member in result["mixture"])
     bits, perplexity = result["mixture_bits_per_byte"], result["mixture_perplexity"]
-    table.add_row("both, mixed", f"{bits:.3f}", f"{perplexity:,.1f}", "", "", "", style="bold")
-    notes = (
-        f"mixed as {weights}, weights fitted on validation text; tokens/s and seconds: of training\n"
-        f"Next: foretell generate {out}/{TRAINED}-seed1, foretell compare {out}/{TRAINED}-seed1 {out}/{COUNTED}-seed1"
-    )
-    return Group(Text(result["sample"]), Text(), with_notes(table, [notes]))
+    table.add("both, mixed", f"{bits:.3f}", f"{perplexity:,.1f}", style="bold")
+    table.notes = [
+        f"mixed as {weights}, weights fitted on validation text; tokens/s and time: of training",
+        f"next: foretell generate {out}/{TRAINED}-seed1",
+        f"      foretell compare {out}/{TRAINED}-seed1 {out}/{COUNTED}-seed1",
+    ]
+    return Group(Text(result["sample"]), Text(), table)

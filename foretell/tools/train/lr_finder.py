@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.table import Table
 from rich.text import Text
 from typing_extensions import override
 
@@ -31,6 +30,7 @@ from foretell.optim.schedules.schedule import Schedule
 from foretell.recipe.recipe import Recipe
 from foretell.run import Run
 from foretell.tools.drawing import dress, library, limit_height, save
+from foretell.tools.tables import Cell, ResponsiveTable, facts
 from foretell.training.checkpoint import TrainState
 from foretell.training.devices import device_of
 from foretell.training.divergence import Diverged
@@ -180,19 +180,18 @@ def run_steps(trainer: Trainer, steps: int) -> Trial:
     return Trial(rates, losses, "all steps done")
 
 
-def render(result: Mapping[str, Any]) -> Table:
+def render(result: Mapping[str, Any]) -> ResponsiveTable:
     """The suggestion as a table."""
-    table = Table(show_header=False)
+    rows: dict[str, Cell] = {}
     if result["warning"]:
-        table.add_row("suggestion", Text(f"none: {result['warning']}", "bold red"))
+        rows["suggestion"] = Text(f"none: {result['warning']}", "bold red")
     else:
-        table.add_row("suggestion", Text(f"optimizer.learning_rate={result['learning_rate']:g}", "bold"))
-        table.add_row("rule", result["rule"])
-    table.add_row("loss", f"{result['first_loss']:.3f} at first, {result['least_loss']:.3f} at its lowest")
-    table.add_row("ending", result["ending"])
-    if "png" in result:
-        table.add_row("picture", result["png"])
-    return table
+        rows["suggestion"] = Text(f"optimizer.learning_rate={result['learning_rate']:g}", "bold")
+        rows["rule"] = result["rule"]
+    rows["loss"] = f"{result['first_loss']:.3f} at first, {result['least_loss']:.3f} at its lowest"
+    rows["ending"] = result["ending"]
+    rows |= {"picture": result["png"]} if "png" in result else {}
+    return facts(rows.items())
 
 
 def plot_trial(trial: Trial, out: Path) -> None:

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import RenderableType
-
 from foretell.artifacts import write_json
 from foretell.data.labelled.datasets import SETS, available_sets
 from foretell.errors import ConfigError
@@ -24,7 +22,7 @@ from foretell.recipe.recipe import Recipe
 from foretell.run import Record
 from foretell.tools import subprocesses
 from foretell.tools.measure.probe import SPLITS, LabelledTexts, bag_of_words, figures
-from foretell.tools.printing import plain, with_notes
+from foretell.tools.tables import Column, ResponsiveTable
 from foretell.tools.train.trials import run_trials
 from foretell.training.monitor import Monitor
 
@@ -92,20 +90,27 @@ def baseline(recipe: Recipe) -> Record | None:
         return None
 
 
-def render(result: Mapping[str, Any]) -> RenderableType:
+def render(result: Mapping[str, Any]) -> ResponsiveTable:
     """One row per data set."""
-    table = plain("", "metric", "valid", "test", "bag of words", "seeds", title=f"{result['run']}, fine-tuned")
-    table.columns[1].justify = "left"
+    table = ResponsiveTable(
+        Column.names(),
+        Column.words("metric", 2),
+        Column("valid", 3),
+        Column("test"),
+        Column("bag of words"),
+        Column("seeds", 4),
+        title=f"{result['run']}, fine-tuned",
+    )
     for name, row in result["results"].items():
         seeds = f"{row['trained']}" + (f", {row['failed']} failed" if row["failed"] else "")
         scores = (median(row[split]) for split in ("valid", "test"))
-        words = f"{row['bag_of_words']['accuracy']:.4f}" if row.get("bag_of_words") else ""
-        table.add_row(name, row["metric"].replace("_", " "), *scores, words, seeds)
-    notes = ["Median over seeds, lowest to highest in brackets. Bag of words: logistic regression, test split."]
-    notes += [
+        baseline = f"{row['bag_of_words']['accuracy']:.4f}" if row.get("bag_of_words") else ""
+        table.add(name, row["metric"].replace("_", " "), *scores, baseline, seeds)
+    table.notes = ["Median over seeds, lowest to highest in brackets. Bag of words: logistic regression, test split."]
+    table.notes += [
         f"{name}, {trial}: {error}" for name, row in result["results"].items() for trial, error in row["errors"].items()
     ]
-    return with_notes(table, notes)
+    return table
 
 
 def median(score: Mapping[str, float] | None) -> str:

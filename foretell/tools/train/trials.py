@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import RenderableType
-
+from foretell import units
 from foretell.api.train import try_out
 from foretell.artifacts import write_json
 from foretell.evaluate.measures import qualities
@@ -20,11 +19,8 @@ from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record
 from foretell.tools import subprocesses
-from foretell.tools.printing import plain, with_notes
+from foretell.tools.tables import Column, ResponsiveTable
 from foretell.training.monitor import Monitor
-
-COLUMNS = 5
-"""scores in a table, as many as fit a terminal"""
 
 
 def trials(
@@ -124,25 +120,26 @@ def spread(values: Sequence[float]) -> dict[str, float | None]:
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def render(result: Mapping[str, Any]) -> RenderableType:
+def render(result: Mapping[str, Any]) -> ResponsiveTable:
     """One row per trial, failed ones included; below them medians and spreads."""
     split = "test" if "test" in result["summary"] or not result["summary"] else "valid"
-    summary = dict(list(result["summary"].get(split, {}).items())[:COLUMNS])
-    table = plain("", *(key.replace("_", " ") for key in summary), title=f"{result['trials']}, {split} split")
+    summary = result["summary"].get(split, {})
+    scores = [Column(units.label(key), number) for number, key in enumerate(summary, 1)]
+    table = ResponsiveTable(Column.names(), *(scores or [Column()]), title=f"{result['trials']}, {split} split")
     for name, trial in result["results"].items():
         if "error" in trial:
-            table.add_row(name, "failed", style="red")
+            table.add(name, "failed", style="red")
         else:
-            table.add_row(name, *(f"{trial[split][key]:.4f}" for key in summary))
+            table.add(name, *(f"{trial[split][key]:.4f}" for key in summary))
     if summary:
-        table.add_section()
-        table.add_row("median", *(f"{score['median']:.4f}" for score in summary.values()), style="bold")
+        table.section()
+        table.add("median", *(f"{score['median']:.4f}" for score in summary.values()), style="bold")
         for key in ("mean", "lowest", "highest"):
-            table.add_row(key, *(f"{score[key]:.4f}" for score in summary.values()), style="dim")
-    notes = [f"{result['trained']} trained, {result['failed']} failed"]
-    notes += [f"{name}: {trial['error']}" for name, trial in result["results"].items() if "error" in trial]
+            table.add(key, *(f"{score[key]:.4f}" for score in summary.values()), style="dim")
+    table.notes = [f"{result['trained']} trained, {result['failed']} failed"]
+    table.notes += [f"{name}: {trial['error']}" for name, trial in result["results"].items() if "error" in trial]
     untested = [
         trial["untested"] for trial in result["results"].values() if "untested" in trial and "error" not in trial
     ]
-    notes += [f"no scores on the test split: {untested[0]}"] if untested else []
-    return with_notes(table, notes)
+    table.notes += [f"no scores on the test split: {untested[0]}"] if untested else []
+    return table

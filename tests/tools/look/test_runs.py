@@ -18,7 +18,7 @@ from foretell.cli import app
 from foretell.cli.problems import explain
 from foretell.errors import ConfigError
 from foretell.run import Run
-from foretell.tools.look.runs import deletable, delete, list_runs, render, validated
+from foretell.tools.look.runs import deletable, delete, list_runs, render, validated, with_ranks
 
 
 @pytest.fixture(scope="module")
@@ -214,19 +214,62 @@ def test_figures_that_flatter_have_a_mark() -> None:
     )
 
 
-@pytest.mark.parametrize("width", [60, 80, 120, 200])
-def test_names_and_figures_are_whole_at_any_width(width: int) -> None:
-    run = {
-        "name": "seeds/a-long-name-of-a-run/seed-1", "recipe": "awd-lstm-ptb", "model": "recurrent lstm",
-        "parameters": 24_221_600, "steps": 123_456, "bits_per_byte": 1.2345, "lossy": True, "loss": 3.2, "metric": None,
-        "objective_loss": None, "score": None, "when": "2026-11-29T22:43:48+00:00", "size_bytes": 291 << 20,
-        "state": "finished", "problem": "",
+def listed(*names: str, **changes: Any) -> list[dict[str, Any]]:
+    """Records of runs with byte tokens, ranked."""
+    record = {
+        "recipe": "awd-lstm-ptb", "model": "recurrent lstm", "parameters": 24_221_600, "steps": 123_456, "loss": 3.2,
+        "bits_per_byte": 1.2345, "lossy": False, "metric": None, "objective_loss": None, "score": None, "ranked": True,
+        "when": "2026-11-29T22:43:48+00:00", "size_bytes": 291_000_000, "state": "finished", "problem": "",
+        "tokenizer": "bytes", "unnormalised": "",
     }  # fmt: skip
+    return [record | {"name": name} | changes for name in names]
+
+
+def shown(runs: list[dict[str, Any]], width: int) -> str:
     with (console := Console(width=width, color_system=None)).capture() as printed:
-        console.print(render({"folder": "runs", "runs": [run]}))
-    text = " ".join(printed.get().split())
-    assert "…" not in text and max(map(len, printed.get().splitlines())) <= width
-    for part in (run["name"], "awd-lstm-ptb", "recurrent lstm", "24,221,600", "123,456", "1.2345*", "291.0 MiB"):
-        assert str(part) in text
-    assert "2026-11-29 22:43" in text and "finished" in text and "1 runs in runs" in text
-    assert "same tokenizer" in text
+        console.print(render({"folder": "runs", "runs": runs}))
+    assert max(map(len, printed.get().splitlines())) <= width
+    return printed.get()
+
+
+def test_figures_are_whole_at_any_width() -> None:
+    (run,) = listed("seeds/a-long-name-of-a-run/seed-1", lossy=True)
+    for width in (60, 80, 120, 200):
+        text = shown([run], width)
+        for part in ("1.2345*", "recurrent lstm", "finished", "1 run in runs"):
+            assert part in text
+    for part in (run["name"], "awd-lstm-ptb", "24.2 M", "123,456", "291 MB", "2026-11-29 22:43"):
+        assert part in text
+    assert "not shown" not in text
+
+
+def test_runs_that_are_not_ranked_are_below_a_line() -> None:
+    runs = [*listed("a"), *listed("begun", bits_per_byte=None, lossy=None)]
+    runs += [
+        *listed("z", lossy=True, tokenizer="words"),
+        *listed("imported", unnormalised="3 contexts do not sum to 1"),
+    ]
+    found = {record["name"]: record["ranked"] for record in with_ranks(runs)}
+    assert found == {"a": True, "begun": None, "z": False, "imported": False}
+    lines = shown(with_ranks(runs), 80).splitlines()
+    assert [line.split()[0] for line in lines[2:7]] == ["a", "begun", "not", "z", "imported"]
+    assert [record["ranked"] for record in with_ranks(listed("a", "b", lossy=True))] == [True, True]
+
+
+def test_lossy_runs_come_last_unless_another_order_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runs = [
+        *listed("a", lossy=True, tokenizer="words", bits_per_byte=0.5, steps=3),
+        *listed("b"),
+        *listed("c", steps=4),
+    ]
+    known = {run["name"]: run for run in runs}
+    monkeypatch.setattr("foretell.tools.look.runs.find_runs", lambda _: [tmp_path / name for name in known])
+    monkeypatch.setattr("foretell.tools.look.runs.describe", lambda run, _: known[run.path.name])
+
+    def order(sort: str | None) -> list[str]:
+        return [record["name"] for record in list_runs(tmp_path, sort=sort)]
+
+    assert order(None) == ["b", "c", "a"] and order("bits_per_byte") == ["b", "c", "a"]
+    assert order("steps") == ["a", "c", "b"]

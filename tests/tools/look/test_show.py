@@ -17,7 +17,6 @@ from foretell.recipe.files import recipe_names
 from foretell.recipe.loading import load_recipe
 from foretell.run import Run
 from foretell.tools.look.show import describe, render
-from foretell.tools.printing import readable
 from foretell.training.checkpoint import save
 
 SMALL = {"model": {"embedding_dim": 8, "hidden": 16, "layers": 2, "output": 8}}
@@ -176,8 +175,3 @@ def test_mistakes_say_what_was_meant() -> None:
         describe("lstm", ["model.layers=2"])
     with pytest.raises(ConfigError, match="give the number of tokens"):
         describe("zaremba-small-ptb", vocabulary=1)
-
-
-def test_bytes_are_readable() -> None:
-    sizes = [0, 1023, 1024, 1536, 3 << 30]
-    assert [readable(n) for n in sizes] == ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "3.0 GiB"]

@@ -112,7 +112,7 @@ def test_wrong_ranges(corpus: dict[str, str]) -> None:
 def test_nothing_is_proposed_where_the_loss_is_flat(corpus: dict[str, str]) -> None:
     result = find_lr(load_recipe(tables(corpus)), steps=40, low=1e-9, high=1e-7, quiet=True)
     assert result["learning_rate"] is None and "no learning rate is clearly best" in result["warning"]
-    assert any("none: " in str(cell) for cell in render(result).columns[1].cells)
+    assert any("none: " in str(cell) for cell in render(result).cells(1))
 
 
 def test_noise_alone_hardly_ever_looks_like_a_fall() -> None:
