@@ -54,7 +54,7 @@ def scaled(number: float, units: Sequence[str], precision: int) -> str:
 
 
 def digits(number: float, precision: int) -> str:
-    """At least so many significant digits, all before the point, and no zeros at the end."""
+    """`precision` significant digits or more, as all before the point stay; no zeros at the end."""
     decimals = max(0, precision - len(f"{abs(number):.0f}"))
     text = f"{number:,.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Standing:
-    """What ranking a model depends on."""
+    """Facts about a model that decide whether it is ranked."""
 
     tokenizer: str
     """a name or hash that models share where they have the same tokens"""

@@ -143,7 +143,7 @@ class ResponsiveTable:
     def widths(self, shown: Sequence[int], width: int) -> list[int] | None:
         """The width of each column; None where they cannot be made narrow enough.
 
-        What is left beside the least widths goes to the cells if none has to wrap then, or else to headings first.
+        Room beyond the least widths goes to the cells if none has to wrap then, or else to headings first.
         """
         for narrowest in (None, NARROWEST):
             widths = [self.least(column, narrowest) for column in shown]
@@ -222,7 +222,7 @@ class FirstFit:
 
 
 def widened(widths: Sequence[int], wanted: Sequence[int], width: int) -> list[int]:
-    """Widths as wanted, as far as there is room: those that lack least come first, the others share what is left."""
+    """Widths as wanted, as far as there is room: those that lack least come first, the others share the rest."""
     widths, lacking = list(widths), [max(0, want - own) for own, want in zip(widths, wanted, strict=True)]
     in_need = sorted((lack, number) for number, lack in enumerate(lacking) if lack)
     for rank, (lack, number) in enumerate(in_need):

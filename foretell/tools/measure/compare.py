@@ -72,7 +72,7 @@ class Measured:
 
     @property
     def standing(self) -> Standing:
-        """What its rank depends on."""
+        """The facts that decide whether it is ranked."""
         return Standing(self.vocabulary, self.text.lossy, bool(self.fitted or self.model.unnormalised))
 
     def record(self) -> Record:
