@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -36,6 +37,22 @@ from foretell.training.settings import SavingConfig, TrainingConfig
 from foretell.training.stage import Stage
 from foretell.training.trainer import Trainer
 from foretell.types import Batch, Inputs
+
+# --- cases ----------------------------------------------------------------------------------------
+
+
+def covering(first: Iterable[Any], second: Iterable[Any], each: int = 2) -> list[Any]:
+    """All pairs as parameters of a test; those beyond `each` of the second per first one are slow.
+
+    The fast ones have every member of both, as far as there are enough.
+    """
+    outer, inner = list(first), list(second)
+    return [
+        pytest.param(one, other, marks=() if (place - each * number) % len(inner) < each else pytest.mark.slow)
+        for number, one in enumerate(outer)
+        for place, other in enumerate(inner)
+    ]
+
 
 # --- members of unions ----------------------------------------------------------------------------
 

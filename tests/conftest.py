@@ -3,12 +3,14 @@
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache as cache_results
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+import typer.testing
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `builders` and `outside`
 
@@ -36,6 +38,14 @@ def unsynced() -> Iterator[None]:
     """Faster; see `nothing`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", nothing)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def commands_made_once() -> Iterator[None]:
+    """typer reads the signatures of all commands each time a test invokes one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", cache_results(typer.testing._get_command))
         yield
 
 

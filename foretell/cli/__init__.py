@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -57,17 +57,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
     },
 }
 
-app = typer.Typer(
-    name="foretell",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 BY_NAME = {name: verb for verbs in VERBS.values() for name, verb in verbs.items()}
-for panel, verbs in VERBS.items():
-    for name, verb in verbs.items():
-        app.command(name, cls=Verb, rich_help_panel=panel)(verb)
 
 
 def show_version(asked: bool) -> None:
@@ -77,13 +67,52 @@ def show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options_of_all(
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Train language models on your own text, compare them fairly, transfer them to your task."""
+
+
+def make_app(panels: Mapping[str, Mapping[str, Callable[..., None]]]) -> typer.Typer:
+    """An application with some of the commands."""
+    made = typer.Typer(
+        name="foretell",
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(options_of_all)
+    for panel, verbs in panels.items():
+        for name, verb in verbs.items():
+            made.command(name, cls=Verb, rich_help_panel=panel)(verb)
+    return made
+
+
+app = make_app(VERBS)
+
+
+def app_for(words: Sequence[str]) -> typer.Typer:
+    """The application as far as a command line needs it: parsing the signatures of all commands takes 0.1 s."""
+    if "_FORETELL_COMPLETE" in os.environ:
+        return app
+    first = next((word for word in words if not word.startswith("-")), "")
+    if first in BY_NAME:
+        return make_app({"": {first: BY_NAME[first]}})
+    return make_app(
+        {panel: {name: without_options(verb) for name, verb in verbs.items()} for panel, verbs in VERBS.items()}
+    )
+
+
+def without_options(verb: Callable[..., None]) -> Callable[[], None]:
+    """A command with the help text of another: enough to list it, or to suggest its name."""
+
+    def listed() -> None: ...
+
+    listed.__doc__ = verb.__doc__
+    return listed
 
 
 def run() -> None:
@@ -93,7 +122,7 @@ def run() -> None:
             stream.reconfigure(errors="backslashreplace")  # file names may hold invalid UTF-8
     logging.getLogger("foretell").addFilter(one_line)
     try:
-        code = app(standalone_mode=False)
+        code = app_for(sys.argv[1:])(standalone_mode=False)
         if code == INTERRUPTED:  # caught by typer
             raise KeyboardInterrupt
         sys.stdout.flush()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from rich.text import Text
+from typer.testing import CliRunner
 
 import foretell
 from foretell import cli, trust
@@ -212,3 +213,19 @@ def test_a_module_that_fails_is_named(body: str, tmp_path: Path, monkeypatch: py
     sys.modules.pop("failing_module", None)
     with pytest.raises(ConfigError, match=r"head: cannot load 'failing_module:Head'"):
         foretell.load_recipe({"head": {"kind": "failing_module:Head"}})
+
+
+# --- only what a command line needs ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["--help"], ["runs", "--help"], ["train", "-h"], ["runz"], []], ids=" ".join)
+def test_an_application_of_parts_answers_as_the_whole_one_does(words: list[str]) -> None:
+    answers = [CliRunner().invoke(made, words, terminal_width=80) for made in (cli.app, cli.app_for(words))]
+    assert answers[0].output == answers[1].output != ""
+    assert answers[0].exit_code == answers[1].exit_code
+
+
+def test_completion_sees_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli.app_for(["runs"]) is not cli.app
+    monkeypatch.setenv("_FORETELL_COMPLETE", "complete_bash")
+    assert cli.app_for([]) is cli.app

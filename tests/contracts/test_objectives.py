@@ -80,9 +80,19 @@ COMBINATIONS = [
     if isinstance(objective, CausalConfig) or number == (place + shift) % len(HEADS)
 ]
 """Every pair of two parts: every model with every head under one objective, and under the others each with some."""
+USUAL = [(model, HEADS[place % len(HEADS)]) for place, model in enumerate(MODELS)]
+"""of that one objective; its other pairs are slow"""
+
+
+def combination(parts: tuple[Config, Config, Config]) -> Any:
+    """The parameter of a test."""
+    fast = not isinstance(parts[2], CausalConfig) or parts[:2] in USUAL
+    return pytest.param(parts, id="+".join(map(name_of, parts)), marks=() if fast else pytest.mark.slow)
+
+
 OF_TWO_MODELS = [parts for parts in COMBINATIONS if isinstance(parts[2], ReplacedConfig)]
 every_combination_of_one_model, every_combination_of_two_models = (
-    pytest.mark.parametrize("parts", combinations, ids=lambda parts: "+".join(map(name_of, parts)))
+    pytest.mark.parametrize("parts", [*map(combination, combinations)])
     for combinations in ([parts for parts in COMBINATIONS if parts not in OF_TWO_MODELS], OF_TWO_MODELS)
 )
 

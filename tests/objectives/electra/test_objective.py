@@ -143,6 +143,7 @@ def test_both_models_learn(whole: Path) -> None:
     assert valid["objective_loss"] == pytest.approx(valid["masked_loss"] + 50 * valid["replaced_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_what_breaks_an_order_is_found(tmp_path: Path) -> None:
     """Of a text that goes round in a circle, whose replaced words any of their neighbours gives away."""
     words, random = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"], np.random.default_rng(0)

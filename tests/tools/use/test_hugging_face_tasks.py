@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from builders import covering
 from hugging_face import (
     BERT_SIZES,
     imported,
@@ -69,8 +70,7 @@ def read_there(tokenizer: Any, example: Any) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("task", ON_TOP)
-@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize(("task", "body"), covering(ON_TOP, BODIES))
 def test_a_fine_tuned_model_says_the_same_there(task: str, body: str, transformers: ModuleType, tmp_path: Path) -> None:
     run = of_task(task, body, tmp_path)
     told = export_run(run, tmp_path / "there", "hf")
