@@ -78,7 +78,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     shutil.copy(ROOT / "README.md", folder)
     text = folder / "text.txt"
-    text.write_text("\n".join(page.read_text(encoding="utf-8") for page in PAGES[:8]))  # enough: it is read often
+    text.write_text("\n".join(page.read_text(encoding="utf-8") for page in PAGES)[:30_000])  # it is read often
     tokens: dict[str, Any] = {"data__corpus": str(text), "data__tokenizer": {"kind": "bpe", "size": 300}}
     out = folder / "runs" / "demo"
     foretell.train("ngram-5", out / "ngram-5-seed1", quiet=True, **tokens)
