@@ -44,6 +44,8 @@ class Scorer(Protocol):
         """Log-probabilities [B, V] of the token after tokens [B, T], and the new state."""
 
 
+MEASURABLE = 0.1
+"""seconds of computing from which an expected time follows"""
 ABOVE_ONE = 1e-3
 """how far rounding may take a log-probability above 0; ARPA files often have four digits"""
 
@@ -226,18 +228,27 @@ def total(
 
 
 def expected_seconds(scorer: Scorer, windows: Windows, device: torch.device) -> float:
-    """Expected time of a pass, from windows spread over the text; the first, which is slow, does not count."""
-    sample = [round(share * (len(windows) - 1)) for share in (0.0, 0.0, 0.33, 0.67, 1.0)]
-    begin, tokens = 0.0, 0
-    for attempt, k in enumerate(sample):
-        if attempt == 1:
-            begin, tokens = time.perf_counter(), 0
-        batch = windows[k]
-        tokens += int((batch.targets != IGNORED).sum())
-        batch = batch.to(device)
-        scores, _ = scorer.score(batch.inputs, batch.targets, None)
-        float(scores.logp.sum())  # waits for the device
-    return (time.perf_counter() - begin) / max(tokens, 1) * len(windows.text.tokens)
+    """Expected time of a pass over the text, from as many rows as take a measurable time: a second at most, where the
+    model allows it."""
+    middle, rows = len(windows) // 2, 1
+    timed(scorer, windows[middle], rows, device)  # the first call is slow
+    seconds, tokens = timed(scorer, windows[middle], rows, device)
+    while seconds < MEASURABLE and rows < len(windows[middle].targets):
+        rows *= 2
+        seconds, tokens = timed(scorer, windows[middle], rows, device)
+    for share in (0.2, 0.4, 0.6, 0.8):
+        if seconds < 4 * MEASURABLE:
+            further = timed(scorer, windows[int(share * len(windows))], rows, device)
+            seconds, tokens = seconds + further[0], tokens + further[1]
+    return seconds / max(tokens, 1) * len(windows.text.tokens)
+
+
+def timed(scorer: Scorer, batch: Batch, rows: int, device: torch.device) -> tuple[float, int]:
+    """The time of scoring the first rows of a batch from fresh states, and how many tokens they predict."""
+    begin, part = time.perf_counter(), batch.rows(slice(0, rows)).to(device)
+    scores, _ = scorer.score(part.inputs, part.targets, None)
+    float(scores.logp.sum())  # waits for the device
+    return time.perf_counter() - begin, int((part.targets != IGNORED).sum())
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Literal, NamedTuple
@@ -37,6 +38,8 @@ from foretell.types import Batch, State, detach, join_rows, map_state, select_ro
 
 LONGEST_UNLOGGED = 5.0
 """seconds after which a record is written before `log_every` is over, so that short runs have curves"""
+RECENT = 10
+"""steps whose times say how long the next may take"""
 
 
 class Gradients(NamedTuple):
@@ -75,17 +78,15 @@ class Trainer:
         self.state: State = None
         self.stopped: Literal["", "limit", "patience"] = ""
         self.interrupted = False  # apart from `stopped`: a signal in a stage's last step does not make it unfinished
-        self.step_facts: Record = {}
-        """gradient norm and learning rate of the last step"""
+        self.step_seconds = deque([0.0], maxlen=RECENT)
+        self.step_facts: Record = {}  # gradient norm and learning rate of the last step
         self.window = LogSums()
-        self.validated: Record = {}
-        """the record of the last validation"""
+        self.validated: Record = {}  # the record of the last validation
         self.saved = position.step
         self.saved_at = position.seconds
         self.logged_at = position.seconds
         self.longest_unsaved = 60 * stage.saving.minutes
-        self.frozen_file: str | None = ""
-        """file of the frozen weights; "": not written yet"""
+        self.frozen_file: str | None = ""  # file of the frozen weights; "": not written yet
         self.begun = time.monotonic() - position.seconds
         self.pause = 0.0  # longest time of a validation with saving: a time limit leaves room for it
         self.expected_pause = 0.0  # an estimate until one is measured
@@ -131,7 +132,8 @@ class Trainer:
         if applied:
             self.window.add(loss, tokens, found.terms, counts)
             stage.averager.update(progress, self.progress())
-        self.window.seconds += time.monotonic() - begin
+        self.step_seconds.append(time.monotonic() - begin)
+        self.window.seconds += self.step_seconds[-1]
 
     def gradients(self, batch: Batch, state: State, divisors: Mapping[str, float]) -> Gradients:
         """`backward`; with `micro_batches = "auto"` again in twice as many parts when memory runs out.
@@ -327,11 +329,11 @@ class Trainer:
         return Progress(at.step, at.epoch, at.tokens, at.seconds, at.of(self.stage.limit))
 
     def used_up(self, progress: Progress) -> bool:
-        """Whether the limit is reached. A time limit leaves room for one more step, a validation and saving."""
+        """Whether the limit is reached. A time limit leaves room for a step as long as recent ones, and a validation."""
         if self.stage.limit.unit != "seconds":
             return progress.fraction >= 1 - 1e-9
-        step = progress.seconds / progress.step
-        return self.world.any(progress.seconds + step + (self.pause or self.expected_pause) >= self.stage.limit.value)
+        needed = max(self.step_seconds) + (self.pause or self.expected_pause)
+        return self.world.any(progress.seconds + needed >= self.stage.limit.value)
 
     def save(self, improved: bool) -> Checkpoint:
         """Write a checkpoint, mark it as the best if it is, and delete old ones."""

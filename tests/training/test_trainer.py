@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from builders import assert_same, averaging, losses, outcome, tables
+from builders import assert_same, averaging, losses, outcome, tables, trainer_of
+from torch import nn
 
 import foretell
 from foretell.config import Amount
@@ -92,6 +93,16 @@ def test_a_time_limit_leaves_room_for_the_first_validation(
     spent = records(tmp_path / "run")[-1]["seconds"]
     assert 2.2 < spent + valid["seconds"] < 2.6
     assert valid["columns"] > 1 and valid["seconds"] < 0.25 < 0.01 * valid["tokens"]
+
+
+@pytest.mark.parametrize(("seconds", "over"), [(29.0, False), (31.0, True)])
+def test_a_time_limit_leaves_room_for_a_step_as_long_as_the_longest_of_late(seconds: float, over: bool) -> None:
+    """Texts of different lengths: 4 s for a validation, and 10 s for a step, within 45 s."""
+    trainer = trainer_of(nn.Linear(1, 1))
+    trainer.stage.limit = Amount.model_validate("45s")
+    trainer.step_seconds.extend([1.0, 10.0, 1.0])
+    trainer.pause = 4.0
+    assert trainer.used_up(Progress(3, 0.0, 0, seconds, seconds / 45)) is over
 
 
 @pytest.mark.parametrize(
