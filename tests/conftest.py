@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cache as cache_results
 from pathlib import Path
 from types import ModuleType
@@ -56,27 +57,20 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def seeds(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Small files and runs of all kinds, made once for all processes that test; see `fuzz/seeds.py`."""
+def runner(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator["Runner"]:
+    """Runs command lines on copies of small files and runs of all kinds, which are made once for all processes that
+    test; see `fuzz/running.py` and `fuzz/seeds.py`."""
     import fcntl
 
+    from fuzz.running import Runner
     from fuzz.seeds import load_or_make
 
     shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
-    with (shared / "fuzz-lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        load_or_make(shared / "fuzz-seeds")
-    return shared / "fuzz-seeds"
-
-
-@pytest.fixture(scope="session")
-def runner(seeds: Path) -> Iterator["Runner"]:
-    """Runs command lines on copies of the seeds; see `fuzz/running.py`."""
-    from fuzz.running import Runner
-
-    made = Runner(seeds)
-    yield made
-    made.close()
+    with closing(Runner(shared / "fuzz-seeds")) as made:
+        with (shared / "fuzz-lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            load_or_make(made)
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ class Work:
 
 
 WORKS: dict[str, Work] = {
-    "import a Hugging Face folder": Work(HF, "hf"),
+    "import a Hugging Face folder": Work(HF, "hf", slow=True),
     "import an ARPA file": Work(ARPA, "arpa"),
     "export an ARPA file": Work(("export", "run", "--out", "out.arpa"), "runs/ngram"),
     "export a packed ARPA file": Work(("export", "run", "--out", "out.arpa.gz"), "runs/ngram"),

@@ -151,7 +151,8 @@ HELD: dict[str, Any] = {}
 
 def begin(seeds: Path, traced: tuple[str, ...]) -> None:
     """Give a process of the pool a runner."""
-    HELD.update(runner=Runner(seeds, traced), figures=load_or_make(seeds))
+    runner = Runner(seeds, traced)
+    HELD.update(runner=runner, figures=load_or_make(runner))
 
 
 def chunk(job: tuple[str, int, int, set[str], bool]) -> tuple[str, Tally]:
@@ -175,7 +176,8 @@ def main() -> None:
     shutil.rmtree(out / "found", ignore_errors=True)
     seeds = out / "seeds"
     shutil.rmtree(seeds, ignore_errors=True)
-    load_or_make(seeds)
+    with contextlib.closing(Runner(seeds)) as runner:
+        load_or_make(runner)
     kinds = options.kind or list(KINDS)
     traced = () if options.no_coverage else tuple(str(ROOT / "foretell" / pattern) for pattern in READERS)
     tallies = {kind: Tally() for kind in kinds}

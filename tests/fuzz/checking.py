@@ -9,7 +9,7 @@ from fuzz.seeds import load_or_make
 
 def assert_holds(runner: Runner, kind: str, cases: int, processes: int = 0, seed: int = 1) -> Tally:
     """No fault in some cases of a kind, and a third of them past the first parser."""
-    figures = load_or_make(runner.seeds)
+    figures = load_or_make(runner)
     tally = try_some(runner, figures, kind, seed, cases)
     if processes:
         tally.add(try_some(runner, figures, kind, seed + 1000, processes, processes=True))

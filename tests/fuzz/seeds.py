@@ -45,8 +45,9 @@ TRAIN_ON_STORE = ("train", "ngram.toml", "data.corpus=store", "--out", "run", "-
 TEXT = "the cat sat on the mat\nthe dog ran and then slept\n\nthen a tree\n"
 
 
-def make_seeds(folder: Path) -> Figures:
-    """Fill an empty folder; the figures by name."""
+def make_seeds(runner: Runner) -> Figures:
+    """Fill the empty folder of a runner's seeds; the figures by name."""
+    folder = runner.seeds
     corpus = write_corpus(made(folder / "text"), words=300)
     (folder / "text" / "short.txt").write_text(TEXT)
     for name, recipe in RECIPES.items():
@@ -59,12 +60,8 @@ def make_seeds(folder: Path) -> Figures:
     for form in ("hf", "hf-json"):
         write_bert(made(folder / form / "hf"), whole=form == "hf-json")
         (folder / form / "short.txt").write_text(TEXT)
-    runner = Runner(folder)
-    try:
-        make_runs(runner, folder)
-        return measure(runner, folder)
-    finally:
-        runner.close()
+    make_runs(runner, folder)
+    return measure(runner, folder)
 
 
 def made(folder: Path) -> Path:
@@ -234,11 +231,11 @@ def check(runner: Runner, case: Case) -> Any:
     return answers[-1].figures()
 
 
-def load_or_make(folder: Path) -> Figures:
-    """The figures of the seeds in a folder, which are made where they are not there yet."""
-    file = folder / "figures.json"
+def load_or_make(runner: Runner) -> Figures:
+    """The figures of a runner's seeds, which are made where they are not there yet."""
+    file = made(runner.seeds) / "figures.json"
     if not file.exists():
-        figures = make_seeds(made(folder))
+        figures = make_seeds(runner)
         file.with_suffix(".new").write_text(json.dumps(figures))
         os.replace(file.with_suffix(".new"), file)
     found: Figures = json.loads(file.read_text())

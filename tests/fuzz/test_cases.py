@@ -1,7 +1,5 @@
 """The harness finds what it is made to find."""
 
-from pathlib import Path
-
 from fuzz import mutate
 from fuzz.cases import Answer, Case, Fifo, faults
 from fuzz.running import Runner
@@ -42,8 +40,8 @@ def test_faults_are_told_apart() -> None:
     assert causes(Answer(2, "{}", "")) == ["message: evaluate: none"]
 
 
-def test_a_case_gives_the_figures_of_its_seed_in_a_fork_and_as_a_process(runner: Runner, seeds: Path) -> None:
-    figures = load_or_make(seeds)
+def test_a_case_gives_the_figures_of_its_seed_in_a_fork_and_as_a_process(runner: Runner) -> None:
+    figures = load_or_make(runner)
     case = Case("", (EVALUATE,), "runs/lm")
     for [answer] in (runner.run(case), runner.run_as_processes(case)):
         assert answer.code == 0

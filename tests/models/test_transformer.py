@@ -205,7 +205,7 @@ def test_a_training_window_beyond_the_context_says_what_to_set() -> None:
 
 def test_a_run_from_training_to_text(corpus: dict[str, str], tmp_path: Path) -> None:
     trained = foretell.train(
-        attending(corpus, limit="30epochs", checkpoint__every="15epochs"), tmp_path / "run", quiet=True
+        attending(corpus, limit="12epochs", checkpoint__every="6epochs"), tmp_path / "run", quiet=True
     )
     result = trained.evaluate("valid")
     assert result["perplexity"] < 8  # of 15 words

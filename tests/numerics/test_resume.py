@@ -310,7 +310,7 @@ def survive_kills(corpus: dict[str, str], whole: Path, out: Path, kills: int, **
 
 
 def test_killed_at_random_moments(whole: Path, corpus: dict[str, str], tmp_path: Path) -> None:
-    survive_kills(corpus, whole, tmp_path / "run", kills=2)
+    survive_kills(corpus, whole, tmp_path / "run", kills=1)
 
 
 @pytest.mark.slow
@@ -339,7 +339,7 @@ def die_at(operations: range, corpus: dict[str, str], folder: Path) -> None:
 
 
 def test_dead_before_some_operations_on_the_disk(corpus: dict[str, str], tmp_path: Path) -> None:
-    die_at(range(3, 120, 29), corpus, tmp_path)
+    die_at(range(9, 120, 60), corpus, tmp_path)
 
 
 @pytest.mark.slow
