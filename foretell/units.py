@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 EXACT = 10_000
 """counts below are written with all their digits"""
-DURATIONS = (("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", 86_400.0))
-FROM = (0.0, 0.1, 100.0, 6000.0, 172_800.0)
+DURATIONS = (("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", 86_400.0), ("years", 31_557_600.0))
+FROM = (0.0, 0.1, 100.0, 6000.0, 172_800.0, 63_115_200.0)
 """seconds from which each unit of `DURATIONS` is used"""
 
 
@@ -22,7 +22,7 @@ def size(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds: 0.4 s, 45 s, 3.2 min, 2.5 h, 12 days."""
+    """Seconds: 0.4 s, 45 s, 3.2 min, 2.5 h, 12 days, 3 years."""
     if not seconds:
         return "0 s"
     unit, length = next(one for one, least in zip(DURATIONS[::-1], FROM[::-1], strict=True) if abs(seconds) >= least)

@@ -28,7 +28,7 @@ def test_sizes(number: float, text: str) -> None:
     ("seconds", "text"),
     [
         (0, "0 s"), (0.0123, "12 ms"), (0.4, "0.4 s"), (4.25, "4.2 s"), (45.3, "45 s"), (192, "3.2 min"),
-        (5000, "83 min"), (9000, "2.5 h"), (1e6, "12 days"),
+        (5000, "83 min"), (9000, "2.5 h"), (1e6, "12 days"), (2e8, "6.3 years"),
     ],
 )  # fmt: skip
 def test_durations(seconds: float, text: str) -> None:

@@ -50,6 +50,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "import": use.import_,
     },
     "Look": {
+        "plan": look.plan,
         "runs": look.runs,
         "show": look.show,
         "plot": look.plot,

@@ -138,6 +138,16 @@ def check_budget(text: str) -> None:
     Budget.parse(text)
 
 
+def seconds_of(text: str) -> float:
+    """The seconds of a budget; raises `ConfigError` for one that is not a time."""
+    from foretell.tools.budget import Budget
+
+    budget = Budget.parse(text)
+    if budget.unit != "seconds":
+        raise ConfigError(f"{text!r} is not a time; write one such as 10m or 2h")
+    return budget.amount
+
+
 def ends_in(option: str, *endings: str) -> Check:
     """A check that the file to write of an option has one of these endings."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from foretell.cli.checks import Check, check_examined, check_run, check_shown
+from foretell.cli.checks import Check, check_corpus, check_examined, check_run, check_shown, seconds_of
 from foretell.cli.options import Debug, Json, Overrides, Trust
 from foretell.errors import ConfigError, printable
 from foretell.tools.printing import emit, properties
@@ -98,6 +98,24 @@ def plot(
     from foretell.tools.look.plot import plot_runs
 
     emit(plot_runs(runs, out, x, y), as_json, properties)
+
+
+def plan(
+    what: Annotated[
+        str, typer.Argument(metavar="TEXT_OR_TABLE", help="Text, or labelled data, to train on."), Check(check_corpus)
+    ],
+    budget: Annotated[str, typer.Option(help="Time for training, as in 10m or 2h."), Check(seconds_of)] = "10m",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Propose recipes for a text or labelled data in a given time, with what to expect and the commands.
+
+    Looks at the text and measures the speed of this machine, which takes some seconds. Every figure was measured, here
+    or in docs/results.md.
+    """
+    from foretell.tools.look import plan as tool
+
+    emit(tool.plan(what, seconds_of(budget)), as_json, tool.render)
 
 
 def doctor(

@@ -24,7 +24,7 @@ def emit(result: Mapping[str, Any], as_json_object: bool, render: Callable[[Mapp
     if as_json_object:
         sys.stdout.write(as_json({key: value for key, value in result.items() if key != "table"}) + "\n")
     else:
-        Console(highlight=False, markup=False, emoji=False).print(Printable(render(result)))
+        Console(highlight=False, markup=False, emoji=False).print(Printable(render(result)), crop=False)
 
 
 def as_json(result: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import pytest
 from builders import run_command
 
 from foretell import cli
-from foretell.cli.checks import check_budget, check_examined, check_file, check_mixture, check_set
+from foretell.cli.checks import check_budget, check_examined, check_file, check_mixture, check_set, seconds_of
 from foretell.errors import ConfigError
 
 MISTAKES = {
@@ -121,3 +121,10 @@ def test_every_argument_that_names_a_run_is_checked() -> None:
         for argument, annotation in get_type_hints(verb, include_extras=True).items():
             if argument in named:
                 assert any(isinstance(extra, Check) for extra in get_args(annotation)), (name, argument)
+
+
+def test_a_budget_of_a_plan_is_a_time() -> None:
+    assert seconds_of("10m") == 600.0
+    for text, problem in (("10", "not a budget"), ("5e6tokens", "not a time"), ("1e15flops", "not a time")):
+        with pytest.raises(ConfigError, match=problem):
+            seconds_of(text)

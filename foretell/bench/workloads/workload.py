@@ -85,30 +85,6 @@ def random_tokens(vocabulary: int, count: int) -> Any:
 
 def trainer_of(recipe: Any, vocabulary: int, tokens: Any, device: str = "cpu", tokenizer: Any = None) -> Any:
     """foretell's trainer for a recipe on given tokens; saves nothing. Masking needs the tokenizer."""
-    from foretell.api.stages import assemble_stage
-    from foretell.data.tokenizers.tokenizer import Specials
-    from foretell.evaluate.evaluator import FunctionEvaluator
-    from foretell.run import Run
-    from foretell.training.checkpoint import TrainState
-    from foretell.training.monitor import Monitor
-    from foretell.training.trainer import Trainer
+    from foretell.tools.rehearsal import rehearsal
 
-    specials = Specials(boundary=0) if tokenizer is None else tokenizer.specials
-    source = recipe.data.batches.build(_Tokens(tokens), specials, recipe.seed)
-    stage = assemble_stage(
-        recipe,
-        recipe.build(vocabulary).to(device),
-        recipe.objective.batches(source, tokenizer, recipe.seed),
-        FunctionEvaluator(dict),
-        name="bench",
-        bytes_per_token=1.0,
-    )
-    return Trainer(Run(tempfile.mkdtemp()), stage, TrainState(), seed=0, monitor=Monitor(quiet=True))
-
-
-class _Tokens:
-    """The part of a store's split that batches of running text read."""
-
-    def __init__(self, tokens: Any):
-        self.tokens = tokens
-        self.documents = self.lines = tokens[:0]
+    return rehearsal(recipe, vocabulary, tokens, Path(tempfile.mkdtemp()), device, tokenizer)

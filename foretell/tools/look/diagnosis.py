@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
@@ -24,14 +23,6 @@ def check(good: bool, about: str, text: str, do: str, level: str = "warning") ->
         if good
         else {"level": level, "about": about, "text": text, "do": do}
     )
-
-
-def read(path: str) -> str:
-    """Read a small file of the system; empty if it is missing."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError:
-        return ""
 
 
 SHARES = ("repeated", "also_in_train", "unknown", "too_long")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import platform
-import re
 import shutil
 import sys
 import tempfile
@@ -34,11 +33,12 @@ from foretell.data.text.corpus import Corpus, Texts
 from foretell.data.tokenizers.kinds import ByteConfig
 from foretell.errors import ConfigError
 from foretell.recipe.loading import load_recipe
-from foretell.run import free_space, processor
-from foretell.tools.look.diagnosis import check, read, render
+from foretell.run import free_space
+from foretell.tools.look.diagnosis import check, render
 from foretell.tools.look.doctor_corpus import examine_corpus
 from foretell.tools.look.doctor_labelled import examine_labels, examine_task, reader_for
 from foretell.tools.look.doctor_run import examine_run
+from foretell.tools.machine import hardware
 from foretell.trees import Tree
 
 __all__ = ["examine", "examine_corpus", "examine_machine", "examine_run", "render"]
@@ -90,26 +90,9 @@ def examine_machine(quick: bool = False) -> Tree:
 
 def machine() -> Tree:
     """Processor, cores, threads, memory and disk, within the limits of a container."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota, _, period = read("/sys/fs/cgroup/cpu.max").partition(" ")
-    if quota.isdigit():
-        cores = max(1, min(cores, math.ceil(int(quota) / int(period))))
-    memory = {k: int(v) << 10 for k, v in re.findall(r"(\w+):\s+(\d+) kB", read("/proc/meminfo"))}
-    total, available = memory.get("MemTotal"), memory.get("MemAvailable")
-    limit = read("/sys/fs/cgroup/memory.max").strip()
-    if limit.isdigit() and total and available and int(limit) < total:
-        used = int(read("/sys/fs/cgroup/memory.current") or 0)
-        total, available = int(limit), min(available, int(limit) - used)
     folders = (Path.cwd(), cache_folder())
-    return {
-        "platform": platform.platform(),
-        "processor": processor(),
-        "cores": cores,
-        "threads": torch.get_num_threads(),
-        "memory_bytes": total,
-        "memory_available_bytes": available,
-        "disk_free_bytes": {str(folder): free_space(existing(folder)) for folder in folders},
-    }
+    free = {str(folder): free_space(existing(folder)) for folder in folders}
+    return hardware() | {"threads": torch.get_num_threads(), "disk_free_bytes": free}
 
 
 def existing(path: Path) -> Path:

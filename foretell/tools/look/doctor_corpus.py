@@ -21,6 +21,7 @@ from foretell.data.text.corpus import Source
 from foretell.data.text.holdout import byte_length, files_of
 from foretell.errors import ConfigError
 from foretell.tools.look.diagnosis import check
+from foretell.tools.look.language import hints
 from foretell.trees import Tree
 
 SAMPLE = 32 << 20
@@ -62,6 +63,7 @@ def examine_corpus(corpus: str, sample_bytes: int = SAMPLE) -> Tree:
             }
         elif survey is train:
             result["looks_like"] = survey.layout()
+            result |= hints(survey.characters, survey.words)
         result["splits"][split] = facts
     odd = {f"U+{ord(c):04X}": count for c, count in characters.most_common() if is_odd(c)}
     result["odd_characters"] = dict(islice(odd.items(), 20))

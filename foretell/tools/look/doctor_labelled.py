@@ -28,6 +28,12 @@ from foretell.tools.look.diagnosis import check
 from foretell.tools.look.doctor_corpus import is_odd
 from foretell.trees import Tree
 
+TASKS_OF = {
+    **dict.fromkeys((".csv", ".tsv", ".jsonl"), "classification"),
+    **dict.fromkeys(TAGGED, "tagging"),
+    ".json": "answering",
+}
+"""the task that a file is for, by its ending"""
 RARE = 10
 """training examples below which a label is rare"""
 UNEVEN = 10
@@ -47,15 +53,25 @@ def reader_for(what: str) -> Reader | None:
         return SETS[what].reader
     path = first_file(what, "classification") if Path(what).exists() else None
     ending = "" if path is None or path.is_dir() else content_ending(path).lower()
-    if ending not in (".csv", ".tsv", ".jsonl", *TAGGED):
+    if (task := TASKS_OF.get(ending)) is None:
         return None
     try:
-        found = guess_reader("tagging" if ending in TAGGED else "classification", what, None)
+        found = guess_reader(task, what, None)
     except ConfigError:
         if ending == ".jsonl":  # rows of text are a corpus
             return None
-        raise
+        if task != "classification" or (found := scores_of_pairs(what)) is None:
+            raise
     return validate(DataConfig, {"corpus": what, "reader": found}, what).reader
+
+
+def scores_of_pairs(what: str) -> Mapping[str, Any] | None:
+    """The reader of a table of scores of two texts; None if it is not one."""
+    try:
+        found = guess_reader("similarity", what, None)
+    except ConfigError:
+        return None
+    return found if found is not None and len(found["texts"]) == 2 else None
 
 
 def examine_labels(corpus: str, reader: Reader) -> Tree:

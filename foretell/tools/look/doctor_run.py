@@ -22,7 +22,8 @@ from foretell.nn.vocabulary import Counts
 from foretell.recipe.loading import recipe_of
 from foretell.recipe.recipe import SOME_LABELS, Recipe
 from foretell.run import Record, Run, free_space
-from foretell.tools.look.diagnosis import check, read
+from foretell.tools.look.diagnosis import check
+from foretell.tools.machine import read
 from foretell.training.checkpoint import Checkpoint, at_step, find, in_order, lost
 from foretell.training.state_dict import weights
 from foretell.trees import Tree

@@ -9,9 +9,10 @@ from labelled import task_tables, write_labelled
 from typer.testing import CliRunner
 
 from foretell.cli import app
+from foretell.errors import ConfigError
 from foretell.recipe.loading import load_recipe
 from foretell.tools.look.doctor import examine
-from foretell.tools.look.doctor_labelled import examine_task, wrongly_decoded
+from foretell.tools.look.doctor_labelled import examine_task, reader_for, wrongly_decoded
 
 
 def write(folder: Path) -> Path:
@@ -91,3 +92,29 @@ def test_text_in_the_wrong_encoding() -> None:
         assert wrongly_decoded(wrong) or "\ufffd" in wrong
     for text in ("Äh, süß!", "ÖÄÜ", "тест", "日本語", "naïve café", "À É", "«Ça»"):
         assert wrongly_decoded(text) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "task"),
+    [
+        ("a.csv", "text,label\na film,{0}", "classification"),
+        ("a.csv", "sentence1,sentence2,score\na film,the film,{1}", "similarity"),
+        ("a.conll", "word B-PER\n", "tagging"),
+        ("a.json", '{{"data": []}}', "answering"),
+        ("a.jsonl", '{{"text": "a film number {1}"}}', None),
+        ("a.txt", "a film", None),
+    ],
+)
+def test_the_task_follows_from_the_file(tmp_path: Path, name: str, row: str, task: str | None) -> None:
+    head, _, rest = row.partition("\n")
+    rows = [rest.format("good" if n % 2 else "bad", n / 7) for n in range(50)] if rest.strip() else []
+    (tmp_path / name).write_text("\n".join([head.format("", 0) if not rest.strip() else head, *rows, ""]))
+    found = reader_for(str(tmp_path / name))
+    assert (found and found.task) == task
+
+
+def test_a_score_of_one_text_is_asked_about(tmp_path: Path) -> None:
+    rows = "".join(f"a film number {n} of many,{n / 7}\n" for n in range(50))
+    (tmp_path / "a.csv").write_text("review,stars\n" + rows)
+    with pytest.raises(ConfigError, match=r"which column is the label|has no column that could be the label"):
+        reader_for(str(tmp_path / "a.csv"))

@@ -1,0 +1,266 @@
+"""A plan: what a text or labelled data are like, what this machine can do in a time, and the recipes to try."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.text import Text
+
+from foretell import units
+from foretell.data.compressed import compression, opened
+from foretell.data.labelled.datasets import SETS
+from foretell.data.labelled.guessing import TAGGED
+from foretell.data.opening import open_corpus
+from foretell.data.text.corpus import Corpus
+from foretell.data.text.holdout import Share, files_of
+from foretell.data.text_files import BLOCK, content_ending
+from foretell.errors import ConfigError
+from foretell.run import Run
+from foretell.tools.look.advice import Advice, Situation, advise, spelled, then, vocabulary
+from foretell.tools.look.doctor_corpus import corpus_findings, examine_corpus
+from foretell.tools.look.runs import list_runs
+from foretell.tools.look.trying_out import Sample, counted
+from foretell.tools.machine import hardware
+from foretell.tools.speed import speed_here
+from foretell.tools.tables import facts as table_of
+from foretell.trees import Tree
+
+SAMPLE = 2 << 20
+"""bytes of each split that are examined"""
+MOST_UNPACKED = 1 << 28
+"""bytes up to which compressed files are unpacked to learn the size of their text"""
+TABLES = (".csv", ".tsv", ".jsonl", ".json", *TAGGED)
+"""endings of files that may hold labelled data"""
+WARNINGS = 4
+"""findings that are shown"""
+
+
+def plan(what: str, seconds: float, runs: Path = Path("runs")) -> Tree:
+    """Plan a training of `seconds` on a text or labelled data; `runs` are those that may be fine-tuned.
+
+    Raises `ConfigError` if there is no such text.
+    """
+    facts = labelled_facts(what)
+    about = "text" if facts is None else "labelled"
+    if facts is None:
+        facts = text_facts(what)
+    host, speed = hardware(), speed_here()
+    situation = Situation(what, seconds, speed, host["memory_available_bytes"], runs)
+    situation = for_text(situation, facts) if about == "text" else for_labels(situation, facts)
+    return {
+        "what": "plan",
+        "corpus": what,
+        "budget_seconds": seconds,
+        about: facts,
+        "machine": {**host, "device": speed.device, "training_flops_per_second": dict(speed.flops)},
+        "advice": [record(advice) for advice in advise(situation)],
+        "then": record(following) if (following := then(situation)) else None,
+        "findings": facts.pop("findings"),
+    }
+
+
+def record(advice: Advice) -> Tree:
+    """An advice as plain values."""
+    return {key: value for key, value in asdict(advice).items() if key != "rank"}
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+def text_facts(what: str) -> Tree:
+    """Sizes, language and findings of a text, and what a compressor makes of its beginning."""
+    found = examine_corpus(what, SAMPLE)
+    errors = [item["text"] for item in found["findings"] if item["level"] == "error"]
+    if found["files"]["damaged"]:
+        raise ConfigError(f"{errors[0]} (`foretell doctor {what}` lists all)")
+    corpus = open_corpus(what)
+    for split in found["splits"].values():
+        split.pop("unknown", None)  # which only concerns words, and subwords are proposed
+    train = found["splits"]["train"]
+    size = train["bytes"] if train["complete"] else stored_bytes(corpus)
+    return {
+        "train_bytes": size,
+        "splits": list(found["splits"]),
+        "language": found["language"],
+        "scripts": found["scripts"],
+        "looks_like": found["looks_like"],
+        "words": round(train["words"] * size / max(train["bytes"], 1)),
+        "repeated": train["repeated"],
+        "findings": corpus_findings(found),
+    }
+
+
+def stored_bytes(corpus: Corpus) -> int:
+    """Bytes of the training files, unpacked as far as that is quick; text that is held out is left out."""
+    source = corpus.source("train")
+    total = sum(unpacked(path) if compression(path) else path.stat().st_size for path in files_of(source))
+    return total * (100 - 5 * len(source.whole.held_out)) // 100 if isinstance(source, Share) else total
+
+
+def unpacked(path: Path) -> int:
+    """Bytes of a compressed file; the rest of a large one is taken to be packed as its beginning is."""
+    size = 0
+    with opened(path) as stream:
+        while size < MOST_UNPACKED and (block := stream.read(BLOCK)):
+            size += len(block)
+    return size
+
+
+def for_text(situation: Situation, facts: Tree) -> Situation:
+    """The situation of a text, with a 5-gram of its beginning; adds what was measured to the facts."""
+    situation = replace(situation, train_bytes=facts["train_bytes"], scripts=list(facts["scripts"]))
+    sample = Sample.of(open_corpus(situation.corpus))
+    facts["measured"] = None
+    if sample.measured:
+        found = counted(sample, "ngram-5", vocabulary(situation))
+        situation = replace(situation, sample=found, sample_bytes=sample.counted_bytes)
+        facts["measured"] = {
+            "held_out_bytes": len(sample.measured),
+            "xz_bits_per_byte": sample.compressed(),
+            "ngram_bits_per_byte": found.bits_per_byte,
+            "ngram_bytes": sample.counted_bytes,
+        }
+    facts["train_tokens"] = round(situation.train_tokens)
+    return situation
+
+
+# --- labelled data --------------------------------------------------------------------------------
+
+
+def labelled_facts(what: str) -> Tree | None:
+    """Facts and findings of labelled data; None for plain text."""
+    if what not in SETS and not (Path(what).exists() and content_ending(Path(what)).lower() in TABLES):
+        return None
+    from foretell.tools.look.doctor_labelled import examine_labels, reader_for
+
+    reader = reader_for(what)
+    return None if reader is None else {"task": reader.task, **examine_labels(what, reader)}
+
+
+def for_labels(situation: Situation, facts: Tree) -> Situation:
+    """The situation of labelled data, with the runs that may be fine-tuned."""
+    return replace(situation, task=facts["task"], models=starts(situation.runs))
+
+
+def starts(folder: Path) -> list[Tree]:
+    """Runs that a task may start from, imported ones first, then by parameters."""
+    if not folder.is_dir():
+        return []
+    found = [
+        {**run, "imported": is_imported(folder / run["name"])}
+        for run in list_runs(folder)
+        if run["model"].startswith(("transformer", "recurrent")) and run["metric"] is None and run["parameters"]
+    ]
+    return sorted(found, key=lambda run: (not run["imported"], -run["parameters"]))
+
+
+def is_imported(path: Path) -> bool:
+    """Whether a run is an import."""
+    return any(record["kind"] == "import" for record in islice(Run(path).metrics(), 3))
+
+
+# --- for a terminal -------------------------------------------------------------------------------
+
+
+def render(result: Mapping[str, Any]) -> RenderableType:
+    """A plan for a terminal of any width."""
+    rows = text_rows(result["text"]) if "text" in result else labelled_rows(result["labelled"])
+    rows.append(("machine", machine_words(result["machine"])))
+    parts: list[RenderableType] = [Text(result["corpus"], "bold"), table_of(rows), Text()]
+    parts.append(Text(f"To try in {spelled(result['budget_seconds'])}, the most promising first:"))
+    for number, advice in enumerate(result["advice"], 1):
+        parts += advice_lines(f"{number}. {advice['recipe']}", advice)
+    if result["then"]:
+        parts += advice_lines(f"Then: {result['then']['recipe']}", result["then"])
+    return Group(*parts, *warnings(result["findings"]), Text(), Text(SOURCES, "dim"))
+
+
+INDENT = 3
+"""columns before what stands below a title"""
+SOURCES = "Times are estimates from a short measurement of this machine. results.md is in docs/."
+
+
+def advice_lines(title: str, advice: Mapping[str, Any]) -> list[RenderableType]:
+    """A recipe to try: why, what to expect, and its commands."""
+    words = [Text(f"{advice['why']}."), Text.assemble(("Expect: ", "dim"), f"{advice['expect']}.")]
+    below = [Padding(line, (0, 0, 0, INDENT)) for line in words]
+    return [Text(), Text(title, "bold"), *below, *map(Command, advice["commands"])]
+
+
+def text_rows(known: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The facts about a text, in words."""
+    scripts = ", ".join(f"{name} {share:.0%}" if share < 0.99 else name for name, share in known["scripts"].items())
+    language = f"{known['language']}, {scripts}" if known["language"] else scripts or "no letters"
+    measured, tokens = known["measured"], f"about {units.count(known['train_tokens'])} tokens"
+    xz = "not measured: no text is held out"
+    if measured:
+        xz = f"{measured['xz_bits_per_byte']:.3f} bits/byte of {units.size(measured['held_out_bytes'])} held out"
+    return [
+        ("training", f"{units.size(known['train_bytes'])}, {tokens}; {known['looks_like']}"),
+        ("language", language),
+        ("repeated", f"{known['repeated']['lines']:.1%} of lines, {known['repeated']['paragraphs']:.1%} of paragraphs"),
+        ("xz -9", xz),
+    ]
+
+
+def labelled_rows(known: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The facts about labelled data, in words."""
+    counts = ", ".join(f"{name} {split['examples']:,}" for name, split in known["splits"].items())
+    labels = ", ".join(f"{name} {split['train']:,}" for name, split in islice(known["labels"].items(), 6))
+    more = ", ..." if known["label_count"] > 6 else ""
+    found = [("task", known["task"]), ("examples", counts)]
+    found += [("labels", f"{known['label_count']} in training: {labels}{more}")] if labels else []
+    words = known["splits"]["train"].get("words")
+    found += [("words", f"{words['mean']:.0f} in a text on average, {words['largest']:,} at most")] if words else []
+    if simple := known["baseline"]:
+        figures = f"most frequent label {simple['most_frequent']:.3f}, bag of words {simple['bag_of_words']:.3f}"
+        found.append(("accuracy", f"{figures}, measured here on {simple['measured_on']}"))
+    return found
+
+
+def machine_words(host: Mapping[str, Any]) -> str:
+    """The machine in words."""
+    free = host["memory_available_bytes"]
+    memory = f", {units.size(free)} of memory free" if free else ""
+    rates = ", ".join(f"{kind} {rate / 1e9:,.0f}" for kind, rate in host["training_flops_per_second"].items())
+    cores = f"{host['cores']} core{'s' * (host['cores'] > 1)}"
+    return f"{cores}{memory}; GFLOP/s in training on {host['device']}: {rates}"
+
+
+def warnings(findings: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """The first findings that are not all right."""
+    wrong = [finding for finding in findings if finding["level"] != "ok"]
+    lines: list[RenderableType] = []
+    for item in wrong[:WARNINGS]:
+        lines.append(Text.assemble(("!! ", "yellow"), f"{item['about']}: {item['text']}"))
+        lines.append(Padding(Text(f"-> {item['do']}"), (0, 0, 0, INDENT)))
+    return [Text(), *lines] if lines else []
+
+
+class Command:
+    """A command line that can be pasted: broken between its words by a backslash."""
+
+    def __init__(self, line: str):
+        words = [shlex.quote(word) for word in shlex.split(line)]
+        self.words: list[str] = []  # an option and its value stay together
+        for word in words:
+            if self.words and self.words[-1].startswith("--") and " " not in self.words[-1]:
+                self.words[-1] += f" {word}"
+            else:
+                self.words.append(word)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        line = " " * INDENT + self.words[0]
+        for word in self.words[1:]:
+            if len(line) + len(word) + 3 > options.max_width:
+                yield Text(f"{line} \\", "cyan", no_wrap=True, overflow="ignore")
+                line = " " * (INDENT + 3)
+            line += f" {word}"
+        yield Text(line, "cyan", no_wrap=True, overflow="ignore")
