@@ -172,7 +172,7 @@ class Monitor:
         """Print a line, above the bars."""
         console = self.console if Monitor.bars is None or self.console.quiet else Monitor.bars.console
         with contextlib.suppress(OSError):
-            console.print(printable(text, keep="\n"), markup=False, emoji=False, soft_wrap=True)
+            console.print(printable(text, keep="\n"), markup=False, emoji=False, soft_wrap=not self.live)
 
 
 def described(record: Mapping[str, Any]) -> list[str]:

@@ -90,7 +90,7 @@ from foretell.training.monitor import Monitor
 monitor = Monitor(quiet="quiet" in sys.argv)
 with monitor.activity("training", 0.2) as outer:
     outer(0.3, ["2.100 bits/byte", "1,234 tokens/s", "step 7"])
-    monitor.say("a line above")
+    monitor.say("a line above the bars that is broken between words where it is too long")
     with monitor.activity("validation") as inner:
         inner(0.5)
         time.sleep(1.2)  # no call: a thread draws
@@ -125,7 +125,8 @@ def test_a_bar_moves_by_itself_and_leaves_a_clean_terminal(arguments: tuple[str,
     assert len(training) >= 3 and all(len(line) <= 60 for line in lines if "Error" not in line)
     assert re.search("training +━.* 30%  0:0\\d left  2.100 bits/byte", training[-1])
     assert any(re.match("validation +━.* 50%", line) for line in lines)
-    assert "a line above" in lines
+    said = [line.rstrip() for line in lines]
+    assert said[said.index("a line above the bars that is broken between words where it") + 1] == "is too long"
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")  # the cursor is shown again
     assert written.rindex("\x1b[2K") > written.rindex("training ")  # and the bars are erased
 
@@ -137,7 +138,7 @@ def test_quiet_writes_nothing() -> None:
 @pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
 def test_a_log_file_has_lines_only(variable: str) -> None:
     done = subprocess.run([sys.executable, "-c", LIVE], capture_output=True, env=os.environ | {variable: "1"})
-    assert done.stderr == b"a line above\n"
+    assert done.stderr == b"a line above the bars that is broken between words where it is too long\n"
 
 
 @pytest.mark.parametrize("learns", ["text", "classification"])
