@@ -1,12 +1,13 @@
 """Generate the tables of the pages in docs/ from the code whenever the pages are built.
 
 mkdocs calls `on_page_markdown` (see `hooks` in mkdocs.yml). A comment `<!-- made: recipes -->` alone on its line is
-replaced by the Markdown of a function in `MADE`.
+replaced by the Markdown of a function in `MADE`; words after the name are its arguments.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -28,12 +29,13 @@ from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.tools.look.sections import Section, describe_kind, prose, sections
 
-MARK = re.compile(r"^<!-- made: ([a-z]+) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- made: ([a-z]+)((?: [\w-]+)*) -->$", re.MULTILINE)
+NOTEBOOKS = Path(__file__).parent.parent / "docs" / "notebooks"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the marks of a page by generated Markdown."""
-    return MARK.sub(lambda mark: MADE[mark[1]](), markdown)
+    return MARK.sub(lambda mark: MADE[mark[1]](*mark[2].split()), markdown)
 
 
 # --- recipes --------------------------------------------------------------------------------------
@@ -48,7 +50,7 @@ def recipes() -> str:
         size = getattr(tokenizer, "size", None)
         tokens = f"{tokenizer.kind_name()}{f' {size:,}' if size else ''}"
         limit = "" if isinstance(recipe.model, NGramConfig) else amount(recipe.limit)
-        link = f"[{name}](#{name})"
+        link = f"[{name}](#{name.replace('.', '')})"  # headings lose their dots
         rows.append((link, recipe.data.corpus, tokens, shape(recipe), layers(recipe), limit))
         comment, rest = parted(name)
         files.append(f"## {name}\n\n{comment}\n\n```toml\n{rest}\n```")
@@ -221,6 +223,19 @@ def settings(fields: Iterable[dict[str, str]]) -> str:
     return table(("setting", "type", "default", ""), rows) if rows else ""
 
 
+# --- notebooks ------------------------------------------------------------------------------------
+
+
+def notebook(name: str) -> str:
+    """The cells of a notebook, its headings one level lower."""
+    pieces = []
+    for cell in json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        code = cell["cell_type"] == "code"
+        pieces.append(f"```python\n{source}\n```" if code else re.sub(r"^(#+ )", r"#\1", source, flags=re.MULTILINE))
+    return "\n\n".join(pieces)
+
+
 # --- Markdown -------------------------------------------------------------------------------------
 
 
@@ -239,4 +254,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("\n", " ") for cell in line) + " |" for line in lines)
 
 
-MADE = {"recipes": recipes, "commands": commands, "configuration": configuration, "adaptation": adaptation}
+MADE: dict[str, Callable[..., str]] = {
+    "recipes": recipes,
+    "commands": commands,
+    "configuration": configuration,
+    "adaptation": adaptation,
+    "notebook": notebook,
+}
