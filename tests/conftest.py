@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 import typer.testing
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `builders` and `outside`
 
@@ -20,6 +21,8 @@ from builders import nothing, write_corpus
 if TYPE_CHECKING:
     from fuzz.running import Runner
 
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # no test is of speed
+settings.load_profile("tests")
 if not torch.cuda.is_available():  # Triton reads it once, when it is imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
 

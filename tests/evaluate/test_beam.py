@@ -141,5 +141,6 @@ def test_from_python_and_the_command_line(corpus: dict[str, str], tmp_path_facto
     ids=["count", "best", "length penalty"],
 )
 def test_options_that_would_be_ignored_are_refused(options: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").touch()
     result = CliRunner().invoke(app, ["generate", str(tmp_path), *options])
     assert isinstance(result.exception, ConfigError) and said in str(result.exception)
