@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -126,21 +125,3 @@ def test_from_python_and_the_command_line(corpus: dict[str, str], tmp_path_facto
     assert [one["text"] for one in json.loads(said.stdout)["texts"]] == [one.text for one in found]
     plain = CliRunner().invoke(app, ["generate", str(out), "--prompt", "the cat", "--tokens", "12", "--beam", "4"])
     assert plain.stdout.rstrip("\n") == ("the cat" + trained.search("the cat", 12, width=4)[0].text).rstrip("\n")
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (
-            ["--beam", "4", "--count", "2"],
-            "--beam does not sample, so --count does not apply; for several texts use --best 2",
-        ),
-        (["--best", "3"], "--best needs --beam"),
-        (["--length-penalty", "0.6"], "--length-penalty needs --beam"),
-    ],
-    ids=["count", "best", "length penalty"],
-)
-def test_options_that_would_be_ignored_are_refused(options: list[str], said: str, tmp_path: Path) -> None:
-    (tmp_path / "recipe.toml").touch()
-    result = CliRunner().invoke(app, ["generate", str(tmp_path), *options])
-    assert isinstance(result.exception, ConfigError) and said in str(result.exception)
