@@ -139,13 +139,18 @@ def check_budget(text: str) -> None:
 
 
 def seconds_of(text: str) -> float:
-    """The seconds of a budget; raises `ConfigError` for one that is not a time."""
-    from foretell.tools.budget import Budget
+    """The seconds of a time such as 10m; raises `ConfigError` for any other text."""
+    from pydantic import ValidationError
 
-    budget = Budget.parse(text)
-    if budget.unit != "seconds":
-        raise ConfigError(f"{text!r} is not a time; write one such as 10m or 2h")
-    return budget.amount
+    from foretell.config import Amount
+
+    try:
+        amount = Amount.model_validate(text)
+    except ValidationError:
+        amount = None
+    if amount is None or amount.unit != "seconds":
+        raise ConfigError(f"{text!r:.80} is not a time; write one such as 10m or 2h")
+    return amount.value
 
 
 def ends_in(option: str, *endings: str) -> Check:

@@ -63,6 +63,11 @@ def show(
     vocabulary: Annotated[
         int | None, typer.Option(min=2, max=2**24, help="Vocabulary size to count parameters for.")
     ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TIME", help="For recipes: mark those that take longer here, as in 10m."),
+        Check(seconds_of),
+    ] = None,
     trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -71,8 +76,10 @@ def show(
     if what == "recipes" and not overrides:
         from foretell.tools.look.recipes import list_recipes, render_recipes  # at once: without torch
 
-        emit(list_recipes(), as_json, render_recipes)
+        emit(list_recipes(None if time is None else seconds_of(time)), as_json, render_recipes)
         return
+    if time is not None:
+        raise ConfigError("--for is for the list of recipes: foretell show recipes --for 10m")
     from foretell.tools.look.show import describe, render
 
     emit(describe(what, overrides or [], vocabulary), as_json or what == "schema", render)

@@ -83,6 +83,14 @@ def test_it_says_where_it_is_from(name: str) -> None:
     assert re.search(source, head[0])
 
 
+@every_recipe
+def test_it_begins_with_one_short_sentence(name: str) -> None:
+    """Which `foretell show recipes` prints."""
+    first = find_recipe(name).read_text().splitlines()[0]
+    assert re.fullmatch(r"# [A-Z0-9].{9,62}\.", first)
+    assert not re.search(r"(?<!et al)\. [A-Z]", first)
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("ngram")])
 def test_it_builds_in_full_size(name: str) -> None:
     """On the meta device, which computes shapes and holds no numbers; in each of its stages that is another model."""

@@ -2,6 +2,12 @@
 
 from typing import Any
 
+from foretell.tools.look.advice import Situation, advise, then
+from foretell.tools.look.diagnosis import check
+from foretell.tools.look.plan import record
+from foretell.tools.look.trying_out import Counted
+from foretell.tools.speed import Speed
+
 Record = dict[str, Any]
 
 FOLDER = "runs/wikitext-comparison"
@@ -408,3 +414,46 @@ def show_run() -> Record:
     record = {"step": 1, "epoch": 1.0, "kind": "valid", "loss": 4.8123, "bits_per_byte": 1.5}
     return show_recipe() | {"what": "run", "orders": orders, "unnormalised": "3 of 8,192 contexts do not sum to 1",
                             "best": record, "last": record | {"kind": "train"}}  # fmt: skip
+
+
+def plan_text() -> dict[str, Any]:
+    speed = Speed({"recurrent": 69e9, "transformer": 88e9}, "cpu", 0.0)
+    sample = Counted(2.115, 3.46, 1.2e6)
+    situation = Situation("novel.txt", 600.0, speed, None, train_bytes=1.9e6, sample=sample, sample_bytes=1_048_600)
+    following = then(situation)
+    assert following is not None
+    return plan_of(situation, [record(advice) for advice in advise(situation)], record(following)) | {
+        "text": {
+            "train_bytes": 1_900_000, "train_tokens": 549_000, "language": "English", "scripts": {"Latin": 1.0},
+            "looks_like": "one paragraph per line, not tokenised", "repeated": {"lines": 0.154, "paragraphs": 0.02},
+            "measured": {"held_out_bytes": 100_020, "xz_bits_per_byte": 2.7123},
+        },
+        "findings": [check(False, "train", "15.4% of lines, 2.0% of paragraphs are duplicates", "remove duplicates")],
+    }  # fmt: skip
+
+
+def plan_labels() -> dict[str, Any]:
+    speed = Speed({"recurrent": 69e9, "transformer": 88e9}, "cpu", 0.0)
+    models = [
+        {"name": "minilm", "model": "transformer", "parameters": 22_700_000, "imported": True},
+        {"name": "novel", "model": "recurrent lstm", "parameters": 2_760_000, "imported": False},
+    ]
+    situation = Situation("reviews.csv", 600.0, speed, None, task="classification", models=models)
+    return plan_of(situation, [record(advice) for advice in advise(situation)], None) | {
+        "labelled": {
+            "task": "classification", "label_count": 2, "labels": {"good": {"train": 812}, "bad": {"train": 788}},
+            "splits": {
+                "train": {"examples": 1600, "words": {"mean": 231.2, "largest": 1840}}, "valid": {"examples": 200},
+            },
+            "baseline": {"measured_on": "valid", "most_frequent": 0.5075, "bag_of_words": 0.855},
+        },
+        "findings": [],
+    }  # fmt: skip
+
+
+def plan_of(situation: Situation, advice: list[Any], following: Any) -> dict[str, Any]:
+    """The parts of a plan that do not depend on the data."""
+    rates = dict(situation.speed.flops)
+    host = {"cores": 2, "memory_available_bytes": 21e9, "device": "cpu", "training_flops_per_second": rates}
+    budget = situation.seconds
+    return {"corpus": situation.corpus, "budget_seconds": budget, "machine": host, "advice": advice, "then": following}
