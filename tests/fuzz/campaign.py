@@ -16,6 +16,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -182,9 +183,11 @@ def main() -> None:
     traced = () if options.no_coverage else tuple(str(ROOT / "foretell" / pattern) for pattern in READERS)
     tallies = {kind: Tally() for kind in kinds}
     stop = time.monotonic() + options.seconds if options.seconds else None
-    jobs = plan(kinds, options, stop, tallies)
+    ahead = threading.Semaphore(2 * options.jobs)
+    jobs = plan(kinds, options, stop, tallies, ahead)
     with multiprocessing.get_context("spawn").Pool(options.jobs, begin, (seeds, traced)) as pool:
         for kind, tally in pool.imap_unordered(chunk, jobs):
+            ahead.release()
             for cause in tally.examples.keys() - tallies[kind].examples.keys():
                 keep(out / "found", seeds, kind, cause, *tally.examples[cause])
             tallies[kind].add(tally)
@@ -194,11 +197,16 @@ def main() -> None:
 
 
 def plan(
-    kinds: list[str], options: argparse.Namespace, stop: float | None, tallies: dict[str, Tally]
+    kinds: list[str],
+    options: argparse.Namespace,
+    stop: float | None,
+    tallies: dict[str, Tally],
+    ahead: threading.Semaphore,
 ) -> Iterator[tuple[str, int, int, set[str], bool]]:
-    """Chunks of all kinds in turn, until time or inputs are used up."""
+    """Chunks of all kinds in turn, until time or inputs are used up; `ahead` bounds those that wait for a process."""
     left = options.inputs
     for number, kind in ((n, k) for n in itertools.count(options.seed) for k in kinds):
+        ahead.acquire()
         if (stop is not None and time.monotonic() > stop) or left <= 0:
             return
         size = min(CHUNK, left)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from foretell.config import validate
 from foretell.data.files import expanded, tell
 from foretell.data.labelled.datasets import SETS, WHOLE
 from foretell.data.labelled.examples import BadRow
@@ -180,9 +181,8 @@ def table_format(path: Path, given: Mapping[str, Any]) -> str | None:
 
 def columns_of(path: Path, settings: Mapping[str, Any]) -> list[Column]:
     """The columns of a table, from its first rows."""
-    reader = TableConfig.model_validate(
-        {key: value for key, value in settings.items() if key not in ("texts", "label")}
-    )
+    known = {key: value for key, value in settings.items() if key not in ("texts", "label")}
+    reader = validate(TableConfig, known, "data.reader")
     rows = [row[1] for row in itertools.islice(reader.rows(path, ()), ROWS) if not isinstance(row, BadRow)]
     names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
     found = [Column(name, [as_text(row[name]) for row in rows if row.get(name) is not None]) for name in names]

@@ -178,3 +178,9 @@ def test_nothing_is_opened_for_a_language_model(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("foretell.data.labelled.guessing.first_file", lambda *_: pytest.fail("it was opened"))
     for task in ("causal", "masked", ""):
         assert guess_reader(task, str(tmp_path), None) is None
+
+
+def test_settings_of_the_reader_that_are_wrong_are_one_line(tmp_path: Path) -> None:
+    file = table(tmp_path, "a.csv", ["text", "label"], lambda n: [sentence(n), mood(n)])
+    with pytest.raises(ConfigError, match=r"^data.reader: names: "):
+        guess_reader("classification", str(file), {"kind": "table", "names": "text"})
