@@ -97,8 +97,8 @@ app = make_app(VERBS)
 
 def app_for(words: Sequence[str]) -> typer.Typer:
     """The application as far as a command line needs it: parsing the signatures of all commands takes 0.1 s."""
-    if "_FORETELL_COMPLETE" in os.environ:
-        return app
+    if "_FORETELL_COMPLETE" in os.environ:  # the words before the cursor, whose names depend on the shell
+        words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
     first = next((word for word in words if not word.startswith("-")), "")
     if first in BY_NAME:
         return make_app({"": {first: BY_NAME[first]}})

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from foretell.cli import completion
 from foretell.cli.checks import Check, check_corpus, check_examined, check_run, check_shown, seconds_of
 from foretell.cli.options import Debug, Json, Overrides, Trust
 from foretell.errors import ConfigError, printable
@@ -56,7 +57,10 @@ def runs(
 def show(
     what: Annotated[
         str,
-        typer.Argument(help="Recipe, run, kind (lstm, bpe, cosine), section (model, head), recipes, or schema."),
+        typer.Argument(
+            help="Recipe, run, kind (lstm, bpe, cosine), section (model, head), recipes, or schema.",
+            autocompletion=completion.words_to_show,
+        ),
         Check(check_shown),
     ] = "recipes",
     overrides: Overrides = None,
@@ -87,7 +91,9 @@ def show(
 
 def plot(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders to draw into one plot."), Check(check_run)
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Run folders to draw into one plot.", autocompletion=completion.runs),
+        Check(check_run),
     ],
     out: Annotated[Path | None, typer.Option(help="PNG to write; default: plot.png in the first run.")] = None,
     x: Annotated[Axis, typer.Option(help="Horizontal axis.")] = "steps",
@@ -129,7 +135,9 @@ def doctor(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[WHAT]", help="Corpus, labelled file, recipe or run to examine; default: this installation."
+            metavar="[WHAT]",
+            help="Corpus, labelled file, recipe or run to examine; default: this installation.",
+            autocompletion=completion.recipes_and_runs,
         ),
         Check(check_examined),
     ] = None,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from foretell.cli import completion
 from foretell.cli.checks import Check, check_budget, check_file, check_labelled, check_mixture, check_split, ends_in
 from foretell.cli.options import (
     Adapt,
@@ -245,7 +246,9 @@ def probe(
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN RUN ...", help="Run folders; A+B is a mixture of two."),
+        typer.Argument(
+            metavar="RUN RUN ...", help="Run folders; A+B is a mixture of two.", autocompletion=completion.runs
+        ),
         Check(check_mixture),
     ],
     split: Annotated[str, typer.Option(help="train, valid, test, or a text file."), Check(check_split)] = "test",
@@ -270,7 +273,12 @@ def compare(
 
 def race(
     recipes: Annotated[
-        list[str], typer.Argument(metavar="RECIPE... [KEY=VALUE]...", help="Recipes, and settings for all of them.")
+        list[str],
+        typer.Argument(
+            metavar="RECIPE... [KEY=VALUE]...",
+            help="Recipes, and settings for all of them.",
+            autocompletion=completion.recipes_and_settings,
+        ),
     ],
     budget: Annotated[
         str,

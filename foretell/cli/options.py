@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from foretell.cli import completion
 from foretell.cli.checks import Check, check_run
 from foretell.errors import ConfigError, did_you_mean
 from foretell.tools.parsing import layers_of, weights_of
@@ -57,7 +58,11 @@ Quiet = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option(help="cpu, cuda or cuda:N; default: an accelerator if available.", callback=check_device),
+    typer.Option(
+        help="cpu, cuda or cuda:N; default: an accelerator if available.",
+        callback=check_device,
+        autocompletion=completion.one_of("cpu", "cuda"),
+    ),
 ]
 Trust = Annotated[
     bool,
@@ -68,10 +73,12 @@ Trust = Annotated[
     ),
 ]
 Which = Annotated[Literal["best", "last"], typer.Option(help="Checkpoint: best or last.")]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder."), Check(check_run)]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder.", autocompletion=completion.runs), Check(check_run)
+]
 MixWith = Annotated[
     list[Path] | None,
-    typer.Option("--mix", metavar="RUN2", help="Mix with another run; repeatable."),
+    typer.Option("--mix", metavar="RUN2", help="Mix with another run; repeatable.", autocompletion=completion.runs),
     Check(check_run),
 ]
 MixWeights = Annotated[
@@ -108,7 +115,11 @@ Prepare = Annotated[
 TokenBudget = Annotated[int, typer.Option("--tokens", min=1, help="Tokens per batch; affects speed and memory only.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]", help="Settings to override, as in model.layers=2."),
+    typer.Argument(
+        metavar="[KEY=VALUE]",
+        help="Settings to override, as in model.layers=2.",
+        autocompletion=completion.settings,
+    ),
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from foretell.cli import completion
 from foretell.cli.checks import Check, check_corpus, check_set
 from foretell.cli.options import Debug, Device, Json, Overrides, Quiet, RunArgument, Trust
 from foretell.tools.printing import emit, measured, properties
@@ -52,7 +53,13 @@ def prepare(
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="Shipped recipe (see `foretell show recipes`), TOML file, or run.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="Shipped recipe (see `foretell show recipes`), TOML file, or run.",
+            autocompletion=completion.recipes_and_runs,
+        ),
+    ],
     overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; default: runs/RECIPE, or the run itself with --resume.")
@@ -115,7 +122,7 @@ def transfer(
 
 
 def find_lr(
-    recipe: Annotated[str, typer.Argument(help="Shipped recipe or TOML file.")],
+    recipe: Annotated[str, typer.Argument(help="Shipped recipe or TOML file.", autocompletion=completion.recipes)],
     overrides: Overrides = None,
     steps: Annotated[int, typer.Option(min=2, help="Number of steps.")] = 200,
     low: Annotated[float, typer.Option(min=1e-30, max=1e30, help="First learning rate.")] = 1e-6,

@@ -41,6 +41,12 @@ def find_recipe(name: str) -> Path:
     raise ConfigError(f"no recipe {name!r:.200}{hint} (give a path, or a name that `foretell show` lists)")
 
 
+def first_sentence(name: str) -> str:
+    """The sentence that a recipe begins with, without its full stop."""
+    with find_recipe(name).open(encoding="utf-8") as file:
+        return file.readline().strip("# \n.")
+
+
 FINE_TUNING = "fine-tuning"
 """a base that `init` decides: the recipe that its model is fine-tuned with"""
 LONGEST_CHAIN = 20

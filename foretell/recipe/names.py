@@ -117,21 +117,17 @@ def schema() -> Tree:
 
 def faults(value: Any, node: Mapping[str, Any], key: str) -> Iterator[str]:
     """Each mistake in a value, by its node of the schema, in a sentence."""
-    node = resolved(node)
-    for option in node.get("anyOf", ()):
-        if "anyOf" in (inner := resolved(option)):  # an optional union
-            node = inner
-    kinds = next((option["enum"] for option in node.get("anyOf", ()) if "enum" in option), None)
-    tables = [found for option in node.get("anyOf", ()) if "properties" in (found := resolved(option))]
-    if kinds is not None and tables:
+    node = unfolded(node)
+    kinds, tables = kinds_of(node), tables_of(node)
+    if kinds and tables:
         kind = value.get("kind", kinds[0]) if isinstance(value, Mapping) else value
         if not isinstance(kind, str) or ":" in kind or (kind not in kinds and plugins.path_of(kind)):
             return
         if kind not in kinds:
             yield unknown_kind(key, kind, kinds)
             return
-        tables = [table for table in tables if table["properties"]["kind"].get("const") == kind]
-    for table in [node] if "properties" in node else tables[:1]:
+        tables = of_kind(tables, kind)
+    for table in tables[:1]:
         if isinstance(value, Mapping):
             yield from faults_of_settings(value, table["properties"], key)
     if isinstance(value, list | tuple) and isinstance(node.get("items"), Mapping):
@@ -180,6 +176,30 @@ def type_of(node: Mapping[str, Any]) -> Any:
     if plain is float:
         limits["allow_inf_nan"] = False
     return Annotated[plain, Field(strict=True, **limits)]
+
+
+def unfolded(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A node of the schema, resolved; of an optional union, the union."""
+    node = resolved(node)
+    return next((found for option in node.get("anyOf", ()) if "anyOf" in (found := resolved(option))), node)
+
+
+def kinds_of(node: Mapping[str, Any]) -> list[str]:
+    """The kinds of a section, or the words that a setting may be."""
+    found: list[str] = next((option["enum"] for option in (node, *node.get("anyOf", ())) if "enum" in option), [])
+    return found
+
+
+def tables_of(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The tables that a section may be: itself, or one for each kind."""
+    if "properties" in node:
+        return [node]
+    return [found for option in node.get("anyOf", ()) if "properties" in (found := resolved(option))]
+
+
+def of_kind(tables: Sequence[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:
+    """The tables of a kind."""
+    return [table for table in tables if table["properties"]["kind"].get("const") == kind]
 
 
 def resolved(node: Mapping[str, Any]) -> Mapping[str, Any]:

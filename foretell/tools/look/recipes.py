@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from foretell import units
-from foretell.recipe.files import find_recipe, kind_in, read_tree, recipe_names
+from foretell.recipe.files import find_recipe, first_sentence, kind_in, read_tree, recipe_names
 from foretell.tools.sizes import sizes
 from foretell.tools.tables import Column, ResponsiveTable
 from foretell.trees import Tree
@@ -66,17 +66,14 @@ def timed(recipes: list[Tree], seconds: float) -> list[Tree]:
 
 def describe_recipe(name: str) -> Tree:
     """A recipe in a few words."""
-    path = find_recipe(name)
-    tree = read_tree(path)
-    with path.open(encoding="utf-8") as file:
-        sentence = file.readline().strip("# \n.")
+    tree = read_tree(find_recipe(name))
     return {
         "name": name,
         "family": family_of(tree),
         "parameters": sizes()[name].parameters,
         "corpus": tree.get("data", {}).get("corpus"),
         "limit": tree.get("limit"),
-        "text": sentence,
+        "text": first_sentence(name),
     }
 
 

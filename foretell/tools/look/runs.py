@@ -15,11 +15,11 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from foretell import units
-from foretell.artifacts import is_draft
 from foretell.checksums import plain_file, read_record
 from foretell.errors import ConfigError, did_you_mean, some_of
 from foretell.evaluate.ranking import Standing, ranked
 from foretell.run import RECIPE, Record, Run
+from foretell.tools.run_folders import find_runs, is_run
 from foretell.tools.tables import Column, ResponsiveTable
 from foretell.training.checkpoint import TrainState, find, pointed
 from foretell.trees import read_toml
@@ -71,22 +71,6 @@ def with_ranks(records: Sequence[Record]) -> list[Record]:
     standings = [Standing(r["tokenizer"], bool(r["lossy"]), bool(r["unnormalised"])) for r in measured]
     found = {record["name"]: rank for record, rank in zip(measured, ranked(standings), strict=True)}
     return [record | {"ranked": found.get(record["name"])} for record in records]
-
-
-def find_runs(folder: Path) -> list[Path]:
-    """The run folders at or below a folder, sorted; folders inside a run are not searched."""
-    runs = []
-    for path, inner, _ in os.walk(folder):  # does not follow links
-        if is_run(Path(path)):
-            runs.append(Path(path))
-            inner.clear()
-        inner[:] = [name for name in inner if not is_draft(Path(name))]
-    return sorted(runs)
-
-
-def is_run(path: Path) -> bool:
-    """Whether a folder is a run."""
-    return (path / "recipe.toml").is_file() and (path / "checkpoints").is_dir()
 
 
 def describe(run: Run, folder: Path) -> Record:
