@@ -1,4 +1,4 @@
-"""What shells complete: recipes, runs, settings and their values. Nothing here imports torch."""
+"""Completion in shells: recipes, runs, settings and their values, without torch."""
 
 from __future__ import annotations
 

@@ -225,7 +225,13 @@ def test_an_application_of_parts_answers_as_the_whole_one_does(words: list[str])
     assert answers[0].exit_code == answers[1].exit_code
 
 
-def test_completion_sees_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cli.app_for(["runs"]) is not cli.app
+@pytest.mark.parametrize("line", ["foretell ", "foretell tr", "foretell train awd-", "foretell runs --"])
+def test_completion_by_parts_offers_what_the_whole_one_does(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [*line.split(), *[""] * line.endswith(" ")]
     monkeypatch.setenv("_FORETELL_COMPLETE", "complete_bash")
-    assert cli.app_for([]) is cli.app
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    parts = cli.app_for([])
+    assert parts is not cli.app
+    answers = [CliRunner().invoke(made, [], prog_name="foretell").output for made in (cli.app, parts)]
+    assert answers[0] == answers[1] != ""

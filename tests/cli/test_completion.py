@@ -14,7 +14,7 @@ from foretell.recipe.files import recipe_names
 
 
 def bash(line: str) -> list[str]:
-    """The suggestions after a line, split at blanks and at = as bash does; a line that ends in one has an empty word."""
+    """The suggestions after a line, split at blanks and at = as bash does."""
     words = line.replace("=", " = ").split()
     number = len(words) - (not line.endswith(" "))
     variables = {"_FORETELL_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(number)}
