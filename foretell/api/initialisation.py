@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from torch import Tensor
 
@@ -11,6 +10,7 @@ from foretell.api.trained import Trained, load
 from foretell.data.store.store import load_counts
 from foretell.data.tokenizers.tokenizer import Tokenizer, tokenizer_of
 from foretell.errors import ConfigError
+from foretell.hub import local
 from foretell.learning.data_module import DataModule
 from foretell.nn.initializers import on_paper
 from foretell.nn.vocabulary import Counts, token_rows
@@ -67,7 +67,7 @@ def shared_by(
 
 def open_initial(recipe: Recipe) -> Trained:
     """The run that `init` names; a `ConfigError` if the recipe's model does not match its architecture."""
-    path = Path(recipe.init)
+    path = local(recipe.init)
     if not path.exists() and path.name in recipe_names():
         raise ConfigError(
             f"init: {path} does not exist; train it with foretell train {path.name}, or name another run: init=RUN"

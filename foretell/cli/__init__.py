@@ -47,6 +47,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "features": use.features,
         "predict": use.predict,
         "export": use.export,
+        "push": use.push,
         "import": use.import_,
     },
     "Look": {

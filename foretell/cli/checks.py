@@ -60,6 +60,13 @@ def check_run(path: Path) -> None:
     Run.find(path)
 
 
+def check_hub_name(name: str) -> None:
+    """Raise `ConfigError` for text that is not a name on the hub."""
+    from foretell.hub import parsed
+
+    parsed(name)
+
+
 def check_mixture(names: str) -> None:
     """Raise `ConfigError` if there is no run of this name, nor all of a mixture `A+B`."""
     from foretell.run import Run
@@ -79,8 +86,9 @@ def check_file(path: Path) -> None:
 def check_import(path: Path) -> None:
     """Raise `ConfigError` if there is nothing to import."""
     from foretell.data.files import nearest
+    from foretell.hub import local
 
-    if not path.exists():
+    if not local(path).exists():
         raise ConfigError(nearest(path), file=path)
 
 

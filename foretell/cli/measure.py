@@ -229,10 +229,11 @@ def probe(
     from foretell.tools.measure import probe as tool
     from foretell.tools.use.features import settings_of
 
+    model = load(run, which=which, device=device)
     record = tool.probe(
-        load(run, which=which, device=device),
+        model,
         tool.read_data(on, reader, skip_bad),
-        out or run / f"probe-{Path(on).name if '=' not in on else 'own'}",
+        out or model.run.path / f"probe-{Path(on).name if '=' not in on else 'own'}",
         features=settings_of(pooling, layers, prepare, tokens),
         mixed=mix,
         grid=numbers_of(strengths, "--C", float) if strengths else GRID,

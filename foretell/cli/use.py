@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from foretell.cli.checks import Check, check_corpus, check_file, check_import
+from foretell.cli.checks import Check, check_corpus, check_file, check_hub_name, check_import
 from foretell.cli.options import (
     Debug,
     Device,
@@ -245,9 +245,32 @@ def export(
     emit(export_run(load(run, which=which, device="cpu"), out, to), as_json, properties)
 
 
+def push(
+    run: RunArgument,
+    to: Annotated[
+        str, typer.Argument(metavar="hf:OWNER/NAME", help="Repository on the Hugging Face hub."), Check(check_hub_name)
+    ],
+    public: Annotated[bool, typer.Option("--public", help="Let everyone read a new repository.")] = False,
+    trust: Trust = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Upload a run to the Hugging Face hub; `hf:OWNER/NAME` then names it wherever a run is named.
+
+    Uploaded are its recipe, tokenizer, records, best and last checkpoint, and a model card. Take care: the recipe names
+    your texts, and the records your machine and command. A new repository is private unless --public.
+    """
+    from foretell.api.trained import load
+    from foretell.tools.use import push as tool
+
+    emit(tool.push(load(run, device="cpu"), to, public=public), as_json, properties)
+
+
 def import_(
     path: Annotated[
-        Path, typer.Argument(help="ARPA file (.arpa, .arpa.gz) or Hugging Face folder."), Check(check_import)
+        Path,
+        typer.Argument(help="ARPA file (.arpa, .arpa.gz), Hugging Face folder, or hf:OWNER/NAME."),
+        Check(check_import),
     ],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     corpus: Annotated[

@@ -27,8 +27,6 @@ from foretell.errors import ConfigError, did_you_mean, printable
 
 SPLITS = ("train", "valid", "test")
 ALIASES = {"dev": "valid", "devel": "valid", "val": "valid", "validation": "valid"} | {name: name for name in SPLITS}
-HUB = "hf:"
-"""before the name of a data set of the Hugging Face hub; the rest is not a path"""
 SHOWN = 5
 WHOLE_NAME = re.compile(rf"({'|'.join(ALIASES)})([-_.]\d+([-_.]of[-_.]\d+)?([-_.][0-9a-f]{{16}})?)?")
 """names that are a split as a whole"""

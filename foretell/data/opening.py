@@ -16,6 +16,7 @@ from foretell.data.places import may_exist
 from foretell.data.text.corpus import Corpus, Files, Source, split_column, text_files
 from foretell.data.text.holdout import Whole
 from foretell.errors import ConfigError
+from foretell.hub import is_on_hub
 
 
 def open_corpus(spec: str | Mapping[str, str]) -> Corpus:
@@ -30,7 +31,7 @@ def open_corpus(spec: str | Mapping[str, str]) -> Corpus:
     """
     from foretell.data.text import reviews
     from foretell.data.text.builtin import BUILTIN, open_builtin  # which import this module
-    from foretell.data.text.hub import PREFIX, open_hub
+    from foretell.data.text.hub import open_hub
 
     if isinstance(spec, Mapping):
         return open_splits(spec)
@@ -39,7 +40,7 @@ def open_corpus(spec: str | Mapping[str, str]) -> Corpus:
     if spec in BUILTIN:
         return open_builtin(spec)
     place, column = split_column(spec)
-    if spec.startswith(PREFIX):
+    if is_on_hub(spec):
         corpus = open_hub(place, column)
         return checked(corpus, [corpus.source("train")])
     name = Path(place).name or place

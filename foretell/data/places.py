@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import glob
 
-from foretell.data.files import HUB, SPLITS, expanded, find_files, no_split
+from foretell.data.files import SPLITS, expanded, find_files, no_split
 from foretell.data.text.corpus import split_column
 from foretell.data.text.reviews import PREFIX as REVIEWS
+from foretell.hub import is_on_hub
 
 
 def check_corpus(spec: str) -> None:
     """Raise `ConfigError` with the nearest name if there is neither a file nor a data set that `spec` may name."""
     spec = spec.removeprefix(REVIEWS)
-    if not spec or spec.startswith(HUB) or may_exist(spec):
+    if not spec or is_on_hub(spec) or may_exist(spec):
         return
     from foretell.data.text.builtin import BUILTIN  # which opens corpora, and takes time to import
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 
-from foretell.data.cache import cache_folder, digest
+from foretell.cache import cache_folder, digest
 from foretell.data.opening import open_corpus
 from foretell.data.store.store import Progress, Store, is_store, prepare, store_fingerprint
 from foretell.data.text.corpus import Corpus

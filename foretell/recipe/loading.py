@@ -13,6 +13,7 @@ from foretell.data.labelled.datasets import SETS
 from foretell.data.labelled.guessing import guess_reader
 from foretell.data.text.builtin import BUILTIN
 from foretell.errors import ConfigError
+from foretell.hub import is_on_hub, local
 from foretell.models.backbone import Backbone
 from foretell.nn.initializers import on_paper
 from foretell.recipe.files import (
@@ -98,7 +99,7 @@ def with_initial(tree: Tree) -> Tree:
     model, tokenizer = (names_kind(table) for table in (tree.get("model"), data.get("tokenizer")))
     if not init or (model and tokenizer):
         return tree
-    inherited: Tree = {} if tokenizer else {"data": {"tokenizer": {"kind": "file", "path": str(init)}}}
+    inherited: Tree = {} if tokenizer else {"data": {"tokenizer": {"kind": "file", "path": str(local(init))}}}
     if not model:
         last = recipe_at(str(init)).resolved_stages()[-1][1].tree()
         inherited |= {name: last[name] for name in ("model", "head")}
@@ -108,7 +109,8 @@ def with_initial(tree: Tree) -> Tree:
 def recipe_at(path: str) -> Recipe:
     """The recipe of a run; for `runs/NAME` that does not exist yet, the shipped recipe NAME."""
     shipped = recipe_folder() / f"{Path(path).name}.toml"
-    return load_recipe(shipped) if shipped.is_file() and not Path(path).exists() else recipe_of(Run.open(path))
+    missing = not is_on_hub(path) and not Path(path).exists()
+    return load_recipe(shipped) if shipped.is_file() and missing else recipe_of(Run.open(path))
 
 
 def recipe_of(run: Run, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:

@@ -18,6 +18,7 @@ from foretell import plugins, trees
 from foretell.config import Amount, fault, unknown_kind, unknown_setting
 from foretell.data.places import check_corpus
 from foretell.errors import ConfigError, did_you_mean
+from foretell.hub import is_on_hub
 from foretell.recipe.files import find_recipe, is_of_run, names_kind, read_tree, recipe_names
 from foretell.run import Run
 from foretell.trees import Tree
@@ -49,7 +50,11 @@ def check_training(source: str, overrides: Sequence[str]) -> Tree:
 def check_places(tree: Mapping[str, Any]) -> None:
     """Raise `ConfigError` if the run or the texts that these tables name do not exist."""
     init, data = tree.get("init"), tree.get("data")
-    if isinstance(init, str) and init and (Path(init).exists() or Path(init).name not in recipe_names()):
+    if (
+        isinstance(init, str)
+        and init
+        and (is_on_hub(init) or Path(init).exists() or Path(init).name not in recipe_names())
+    ):
         Run.find(init)
     corpus = data.get("corpus") if isinstance(data, Mapping) else None
     for place in corpus.values() if isinstance(corpus, Mapping) else [corpus]:

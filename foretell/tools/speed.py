@@ -16,8 +16,8 @@ from typing import Any
 
 from foretell import __version__
 from foretell.artifacts import write_json
+from foretell.cache import cache_folder, digest
 from foretell.checksums import is_sealed, read_record, sealed
-from foretell.data.cache import cache_folder, digest
 from foretell.errors import ConfigError
 from foretell.tools.machine import hardware
 from foretell.tools.sizes import Size, sizes

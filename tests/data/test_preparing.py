@@ -7,7 +7,7 @@ import pytest
 from builders import tables
 
 import foretell
-from foretell.data.cache import cache_folder
+from foretell.cache import cache_folder
 from foretell.data.preparing import prepared
 from foretell.data.tokenizers.kinds import BPEConfig, ByteConfig, CharacterConfig, FileConfig, WordConfig
 from foretell.data.tokenizers.tokenizer import Tokenizer

@@ -24,9 +24,9 @@ from foretell.data.labelled.readers.delimited import DELIMITERS
 from foretell.data.labelled.readers.rows import FORMATS
 from foretell.data.labelled.readers.squad import SquadConfig
 from foretell.data.labelled.readers.tables import TableConfig
-from foretell.data.text.hub import PREFIX
 from foretell.data.text_files import content_ending, stored_lines
 from foretell.errors import ConfigError
+from foretell.hub import is_on_hub
 from foretell.strict_json import shown
 
 TABLE_TASKS = ("classification", "similarity")
@@ -79,7 +79,7 @@ def guess_reader(task: str, corpus: Any, given: Any) -> Mapping[str, Any] | None
 def first_file(corpus: str | Mapping[str, str], task: str) -> Path | None:
     """A file of the training examples, or a folder with a folder for each class; None where there is no file."""
     place = corpus.get("train", "") if isinstance(corpus, Mapping) else corpus
-    if not isinstance(place, str) or place.startswith(PREFIX) or not place:
+    if not isinstance(place, str) or is_on_hub(place) or not place:
         return None
     if expanded(place).is_dir() and any(item.is_dir() for item in expanded(place).iterdir()):
         return expanded(place)

@@ -39,6 +39,7 @@ from foretell.data.text import hub
 from foretell.data.text.corpus import Corpus, Source, Texts
 from foretell.data.text_files import Piece, Report
 from foretell.errors import ConfigError, did_you_mean, printable
+from foretell.hub import is_on_hub
 
 SHOWN = 20
 Place = Path | hub.Table
@@ -116,7 +117,7 @@ def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[Ma
             f"data.corpus {corpus!r} is not a known labelled set{hint} (foretell doctor lists them); for files of "
             'your own say what is in them, as in data.reader = {kind = "table", texts = ["text"], label = "label"}'
         )
-    if isinstance(corpus, str) and corpus.startswith(hub.PREFIX):
+    if isinstance(corpus, str) and is_on_hub(corpus):
         if not isinstance(reader, RowsReader):
             raise ConfigError(f'{corpus}: is made of columns, which data.reader.kind = "table" or "options" reads')
         return hub.open_tables(corpus), reader

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from foretell.artifacts import exclusive, sync_folder, write_atomic, write_json
+from foretell.cache import digest
 from foretell.checksums import is_sealed, plain_folder, sealed
-from foretell.data.cache import digest
 from foretell.data.files import NAME_EACH, SPLITS
 from foretell.data.store.store_builder import META, POINT, TOKENIZER, Counts, build
 from foretell.data.text.corpus import Corpus

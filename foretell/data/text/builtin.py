@@ -14,8 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from foretell.artifacts import write_atomic
+from foretell.cache import cache_folder, digest
 from foretell.checksums import is_sealed, sealed
-from foretell.data.cache import cache_folder, digest
 from foretell.data.files import by_split, entries, select
 from foretell.data.labelled.datasets import SETS
 from foretell.data.labelled.opening import open_text

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
-from foretell.data.files import ALIASES, HUB, expanded
+from foretell.data.files import ALIASES, expanded
 from foretell.data.labelled.examples import BadRow
 from foretell.data.labelled.readers.arrow import HINT, arrow_rows
 from foretell.data.labelled.readers.values import Fields
@@ -25,8 +25,8 @@ from foretell.data.text.corpus import Corpus, Source
 from foretell.data.text.holdout import Whole
 from foretell.data.text_files import RULES, Piece, Report, read_rows, require_columns
 from foretell.errors import ConfigError
+from foretell.hub import PREFIX
 
-PREFIX = HUB
 ROWS = 64
 
 

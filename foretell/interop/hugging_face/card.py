@@ -34,12 +34,13 @@ def model_card(
     *,
     name: str,
     kind: str,
-    task: str,
+    task: str | None,
     facts: Mapping[str, Any],
     measured: Mapping[str, Any],
     notes: list[str],
     recipe: str,
     trained: bool,
+    library: str = "transformers",
 ) -> str:
     """README.md with `facts` of the model, figures `measured` on its validation split, `notes`, and its recipe as TOML.
 
@@ -50,7 +51,7 @@ def model_card(
     if measured.get("lossy"):
         notes = [*notes, "The tokens lose part of the text (lossy), so bits per byte are not exact."]
     table = ["| on the validation split | |", "|---|---|", *rows] if rows else ["This run was not evaluated."]
-    head = {"library_name": "transformers", "pipeline_tag": task, "tags": ["foretell", kind]}
+    head = {"library_name": library, **({"pipeline_tag": task} if task else {}), "tags": ["foretell", kind]}
     lines = [
         "---",
         *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()),

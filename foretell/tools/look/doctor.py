@@ -26,7 +26,7 @@ import torch
 import foretell
 from foretell import process, units
 from foretell.api.train import run_recipe
-from foretell.data.cache import cache_folder
+from foretell.cache import cache_folder
 from foretell.data.store.store import prepare
 from foretell.data.text.builtin import BUILTIN, open_builtin, topics
 from foretell.data.text.corpus import Corpus, Texts

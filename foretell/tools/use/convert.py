@@ -14,6 +14,7 @@ from foretell.data.tokenizers.foreign import named_file
 from foretell.data.tokenizers.kinds import word_level
 from foretell.data.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from foretell.errors import ConfigError, did_you_mean
+from foretell.hub import local
 from foretell.interop import arpa
 from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import as_name
@@ -35,8 +36,9 @@ def export_run(trained: Trained, out: Path, to: str | None) -> dict[str, Any]:
 
 
 def import_path(path: Path, out: Path, corpus: str, tokenizer_file: Path | None) -> dict[str, Any]:
-    """Import an ARPA file or a Hugging Face folder as a run."""
+    """Import an ARPA file or a Hugging Face folder, also one on the hub, as a run."""
     open_corpus(corpus)
+    path = local(path)
     if path.is_dir():
         return import_folder(path, out, corpus, tokenizer_file)
     return import_arpa(path, out, corpus, tokenizer_file)

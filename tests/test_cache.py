@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from foretell.data.cache import cache_folder, digest
+from foretell.cache import cache_folder, digest
 
 
 @pytest.mark.parametrize(
