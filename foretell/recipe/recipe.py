@@ -115,8 +115,8 @@ class Recipe(Config):
     limit: Amount = Amount(value=1, unit="epochs")
     """how long to train: "300steps", "2epochs", "5e6tokens", or a time such as "10m" """
     init: str = ""
-    """a run, or hf:OWNER/NAME, to start from instead of random weights; with another vocabulary, tokens keep their vectors by spelling.
-    Its model, head and tokenizer are used where these sections name no kind"""
+    """a run, or hf:OWNER/NAME, to start from instead of random weights; with another vocabulary, tokens keep their
+    vectors by spelling. Its model, head and tokenizer are used where these sections name no kind"""
     data: DataConfig = DataConfig()
     model: ModelChoice = RecurrentConfig()
     head: HeadChoice = FullHeadConfig()
