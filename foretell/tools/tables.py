@@ -39,8 +39,6 @@ class Column:
     align: Literal["left", "right"] = "right"
     wraps: int | None = None
     """characters down to which its cells may wrap; None: they never do"""
-    cut: bool = False
-    """whether cells that are too wide are cut, to keep a row on one line, instead of wrapped; for sentences only"""
 
     @classmethod
     def names(cls, heading: str = "", priority: int = 1) -> Column:
@@ -48,9 +46,9 @@ class Column:
         return cls(heading, priority, "left", NAME)
 
     @classmethod
-    def texts(cls, heading: str = "", priority: int = 1, *, least: int = 24, cut: bool = False) -> Column:
+    def texts(cls, heading: str = "", priority: int = 1, *, least: int = 24) -> Column:
         """Sentences."""
-        return cls(heading, priority, "left", least, cut)
+        return cls(heading, priority, "left", least)
 
     @classmethod
     def words(cls, heading: str = "", priority: int = 1) -> Column:
@@ -175,17 +173,9 @@ class ResponsiveTable:
                 part.add_column(head, justify=mine.align, width=width, no_wrap=True, vertical="top")
             for cells, style in section.rows:
                 fitted = zip(shown, widths, strict=True)
-                part.add_row(*(self.fitted(cells[column], column, width) for column, width in fitted), style=style)
+                part.add_row(*(folded(cells[column], width) for column, width in fitted), style=style)
             if section.rows or part.show_header:
                 yield part
-
-    def fitted(self, cell: Text, column: int, width: int) -> Text:
-        """A cell in the width of its column."""
-        if not self.columns[column].cut:
-            return folded(cell, width)
-        cell = cell.copy()
-        cell.truncate(width, overflow="ellipsis")
-        return cell
 
     def paragraphs(self, shown: Sequence[int]) -> Iterator[RenderableType]:
         """A paragraph per row: its name, then what follows with its headings."""

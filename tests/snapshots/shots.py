@@ -23,6 +23,7 @@ TABLES: dict[str, Callable[[], RenderableType]] = {
     "runs-tasks": lambda: runs.render(records.runs_of_tasks()),
     "plan": lambda: plan.render(records.plan()),
     "show-recipes": lambda: show.render(recipes.list_recipes()),
+    "show-recipes-for": lambda: show.render(records.timed(recipes.list_recipes())),
     "show-recipe": lambda: show.render(records.show_recipe()),
     "show-run": lambda: show.render(records.show_run()),
     "show-kind": lambda: show.render(show.describe("adamw")),

@@ -111,12 +111,6 @@ def test_room_goes_first_to_what_lacks_least() -> None:
     assert widened([5, 5], [6, 7], 50) == [6, 7]
 
 
-def test_sentences_can_be_cut_to_keep_a_row_on_one_line() -> None:
-    table = ResponsiveTable(Column.words("recipe"), Column.texts(least=10, cut=True))
-    table.add("gpt", "A sentence that is much too long")
-    assert drawn(table, 20) == ["recipe", "gpt     A sentence …"]
-
-
 def test_the_first_table_that_fits_is_shown() -> None:
     wide, narrow = ResponsiveTable(Column("a" * 30)), ResponsiveTable(Column("b"))
     wide.add("1")
