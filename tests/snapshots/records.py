@@ -489,4 +489,11 @@ def plan_of(situation: Situation, advice: list[Any], following: Any) -> dict[str
     rates = dict(situation.speed.flops)
     host = {"cores": 2, "memory_available_bytes": 21e9, "device": "cpu", "training_flops_per_second": rates}
     budget = situation.seconds
-    return {"corpus": situation.corpus, "budget_seconds": budget, "machine": host, "advice": advice, "then": following}
+    return {
+        "corpus": situation.corpus,
+        "budget_seconds": budget,
+        "machine": host,
+        "advice": advice,
+        "then": following,
+        "notes": [],
+    }

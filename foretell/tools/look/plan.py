@@ -23,7 +23,7 @@ from foretell.data.text.holdout import Share, files_of
 from foretell.data.text_files import BLOCK, content_ending
 from foretell.errors import ConfigError
 from foretell.run import Run
-from foretell.tools.look.advice import Advice, Situation, advise, spelled, then, vocabulary
+from foretell.tools.look.advice import Advice, Situation, advise, notes, spelled, then, vocabulary
 from foretell.tools.look.doctor_corpus import corpus_findings, examine_corpus
 from foretell.tools.look.runs import list_runs
 from foretell.tools.look.trying_out import Sample, counted
@@ -62,6 +62,7 @@ def plan(what: str, seconds: float, runs: Path = Path("runs")) -> Tree:
         "machine": {**host, "device": speed.device, "training_flops_per_second": dict(speed.flops)},
         "advice": [record(advice) for advice in advise(situation)],
         "then": record(following) if (following := then(situation)) else None,
+        "notes": notes(situation),
         "findings": facts.pop("findings"),
     }
 
@@ -84,7 +85,7 @@ def text_facts(what: str) -> Tree:
     for split in found["splits"].values():
         split.pop("unknown", None)  # which only concerns words, and subwords are proposed
     train = found["splits"]["train"]
-    size = train["bytes"] if train["complete"] else stored_bytes(corpus)
+    size = train["bytes"] if train["complete"] else max(train["bytes"], stored_bytes(corpus))
     return {
         "train_bytes": size,
         "splits": list(found["splits"]),
@@ -136,12 +137,17 @@ def for_text(situation: Situation, facts: Tree) -> Situation:
 
 def labelled_facts(what: str) -> Tree | None:
     """Facts and findings of labelled data; None for plain text."""
-    if what not in SETS and not (Path(what).exists() and content_ending(Path(what)).lower() in TABLES):
+    if what not in SETS and not any(content_ending(path).lower() in TABLES for path in files_at(Path(what))):
         return None
     from foretell.tools.look.doctor_labelled import examine_labels, reader_for
 
     reader = reader_for(what)
     return None if reader is None else {"task": reader.task, **examine_labels(what, reader)}
+
+
+def files_at(path: Path) -> list[Path]:
+    """A file, or those in a folder; empty if there is none."""
+    return list(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
 
 
 def for_labels(situation: Situation, facts: Tree) -> Situation:
@@ -179,6 +185,7 @@ def render(result: Mapping[str, Any]) -> RenderableType:
         parts += advice_lines(f"{number}. {advice['recipe']}", advice)
     if result["then"]:
         parts += advice_lines(f"Then: {result['then']['recipe']}", result["then"])
+    parts += [line for note in result["notes"] for line in (Text(), Text(note))]
     return Group(*parts, *warnings(result["findings"]), Text(), Text(SOURCES, "dim"))
 
 

@@ -77,6 +77,13 @@ def test_a_table_is_labelled_data(folder: Path) -> None:
     assert "bag of words" in capture.get() and "good 1" in capture.get()
 
 
+def test_a_folder_of_tables_is_labelled_data(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text((folder / "reviews.csv").read_text())
+    (tmp_path / "test.csv").write_text("review,stars\na fine film,good\na dull film,bad\n")
+    found = plan(str(tmp_path), 60.0, folder / "runs")
+    assert found["labelled"]["splits"]["test"]["examples"] == 2
+
+
 def test_a_text_too_short_to_measure(tmp_path: Path) -> None:
     (tmp_path / "tiny.txt").write_text("One line.\n")
     found = plan(str(tmp_path / "tiny.txt"), 600.0, tmp_path)
