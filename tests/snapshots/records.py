@@ -305,29 +305,6 @@ def bench_list() -> Record:
     }
 
 
-def advice(recipe: str, *commands: str) -> Record:
-    return {"recipe": recipe, "why": "it learns from 4.2 M tokens in 5 min, and counting cannot use more context",
-            "expect": "about 1.9 bits/byte (xz -9: 2.2)", "commands": list(commands)}  # fmt: skip
-
-
-def plan() -> Record:
-    return {
-        "corpus": "novels/*.txt", "budget_seconds": 600.0,
-        "text": {"train_bytes": 10_918_118, "train_tokens": 2_729_529, "looks_like": "one paragraph per line",
-                 "scripts": {"Latin": 0.97, "Greek": 0.03}, "language": "German",
-                 "repeated": {"lines": 0.0123, "paragraphs": 0.0004},
-                 "measured": {"xz_bits_per_byte": 2.201, "held_out_bytes": 546_000}},
-        "machine": {"memory_available_bytes": 8_330_301_440, "cores": 2, "device": "cpu",
-                    "training_flops_per_second": {"recurrent": 4.2e10, "transformer": 6.1e10}},
-        "advice": [advice("awd-lstm-tiny", "foretell train awd-lstm-tiny 'data.corpus=novels/*.txt' limit=10m --out "
-                          "runs/novels"),
-                   advice("ngram-5", "foretell train ngram-5 'data.corpus=novels/*.txt' --out runs/novels-ngram")],
-        "then": advice("compare", "foretell compare runs/novels runs/novels-ngram runs/novels+runs/novels-ngram"),
-        "findings": [finding("warning", "files", "120 lines that end in a carriage return",
-                             "kept as text: remove them, as with dos2unix")],
-    }  # fmt: skip
-
-
 # --- doctor and show ------------------------------------------------------------------------------
 
 

@@ -21,7 +21,6 @@ WIDTHS = (60, 80, 120)
 TABLES: dict[str, Callable[[], RenderableType]] = {
     "runs": lambda: runs.render(records.runs()),
     "runs-tasks": lambda: runs.render(records.runs_of_tasks()),
-    "plan": lambda: plan.render(records.plan()),
     "show-recipes": lambda: show.render(recipes.list_recipes()),
     "show-recipes-for": lambda: show.render(records.timed(recipes.list_recipes())),
     "show-recipe": lambda: show.render(records.show_recipe()),
