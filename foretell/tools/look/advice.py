@@ -235,7 +235,7 @@ def from_an_import(situation: Situation) -> Iterator[Advice]:
     words = (verb, f"init={model}", f"data.corpus={situation.corpus}", f"limit={situation.limit}")
     yield Advice(
         verb,
-        "fine-tunes a pre-trained encoder; FOLDER is one in the format of Hugging Face",
+        "fine-tunes a pre-trained encoder; FOLDER has the format of Hugging Face, or is hf:OWNER/NAME on the hub",
         f"{NOT_MEASURED} on these examples; {transfer('imported', situation.task)}",
         (
             command("import", "FOLDER", "--out", model),
