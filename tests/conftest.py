@@ -23,6 +23,24 @@ if TYPE_CHECKING:
 
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # no test is of speed
 settings.load_profile("tests")
+CASES = 8
+"""how many cases of a test are fast; its others have the marker `case`"""
+
+
+@pytest.hookimpl(tryfirst=True)  # before cases are selected by their markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the cases beyond `CASES` of each test; those that stay are spread over all of them."""
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if not (item.get_closest_marker("slow") or item.get_closest_marker("gpu")):
+            tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for cases in tests.values():
+        kept = {round(place * (len(cases) - 1) / (CASES - 1)) for place in range(CASES)}
+        for place, item in enumerate(cases):
+            if len(cases) > CASES and place not in kept:
+                item.add_marker(pytest.mark.case)
+
+
 if not torch.cuda.is_available():  # Triton reads it once, when it is imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
 

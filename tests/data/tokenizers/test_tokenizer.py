@@ -357,8 +357,8 @@ def test_cuts_of_long_lines_are_compared_as_one(kind: str, line: str, batch: int
         back += "\n" if kind == "word" else " \n"  # a document's last line ends as all do
     if lost == 0:
         assert back == text
-    elif "  " not in text:  # else the blank at a cut can be one of several
-        assert back != text
+    elif "  " not in text and not any(piece.text.endswith(" ") for piece in pieces[:-1]):
+        assert back != text  # a blank before a cut, and one of several there, may be reported though nothing is lost
 
 
 @pytest.mark.parametrize("named", ["run", "run/tokenizer.json"])
