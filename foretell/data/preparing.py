@@ -9,7 +9,7 @@ from foretell.cache import cache_folder, digest
 from foretell.data.opening import open_corpus
 from foretell.data.store.store import Progress, Store, is_store, prepare, store_fingerprint
 from foretell.data.text.corpus import Corpus
-from foretell.data.text.holdout import byte_length
+from foretell.data.text.holdout import byte_length, known_bytes
 from foretell.data.tokenizers.kinds import FileConfig, TokenizerConfig
 from foretell.data.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from foretell.errors import ConfigError
@@ -40,7 +40,7 @@ def cached_tokenizer(corpus: Corpus, config: TokenizerConfig, progress: Progress
     """The tokeniser trained on the train split, from the cache where that has it."""
     pieces: Iterator[str] = (piece.text for piece in corpus.pieces("train"))
     if progress is not None:
-        pieces = reported(pieces, progress)
+        pieces = reported(pieces, progress, known_bytes(corpus.source("train")))
     if isinstance(config, FileConfig):
         return config.train(pieces)
     key = cache_key(corpus, config)
@@ -52,13 +52,14 @@ def cached_tokenizer(corpus: Corpus, config: TokenizerConfig, progress: Progress
     return load_tokenizer(path)
 
 
-def reported(pieces: Iterator[str], progress: Progress) -> Iterator[str]:
-    """Yield the pieces, and report the bytes read for the tokenizer."""
+def reported(pieces: Iterator[str], progress: Progress, total: int | None) -> Iterator[str]:
+    """Yield the pieces, and report the bytes read for the tokenizer; no share once all are read, as it learns then."""
     size = 0
     for piece in pieces:
         yield piece
         size += byte_length(piece)
-        progress("tokenizer", size, 0)
+        progress("tokenizer", size, 0, total)
+    progress("tokenizer", size, 0, None)
 
 
 def trained_before(key: str) -> Tokenizer | None:

@@ -16,6 +16,7 @@ from rich.table import Column
 from rich.text import Text
 from typing_extensions import override
 
+from foretell import units
 from foretell.errors import printable
 from foretell.evaluate.measures import measure_of, term_losses, terms_of
 
@@ -23,6 +24,8 @@ BETWEEN_LINES = 10.0
 """seconds from line to line where there is no bar"""
 REFRESHES = 2
 """how often a bar is drawn in a second; a thread of rich does it, so it moves within a long step too"""
+BRIEF = 0.5
+"""seconds from the beginning of a part in which it has no rate"""
 NARROWEST_BAR = 8
 LONGEST_NAME = 24
 
@@ -40,6 +43,7 @@ class Activity:
         self.facts: tuple[str, ...] = ()
         """rate, loss and the like, the most important first: a narrow terminal drops the last"""
         self.start = self.part_start = self.moved = self.printed = time.monotonic()
+        self.part_size = 0
 
     def __call__(self, done: float | None = None, facts: Sequence[str] | None = None) -> None:
         """Show the share done and the facts; None keeps the last ones."""
@@ -55,13 +59,19 @@ class Activity:
         rate = number / max(time.monotonic() - self.start, 1e-9)
         self(None, (f"{number:,.0f} {unit}", f"{rate:,.0f} {unit}/s"))
 
-    def prepared(self, part: str, size: int, tokens: int) -> None:
-        """Show how many bytes of a part have been read, and how many tokens they are (0: not tokenized yet)."""
+    def prepared(self, part: str, size: int, tokens: int, total: int | None = None) -> None:
+        """Show how many bytes of a part have been read, of how many if that is known, and how many tokens they are.
+
+        `tokens` is 0 where nothing is tokenized.
+        """
+        share = min(1.0, size / total) if total else None
         if self.facts[:1] != (part,):
-            self.part_start = time.monotonic()
-        rate = size / 1e6 / max(time.monotonic() - self.part_start, 1e-3)
-        written = (f"{tokens:,} tokens",) if tokens else ()
-        self(None, (part, f"{size / 1e6:,.1f} MB", f"{rate:.1f} MB/s", *written))
+            self.part_start, self.part_size, self.first = time.monotonic(), size, share or 0.0
+        lasted = time.monotonic() - self.part_start
+        speed = (f"{units.size((size - self.part_size) / lasted)}/s",) if lasted > BRIEF else ()
+        written = (f"{units.count(tokens)} tokens",) if tokens else ()
+        self.done = share
+        self(None, (part, units.size(size), *speed, *written))
 
     def share(self) -> float | None:
         """How much is done now, from 0 to 1; None while nothing is known."""
@@ -75,7 +85,7 @@ class Activity:
             return max(0.0, (1 - self.first) * self.limit - (time.monotonic() - self.start))
         if self.done is None or self.done <= self.first:
             return math.nan
-        pace = (self.moved - self.start) / (self.done - self.first)
+        pace = (self.moved - self.part_start) / (self.done - self.first)
         return max(0.0, pace * (1 - self.done) - (time.monotonic() - self.moved))
 
     def parts(self) -> list[str]:

@@ -53,8 +53,23 @@ def test_bytes_a_second_are_those_of_the_part(clock: list[float], capsys: pytest
         ):
             activity.prepared(part, size, tokens)
     first, second = capsys.readouterr().err.splitlines()
-    assert first == "preparing: 0:20, tokenizer, 40.0 MB, 2.0 MB/s"
-    assert second == "preparing: 0:41, train, 100.0 MB, 5.0 MB/s, 25,000,000 tokens"
+    assert first == "preparing: 0:20, tokenizer, 40 MB, 2 MB/s"
+    assert second == "preparing: 0:41, train, 100 MB, 5 MB/s, 25 M tokens"
+
+
+def test_the_time_left_is_that_of_the_part_whose_size_is_known(clock: list[float]) -> None:
+    activity = Activity(Monitor(quiet=True), "preparing")
+    activity.prepared("tokenizer", 0, 0, 40_000_000)
+    clock[0] = 110.0
+    activity.prepared("tokenizer", 20_000_000, 0, 40_000_000)
+    assert activity.line(80) == "50%  0:10 left  tokenizer  20 MB  2 MB/s"
+    clock[0] = 120.0
+    activity.prepared("tokenizer", 40_000_000, 0, None)  # learns from what it has read
+    assert activity.line(80) == "0:20  tokenizer  40 MB  2 MB/s"
+    activity.prepared("train", 30_000_000, 0, 40_000_000)  # continued
+    clock[0] = 125.0
+    activity.prepared("train", 35_000_000, 9_000_000, 40_000_000)
+    assert activity.line(80) == "88%  0:05 left  train  35 MB  1 MB/s  9 M tokens"
 
 
 def test_after_a_resume_only_what_is_done_since_counts_for_the_pace(clock: list[float]) -> None:

@@ -34,7 +34,7 @@ NEVER_NONE = ("documents", "lines", "bytes", "characters")
 """sizes of a split that are at least 1"""
 ARRAYS = ("tokens", "documents", "lines", "document_bytes", "document_characters")
 Offsets = npt.NDArray[np.int64]
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int, int | None], None]
 """Called with the split, and the bytes of text and the tokens done in it."""
 
 
@@ -366,5 +366,5 @@ def publish(partial: Path, out: Path) -> None:
     sync_folder(out.absolute().parent)
 
 
-def ignore(split: str, size: int, tokens: int) -> None:
+def ignore(part: str, size: int, tokens: int, total: int | None) -> None:
     """Report no progress."""

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from foretell.artifacts import naming, write_json
 from foretell.checksums import is_sealed, read_record, sealed
 from foretell.data.text.corpus import Corpus
-from foretell.data.text.holdout import byte_length
+from foretell.data.text.holdout import byte_length, known_bytes
 from foretell.data.text_files import LONGEST, Piece
 from foretell.data.tokenizers.tokenizer import Ids, Lengths, Losses, Tokenizer, lines_of
 from foretell.errors import ConfigError
@@ -307,7 +307,7 @@ def build(
     tokenizer: Tokenizer,
     folder: Path,
     fingerprint: str,
-    progress: Callable[[str, int, int], None],
+    progress: Callable[[str, int, int, int | None], None],
 ) -> dict[str, Counts]:
     """Write all files of a store except `meta.json`; resumes an interrupted call.
 
@@ -342,10 +342,10 @@ def write_split(
     folder: Path,
     point: Point,
     save: Callable[[Point], None],
-    progress: Callable[[str, int, int], None],
+    progress: Callable[[str, int, int, int | None], None],
 ) -> Counts:
     """Write what is missing of one split."""
-    saved = point.counts.bytes
+    saved, total = point.counts.bytes, known_bytes(corpus.source(point.split))
     batches = make_batches(corpus.pieces(point.split), point.pieces)
     with contextlib.ExitStack() as opened:
         opened.enter_context(naming(folder / point.split))
@@ -357,7 +357,7 @@ def write_split(
                 writer.sync()
                 save(point)
                 saved = point.counts.bytes
-            progress(point.split, point.counts.bytes, point.counts.tokens)
+            progress(point.split, point.counts.bytes, point.counts.tokens, total)
         writer.sync()
     return point.counts
 

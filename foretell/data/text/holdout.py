@@ -11,11 +11,9 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from foretell.data.compressed import compression
 from foretell.data.text.corpus import Files, Source
-from foretell.data.text_files import (
-    Piece,
-    Report,
-)
+from foretell.data.text_files import Piece, Report, content_ending
 
 FEWEST_TO_SHUFFLE = 20
 
@@ -101,6 +99,18 @@ def files_of(source: Source) -> tuple[Path, ...]:
     """The files that a split is read from; empty if its text does not come from files."""
     files = source.whole.files if isinstance(source, Share) else source
     return tuple(files.paths) if isinstance(files, Files) else ()
+
+
+def known_bytes(source: Source) -> int | None:
+    """The approximate size of a split in bytes, from the sizes of its files; None for packed files and tables."""
+    files = files_of(source)
+    if not files or any(compression(file) or content_ending(file) in (".jsonl", ".parquet") for file in files):
+        return None
+    size = sum(file.stat().st_size for file in files)
+    if not isinstance(source, Share):
+        return size
+    each = size // 20
+    return size - each * len(source.whole.held_out) if source.name == "train" else each
 
 
 def assign_documents(documents: int, held_out: int = 2) -> npt.NDArray[np.int8]:

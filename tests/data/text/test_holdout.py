@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foretell.data.opening import open_corpus
-from foretell.data.text.holdout import assign_documents, shuffled
+from foretell.data.text.holdout import assign_documents, known_bytes, shuffled
 
 
 @given(st.integers(20, 500))
@@ -41,3 +41,15 @@ def test_few_documents_are_split_in_order(tmp_path: Path) -> None:
     assert [part.count("\n") for part in parts] == [900, 50, 50]
     assert "".join(parts) == text
     assert all(len(documents_of(corpus, split)) == 1 for split in corpus.splits)
+
+
+def test_sizes_are_known_of_plain_text_only(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a line\n" * 1000)  # 7000 bytes
+    corpus = open_corpus(str(tmp_path / "a.txt"))
+    sizes = {split: known_bytes(corpus.source(split)) for split in corpus.splits}
+    assert sizes == {"train": 6300, "valid": 350, "test": 350}
+    assert {split: len(text_of(corpus, split).encode()) for split in corpus.splits} == sizes
+    (tmp_path / "b.jsonl").write_text('{"text": "a line"}\n' * 100)
+    assert known_bytes(open_corpus(str(tmp_path / "b.jsonl")).source("train")) is None
+    whole = open_corpus({"train": str(tmp_path / "a.txt"), "test": str(tmp_path / "b.jsonl")})
+    assert [known_bytes(whole.source(split)) for split in ("train", "test")] == [7000, None]
