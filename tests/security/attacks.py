@@ -335,6 +335,7 @@ ATTACKS: dict[str, Attack] = {
         recipe(data__tokenizer={"kind": "file", "path": "SECRET"}), (EVALUATE, GENERATE, RESUME), codes=HARMLESS
     ),
     "init from a folder outside": Attack(recipe(init="SECRET"), (RESUME, EVALUATE)),
+    "init from the hub": Attack(recipe(init="hf:someone/model"), (RESUME, EVALUATE)),
     "best.json and last.json above the run": Attack(
         pointed("../../outside/step-00000099"), (EVALUATE, RESUME), codes=HARMLESS
     ),

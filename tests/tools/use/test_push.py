@@ -1,6 +1,7 @@
 """Runs uploaded to the hub are what a name on the hub opens."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,20 @@ def test_a_run_comes_back_as_it_was(
     done = CliRunner().invoke(app, ["evaluate", TO, "--split", corpus["test"], "--json"])
     assert json.loads(done.stdout)["split"] == corpus["test"]
     assert len(online.asked) == asked  # from the cache
+
+
+def test_a_run_from_elsewhere_fetches_nothing(
+    online: Hub, trained: foretell.Trained, corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(trained, TO, public=False)
+    further = foretell.train(tables(corpus, init=TO, limit="1steps"), tmp_path / "further", quiet=True)
+    shutil.rmtree(tmp_path / "cache")
+    monkeypatch.setenv("FORETELL_STATE", str(tmp_path / "another account"))
+    asked = len(online.asked)
+    with pytest.raises(ConfigError, match=rf"open .*{TO}"):
+        foretell.train(further.run.path, further.run.path, resume=True, quiet=True)
+    assert foretell.load(further.run.path, quiet=True).evaluate(corpus["test"])["loss"] > 0
+    assert len(online.asked) == asked
 
 
 def test_the_card_says_what_it_is(trained: foretell.Trained) -> None:
