@@ -30,6 +30,14 @@ BERT_SIZES = {
 }
 LLAMA_SIZES = {**BERT_SIZES, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-3}
 LLAMA_SIZES |= {"bos_token_id": 5, "eos_token_id": 5, "rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}
+LLAMA3_POSITIONS = {
+    "rope_theta": 500.0,
+    "rope_type": "llama3",
+    "factor": 4.0,
+    "low_freq_factor": 0.1,
+    "high_freq_factor": 1.5,
+    "original_max_position_embeddings": 12,
+}  # its frequencies make 1.9, 0.2 and 0.03 turns in the original context: kept, between the two, and divided
 ROBERTA_SIZES = {**BERT_SIZES, "max_position_embeddings": 18, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
 MINI: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gpt2": ("GPT2Config", "GPT2LMHeadModel", GPT_SIZES),
@@ -42,6 +50,16 @@ MINI: dict[str, tuple[str, str, dict[str, Any]]] = {
         "LlamaConfig",
         "LlamaForCausalLM",
         {**LLAMA_SIZES, "num_key_value_heads": 4, "tie_word_embeddings": True},
+    ),
+    "llama-scaled": ("LlamaConfig", "LlamaForCausalLM", {**LLAMA_SIZES, "rope_parameters": LLAMA3_POSITIONS}),
+    "mistral-scaled": (
+        "MistralConfig",
+        "MistralForCausalLM",
+        {
+            **LLAMA_SIZES,
+            "sliding_window": None,
+            "rope_parameters": {"rope_theta": 500.0, "rope_type": "linear", "factor": 4.0},
+        },
     ),
     "mistral": ("MistralConfig", "MistralForCausalLM", {**LLAMA_SIZES, "sliding_window": None}),
     "bert": ("BertConfig", "BertForMaskedLM", {**BERT_SIZES, "hidden_act": "gelu_new", "layer_norm_eps": 1e-3}),

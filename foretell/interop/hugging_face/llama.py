@@ -7,14 +7,21 @@ from typing import Any
 
 from typing_extensions import override
 
+from foretell.config import Config, validate
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.correspondence import Misfit, Setting, Theirs, at, link
 from foretell.interop.hugging_face.family import CAUSAL, MOST_LAYERS, Family, Form
+from foretell.nn.attention.positions import LinearScalingConfig, Llama3ScalingConfig
 from foretell.strict_json import JsonObject, shown
 from foretell.trees import Tree
 
 PLAIN: Tree = {"rope_theta": 10_000.0, "rope_type": "default"}
 """rotary positions without scaling"""
+SCALINGS: dict[str, type[Config]] = {"linear": LinearScalingConfig, "llama3": Llama3ScalingConfig}
+"""our scaling of rotary positions for a `rope_type`"""
+ORIGINAL = "original_max_position_embeddings"
+SPELLED = {"original_context": ORIGINAL}
+"""their names of settings of a scaling, where they differ"""
 
 
 class Heads(Setting):
@@ -40,30 +47,56 @@ class Heads(Setting):
 
 
 class Rotation(Setting):
-    """The base of rotary positions, in `rope_parameters`; older files have `rope_theta` and `rope_scaling`."""
+    """Base and scaling of rotary positions, in `rope_parameters`; older files have `rope_theta` and `rope_scaling`."""
 
     @override
     def read(self, theirs: JsonObject) -> dict[str, Any]:
-        inner = theirs.inner(self.theirs)
-        scaling = theirs.inner("rope_scaling") if theirs.get("rope_scaling") is not None else inner
-        kind = scaling.get("rope_type", scaling.get("type", "default"))
-        if kind != "default":
-            raise ConfigError(f"rope_type = {shown(kind)} is not supported, only 'default'", file=theirs.file)
-        base = inner.number("rope_theta", least=1, most=1e12)
-        if theirs.get("rope_theta") is None:
-            return {self.ours: base}
-        older = theirs.number("rope_theta", least=1, most=1e12)
-        if base not in (PLAIN["rope_theta"], older):
-            what = f"rope_theta = {older:g}, but {self.theirs} has {base:g}"
+        given = (theirs.inner(key, {}) for key in ("rope_scaling", self.theirs))
+        stated = [inner for inner in given if inner and inner.values_by_key is not self.default]
+        first, *others = (self._in(inner, theirs) for inner in stated or [JsonObject({}, theirs.file)])
+        if any(other != first for other in others):
+            what = f"rope_scaling and {self.theirs} differ, which are the same setting"
             raise ConfigError(what, file=theirs.file, remedy=f"keep {self.theirs} only")
-        return {self.ours: older}
+        return first
+
+    def _in(self, inner: JsonObject, theirs: JsonObject) -> dict[str, Any]:
+        """Our settings for one of the two objects."""
+        if layers := [key for key, value in inner.items() if isinstance(value, dict)]:
+            what = f"{inner.path(layers[0])} is not supported, only the same rotary positions in all layers"
+            raise ConfigError(what, file=theirs.file)
+        kind = inner.get("rope_type", inner.get("type", "default"))
+        if not isinstance(kind, str) or kind not in ("default", *SCALINGS):
+            known = ", ".join(("default", *SCALINGS))
+            raise ConfigError(f"rope_type = {shown(kind)} is not supported (known: {known})", file=theirs.file)
+        places = [place for place in (inner, theirs) if place.get("rope_theta") is not None]
+        base, *others = [place.number("rope_theta", least=1, most=1e12) for place in places] or [PLAIN["rope_theta"]]
+        if any(other != base for other in others):
+            what = f"rope_theta = {others[0]:g}, but {inner.inside} has {base:g}"
+            raise ConfigError(what, file=theirs.file, remedy=f"keep {self.theirs} only")
+        found: dict[str, Any] = {f"{self.ours}.base": base}
+        if kind in SCALINGS:
+            found[f"{self.ours}.scaling"] = scaling_in(inner, SCALINGS[kind], theirs)
+        return found
 
     @override
     def write(self, tree: Tree, theirs: Theirs) -> None:
-        base = at(tree, self.ours)
+        base, scaling = at(tree, f"{self.ours}.base"), dict(at(tree, f"{self.ours}.scaling") or {})
         if base is None:
-            raise Misfit(f"{self.ours} is absent")
-        theirs[self.theirs] = PLAIN | {"rope_theta": base}
+            raise Misfit(f"{self.ours}.base is absent")
+        kind = scaling.pop("kind", "default")
+        if kind not in ("default", *SCALINGS):
+            raise Misfit(f"{self.ours}.scaling.kind = {kind!r} is not among {', '.join(SCALINGS)}")
+        named = {SPELLED.get(name, name): value for name, value in scaling.items()}
+        theirs[self.theirs] = {"rope_theta": base, "rope_type": kind} | named
+
+
+def scaling_in(inner: JsonObject, scaling: type[Config], theirs: JsonObject) -> Tree:
+    """Our scaling of rotary positions. The original context can also be stated outside, which then counts."""
+    longest = {ORIGINAL: theirs["max_position_embeddings"]}
+    outside = {ORIGINAL: theirs[ORIGINAL]} if theirs.get(ORIGINAL) is not None else {}
+    read = JsonObject({**longest, **inner, **outside}, theirs.file, inner.inside)
+    names = {name: SPELLED.get(name, name) for name in scaling.model_fields if name != "kind"}
+    return validate(scaling, {name: read.value(key) for name, key in names.items()}, theirs.file).model_dump()
 
 
 def llama(kind: str, name: str, inner: int, context: int, theirs: Mapping[str, Any]) -> Family:
@@ -90,7 +123,7 @@ def llama(kind: str, name: str, inner: int, context: int, theirs: Mapping[str, A
             Setting("model.feed_forward", "intermediate_size", inner, absent=lambda theirs: 4 * theirs["hidden_size"]),
             Setting("model.context", "max_position_embeddings", context),
             Setting("model.norm.epsilon", "rms_norm_eps", 1e-6),
-            Rotation("model.positions.base", "rope_parameters", PLAIN),
+            Rotation("model.positions", "rope_parameters", PLAIN),
             Setting("model.initial.std", "initializer_range", 0.02, loose=True),
             Setting("model.dropout.attention", "attention_dropout", 0.0, loose=True),
             Setting("head.tied", "tie_word_embeddings", False),

@@ -8,15 +8,16 @@ B rows, T tokens, C the context, E width of the token vectors, d width of a head
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from typing_extensions import override
 
-from foretell.config import Config, Positive, Tagged
+from foretell.config import Config, Positive, Size, Tagged
 from foretell.nn.initializers import NormalConfig
 
 Rotation = tuple[Tensor, Tensor]
@@ -60,7 +61,7 @@ class SinusoidPositions(Positions):
 
     def __init__(self, context: int, width: int, base: float):
         super().__init__()
-        angles = angle_table(context, width, base)
+        angles = angle_table(context, frequencies(width, base))
         table = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
         self.register_buffer("table", table.to(torch.get_default_dtype()), persistent=False)
 
@@ -72,7 +73,8 @@ class SinusoidPositions(Positions):
 class RotaryPositions(Positions):
     """Rotates each pair (x_i, x_(i + d/2)) of a query or key by t w_i, w_i = base^(-2 i / d) (arXiv:2104.09864).
 
-    Pairs are formed across the two halves, as in GPT-NeoX and its successors; the paper pairs neighbours.
+    Pairs are formed across the two halves, as in GPT-NeoX and its successors; the paper pairs neighbours. `scaling`
+    lowers the frequencies w_i, for contexts longer than the model was first trained on.
     """
 
     cosines: Tensor
@@ -80,9 +82,10 @@ class RotaryPositions(Positions):
     sines: Tensor
     """[C, d]"""
 
-    def __init__(self, context: int, head_width: int, base: float):
+    def __init__(self, context: int, head_width: int, base: float, scaling: ScalingChoice | None = None):
         super().__init__()
-        angles = angle_table(context, head_width, base).repeat(1, 2)
+        speeds = frequencies(head_width, base)
+        angles = angle_table(context, speeds if scaling is None else scaling.scaled(speeds)).repeat(1, 2)
         for name, table in (("cosines", angles.cos()), ("sines", angles.sin())):
             self.register_buffer(name, table.to(torch.get_default_dtype()), persistent=False)
 
@@ -92,10 +95,14 @@ class RotaryPositions(Positions):
         return cosines[..., None, :], sines[..., None, :]
 
 
-def angle_table(context: int, width: int, base: float) -> Tensor:
-    """[C, width / 2] float64: position times w_i = base^(-2 i / width)."""
-    speeds = base ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    return torch.arange(context, dtype=torch.float64)[:, None] * speeds
+def frequencies(width: int, base: float) -> Tensor:
+    """[width / 2] float64: w_i = base^(-2 i / width), in radians per token."""
+    return base ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+
+
+def angle_table(context: int, frequencies: Tensor) -> Tensor:
+    """[C, number of frequencies] float64: position times frequency."""
+    return torch.arange(context, dtype=torch.float64)[:, None] * frequencies
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
@@ -135,15 +142,69 @@ class SinusoidConfig(Config):
         return SinusoidPositions(context, width, self.base)
 
 
+Factor = Annotated[float, Field(ge=1, le=1e12)]
+"""a stretch of the context, 1 for none"""
+
+
+class LinearScalingConfig(Config):
+    """Divide all frequencies by `factor`: position interpolation (Chen et al. 2023, arXiv:2306.15595)."""
+
+    kind: Literal["linear"] = "linear"
+    factor: Factor = 2.0
+    """longest context over that of the first training"""
+
+    def scaled(self, frequencies: Tensor) -> Tensor:
+        """Frequencies [d / 2] -> frequencies [d / 2]."""
+        return frequencies / self.factor
+
+
+class Llama3ScalingConfig(Config):
+    """Divide low frequencies by `factor` and keep high ones (Llama 3.1).
+
+    With t = `original_context` w / 2 pi, the turns that frequency w makes in the original context, w becomes
+    (s + (1 - s) / factor) w, where s rises from 0 at t = `low_freq_factor` to 1 at t = `high_freq_factor`. The formula
+    and the defaults are those of `apply_scaling` in Llama 3.1's code (github.com/meta-llama/llama-models), which
+    transformers has as rope_type "llama3"; the models are described in arXiv:2407.21783.
+    """
+
+    kind: Literal["llama3"] = "llama3"
+    factor: Factor = 8.0
+    """divisor of low frequencies (Llama 3.2: 32)"""
+    low_freq_factor: Positive = 1.0
+    """frequencies with fewer turns in the original context are divided by `factor`"""
+    high_freq_factor: Positive = 4.0
+    """frequencies with more turns are kept"""
+    original_context: Size = 8192
+    """context of the first training, in tokens"""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.high_freq_factor <= self.low_freq_factor:
+            low, high = self.low_freq_factor, self.high_freq_factor
+            raise ValueError(f"high_freq_factor = {high:g} has to be larger than low_freq_factor = {low:g}")
+        return self
+
+    def scaled(self, frequencies: Tensor) -> Tensor:
+        """Frequencies [d / 2] -> frequencies [d / 2]."""
+        turns = self.original_context * frequencies / (2 * math.pi)
+        kept = ((turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor)).clamp(0, 1)
+        return frequencies * (kept + (1 - kept) / self.factor)
+
+
+ScalingChoice = Annotated[LinearScalingConfig | Llama3ScalingConfig, Tagged()]
+
+
 class RotaryConfig(Config):
     """Rotate queries and keys, so that their products depend on distances; nothing is learned."""
 
     kind: Literal["rotary"] = "rotary"
     base: Annotated[float, Field(gt=1, le=1e12)] = 10_000.0
+    scaling: ScalingChoice | None = None
+    """lower frequencies, for a context longer than that of the first training; absent: as `base` gives them"""
 
     def build(self, context: int, width: int, head_width: int, initial: NormalConfig) -> RotaryPositions:
         """Build angles for heads of `head_width`, which has to be even, and positions 0 to `context` - 1."""
-        return RotaryPositions(context, head_width, self.base)
+        return RotaryPositions(context, head_width, self.base, self.scaling)
 
 
 class NoPositionsConfig(Config):

@@ -1,6 +1,8 @@
 """Llama and Mistral: grouped queries, rotary settings of both spellings, generation, and what is refused by name."""
 
+import copy
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ from hugging_face import LLAMA_SIZES, MINI, checkpoint, imported, transformers_i
 
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.correspondence import Misfit, read_tensors, write_tensors
-from foretell.interop.hugging_face.llama import LLAMA, MISTRAL
+from foretell.interop.hugging_face.llama import LLAMA, MISTRAL, ORIGINAL
+from foretell.nn.attention.positions import Llama3ScalingConfig, frequencies
 from foretell.types import Inputs
 
 CONFIG: dict[str, Any] = {key: value for key, value in LLAMA_SIZES.items() if key != "rope_parameters"}
@@ -21,17 +24,64 @@ CONFIG: dict[str, Any] = {key: value for key, value in LLAMA_SIZES.items() if ke
         ({}, 10_000.0),
         ({"rope_theta": 5e5, "rope_scaling": None}, 5e5),
         ({"rope_parameters": {"rope_type": "default", "rope_theta": 300.0}}, 300.0),
+        ({"rope_parameters": {"rope_type": "default"}, "rope_theta": 5e5}, 5e5),
+        ({"rope_parameters": None, "rope_scaling": {}}, 10_000.0),
     ],
 )
 def test_the_base_in_newer_and_older_files(stated: dict[str, Any], base: float) -> None:
     assert LLAMA.recipe(CONFIG | stated, [])[1]["model"]["positions"] == {"kind": "rotary", "base": base}
 
 
+LLAMA3 = {"rope_type": "llama3", "factor": 4, "low_freq_factor": 1.0, "high_freq_factor": 3.0}
+SCALED = {"kind": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 3.0, "original_context": 8}
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"rope_theta": 300.0, "rope_scaling": {**LLAMA3, ORIGINAL: 8}},
+        {"rope_parameters": {**LLAMA3, "rope_theta": 300.0, ORIGINAL: 8}},
+        {"rope_theta": 300.0, "rope_scaling": LLAMA3, "max_position_embeddings": 8},
+        {"rope_theta": 300.0, "rope_scaling": {**LLAMA3, ORIGINAL: 9}, ORIGINAL: 8},
+        {
+            "rope_scaling": {**LLAMA3, "rope_theta": 300, ORIGINAL: 8},
+            "rope_parameters": {**LLAMA3, "rope_theta": 300, ORIGINAL: 8},
+        },
+    ],
+)
+def test_scaling_in_newer_and_older_files(stated: dict[str, Any], transformers: ModuleType) -> None:
+    found = LLAMA.recipe(CONFIG | stated, [])[1]["model"]["positions"]
+    assert found == {"kind": "rotary", "base": 300.0, "scaling": SCALED}
+    config = transformers.LlamaConfig(**copy.deepcopy(CONFIG | stated))
+    rotary = transformers.models.llama.modeling_llama.LlamaRotaryEmbedding(config)
+    ours = Llama3ScalingConfig(**SCALED).scaled(frequencies(6, 300.0))
+    torch.testing.assert_close(rotary.inv_freq, ours.float(), rtol=1e-6, atol=0)
+
+
+def test_linear_scaling_in_an_older_file() -> None:
+    found = LLAMA.recipe(CONFIG | {"rope_scaling": {"type": "linear", "factor": 2}}, [])[1]["model"]["positions"]
+    assert found == {"kind": "rotary", "base": 10_000.0, "scaling": {"kind": "linear", "factor": 2.0}}
+
+
+def test_a_scaling_that_transformers_lacks_is_not_exported() -> None:
+    tree = LLAMA.recipe(CONFIG, [])[1]
+    tree["model"]["positions"]["scaling"] = {"kind": "their_package:Scaling"}
+    with pytest.raises(Misfit, match=r"scaling\.kind = 'their_package:Scaling' is not among linear, llama3"):
+        LLAMA.config({"data": {}} | tree)
+
+
 @pytest.mark.parametrize(
     ("stated", "problem"),
     [
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope_type = 'llama3' is not supported"),
-        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type = 'linear' is not supported"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 8.0}}, "rope_type = 'yarn' is not supported"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_type = 'dynamic' is not supported"),
+        ({"rope_scaling": {"type": ["linear"]}}, "rope_type = a list is not supported"),
+        ({"rope_scaling": {"type": "linear"}}, "has no 'rope_scaling.factor'"),
+        ({"rope_scaling": {"type": "linear", "factor": 0.5}}, "factor"),
+        ({"rope_scaling": LLAMA3 | {"high_freq_factor": 1}}, "high_freq_factor = 1 has to be larger than"),
+        ({"rope_scaling": {"type": "linear", "factor": 2}, "rope_parameters": {"factor": 2}}, "differ"),
+        ({"rope_parameters": {"rope_theta": 1e4}, "rope_theta": 5e5}, "rope_theta = 500000, but rope_parameters has 1"),
+        ({"rope_parameters": {"full_attention": {}}}, "rope_parameters.full_attention is not supported"),
         ({"head_dim": 16}, "head_dim = 16 is not supported"),
         ({"attention_bias": True}, "attention_bias = True is not supported"),
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu' is not supported"),
@@ -66,7 +116,7 @@ def test_queries_keys_and_values_are_joined_and_split_again(shared: int) -> None
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["llama", "llama-one-key"])
+@pytest.mark.parametrize("name", ["llama", "llama-one-key", "llama-scaled"])
 def test_tokens_generated_from_a_cache_are_theirs_in_float64(name: str, tmp_path: Path) -> None:
     theirs = checkpoint(transformers_installed(), tmp_path / "theirs", MINI[name]).double()
     run, _ = imported(tmp_path / "theirs", tmp_path / "run")
