@@ -178,7 +178,9 @@ class Family:
         if held != layers and (held or layers > 100):  # if no layers are held, missing tensors are reported by name
             what = f"says {layers:,} layers, but the weights hold {held:,}"
             raise ConfigError(what, file=file, remedy="correct config.json")
-        for name in ("hidden", "embedding_dim", "feed_forward", "context", "segments"):
+        names = ["hidden", "embedding_dim", "feed_forward", "segments"]
+        names += ["context"] if at(model, "positions.kind") != "rotary" else []  # whose context is in no tensor
+        for name in names:
             if (size := model.get(name) or 0) > max(weights.largest, 1 << 16):
                 what = f"states {name} = {size:,}, larger than any dimension of the weights"
                 raise ConfigError(what, file=file, remedy="correct config.json")

@@ -5,6 +5,7 @@ Nothing is ever unpickled: folders with other kinds of weights are refused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,11 @@ class Weights(Mapping[str, Tensor]):
     def largest(self) -> int:
         """The largest dimension of all tensors."""
         return max((max(place.shape, default=1) for place in self.places.values()), default=0)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers all tensors hold."""
+        return sum(math.prod(place.shape) for place in self.places.values())
 
     def __getitem__(self, name: str) -> Tensor:
         place = self.places[name]

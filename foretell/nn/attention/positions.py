@@ -85,9 +85,10 @@ class RotaryPositions(Positions):
     def __init__(self, context: int, head_width: int, base: float, scaling: ScalingChoice | None = None):
         super().__init__()
         speeds = frequencies(head_width, base)
-        angles = angle_table(context, speeds if scaling is None else scaling.scaled(speeds)).repeat(1, 2)
-        for name, table in (("cosines", angles.cos()), ("sines", angles.sin())):
-            self.register_buffer(name, table.to(torch.get_default_dtype()), persistent=False)
+        angles = angle_table(context, speeds if scaling is None else scaling.scaled(speeds))
+        for name, function in (("cosines", torch.cos), ("sines", torch.sin)):
+            table = function(angles).to(torch.get_default_dtype()).repeat(1, 2)
+            self.register_buffer(name, table, persistent=False)
 
     @override
     def rotation(self, positions: Tensor) -> Rotation:
@@ -143,7 +144,7 @@ class SinusoidConfig(Config):
 
 
 Factor = Annotated[float, Field(ge=1, le=1e12)]
-"""a stretch of the context, 1 for none"""
+"""longer context over that of the first training"""
 
 
 class LinearScalingConfig(Config):
@@ -151,7 +152,6 @@ class LinearScalingConfig(Config):
 
     kind: Literal["linear"] = "linear"
     factor: Factor = 2.0
-    """longest context over that of the first training"""
 
     def scaled(self, frequencies: Tensor) -> Tensor:
         """Frequencies [d / 2] -> frequencies [d / 2]."""
@@ -169,7 +169,7 @@ class Llama3ScalingConfig(Config):
 
     kind: Literal["llama3"] = "llama3"
     factor: Factor = 8.0
-    """divisor of low frequencies (Llama 3.2: 32)"""
+    """divisor of low frequencies (Llama 3.2: 32.0)"""
     low_freq_factor: Positive = 1.0
     """frequencies with fewer turns in the original context are divided by `factor`"""
     high_freq_factor: Positive = 4.0

@@ -148,6 +148,9 @@ def read_model(
         what = f"cannot be built as config.json says: {shown(str(problem))}"
         raise ConfigError(what, file=tensors.folder) from None
     check_part(family, tensors, main_tensors(blank))
+    if (computed := sum(buffer.numel() for buffer in blank.buffers())) > max(tensors.numbers, 1 << 24):
+        what = f"asks for tables of {computed:,} numbers, more than the weights have; its context is too long"
+        raise ConfigError(what, file=tensors.folder / "config.json", remedy="correct config.json")
     if generator is not None:
         check_part(family, generator, generator_tensors(blank))
     torch.manual_seed(recipe.seed)  # for what the checkpoint lacks

@@ -135,3 +135,14 @@ def test_tokens_generated_from_a_cache_are_theirs_in_float64(name: str, tmp_path
         found = torch.cat([found, new], 1)
     assert state[3][0][0].shape[1] == MINI[name][2]["num_key_value_heads"]
     assert torch.equal(found, expected)
+
+
+def test_a_context_longer_than_any_tensor(tmp_path: Path, transformers: ModuleType) -> None:
+    config, model, sizes = MINI["llama-scaled"]
+    checkpoint(transformers, tmp_path / "theirs", (config, model, sizes | {"max_position_embeddings": 100_000}))
+    run, _ = imported(tmp_path / "theirs", tmp_path / "run")
+    assert run.recipe.model.context == 100_000
+    stated = tmp_path / "theirs" / "config.json"
+    stated.write_text(stated.read_text().replace("100000", str(2**24)))
+    with pytest.raises(ConfigError, match="tables of 201,326,592 numbers, more than the weights have"):
+        imported(tmp_path / "theirs", tmp_path / "again")
