@@ -140,10 +140,11 @@ def as_latin(word: str) -> str:
 
 
 def environment(place: Path, seeds: Path) -> dict[str, str]:
-    """What a process is told: this checkout, one thread, nothing of the user's."""
+    """What a process is told: this checkout, one thread, no network, nothing of the user's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FORETELL", "PYTHON"))}
     return kept | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "HF_HUB_OFFLINE": "1",
         "MPLBACKEND": "agg",
         "MPLCONFIGDIR": str(seeds / "state" / "matplotlib"),
         "OMP_NUM_THREADS": "1",
