@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # no test is of speed
 settings.load_profile("tests")
-CASES = 8
+CASES = 6
 """how many cases of a test are fast; its others have the marker `case`"""
 
 
