@@ -6,6 +6,7 @@ is ever read from a column that might be the wrong one.
 
 from __future__ import annotations
 
+import csv
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from foretell.config import validate
-from foretell.data.files import expanded, tell
+from foretell.data.files import ALIASES, entries, expanded, tell
 from foretell.data.labelled.datasets import SETS, WHOLE
 from foretell.data.labelled.examples import BadRow
-from foretell.data.labelled.opening import find_set
+from foretell.data.labelled.opening import find_set, refusal
 from foretell.data.labelled.readers import Reader
 from foretell.data.labelled.readers.columns import ColumnsConfig
 from foretell.data.labelled.readers.delimited import DELIMITERS
@@ -45,6 +46,8 @@ PAIRS = (
 TEXTS = ("text", "sentence", "review", "content", "comment", "body", "message", "tweet", "description", "document")
 LABELS = ("label", "labels", "class", "category", "sentiment", "target", "topic", "polarity", "intent", "y")
 MOST_CLASSES = 100
+MOST_BAD = 0.2
+"""share of unreadable rows above which nothing is guessed"""
 TAGGED = (".conll", ".iob", ".iob2", ".bio")
 
 
@@ -64,7 +67,7 @@ def guess_reader(task: str, corpus: Any, given: Any) -> Mapping[str, Any] | None
     if path is None:
         return None
     if path.is_dir():
-        return {"kind": "folders"} if task == "classification" and not settings else None
+        return guess_folders(path) if task == "classification" and not settings else None
     if task == "tagging" and not settings and content_ending(path) in TAGGED:
         return {"kind": "columns", "scheme": scheme_of(path)}
     if task == "answering" and not settings and content_ending(path) == ".json":
@@ -92,6 +95,21 @@ def first_file(corpus: str | Mapping[str, str], task: str) -> Path | None:
         return None  # reported when the examples are read
     found = files.get("train") or files.get(WHOLE) or ()
     return next((path for path in found if isinstance(path, Path)), None)
+
+
+def guess_folders(path: Path) -> Mapping[str, Any]:
+    """The reader of a folder with a folder for each class."""
+    inside = entries(path)
+    if beside := next((entry for entry in inside if not entry.is_dir()), None):
+        raise ConfigError(
+            f"holds folders and files, such as {beside.name}: not a folder for each class",
+            file=path,
+            remedy='move the files elsewhere, or write data.reader.kind="folders" if each file is a class, too',
+        )
+    splits = [entry for entry in inside if entry.name.lower() in ALIASES]
+    classes = sorted(entry.name for entry in (entries(splits[0]) if splits else inside))
+    tell(f"{path}: each folder is a class: {', '.join(map(shown, classes[:10]))}{', …' if len(classes) > 10 else ''}")
+    return {"kind": "folders"}
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -139,6 +157,8 @@ def guess_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, An
     columns = columns_of(path, settings)
     if not columns:
         raise ConfigError("has no rows", file=path, remedy="name a table with a line of column names and an example")
+    check_header(columns, path, settings)
+    check_splits(columns, path)
     if "texts" not in settings:
         settings["texts"] = tuple(texts_among(columns, path, settings.get("label")))
     if "label" not in settings:
@@ -147,13 +167,61 @@ def guess_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, An
     if task == "similarity":
         settings.setdefault("labels", "score")
     label = next((column for column in columns if column.name == settings["label"]), None)
+    if label is not None and "labels" not in settings:
+        check_single(label, path)
     classes = "" if label is None or task == "similarity" else f" ({class_list(label)})"
     texts = " and ".join(map(shown, settings["texts"]))
+    others = [shown(column.name) for column in columns if column.name not in (*settings["texts"], settings["label"])]
+    left = f" ({', '.join(others[:8])}{', …' if len(others) > 8 else ''} not read)" if others else ""
     tell(
-        f"{path}: the text is {texts}, the label {shown(settings['label'])}{classes}; data.reader.label=… and "
+        f"{path}: the text is {texts}, the label {shown(settings['label'])}{classes}{left}; data.reader.label=… and "
         "data.reader.texts=[…] name others"
     )
     return settings
+
+
+def check_header(columns: Sequence[Column], path: Path, settings: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` if the first line seems to be data: the name of a column is one of its values, or a text."""
+    if settings.get("columns") or table_format(path, settings) not in ("csv", "tsv"):
+        return
+    for column in columns:
+        if (column.name in column.values and column.name.strip()) or len(column.name.split()) > 6:
+            names = ", ".join(f'"column{n}"' for n in range(1, len(columns) + 1))
+            quote = ', and data.reader.quote="\'"' if any(one.name[:1] == "'" for one in columns) else ""
+            raise ConfigError(
+                f"its first line looks like data, not like names of columns: {shown(column.name):.60}",
+                file=path,
+                remedy=f"name the columns in order, as in 'data.reader.columns=[{names}]'{quote}",
+            )
+
+
+def check_splits(columns: Sequence[Column], path: Path) -> None:
+    """Raise `ConfigError` if a column says which split each row belongs to: dealing them anew would mix them."""
+    for column in columns:
+        values = {value.strip().lower() for value in column.values}
+        if len(values & ALIASES.keys()) > 1 and values <= ALIASES.keys():
+            raise ConfigError(
+                f"column {shown(column.name)} names the split of each row ({', '.join(sorted(values))}); such a column "
+                "is not read",
+                file=path,
+                remedy="write the rows of each split to a file of its own, or name data.reader.texts=[…] and "
+                "data.reader.label=… to have the splits dealt anew",
+            )
+
+
+def check_single(label: Column, path: Path) -> None:
+    """Raise `ConfigError` if cells seem to hold several labels."""
+    alone = {value.strip() for value in label.values}
+    for sign in ";|,":
+        joined = [value for value in alone if sign in value]
+        parts = {part.strip() for value in joined for part in value.split(sign)}
+        if joined and parts & alone and len(parts) < max(len(alone), 3):
+            raise ConfigError(
+                f"cells of {shown(label.name)} seem to hold several labels, such as {shown(joined[0]):.60}",
+                file=path,
+                remedy=f"write data.reader.labels=several \"data.reader.separator='{sign}'\" "
+                "objective.multi_label=true, or data.reader.labels=one if each is the name of one class",
+            )
 
 
 def dialect_of(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,13 +233,30 @@ def dialect_of(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     if not head:
         return {}
     usual = "," if form == "csv" else "\t"
-    delimiter = max(usual + DELIMITERS, key=head[0].count)
-    found: dict[str, Any] = {} if delimiter == usual or usual in head[0] else {"delimiter": delimiter}
+    delimiter = max(usual + DELIMITERS, key=lambda sign: regularity(sign, head))
+    found: dict[str, Any] = {} if delimiter == usual else {"delimiter": delimiter}
     sign = found.get("delimiter", usual)
     fields = [field for line in head for field in line.rstrip("\r\n").split(sign)]
-    if form == "tsv" and sum(is_quoted(field) for field in fields) > 0.2 * len(fields) and "quoted" not in given:
+    opened = [line.rstrip().endswith("'") for line in head if f"{sign}'" in line]
+    if "quote" not in given and len(opened) > 2 and sum(opened) > 0.8 * len(opened):  # in some files only where needed
+        found["quote"] = "'"
+    if (
+        form == "tsv"
+        and sum(len(field) > 1 and field[0] == field[-1] == '"' for field in fields) > 0.2 * len(fields)
+        and "quoted" not in given
+    ):
         found["quoted"] = True
     return found
+
+
+def regularity(delimiter: str, lines: Sequence[str]) -> tuple[float, int]:
+    """The share of lines with the most frequent number of fields, 0 if that is one; then that number."""
+    try:
+        counts = [len(row) for row in csv.reader(lines, delimiter=delimiter)]
+    except csv.Error:
+        return 0.0, 0
+    fields, times = Counter(counts).most_common(1)[0]
+    return (times / len(counts), fields) if fields > 1 else (0.0, 0)
 
 
 def table_format(path: Path, given: Mapping[str, Any]) -> str | None:
@@ -183,7 +268,11 @@ def columns_of(path: Path, settings: Mapping[str, Any]) -> list[Column]:
     """The columns of a table, from its first rows."""
     known = {key: value for key, value in settings.items() if key not in ("texts", "label")}
     reader = validate(TableConfig, known, "data.reader")
-    rows = [row[1] for row in itertools.islice(reader.rows(path, ()), ROWS) if not isinstance(row, BadRow)]
+    found_rows = list(itertools.islice(reader.rows(path, ()), ROWS))
+    rows = [row[1] for row in found_rows if not isinstance(row, BadRow)]
+    bad = [row for row in found_rows if isinstance(row, BadRow)]
+    if len(bad) > MOST_BAD * len(found_rows):  # what is left says little of the columns
+        raise refusal(path, bad, len(rows))
     names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
     found = [Column(name, [as_text(row[name]) for row in rows if row.get(name) is not None]) for name in names]
     return [column for column in found if any(value.strip() for value in column.values)]
@@ -219,16 +308,24 @@ def label_among(columns: Sequence[Column], path: Path, task: str) -> str:
 
 def unclear(what: str, columns: Iterable[Column], path: Path, remedy: str) -> ConfigError:
     """The error where several columns may be meant, or none."""
-    listed = ", ".join(map(str, itertools.islice(columns, 8)))
+    named = list(columns)
+    listed = ", ".join(map(str, named[:8]))
     if not listed:
         return ConfigError(f"has no column that could be the {what}", file=path, remedy=remedy)
+    if what == "label" and len(named) == 1 and not named[0].is_label:
+        return ConfigError(
+            f"column {named[0]} has too many values to be a label",
+            file=path,
+            remedy=f"{remedy} if it is one; numbers are learned by train similar" if named[0].is_number else remedy,
+        )
     return ConfigError(f"which column is the {what}: {listed}?", file=path, remedy=remedy)
 
 
 def class_list(column: Column) -> str:
     """The classes in a column, the most frequent ones first."""
     names = [shown(name) for name, _ in Counter(column.values).most_common(5)]
-    return f"{column.classes} classes: {', '.join(names)}{', …' if column.classes > len(names) else ''}"
+    kinds = "1 class" if column.classes == 1 else f"{column.classes} classes"
+    return f"{kinds}: {', '.join(names)}{', …' if column.classes > len(names) else ''}"
 
 
 def as_text(value: object) -> str:
@@ -243,11 +340,6 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def is_quoted(field: str) -> bool:
-    """Whether a field has quotes around it."""
-    return len(field) > 1 and field[0] == field[-1] == '"'
 
 
 # --- tags -----------------------------------------------------------------------------------------

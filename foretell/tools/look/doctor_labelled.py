@@ -58,7 +58,7 @@ def reader_for(what: str) -> Reader | None:
     try:
         found = guess_reader(task, what, None)
     except ConfigError:
-        if ending == ".jsonl":  # rows of text are a corpus
+        if ending in (".jsonl", ""):  # rows of text are a corpus, and so are folders of files
             return None
         if task != "classification" or (found := scores_of_pairs(what)) is None:
             raise

@@ -96,7 +96,7 @@ UNCLEAR = {
         lambda n: [sentence(n), sentence(n + 1), mood(n)],
         r"text: 'a' .* values\), 'b'",
     ),
-    "no label": (["text", "number"], lambda n: [sentence(n), n], r"label: 'number' \(60 values\)\?"),
+    "no label": (["text", "a", "b"], lambda n: [sentence(n), n, -n], r"label: 'a' \(60 values\), 'b'"),
     "no text": (["a", "label"], lambda n: [n, mood(n)], r"text: 'a' \(60 values\), 'label'"),
 }
 
@@ -184,3 +184,74 @@ def test_settings_of_the_reader_that_are_wrong_are_one_line(tmp_path: Path) -> N
     file = table(tmp_path, "a.csv", ["text", "label"], lambda n: [sentence(n), mood(n)])
     with pytest.raises(ConfigError, match=r"^data.reader: names: "):
         guess_reader("classification", str(file), {"kind": "table", "names": "text"})
+
+
+DOUBTFUL = {
+    "a column of splits": (
+        ["Split", "text", "label"],
+        lambda n: [("train", "test", "dev")[n % 3], sentence(n), mood(n)],
+        r"column 'Split' names the split of each row \(dev, test, train\)",
+    ),
+    "no header, a label first": (["gut", "ein Text"], lambda n: [mood(n), sentence(n)], "first line looks like data"),
+    "no header, a text first": (
+        [f"{SENTENCES[0]} again", "sehr gut"],
+        lambda n: [sentence(n), mood(n)],
+        "first line looks like data.*the film was",
+    ),
+    "several labels": (
+        ["text", "tags"],
+        lambda n: [sentence(n), ("a", "b", "a;b", "b;c")[n % 4]],
+        r"cells of 'tags' seem to hold several labels.*separator=';'. objective.multi_label=true",
+    ),
+    "numbers": (["text", "price"], lambda n: [sentence(n), n * 3], "has too many values to be a label.*train similar"),
+}
+
+
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_what_would_be_misread_is_refused(name: str, tmp_path: Path) -> None:
+    header, row, said = DOUBTFUL[name]
+    path = table(tmp_path, "own.csv", header, row)
+    with pytest.raises(ConfigError, match=said):
+        guess_reader("classification", str(path), None)
+
+
+def test_several_labels_are_read_as_the_error_says(tmp_path: Path) -> None:
+    path = table(tmp_path, "own.csv", ["text", "tags"], lambda n: [sentence(n), ("a", "", "a;b", "b;c")[n % 4]])
+    found = guess_reader("classification", str(path), {"labels": "several", "separator": ";"})
+    assert found is not None
+    examples = open_examples(str(path), "train", TableConfig.model_validate(dict(found)))
+    assert {example.label for example in examples} == {("a",), (), ("a", "b"), ("b", "c")}  # type: ignore[union-attr]
+
+
+def test_the_delimiter_that_parts_every_line_alike_is_taken(tmp_path: Path) -> None:
+    """Commas are only in texts."""
+    path = table(tmp_path, "own.csv", ["label", "text, as written"], lambda n: [mood(n), f"{sentence(n)}, so, so"], ";")
+    found = guess_reader("classification", str(path), None)
+    assert found is not None and (found["delimiter"], found["label"]) == (";", "label")
+
+
+def test_rows_that_cannot_be_read_are_told_before_columns_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_bytes(b"Satz,Klasse\n" + "Das wär schön,gut\n".encode("latin-1") * 50)
+    with pytest.raises(ConfigError, match=r"(?s)50 of 50 rows cannot be used.*encoding"):
+        guess_reader("classification", str(tmp_path / "own.csv"), None)
+
+
+def test_folders_are_classes_where_there_is_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("gut", "schlecht"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.txt").write_text(sentence(1))
+    assert guess_reader("classification", str(tmp_path), None) == {"kind": "folders"}
+    assert "each folder is a class: 'gut', 'schlecht'" in caplog.text
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(ConfigError, match=r"holds folders and files, such as notes\.txt"):
+        guess_reader("classification", str(tmp_path), None)
+
+
+def test_single_quotes_around_texts_are_seen(tmp_path: Path) -> None:
+    rows = "".join(f"{mood(n)};'{sentence(n)}; it''s so'\n" for n in range(40))
+    (tmp_path / "own.csv").write_text("label;'text'\n" + rows)
+    found = guess_reader("classification", str(tmp_path / "own.csv"), None)
+    assert found is not None and (found["delimiter"], found["quote"], found["texts"]) == (";", "'", ("text",))
+    (tmp_path / "own.csv").write_text(rows)
+    with pytest.raises(ConfigError, match="first line looks like data"):
+        guess_reader("classification", str(tmp_path / "own.csv"), None)
