@@ -205,7 +205,7 @@ def check_splits(columns: Sequence[Column], path: Path) -> None:
                 "is not read",
                 file=path,
                 remedy="write the rows of each split to a file of its own, or name data.reader.texts=[…] and "
-                "data.reader.label=… to have the splits dealt anew",
+                "data.reader.label=… to divide the rows again",
             )
 
 
@@ -271,7 +271,7 @@ def columns_of(path: Path, settings: Mapping[str, Any]) -> list[Column]:
     found_rows = list(itertools.islice(reader.rows(path, ()), ROWS))
     rows = [row[1] for row in found_rows if not isinstance(row, BadRow)]
     bad = [row for row in found_rows if isinstance(row, BadRow)]
-    if len(bad) > MOST_BAD * len(found_rows):  # what is left says little of the columns
+    if len(bad) > MOST_BAD * len(found_rows):  # the rest says little of the columns
         raise refusal(path, bad, len(rows))
     names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
     found = [Column(name, [as_text(row[name]) for row in rows if row.get(name) is not None]) for name in names]
