@@ -196,7 +196,7 @@ def check_header(columns: Sequence[Column], path: Path, settings: Mapping[str, A
 
 
 def check_splits(columns: Sequence[Column], path: Path) -> None:
-    """Raise `ConfigError` if a column says which split each row belongs to: dealing them anew would mix them."""
+    """Raise `ConfigError` if a column says which split each row belongs to: dividing the rows again would mix them."""
     for column in columns:
         values = {value.strip().lower() for value in column.values}
         if len(values & ALIASES.keys()) > 1 and values <= ALIASES.keys():
