@@ -127,7 +127,10 @@ ATTENDING: dict[str, dict[str, Any]] = {
     "megatron": {"direction": "both", "norm": "pre", "activation": "gelu_tanh"},
     "cramming": {"direction": "both", "positions": "sinusoid", "activation": "geglu", "biases": False},
     "gpt": {"norm": "post", "activation": "gelu_tanh"},
-    "llama": {"norm": {"type": "rms"}, "activation": "swiglu", "heads": [2, 1], "biases": False, "positions": "rotary"},
+    "llama": {
+        **{"norm": {"type": "rms"}, "activation": "swiglu", "biases": False, "positions": "rotary"},
+        **{"heads": [2, 1], "head_dim": 6},
+    },
     "rotary": {"positions": "rotary", "groups": 2, "layers": 5},
     "rotary both": {"positions": "rotary", "direction": "both"},
     "sinusoid": {"positions": "sinusoid", "embedding_dim": 6},

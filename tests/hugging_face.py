@@ -61,6 +61,11 @@ MINI: dict[str, tuple[str, str, dict[str, Any]]] = {
             "rope_parameters": {"rope_theta": 500.0, "rope_type": "linear", "factor": 4.0},
         },
     ),
+    "mistral-wide-heads": (
+        "MistralConfig",
+        "MistralForCausalLM",
+        {**LLAMA_SIZES, "num_attention_heads": 10, "num_key_value_heads": 2, "head_dim": 6, "sliding_window": None},
+    ),
     "mistral": ("MistralConfig", "MistralForCausalLM", {**LLAMA_SIZES, "sliding_window": None}),
     "bert": ("BertConfig", "BertForMaskedLM", {**BERT_SIZES, "hidden_act": "gelu_new", "layer_norm_eps": 1e-3}),
     "bert-nsp": ("BertConfig", "BertForPreTraining", BERT_SIZES),

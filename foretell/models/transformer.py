@@ -83,7 +83,9 @@ class TransformerConfig(ModelConfig):
     groups: Depth | None = None
     """number of groups of consecutive layers that share their weights (ALBERT: 1); absent: no sharing"""
     heads: Width | tuple[Width, Width] = 12
-    """number of attention heads, each hidden / heads wide; a pair: of queries, and of the keys and values they share"""
+    """number of attention heads; a pair: of queries, and of the keys and values they share"""
+    head_dim: Width | None = None
+    """width of a head; absent: hidden / heads"""
     feed_forward: Width | None = None
     """inner width of the feed-forward networks; absent: 4 x hidden"""
     activation: ActivationName | GatedName = "gelu"
@@ -104,8 +106,10 @@ class TransformerConfig(ModelConfig):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         heads, shared = self.query_heads, self.key_value_heads
-        if self.hidden % heads:
-            raise ValueError(f"hidden = {self.hidden} is not divisible by heads = {heads}; make it a multiple")
+        if self.head_dim is None and self.hidden % heads:
+            raise ValueError(
+                f"hidden = {self.hidden} is not divisible by heads = {heads}; make it a multiple, or set head_dim"
+            )
         if heads % shared:
             raise ValueError(f"heads = [{heads}, {shared}]: the second has to divide the first")
         if self.overlap is not None and self.overlap >= self.context:
@@ -116,9 +120,9 @@ class TransformerConfig(ModelConfig):
             raise ValueError(
                 f'segments = {self.segments} needs direction = "both": running text has no segments; leave it out'
             )
-        if self.positions.kind == "rotary" and self.hidden // heads % 2:
+        if self.positions.kind == "rotary" and self.head_width % 2:
             raise ValueError(
-                f"rotary positions need an even head size, not {self.hidden // heads}; make hidden / heads even"
+                f"rotary positions need an even head size, not {self.head_width}; make hidden / heads or head_dim even"
             )
         if self.positions.kind == "sinusoid" and self.embedding_width % 2:
             raise ValueError(f"sinusoid positions need token vectors of even width, not {self.embedding_width}")
@@ -133,6 +137,11 @@ class TransformerConfig(ModelConfig):
     def key_value_heads(self) -> int:
         """Number of heads of keys and values."""
         return self.heads if isinstance(self.heads, int) else self.heads[1]
+
+    @property
+    def head_width(self) -> int:
+        """Width of a head."""
+        return self.head_dim or self.hidden // self.query_heads
 
     @property
     def embedding_width(self) -> int:
@@ -157,7 +166,7 @@ class TransformerConfig(ModelConfig):
     @override
     def narrowed(self, ratio: float, where: str) -> TransformerConfig:
         hidden = max(round(self.hidden * ratio), 1)
-        heads = max(hidden // (self.hidden // self.query_heads), 1)
+        heads = max(hidden * self.query_heads // self.hidden, 1)
         shared, rest = divmod(heads, self.query_heads // self.key_value_heads)
         tree = self.model_dump(mode="json", exclude_none=True) | {
             "hidden": hidden,
@@ -190,15 +199,16 @@ class Transformer(Backbone):
         super().__init__()
         hidden, width, heads = config.hidden, config.embedding_width, config.query_heads
         self.dim, self.dropout, self.layers = hidden, config.dropout, config.layers
+        self.attended = heads * config.head_width
         self.causal = config.direction == "forward"
         self.reads = frozenset({"lengths", "documents", "positions"})
         self.reads |= {"causal", "state"} if self.causal else {"bidirectional"}
         self.reads |= {"segments"} if config.segments else set()
         self.context = config.context
         self.overlap = config.context // 2 if config.overlap is None else config.overlap
-        self.cache = CacheShape(config.layers, config.key_value_heads, hidden // heads, config.context)
+        self.cache = CacheShape(config.layers, config.key_value_heads, config.head_width, config.context)
         self.embedding = config.embedding.build(vocabulary, width, counts)
-        self.positions = config.positions.build(config.context, width, hidden // heads, config.initial)
+        self.positions = config.positions.build(config.context, width, config.head_width, config.initial)
         self.segments = nn.Embedding(config.segments, width) if config.segments else None
 
         def norm(enabled: bool, width: int) -> nn.Module:
@@ -211,6 +221,7 @@ class Transformer(Backbone):
                 hidden,
                 heads=heads,
                 key_value_heads=config.key_value_heads,
+                head_dim=config.head_dim,
                 inner=config.feed_forward or 4 * hidden,
                 activation=config.activation,
                 norm=config.norm,
@@ -249,7 +260,7 @@ class Transformer(Backbone):
         which needs half of that.
         """
         used = sum(macs_per_token(self.block(layer)) for layer in range(self.layers))
-        return macs_per_token(self) + used - macs_per_token(self.blocks) + 2 * self.layers * self.dim * length
+        return macs_per_token(self) + used - macs_per_token(self.blocks) + 2 * self.layers * self.attended * length
 
     @override
     def initial_state(self, rows: int, ahead: int = 0) -> State:

@@ -86,6 +86,7 @@ class Block(nn.Module):
         *,
         heads: int,
         key_value_heads: int | None = None,
+        head_dim: int | None = None,
         inner: int,
         activation: ActivationName | GatedName,
         norm: PreNormConfig | PostNormConfig,
@@ -96,7 +97,9 @@ class Block(nn.Module):
         super().__init__()
         self.norm, self.residual_dropout = norm.kind, residual_dropout
         self.attention_norm = norm_of(norm, width, biases=biases)
-        self.attention = SelfAttention(width, heads, key_value_heads, dropout=attention_dropout, biases=biases)
+        self.attention = SelfAttention(
+            width, heads, key_value_heads, head_dim, dropout=attention_dropout, biases=biases
+        )
         self.feed_forward_norm = norm_of(norm, width, biases=biases)
         self.feed_forward = FeedForward(width, inner, activation=activation, biases=biases)
 

@@ -43,7 +43,7 @@ def plain(
     """[T, D], one token, one head and one pair at a time."""
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     function = np.vectorize(ACTIVATIONS[config.activation.replace("geglu", "gelu")])
-    width = config.hidden // config.heads
+    width = config.head_dim or config.hidden // config.heads
     steps = range(len(tokens))
 
     def affine(x: np.ndarray, name: str) -> np.ndarray:
@@ -128,6 +128,8 @@ MANNERS = {
     "megatron": {"direction": "both", "norm": {"kind": "pre"}},
     "cramming": {"direction": "both", "activation": "geglu", "biases": False, "positions": {"kind": "sinusoid"}},
     "groups": {"layers": 5, "groups": 2, "norm": {"kind": "pre", "final": False, "embedding": True}},
+    "wide heads": {"head_dim": 6},
+    "narrow heads": {"direction": "both", "heads": 3, "head_dim": 2, "biases": False},
     "post with a last norm": {"norm": {"kind": "post", "final": True}, "embedding_dim": 4},
 }
 
@@ -260,7 +262,10 @@ def test_a_dropped_layer_is_left_out() -> None:
         (dict(context=8, overlap=8), "overlap = 8.*context = 8"),
         (dict(layers=4, groups=5), "groups = 5.*layers = 4"),
         (dict(segments=2), 'segments = 2 needs direction = "both"'),
-        (dict(hidden=6, heads=2, positions={"kind": "rotary"}), "even head size, not 3; make hidden / heads even"),
+        (
+            dict(hidden=6, heads=2, positions={"kind": "rotary"}),
+            "even head size, not 3; make hidden / heads or head_dim even",
+        ),
         (dict(embedding_dim=5, positions={"kind": "sinusoid"}), "even width, not 5"),
     ],
     ids=["heads", "overlap", "groups", "segments", "rotary", "sinusoid"],
@@ -268,3 +273,18 @@ def test_a_dropped_layer_is_left_out() -> None:
 def test_settings_that_do_not_fit(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         TransformerConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "heads"),
+    [
+        ({"heads": 6}, 3),
+        ({"heads": (6, 2), "head_dim": 32}, (3, 1)),
+        ({"heads": 1}, 1),
+        ({"heads": 5, "head_dim": 2}, 2),
+    ],
+)
+def test_a_narrower_model_keeps_the_width_of_its_heads(settings: dict[str, Any], heads: Any) -> None:
+    config = TransformerConfig(hidden=12, **settings)
+    narrow = config.narrowed(0.5, "generator")
+    assert (narrow.hidden, narrow.heads, narrow.head_width) == (6, heads, config.head_width if heads != 1 else 6)

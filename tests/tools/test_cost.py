@@ -52,6 +52,14 @@ def test_attention_and_shared_layers_count_as_often_as_they_are_used(tmp_path: P
         assert result["parameters"] == (50 + 32) * 8 + groups * block + 2 * 8 + 50 * 8 + 50
 
 
+def test_wide_heads_count_with_their_own_width(tmp_path: Path) -> None:
+    """Two heads of 6: queries, keys, values and outputs have 4 x 8 x 12 weights; twice 12 x 10 for attention to ten."""
+    wide = {**TRANSFORMER, "head_dim": 6, "biases": False}
+    given = recipe_file(tmp_path, model=wide, data={"batches": {"kind": "crops", "length": 10}})
+    result = describe(given, vocabulary=50)
+    assert result["flops_per_token"]["forward"] == 2 * (3 * (4 * 8 * 12 + 2 * 8 * 32 + 2 * 12 * 10) + 50 * 8)
+
+
 def test_gpt2_takes_as_many_operations_as_is_known() -> None:
     """6 x 123.65M weights and 12 x 12 x 768 x 1,024: .855 GFLOP."""
     flops = describe("gpt2-124m", vocabulary=50_257)["flops_per_token"]["training"]

@@ -11,6 +11,7 @@ from foretell.trees import Tree
 BOTH_SIDES: Tree = {
     "model.kind": "transformer",
     "model.direction": "both",
+    "model.head_dim": None,
     "model.embedding.kind": "table",
     "model.positions.kind": "learned",
     "model.norm.type": "layer",

@@ -129,8 +129,9 @@ class Link:
     theirs: tuple[str, ...]
     transposed: bool = False
     """their matrices are inputs x outputs"""
-    square: bool = False
-    """the first of theirs is square and the others share the rest evenly: grouped queries, keys and values"""
+    first: str | None = None
+    """tensor of ours with as many columns as the first of theirs has rows, while the others share the rest evenly:
+    grouped queries, keys and values"""
     instead: str | None = None
     """tensor of ours with the width of the zeros that are written if ours does not exist"""
 
@@ -151,11 +152,15 @@ class Link:
         """Convert theirs to ours."""
         return torch.cat([t.t() if self.transposed and t.dim() == 2 else t for t in theirs])
 
-    def write(self, ours: Tensor) -> tuple[Tensor, ...]:
-        """Convert ours to theirs."""
-        if self.square:
-            width = ours.shape[1]
-            parts = (ours[:width], *ours[width:].chunk(len(self.theirs) - 1))
+    def rows_of_first(self, name: str, ours: Mapping[str, Tensor]) -> int | None:
+        """How many rows of our tensor `name` the first of theirs has; None: all of theirs have as many."""
+        match = self.pattern.fullmatch(name)
+        return None if self.first is None or match is None else ours[self.first.format(*match.groups())].shape[1]
+
+    def write(self, ours: Tensor, rows: int | None = None) -> tuple[Tensor, ...]:
+        """Convert ours to theirs; `rows` as of `rows_of_first`."""
+        if rows is not None:
+            parts = (ours[:rows], *ours[rows:].chunk(len(self.theirs) - 1))
         else:
             parts = ours.chunk(len(self.theirs))
         # a copy: safetensors does not write tensors that share memory
@@ -169,9 +174,11 @@ class Link:
         return re.compile(re.escape(self.theirs[0]).replace(r"\{\}", r"(\d{1,9})") + r"(?:\.weight|\.bias)?")
 
 
-def link(ours: str, *theirs: str, transposed: bool = False, square: bool = False, instead: str | None = None) -> Link:
+def link(
+    ours: str, *theirs: str, transposed: bool = False, first: str | None = None, instead: str | None = None
+) -> Link:
     """A `Link`."""
-    return Link(ours, theirs, transposed, square, instead)
+    return Link(ours, theirs, transposed, first, instead)
 
 
 def link_of(links: Iterable[Link], ours: str) -> tuple[Link, tuple[str, ...]]:
@@ -237,7 +244,7 @@ def write_tensors(links: Sequence[Link], ours: Mapping[str, Tensor]) -> Iterator
     """Yield their names and tensors."""
     for name, tensor in ours.items():
         matched, names = link_of(links, name)
-        yield from zip(names, matched.write(tensor), strict=True)
+        yield from zip(names, matched.write(tensor, matched.rows_of_first(name, ours)), strict=True)
         bias = name.removesuffix(".weight") + ".bias"
         biases = None if matched.ours.endswith(".weight") or bias == name + ".bias" else matched.names(bias)
         if biases is not None and bias not in ours:  # their modules always have a bias

@@ -178,7 +178,7 @@ class Family:
         if held != layers and (held or layers > 100):  # if no layers are held, missing tensors are reported by name
             what = f"says {layers:,} layers, but the weights hold {held:,}"
             raise ConfigError(what, file=file, remedy="correct config.json")
-        names = ["hidden", "embedding_dim", "feed_forward", "segments"]
+        names = ["hidden", "embedding_dim", "head_dim", "feed_forward", "segments"]
         names += ["context"] if at(model, "positions.kind") != "rotary" else []  # whose context is in no tensor
         for name in names:
             if (size := model.get(name) or 0) > max(weights.largest, 1 << 16):
@@ -225,8 +225,11 @@ def plain(recipe: Tree) -> Tree:
     model = dict(recipe["model"])
     if model.get("feed_forward") == 4 * model.get("hidden", 0):
         del model["feed_forward"]
-    if isinstance(heads := model.get("heads"), list) and heads[0] == heads[1]:
-        model["heads"] = heads[0]
+    queries, shared = pair if isinstance(pair := model.get("heads"), list | tuple) else (pair, pair)
+    if queries == shared:
+        model["heads"] = queries
+    if model.get("head_dim") is not None and model["head_dim"] * queries == model["hidden"]:
+        del model["head_dim"]
     if model.get("groups") is not None and model["groups"] == model.get("layers"):
         del model["groups"]
     objective = dict(recipe["objective"])

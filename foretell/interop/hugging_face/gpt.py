@@ -31,6 +31,7 @@ def gpt(
         ours=CAUSAL
         | {
             **({} if inner else {"model.feed_forward": None}),
+            "model.head_dim": None,
             "model.positions.kind": "learned",
             "model.positions.offset": 0,
             "model.norm.kind": norm,

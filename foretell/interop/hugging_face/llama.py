@@ -25,25 +25,27 @@ SPELLED = {"original_context": ORIGINAL}
 
 
 class Heads(Setting):
-    """Heads of queries, and of keys and values; `head_dim` must be their usual width."""
+    """Heads of queries, and of keys and values, and their width where it is not hidden_size / num_attention_heads."""
 
     @override
     def read(self, theirs: JsonObject) -> dict[str, Any]:
         heads = theirs.integer(self.theirs, least=1)
         given = theirs.get("num_key_value_heads") is not None
         shared = theirs.integer("num_key_value_heads", least=1) if given else heads
-        if theirs.get("head_dim") is not None:
-            width, hidden = theirs.integer("head_dim", least=1), theirs.integer("hidden_size", least=1)
-            if width * heads != hidden:
-                what = f"head_dim = {width} is not supported, only hidden_size / num_attention_heads"
-                raise ConfigError(what, file=theirs.file)
-        return {self.ours: heads if shared == heads else [heads, shared]}
+        width = theirs.integer("head_dim", least=1) if theirs.get("head_dim") is not None else None
+        usual = width is None or width * heads == theirs["hidden_size"]
+        return {
+            self.ours: heads if shared == heads else [heads, shared],
+            "model.head_dim": None if usual else width,
+        }
 
     @override
     def write(self, tree: Tree, theirs: Theirs) -> None:
         heads = at(tree, self.ours)
         pair = heads if isinstance(heads, list | tuple) else (heads, heads)
         theirs["num_attention_heads"], theirs["num_key_value_heads"] = pair
+        if (width := at(tree, "model.head_dim")) is not None:
+            theirs["head_dim"] = width
 
 
 class Rotation(Setting):
@@ -134,7 +136,7 @@ def llama(kind: str, name: str, inner: int, context: int, theirs: Mapping[str, A
             link(
                 block + "attention.qkv.weight",
                 *(layer + f"self_attn.{part}_proj.weight" for part in "qkv"),
-                square=True,
+                first=block + "attention.out.weight",
             ),
             link(block + "attention.out.weight", layer + "self_attn.o_proj.weight"),
             link(block + "feed_forward_norm.weight", layer + "post_attention_layernorm.weight"),

@@ -1,6 +1,6 @@
 """Multi-head scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762).
 
-B rows, T tokens of the window, S tokens attended to, D width, H heads of d = D / H each,
+B rows, T tokens of the window, S tokens attended to, D width, H heads of width d, by default D / H,
 K heads of keys and values, each shared by H / K consecutive heads of queries (arXiv:2305.13245), N real tokens.
 """
 
@@ -20,16 +20,24 @@ from foretell.nn.linear import Linear
 class SelfAttention(nn.Module):
     """Multi-head self-attention.
 
-    Parameters: `qkv` [(H + 2 K) d, D] for queries, keys and values in this order, `out` [D, D]; biases for both.
+    Parameters: `qkv` [(H + 2 K) d, D] for queries, keys and values in this order, `out` [D, H d]; biases for both.
     """
 
     def __init__(
-        self, width: int, heads: int, key_value_heads: int | None = None, *, dropout: float = 0.0, biases: bool = True
+        self,
+        width: int,
+        heads: int,
+        key_value_heads: int | None = None,
+        head_dim: int | None = None,
+        *,
+        dropout: float = 0.0,
+        biases: bool = True,
     ):
         super().__init__()
         self.heads, self.key_value_heads, self.dropout = heads, key_value_heads or heads, dropout
-        self.qkv = Linear(width, (heads + 2 * self.key_value_heads) * (width // heads), bias=biases)
-        self.out = Linear(width, width, bias=biases)
+        self.head_dim = head_dim or width // heads
+        self.qkv = Linear(width, (heads + 2 * self.key_value_heads) * self.head_dim, bias=biases)
+        self.out = Linear(heads * self.head_dim, width, bias=biases)
 
     def forward(
         self, inputs: Tensor, pattern: AttentionPattern, cache: LayerCache | None = None
@@ -39,10 +47,9 @@ class SelfAttention(nn.Module):
         With a cache, keys and values of the window are written into it first. Without one, the window attends to
         itself alone.
         """
-        rows, steps, width = inputs.shape
-        qkv = self.qkv(inputs).unflatten(
-            -1, (self.heads + 2 * self.key_value_heads, width // self.heads)
-        )  # [B, T, H + 2 K, d]
+        rows, steps, _ = inputs.shape
+        heads = self.heads + 2 * self.key_value_heads
+        qkv = self.qkv(inputs).unflatten(-1, (heads, self.head_dim))  # [B, T, H + 2 K, d]
         if pattern.rotation is not None:
             rotated = self.heads + self.key_value_heads
             qkv = torch.cat([rotate(qkv[:, :, :rotated], pattern.rotation), qkv[:, :, rotated:]], 2)
@@ -58,7 +65,8 @@ class SelfAttention(nn.Module):
             mixed = self.attend(query, key, value, pattern.slots.mask, causal=False)
         else:
             mixed = self.attend(query, key, value, pattern.mask, causal=pattern.causal and pattern.mask is None)
-        return self.out(mixed.reshape(rows, steps, width)), (key.transpose(1, 2), value.transpose(1, 2))
+        outputs = self.out(mixed.reshape(rows, steps, self.heads * self.head_dim))
+        return outputs, (key.transpose(1, 2), value.transpose(1, 2))
 
     def parted(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[..., H + 2 K, d] -> queries [..., H, d], keys and values [..., K, d]"""
@@ -81,7 +89,7 @@ class SelfAttention(nn.Module):
         return mixed.transpose(1, 2)
 
     def attend_by_text(self, qkv: Tensor, pattern: AttentionPattern) -> Tensor:
-        """Queries, keys and values [N, H + 2 K, d] of texts sorted by length -> [N, D].
+        """Queries, keys and values [N, H + 2 K, d] of texts sorted by length -> [N, H d].
 
         One call per length, without padding or masks. `split` keeps the backward pass from making a tensor of zeros
         for each part, as slicing would.

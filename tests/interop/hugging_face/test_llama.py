@@ -82,7 +82,8 @@ def test_a_scaling_that_transformers_lacks_is_not_exported() -> None:
         ({"rope_scaling": {"type": "linear", "factor": 2}, "rope_parameters": {"factor": 2}}, "differ"),
         ({"rope_parameters": {"rope_theta": 1e4}, "rope_theta": 5e5}, "rope_theta = 500000, but rope_parameters has 1"),
         ({"rope_parameters": {"full_attention": {}}}, "rope_parameters.full_attention is not supported"),
-        ({"head_dim": 16}, "head_dim = 16 is not supported"),
+        ({"head_dim": 0}, "'head_dim' is 0, not an integer"),
+        ({"head_dim": 2.5}, "'head_dim' is 2.5, not an integer"),
         ({"attention_bias": True}, "attention_bias = True is not supported"),
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu' is not supported"),
         ({"num_key_value_heads": 0}, "num_key_value_heads"),
@@ -105,14 +106,24 @@ def test_another_norm_is_no_llama() -> None:
         LLAMA.config({"data": {}} | tree)
 
 
+@pytest.mark.parametrize("width", [2, 3])
 @pytest.mark.parametrize("shared", [1, 2, 4])
-def test_queries_keys_and_values_are_joined_and_split_again(shared: int) -> None:
-    joined = torch.arange(float((4 + 2 * shared) * 2 * 8)).view(-1, 8)
-    written = dict(write_tensors(LLAMA.links, {"backbone.blocks.3.attention.qkv.weight": joined}))
-    shapes = {name.split(".")[-2]: tuple(tensor.shape) for name, tensor in written.items()}
-    assert shapes == {"q_proj": (8, 8), "k_proj": (2 * shared, 8), "v_proj": (2 * shared, 8)}
-    again = read_tensors(LLAMA.links, written, {"backbone.blocks.3.attention.qkv.weight": joined})
-    assert torch.equal(again.tensors["backbone.blocks.3.attention.qkv.weight"], joined)
+def test_queries_keys_and_values_are_joined_and_split_again(shared: int, width: int) -> None:
+    qkv, out = (f"backbone.blocks.3.attention.{part}.weight" for part in ("qkv", "out"))
+    ours = {qkv: torch.arange(float((4 + 2 * shared) * width * 8)).view(-1, 8), out: torch.zeros(8, 4 * width)}
+    written = dict(write_tensors(LLAMA.links, ours))
+    shapes = {name.split(".")[-2][0]: tuple(tensor.shape) for name, tensor in written.items()}
+    assert shapes == {"q": (4 * width, 8), "k": (shared * width, 8), "v": (shared * width, 8), "o": (8, 4 * width)}
+    assert torch.equal(read_tensors(LLAMA.links, written, ours).tensors[qkv], ours[qkv])
+
+
+@pytest.mark.parametrize(("stated", "found"), [({}, None), ({"head_dim": 6}, None), ({"head_dim": 16}, 16)])
+def test_the_width_of_heads(stated: dict[str, Any], found: int | None) -> None:
+    tree = LLAMA.recipe(CONFIG | stated, [])[1]
+    assert tree["model"].get("head_dim") == found
+    for written in (found, found or 6):  # what the setting would be anyway need not be written
+        tree["model"]["head_dim"] = written
+        assert LLAMA.config({"data": {}} | tree)[1].get("head_dim") == found
 
 
 @torch.no_grad()
