@@ -42,7 +42,7 @@ class ConfigError(ValueError):
         place = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
         head = printable(f"{place}{what}{f'; {remedy}' if remedy else ''}")
         super().__init__("\n  ".join([head, *map(printable, details)]))
-        self.what, self.file, self.line, self.remedy = what, file, line, remedy
+        self.what, self.file, self.line, self.remedy, self.details = what, file, line, remedy, tuple(details)
 
     def record(self) -> dict[str, Any]:
         """The parts as `--json` prints them; None for unknown ones."""

@@ -49,8 +49,13 @@ def check_recipes(given: Mapping[str, Any]) -> None:
     items = given.get("recipes") or ()
     for name in (item for item in items if "=" not in item):
         check_training(name, [item for item in items if "=" in item])
-    if (word := given.get("what")) is not None and overrides and not Path(word).is_dir():
+    if (word := given.get("what")) is not None and overrides and not is_data(word):
         check_recipe(word, overrides)
+
+
+def is_data(word: str) -> bool:
+    """Whether a word names data to examine, or a run, rather than a recipe."""
+    return word.startswith("{") or os.path.isdir(word) or (os.path.exists(word) and not word.endswith(".toml"))
 
 
 def check_run(path: Path) -> None:
@@ -96,7 +101,7 @@ def check_labelled(on: str) -> None:
     """Raise `ConfigError` if there is no labelled set of this name and no file; `{train = ...}` names several."""
     from foretell.trees import parse_override
 
-    places = parse_override(f"corpus={on}")["corpus"]
+    places = parse_override(f"corpus={on}")["corpus"] if on.startswith("{") else on
     for place in places.values() if isinstance(places, Mapping) else [places]:
         check_corpus(str(place))
 
@@ -114,7 +119,7 @@ def check_examined(what: str) -> None:
     from foretell.recipe.files import recipe_names
 
     if not os.path.exists(what) and what.removesuffix(".toml") not in recipe_names():
-        check_corpus(what)
+        check_labelled(what)
 
 
 def check_shown(what: str) -> None:

@@ -9,11 +9,15 @@ from typing import Annotated, Literal
 import typer
 
 from foretell.cli import completion
-from foretell.cli.checks import Check, check_corpus, check_examined, check_run, check_shown, seconds_of
+from foretell.cli.checks import Check, check_examined, check_labelled, check_run, check_shown, seconds_of
 from foretell.cli.options import Debug, Json, Overrides, Trust
 from foretell.errors import ConfigError, printable
 from foretell.tools.printing import emit, properties
 
+DataSettings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings of labelled data, as in data.reader.label=stars."),
+]
 Axis = Literal["steps", "epochs", "tokens", "seconds"]
 Measure = Literal["loss", "bits_per_byte", "perplexity", "metric"]
 
@@ -115,8 +119,9 @@ def plot(
 
 def plan(
     what: Annotated[
-        str, typer.Argument(metavar="TEXT_OR_TABLE", help="Text, or labelled data, to train on."), Check(check_corpus)
+        str, typer.Argument(metavar="TEXT_OR_TABLE", help="Text, or labelled data, to train on."), Check(check_labelled)
     ],
+    settings: DataSettings = None,
     budget: Annotated[str, typer.Option(help="Time for training, as in 10m or 2h."), Check(seconds_of)] = "10m",
     as_json: Json = False,
     debug: Debug = False,
@@ -124,11 +129,11 @@ def plan(
     """Propose recipes for a text or labelled data in a given time, with what to expect and the commands.
 
     Looks at the text and measures the speed of this machine, which takes some seconds. Every figure was measured, here
-    or in docs/results.md.
+    or in docs/results.md. Settings say what is in a table, as in plan reviews.csv data.reader.label=stars.
     """
     from foretell.tools.look import plan as tool
 
-    emit(tool.plan(what, seconds_of(budget)), as_json, tool.render)
+    emit(tool.plan(what, seconds_of(budget), settings=settings or []), as_json, tool.render)
 
 
 def doctor(

@@ -256,7 +256,8 @@ def decide(paths: Iterable[Path], named: Named, place: str) -> dict[str, list[Pa
     elif named.doubtful and (splits or any(named.doubtful.values())):
         problem = f"{listed(named.doubtful)} may or may not be named for a split: no others share the rest of the name"
     if problem:
-        raise ConfigError(problem, file=place, remedy=NAME_EACH)
+        alone = f'if it is to be trained on, write corpus = {{train = "{place}"}}'
+        raise ConfigError(problem, file=place, remedy=alone if os.path.isfile(place) else NAME_EACH)
     if named.doubtful:
         named_so = f"text like all other, whatever split the name may say: {listed(named.doubtful)}"
         tell(f"{printable(place)}: {named_so}; else {NAME_EACH}")

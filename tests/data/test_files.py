@@ -232,7 +232,7 @@ def test_labelled_files_by_split(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     def wrong(place: str, said: str) -> None:
         with pytest.raises(ConfigError) as caught:
             open_examples(place, "train", TABLE)
-        assert said in str(caught.value) and "corpus = {train = …" in str(caught.value)
+        assert said in str(caught.value) and "corpus = {train = " in str(caught.value)
 
     wrong(rows("held", "validation.tsv", "test.tsv"), "(test.tsv, validation.tsv), and none for training")
     wrong(rows("held", "dev.tsv") + "/dev.tsv", "and none for training")

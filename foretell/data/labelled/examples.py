@@ -214,14 +214,22 @@ def label_fault(label: str) -> str:
 
 
 def warn_alike(labels: Iterable[str]) -> None:
-    """Warn of labels that may be one: the same number, or equal except for case, blanks and invisible characters."""
+    """Warn of labels that may be one; see `alike`."""
+    for named, number in alike(labels).items():
+        log.warning("the labels %s are %d classes; spell them alike if they are one", named, number)
+
+
+def alike(labels: Iterable[str]) -> dict[str, int]:
+    """Labels that may be one, listed, with their number: equal except for case, blanks and invisible characters."""
     groups: dict[object, list[str]] = {}
     for label in labels:
         groups.setdefault(looks(label), []).append(label)
-    for group in groups.values():
-        if len(group) > 1:
-            named = ", ".join("".join(ascii(c)[1:-1] if is_unseen(c) else c for c in repr(label)) for label in group)
-            log.warning("the labels %s are %d classes; spell them alike if they are one", named, len(group))
+    return {", ".join(map(visible, group)): len(group) for group in groups.values() if len(group) > 1}
+
+
+def visible(label: str) -> str:
+    """A label in quotes, with its invisible characters spelled out."""
+    return "".join(ascii(c)[1:-1] if is_unseen(c) else c for c in repr(label))
 
 
 def looks(label: str) -> object:

@@ -25,6 +25,7 @@ from foretell.data.labelled.readers.delimited import DELIMITERS
 from foretell.data.labelled.readers.rows import FORMATS
 from foretell.data.labelled.readers.squad import SquadConfig
 from foretell.data.labelled.readers.tables import TableConfig
+from foretell.data.labelled.sniffing import has_columns
 from foretell.data.text_files import content_ending, stored_lines
 from foretell.errors import ConfigError
 from foretell.hub import is_on_hub
@@ -68,7 +69,7 @@ def guess_reader(task: str, corpus: Any, given: Any) -> Mapping[str, Any] | None
         return None
     if path.is_dir():
         return guess_folders(path) if task == "classification" and not settings else None
-    if task == "tagging" and not settings and content_ending(path) in TAGGED:
+    if task == "tagging" and not settings and (content_ending(path) in TAGGED or has_columns(path)):
         return {"kind": "columns", "scheme": scheme_of(path)}
     if task == "answering" and not settings and content_ending(path) == ".json":
         return {"kind": "squad"}
@@ -90,8 +91,10 @@ def first_file(corpus: str | Mapping[str, str], task: str) -> Path | None:
     if task in ("tagging", "answering"):
         reader = ColumnsConfig() if task == "tagging" else SquadConfig()
     try:
-        files, _ = find_set(place, reader)
+        files, _ = find_set({"train": place} if isinstance(corpus, Mapping) else place, reader)
     except ConfigError:
+        if expanded(place).exists():
+            raise
         return None  # reported when the examples are read
     found = files.get("train") or files.get(WHOLE) or ()
     return next((path for path in found if isinstance(path, Path)), None)

@@ -46,6 +46,8 @@ class Situation:
     """bytes available"""
     runs: Path = Path("runs")
     """the folder of the user's runs"""
+    settings: Sequence[str] = ()
+    """settings and options of a training on labelled data"""
     train_bytes: float = 0.0
     """of text"""
     scripts: Sequence[str] = ()
@@ -54,6 +56,10 @@ class Situation:
     sample_bytes: int = 0
     task: str = ""
     """of labelled data: classification, similarity, tagging, answering"""
+    language: str = ""
+    """of labelled data; "" where none is clear"""
+    baseline: float | None = None
+    """accuracy of a bag of words, measured here"""
     models: Sequence[Mapping[str, Any]] = field(default=())
     """runs that may be fine-tuned, as `foretell runs` lists them, the best start first"""
 
@@ -61,6 +67,13 @@ class Situation:
     def train_tokens(self) -> float:
         """Tokens of the training text, from the subwords of the sample."""
         return self.train_bytes / (self.sample.bytes_per_token if self.sample else 4.0)
+
+    @property
+    def foreign(self) -> str:
+        """The language or script of labelled data where it is not English; else ""."""
+        script = self.scripts[0] if self.scripts else "Latin"
+        named = self.language or ("" if script == "Latin" else f"{script} script")
+        return "" if named == "English" else named
 
     @property
     def limit(self) -> str:
@@ -209,6 +222,20 @@ def reading(situation: Situation, name: str) -> str:
 # --- labelled data --------------------------------------------------------------------------------
 
 
+def expected(situation: Situation, start: str) -> str:
+    """Accuracy of fine-tuning from such a start on other data, and of the baseline on these."""
+    beat = "" if situation.baseline is None else f"; a bag of words had {situation.baseline:.3f}, measured here"
+    if situation.foreign:
+        return f"{NOT_MEASURED} on {situation.foreign}, as docs/results.md has only English{beat}"
+    return f"{NOT_MEASURED} on these examples; {transfer(start, situation.task)}, all in English"
+
+
+def fine_tuning(situation: Situation, init: str, limit: str) -> tuple[str, ...]:
+    """The words of the command that fine-tunes a run on the labelled data, without its folder."""
+    given = [word for word in situation.settings if not word.startswith(("objective=", "objective.kind="))]
+    return (VERBS[situation.task], f"init={init}", f"data.corpus={situation.corpus}", *given, f"limit={limit}")
+
+
 def from_a_run(situation: Situation) -> Iterator[Advice]:
     """Fine-tune the runs that are there."""
     for rank, run in enumerate(situation.models[:2]):
@@ -216,30 +243,35 @@ def from_a_run(situation: Situation) -> Iterator[Advice]:
         path = str(situation.runs / run["name"])
         start = "imported" if run["imported"] else str(run["model"]).partition(" ")[0]
         where = "imported" if run["imported"] else "trained here"
-        words = (verb, f"init={path}", f"data.corpus={situation.corpus}", f"limit={situation.limit}")
+        words = fine_tuning(situation, path, situation.limit)
+        if run["imported"] and situation.foreign:
+            where += f": a good start if it was pre-trained on {situation.foreign}"
         out = situation.run(f"{verb}-{Path(path).name}")
         yield Advice(
             verb,
             f"fine-tunes {path} ({run['model']}, {units.count(run['parameters'] or 0)} parameters, {where})",
-            f"{NOT_MEASURED} on these examples; {transfer(start, situation.task)}",
+            expected(situation, start),
             (command("train", *words, "--out", out),),
-            rank=rank,
+            rank=rank + bool(situation.foreign),
         )
 
 
 def from_an_import(situation: Situation) -> Iterator[Advice]:
     """Import a pre-trained encoder, the best start where one is at hand."""
-    if any(run["imported"] for run in situation.models):
+    if any(run["imported"] for run in situation.models) and not situation.foreign:
         return
     verb, model = VERBS[situation.task], str(situation.runs / "encoder")
-    words = (verb, f"init={model}", f"data.corpus={situation.corpus}", f"limit={situation.limit}")
+    kind = (
+        f"encoder, pre-trained on {situation.foreign} or many languages" if situation.foreign else "pre-trained encoder"
+    )
     yield Advice(
         verb,
-        "fine-tunes a pre-trained encoder; FOLDER has the format of Hugging Face, or is hf:OWNER/NAME on the hub",
-        f"{NOT_MEASURED} on these examples; {transfer('imported', situation.task)}",
+        f"fine-tunes {'an' if situation.foreign else 'a'} {kind}; FOLDER has the format of Hugging Face, or is "
+        "hf:OWNER/NAME on the hub",
+        expected(situation, "imported"),
         (
             command("import", "FOLDER", "--out", model),
-            command("train", *words, "--out", situation.run(verb)),
+            command("train", *fine_tuning(situation, model, situation.limit), "--out", situation.run(verb)),
         ),
         rank=0,
     )
@@ -247,21 +279,20 @@ def from_an_import(situation: Situation) -> Iterator[Advice]:
 
 def from_own_text(situation: Situation) -> Iterator[Advice]:
     """Pre-train on text of one's own, then fine-tune."""
-    if situation.models:
+    if situation.models and not situation.foreign:
         return
     verb, run = VERBS[situation.task], situation.run("bert-wiki-mini")
     half = spelled(max(1, round(situation.seconds / 2)))
-    words = (verb, f"init={run}", f"data.corpus={situation.corpus}", f"limit={half}")
     yield Advice(
         "bert-wiki-mini",
         "pre-trains a small BERT on plain text of the same kind, TEXT.txt, and fine-tunes it",
-        f"{NOT_MEASURED} in this time; after an hour and more {transfer('transformer', situation.task)}",
+        f"{expected(situation, 'transformer')}, after an hour and more",
         (
             command(
                 *("train", "bert-wiki-mini", "data.corpus=TEXT.txt", "data.batches.kind=full", f"limit={half}"),
                 *("--out", run),
             ),
-            command("train", *words, "--out", situation.run(verb)),
+            command("train", *fine_tuning(situation, run, half), "--out", situation.run(verb)),
         ),
         rank=2,
     )

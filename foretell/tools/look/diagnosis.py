@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,9 @@ from foretell.evaluate.measures import measure_of
 from foretell.tools.tables import Column, ResponsiveTable, facts, spaced
 from foretell.trees import Tree
 
+ENOUGH = 100
+"""held-out examples below which accuracy on them says little"""
+
 
 def check(good: bool, about: str, text: str, do: str, level: str = "warning") -> Tree:
     """A finding: ok if `good`, else of this level with what to do."""
@@ -23,6 +27,11 @@ def check(good: bool, about: str, text: str, do: str, level: str = "warning") ->
         if good
         else {"level": level, "about": about, "text": text, "do": do}
     )
+
+
+def margin(examples: int) -> float:
+    """Half the width of the 95 % interval of an accuracy of one half on this number of examples (Wald)."""
+    return min(1.0, 1.96 * 0.5 / math.sqrt(examples))
 
 
 SHARES = ("repeated", "also_in_train", "unknown", "too_long")

@@ -32,12 +32,14 @@ from foretell.data.text.builtin import BUILTIN, open_builtin, topics
 from foretell.data.text.corpus import Corpus, Texts
 from foretell.data.tokenizers.kinds import ByteConfig
 from foretell.errors import ConfigError
+from foretell.recipe.files import recipe_names
 from foretell.recipe.loading import load_recipe
 from foretell.run import free_space
 from foretell.tools.look.diagnosis import check, render
 from foretell.tools.look.doctor_corpus import examine_corpus
-from foretell.tools.look.doctor_labelled import examine_labels, examine_task, reader_for
+from foretell.tools.look.doctor_labelled import examine_labels, examine_task
 from foretell.tools.look.doctor_run import examine_run
+from foretell.tools.look.labelled import NAME_LABELS, labelled_data
 from foretell.tools.machine import hardware
 from foretell.trees import Tree
 
@@ -53,11 +55,18 @@ def examine(what: str, overrides: Sequence[str] = ()) -> Tree:
     """Examine a run, the data of a recipe, labelled data, or a corpus of text."""
     if (Path(what) / "recipe.toml").exists():
         return examine_run(Path(what))
-    if overrides or what.endswith(".toml"):
+    if is_recipe(what, overrides):
         recipe = load_recipe(what, list(overrides))
         return examine_task(recipe) if recipe.is_task else examine_corpus(str(recipe.data.corpus))
-    reader = reader_for(what)
-    return examine_corpus(what) if reader is None else examine_labels(what, reader)
+    data = labelled_data(what, overrides)
+    if data is None and overrides:
+        raise ConfigError("is plain text, and settings are for labelled data", file=what, remedy=NAME_LABELS)
+    return examine_corpus(what) if data is None else examine_labels(data)
+
+
+def is_recipe(what: str, overrides: Sequence[str]) -> bool:
+    """Whether a name is that of a recipe, rather than of data of the same name."""
+    return what.endswith(".toml") or (bool(overrides) and what in recipe_names())
 
 
 def examine_machine(quick: bool = False) -> Tree:

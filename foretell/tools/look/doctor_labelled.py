@@ -6,34 +6,24 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from foretell.config import validate
 from foretell.data.batches.framing import Framing
 from foretell.data.files import SPLITS
-from foretell.data.labelled.datasets import SETS
-from foretell.data.labelled.examples import Example
-from foretell.data.labelled.guessing import TAGGED, first_file, guess_reader
-from foretell.data.labelled.opening import open_examples
-from foretell.data.labelled.readers import Reader
-from foretell.data.text_files import content_ending
+from foretell.data.labelled.examples import Example, alike
+from foretell.data.labelled.readers.lines import counted
 from foretell.errors import ConfigError
 from foretell.evaluate.probing import Portion, bags, fit
 from foretell.learning.task import TaskModule
-from foretell.recipe.recipe import DataConfig, Recipe
-from foretell.tools.look.diagnosis import check
+from foretell.recipe.recipe import Recipe
+from foretell.tools.look.diagnosis import ENOUGH, check, margin
 from foretell.tools.look.doctor_corpus import is_odd
+from foretell.tools.look.labelled import LabelledData
+from foretell.tools.look.language import hints
 from foretell.trees import Tree
 
-TASKS_OF = {
-    **dict.fromkeys((".csv", ".tsv", ".jsonl"), "classification"),
-    **dict.fromkeys(TAGGED, "tagging"),
-    ".json": "answering",
-}
-"""the task that a file is for, by its ending"""
 RARE = 10
 """training examples below which a label is rare"""
 UNEVEN = 10
@@ -44,71 +34,36 @@ LENGTH = 128
 """words above which a text is long, where no recipe gives a length in tokens"""
 FITTED = 20_000
 """training texts of the bag of words"""
+SAMPLED = 2000
+"""training examples from which the language is taken"""
 BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
 
 
-def reader_for(what: str) -> Reader | None:
-    """The reader of labelled data: a named set, or a file or folder whose format shows it; None for plain text."""
-    if what in SETS:
-        return SETS[what].reader
-    path = first_file(what, "classification") if Path(what).exists() else None
-    ending = "" if path is None or path.is_dir() else content_ending(path).lower()
-    if (task := TASKS_OF.get(ending)) is None:
-        return None
-    try:
-        found = guess_reader(task, what, None)
-    except ConfigError:
-        if ending in (".jsonl", ""):  # rows of text are a corpus, and so are folders of files
-            return None
-        if task != "classification" or (found := scores_of_pairs(what)) is None:
-            raise
-    return validate(DataConfig, {"corpus": what, "reader": found}, what).reader
-
-
-def scores_of_pairs(what: str) -> Mapping[str, Any] | None:
-    """The reader of a table of scores of two texts; None if it is not one."""
-    try:
-        found = guess_reader("similarity", what, None)
-    except ConfigError:
-        return None
-    return found if found is not None and len(found["texts"]) == 2 else None
-
-
-def examine_labels(corpus: str, reader: Reader) -> Tree:
+def examine_labels(data: LabelledData) -> Tree:
     """Examine labelled files without a recipe; the length of texts is counted in words."""
-    return examination(corpus, splits_of(corpus, reader), None)
+    return examination(data, None)
 
 
 def examine_task(recipe: Recipe) -> Tree:
     """Examine the labelled data of a recipe; the length of texts is counted in its tokens."""
-    data, module = recipe.data, TaskModule(recipe)
+    module = TaskModule(recipe)
     framing = module.framing if module.task.cuts_texts else None
-    return examination(str(data.corpus), splits_of(data.corpus, data.reader), framing)
+    return examination(LabelledData(recipe.data, module.task), framing)
 
 
-def splits_of(corpus: Any, reader: Reader | None) -> dict[str, list[Example]]:
-    """The valid examples of each split; those that are not are reported as warnings."""
-    found = {"train": open_examples(corpus, "train", reader, skip_bad=True)}
-    for split in SPLITS:
-        if split != "train":
-            try:
-                found[split] = open_examples(corpus, split, reader, skip_bad=True)
-            except ConfigError:
-                continue  # the corpus has no such split
-    return found
-
-
-def examination(corpus: str, splits: Mapping[str, Sequence[Example]], framing: Framing | None) -> Tree:
-    """Facts and findings about the splits."""
+def examination(data: LabelledData, framing: Framing | None) -> Tree:
+    """Facts and findings about labelled data."""
+    splits, unreadable = splits_of(data)
     train = splits["train"]
     known = {key_of(example) for example in train}
     labels = label_counts(splits)
     result: Tree = {
         "what": "labelled data",
-        "corpus": corpus,
+        "corpus": data.name,
         "labels": dict(islice(labels.items(), LABELS)),
         "label_count": len(labels),
         "splits": {},
+        **language(train),
         "contradictions": contradictions([example for examples in splits.values() for example in examples]),
         "odd_characters": odd_characters(splits),
         "baseline": baseline(splits),
@@ -121,7 +76,41 @@ def examination(corpus: str, splits: Mapping[str, Sequence[Example]], framing: F
         else:
             facts["also_in_train"] = {"examples": sum(key in known for key in keys) / max(len(keys), 1)}
         result["splits"][name] = facts | lengths(examples, framing)
-    return result | {"findings": findings(result, labels)}
+    refused, unusable = refusals(data, splits)
+    result |= {"refused": refused, "unusable": [*unreadable, *unusable]}
+    return result | {"findings": findings(result, labels, data.skips_bad)}
+
+
+def splits_of(data: LabelledData) -> tuple[dict[str, list[Example]], list[str]]:
+    """The valid examples of each split, and the reasons that other rows are left out."""
+    found: dict[str, list[Example]] = {}
+    reasons: dict[str, None] = {}  # once, where several splits are of one file
+    for split in SPLITS:
+        try:
+            try:
+                found[split] = data.examples(split)
+            except ConfigError as problem:
+                found[split] = data.examples(split, skip_bad=True)
+                reasons |= {"; the first: ".join([problem.what, *problem.details[:1]]): None}
+        except ConfigError:
+            if split == "train":
+                raise
+    return found, list(reasons)
+
+
+def refusals(data: LabelledData, splits: Mapping[str, Sequence[Example]]) -> tuple[str, list[str]]:
+    """Reason that training refuses the labels, or "", and reasons that it refuses examples."""
+    try:
+        data.task.check_type(splits["train"])
+        labels = data.task.labels(splits["train"])
+    except ConfigError as problem:
+        return problem.what.removeprefix("data.corpus: "), []
+    found = []
+    for name, examples in splits.items():
+        faults = [f"{e.where}: {fault}" for e in examples if (fault := data.task.example_fault(e, labels))]
+        if faults:
+            found.append(f"{name}: {len(faults):,} of {len(examples):,} cannot be used; the first: {faults[0]}")
+    return "", found
 
 
 def key_of(example: Example) -> str:
@@ -139,6 +128,12 @@ def label_counts(splits: Mapping[str, Sequence[Example]]) -> Tree:
     counts = {name: Counter(one for e in examples for one in e.label_names) for name, examples in splits.items()}
     order = sorted({one for split in counts.values() for one in split}, key=lambda one: (-counts["train"][one], one))
     return {label: {name: split[label] for name, split in counts.items()} for label in order}
+
+
+def language(examples: Sequence[Example]) -> Tree:
+    """The scripts and the language of the first texts."""
+    texts = [text for example in examples[:SAMPLED] for text in example.all_texts]
+    return hints(Counter(c for text in texts for c in text), Counter(word for text in texts for word in text.split()))
 
 
 def contradictions(examples: Sequence[Example]) -> list[str]:
@@ -215,14 +210,20 @@ def baseline(splits: Mapping[str, Sequence[Example]]) -> Tree:
     return {"measured_on": on, "most_frequent": float((labels[1] == most).mean()), "bag_of_words": fitted.test}
 
 
-def findings(result: Mapping[str, Any], labels: Mapping[str, Mapping[str, int]]) -> list[Tree]:
+def findings(result: Mapping[str, Any], labels: Mapping[str, Mapping[str, int]], skips_bad: bool) -> list[Tree]:
     """Findings about labelled data; `labels` are the counts of all labels."""
     splits, odd = result["splits"], result["odd_characters"]
     in_train = [counts["train"] for counts in labels.values() if counts["train"]]
     ratio = max(in_train, default=1) / min(in_train, default=1)
     rare = [label for label, counts in labels.items() if 0 < counts["train"] < RARE]
     unseen = [label for label, counts in labels.items() if not counts["train"]]
-    groups = result["contradictions"]
+    groups, same = result["contradictions"], list(alike(labels))
+    level = "warning" if skips_bad else "error"
+    found = [
+        check(False, "rows", text, "fix them, or leave them out with --skip-bad", level) for text in result["unusable"]
+    ]
+    if result["refused"]:
+        found.append(check(False, "labels", result["refused"], "name another column, or add other examples", "error"))
     rows = [
         (not unseen, "labels", f"not in train: {named(unseen)}", "add training examples of them, or remove them"),
         (
@@ -237,6 +238,7 @@ def findings(result: Mapping[str, Any], labels: Mapping[str, Mapping[str, int]])
             f"the most frequent one occurs {ratio:,.1f} times as often as the rarest",
             "objective.class_weights=balanced, and objective.metric=macro_f1",
         ),
+        (not same, "labels", f"differ little: {named(same)}", "spell them alike if they are one"),
         (
             not groups,
             "contradictions",
@@ -250,7 +252,7 @@ def findings(result: Mapping[str, Any], labels: Mapping[str, Mapping[str, int]])
             "check the encoding of the file: data.reader.encoding",
         ),
     ]
-    found = [check(*row) for row in rows if labels or row[1] != "labels"]
+    found += [check(*row) for row in rows if labels or row[1] != "labels"]
     for name, facts in splits.items():
         found += [check(*row) for row in split_rows(name, facts)]
     return found
@@ -260,9 +262,10 @@ def split_rows(name: str, facts: Mapping[str, Any]) -> list[tuple[bool, str, str
     """Findings about a split."""
     ((unit, share),) = facts["too_long"].items()
     rows = [
-        (not facts["empty"], name, f"{facts['empty']:,} examples with an empty text", "remove them"),
         (share < 0.1, name, f"{share:.1%} {unit.replace('_', ' ')}", "make data.batches.length larger"),
     ]
+    if facts["empty"]:
+        rows.append((False, name, f"{counted(facts['empty'], 'example')} with an empty text", "remove them"))
     if name == "train":
         repeated = facts["repeated"]["examples"]
         rows.append((repeated < 0.05, name, f"{repeated:.1%} of examples are duplicates", "remove duplicates"))
@@ -270,6 +273,9 @@ def split_rows(name: str, facts: Mapping[str, Any]) -> list[tuple[bool, str, str
         shared = facts["also_in_train"]["examples"]
         text = f"{shared:.1%} of examples are in train too"
         rows.append((shared == 0, name, text, "scores are too good: remove them from train"))
+        number = facts["examples"]
+        text = f"{counted(number, 'example')}, so that accuracy is uncertain by {100 * margin(number):.0f} points"
+        rows.append((number >= ENOUGH, name, text, "add examples, or measure with folds"))
     return rows
 
 

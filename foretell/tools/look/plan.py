@@ -17,6 +17,8 @@ from foretell import units
 from foretell.data.compressed import compression, opened
 from foretell.data.labelled.datasets import SETS
 from foretell.data.labelled.guessing import TAGGED
+from foretell.data.labelled.readers.lines import counted as counted_as
+from foretell.data.labelled.sniffing import has_tags
 from foretell.data.opening import open_corpus
 from foretell.data.text.corpus import Corpus
 from foretell.data.text.holdout import Share, files_of
@@ -24,6 +26,7 @@ from foretell.data.text_files import BLOCK, content_ending
 from foretell.errors import ConfigError
 from foretell.run import Run
 from foretell.tools.look.advice import Advice, Situation, advise, notes, spelled, then, vocabulary
+from foretell.tools.look.diagnosis import ENOUGH, margin
 from foretell.tools.look.doctor_corpus import corpus_findings, examine_corpus
 from foretell.tools.look.runs import list_runs
 from foretell.tools.look.trying_out import Sample, counted
@@ -38,21 +41,24 @@ MOST_UNPACKED = 1 << 28
 """bytes up to which compressed files are unpacked to learn the size of their text"""
 TABLES = (".csv", ".tsv", ".jsonl", ".json", *TAGGED)
 """endings of files that may hold labelled data"""
+LOOKED_AT = 20
+"""files of a folder that are looked at for labels"""
 WARNINGS = 4
 """findings that are shown"""
 
 
-def plan(what: str, seconds: float, runs: Path = Path("runs")) -> Tree:
+def plan(what: str, seconds: float, runs: Path = Path("runs"), settings: Sequence[str] = ()) -> Tree:
     """Plan a training of `seconds` on a text or labelled data; `runs` are those that may be fine-tuned.
 
-    Raises `ConfigError` if there is no such text.
+    `settings` say what labelled data are, as in data.reader.label=stars. Raises `ConfigError` if there is no such text,
+    or if it cannot be trained on.
     """
-    facts = labelled_facts(what)
+    facts = labelled_facts(what, settings)
     about = "text" if facts is None else "labelled"
     if facts is None:
         facts = text_facts(what)
     host, speed = hardware(), speed_here()
-    situation = Situation(what, seconds, speed, host["memory_available_bytes"], runs)
+    situation = Situation(what, seconds, speed, host["memory_available_bytes"], runs, tuple(settings))
     situation = for_text(situation, facts) if about == "text" else for_labels(situation, facts)
     return {
         "what": "plan",
@@ -135,24 +141,46 @@ def for_text(situation: Situation, facts: Tree) -> Situation:
 # --- labelled data --------------------------------------------------------------------------------
 
 
-def labelled_facts(what: str) -> Tree | None:
+def labelled_facts(what: str, settings: Sequence[str] = ()) -> Tree | None:
     """Facts and findings of labelled data; None for plain text."""
-    if what not in SETS and not any(content_ending(path).lower() in TABLES for path in files_at(Path(what))):
+    if not (settings or what in SETS or what.startswith("{") or may_be_labelled(Path(what))):
         return None
-    from foretell.tools.look.doctor_labelled import examine_labels, reader_for
+    from foretell.tools.look.doctor_labelled import examine_labels
+    from foretell.tools.look.labelled import NAME_LABELS, labelled_data
 
-    reader = reader_for(what)
-    return None if reader is None else {"task": reader.task, **examine_labels(what, reader)}
+    data = labelled_data(what, settings)
+    if data is None:
+        if settings:
+            raise ConfigError("is plain text, and settings are for labelled data", file=what, remedy=NAME_LABELS)
+        return None
+    facts = examine_labels(data)
+    if facts["refused"]:
+        raise ConfigError(facts["refused"], file=what, remedy="`foretell doctor` examines all of it")
+    return {"task": data.task.kind_name(), **facts}
+
+
+def may_be_labelled(path: Path) -> bool:
+    """Whether a file, or one in a folder, has the ending of labelled data, or words with tags."""
+    return any(content_ending(file).lower() in TABLES or has_tags(file) for file in files_at(path)[:LOOKED_AT])
 
 
 def files_at(path: Path) -> list[Path]:
     """A file, or those in a folder; empty if there is none."""
-    return list(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+    return sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
 
 
 def for_labels(situation: Situation, facts: Tree) -> Situation:
     """The situation of labelled data, with the runs that may be fine-tuned."""
-    return replace(situation, task=facts["task"], models=starts(situation.runs))
+    more = ("--skip-bad",) if facts["unusable"] else ()
+    return replace(
+        situation,
+        task=facts["task"],
+        language=facts["language"] or "",
+        scripts=list(facts["scripts"]),
+        baseline=facts["baseline"].get("bag_of_words"),
+        settings=(*situation.settings, *more),
+        models=starts(situation.runs),
+    )
 
 
 def starts(folder: Path) -> list[Tree]:
@@ -203,18 +231,22 @@ def advice_lines(title: str, advice: Mapping[str, Any]) -> list[RenderableType]:
 
 def text_rows(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The facts about a text, in words."""
-    scripts = ", ".join(f"{name} {share:.0%}" if share < 0.99 else name for name, share in known["scripts"].items())
-    language = f"{known['language']}, {scripts}" if known["language"] else scripts or "no letters"
     measured, tokens = known["measured"], f"about {units.count(known['train_tokens'])} tokens"
     xz = "not measured: no text is held out"
     if measured:
         xz = f"{measured['xz_bits_per_byte']:.3f} bits/byte of {units.size(measured['held_out_bytes'])} held out"
     return [
         ("training", f"{units.size(known['train_bytes'])}, {tokens}; {known['looks_like']}"),
-        ("language", language),
+        ("language", language_words(known)),
         ("repeated", f"{known['repeated']['lines']:.1%} of lines, {known['repeated']['paragraphs']:.1%} of paragraphs"),
         ("xz -9", xz),
     ]
+
+
+def language_words(known: Mapping[str, Any]) -> str:
+    """The language, if one is clear, and the scripts."""
+    scripts = ", ".join(f"{name} {share:.0%}" if share < 0.99 else name for name, share in known["scripts"].items())
+    return f"{known['language']}, {scripts}" if known["language"] else scripts or "no letters"
 
 
 def labelled_rows(known: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -226,9 +258,13 @@ def labelled_rows(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     found += [("labels", f"{known['label_count']} in training: {labels}{more}")] if labels else []
     words = known["splits"]["train"].get("words")
     found += [("words", f"{words['mean']:.0f} in a text on average, {words['largest']:,} at most")] if words else []
+    found.append(("language", language_words(known)))
     if simple := known["baseline"]:
         figures = f"most frequent label {simple['most_frequent']:.3f}, bag of words {simple['bag_of_words']:.3f}"
-        found.append(("accuracy", f"{figures}, measured here on {simple['measured_on']}"))
+        number = known["splits"][simple["measured_on"]]["examples"]
+        few = "" if number >= ENOUGH else f", uncertain by {100 * margin(number):.0f} points"
+        on = f"{counted_as(number, 'example')} of {simple['measured_on']}{few}"
+        found.append(("accuracy", f"{figures}, measured here on {on}"))
     return found
 
 

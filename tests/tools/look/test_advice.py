@@ -19,6 +19,16 @@ MODEL = {"name": "minilm", "model": "transformer", "parameters": 22_700_000, "im
 OWN = {"name": "lstm", "model": "recurrent lstm", "parameters": 4_000_000, "imported": False}
 
 
+def test_imported_runs_come_after_an_encoder_of_the_language() -> None:
+    labels = replace(TEXT, task="classification", models=[MODEL])
+    assert "hf:" not in "".join(advice.why for advice in advise(labels))
+    first, second, *_ = advise(replace(labels, language="German", baseline=0.55))
+    assert "German or many languages" in first.why and "if it was pre-trained on German" in second.why
+    assert "0.550, measured here" in first.expect
+    assert advise(replace(labels, language="English")) == advise(labels)
+    assert "Han script" in advise(replace(labels, scripts=["Han"]))[0].why
+
+
 def names(situation: Situation) -> list[str]:
     return [advice.recipe for advice in advise(situation)]
 

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from foretell.cli import app
 from foretell.errors import ConfigError
+from foretell.learning.task import TaskModule
 from foretell.recipe.loading import load_recipe
 from foretell.tools.look.doctor import examine
-from foretell.tools.look.doctor_labelled import examine_task, reader_for, wrongly_decoded
+from foretell.tools.look.doctor_labelled import examine_task, wrongly_decoded
 
 
 def write(folder: Path) -> Path:
@@ -49,12 +50,14 @@ def test_faults_are_found(tmp_path: Path) -> None:
     assert found["odd_characters"] == {"U+0007": 1, "Ã¶": 1}
     assert found["baseline"] == {"measured_on": "valid", "most_frequent": 0.5, "bag_of_words": 0.75}
     warnings = [f"{one['about']} {one['text']}" for one in found["findings"] if one["level"] != "ok"]
-    assert [line.split()[0] for line in warnings] == ["labels", "contradictions", "characters", "valid", "valid"]
-    assert "not in train: mittel" in warnings[0]
+    assert [line.split()[0] for line in warnings] == [
+        *("rows", "labels", "contradictions", "characters", "valid", "valid", "valid")
+    ]
+    assert "1 of 4 cannot be used" in warnings[0] and "not in train: mittel" in warnings[1]
 
 
 def test_data_without_faults_have_no_warnings_but_for_their_size(tmp_path: Path) -> None:
-    rows = [f"text {word} {i}\t{word}" for i in range(40) for word in ("left", "right")]
+    rows = [f"text {word} {i}\t{word}" for i in range(500) for word in ("left", "right")]
     (tmp_path / "a.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
     found = examine(str(tmp_path / "a.tsv"))
     assert [one["text"] for one in found["findings"] if one["level"] != "ok"] == []
@@ -76,7 +79,7 @@ def test_lengths_are_those_of_the_recipe(task: str, tmp_path: Path) -> None:
 def test_on_the_command_line(tmp_path: Path) -> None:
     path = str(write(tmp_path))
     shown = CliRunner().invoke(app, ["doctor", path])
-    assert shown.exit_code == 0 and "not in train: mittel" in shown.stdout
+    assert shown.exit_code == 1 and "not in train: mittel" in shown.stdout
     record: dict[str, Any] = json.loads(CliRunner().invoke(app, ["doctor", path, "--json"]).stdout)
     assert record["what"] == "labelled data"
 
@@ -94,27 +97,60 @@ def test_text_in_the_wrong_encoding() -> None:
         assert wrongly_decoded(text) == []
 
 
+def table(folder: Path, rows: list[tuple[str, str]]) -> str:
+    """A table of texts and labels."""
+    (folder / "a.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+    return str(folder / "a.csv")
+
+
+def wrong(found: dict[str, Any], level: str) -> list[str]:
+    return [one["text"] for one in found["findings"] if one["level"] == level]
+
+
 @pytest.mark.parametrize(
-    ("name", "row", "task"),
+    ("rows", "said"),
     [
-        ("a.csv", "text,label\na film,{0}", "classification"),
-        ("a.csv", "sentence1,sentence2,score\na film,the film,{1}", "similarity"),
-        ("a.conll", "word B-PER\n", "tagging"),
-        ("a.json", '{{"data": []}}', "answering"),
-        ("a.jsonl", '{{"text": "a film number {1}"}}', None),
-        ("a.txt", "a film", None),
+        ([(f"a film number {n}", "x") for n in range(50)], "nothing to distinguish"),
+        (
+            [("" if n % 10 == 0 else f"a film number {n}", "xy"[n % 2]) for n in range(50)],
+            "5 of 50 rows cannot be used",
+        ),
     ],
 )
-def test_the_task_follows_from_the_file(tmp_path: Path, name: str, row: str, task: str | None) -> None:
-    head, _, rest = row.partition("\n")
-    rows = [rest.format("good" if n % 2 else "bad", n / 7) for n in range(50)] if rest.strip() else []
-    (tmp_path / name).write_text("\n".join([head.format("", 0) if not rest.strip() else head, *rows, ""]))
-    found = reader_for(str(tmp_path / name))
-    assert (found and found.task) == task
+def test_what_training_refuses_is_an_error(tmp_path: Path, rows: list[tuple[str, str]], said: str) -> None:
+    corpus = table(tmp_path, rows)
+    (text,) = wrong(examine(corpus), "error")
+    assert said in text
+    data = {"corpus": corpus, "reader": {"kind": "table", "texts": ["text"], "label": "label"}}
+    tables = task_tables("classification", "bert", data)
+    with pytest.raises(ConfigError, match=said):
+        _ = TaskModule(load_recipe(tables)).learned
 
 
-def test_a_score_of_one_text_is_asked_about(tmp_path: Path) -> None:
-    rows = "".join(f"a film number {n} of many,{n / 7}\n" for n in range(50))
-    (tmp_path / "a.csv").write_text("review,stars\n" + rows)
-    with pytest.raises(ConfigError, match=r"too many values to be a label.*train similar"):
-        reader_for(str(tmp_path / "a.csv"))
+def test_bad_rows_that_are_to_be_skipped_are_a_warning(tmp_path: Path) -> None:
+    corpus = table(tmp_path, [("" if n % 10 == 0 else f"a film number {n}", "xy"[n % 2]) for n in range(50)])
+    found = examine(corpus, ["data.skip_bad=true"])
+    assert not wrong(found, "error") and "5 of 50 rows cannot be used" in wrong(found, "warning")[0]
+
+
+def test_labels_that_differ_in_case_are_named(tmp_path: Path) -> None:
+    corpus = table(tmp_path, [(f"a film number {n}", ("pos", "neg", "POS")[n % 3]) for n in range(90)])
+    assert "differ little: 'pos', 'POS'" in [
+        text.replace("'POS', 'pos'", "'pos', 'POS'") for text in wrong(examine(corpus), "warning")
+    ]
+
+
+def test_few_examples_are_said_to_be_few(tmp_path: Path) -> None:
+    """1.96 sqrt(0.25 / 5): 44 points."""
+    corpus = table(tmp_path, [(f"a film number {n}", "xy"[n % 2]) for n in range(50)])
+    assert "5 examples, so that accuracy is uncertain by 44 points" in wrong(examine(corpus), "warning")
+
+
+def test_settings_answer_which_column(tmp_path: Path) -> None:
+    rows = "".join(f"a fine film number {n},{n % 2},{n % 3}\n" for n in range(60))
+    (tmp_path / "a.csv").write_text("review,year,stars\n" + rows)
+    path = str(tmp_path / "a.csv")
+    with pytest.raises(ConfigError, match="which column is the label"):
+        examine(path)
+    shown = CliRunner().invoke(app, ["doctor", path, "data.reader.label=stars", "--json"])
+    assert json.loads(shown.stdout)["label_count"] == 3

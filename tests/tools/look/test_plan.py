@@ -10,6 +10,7 @@ import pytest
 from builders import run_command
 from rich.console import Console
 
+from foretell.errors import ConfigError
 from foretell.tools.look import plan as tool
 from foretell.tools.look.plan import plan, render, starts
 from foretell.tools.printing import Printable
@@ -97,6 +98,43 @@ def test_packed_text_counts_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyP
         file.write(text)
     (tmp_path / "valid.txt").write_text("a line\n" * 50)
     assert tool.text_facts(str(tmp_path))["train_bytes"] == len(text)
+
+
+def test_a_plan_carries_the_settings_and_leaves_out_bad_rows(tmp_path: Path) -> None:
+    rows = "".join(f"{'' if n % 9 == 0 else f'a film number {n}'},{n % 2},{n % 3}\n" for n in range(90))
+    (tmp_path / "a.csv").write_text("review,year,stars\n" + rows)
+    found = plan(str(tmp_path / "a.csv"), 60.0, tmp_path / "runs", ["data.reader.label=stars"])
+    words = shlex.split(found["advice"][0]["commands"][-1])
+    assert {"data.reader.label=stars", "--skip-bad"} <= {*words}
+    assert found["labelled"]["label_count"] == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"), [([], "nothing to distinguish"), (["data.skip_bad=true"], "data.reader.label")]
+)
+def test_what_cannot_be_trained_on_is_refused(tmp_path: Path, settings: list[str], said: str) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"a film number {n},x\n" for n in range(50)))
+    (tmp_path / "a.txt").write_text("A line.\n")
+    with pytest.raises(ConfigError, match=said):
+        plan(str(tmp_path / ("a.txt" if settings else "a.csv")), 60.0, tmp_path / "runs", settings)
+
+
+def test_another_language_gets_no_figures_of_english(tmp_path: Path) -> None:
+    rows = "".join(
+        f"der Film Nummer {n} ist nicht gut und die Musik auch nicht,{'gut' if n % 2 else 'schlecht'}\n"
+        for n in range(400)
+    )
+    (tmp_path / "a.csv").write_text("text,label\n" + rows)
+    found = plan(str(tmp_path / "a.csv"), 60.0, tmp_path / "runs")
+    assert found["labelled"]["language"] == "German"
+    assert "German" in found["advice"][0]["why"]
+    for advice in found["advice"]:
+        assert "not measured on German" in advice["expect"] and "SST-2" not in advice["expect"]
+
+
+def test_tags_are_seen_whatever_the_name(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("".join(f"Ann B-PER\nsaw O\nRome B-LOC\nin O\n{n} O\n\n" for n in range(40)))
+    assert plan(str(tmp_path / "words.txt"), 60.0, tmp_path / "runs")["advice"][0]["recipe"] == "tag"
 
 
 def test_without_runs_there_are_no_starts(tmp_path: Path) -> None:
