@@ -80,12 +80,23 @@ class Config(BaseModel):
         return str(cls.model_fields["kind"].default) if own else f"{cls.__module__}:{cls.__qualname__}"
 
 
-UNITS = {"steps": "steps", "epochs": "epochs", "tokens": "tokens", "s": "seconds", "m": "minutes", "h": "hours"}
-_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
+SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
+SHORT = {
+    "seconds": ("s", "sec", "secs"),
+    "minutes": ("m", "min", "mins"),
+    "hours": ("h", "hr", "hrs"),
+    "days": ("d",),
+}
+UNITS = {
+    name: unit
+    for unit in ("steps", "epochs", "tokens", *SECONDS)
+    for name in (unit, unit.removesuffix("s"), *SHORT.get(unit, ()))
+}
+NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 
 
 class Amount(BaseModel):
-    """An amount of training: `"300steps"`, `"2epochs"`, `"5e6tokens"`, or time as `"90s"`, `"10m"`, `"2h"`."""
+    """An amount of training: `"300steps"`, `"2epochs"`, `"5e6tokens"`, or time as `"90s"`, `"10m"`, `"1h30m"`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -101,14 +112,16 @@ class Amount(BaseModel):
             raise ValueError(f'must be above 0, not {given!r}; write "300steps", "2epochs", "5e6tokens" or "10m"')
         if not isinstance(given, str):
             return given
-        match = re.fullmatch(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([a-z]+)\s*", given)
-        names = {unit: unit for unit in UNITS.values()} | UNITS | {u[:-1]: u for u in UNITS.values()}
-        if not match or match[2] not in names or float(match[1]) > 1e20:
-            raise ValueError(f'{given!r} is not an amount; write "300steps", "2epochs", "5e6tokens" or "10m"')
-        if float(match[1]) == 0:
+        parts = re.findall(rf"({NUMBER})\s*([a-z]+)", given)
+        whole = re.fullmatch(rf"(?:\s*{NUMBER}\s*[a-z]+)+\s*", given)
+        units = [UNITS.get(name, "") for _, name in parts]
+        together = len(set(units)) == len(units) and (len(units) == 1 or SECONDS.keys() >= set(units))
+        if not whole or "" in units or not together or any(float(number) > 1e20 for number, _ in parts):
+            raise ValueError(f'{given!r} is not an amount; write "300steps", "2epochs", "5e6tokens", "10m" or "1h30m"')
+        value = sum(float(number) * SECONDS.get(unit, 1) for (number, _), unit in zip(parts, units, strict=True))
+        if value == 0:
             raise ValueError(f"must be above 0, not {given!r}")
-        unit = names[match[2]]
-        return {"value": float(match[1]) * _SECONDS.get(unit, 1), "unit": "seconds" if unit in _SECONDS else unit}
+        return {"value": value, "unit": "seconds" if units[0] in SECONDS else units[0]}
 
     @model_serializer
     def _write(self) -> str:

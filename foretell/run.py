@@ -42,6 +42,7 @@ from foretell.artifacts import (
 from foretell.checksums import FILE, damaged, digest, plain_file, read_checksums, verify, write_checksums
 from foretell.errors import ConfigError
 from foretell.hub import local
+from foretell.run_names import no_run
 from foretell.strict_json import JsonObject
 from foretell.trust import foreign, is_own, sign, trusts_everything
 
@@ -188,7 +189,7 @@ class Run:
         """An existing run folder, or a run on the hub, without verifying its files."""
         run = cls(local(path))
         if not run.recipe_file.exists() and not run.checksums_file.exists():
-            raise ConfigError(f"{run.path} is not a run: it has no recipe.toml; name the --out of a `foretell train`")
+            raise no_run(run.path)
         return run.read()
 
     # --- checksums --------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,19 @@ def override(tree: Mapping[str, Any], overrides: Sequence[str] | Mapping[str, An
     for layer in layers:  # merged first: `head.kind=x head.y=1` is one change
         together = merge(together, layer)
     return merge(result, together)
+
+
+@contextmanager
+def blaming(overrides: Sequence[str] | Mapping[str, Any]) -> Iterator[None]:
+    """Leave the file of a recipe out of an error whose setting was overridden."""
+    try:
+        yield
+    except ConfigError as problem:
+        key = f"{problem.what.partition(':')[0]}."
+        given = [text.partition("=")[0].strip() for text in overrides]
+        if problem.file is None or not any(key.startswith(f"{name}.") for name in given):
+            raise
+        raise ConfigError(problem.what, remedy=problem.remedy, details=problem.details) from None
 
 
 def wrong(where: Path | str, what: str, line: int | None = None) -> ConfigError:

@@ -116,6 +116,14 @@ def test_configs_do_not_change() -> None:
         ("10m", 600, "seconds", "600s"),
         ("1.5h", 5400, "seconds", "5400s"),
         ("1hour", 3600, "seconds", "3600s"),
+        ("10min", 600, "seconds", "600s"),
+        ("10 mins", 600, "seconds", "600s"),
+        ("30sec", 30, "seconds", "30s"),
+        ("2hrs", 7200, "seconds", "7200s"),
+        ("1h30m", 5400, "seconds", "5400s"),
+        ("1h 30min 5s", 5405, "seconds", "5405s"),
+        ("2d", 172800, "seconds", "172800s"),
+        ("1day", 86400, "seconds", "86400s"),
         ("12345678steps", 12345678, "steps", "12345678steps"),  # to the last digit
         ("0.1234567890123epochs", 0.1234567890123, "epochs", "0.1234567890123epochs"),
         ("1e20tokens", 1e20, "tokens", "1e+20tokens"),
@@ -129,7 +137,10 @@ def test_amounts(text: str, value: float, unit: str, written: str) -> None:
     assert json.loads(amount.model_dump_json()) == written
 
 
-@pytest.mark.parametrize("text", ["300", "steps", "-1steps", "3 weeks", "1.2.3steps", ".steps", "", "1e5"])
+@pytest.mark.parametrize(
+    "text",
+    ["300", "steps", "-1steps", "3 weeks", "1h2steps", "1h2h", "10m x", "m10", "1.2.3steps", ".steps", "", "1e5"],
+)
 def test_what_is_not_an_amount(text: str) -> None:
     with pytest.raises(ConfigError, match=r'limit: .* is not an amount; write "300steps"'):
         validate(Recipe, {"limit": text}, "recipe")

@@ -76,3 +76,12 @@ def test_toml_that_is_not(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_bytes(b"a = '\xff'")
     with pytest.raises(ConfigError, match="not UTF-8"):
         trees.read_toml(tmp_path / "b.toml")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "blamed"), [([], True), (["b=1"], True), (["a.b=1"], False), ({"a": {}}, False), (["a.b.c=1"], True)]
+)
+def test_a_file_is_blamed_for_what_is_not_overridden(overrides: Any, blamed: bool) -> None:
+    with pytest.raises(ConfigError) as caught, trees.blaming(overrides):
+        raise trees.wrong(Path("r.toml"), "a.b: wrong")
+    assert str(caught.value) == ("r.toml: " if blamed else "") + "a.b: wrong"

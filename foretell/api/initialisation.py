@@ -70,7 +70,8 @@ def open_initial(recipe: Recipe) -> Trained:
     path = local(recipe.init)
     if not path.exists() and path.name in recipe_names():
         raise ConfigError(
-            f"init: {path} does not exist; train it with foretell train {path.name}, or name another run: init=RUN"
+            f"init: {path} does not exist; name a run, as init=RUN: foretell import FOLDER --out RUN makes one of a "
+            f"pre-trained encoder (FOLDER may be hf:OWNER/NAME), foretell train {path.name} trains {path}"
         )
     other = load(path, device="cpu")
     if other.settings.model.counted:

@@ -162,7 +162,7 @@ def seconds_of(text: str) -> float:
     except ValidationError:
         amount = None
     if amount is None or amount.unit != "seconds":
-        raise ConfigError(f"{text!r:.80} is not a time; write one such as 10m or 2h")
+        raise ConfigError(f"{text!r:.80} is not a time; write one such as 10m, 90s or 1h30m")
     return amount.value
 
 

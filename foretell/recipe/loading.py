@@ -49,7 +49,12 @@ def load_recipe(
     tree = trees.override(tree, overrides)
     if tree.get("base") == FINE_TUNING:
         tree = with_fine_tuning(tree)
-    return checked(config.validate(Recipe, with_reader(with_initial(tree)), where), where)
+    with trees.blaming(overrides):
+        tree = with_initial(tree)
+        recipe = config.validate(Recipe, tree, where)  # before any table is read
+        if (complete := with_reader(tree)) is not tree:
+            recipe = config.validate(Recipe, complete, where)
+        return checked(recipe, where)
 
 
 def checked(recipe: Recipe, where: Path | str) -> Recipe:

@@ -35,7 +35,8 @@ def check_recipe(source: str, overrides: Sequence[str]) -> Tree:
     path = find_recipe(source)
     tree = trees.read_toml(path) if is_of_run(path) else {"name": path.stem} | read_tree(path)
     tree = trees.override(tree, overrides)
-    check_names(tree, path)
+    with trees.blaming(overrides):
+        check_names(tree, path)
     return tree
 
 

@@ -1,6 +1,7 @@
 """Recipes by name, by path and from tables, with bases and overrides."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import tables
@@ -71,3 +72,23 @@ def test_what_counted_models_cannot_have() -> None:
     with pytest.raises(ConfigError, match="seeds = 2 would count the same n-grams each time; leave seeds out"):
         load_recipe(counted | {"seeds": 2})
     load_recipe(counted | {"seeds": 1})
+
+
+@pytest.mark.parametrize(
+    "settings", [["model.layer=3"], {"model.layer": 3}, ["model={layer=3}"], ["seed=1", "model.layer=3"]]
+)
+def test_a_wrong_setting_is_not_blamed_on_the_recipe(settings: Any, tmp_path: Path) -> None:
+    """The file is named where the mistake is in it."""
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("awd-lstm-tiny", settings)
+    assert str(caught.value).startswith("model.layer: no such setting")
+    (tmp_path / "mine.toml").write_text('base = "awd-lstm-tiny"\n[model]\nlayer = 3\n')
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(str(tmp_path / "mine.toml"), ["seed=1"])
+    assert str(caught.value).startswith(f"{tmp_path}/mine.toml: model.layer: no such setting")
+
+
+def test_settings_are_checked_before_a_table_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("one,two\n1,2\n")
+    with pytest.raises(ConfigError, match=r"^model.layer: no such setting"):
+        load_recipe("classify", {"data.corpus": str(tmp_path / "a.csv"), "model.layer": 3})

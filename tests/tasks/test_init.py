@@ -113,7 +113,7 @@ def test_a_run_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     recipe = load_recipe("bert-finetune-sst2")
     assert recipe.model.layers == 4 and recipe.data.tokenizer.path == "runs/bert-wiki-mini"
     data = {f"data.{key}": value for key, value in write_labelled("classification", tmp_path).items()}
-    with pytest.raises(ConfigError, match="train it with foretell train bert-wiki-mini"):
+    with pytest.raises(ConfigError, match=r"foretell import FOLDER .* foretell train bert-wiki-mini"):
         foretell.train(load_recipe("bert-finetune-sst2", data), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
     with pytest.raises(ConfigError, match="runs/none is not a run"):

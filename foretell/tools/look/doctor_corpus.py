@@ -26,6 +26,8 @@ from foretell.trees import Tree
 
 SAMPLE = 32 << 20
 """bytes of each split to examine"""
+BINARY = 0.1
+"""share of invalid UTF-8 and NUL from which a file counts as binary"""
 LEAST = 20
 """characters of a line that is unlikely to repeat by chance"""
 ROOM = 500_000
@@ -230,6 +232,10 @@ def corpus_findings(result: Mapping[str, Any]) -> list[Tree]:
     files, splits, odd = result["files"], result["splits"], result.get("odd_characters", {})
     do = "download it again, convert it or remove it"
     findings = [check(False, "files", text, do, "error") for text in files["damaged"]]
+    wrong = (files["invalid_utf8"] + files["nul"]) / max(files["looked_at_bytes"], 1)
+    if wrong > BINARY:
+        text = f"not plain text: {wrong:.0%} of the bytes are NUL or invalid UTF-8"
+        findings.append(check(False, "files", text, "name text, converted to UTF-8", "error"))
     convert = "read as U+FFFD: convert the files, as with iconv -f WINDOWS-1252 -t UTF-8"
     for key, name, do in (
         ("invalid_utf8", "invalid UTF-8 sequences", convert),

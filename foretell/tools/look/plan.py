@@ -84,9 +84,9 @@ def record(advice: Advice) -> Tree:
 def text_facts(what: str) -> Tree:
     """Sizes, language and findings of a text, and what a compressor makes of its beginning."""
     found = examine_corpus(what, SAMPLE)
-    errors = [item["text"] for item in found["findings"] if item["level"] == "error"]
-    if found["files"]["damaged"]:
-        raise ConfigError(f"{errors[0]} (`foretell doctor {what}` lists all)")
+    findings = corpus_findings(found)
+    if errors := [item["text"] for item in findings if item["level"] == "error" and item["about"] == "files"]:
+        raise ConfigError(f"{errors[0]} (`foretell doctor {what}` lists all)", file=what)
     corpus = open_corpus(what)
     for split in found["splits"].values():
         split.pop("unknown", None)  # which only concerns words, and subwords are proposed

@@ -132,6 +132,17 @@ def test_another_language_gets_no_figures_of_english(tmp_path: Path) -> None:
         assert "not measured on German" in advice["expect"] and "SST-2" not in advice["expect"]
 
 
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40)
+    with pytest.raises(ConfigError, match="not plain text"):
+        plan(str(tmp_path / "a.txt"), 60.0, tmp_path / "runs")
+
+
+def test_text_in_another_encoding_is_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("Die Straße war lang, und es hat dort geschneit.\n".encode("latin-1") * 200)
+    assert plan(str(tmp_path / "a.txt"), 60.0, tmp_path / "runs")["text"]["train_bytes"]
+
+
 def test_tags_are_seen_whatever_the_name(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("".join(f"Ann B-PER\nsaw O\nRome B-LOC\nin O\n{n} O\n\n" for n in range(40)))
     assert plan(str(tmp_path / "words.txt"), 60.0, tmp_path / "runs")["advice"][0]["recipe"] == "tag"
