@@ -31,7 +31,14 @@ GPTS = ("gpt2-124m", "gpt2-wiki-mini")
 FOR_CHARACTERS = "nanogpt-shakespeare"
 LITTLE = 5e6
 """bytes of text below which a GPT over characters is proposed"""
-VERBS = {"classification": "classify", "similarity": "similar", "tagging": "tag", "answering": "answer"}
+VERBS = {
+    "classification": "classify",
+    "similarity": "similar",
+    "choice": "multiple-choice",
+    "tagging": "tag",
+    "answering": "answer",
+}
+"""the recipe that fine-tunes for a task"""
 NOT_MEASURED = "not measured"
 
 
@@ -222,12 +229,13 @@ def reading(situation: Situation, name: str) -> str:
 # --- labelled data --------------------------------------------------------------------------------
 
 
-def expected(situation: Situation, start: str) -> str:
+def expected(situation: Situation, start: str, after: str = "") -> str:
     """Accuracy of fine-tuning from such a start on other data, and of the baseline on these."""
     beat = "" if situation.baseline is None else f"; a bag of words had {situation.baseline:.3f}, measured here"
     if situation.foreign:
         return f"{NOT_MEASURED} on {situation.foreign}, as docs/results.md has only English{beat}"
-    return f"{NOT_MEASURED} on these examples; {transfer(start, situation.task)}, all in English"
+    figure = transfer(start, situation.task)
+    return f"{NOT_MEASURED} on these examples" + (f"; {after}{figure}, all in English" if figure else "")
 
 
 def fine_tuning(situation: Situation, init: str, limit: str) -> tuple[str, ...]:
@@ -286,7 +294,7 @@ def from_own_text(situation: Situation) -> Iterator[Advice]:
     yield Advice(
         "bert-wiki-mini",
         "pre-trains a small BERT on plain text of the same kind, TEXT.txt, and fine-tunes it",
-        f"{expected(situation, 'transformer')}, after an hour and more",
+        expected(situation, "transformer", after="after an hour and more "),
         (
             command(
                 *("train", "bert-wiki-mini", "data.corpus=TEXT.txt", "data.batches.kind=full", f"limit={half}"),

@@ -41,6 +41,8 @@ TRANSFER = {
 """their figures, by start and task"""
 
 
-def transfer(start: str, task: str) -> Figure:
-    """The figure of a fine-tuning for a task from such a start."""
+def transfer(start: str, task: str) -> Figure | None:
+    """The figure of a fine-tuning for a task from such a start; None where none was measured."""
+    if (start, task) not in TRANSFER:
+        return None
     return Figure(f"{STARTS[start]} had {TRANSFER[start, task]}", "what-pre-training-is-worth")

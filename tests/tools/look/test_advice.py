@@ -5,8 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from builders import members
 
+from foretell.recipe.files import recipe_names
 from foretell.recipe.names import check_recipe
+from foretell.tasks.kinds import TaskChoice
 from foretell.tools.look.advice import NOT_MEASURED, Situation, advise, notes, reading, spelled, then
 from foretell.tools.look.trying_out import Counted
 from foretell.tools.sizes import sizes
@@ -27,6 +30,13 @@ def test_imported_runs_come_after_an_encoder_of_the_language() -> None:
     assert "0.550, measured here" in first.expect
     assert advise(replace(labels, language="English")) == advise(labels)
     assert "Han script" in advise(replace(labels, scripts=["Han"]))[0].why
+
+
+@pytest.mark.parametrize("task", [task.kind_name() for task in members(TaskChoice)])
+def test_every_task_has_advice(task: str) -> None:
+    for models in ([], [MODEL, OWN]):
+        for advice in advise(replace(TEXT, task=task, models=models)):
+            assert advice.recipe in recipe_names() and advice.expect.startswith(NOT_MEASURED)
 
 
 def names(situation: Situation) -> list[str]:
