@@ -29,6 +29,10 @@ from foretell.errors import ConfigError
 from foretell.types import IGNORED, Batch, Inputs
 
 
+RESETS = 1 << 62
+"""keeps the random numbers of resets apart from those of epochs"""
+
+
 class StreamsConfig(TextBatchesConfig):
     """The text as parallel columns with carried state: truncated back-propagation through time."""
 
@@ -46,11 +50,14 @@ class StreamsConfig(TextBatchesConfig):
     """shortest random window"""
     beyond: Count = 20
     """longest random window: `length` plus this"""
+    reset: Share = 0.0
+    """probability that a column starts a training window from the initial state, as a text does that is measured (the
+    state reset probability of lamb, the code of Melis et al. 2018)"""
 
     def build(self, text: Text, specials: Specials, seed: int) -> Windows:
         """The batches of one split."""
         lanes = columns(len(text.tokens), self.batch, text, specials.boundary)
-        return Windows(text, lanes, self, seed)
+        return Windows(text, lanes, self, seed, reset=self.reset)
 
     def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
         """Window lengths that cover `steps` time steps, each with its factor on the learning rate.
@@ -239,11 +246,13 @@ class Windows(Batches):
         seed: int = 0,
         *,
         shuffled: bool = False,
+        reset: float = 0.0,
     ) -> None:
         if len(text.tokens) == 0:
             raise ConfigError("this split has no tokens; give it some text")
         super().__init__()
         self.text, self.lanes, self.config, self.seed, self.shuffled = text, lanes, config, seed, shuffled
+        self.reset = reset
         self.epoch = lru_cache(maxsize=2)(self._epoch)
 
     def behind_boundaries(self, boundary: int) -> Windows:
@@ -260,7 +269,14 @@ class Windows(Batches):
         number, place, _ = self.locate(k)
         epoch = self.epoch(number)
         rows, begin = epoch.groups[epoch.group[place]], int(epoch.begin[place])
-        return self._batch(epoch.lanes, rows, begin, int(epoch.steps[place]), float(epoch.rate[place]))
+        batch = self._batch(epoch.lanes, rows, begin, int(epoch.steps[place]), float(epoch.rate[place]))
+        return self._with_resets(batch, k) if self.reset and begin else batch
+
+    def _with_resets(self, batch: Batch, k: int) -> Batch:
+        """Some rows from the initial state; a pure function of (seed, k)."""
+        random = np.random.Generator(np.random.Philox(key=[self.seed, RESETS + k]))
+        fresh = torch.from_numpy(random.random(len(batch.targets)) < self.reset)
+        return replace(batch, inputs=replace(batch.inputs, fresh=fresh)) if fresh.any() else batch
 
     @override
     def part(self, share: float) -> Sequence[Batch]:
