@@ -28,7 +28,6 @@ from foretell.data.tokenizers.tokenizer import Specials
 from foretell.errors import ConfigError
 from foretell.types import IGNORED, Batch, Inputs
 
-
 RESETS = 1 << 62
 """keeps the random numbers of resets apart from those of epochs"""
 

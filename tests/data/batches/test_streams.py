@@ -131,3 +131,23 @@ def test_the_random_rule_in_the_long_run() -> None:
 def test_without_jitter_windows_are_alike() -> None:
     cuts = StreamsConfig(length=7).cuts(24, np.random.default_rng(0))
     assert cuts == [(7, 1.0), (7, 1.0), (7, 1.0), (3, 1.0)]
+
+
+def test_some_columns_start_from_the_initial_state() -> None:
+    """A tenth of all rows but those of the first window, which all do; nothing else changes."""
+    text = fake_text(20_000)
+    plain, reset = (StreamsConfig(batch=8, length=5, reset=share).build(text, SPECIALS, 3) for share in (0.0, 0.1))
+    assert len(plain) == len(reset) == 500
+    assert reset[0].inputs.fresh is not None and reset[0].inputs.fresh.all()
+    rows = []
+    for k in range(1, len(reset)):
+        assert plain[k].inputs.fresh is None
+        assert reset[k].inputs.tokens.tolist() == plain[k].inputs.tokens.tolist()
+        assert reset[k].targets.tolist() == plain[k].targets.tolist()
+        fresh = reset[k].inputs.fresh
+        rows.append([False] * 8 if fresh is None else fresh.tolist())
+    assert np.mean(rows) == pytest.approx(0.1, abs=4 * math.sqrt(0.1 * 0.9 / (8 * 499)))
+    assert (np.mean(rows, axis=0) > 0.05).all()
+    again = StreamsConfig(batch=8, length=5, reset=0.1).build(text, SPECIALS, 3)
+    k = 1 + next(i for i, row in enumerate(rows) if any(row))
+    assert again[k].inputs.fresh.tolist() == rows[k - 1]
