@@ -456,6 +456,7 @@ def plan_labels() -> dict[str, Any]:
                 "train": {"examples": 1600, "words": {"mean": 231.2, "largest": 1840}}, "valid": {"examples": 200},
             },
             "baseline": {"measured_on": "valid", "most_frequent": 0.5075, "bag_of_words": 0.855},
+            "language": "English", "scripts": {"Latin": 1.0},
         },
         "findings": [],
     }  # fmt: skip
