@@ -19,14 +19,14 @@ from foretell.errors import ConfigError
 PREFIX = "hf:"
 NAME = re.compile(r"hf:([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?")
 FILES = ("*.toml", "*.json", "*.jsonl", "*.npy", "*.safetensors", "*.txt", "*.model")
-"""that are fetched"""
+"""patterns of the files that are fetched"""
 
 REASONS = {
     "RepositoryNotFoundError": "no such repository, or it is private",
     "RevisionNotFoundError": "no such revision",
     "GatedRepoError": "its owner has to grant access",
 }
-"""why, by the error of the library"""
+"""reasons by the exceptions of the library"""
 
 
 def is_on_hub(name: Path | str) -> bool:

@@ -42,14 +42,14 @@ from foretell.artifacts import (
 from foretell.checksums import FILE, damaged, digest, plain_file, read_checksums, verify, write_checksums
 from foretell.errors import ConfigError
 from foretell.hub import local
-from foretell.run_names import no_run
+from foretell.run_names import RECIPE, no_run
 from foretell.strict_json import JsonObject
 from foretell.trust import foreign, is_own, sign, trusts_everything
 
 Record = dict[str, Any]
 FORMAT = 3
 """of run folders; a change that an older version would misread makes it one more"""
-RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
+METRICS = "metrics.jsonl"
 BEFORE_TRAINING = ("callbacks", "clock", "init")
 """kinds of records written before the first step"""
 LONGEST_RECORD = 1 << 20

@@ -100,6 +100,11 @@ def parse_override(text: str) -> Tree:
     return checked(nest(key.strip(), value), "settings")
 
 
+def table_or_text(text: str) -> Any:
+    """The table that `{train = …}` is, or else the text itself."""
+    return parse_override(f"value={text}")["value"] if text.startswith("{") else text
+
+
 def nest(dotted: str, value: Any) -> Tree:
     """`{"a": {"b": value}}` for `a.b`."""
     for part in reversed(dotted.split(".")):

@@ -99,9 +99,9 @@ def check_import(path: Path) -> None:
 
 def check_labelled(on: str) -> None:
     """Raise `ConfigError` if there is no labelled set of this name and no file; `{train = ...}` names several."""
-    from foretell.trees import parse_override
+    from foretell.trees import table_or_text
 
-    places = parse_override(f"corpus={on}")["corpus"] if on.startswith("{") else on
+    places = table_or_text(on)
     for place in places.values() if isinstance(places, Mapping) else [places]:
         check_corpus(str(place))
 

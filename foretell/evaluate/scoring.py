@@ -230,12 +230,12 @@ def total(
 def expected_seconds(scorer: Scorer, windows: Windows, device: torch.device) -> float:
     """Expected time of a pass over the text, from as many rows as take a measurable time: a second at most, where the
     model allows it."""
-    middle, rows = len(windows) // 2, 1
-    timed(scorer, windows[middle], rows, device)  # the first call is slow
-    seconds, tokens = timed(scorer, windows[middle], rows, device)
-    while seconds < MEASURABLE and rows < len(windows[middle].targets):
+    middle, rows = windows[len(windows) // 2], 1
+    timed(scorer, middle, rows, device)  # the first call is slow
+    seconds, tokens = timed(scorer, middle, rows, device)
+    while seconds < MEASURABLE and rows < len(middle.targets):
         rows *= 2
-        seconds, tokens = timed(scorer, windows[middle], rows, device)
+        seconds, tokens = timed(scorer, middle, rows, device)
     for share in (0.2, 0.4, 0.6, 0.8):
         if seconds < 4 * MEASURABLE:
             further = timed(scorer, windows[int(share * len(windows))], rows, device)

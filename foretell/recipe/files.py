@@ -10,7 +10,8 @@ from foretell import trees
 from foretell.checksums import FILE as CHECKSUMS
 from foretell.checksums import damaged
 from foretell.errors import ConfigError, did_you_mean
-from foretell.run import RECIPE, Run
+from foretell.run import Run
+from foretell.run_names import RECIPE
 from foretell.trees import Tree
 from foretell.trust import refuse
 
@@ -32,7 +33,7 @@ def recipe_names() -> list[str]:
 def find_recipe(name: str) -> Path:
     """The file of a recipe, by path or by shipped name."""
     shipped = recipe_folder() / f"{name.removesuffix('.toml')}.toml"
-    for path in (Path(name), Path(name) / "recipe.toml", shipped):
+    for path in (Path(name), Path(name) / RECIPE, shipped):
         if path.is_file():
             return path
     if (Path(name) / CHECKSUMS).is_file():

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from foretell.artifacts import is_draft
+from foretell.run_names import RECIPE
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -21,4 +22,4 @@ def find_runs(folder: Path) -> list[Path]:
 
 def is_run(path: Path) -> bool:
     """Whether a folder is a run."""
-    return (path / "recipe.toml").is_file() and (path / "checkpoints").is_dir()
+    return (path / RECIPE).is_file() and (path / "checkpoints").is_dir()

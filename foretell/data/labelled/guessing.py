@@ -25,7 +25,7 @@ from foretell.data.labelled.readers.delimited import DELIMITERS
 from foretell.data.labelled.readers.rows import FORMATS
 from foretell.data.labelled.readers.squad import SquadConfig
 from foretell.data.labelled.readers.tables import TableConfig
-from foretell.data.labelled.sniffing import has_columns
+from foretell.data.labelled.sniffing import TAGGED, has_columns
 from foretell.data.text_files import content_ending, stored_lines
 from foretell.errors import ConfigError
 from foretell.hub import is_on_hub
@@ -49,7 +49,6 @@ LABELS = ("label", "labels", "class", "category", "sentiment", "target", "topic"
 MOST_CLASSES = 100
 MOST_BAD = 0.2
 """share of unreadable rows above which nothing is guessed"""
-TAGGED = (".conll", ".iob", ".iob2", ".bio")
 
 
 def guess_reader(task: str, corpus: Any, given: Any) -> Mapping[str, Any] | None:
@@ -194,7 +193,8 @@ def check_header(columns: Sequence[Column], path: Path, settings: Mapping[str, A
             raise ConfigError(
                 f"its first line looks like data, not like names of columns: {shown(column.name):.60}",
                 file=path,
-                remedy=f"name the columns in order, as in 'data.reader.columns=[{names}]'{quote}",
+                remedy=f"name the columns in order, as in 'data.reader.columns=[{names}]'{quote}; if they are names, "
+                "name data.reader.texts=[…] and data.reader.label=…",
             )
 
 

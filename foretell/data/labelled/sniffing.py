@@ -1,4 +1,4 @@
-"""Recognises words with tags in columns by the first lines of a file, whatever it is called."""
+"""Recognises labelled data by the ending of a file, and words with tags in columns by its first lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from foretell.data.compressed import compression
-from foretell.data.text_files import stored_lines
+from foretell.data.text_files import content_ending, stored_lines
 from foretell.errors import ConfigError
 
 LINES = 2000
@@ -15,6 +15,20 @@ LINES = 2000
 WORDS = 5
 """words from which a file is recognised"""
 TAG = re.compile(r"O|[BIESLUM]-\S+")
+
+
+TAGGED = (".conll", ".iob", ".iob2", ".bio")
+TASKS_OF = {
+    **dict.fromkeys((".csv", ".tsv", ".jsonl"), "classification"),
+    **dict.fromkeys(TAGGED, "tagging"),
+    ".json": "answering",
+}
+"""the task that a file is for, by its ending"""
+
+
+def task_of_file(path: Path) -> str:
+    """The task that a file is for; "" where nothing shows one."""
+    return "tagging" if has_tags(path) else TASKS_OF.get(content_ending(path).lower(), "")
 
 
 def first_words(path: Path) -> list[list[str]]:

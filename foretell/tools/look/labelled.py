@@ -11,9 +11,9 @@ from foretell import trees
 from foretell.config import Config, validate
 from foretell.data.labelled.datasets import SETS
 from foretell.data.labelled.examples import Example
-from foretell.data.labelled.guessing import TAGGED, first_file, guess_reader
+from foretell.data.labelled.guessing import first_file, guess_reader
 from foretell.data.labelled.opening import find_set, open_examples
-from foretell.data.labelled.sniffing import has_tags
+from foretell.data.labelled.sniffing import task_of_file
 from foretell.data.text_files import content_ending
 from foretell.errors import ConfigError
 from foretell.recipe.files import kind_in
@@ -21,13 +21,6 @@ from foretell.recipe.recipe import DataConfig
 from foretell.tasks.kinds import TaskChoice
 from foretell.tasks.task import TaskConfig
 from foretell.trees import Tree
-
-TASKS_OF = {
-    **dict.fromkeys((".csv", ".tsv", ".jsonl"), "classification"),
-    **dict.fromkeys(TAGGED, "tagging"),
-    ".json": "answering",
-}
-"""the task that a file is for, by its ending"""
 
 NAME_LABELS = "say where the labels are, as in data.reader.label=NAME"
 
@@ -68,7 +61,7 @@ def labelled_data(what: str, settings: Sequence[str] = ()) -> LabelledData | Non
     `what` may be `{train = …, test = …}`. Raises `ConfigError` for wrong settings, and where it is not clear which
     column of a table is which.
     """
-    tree = trees.override({"data": {"corpus": corpus_of(what)}}, settings)
+    tree = trees.override({"data": {"corpus": trees.table_or_text(what)}}, settings)
     corpus, given, task = tree["data"]["corpus"], tree["data"].get("reader"), kind_in(tree.get("objective"))
     if isinstance(corpus, str) and corpus in SETS:
         reader = SETS[corpus].reader if given is None else None
@@ -95,17 +88,12 @@ def with_task(tree: Tree, task: str, reader: Any) -> LabelledData:
     return LabelledData(found.data, cast(TaskConfig, found.objective))
 
 
-def corpus_of(what: str) -> Any:
-    """A name or path, or the table `{train = …}` of paths."""
-    return trees.parse_override(f"corpus={what}")["corpus"] if what.startswith("{") else what
-
-
 def task_of(corpus: Any, otherwise: str = "") -> str:
     """The task that files are for, by the ending or the lines of the first."""
     path = a_file(corpus)
     if path is None or path.is_dir():
         return otherwise
-    return "tagging" if has_tags(path) else TASKS_OF.get(content_ending(path).lower(), otherwise)
+    return task_of_file(path) or otherwise
 
 
 def is_jsonl(corpus: Any) -> bool:

@@ -16,13 +16,12 @@ from rich.text import Text
 from foretell import units
 from foretell.data.compressed import compression, opened
 from foretell.data.labelled.datasets import SETS
-from foretell.data.labelled.guessing import TAGGED
 from foretell.data.labelled.readers.lines import counted as counted_as
-from foretell.data.labelled.sniffing import has_tags
+from foretell.data.labelled.sniffing import task_of_file
 from foretell.data.opening import open_corpus
 from foretell.data.text.corpus import Corpus
 from foretell.data.text.holdout import Share, files_of
-from foretell.data.text_files import BLOCK, content_ending
+from foretell.data.text_files import BLOCK
 from foretell.errors import ConfigError
 from foretell.run import Run
 from foretell.tools.look.advice import Advice, Situation, advise, notes, spelled, then, vocabulary
@@ -39,8 +38,6 @@ SAMPLE = 2 << 20
 """bytes of each split that are examined"""
 MOST_UNPACKED = 1 << 28
 """bytes up to which compressed files are unpacked to learn the size of their text"""
-TABLES = (".csv", ".tsv", ".jsonl", ".json", *TAGGED)
-"""endings of files that may hold labelled data"""
 LOOKED_AT = 20
 """files of a folder that are looked at for labels"""
 WARNINGS = 4
@@ -74,7 +71,7 @@ def plan(what: str, seconds: float, runs: Path = Path("runs"), settings: Sequenc
 
 
 def record(advice: Advice) -> Tree:
-    """An advice as plain values."""
+    """Advice as plain values."""
     return {key: value for key, value in asdict(advice).items() if key != "rank"}
 
 
@@ -84,14 +81,13 @@ def record(advice: Advice) -> Tree:
 def text_facts(what: str) -> Tree:
     """Sizes, language and findings of a text, and what a compressor makes of its beginning."""
     found = examine_corpus(what, SAMPLE)
+    for split in found["splits"].values():
+        split.pop("unknown", None)  # which only concerns words, and subwords are proposed
     findings = corpus_findings(found)
     if errors := [item["text"] for item in findings if item["level"] == "error" and item["about"] == "files"]:
         raise ConfigError(f"{errors[0]} (`foretell doctor {what}` lists all)", file=what)
-    corpus = open_corpus(what)
-    for split in found["splits"].values():
-        split.pop("unknown", None)  # which only concerns words, and subwords are proposed
     train = found["splits"]["train"]
-    size = train["bytes"] if train["complete"] else max(train["bytes"], stored_bytes(corpus))
+    size = train["bytes"] if train["complete"] else max(train["bytes"], stored_bytes(open_corpus(what)))
     return {
         "train_bytes": size,
         "splits": list(found["splits"]),
@@ -100,7 +96,7 @@ def text_facts(what: str) -> Tree:
         "looks_like": found["looks_like"],
         "words": round(train["words"] * size / max(train["bytes"], 1)),
         "repeated": train["repeated"],
-        "findings": corpus_findings(found),
+        "findings": findings,
     }
 
 
@@ -160,8 +156,8 @@ def labelled_facts(what: str, settings: Sequence[str] = ()) -> Tree | None:
 
 
 def may_be_labelled(path: Path) -> bool:
-    """Whether a file, or one in a folder, has the ending of labelled data, or words with tags."""
-    return any(content_ending(file).lower() in TABLES or has_tags(file) for file in files_at(path)[:LOOKED_AT])
+    """Whether a file, or one in a folder, may hold labelled data."""
+    return any(task_of_file(file) for file in files_at(path)[:LOOKED_AT])
 
 
 def files_at(path: Path) -> list[Path]:

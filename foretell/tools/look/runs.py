@@ -18,7 +18,8 @@ from foretell import units
 from foretell.checksums import plain_file, read_record
 from foretell.errors import ConfigError, did_you_mean, some_of
 from foretell.evaluate.ranking import Standing, ranked
-from foretell.run import RECIPE, Record, Run
+from foretell.run import Record, Run
+from foretell.run_names import RECIPE
 from foretell.tools.run_folders import find_runs, is_run
 from foretell.tools.tables import Column, ResponsiveTable
 from foretell.training.checkpoint import TrainState, find, pointed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from foretell.data.compressed import bits_per_byte
 from foretell.data.text.corpus import Corpus
 from foretell.data.text_files import Piece
 
@@ -47,7 +47,7 @@ class Sample:
 
     def compressed(self) -> float:
         """Bits per byte of the held-out text by `xz -9`."""
-        return 8 * len(lzma.compress(self.measured, preset=9)) / len(self.measured)
+        return bits_per_byte(self.measured)
 
 
 def beginning(corpus: Corpus, split: str, size: int) -> Iterator[Piece]:

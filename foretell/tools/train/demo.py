@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 import shutil
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.text import Text
 from foretell import units
 from foretell.api.mixing import mix
 from foretell.api.trained import load
+from foretell.data.compressed import bits_per_byte
 from foretell.data.opening import open_corpus
 from foretell.errors import ConfigError
 from foretell.tools.measure.race import run_race
@@ -57,7 +57,7 @@ def run_demo(out: Path, *, quiet: bool = False) -> dict[str, Any]:
 def xz_bits_per_byte() -> float:
     """Bits per byte of the same held-out text compressed by `xz -9`."""
     text = "".join(piece.text for piece in open_corpus("python-docs").pieces("test")).encode()
-    return 8 * len(lzma.compress(text, preset=9)) / len(text)
+    return bits_per_byte(text)
 
 
 def rendered(raced: dict[str, Any], result: dict[str, Any], out: Path) -> Group:
