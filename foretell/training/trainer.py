@@ -329,7 +329,7 @@ class Trainer:
         return Progress(at.step, at.epoch, at.tokens, at.seconds, at.of(self.stage.limit))
 
     def used_up(self, progress: Progress) -> bool:
-        """Whether the limit is reached. A time limit leaves room for a step (the longest of the last) and a validation."""
+        """Whether the limit is reached. A time limit leaves room for the longest of the last steps and a validation."""
         if self.stage.limit.unit != "seconds":
             return progress.fraction >= 1 - 1e-9
         needed = max(self.step_seconds) + (self.pause or self.expected_pause)
