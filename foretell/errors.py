@@ -22,12 +22,19 @@ def fields(*values: str) -> str:
     return "\t".join(map(printable, values))
 
 
+def advice(what: str, remedy: str) -> str:
+    """A remedy as it follows a problem: after a question it is a sentence of its own."""
+    if not what.endswith("?"):
+        return f"; {remedy}"
+    return f" {remedy[0].upper()}{remedy[1:]}" if remedy.partition(" ")[0].isalpha() else f" {remedy}"
+
+
 class ConfigError(ValueError):
     """Wrong input by the user, in one line: where it is, what is wrong, and what to write instead.
 
     `what` alone may be the whole sentence. A reader of files names the `file`, the `line` (from 1; of a table, the
-    row) and the `remedy` apart, and `str` joins them as `file:line: what; remedy`. Where many lines of a file are wrong
-    `details` lists them, each in a line of its own below.
+    row) and the `remedy` apart, and `str` joins them as `file:line: what; remedy`, or as `what? Remedy`. Where many
+    lines of a file are wrong `details` lists them, each in a line of its own below.
     """
 
     def __init__(
@@ -40,7 +47,7 @@ class ConfigError(ValueError):
         details: Sequence[str] = (),
     ) -> None:
         place = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
-        head = printable(f"{place}{what}{f'; {remedy}' if remedy else ''}")
+        head = printable(f"{place}{what}{advice(what, remedy) if remedy else ''}")
         super().__init__("\n  ".join([head, *map(printable, details)]))
         self.what, self.file, self.line, self.remedy, self.details = what, file, line, remedy, tuple(details)
 

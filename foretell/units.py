@@ -21,6 +21,12 @@ def size(number: float) -> str:
     return scaled(number, ("B", "kB", "MB", "GB", "TB", "PB", "EB"), 2)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 row`, `2,000 rows`, `3 classes`."""
+    ending = "es" if noun.endswith(("s", "x", "ch")) else "s"
+    return f"{number:,} {noun}{'' if number == 1 else ending}"
+
+
 def duration(seconds: float) -> str:
     """Seconds: 0.4 s, 45 s, 3.2 min, 2.5 h, 12 days, 3 years."""
     if not seconds:

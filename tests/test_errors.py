@@ -22,6 +22,19 @@ def test_details_have_lines_of_their_own() -> None:
     assert error.record() == {"file": "a.csv", "line": 2, "what": "is wrong", "remedy": "mend it"}
 
 
+@pytest.mark.parametrize(
+    ("what", "remedy", "said"),
+    [
+        ("is wrong", "mend it", "is wrong; mend it"),
+        ("which one: a, b?", "write x=a", "which one: a, b? Write x=a"),
+        ("which one: a, b?", "x=a names one", "which one: a, b? x=a names one"),
+        ("which one: a, b?", None, "which one: a, b?"),
+    ],
+)
+def test_a_question_ends_its_sentence(what: str, remedy: str | None, said: str) -> None:
+    assert str(ConfigError(what, remedy=remedy)) == said
+
+
 def test_fields_keep_their_number() -> None:
     assert fields("a\tb", "c\n").split("\t") == ["a\\tb", "c\\n"]
     assert printable("a\tb\x1b", keep="\t") == "a\tb\\x1b"

@@ -35,6 +35,17 @@ def test_durations(seconds: float, text: str) -> None:
     assert units.duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [
+        (0, "row", "0 rows"), (1, "row", "1 row"), (2_000, "row", "2,000 rows"), (1, "class", "1 class"),
+        (3, "class", "3 classes"), (2, "CRLF line ending", "2 CRLF line endings"),
+    ],
+)  # fmt: skip
+def test_plurals(number: int, noun: str, text: str) -> None:
+    assert units.counted(number, noun) == text
+
+
 def test_what_a_key_says_about_its_figure() -> None:
     names = {
         "peak_memory_bytes": "peak memory", "bytes": "size", "seconds": "time", "demo_seconds": "demo time",

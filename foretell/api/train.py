@@ -112,7 +112,7 @@ def run_stages(
     elif not keeps_key():
         monitor.say(f"warning: cannot store a key in {state_folder()}; later this run will need --trust")
     if not saved and (clocked := recipe.on_the_clock()):
-        monitor.say(f"settings in seconds, so equal seeds give different weights: {', '.join(clocked)}")
+        monitor.say(f"settings in seconds: {', '.join(clocked)}; the same seed will not give the same weights again")
         run.append({"kind": "clock", "stage": stages[0][0].name, "step": 0, "epoch": 0.0, "settings": clocked})
     if not saved and callbacks:  # the run says who watched
         names = [f"{type(callback).__module__}:{type(callback).__qualname__}" for callback in callbacks]
@@ -143,7 +143,15 @@ def run_stages(
                 tracker.close()
         if ending == "interrupted":
             raise Interrupted(run)
+        if number == len(stages) - 1:
+            for remark in data.closing_remarks(epochs_of(run)):
+                monitor.say(f"warning: {remark}")
     return load(run.path, device=place, quiet=quiet, trust=True)  # the caller named its recipe
+
+
+def epochs_of(run: Run) -> float:
+    """How often all stages together have read the training split."""
+    return float(sum({r["stage"]: r["epoch"] for r in run.metrics() if r["kind"] == "train"}.values()))
 
 
 def open_data(run: Run, recipe: Recipe, monitor: Monitor) -> DataModule:

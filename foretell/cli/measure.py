@@ -86,6 +86,7 @@ def evaluate(
     recall of replaced tokens; a task by its metrics on labelled examples, with each label, confusions and calibration.
     """
     from foretell.api.trained import Trained
+    from foretell.tools.baselines import beside
     from foretell.tools.measure import analysis
 
     adaptation = adaptation_of(dynamic, cache, adapt)
@@ -101,6 +102,8 @@ def evaluate(
         if not isinstance(model, Trained):
             raise ConfigError("a mixture has no pseudo-perplexity; leave out --mix or --pseudo")
         result |= model.pseudo_likelihood(split, pseudo)
+    if isinstance(model, Trained):
+        result |= beside(model, split)
     emit(result, as_json, lambda result: analysis.render(result, f"{result['run']}, {split}"))
 
 

@@ -77,6 +77,7 @@ def train(
     """Train a recipe; Ctrl-C stops it, --resume continues it."""
     from foretell.api.train import run_recipe
     from foretell.recipe.loading import load_recipe
+    from foretell.tools.baselines import beside
 
     settings = load_recipe(recipe, [*(overrides or []), *(["data.skip_bad=true"] if skip_bad else [])])
     default = Path(recipe) if resume and (Path(recipe) / "recipe.toml").is_file() else Path("runs") / settings.name
@@ -87,7 +88,11 @@ def train(
         emit(run_trials(settings, folder, resume=resume, device=device), as_json, render)
         return
     trained = run_recipe(settings, folder, resume, quiet=False, device=device)
-    emit(trained.summary(), as_json, lambda result: measured(result, f"{folder}, validation split"))
+    emit(
+        {**trained.summary(), **beside(trained, "valid")},
+        as_json,
+        lambda result: measured(result, f"{folder}, validation split"),
+    )
 
 
 def transfer(

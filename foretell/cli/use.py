@@ -287,4 +287,6 @@ def import_(
     """Import a model of another program as a run."""
     from foretell.tools.use.convert import import_path
 
-    emit(import_path(path, out, corpus, tokenizer), as_json, properties)
+    result = import_path(path, out, corpus, tokenizer)
+    told = ("missing", "surplus")  # by warnings
+    emit(result, as_json, lambda result: properties({key: result[key] for key in result if key not in told}))

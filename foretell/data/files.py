@@ -7,7 +7,7 @@ The rules:
 - A file is a split by its whole name or by a folder above it: `train.txt`, `dev.jsonl.gz`, `test/a.txt`,
   `train-00000-of-00003.parquet`. In a longer name the split is a part between dots, hyphens or underscores, and files
   of at least two splits share all the rest: `wiki.train.tokens` with `wiki.valid.tokens`. Blanks part nothing, so
-  that `the night train.txt` is a book.
+  that `the night train.txt` is a book. With `eng.train`, `eng.testa` and `eng.testb` are for validation and test.
 - Where files are named for splits, one is for training, and no other file is left out without a word.
 """
 
@@ -27,6 +27,8 @@ from foretell.errors import ConfigError, did_you_mean, printable
 
 SPLITS = ("train", "valid", "test")
 ALIASES = {"dev": "valid", "devel": "valid", "val": "valid", "validation": "valid"} | {name: name for name in SPLITS}
+BESIDE_OTHERS = ALIASES | {"testa": "valid", "testb": "test"}
+"""with the names of the CoNLL shared tasks, which are words for a split only where others share the rest of the name"""
 SHOWN = 5
 WHOLE_NAME = re.compile(rf"({'|'.join(ALIASES)})([-_.]\d+([-_.]of[-_.]\d+)?([-_.][0-9a-f]{{16}})?)?")
 """names that are a split as a whole"""
@@ -277,13 +279,15 @@ def split_names(paths: Sequence[Path], root: Path) -> Named:
             splits[path] = ALIASES[words[0]]
             continue
         for pattern, word, dotted in parts_named(path.name):
-            patterns.setdefault((path.parent, pattern, dotted), {})[path] = ALIASES[word]
+            patterns.setdefault((path.parent, pattern, dotted), {})[path] = word
     doubtful: dict[Path, bool] = {}
-    for (_, _, dotted), found in patterns.items():
-        if len(set(found.values())) > 1 or (dotted and len(found) == len(paths)):
+    for (_, _, dotted), words_of in patterns.items():
+        found = {path: BESIDE_OTHERS[word] for path, word in words_of.items()}
+        named = [path for path, word in words_of.items() if word in ALIASES]
+        if len(set(found.values())) > 1 or (dotted and len(named) == len(paths)):
             splits |= found
         else:
-            doubtful |= {path: dotted or doubtful.get(path, False) for path in found}
+            doubtful |= {path: dotted or doubtful.get(path, False) for path in named}
     return Named(splits, {path: dotted for path, dotted in doubtful.items() if path not in splits})
 
 
@@ -303,7 +307,7 @@ def parts_named(name: str) -> Iterator[tuple[str, str, bool]]:
     """The words for splits in a name: the rest, as `wiki.*.tokens`, the word, and whether it is between dots."""
     parts = ["", *SEPARATORS.split(unpacked(name.lower())), ""]
     for place in range(1, len(parts), 2):
-        if parts[place] in ALIASES:
+        if parts[place] in BESIDE_OTHERS:
             rest = "".join([*parts[:place], "*", *parts[place + 1 :]])
             dotted = {parts[place - 1], parts[place + 1]} <= {".", ""}
             yield re.sub(r"\d+", "#", rest), parts[place], dotted

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -28,6 +29,7 @@ from typing import IO, Any, NamedTuple
 from foretell.data.compressed import compression, opened
 from foretell.errors import ConfigError, did_you_mean, printable
 from foretell.strict_json import parse_json
+from foretell.units import counted
 
 RULES = 2
 LONGEST = 1 << 16
@@ -39,7 +41,8 @@ LONGEST_LINE = 1 << 26
 COLUMN = "text"
 ROWS = 64
 TEXT_ENDINGS = (".txt", ".tokens", ".jsonl", ".parquet")
-FOREIGN_ENDINGS = (".arrow", ".json", ".csv", ".tsv", ".zip", ".tar", ".bz2", ".pdf")
+TABLES = (".csv", ".tsv")
+FOREIGN_ENDINGS = (*TABLES, ".arrow", ".json", ".zip", ".tar", ".bz2", ".pdf")
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
@@ -199,7 +202,10 @@ def read_file(path: Path, report: Report, column: str = COLUMN) -> Iterator[Piec
     """The pieces of one file; its counts are added to `report`."""
     ending = content_ending(path)
     if ending in FOREIGN_ENDINGS:
-        raise ConfigError("not a text file", file=path, remedy="write the text as .txt, .jsonl or .parquet")
+        remedy = "write the text as .txt, .jsonl or .parquet"
+        if ending in TABLES:
+            remedy += f"; to learn its labels: foretell plan {shlex.quote(str(path))}, or train classify"
+        raise ConfigError("not a text file", file=path, remedy=remedy)
     if ending == ".parquet" and compression(path):
         raise ConfigError(".parquet files are packed inside", file=path, remedy="unpack this one")
     before = report.documents
@@ -215,9 +221,9 @@ def read_file(path: Path, report: Report, column: str = COLUMN) -> Iterator[Piec
         report.empty_files += 1
         log.info("%s: no text in it, skipped", name)
     if report.replaced:
-        log.warning("%s: %d places are not valid UTF-8, read as U+FFFD", name, report.replaced)
+        log.warning("%s: %s, read as U+FFFD", name, counted(report.replaced, "invalid UTF-8 sequence"))
     if report.nul:
-        log.warning("%s: %d NUL bytes in the text, kept", name, report.nul)
+        log.warning("%s: %s in the text, kept", name, counted(report.nul, "NUL byte"))
 
 
 def read_text(stream: IO[bytes], path: Path, report: Report) -> Iterator[Piece]:

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foretell.units import counted
+
 Floats = NDArray[np.float64]
 NORMAL = NormalDist()
 AT_ONCE = 1 << 22  # numbers in memory at once
@@ -74,7 +76,7 @@ def no_interval(reason: str) -> dict[str, Any]:
 def too_few(parts: int) -> str | None:
     """A warning where intervals from so few parts are missing or unreliable."""
     if parts < FEWEST:
-        return f"no intervals from {parts} parts: take a longer text with at least {FEWEST} parts"
+        return f"no intervals from {counted(parts, 'part')}: take a longer text with at least {FEWEST} parts"
     return f"intervals from {parts} parts are too narrow: take a longer text" if parts < ENOUGH else None
 
 

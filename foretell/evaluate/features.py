@@ -29,6 +29,7 @@ from foretell.evaluate.lines import Lines
 from foretell.models.backbone import Backbone
 from foretell.nn.ragged import real_tokens
 from foretell.types import Hidden, Inputs, select_rows
+from foretell.units import counted
 
 Ints = NDArray[np.int64]
 Vectors = NDArray[np.float32]
@@ -102,7 +103,7 @@ class Extractor:
         self.widths = tuple(outputs[layer].shape[-1] for layer in self.layers)
         if settings.mix is not None and (len(settings.mix) != len(self.layers) or len(set(self.widths)) > 1):
             raise ConfigError(
-                f"a mix of {len(settings.mix)} weights does not fit layers of width "
+                f"a mix of {counted(len(settings.mix), 'weight')} does not fit layers of width "
                 f"{', '.join(map(str, self.widths))}; give one weight per layer, for layers of equal width"
             )
 

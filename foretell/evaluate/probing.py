@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from foretell.data.labelled.words import is_unspaced
 from foretell.nn.scalar_mix import ScalarMix
 
 Floats = NDArray[np.float32]
@@ -105,13 +106,20 @@ def fit(
     )
 
 
+def bag_of(texts: Sequence[str]) -> str:
+    """The units of a bag of such texts: words, or characters where the language has no blanks between words."""
+    return "characters" if is_unspaced(texts) else "words"
+
+
 def bags(splits: Sequence[Sequence[str]]) -> list[Any]:
     """Binary bags of words [N, words] of each split, training first, over the training split's vocabulary.
 
-    Presence rather than counts: the better baseline for short texts (Wang and Manning 2012).
+    Presence rather than counts: the better baseline for short texts (Wang and Manning 2012). Texts without blanks
+    between words become bags of their characters, pairs and triples of characters.
     """
     vectorizer, _, _ = library()
-    counter = vectorizer(binary=True, dtype=np.float64)
+    settings = {"analyzer": "char", "ngram_range": (1, 3)} if bag_of(splits[0]) == "characters" else {}
+    counter = vectorizer(binary=True, dtype=np.float64, **settings)
     return [counter.fit_transform(splits[0]), *(counter.transform(texts) for texts in splits[1:])]
 
 

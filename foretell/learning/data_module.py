@@ -116,6 +116,10 @@ class DataModule(ABC):
         """Remarks on the data, for users to read before training."""
         return []
 
+    def closing_remarks(self, epochs: float) -> list[str]:
+        """Remarks on a training that has read the training split this many times."""
+        return []
+
     def facts(self) -> Mapping[str, Any]:
         """Figures of the training split that the loss depends on, for the run's records."""
         return {}

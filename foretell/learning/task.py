@@ -18,7 +18,7 @@ from foretell.data.batches.framing import ExamplesConfig, Framing, Row
 from foretell.data.files import SPLITS, no_split
 from foretell.data.labelled.examples import Example
 from foretell.data.labelled.folds import open_fold
-from foretell.data.labelled.opening import find_set, open_examples, read_examples
+from foretell.data.labelled.opening import check_reader, find_set, open_examples, read_examples
 from foretell.data.labelled.readers import Reader
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
@@ -135,6 +135,13 @@ class TaskModule(DataModule):
         return self.task.rows(self.learned.train, self.framing, self.labels)
 
     @override
+    def closing_remarks(self, epochs: float) -> list[str]:
+        unseen = (
+            f"training ended after {epochs:.2f} epochs, before every example was seen; a longer limit sees them all"
+        )
+        return [unseen] if epochs < 1 else []
+
+    @override
     def facts(self) -> Mapping[str, Any]:
         weights = self.task.label_weights(self._rows, self.labels)
         return {"class_weights": weights} if weights else {}
@@ -231,6 +238,7 @@ def read_split(recipe: Recipe, split: str, skip_bad: bool | None = None) -> list
     `skip_bad` skips rows that are not valid examples; it defaults to the setting of the recipe.
     """
     data = recipe.data
+    check_reader(data.corpus, data.reader, recipe.objective.kind_name())
     skip_bad = data.skip_bad if skip_bad is None else skip_bad
     if split not in SPLITS:
         if not Path(split).is_file():

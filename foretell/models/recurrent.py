@@ -26,6 +26,7 @@ from foretell.nn.recurrent.lstm import LSTMConfig
 from foretell.nn.recurrent.recurrent_layer import Layer
 from foretell.nn.vocabulary import Counts
 from foretell.types import Hidden, Inputs, State, where_rows
+from foretell.units import counted
 
 StackName = Literal["plain", "residual", "dense", "summed"]
 READS: dict[Direction, frozenset[str]] = {
@@ -86,7 +87,9 @@ class RecurrentConfig(ModelConfig):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if isinstance(self.hidden, tuple) and len(self.hidden) != self.layers:
-            raise ValueError(f"hidden has {len(self.hidden)} widths for {self.layers} layers; give one per layer")
+            raise ValueError(
+                f"hidden has {counted(len(self.hidden), 'width')} for {counted(self.layers, 'layer')}; give one each"
+            )
         if isinstance(self.hidden, tuple) and self.output is not None:
             raise ValueError(f"hidden already gives the width of every layer; leave out output = {self.output}")
         if self.dropout.layer > 0 and self.stack not in ("residual", "summed"):

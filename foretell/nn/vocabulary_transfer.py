@@ -44,9 +44,9 @@ class Matching:
     def __str__(self) -> str:
         shared, new, gone, *_ = self.counts.values()
         moved, lost = len(self.moved), len(self.lost)
-        text = f"{shared:,} tokens are in both vocabularies, {new:,} are new (begun at the mean), {gone:,} are gone"
+        text = f"tokens: {shared:,} kept, {new:,} new (initialised with the mean vector), {gone:,} dropped"
         if moved or lost:
-            text += f"; {moved:,} changed their band, {lost:,} more went to a narrower one and begin at its mean"
+            text += f"; {moved:,} moved to another band, {lost:,} to a narrower one (initialised with its mean)"
         return text
 
 

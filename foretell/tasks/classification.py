@@ -20,7 +20,6 @@ from typing_extensions import override
 from foretell.config import Positive
 from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Labelled, warn_alike
-from foretell.data.labelled.readers.lines import counted
 from foretell.errors import ConfigError, did_you_mean
 from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
@@ -29,6 +28,7 @@ from foretell.models.model_spec import ModelSpec
 from foretell.tasks.pooled import Pooled, TextsConfig
 from foretell.tasks.task import Mistake, Prediction, Scores
 from foretell.types import Batch, Inputs
+from foretell.units import counted
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from typing_extensions import override
 
 from foretell.data.batches.framing import Framing, Row
 from foretell.data.labelled.examples import Choice, one_line
-from foretell.data.labelled.readers.lines import counted
 from foretell.errors import ConfigError
 from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
@@ -27,6 +26,7 @@ from foretell.models.model_spec import ModelSpec
 from foretell.tasks.pooled import Pooled, PooledConfig
 from foretell.tasks.task import Mistake, Prediction, Scores
 from foretell.types import Inputs
+from foretell.units import counted
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from foretell.models.model_spec import ModelSpec
 from foretell.nn.pooling import PoolingChoice, PoolingConfig
 from foretell.tasks.task import Task, TaskConfig, each_reading
 from foretell.types import Inputs
+from foretell.units import counted
 
 
 class PooledConfig(TaskConfig):
@@ -48,7 +49,7 @@ class TextsConfig(PooledConfig):
     @override
     def input_fault(self, example: Labelled, labels: tuple[str, ...]) -> str:
         if len(example.texts) not in (1, 2):
-            return f"{len(example.texts)} texts, where one or two are read"
+            return f"{counted(len(example.texts), 'text')}, where one or two are read"
         if self.orders == "both" and len(example.texts) == 1:
             return 'one text has no other order; set objective.orders = "given"'
         return ""

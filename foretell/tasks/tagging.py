@@ -32,6 +32,7 @@ from foretell.models.model_spec import ModelSpec
 from foretell.tasks.crf import Chain
 from foretell.tasks.task import Mistake, Prediction, Scores, Task, TaskConfig
 from foretell.types import IGNORED, Inputs
+from foretell.units import counted
 
 MARKS = {"iob2": "BI", "bioes": "BIES"}
 
@@ -141,7 +142,7 @@ class TaggingConfig(TaskConfig):
         if example.tags is None:
             return ""
         if len(example.tags) != len(example.words):
-            return f"{len(example.words)} words with {len(example.tags)} tags"
+            return f"{counted(len(example.words), 'word')} with {counted(len(example.tags), 'tag')}"
         unseen = [tag for tag in self.as_learned(example.tags) if tag not in labels]
         return f"the tag {unseen[0]!r} is not in the training split" if unseen else ""
 

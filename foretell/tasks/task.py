@@ -7,7 +7,6 @@ D width, L labels.
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -21,6 +20,7 @@ from typing_extensions import override
 from foretell.config import Config, NonNegative, Rate, Size, Width
 from foretell.data.batches.batches import BatchKind
 from foretell.data.batches.framing import Framing, Row
+from foretell.data.files import tell
 from foretell.data.labelled.examples import BadRow, Example
 from foretell.data.labelled.opening import refusal
 from foretell.data.labelled.words import Splitting
@@ -35,11 +35,11 @@ from foretell.nn.initializers import NormalConfig
 from foretell.objectives.objective import MeasuredBy, Objective, ObjectiveConfig, Part
 from foretell.results import Result
 from foretell.types import IGNORED, Batch, Hidden, Inputs, State, Step, Term
+from foretell.units import counted
 
 Scores = NDArray[Any]
 """the output of a model for one row, as its task reads it"""
 PLURALS = {"Labelled": "labelled texts", "Choice": "choices", "Tagged": "tagged words", "Question": "questions"}
-log = logging.getLogger("foretell")
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,8 @@ class TaskConfig(ObjectiveConfig):
         faults = list(bad.values())
         if not skip_bad or len(bad) == len(examples):
             raise refusal("data.corpus", faults, len(examples) - len(bad))
-        log.warning("left out %d of %d examples; the first: %s", len(bad), len(examples), printable(str(faults[0])))
+        lost = f"{len(bad):,} of {counted(len(examples), 'example')}"
+        tell(f"left out {lost}; the first: {printable(str(faults[0]))}")
         return [example for i, example in enumerate(examples) if i not in bad]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -17,6 +18,9 @@ from foretell.artifacts import without_nan
 from foretell.errors import CONTROL, printable
 from foretell.evaluate import measures
 from foretell.tools.tables import Cell, Column, ResponsiveTable, facts
+
+INDENT = 3
+"""columns before a command, and before what stands below a title"""
 
 
 def emit(result: Mapping[str, Any], as_json_object: bool, render: Callable[[Mapping[str, Any]], Any]) -> None:
@@ -56,6 +60,28 @@ def print_piece(text: str) -> None:
     """Print a part of a line at once."""
     sys.stdout.write(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
     sys.stdout.flush()
+
+
+class Command:
+    """A command line that can be pasted: broken between its words by a backslash."""
+
+    def __init__(self, line: str):
+        words = [shlex.quote(word) for word in shlex.split(line)]
+        self.words: list[str] = []  # an option and its value stay together
+        for word in words:
+            if self.words and self.words[-1].startswith("--") and " " not in self.words[-1]:
+                self.words[-1] += f" {word}"
+            else:
+                self.words.append(word)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        line = " " * INDENT + self.words[0]
+        for word in self.words[1:]:
+            if len(line) + len(word) + 3 > options.max_width:
+                yield Text(f"{line} \\", "cyan", no_wrap=True, overflow="ignore")
+                line = " " * (INDENT + 3)
+            line += f" {word}"
+        yield Text(line, "cyan", no_wrap=True, overflow="ignore")
 
 
 BEHIND = (Column("from best, 95 %"), Column("p better", 4), Column("p value", 3))
@@ -117,6 +143,7 @@ def measured(result: Mapping[str, Any], title: str) -> ResponsiveTable:
 
     rows = (
         *measures.task_rows(result),
+        *baseline_rows(result),
         *remark("fitted_here", "unnormalised"),
         *measures.rows(result, "quality", "text"),
         *remark("lossy", "corpus", "context", "share", "adaptation"),
@@ -124,6 +151,19 @@ def measured(result: Mapping[str, Any], title: str) -> ResponsiveTable:
         *measures.rows(result, "cost"),
     )
     return facts(rows, title)
+
+
+def baseline_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
+    """The accuracy of simple classifiers, with a warning if one of them is as good as the task's."""
+    if not (known := result.get("baseline")):
+        return
+    simple = {units.label(key): figure for key, figure in known.items() if key != "measured_on"}
+    for name, accuracy in simple.items():
+        yield name, f"accuracy {accuracy:.4f}"
+    best = max(simple, key=lambda name: simple[name])
+    if result["accuracy"] <= simple[best]:
+        advice = f"no better than the {best}: train longer, or from a better start, which foretell plan proposes"
+        yield "warning", Text(advice, "bold red")
 
 
 def share_of(share: float, columns: int) -> str:
@@ -135,14 +175,11 @@ def share_of(share: float, columns: int) -> str:
 def lost(counts: Mapping[str, int]) -> str:
     """Losses of tokenization, in words."""
     words = {
-        "unknown": ("unknown token", "unknown tokens"),
-        "altered_lines": (
-            "line with different spaces, newlines or letters",
-            "lines with different spaces, newlines or letters",
-        ),
-        "replaced": ("invalid UTF-8 sequence", "invalid UTF-8 sequences"),
+        "unknown": ("unknown token", ""),
+        "altered_lines": ("line", " with different spaces, newlines or letters"),
+        "replaced": ("invalid UTF-8 sequence", ""),
     }
-    losses = [f"{counts[name]:,} {forms[counts[name] > 1]}" for name, forms in words.items() if counts.get(name)]
+    losses = [units.counted(counts[key], noun) + more for key, (noun, more) in words.items() if counts.get(key)]
     return ", ".join(losses) or "tokens do not restore the text"
 
 

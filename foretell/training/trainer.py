@@ -35,6 +35,7 @@ from foretell.training.stage import Stage
 from foretell.training.validation import bound_validation
 from foretell.training.world import World
 from foretell.types import Batch, State, detach, join_rows, map_state, select_rows
+from foretell.units import counted
 
 LONGEST_UNLOGGED = 5.0
 """seconds after which a record is written before `log_every` is over, so that short runs have curves"""
@@ -82,8 +83,7 @@ class Trainer:
         self.step_facts: Record = {}  # gradient norm and learning rate of the last step
         self.window = LogSums()
         self.validated: Record = {}  # the record of the last validation
-        self.saved = position.step
-        self.saved_at = position.seconds
+        self.saved, self.saved_at = position.step, position.seconds
         self.logged_at = position.seconds
         self.longest_unsaved = 60 * stage.saving.minutes
         self.frozen_file: str | None = ""  # file of the frozen weights; "": not written yet
@@ -227,7 +227,7 @@ class Trainer:
     def split_further(self, rows: int) -> None:
         """Double the number of parts; raise `OutOfMemory` with advice if it is fixed or cannot grow."""
         step, parts = self.position.step + 1, self.parts
-        at = f"out of memory at step {step}, with {rows} rows in {parts} part{'s' if parts > 1 else ''}"
+        at = f"out of memory at step {step}, with {counted(rows, 'row')} in {counted(parts, 'part')}"
         lower = ', training.precision="bf16"' if self.stage.training.precision == "fp32" else ""
         if parts >= rows:
             raise OutOfMemory(f"{at}; set a smaller data.batches.length{lower}, or take a smaller model")

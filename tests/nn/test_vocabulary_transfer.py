@@ -84,7 +84,7 @@ def test_a_new_text_with_new_words(first: foretell.Trained, corpus: Corpus, tmp_
     result = CliRunner().invoke(app, [*line, "--out", str(tmp_path / "second")])
     assert result.exit_code == 0, result.output
     words = len(["horse", "roof"])
-    assert f"{words} are new (begun at the mean), {words} are gone" in result.stderr
+    assert f"{words} new (initialised with the mean vector), {words} dropped" in result.stderr
     record = init_record(tmp_path / "second")
     size = first.tokenizer.size
     assert (record["shared_tokens"], record["new_tokens"], record["gone_tokens"]) == (size - words, words, words)

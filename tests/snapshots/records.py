@@ -187,6 +187,7 @@ def evaluate_task() -> Record:
         "loss": 0.4123, "examples": 4815, "by_label": by_label, "confusion": confusion,
         "calibration": {"ece": 0.0213, "bins": 15, "table": table}, "parameters": 22_713_605, "seconds": 45.3,
         "peak_memory_bytes": 891_289_600, "mistakes": 745, "errors_file": "mistakes.csv",
+        "baseline": {"measured_on": "test", "most_frequent_label": 0.3333, "bag_of_words": 0.8479},
     }  # fmt: skip
 
 
@@ -237,7 +238,8 @@ def probe() -> Record:
     return fitted | {
         "run": "runs/mlstm-reviews-small", "on": "sst2", "examples": {"test": 1821}, "units": 1024, "majority": 0.5011,
         "top": [fitted | {"units": [388], "accuracy": 0.8123}, fitted | {"units": [1] * 10, "at_end_of_grid": True}],
-        "bag_of_words": fitted | {"width": 14_830}, "mix": {"layers": [0, 1, 2], "weights": [0.2, 0.3, 0.5]},
+        "bag_of_words": fitted | {"width": 14_830, "made_of": "words"},
+        "mix": {"layers": [0, 1, 2], "weights": [0.2, 0.3, 0.5]},
         "pictures": ["runs/mlstm-reviews-small/probe-sst2/unit-388.png"],
     }  # fmt: skip
 
@@ -353,7 +355,7 @@ def doctor_corpus() -> Record:
         "splits": {"train": size | {"repeated": shares}, "valid": size | held, "test": size | held},
         "looks_like": "one paragraph per line, not tokenised", "odd_characters": {"U+FEFF": 2, "U+200B": 31},
         "findings": [
-            finding("warning", "files", "120 lines that end in a carriage return",
+            finding("warning", "files", "120 CRLF line endings",
                     "kept as text: remove them, as with dos2unix"),
             finding("ok", "valid", "1.2% of lines of 20 characters or more are in train too"),
         ],
@@ -371,7 +373,7 @@ def doctor_labels() -> Record:
                    "valid": facts | {"also_in_train": {"examples": 0.0}}},
         "contradictions": ["reviews.csv:12, reviews.csv:840", "reviews.csv:99, reviews.csv:100"],
         "odd_characters": {"U+FFFD": 12, "Ã©": 4},
-        "baseline": {"measured_on": "valid", "most_frequent": 0.4012, "bag_of_words": 0.7412},
+        "baseline": {"measured_on": "valid", "most_frequent_label": 0.4012, "bag_of_words": 0.7412},
         "findings": [
             finding("warning", "contradictions", "2 texts with different labels: reviews.csv:12, reviews.csv:840",
                     "decide on one label for each"),
@@ -455,7 +457,7 @@ def plan_labels() -> dict[str, Any]:
             "splits": {
                 "train": {"examples": 1600, "words": {"mean": 231.2, "largest": 1840}}, "valid": {"examples": 200},
             },
-            "baseline": {"measured_on": "valid", "most_frequent": 0.5075, "bag_of_words": 0.855},
+            "baseline": {"measured_on": "valid", "most_frequent_label": 0.5075, "bag_of_words": 0.855},
             "language": "English", "scripts": {"Latin": 1.0},
         },
         "findings": [],

@@ -2,10 +2,12 @@
 
 import json
 import math
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from foretell.errors import ConfigError
 from foretell.tools import printing
@@ -35,6 +37,27 @@ def test_tables_hold_no_control_characters_and_no_markup(capsys: pytest.CaptureF
     assert r"\x1b[31mred" in out
     assert "\x1b" not in out
     assert "[bold]x[/nothing]" in out
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_commands_can_be_copied_at_any_width(width: int) -> None:
+    words = ["foretell", "compare", "runs/demo/awd-lstm-tiny-seed1", "runs/a folder/ngram-5-seed1", "--out", "x" * 90]
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(printing.Command(shlex.join(words)), crop=False)
+    lines = capture.get().splitlines()
+    assert shlex.split("\n".join(lines).replace("\\\n", "")) == words
+    assert all(len(line) <= width for line in lines if "x" * 90 not in line)
+
+
+@pytest.mark.parametrize(("accuracy", "warns"), [(0.7, True), (0.8, True), (0.81, False)])
+def test_simple_classifiers_beside_the_accuracy(accuracy: float, warns: bool) -> None:
+    known = {"measured_on": "test", "most_frequent_label": 0.5, "bag_of_characters": 0.8}
+    shown = [
+        str(cell)
+        for cell in printing.measured({"metric": "accuracy", "accuracy": accuracy, "baseline": known}, "a").cells(0)
+    ]
+    assert shown == ["accuracy", "most frequent label", "bag of characters", *["warning"] * warns]
 
 
 def test_rows_are_raw_in_pipes_and_harmless_on_terminals(

@@ -53,6 +53,11 @@ class Example(ABC):
         return ()
 
     @property
+    def is_empty(self) -> bool:
+        """Whether one of its texts is empty."""
+        return not all(text.strip() for text in self.all_texts)
+
+    @property
     def main_text(self) -> str:
         """The text that keeps examples in one split: a premise, a passage, a sentence."""
         return self.all_texts[0]

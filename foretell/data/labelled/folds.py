@@ -12,8 +12,8 @@ from foretell.data.labelled.datasets import WHOLE
 from foretell.data.labelled.examples import Example
 from foretell.data.labelled.opening import find_set, hash_of, read_all
 from foretell.data.labelled.readers import Reader
-from foretell.data.labelled.readers.lines import counted
 from foretell.errors import ConfigError
+from foretell.units import counted
 
 
 class FoldConfig(Config):

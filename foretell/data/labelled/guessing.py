@@ -25,11 +25,12 @@ from foretell.data.labelled.readers.delimited import DELIMITERS
 from foretell.data.labelled.readers.rows import FORMATS
 from foretell.data.labelled.readers.squad import SquadConfig
 from foretell.data.labelled.readers.tables import TableConfig
-from foretell.data.labelled.sniffing import TAGGED, has_columns
+from foretell.data.labelled.sniffing import TAGGED, comment_in, first_lines, has_columns
 from foretell.data.text_files import content_ending, stored_lines
 from foretell.errors import ConfigError
 from foretell.hub import is_on_hub
 from foretell.strict_json import shown
+from foretell.units import counted
 
 TABLE_TASKS = ("classification", "similarity")
 TASKS = (*TABLE_TASKS, "tagging", "answering")
@@ -69,7 +70,7 @@ def guess_reader(task: str, corpus: Any, given: Any) -> Mapping[str, Any] | None
     if path.is_dir():
         return guess_folders(path) if task == "classification" and not settings else None
     if task == "tagging" and not settings and (content_ending(path) in TAGGED or has_columns(path)):
-        return {"kind": "columns", "scheme": scheme_of(path)}
+        return guess_columns(path)
     if task == "answering" and not settings and content_ending(path) == ".json":
         return {"kind": "squad"}
     if task not in TABLE_TASKS or settings.get("kind", "table") != "table":
@@ -150,7 +151,7 @@ class Column:
         return 2 <= self.classes <= min(MOST_CLASSES, max(2, 0.2 * len(self.values)))
 
     def __str__(self) -> str:
-        return f"{shown(self.name)} ({self.classes} values)"
+        return f"{shown(self.name)} ({counted(self.classes, 'value')})"
 
 
 def guess_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -327,8 +328,7 @@ def unclear(what: str, columns: Iterable[Column], path: Path, remedy: str) -> Co
 def class_list(column: Column) -> str:
     """The classes in a column, the most frequent ones first."""
     names = [shown(name) for name, _ in Counter(column.values).most_common(5)]
-    kinds = "1 class" if column.classes == 1 else f"{column.classes} classes"
-    return f"{kinds}: {', '.join(names)}{', …' if column.classes > len(names) else ''}"
+    return f"{counted(column.classes, 'class')}: {', '.join(names)}{', …' if column.classes > len(names) else ''}"
 
 
 def as_text(value: object) -> str:
@@ -348,12 +348,23 @@ def is_number(text: str) -> bool:
 # --- tags -----------------------------------------------------------------------------------------
 
 
-def scheme_of(path: Path) -> str:
+def guess_columns(path: Path) -> Mapping[str, Any]:
+    """The reader of words with tags in columns."""
+    comment = comment_in(first_lines(path))
+    scheme = scheme_of(path, comment)
+    tags = "each a class" if scheme == "none" else scheme.upper()
+    skipped = f"; lines that begin with {shown(comment)} are comments" if comment else ""
+    tell(f"{path}: the first column is the word, the last the tag ({tags}){skipped}")
+    return {"kind": "columns", "scheme": scheme} | ({"comment": comment} if comment else {})
+
+
+def scheme_of(path: Path, comment: str = "") -> str:
     """The scheme of the tags in a file of words, from its prefixes."""
     marks, begins_inside, before = set[str](), False, "O"
-    for _, line in itertools.islice(stored_lines(path), 20 * ROWS):
-        fields = line.split()
-        tag = fields[-1].decode(errors="replace") if fields else "O"
+    for _, stored in itertools.islice(stored_lines(path), 20 * ROWS):
+        line = stored.decode(errors="replace")
+        fields = [] if comment and line.startswith(comment) else line.split()
+        tag = fields[-1] if fields else "O"
         mark, _, kind = tag.partition("-")
         if tag != "O":
             marks.add(mark if kind else "")

@@ -6,7 +6,6 @@ Where files come without splits, or for training without any for validation, exa
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,17 +32,17 @@ from foretell.data.labelled.datasets import SETS, WHOLE
 from foretell.data.labelled.examples import BadRow, Example
 from foretell.data.labelled.readers import Reader
 from foretell.data.labelled.readers.folders import FoldersConfig
-from foretell.data.labelled.readers.lines import LinesReader, counted
+from foretell.data.labelled.readers.lines import LinesReader
 from foretell.data.labelled.readers.rows import RowsReader
 from foretell.data.text import hub
 from foretell.data.text.corpus import Corpus, Source, Texts
 from foretell.data.text_files import Piece, Report
 from foretell.errors import ConfigError, did_you_mean, printable
 from foretell.hub import is_on_hub
+from foretell.units import counted
 
 SHOWN = 20
 Place = Path | hub.Table
-log = logging.getLogger("foretell")
 
 
 def open_examples(
@@ -61,15 +60,39 @@ def open_examples(
         return read_all(files[split], reader, skip_bad)
     whole = files.get(WHOLE) or files.get("train")
     if whole is None or split not in ("train", *held_out):
-        have = ", ".join(name for name in SPLITS if name in files or (whole and name in ("train", *held_out)))
-        raise ConfigError(f"corpus {corpus!r} has no {split!r} split (it has {have})")
-    examples = read_all(whole, reader, skip_bad)
-    if not held_out:
-        return examples
-    try:
-        return divide(examples, held_out)[split]
-    except ConfigError as problem:
-        raise ConfigError(f"corpus {corpus!r}: {problem.what}", remedy=problem.remedy) from None
+        raise no_such_split(corpus, split, files)
+    return divided(corpus, read_all(whole, reader, skip_bad), held_out)[split]
+
+
+def open_all(
+    corpus: str | Mapping[str, str], reader: Reader | None = None
+) -> tuple[dict[str, list[Example]], list[ConfigError]]:
+    """The valid examples of every split, and the errors of `open_examples` for files with bad rows.
+
+    Each file is read once. Raises `ConfigError` where there are no examples to train on.
+    """
+    files, reader = find_set(corpus, reader)
+    found: dict[str, list[Example]] = {}
+    refused: list[ConfigError] = []
+    for split, paths in files.items():
+        for path in paths:
+            examples, bad = rows_of(path, reader)
+            found.setdefault(split, []).extend(examples)
+            refused += [refusal(path, bad, len(examples))] if bad else []
+    held_out, whole = held_out_of(files), WHOLE if WHOLE in files else "train"
+    if whole not in files:
+        raise no_such_split(corpus, "train", files)
+    if not found.get(whole):
+        raise refused[0] if refused else ConfigError(f"{corpus}: no examples in it")
+    found |= divided(corpus, found.pop(whole), held_out)
+    return {split: found[split] for split in SPLITS if found.get(split)}, refused
+
+
+def no_such_split(corpus: object, split: str, files: Collection[str]) -> ConfigError:
+    """The error for a split that a data set lacks."""
+    whole = WHOLE in files or "train" in files
+    have = ", ".join(name for name in SPLITS if name in files or (whole and name in ("train", *held_out_of(files))))
+    return ConfigError(f"corpus {corpus!r} has no {split!r} split (it has {have})")
 
 
 def held_out_of(files: Collection[str]) -> tuple[str, ...]:
@@ -77,6 +100,16 @@ def held_out_of(files: Collection[str]) -> tuple[str, ...]:
     if WHOLE in files:
         return "valid", "test"
     return ("valid",) if "valid" not in files else ()
+
+
+def divided(corpus: object, examples: list[Example], held_out: Sequence[str]) -> dict[str, list[Example]]:
+    """The training examples and those held out of them, if any."""
+    if not held_out:
+        return {"train": examples}
+    try:
+        return divide(examples, held_out)
+    except ConfigError as problem:
+        raise ConfigError(f"corpus {corpus!r}: {problem.what}", remedy=problem.remedy) from None
 
 
 def divide(examples: Sequence[Example], held_out: Sequence[str]) -> dict[str, list[Example]]:
@@ -112,11 +145,7 @@ def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[Ma
     if isinstance(corpus, str) and corpus in SETS:
         return SETS[corpus].paths(corpus), reader or SETS[corpus].reader
     if reader is None:
-        hint = did_you_mean(corpus, SETS) if isinstance(corpus, str) else ""
-        raise ConfigError(
-            f"data.corpus {corpus!r} is not a known labelled set{hint} (foretell doctor lists them); for files of "
-            'your own say what is in them, as in data.reader = {kind = "table", texts = ["text"], label = "label"}'
-        )
+        raise no_reader(corpus)
     if isinstance(corpus, str) and is_on_hub(corpus):
         if not isinstance(reader, RowsReader):
             raise ConfigError(f'{corpus}: is made of columns, which data.reader.kind = "table" or "options" reads')
@@ -124,6 +153,31 @@ def find_set(corpus: str | Mapping[str, str], reader: Reader | None) -> tuple[Ma
     if isinstance(corpus, str):
         return whole_or_split(corpus, reader), reader
     return {split: files_at(place, reader) for split, place in split_keys(corpus).items()}, reader
+
+
+READERS = {
+    "classification": '{kind = "table", texts = ["text"], label = "label"}',
+    "similarity": '{kind = "table", texts = ["first", "second"], label = "score", labels = "score"}',
+    "choice": '{kind = "options", context = ["text"], options = ["first", "second"], label = "label"}',
+    "tagging": '{kind = "columns"}',
+    "answering": '{kind = "squad"}',
+}
+"""readers that are suggested for a task"""
+
+
+def no_reader(corpus: str | Mapping[str, str], task: str = "") -> ConfigError:
+    """The error for files without a reader, with one that would fit the task."""
+    hint = did_you_mean(corpus, SETS) if isinstance(corpus, str) else ""
+    return ConfigError(
+        f"data.corpus {corpus!r} is not a known labelled set{hint} (foretell doctor lists them); for files of "
+        f"your own say what is in them, as in data.reader = {READERS.get(task, READERS['classification'])}"
+    )
+
+
+def check_reader(corpus: str | Mapping[str, str], reader: Reader | None, task: str) -> None:
+    """Raise `ConfigError` for files without a reader."""
+    if reader is None and not (isinstance(corpus, str) and corpus in SETS):
+        raise no_reader(corpus, task)
 
 
 def whole_or_split(place: str, reader: Reader) -> dict[str, list[Path]]:
@@ -209,26 +263,31 @@ def read_all(paths: Iterable[Place], reader: Reader, skip_bad: bool) -> list[Exa
 
 def read_examples(path: Place, reader: Reader, skip_bad: bool = False, labelled: bool = True) -> list[Example]:
     """The examples of a file or of a split of the hub, without labels if they are to be predicted."""
-    if isinstance(path, hub.Table):
-        assert isinstance(reader, RowsReader)  # `find_set` has checked it
-        rows = list(reader.examples(path.records(reader.needed(labelled)), str(path), labelled))
-    else:
-        rows = list(reader.read(path, labelled))
-    bad = [row for row in rows if isinstance(row, BadRow)]
-    examples = [row for row in rows if not isinstance(row, BadRow)]
+    examples, bad = rows_of(path, reader, labelled)
     if bad and not skip_bad:
         raise refusal(path, bad, len(examples))
     if bad:
-        log.warning("%s: left out %s; the first: %s", path, share_lost(bad, len(examples)), printable(str(bad[0])))
+        tell(f"{path}: left out {share_lost(bad, len(examples))}; the first: {printable(str(bad[0]))}")
     if not examples:
         raise ConfigError(f"{path}: no examples in it")
     return examples
 
 
+def rows_of(path: Place, reader: Reader, labelled: bool = True) -> tuple[list[Example], list[BadRow]]:
+    """The examples of a file or of a split of the hub, and its bad rows."""
+    if isinstance(path, hub.Table):
+        assert isinstance(reader, RowsReader)  # `find_set` has checked it
+        rows = list(reader.examples(path.records(reader.needed(labelled)), str(path), labelled))
+    else:
+        rows = list(reader.read(path, labelled))
+    examples = [row for row in rows if not isinstance(row, BadRow)]
+    return examples, [row for row in rows if isinstance(row, BadRow)]
+
+
 def refusal(place: Place | str, bad: Sequence[BadRow], good: int) -> ConfigError:
     """The error for the bad rows of a file, one line each; `good` is the number of usable examples."""
     settings = " or ".join(dict.fromkeys(f"set {row.remedy}" for row in bad if row.remedy))
-    more = [f"… and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
+    more = [f"… and {len(bad) - SHOWN:,} more"] if len(bad) > SHOWN else []
     share = share_lost(bad, good)
     them = "it" if share.startswith("1 ") else "them"
     remedy = f"{settings or f'fix {them}'}, or leave {them} out with --skip-bad"
@@ -239,4 +298,4 @@ def refusal(place: Place | str, bad: Sequence[BadRow], good: int) -> ConfigError
 def share_lost(bad: Sequence[BadRow], good: int) -> str:
     """The number of examples lost to bad rows, of all; `good` is the number of usable examples."""
     lost = len({row.example or f"{row.where} {row.reason}" for row in bad})
-    return f"{lost} of {counted(lost + good, 'sentence' if any(row.example for row in bad) else 'row')}"
+    return f"{lost:,} of {counted(lost + good, 'sentence' if any(row.example for row in bad) else 'row')}"

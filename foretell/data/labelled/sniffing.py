@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from foretell.data.compressed import compression
@@ -14,9 +15,9 @@ LINES = 2000
 """lines that are looked at"""
 WORDS = 5
 """words from which a file is recognised"""
+SEPARATOR = "-DOCSTART-"
+"""the word on lines between documents"""
 TAG = re.compile(r"O|[BIESLUM]-\S+")
-
-
 TAGGED = (".conll", ".iob", ".iob2", ".bio")
 TASKS_OF = {
     **dict.fromkeys((".csv", ".tsv", ".jsonl"), "classification"),
@@ -31,15 +32,38 @@ def task_of_file(path: Path) -> str:
     return "tagging" if has_tags(path) else TASKS_OF.get(content_ending(path).lower(), "")
 
 
-def first_words(path: Path) -> list[list[str]]:
-    """The columns of the first words of a file; empty where its lines differ in their number, or have only one."""
+def first_lines(path: Path, most: int = LINES) -> list[str]:
+    """The first lines of a file that are not blank; empty where it cannot be read."""
     try:
-        head = list(itertools.islice(stored_lines(path), LINES))
+        head = list(itertools.islice(stored_lines(path), most))
     except (ConfigError, OSError):
         return []
-    lines = [line.decode(errors="replace") for _, line in head]
-    rows = [line.split() for line in lines if line.strip() and not line.startswith("-DOCSTART-")]
+    return [text for _, line in head if (text := line.decode(errors="replace")).strip()]
+
+
+def first_words(path: Path) -> list[list[str]]:
+    """The columns of the first words of a file; empty where its lines differ in their number, or have only one."""
+    lines = first_lines(path)
+    comment = comment_in(lines)
+    skipped = (SEPARATOR, comment) if comment else SEPARATOR
+    rows = [line.split() for line in lines if not line.startswith(skipped)]
     return rows if len(rows) >= WORDS and len({len(row) for row in rows}) == 1 and len(rows[0]) > 1 else []
+
+
+def comment_in(lines: Iterable[str]) -> str:
+    """The prefix of lines that are comments in a file of words with tags, "# " or "#"; "" if there are none.
+
+    The word `#` has as many columns as other words, and a tag that others have.
+    """
+    lines = [line for line in lines if not line.startswith(SEPARATOR)]
+    words = [line.split() for line in lines if not line.startswith("#")]
+    shapes = {(len(row), row[-1]) for row in words}
+    comments = {line for line in lines if line.startswith("#") and (len(line.split()), line.split()[-1]) not in shapes}
+    others = [line for line in lines if line not in comments]
+    for prefix in ("# ", "#"):
+        if comments and words and all(line.startswith(prefix) for line in comments):
+            return prefix if not any(line.startswith(prefix) for line in others) else ""
+    return ""
 
 
 def has_columns(path: Path) -> bool:

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from itertools import islice
 from typing import Literal, NamedTuple
 
 Splitting = Literal["punctuation", "whitespace"]
@@ -44,6 +46,10 @@ WORD = re.compile(
     re.VERBOSE,
 )
 CHUNK = re.compile(r"\S+")
+UNSPACED = re.compile(f"[{HAN}\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\uff66-\uff9d]")
+"""letters of scripts without blanks between words: Chinese, Thai, Lao, Tibetan, Burmese, Khmer, Japanese"""
+SAMPLED = 1000
+"""texts that show whether a language has blanks between words"""
 
 
 class Word(NamedTuple):
@@ -61,6 +67,13 @@ def split_words(text: str, at: Splitting = "punctuation") -> list[Word]:
     """
     pattern, seen = (CHUNK, text) if at == "whitespace" else (WORD, with_marks(text))
     return [Word(text[match.start() : match.end()], *match.span()) for match in pattern.finditer(seen)]
+
+
+def is_unspaced(texts: Iterable[str]) -> bool:
+    """Whether texts are in a language without blanks between words, as most of their letters are of such a script."""
+    sample = "".join(islice(texts, SAMPLED))
+    unspaced = len(UNSPACED.findall(sample))
+    return 2 * unspaced > sum(map(str.isalpha, sample))
 
 
 def with_marks(text: str) -> str:

@@ -18,6 +18,7 @@ from foretell.interop.hugging_face.folder import Weights
 from foretell.nn.pooling import FirstConfig
 from foretell.strict_json import JsonObject, shown
 from foretell.trees import Tree, override
+from foretell.units import counted
 
 MOST_LAYERS = 4096
 CAUSAL: Tree = {
@@ -176,7 +177,7 @@ class Family:
         layers = model.get("groups") or model["layers"]
         held = layers_in(self.links, weights)
         if held != layers and (held or layers > 100):  # if no layers are held, missing tensors are reported by name
-            what = f"says {layers:,} layers, but the weights hold {held:,}"
+            what = f"says {counted(layers, 'layer')}, but the weights hold {held:,}"
             raise ConfigError(what, file=file, remedy="correct config.json")
         names = ["hidden", "embedding_dim", "head_dim", "feed_forward", "segments"]
         names += ["context"] if at(model, "positions.kind") != "rotary" else []  # whose context is in no tensor

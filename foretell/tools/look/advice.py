@@ -65,8 +65,8 @@ class Situation:
     """of labelled data: classification, similarity, tagging, answering"""
     language: str = ""
     """of labelled data; "" where none is clear"""
-    baseline: float | None = None
-    """accuracy of a bag of words, measured here"""
+    baseline: tuple[str, float] | None = None
+    """`bag_of_words` or `bag_of_characters`, and its accuracy, measured here"""
     models: Sequence[Mapping[str, Any]] = field(default=())
     """runs that may be fine-tuned, as `foretell runs` lists them, the best start first"""
 
@@ -231,7 +231,10 @@ def reading(situation: Situation, name: str) -> str:
 
 def expected(situation: Situation, start: str, after: str = "") -> str:
     """Accuracy of fine-tuning from such a start on other data, and of the baseline on these."""
-    beat = "" if situation.baseline is None else f"; a bag of words had {situation.baseline:.3f}, measured here"
+    beat = ""
+    if situation.baseline is not None:
+        name, accuracy = situation.baseline
+        beat = f"; a {units.label(name)} had {accuracy:.3f}, measured here"
     if situation.foreign:
         return f"{NOT_MEASURED} on {situation.foreign}, as docs/results.md has only English{beat}"
     figure = transfer(start, situation.task)

@@ -34,6 +34,11 @@ def margin(examples: int) -> float:
     return min(1.0, 1.96 * 0.5 / math.sqrt(examples))
 
 
+def points(examples: int) -> str:
+    """That margin in words."""
+    return units.counted(max(1, round(100 * margin(examples))), "point")
+
+
 SHARES = ("repeated", "also_in_train", "unknown", "too_long")
 SIGNS = {"ok": ("ok", "green"), "warning": ("!!", "yellow"), "error": ("XX", "bold red")}
 MOST_COLUMNS = 4
@@ -52,7 +57,7 @@ def render(result: Mapping[str, Any]) -> RenderableType:
         records = records_in(value)
         tables.append(record_table(key, records) if records else facts(flat(key, value).items(), units.label(key)))
     levels = Counter(finding["level"] for finding in result["findings"])
-    total = f"{levels['error']} errors, {levels['warning']} warnings, {levels['ok']} ok"
+    total = ", ".join([*(units.counted(levels[name], name) for name in ("error", "warning")), f"{levels['ok']} ok"])
     return spaced(*tables, findings_table(result["findings"]), Text(total, "bold"))
 
 

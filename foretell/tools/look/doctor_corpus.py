@@ -238,12 +238,12 @@ def corpus_findings(result: Mapping[str, Any]) -> list[Tree]:
         findings.append(check(False, "files", text, "name text, converted to UTF-8", "error"))
     convert = "read as U+FFFD: convert the files, as with iconv -f WINDOWS-1252 -t UTF-8"
     for key, name, do in (
-        ("invalid_utf8", "invalid UTF-8 sequences", convert),
-        ("nul", "NUL characters", "kept as text: remove them, as with tr -d '\\000'"),
-        ("carriage_returns", "lines that end in a carriage return", "kept as text: remove them, as with dos2unix"),
-        ("empty", "empty files", "skipped"),
+        ("invalid_utf8", "invalid UTF-8 sequence", convert),
+        ("nul", "NUL character", "kept as text: remove them, as with tr -d '\\000'"),
+        ("carriage_returns", "CRLF line ending", "kept as text: remove them, as with dos2unix"),
+        ("empty", "empty file", "skipped"),
     ):
-        findings.append(check(not files[key], "files", f"{files[key]:,} {name}", do))
+        findings.append(check(not files[key], "files", units.counted(files[key], name), do))
     do = "check whether to include them; corpus = {train = …, valid = …, test = …} names files one by one"
     findings += [check(False, "files", text, do) for text in files["left_out"]]
     if files["damaged"]:

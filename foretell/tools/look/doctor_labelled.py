@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from foretell.data.batches.framing import Framing
-from foretell.data.files import SPLITS
 from foretell.data.labelled.examples import Example, alike
-from foretell.data.labelled.readers.lines import counted
 from foretell.errors import ConfigError
-from foretell.evaluate.probing import Portion, bags, fit
+from foretell.evaluate.probing import bag_of
 from foretell.learning.task import TaskModule
 from foretell.recipe.recipe import Recipe
-from foretell.tools.look.diagnosis import ENOUGH, check, margin
+from foretell.tools.baselines import baseline
+from foretell.tools.look.diagnosis import ENOUGH, check, points
 from foretell.tools.look.doctor_corpus import is_odd
 from foretell.tools.look.labelled import LabelledData
 from foretell.tools.look.language import hints
 from foretell.trees import Tree
+from foretell.units import counted
 
 RARE = 10
 """training examples below which a label is rare"""
@@ -31,9 +31,7 @@ UNEVEN = 10
 LABELS = 30
 """labels that are listed"""
 LENGTH = 128
-"""words above which a text is long, where no recipe gives a length in tokens"""
-FITTED = 20_000
-"""training texts of the bag of words"""
+"""words, or characters where a language has no blanks between words, above which a text is long without a recipe"""
 SAMPLED = 2000
 """training examples from which the language is taken"""
 BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
@@ -53,7 +51,7 @@ def examine_task(recipe: Recipe) -> Tree:
 
 def examination(data: LabelledData, framing: Framing | None) -> Tree:
     """Facts and findings about labelled data."""
-    splits, unreadable = splits_of(data)
+    splits, bad = data.splits()
     train = splits["train"]
     known = {key_of(example) for example in train}
     labels = label_counts(splits)
@@ -66,36 +64,23 @@ def examination(data: LabelledData, framing: Framing | None) -> Tree:
         **language(train),
         "contradictions": contradictions([example for examples in splits.values() for example in examples]),
         "odd_characters": odd_characters(splits),
-        "baseline": baseline(splits),
+        "baseline": {},
     }
+    if on := next((name for name in ("valid", "test") if name in splits), ""):
+        result["baseline"] = baseline(train, splits[on], on)
+    unit = bag_of([example.line for example in train])
     for name, examples in splits.items():
         keys = [key_of(example) for example in examples]
-        facts: Tree = {"examples": len(examples), "empty": sum(is_empty(example) for example in examples)}
+        facts: Tree = {"examples": len(examples), "empty": sum(example.is_empty for example in examples)}
         if name == "train":
             facts["repeated"] = {"examples": 1 - len(set(keys)) / max(len(keys), 1)}
         else:
             facts["also_in_train"] = {"examples": sum(key in known for key in keys) / max(len(keys), 1)}
-        result["splits"][name] = facts | lengths(examples, framing)
+        result["splits"][name] = facts | lengths(examples, framing, unit)
     refused, unusable = refusals(data, splits)
+    unreadable = {"; the first: ".join([problem.what, *problem.details[:1]]): None for problem in bad}
     result |= {"refused": refused, "unusable": [*unreadable, *unusable]}
     return result | {"findings": findings(result, labels, data.skips_bad)}
-
-
-def splits_of(data: LabelledData) -> tuple[dict[str, list[Example]], list[str]]:
-    """The valid examples of each split, and the reasons that other rows are left out."""
-    found: dict[str, list[Example]] = {}
-    reasons: dict[str, None] = {}  # once, where several splits are of one file
-    for split in SPLITS:
-        try:
-            try:
-                found[split] = data.examples(split)
-            except ConfigError as problem:
-                found[split] = data.examples(split, skip_bad=True)
-                reasons |= {"; the first: ".join([problem.what, *problem.details[:1]]): None}
-        except ConfigError:
-            if split == "train":
-                raise
-    return found, list(reasons)
 
 
 def refusals(data: LabelledData, splits: Mapping[str, Sequence[Example]]) -> tuple[str, list[str]]:
@@ -116,11 +101,6 @@ def refusals(data: LabelledData, splits: Mapping[str, Sequence[Example]]) -> tup
 def key_of(example: Example) -> str:
     """The text of an example, without differences in whitespace."""
     return " ".join(example.line.split())
-
-
-def is_empty(example: Example) -> bool:
-    """Whether one of its texts is empty."""
-    return not all(text.strip() for text in example.all_texts)
 
 
 def label_counts(splits: Mapping[str, Sequence[Example]]) -> Tree:
@@ -144,18 +124,24 @@ def contradictions(examples: Sequence[Example]) -> list[str]:
     return [", ".join(places.values()) for places in groups.values() if len(places) > 1]
 
 
-def lengths(examples: Sequence[Example], framing: Framing | None) -> Tree:
-    """Mean and largest length, and the share of examples that are cut, in tokens or in words."""
+def lengths(examples: Sequence[Example], framing: Framing | None, unit: str) -> Tree:
+    """Mean and largest length, and the share of examples that are cut, in tokens, or in words or characters."""
     texts = [example.all_texts for example in examples]
     if framing is None:
-        sizes = np.array([sum(len(text.split()) for text in parts) for parts in texts])
-        return {"words": spread(sizes), "too_long": {f"over_{LENGTH}_words": float((sizes > LENGTH).mean())}}
+        sizes = np.array([sum(size_of(text, unit) for text in parts) for parts in texts])
+        return {unit: spread(sizes), "too_long": {f"over_{LENGTH}_{unit}": float((sizes > LENGTH).mean())}}
     encoded = iter(framing.encode([text for parts in texts for text in parts]))
     sizes = np.array([sum(len(next(encoded)) for _ in parts) + framing.around(len(parts)) for parts in texts])
     return {
         "tokens": spread(sizes),
         "too_long": {f"cut_at_{framing.length}_tokens": float((sizes > framing.length).mean())},
     }
+
+
+def size_of(text: str, unit: str) -> int:
+    """The number of words of a text, or of its characters without blanks."""
+    words = text.split()
+    return len(words) if unit == "words" else sum(map(len, words))
 
 
 def spread(sizes: Any) -> Tree:
@@ -185,29 +171,6 @@ def is_utf8(part: str) -> bool:
     except UnicodeError:
         return False
     return True
-
-
-def baseline(splits: Mapping[str, Sequence[Example]]) -> Tree:
-    """Accuracy of the most frequent class, and of logistic regression on a bag of words (C = 1), on held-out texts.
-
-    Empty where examples have no class, or more than one.
-    """
-    on = "valid" if "valid" in splits else "test"
-    train, held_out = ([e for e in splits.get(name, ()) if not is_empty(e)] for name in ("train", on))
-    train = train[:FITTED]
-    sides = [[example.label_names for example in side] for side in (train, held_out)]
-    classes = {names for side in sides for names in side}
-    if not held_out or any(len(names) != 1 for names in classes) or len(set(sides[0])) < 2:
-        return {}
-    labels = [np.array([name for (name,) in side]) for side in sides]
-    most = Counter(labels[0].tolist()).most_common(1)[0][0]
-    try:
-        vectors = bags([[example.line for example in side] for side in (train, held_out)])
-    except ValueError:  # no text has a word
-        return {}
-    portions = [Portion(*pair) for pair in zip(vectors, labels, strict=True)]
-    fitted = fit(portions[0], portions[1], portions[1], grid=(1.0,), penalty="l2")
-    return {"measured_on": on, "most_frequent": float((labels[1] == most).mean()), "bag_of_words": fitted.test}
 
 
 def findings(result: Mapping[str, Any], labels: Mapping[str, Mapping[str, int]], skips_bad: bool) -> list[Tree]:
@@ -242,7 +205,7 @@ def findings(result: Mapping[str, Any], labels: Mapping[str, Mapping[str, int]],
         (
             not groups,
             "contradictions",
-            f"{len(groups):,} texts with different labels{': ' if groups else ''}{'; '.join(groups[:3])}",
+            f"{counted(len(groups), 'text')} with different labels{': ' if groups else ''}{'; '.join(groups[:3])}",
             "decide on one label for each",
         ),
         (
@@ -274,7 +237,7 @@ def split_rows(name: str, facts: Mapping[str, Any]) -> list[tuple[bool, str, str
         text = f"{shared:.1%} of examples are in train too"
         rows.append((shared == 0, name, text, "scores are too good: remove them from train"))
         number = facts["examples"]
-        text = f"{counted(number, 'example')}, so that accuracy is uncertain by {100 * margin(number):.0f} points"
+        text = f"{counted(number, 'example')}, so that accuracy is uncertain by {points(number)}"
         rows.append((number >= ENOUGH, name, text, "add examples, or measure with folds"))
     return rows
 

@@ -12,7 +12,7 @@ from foretell.config import Config, validate
 from foretell.data.labelled.datasets import SETS
 from foretell.data.labelled.examples import Example
 from foretell.data.labelled.guessing import first_file, guess_reader
-from foretell.data.labelled.opening import find_set, open_examples
+from foretell.data.labelled.opening import check_reader, open_all
 from foretell.data.labelled.sniffing import task_of_file
 from foretell.data.text_files import content_ending
 from foretell.errors import ConfigError
@@ -50,9 +50,9 @@ class LabelledData:
         """Whether training leaves out bad rows."""
         return self.data.skip_bad
 
-    def examples(self, split: str, skip_bad: bool = False) -> list[Example]:
-        """The examples of a split; a `ConfigError` lists bad rows, or with `skip_bad` a warning counts them."""
-        return open_examples(self.data.corpus, split, self.data.reader, skip_bad)
+    def splits(self) -> tuple[dict[str, list[Example]], list[ConfigError]]:
+        """The valid examples of each split, and an error for each file with bad rows."""
+        return open_all(self.data.corpus, self.data.reader)
 
 
 def labelled_data(what: str, settings: Sequence[str] = ()) -> LabelledData | None:
@@ -84,7 +84,7 @@ def with_task(tree: Tree, task: str, reader: Any) -> LabelledData:
     data = tree["data"] | ({} if reader is None else {"reader": reader})
     objective = trees.merge({"kind": task}, tree["objective"] if isinstance(tree.get("objective"), Mapping) else {})
     found = validate(Settings, tree | {"data": data, "objective": objective}, "settings")
-    find_set(found.data.corpus, found.data.reader)  # which says what is missing
+    check_reader(found.data.corpus, found.data.reader, task)
     return LabelledData(found.data, cast(TaskConfig, found.objective))
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
 from foretell import units
 from foretell.data.compressed import compression, opened
 from foretell.data.labelled.datasets import SETS
-from foretell.data.labelled.readers.lines import counted as counted_as
 from foretell.data.labelled.sniffing import task_of_file
 from foretell.data.opening import open_corpus
 from foretell.data.text.corpus import Corpus
@@ -25,11 +23,12 @@ from foretell.data.text_files import BLOCK
 from foretell.errors import ConfigError
 from foretell.run import Run
 from foretell.tools.look.advice import Advice, Situation, advise, notes, spelled, then, vocabulary
-from foretell.tools.look.diagnosis import ENOUGH, margin
+from foretell.tools.look.diagnosis import ENOUGH, points
 from foretell.tools.look.doctor_corpus import corpus_findings, examine_corpus
 from foretell.tools.look.runs import list_runs
 from foretell.tools.look.trying_out import Sample, counted
 from foretell.tools.machine import hardware
+from foretell.tools.printing import INDENT, Command
 from foretell.tools.speed import speed_here
 from foretell.tools.tables import facts as table_of
 from foretell.trees import Tree
@@ -173,7 +172,7 @@ def for_labels(situation: Situation, facts: Tree) -> Situation:
         task=facts["task"],
         language=facts["language"] or "",
         scripts=list(facts["scripts"]),
-        baseline=facts["baseline"].get("bag_of_words"),
+        baseline=next((pair for pair in facts["baseline"].items() if pair[0].startswith("bag_of_")), None),
         settings=(*situation.settings, *more),
         models=starts(situation.runs),
     )
@@ -204,7 +203,8 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     rows = text_rows(result["text"]) if "text" in result else labelled_rows(result["labelled"])
     rows.append(("machine", machine_words(result["machine"])))
     parts: list[RenderableType] = [Text(result["corpus"], "bold"), table_of(rows), Text()]
-    parts.append(Text(f"To try in {spelled(result['budget_seconds'])}, the most promising first:"))
+    order = ", the most promising first" if len(result["advice"]) > 1 else ""
+    parts.append(Text(f"To try in {spelled(result['budget_seconds'])}{order}:"))
     for number, advice in enumerate(result["advice"], 1):
         parts += advice_lines(f"{number}. {advice['recipe']}", advice)
     if result["then"]:
@@ -213,8 +213,6 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     return Group(*parts, *warnings(result["findings"]), Text(), Text(SOURCES, "dim"))
 
 
-INDENT = 3
-"""columns before what stands below a title"""
 SOURCES = "Times are estimates from a short measurement of this machine. results.md is in docs/."
 
 
@@ -252,14 +250,15 @@ def labelled_rows(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     more = ", ..." if known["label_count"] > 6 else ""
     found = [("task", known["task"]), ("examples", counts)]
     found += [("labels", f"{known['label_count']} in training: {labels}{more}")] if labels else []
-    words = known["splits"]["train"].get("words")
-    found += [("words", f"{words['mean']:.0f} in a text on average, {words['largest']:,} at most")] if words else []
+    for unit in ("words", "characters"):
+        if sizes := known["splits"]["train"].get(unit):
+            found.append((unit, f"{sizes['mean']:.0f} in a text on average, {sizes['largest']:,} at most"))
     found.append(("language", language_words(known)))
     if simple := known["baseline"]:
-        figures = f"most frequent label {simple['most_frequent']:.3f}, bag of words {simple['bag_of_words']:.3f}"
+        figures = ", ".join(f"{units.label(key)} {simple[key]:.3f}" for key in simple if key != "measured_on")
         number = known["splits"][simple["measured_on"]]["examples"]
-        few = "" if number >= ENOUGH else f", uncertain by {100 * margin(number):.0f} points"
-        on = f"{counted_as(number, 'example')} of {simple['measured_on']}{few}"
+        few = "" if number >= ENOUGH else f", uncertain by {points(number)}"
+        on = f"{units.counted(number, 'example')} of {simple['measured_on']}{few}"
         found.append(("accuracy", f"{figures}, measured here on {on}"))
     return found
 
@@ -269,7 +268,7 @@ def machine_words(host: Mapping[str, Any]) -> str:
     free = host["memory_available_bytes"]
     memory = f", {units.size(free)} of memory free" if free else ""
     rates = ", ".join(f"{kind} {rate / 1e9:,.0f}" for kind, rate in host["training_flops_per_second"].items())
-    cores = f"{host['cores']} core{'s' * (host['cores'] > 1)}"
+    cores = units.counted(host["cores"], "core")
     return f"{cores}{memory}; GFLOP/s in training on {host['device']}: {rates}"
 
 
@@ -281,25 +280,3 @@ def warnings(findings: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
         lines.append(Text.assemble(("!! ", "yellow"), f"{item['about']}: {item['text']}"))
         lines.append(Padding(Text(f"-> {item['do']}"), (0, 0, 0, INDENT)))
     return [Text(), *lines] if lines else []
-
-
-class Command:
-    """A command line that can be pasted: broken between its words by a backslash."""
-
-    def __init__(self, line: str):
-        words = [shlex.quote(word) for word in shlex.split(line)]
-        self.words: list[str] = []  # an option and its value stay together
-        for word in words:
-            if self.words and self.words[-1].startswith("--") and " " not in self.words[-1]:
-                self.words[-1] += f" {word}"
-            else:
-                self.words.append(word)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        line = " " * INDENT + self.words[0]
-        for word in self.words[1:]:
-            if len(line) + len(word) + 3 > options.max_width:
-                yield Text(f"{line} \\", "cyan", no_wrap=True, overflow="ignore")
-                line = " " * (INDENT + 3)
-            line += f" {word}"
-        yield Text(line, "cyan", no_wrap=True, overflow="ignore")

@@ -22,6 +22,7 @@ from foretell.tools import drawing
 from foretell.tools.measure.analysis_plots import draw
 from foretell.tools.printing import as_json, measured
 from foretell.tools.tables import Column, FirstFit, ResponsiveTable, facts, spaced
+from foretell.units import counted
 
 COLUMNS = ("gold", "predicted", "probability", "text", "where")
 SHOWN = 12
@@ -82,7 +83,7 @@ def render(result: Mapping[str, Any], title: str) -> RenderableType:
         if result.get(name):
             parts.append(table(result[name]))
     if "errors_file" in result:
-        parts.append(Text(f"{result['mistakes']:,} rows, the worst first: {result['errors_file']}"))
+        parts.append(Text(f"{counted(result['mistakes'], 'row')}, the worst first: {result['errors_file']}"))
     return spaced(*parts)
 
 

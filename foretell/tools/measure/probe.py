@@ -18,7 +18,7 @@ from foretell.data.labelled.examples import Labelled
 from foretell.data.labelled.opening import open_examples
 from foretell.errors import ConfigError
 from foretell.evaluate.features import Extractor, Vectors, offset
-from foretell.evaluate.probing import GRID, Fitted, Portion, bags, fit, learn_mix
+from foretell.evaluate.probing import GRID, Fitted, Portion, bag_of, bags, fit, learn_mix
 from foretell.recipe.recipe import DataConfig
 from foretell.run import Record
 from foretell.tools.measure.probe_plots import Heat, draw
@@ -101,7 +101,11 @@ def probe(
         "units": len(probed.units()),
         "best_unit": next(iter(probed.units()), None),
         "top": [{"units": units, **figures(fitted)} for units, fitted in tops.values()],
-        "bag_of_words": {**figures(words), "width": int(words.weights.shape[1])},
+        "bag_of_words": {
+            **figures(words),
+            "width": int(words.weights.shape[1]),
+            "made_of": bag_of([" ".join(text) for text in sets["train"].texts]),
+        },
         "majority": majority(sets),
         "examples": {split: len(part.texts) for split, part in sets.items()},
         "classes": list(probed.classes),
@@ -250,7 +254,8 @@ def render(record: Mapping[str, Any]) -> ResponsiveTable:
     add("all units", record, record["units"])
     for top in record["top"]:
         add(f"heaviest {len(top['units'])}", top, len(top["units"]))
-    add("bag of words", record["bag_of_words"], record["bag_of_words"]["width"])
+    bag = record["bag_of_words"]
+    add(f"bag of {bag['made_of']}", bag, bag["width"])
     table.add("most frequent class", f"{record['majority']:.2%}")
     if record["mix"] is not None:
         weights = ", ".join(f"{weight:.3f}" for weight in record["mix"]["weights"])

@@ -122,7 +122,8 @@ def page_of(
     yield f"<style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n"
     yield "<table><tr><th></th><th>test</th><th>validation</th></tr>\n"
     rows = [("all units", record), *((f"heaviest {len(top['units'])}", top) for top in record["top"])]
-    for name, scores in [*rows, ("bag of words", record["bag_of_words"])]:
+    bag = record["bag_of_words"]
+    for name, scores in [*rows, (f"bag of {bag['made_of']}", bag)]:
         yield f"<tr><td>{name}</td><td>{scores['accuracy']:.2%}</td><td>{scores['valid_accuracy']:.2%}</td></tr>\n"
     yield f"</table>\n{svg}\n"
     for heat in heats:

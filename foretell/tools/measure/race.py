@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rich.console import Group
 
 from foretell import units
 from foretell.artifacts import write_json
@@ -31,6 +34,7 @@ from foretell.tools import subprocesses
 from foretell.tools.budget import Budget
 from foretell.tools.cost import cost
 from foretell.tools.drawing import dress, library, save, thousands
+from foretell.tools.printing import Command
 from foretell.tools.rescaling import COLUMNS, fitted
 from foretell.tools.tables import Column, ResponsiveTable
 from foretell.training.monitor import Monitor
@@ -216,7 +220,13 @@ def mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(known) if len(known) == len(values) else None
 
 
-def render(result: Mapping[str, Any]) -> ResponsiveTable:
+def render(result: Mapping[str, Any]) -> Group:
+    """The race as a table, best first, and a command to continue with."""
+    best = shlex.quote(f"{result['race']}/{result['table_rows'][0]['contender']}-seed1")
+    return Group(table_of(result), Command(f"foretell generate {best}"))
+
+
+def table_of(result: Mapping[str, Any]) -> ResponsiveTable:
     """The race as a table, best first."""
     rows = result["table_rows"]
     unranked = [row for row in rows if not row["ranked"]]
@@ -263,7 +273,7 @@ def notes(result: Mapping[str, Any], unranked: Sequence[Mapping[str, Any]]) -> l
         lines.append("Not ranked: lossy, with other tokens than the rest. Use one tokenizer for all.")
     if (Path(result["race"]) / "race.png").exists():
         lines.append(f"Plot: {result['race']}/race.png")
-    lines.append(f"Runs: {result['race']}; for example foretell generate {result['race']}/{rows[0]['contender']}-seed1")
+    lines.append(f"Runs: {result['race']}; next:")
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from foretell.data.compressed import bits_per_byte
 from foretell.data.opening import open_corpus
 from foretell.errors import ConfigError
 from foretell.tools.measure.race import run_race
+from foretell.tools.printing import Command
 from foretell.tools.rescaling import COLUMNS
 from foretell.tools.tables import Column, ResponsiveTable
 from foretell.training.monitor import Monitor
@@ -86,7 +88,7 @@ def rendered(raced: dict[str, Any], result: dict[str, Any], out: Path) -> Group:
     table.add("both, mixed", f"{bits:.3f}", f"{perplexity:,.1f}", style="bold")
     table.notes = [
         f"mixed as {weights}, weights fitted on validation text; tokens/s and time: of training",
-        f"next: foretell generate {out}/{TRAINED}-seed1",
-        f"      foretell compare {out}/{TRAINED}-seed1 {out}/{COUNTED}-seed1",
     ]
-    return Group(Text(result["sample"]), Text(), table)
+    run, other = (shlex.quote(f"{out}/{name}-seed1") for name in (TRAINED, COUNTED))
+    following = Command(f"foretell generate {run}"), Command(f"foretell compare {run} {other}")
+    return Group(Text(result["sample"]), Text(), table, Text("next:", "dim"), *following)

@@ -36,6 +36,7 @@ from foretell.training.devices import device_of
 from foretell.training.divergence import Diverged
 from foretell.training.monitor import Monitor
 from foretell.training.trainer import Trainer
+from foretell.units import counted
 
 SMOOTHING = 0.9
 """decay of the mean loss per step"""
@@ -167,13 +168,13 @@ def run_steps(trainer: Trainer, steps: int) -> Trial:
         try:
             trainer.step(progress)
         except Diverged:
-            return Trial(rates, losses, f"diverged after {len(losses)} steps")
+            return Trial(rates, losses, f"diverged after {counted(len(losses), 'step')}")
         tokens = trainer.window.tokens - before[1]
         if tokens == 0:  # skipped for its fp16 gradients
             continue
         rates.append(trainer.rate * trainer.stage.schedule(progress))  # as the setting would have it
         losses.append((float(trainer.window.loss) - before[0]) / tokens)
-        trial = Trial(rates, losses, f"the loss rose above its start after {len(losses)} steps")
+        trial = Trial(rates, losses, f"the loss rose above its start after {counted(len(losses), 'step')}")
         smoothed = trial.smoothed
         if not math.isfinite(smoothed[-1]) or smoothed[-1] > HOPELESS * smoothed[0]:
             return trial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,9 @@ from foretell.training.state_dict import load_weights, weights
 from foretell.trees import Tree, override, write_toml
 from foretell.trust import foreign
 
+POOLER = re.compile(r"(^|\.)pooler\.dense\.(weight|bias)$")
+"""tensors of BERT's layer between the first vector and the output layers"""
+
 # --- import ---------------------------------------------------------------------------------------
 
 
@@ -66,7 +70,11 @@ def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | N
     recipe = recipe_of(tree, out, corpus, folder / "config.json", labels)
     objective, reading = read_model(family.with_links_of(form), recipe, tensors, generator, vocabulary, len(labels))
     report = {"missing": reading.missing, "surplus": reading.surplus, "tokenizer": stored is not None}
-    for warning in warnings_of(folder, report):
+    outputs = {name for name in weights(objective) if not name.startswith("backbone.")}
+    bare = bool(outputs) and outputs <= {*reading.missing}
+    if bare:
+        Monitor().say(f"no output layers in it: they come with fine-tuning, as in foretell train classify init={out}")
+    for warning in warnings_of(folder, report, bare):
         Monitor().say(f"warning: {warning}")
     with Run.whole(out, recipe=recipe.text(out)) as run:
         tokenizer.save(run.tokenizer_file)
@@ -203,12 +211,12 @@ def read_part(family: Family, tensors: Weights, mine: Mapping[str, Tensor]) -> R
     return reading
 
 
-def warnings_of(folder: Path, report: dict[str, Any]) -> Iterator[str]:
-    """Warnings about an import."""
-    if report["missing"]:
+def warnings_of(folder: Path, report: dict[str, Any], bare: bool) -> Iterator[str]:
+    """Warnings about an import; a `bare` model has no output layers, and needs no pooler for those to come."""
+    if report["missing"] and not bare:
         yield f"not in the checkpoint, so newly initialised: {', '.join(report['missing'])}"
-    if report["surplus"]:
-        yield f"left out, as foretell has no counterpart: {', '.join(report['surplus'])}"
+    if surplus := [name for name in report["surplus"] if not (bare and POOLER.search(name))]:
+        yield f"left out, as foretell has no counterpart: {', '.join(surplus)}"
     if not report["tokenizer"]:
         piece = next((name for name in ("spiece.model", "sentencepiece.bpe.model") if (folder / name).is_file()), None)
         hint = f" (convert {piece} to tokenizer.json with save_pretrained of AutoTokenizer)" if piece else ""

@@ -105,7 +105,7 @@ UNCLEAR = {
 def test_what_is_unclear_is_asked(name: str, tmp_path: Path) -> None:
     header, row, said = UNCLEAR[name]
     path = table(tmp_path, "own.csv", header, row)
-    with pytest.raises(ConfigError, match=rf"own\.csv: which column is the .*{said}.*; write data\.reader\."):
+    with pytest.raises(ConfigError, match=rf"own\.csv: which column is the .*{said}.*\? Write data\.reader\."):
         guess_reader("classification", str(path), None)
 
 

@@ -11,7 +11,7 @@ import zstandard
 
 from foretell.data import text_files
 from foretell.data.labelled.examples import Answer, Example, Labelled, Question
-from foretell.data.labelled.opening import divide, open_examples, read_examples
+from foretell.data.labelled.opening import check_reader, divide, open_all, open_examples, read_examples
 from foretell.data.labelled.readers.folders import FoldersConfig
 from foretell.data.labelled.readers.tables import TableConfig
 from foretell.errors import ConfigError
@@ -172,3 +172,42 @@ def test_bad_rows_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCap
 
 
 # --- as text --------------------------------------------------------------------------------------
+
+
+# --- all at once ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (["a"], ["train", "valid", "test"]),
+        (["train"], ["train", "valid"]),
+        (["train", "dev"], ["train", "valid"]),
+        (["train", "dev", "test"], ["train", "valid", "test"]),
+        (["train", "test"], ["train", "valid", "test"]),
+    ],
+)
+def test_all_splits_are_those_that_are_read_one_by_one(tmp_path: Path, names: list[str], splits: list[str]) -> None:
+    for name in names:
+        write(tmp_path / f"{name}.tsv", [f"{name} {number}" for number in range(30)])
+    place = str(tmp_path / "a.tsv") if names == ["a"] else str(tmp_path)
+    found, problems = open_all(place, TABLE)
+    assert (list(found), problems) == (splits, [])
+    assert found == {split: open_examples(place, split, TABLE) for split in splits}
+
+
+def test_bad_rows_of_all_splits_are_kept_apart(tmp_path: Path) -> None:
+    write(tmp_path / "train.tsv", ["one", "", "two", "three"])
+    write(tmp_path / "test.tsv", [""])
+    found, problems = open_all(str(tmp_path), TABLE)
+    assert len(found["train"]) + len(found["valid"]) == 3 and "test" not in found
+    assert sorted(problem.what for problem in problems) == ["1 of 1 row cannot be used", "1 of 4 rows cannot be used"]
+    write(tmp_path / "train.tsv", [""])
+    assert "1 of 1 row cannot be used" in refused(open_all, str(tmp_path), TABLE)
+
+
+def test_a_reader_is_suggested_that_fits_the_task() -> None:
+    for task, reader in {"tagging": "columns", "answering": "squad", "classification": "table", "": "table"}.items():
+        assert f'data.reader = {{kind = "{reader}"' in refused(check_reader, "own.txt", None, task)
+    check_reader("sst2", None, "classification")
+    check_reader("own.txt", TABLE, "classification")

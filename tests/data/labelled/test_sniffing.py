@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from foretell.data.labelled.guessing import guess_reader
-from foretell.data.labelled.sniffing import has_columns, has_tags
+from foretell.data.labelled.sniffing import comment_in, has_columns, has_tags
 
 SENTENCE = ["EU NNP I-ORG", "rejects VBZ O", "German JJ I-MISC", "call NN O", ". . O", ""]
 
@@ -37,3 +37,24 @@ def test_recognised(tmp_path: Path, lines: list[str], columns: bool, tags: bool)
 def test_a_table_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\n" + "a fine film,good\nbad,bad\n" * 20)
     assert not has_tags(tmp_path / "a.csv") and not has_tags(tmp_path) and not has_tags(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("more", "comment", "scheme"),
+    [
+        (["# id = 1", "# text = EU rejects German call ."], "# ", "io"),
+        (["# id 1"], "# ", "io"),  # with as many columns as words
+        (["#id 7"], "#", "io"),
+        (["# NN O"], "", "io"),  # a word
+        (["# NN O", "# id 7 of 9"], "", "none"),  # words and comments begin alike: reading names the line
+        ([], "", "io"),
+    ],
+)
+def test_comments(tmp_path: Path, more: list[str], comment: str, scheme: str) -> None:
+    lines = [*more, *SENTENCE]
+    assert comment_in(filter(None, lines)) == comment
+    path = tmp_path / "own.conll"
+    path.write_text("\n".join([*lines, ""]))
+    settings = {"kind": "columns", "scheme": scheme} | ({"comment": comment} if comment else {})
+    assert guess_reader("tagging", str(path), None) == settings
+    assert has_tags(path) == (scheme == "io")

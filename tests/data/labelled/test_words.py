@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foretell.data.labelled.words import split_words
+from foretell.data.labelled.words import is_unspaced, split_words
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,20 @@ def test_only_whitespace_is_left_out(text: str) -> None:
     assert "".join(word.text for word in words) == "".join(text.split())
     assert all(text[word.start : word.end] == word.text for word in words)
     assert all(one.end <= other.start for one, other in itertools.pairwise(words))
+
+
+@pytest.mark.parametrize(
+    ("texts", "unspaced"),
+    [
+        (["我们昨天去了那家店。", "很好吃"], True),
+        (["昨日はあの店に行きました。", "美味しかったです"], True),
+        (["เมื่อวานเราไปร้านนั้น"], True),
+        (["어제 우리는 그 가게에 갔다."], False),
+        (["Yesterday we went to 东京.", "It was fine."], False),
+        (["iPhone很好用。我很喜欢这个手机的屏幕。"], True),
+        (["123", ""], False),
+        ([], False),
+    ],
+)
+def test_languages_without_blanks_between_words(texts: list[str], unspaced: bool) -> None:
+    assert is_unspaced(texts) == unspaced

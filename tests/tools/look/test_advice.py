@@ -25,7 +25,7 @@ OWN = {"name": "lstm", "model": "recurrent lstm", "parameters": 4_000_000, "impo
 def test_imported_runs_come_after_an_encoder_of_the_language() -> None:
     labels = replace(TEXT, task="classification", models=[MODEL])
     assert "hf:" not in "".join(advice.why for advice in advise(labels))
-    first, second, *_ = advise(replace(labels, language="German", baseline=0.55))
+    first, second, *_ = advise(replace(labels, language="German", baseline=("bag_of_words", 0.55)))
     assert "German or many languages" in first.why and "if it was pre-trained on German" in second.why
     assert "0.550, measured here" in first.expect
     assert advise(replace(labels, language="English")) == advise(labels)

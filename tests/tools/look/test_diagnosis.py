@@ -44,7 +44,7 @@ def test_facts_come_first_and_nothing_is_lost(width: int) -> None:
     text = text_of(render({"what": "run", "run": long, "disk_free_bytes": 2048, "findings": findings}), width)
     assert max(map(len, text.splitlines())) <= width
     assert "".join(text.split()).count(long) == 2 and "2 kB" in text and "-> restore it" in text
-    assert "1 errors, 0 warnings, 1 ok" in text
+    assert "1 error, 0 warnings, 1 ok" in text
 
 
 def test_records_with_many_figures_are_columns_and_with_few_rows() -> None:

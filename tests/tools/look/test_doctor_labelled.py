@@ -48,7 +48,8 @@ def test_faults_are_found(tmp_path: Path) -> None:
     (places,) = found["contradictions"]
     assert places.count("train.csv") == 2
     assert found["odd_characters"] == {"U+0007": 1, "Ã¶": 1}
-    assert found["baseline"] == {"measured_on": "valid", "most_frequent": 0.5, "bag_of_words": 0.75}
+    simple = {"measured_on": "valid", "most_frequent_label": 0.5, "bag_of_words": 0.75}
+    assert found["baseline"] == simple
     warnings = [f"{one['about']} {one['text']}" for one in found["findings"] if one["level"] != "ok"]
     assert [line.split()[0] for line in warnings] == [
         *("rows", "labels", "contradictions", "characters", "valid", "valid", "valid")
@@ -154,3 +155,24 @@ def test_settings_answer_which_column(tmp_path: Path) -> None:
         examine(path)
     shown = CliRunner().invoke(app, ["doctor", path, "data.reader.label=stars", "--json"])
     assert json.loads(shown.stdout)["label_count"] == 3
+
+
+def test_texts_without_blanks_between_words_are_measured_in_characters(tmp_path: Path) -> None:
+    words = {"good": "好吃", "bad": "难吃"}
+    rows = [f"第{i}天我们去了那家店。菜很{words[label]}。,{label}" for i in range(60) for label in words]
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    found = examine(str(tmp_path / "a.csv"))
+    assert found["baseline"]["bag_of_characters"] == 1
+    facts = found["splits"]["train"]
+    assert facts["characters"]["largest"] == len("第00天我们去了那家店。菜很好吃。")
+    assert facts["too_long"] == {"over_128_characters": 0.0}
+
+
+def test_bad_rows_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [f"{'' if i % 10 == 0 else f'text {i}'},{'ab'[i % 2]}" for i in range(200)]
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    found = examine(str(tmp_path / "a.csv"))
+    told = [one["text"] for one in found["findings"] if one["about"] == "rows"]
+    assert len(told) == 1 and told[0].startswith("20 of 200 rows cannot be used")
+    assert sum(split["examples"] for split in found["splits"].values()) == 180
+    assert not [record for record in caplog.messages if "left out" in record]

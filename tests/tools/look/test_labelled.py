@@ -48,7 +48,9 @@ def test_a_file_named_for_testing_may_be_trained_on(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="if it is to be trained on"):
         load_recipe("classify", {"init": "runs/bert-wiki-mini", "data.corpus": str(tmp_path / "test.csv")})
     found = labelled_data(str(caught.value.remedy).partition("corpus = ")[2])
-    assert found is not None and len(found.examples("train")) + len(found.examples("valid")) == 60
+    assert found is not None
+    splits, _ = found.splits()
+    assert len(splits["train"]) + len(splits["valid"]) == 60
 
 
 @pytest.mark.parametrize(("setting", "said"), [("data.reader.lable=x", "did you mean 'label'"), ("limit=3m", "limit")])
@@ -56,3 +58,13 @@ def test_a_wrong_setting_is_named(tmp_path: Path, setting: str, said: str) -> No
     (tmp_path / "a.csv").write_text("text,label\n" + "one,a\ntwo,b\n" * 30)
     with pytest.raises(ConfigError, match=said):
         labelled_data(str(tmp_path / "a.csv"), [setting])
+
+
+def test_a_folder_of_the_conll_shared_tasks(tmp_path: Path) -> None:
+    sentence = "EU NNP I-ORG\nrejects VBZ O\nGerman JJ I-MISC\ncall NN O\n. . O\n\n"
+    for name in ("eng.train", "eng.testa", "eng.testb"):
+        (tmp_path / name).write_text(sentence * 3)
+    data = labelled_data(str(tmp_path))
+    assert data is not None and data.task.kind_name() == "tagging"
+    splits, _ = data.splits()
+    assert {name: len(examples) for name, examples in splits.items()} == {"train": 3, "valid": 3, "test": 3}

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from foretell.data.labelled.examples import Answer
-from foretell.data.labelled.readers.lines import Unfit, counted
+from foretell.data.labelled.readers.lines import Unfit
 from foretell.data.labelled.readers.values import text_in, value_in
 from foretell.strict_json import shown
+from foretell.units import counted
 
 DIGITS = re.compile(r" *[0-9]{1,18} *")
 

@@ -15,8 +15,9 @@ from typing_extensions import override
 from foretell.data.labelled import tags
 from foretell.data.labelled.examples import BadRow, Example, Tagged, label_fault
 from foretell.data.labelled.readers.delimited import Record
-from foretell.data.labelled.readers.lines import LinesReader, at, counted
+from foretell.data.labelled.readers.lines import LinesReader, at
 from foretell.strict_json import shown
+from foretell.units import counted
 
 
 class Row(NamedTuple):

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foretell.data.labelled.examples import BadRow
-from foretell.data.labelled.readers.lines import Line, at, counted
+from foretell.data.labelled.readers.lines import Line, at
 from foretell.data.labelled.readers.values import Fields
 from foretell.errors import ConfigError, did_you_mean
 from foretell.strict_json import shown
+from foretell.units import counted
 
 Record = tuple[int, list[str]]
 """the number of its first line, and its fields"""

@@ -77,8 +77,3 @@ class LinesReader(Config):
 def at(path: Path | str, line: int) -> str:
     """A place in a file, as compilers write it."""
     return f"{path}:{line}"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

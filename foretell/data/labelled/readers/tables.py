@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from foretell.data.labelled.examples import Choice, Labelled
-from foretell.data.labelled.readers.lines import Unfit, counted
+from foretell.data.labelled.readers.lines import Unfit
 from foretell.data.labelled.readers.rows import RowsReader
 from foretell.data.labelled.readers.values import (
     LISTED,
@@ -22,6 +22,7 @@ from foretell.data.labelled.readers.values import (
     value_in,
     word_in,
 )
+from foretell.units import counted
 
 
 class TableConfig(RowsReader):

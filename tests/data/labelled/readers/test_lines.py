@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foretell.data.labelled.examples import BadRow
-from foretell.data.labelled.readers.lines import LinesReader, counted
+from foretell.data.labelled.readers.lines import LinesReader
 
 
 def test_lines_are_numbered_and_have_no_endings(tmp_path: Path) -> None:
@@ -47,7 +47,3 @@ def test_encodings_that_could_hide_the_ends_of_lines() -> None:
             continue
         with pytest.raises(ValueError, match="convert the files to UTF-8"):
             LinesReader(encoding=name)
-
-
-def test_counted() -> None:
-    assert [counted(number, "row") for number in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
