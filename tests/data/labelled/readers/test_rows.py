@@ -61,7 +61,7 @@ def test_other_delimiters_and_quotes_without_a_header(tmp_path: Path) -> None:
         read(tmp_path, text)
     assert 'set data.reader.delimiter = ";" and data.reader.quote = "\'"' in str(problem.value)
     assert "all of them in data.reader.columns where the first line is a row" in str(problem.value)
-    with pytest.raises(ConfigError, match=r'set data.reader.delimiter = "\\t", or name those'):
+    with pytest.raises(ConfigError, match=r'Set data.reader.delimiter = "\\t", or name those'):
         read(tmp_path, "label\ttext\nx\tone\n")
     for wrong in ({"quote": ""}, {"delimiter": '"'}, {"delimiter": "'", "quote": "'"}, {"quote": "'", "quoted": False}):
         with pytest.raises(ValueError, match=r"one character|must differ|needs quoted = true"):
