@@ -1,4 +1,4 @@
-"""Models that are counted, not trained by gradient: n-grams."""
+"""Models that are counted in one pass, not trained by gradient."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foretell.evaluate.scoring import NGramScorer
 from foretell.learning.data_module import DataModule
 from foretell.learning.text import LikelihoodEvaluator, TextModule
-from foretell.models import kneser_ney
-from foretell.models.ngram import NGramConfig
+from foretell.models.counted import CountedConfig
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record, Run
 from foretell.training import checkpoint
@@ -23,22 +21,22 @@ from foretell.training.monitor import Monitor
 
 
 def count(run: Run, recipe: Recipe, data: DataModule, monitor: Monitor) -> None:
-    """Count the n-grams of the training split, measure the model, save it as the run's only checkpoint."""
-    begin, module, config = time.monotonic(), cast(TextModule, data), cast(NGramConfig, recipe.model)
+    """Count on the training split, measure the model, save it as the run's only checkpoint."""
+    begin, module, config = time.monotonic(), cast(TextModule, data), cast(CountedConfig, recipe.model)
     text, tokenizer, resets = module.train, module.tokenizer, recipe.data.batches.resets
     starts = {"documents": text.documents, "lines": text.lines}.get(resets, np.zeros(0, dtype=np.int64))
     tokens = text.tokens[: int(recipe.limit.value)] if recipe.limit.unit == "tokens" else text.tokens
     starts = np.asarray(starts[:-1])
     module.check("valid")
-    monitor.say(f"counting n-grams of {len(tokens):,} tokens")
+    monitor.say(f"counting {len(tokens):,} tokens")
     model = config.fit(tokens, starts[starts < len(tokens)], tokenizer.boundary, tokenizer.size)
     unit = "line" if tokenizer.ends_lines or resets == "lines" else "document"
-    for line in kneser_ney.summary_lines(model.reports, unit):
+    for line in model.summary_lines(unit):
         monitor.say(line)
     place = {"stage": "counting", "step": 0, "epoch": 1.0}
     counted = {"tokens": len(tokens), "seconds": time.monotonic() - begin}
-    run.append({"kind": "fit", **place, **counted, "orders": [vars(report) for report in model.reports]})
-    columns, scorer = recipe.evaluation.columns, NGramScorer(model, ranks=False)
+    run.append({"kind": "fit", **place, **counted, **model.report()})
+    columns, scorer = recipe.evaluation.columns, model.scorer(ranks=False)
     measured = LikelihoodEvaluator(module, scorer, torch.device("cpu"), columns=columns).evaluate("valid")
     validation = {"kind": "valid", **place, **measured}
     run.append(validation)

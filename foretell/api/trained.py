@@ -20,7 +20,7 @@ from foretell.data.store.store import Split, load_counts
 from foretell.data.text.reviews import PreparationName, preparation_of
 from foretell.data.tokenizers.tokenizer import tokenizer_of
 from foretell.errors import ConfigError
-from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
+from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, Native, adapt
 from foretell.evaluate.evaluator import Evaluator
 from foretell.evaluate.features import Extractor, FeaturesConfig, PoolingName, Vectors
 from foretell.evaluate.language_model import LanguageModel
@@ -28,7 +28,6 @@ from foretell.evaluate.pseudo_likelihood import pseudo_likelihood
 from foretell.evaluate.scoring import (
     CheckedScorer,
     NeuralScorer,
-    NGramScorer,
     Scorer,
     TokenScores,
     check_loss,
@@ -40,6 +39,7 @@ from foretell.learning.opened_text import OpenedText
 from foretell.learning.task import TaskEvaluator, task_of
 from foretell.learning.text import LikelihoodEvaluator, TextModule, adapting_windows
 from foretell.models.backbone import Backbone
+from foretell.models.counted import CountedConfig, CountedModel
 from foretell.models.ngram import NGram
 from foretell.nn.frequency_bands import uses_frequencies
 from foretell.nn.initializers import on_paper
@@ -98,8 +98,13 @@ class Trained(LanguageModel):
         check_finite(self.weights, self.checkpoint.path)
         if paper is not None:  # before building a model: a recipe can ask for any size
             check_fit(paper, self.weights)
-        self.ngram = self._load_ngram() if self.settings.model.counted else None
+        self.counted = self._load_counted() if self.settings.model.counted else None
         self._objective = None if self.settings.model.counted else self._load_objective()
+
+    @property
+    def ngram(self) -> NGram | None:
+        """The n-gram model; None for other models."""
+        return None if self.counted is None else self.counted.as_ngram
 
     @property
     def name(self) -> str:
@@ -121,8 +126,9 @@ class Trained(LanguageModel):
         with on_paper():
             return self.settings.build(self.tokenizer.size, load_counts(self.run.counts_file), len(self.labels))
 
-    def _load_ngram(self) -> NGram:
-        return NGram.load(self.weights, self.tokenizer.boundary, self.tokenizer.size)
+    def _load_counted(self) -> CountedModel:
+        config = cast(CountedConfig, self.settings.model)
+        return config.load(self.weights, self.tokenizer.boundary, self.tokenizer.size)
 
     def _load_objective(self) -> Objective:
         counts = load_counts(self.run.counts_file)
@@ -157,8 +163,8 @@ class Trained(LanguageModel):
     @property
     def parameters(self) -> int:
         """Number of parameters, trained or counted; shared ones count once."""
-        if self.ngram is not None:
-            return self.ngram.parameters
+        if self.counted is not None:
+            return self.counted.parameters
         return sum(p.numel() for p in self.objective.parameters())
 
     @property
@@ -302,8 +308,9 @@ class Trained(LanguageModel):
 
     def scorer(self, *, ranks: bool = True) -> Scorer:
         """The model as a scorer, with its adaptation."""
-        if self.ngram is not None:
-            return CheckedScorer(NGramScorer(self.ngram, ranks=ranks), str(self.run.path))
+        if self.counted is not None:
+            inner = self.counted.scorer(ranks=ranks) if self.adaptation is None else self.counted.learner()
+            return CheckedScorer(inner, str(self.run.path))
         self.check_likelihood()
         neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
         scorer: Scorer = neural if self.adaptation is None else self.adaptation.scorer(neural)
@@ -325,6 +332,12 @@ class Trained(LanguageModel):
         given = {"dynamic": dynamic, "cache": cache}
         chosen = {name: {} if part is True else part for name, part in given.items() if part is not False}
         settings = validate(AdaptationConfig, chosen, "adaptation")
+        if self.counted is not None and self.counted.learns_as_it_reads:
+            if chosen != {"dynamic": {}}:
+                raise ConfigError(f"{self.run.path} learns as it reads; it has no settings for that, and no cache")
+            other = copy.copy(self)
+            other.adaptation = Native()
+            return other
         neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=False)
         other, specials = copy.copy(self), self.tokenizer.specials
         other.quiet = quiet or self.quiet

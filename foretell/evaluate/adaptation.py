@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.config import Config
 from foretell.data.batches.batches import Text
@@ -68,6 +69,22 @@ class Adaptation:
         if cache is not None:
             parts.append(f"cache of {cache.window} tokens (sharpness {cache.sharpness:.3g}, weight {cache.weight:.3g})")
         return ", ".join(parts)
+
+
+class Native(Adaptation):
+    """The adaptation of a counted model that learns from each token after it was scored."""
+
+    def __init__(self) -> None:
+        super().__init__(AdaptationConfig(), None, {})
+
+    @property
+    @override
+    def record(self) -> dict[str, dict[str, Any]]:
+        return {"learning": {"per": "token"}}
+
+    @override
+    def __str__(self) -> str:
+        return "it learns from each token after scoring it"
 
 
 def segment_of(settings: AdaptationConfig) -> int:

@@ -22,7 +22,6 @@ from foretell.data.store.store import Split
 from foretell.errors import ConfigError
 from foretell.kernels.cross_entropy import CHUNK
 from foretell.models.backbone import Backbone
-from foretell.models.ngram import NGram
 from foretell.nn.heads import Head
 from foretell.types import IGNORED, Batch, Inputs, Scores, State
 
@@ -128,44 +127,6 @@ class NeuralScorer(Scorer):
         """Return log-probabilities as `next` [B, V], hidden vectors of all tokens [B, T, D], and the new state."""
         hidden = self.backbone(Inputs(tokens=tokens), state)
         return self.head.log_probs(hidden.last[:, -1:])[:, 0], hidden.last, hidden.state
-
-
-class NGramScorer(Scorer):
-    """An n-gram model as a scorer. The state is the last tokens, int64 [B, order - 1]; ranks are exact below 5."""
-
-    independent = True
-
-    def __init__(self, model: NGram, *, ranks: bool = True):
-        self.model, self.ranks = model, ranks
-
-    @override
-    def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
-        text, after = self._text(inputs.tokens, inputs.fresh, state)
-        ignored = (targets == IGNORED).cpu().numpy()
-        words = np.where(ignored, 0, targets.cpu().numpy())
-        logp, _ = self.model.logp(text, words)
-        logp[ignored] = 0.0
-        rank = torch.from_numpy(self.model.ranks(text, words)).to(targets.device) if self.ranks else None
-        return Scores(torch.from_numpy(logp).to(targets.device), rank), after
-
-    @override
-    def begin(self, rows: int, tokens: int) -> State:
-        return None
-
-    @override
-    def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        text, after = self._text(tokens, None, state)
-        return torch.from_numpy(self.model.distribution(text)).to(tokens.device), after
-
-    def _text(self, tokens: Tensor, fresh: Tensor | None, state: State) -> tuple[NDArray[np.int64], Tensor]:
-        """Tokens [B, T] after those of the state [B, order - 1 + T], and the new state."""
-        length = self.model.order - 1
-        empty = torch.full((len(tokens), length), self.model.boundary)  # no context reaches beyond a boundary
-        before = empty if state is None else state.cpu()
-        if fresh is not None:
-            before = torch.where(fresh.cpu()[:, None], empty, before)
-        text = torch.cat([before, tokens.cpu()], dim=1)
-        return text.numpy(), text[:, text.shape[1] - length :]
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from foretell.config import Tagged
+from foretell.models.context_mixing.model import ContextMixingConfig
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
 
 BackboneChoice = Annotated[RecurrentConfig | TransformerConfig, Tagged()]
 """models trained by gradient: see `Backbone`"""
-ModelChoice = Annotated[RecurrentConfig | TransformerConfig | NGramConfig, Tagged()]
+ModelChoice = Annotated[RecurrentConfig | TransformerConfig | NGramConfig | ContextMixingConfig, Tagged()]
 """all models, including counted ones"""

@@ -9,30 +9,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
+from typing_extensions import override
 
 from foretell.config import Count, Positive
 from foretell.errors import ConfigError
 from foretell.models import kneser_ney
+from foretell.models.counted import CountedConfig, CountedModel
 from foretell.models.kneser_ney import Estimate, Floats, Ints, OrderReport
-from foretell.models.model_config import ModelConfig
+from foretell.models.ngram_scorer import NGramScorer
 
 BEST = 5  # ranks below this are exact
 MAX_ORDER = 15
 PARTS = {"first": torch.int32, "shorter": torch.int32, "logp": torch.float32, "backoff": torch.float32}
 
 
-class NGramConfig(ModelConfig):
+class NGramConfig(CountedConfig):
     """n-grams with interpolated modified Kneser-Ney smoothing."""
 
     kind: Literal["ngram"] = "ngram"
-    counted: ClassVar[bool] = True
     order: Annotated[int, Field(ge=1, le=MAX_ORDER)] = 5
     """words in the longest n-gram, 1 to 15; the context is one shorter"""
     prune: tuple[Count, ...] = ()
@@ -52,14 +53,18 @@ class NGramConfig(ModelConfig):
             raise ValueError(f"fallback is {list(self.fallback)}; the discount for k is at most k")
         return self
 
+    @override
     def fit(self, tokens: NDArray[np.unsignedinteger], starts: Ints, boundary: int, vocabulary: int) -> NGram:
-        """Estimate the model from a text [N]; `starts` are positions where the context is reset."""
         prune = [*self.prune, *[self.prune[-1] if self.prune else 0] * (self.order - len(self.prune))]
         counts = kneser_ney.count(tokens, starts, boundary, vocabulary, self.order)
         levels = kneser_ney.levels(counts, vocabulary)
         del counts
         omitted = kneser_ney.newest_word(tokens, boundary, vocabulary) if self.omit_newest else None
         return NGram.of(kneser_ney.estimate(levels, prune, self.fallback, omitted), boundary)
+
+    @override
+    def load(self, tensors: Mapping[str, Tensor], boundary: int, vocabulary: int) -> NGram:
+        return NGram.load(tensors, boundary, vocabulary)
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,8 @@ class Order:
         return len(self.first)
 
 
-class NGram:
-    """The trie, which scores words after a text [B, order - 1 + T]; no context reaches beyond a boundary.
-
-    `evaluate.scoring.NGramScorer` makes it a scorer, with the last order - 1 words as its state.
-    """
+class NGram(CountedModel):
+    """The trie, which scores words after a text [B, order - 1 + T]; no context reaches beyond a boundary."""
 
     def __init__(self, orders: Sequence[Order], boundary: int, reports: Sequence[OrderReport] = ()):
         self.boundary, self.reports = boundary, list(reports)
@@ -124,12 +126,30 @@ class NGram:
         return len(self.orders)
 
     @property
+    @override
     def parameters(self) -> int:
         """Number of estimated values: probabilities and back-off weights."""
         return sum(len(order.logp) + len(order.backoff) for order in self.orders)
 
+    @override
+    def scorer(self, *, ranks: bool = True) -> NGramScorer:
+        return NGramScorer(self, ranks=ranks)
+
+    @property
+    @override
+    def as_ngram(self) -> NGram:
+        return self
+
+    @override
+    def report(self) -> Mapping[str, Any]:
+        return {"orders": [vars(report) for report in self.reports]}
+
+    @override
+    def summary_lines(self, unit: str) -> list[str]:
+        return kneser_ney.summary_lines(self.reports, unit)
+
+    @override
     def tensors(self) -> dict[str, Tensor]:
-        """Tensors to save."""
         return {
             f"{number}.{name}": torch.from_numpy(getattr(order, name))
             for number, order in enumerate(self.orders, 1)

@@ -1,0 +1,154 @@
+"""Context mixing as a language model over bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from typing_extensions import override
+
+from foretell.errors import ConfigError
+from foretell.models.context_mixing import contexts
+from foretell.models.context_mixing.contexts import ContextChoice
+from foretell.models.context_mixing.scorer import ContextMixingScorer, LearningScorer
+from foretell.models.context_mixing.tables import LEARNED, Tables, bits_for, empty, with_room
+from foretell.models.counted import CountedConfig, CountedModel
+
+BOUNDARY = 0
+"""token of the byte tokenizer that is not a byte; byte b is token b + 1"""
+Bytes = NDArray[np.uint8]
+
+
+class ContextMixingConfig(CountedConfig):
+    """Context mixing: the bits of each byte, predicted by many contexts at once, whose predictions are weighed by how
+    well each did in such a place (as in PAQ8, Mahoney 2005, and lpaq). Needs `data.tokenizer.kind = "byte"`."""
+
+    kind: Literal["context-mixing"] = "context-mixing"
+    contexts: tuple[ContextChoice, ...] = contexts.ALL
+    """what predictions are made from"""
+    matches: Annotated[tuple[Annotated[int, Field(ge=2, le=64)], ...], Field(min_length=1, max_length=3)] = (5, 12)
+    """shortest lengths, in bytes, of repeated passages that are looked for"""
+    table_bits: Annotated[int, Field(ge=8, le=24)] | None = None
+    """log2 of the places of a context's table, 64 bytes each; absent: by the size of the text, at most 22"""
+
+    @override
+    def fit(
+        self, tokens: NDArray[np.unsignedinteger], starts: NDArray[np.int64], boundary: int, vocabulary: int
+    ) -> ContextMixing:
+        if vocabulary != 257:
+            raise ConfigError('model.kind = "context-mixing" predicts bytes; set data.tokenizer.kind = "byte"')
+        text = bytes_of(tokens)
+        model = ContextMixing(self.empty(self.table_bits or bits_for(len(text))))
+        model.learn(text)
+        return model
+
+    def empty(self, table_bits: int) -> Tables:
+        """The tables before any text."""
+        return empty([context.code for context in self.contexts], self.matches, table_bits)
+
+    @override
+    def load(self, tensors: Mapping[str, Tensor], boundary: int, vocabulary: int) -> ContextMixing:
+        slots = tensors.get("slots")
+        if slots is None or slots.dim() != 3 or slots.shape[1] & (slots.shape[1] - 1):
+            raise ConfigError("the weights are not those of a context-mixing model")
+        blank = self.empty(8)
+        found = {}
+        for name in LEARNED:
+            array, like = tensors[name].numpy(), getattr(blank, name)
+            found[name] = array.view(like.dtype) if array.dtype != like.dtype else array
+        return ContextMixing(blank._replace(**found))
+
+
+def bytes_of(tokens: NDArray[np.unsignedinteger]) -> Bytes:
+    """The bytes of tokens, boundaries left out."""
+    found: Bytes = (tokens[tokens != BOUNDARY] - 1).astype(np.uint8)
+    return found
+
+
+class ContextMixing(CountedModel):
+    """The tables of a model, which `compiled` reads and writes."""
+
+    learns_as_it_reads = True
+
+    def __init__(self, tables: Tables):
+        self.tables = tables
+
+    @property
+    @override
+    def parameters(self) -> int:
+        """Number of probabilities and weights in use."""
+        t = self.tables
+        used = 15 * int(np.count_nonzero(t.slots[..., 0]))
+        return used + sum(part.size for part in (t.by_count, t.by_history, t.by_match, t.mixers, t.final, t.refined))
+
+    @override
+    def tensors(self) -> dict[str, Tensor]:
+        t = self.tables._replace(history=self.tables.history[: int(self.tables.position[0])])
+        signed = {np.dtype(np.uint32): np.int32, np.dtype(np.uint64): np.int64}
+        return {
+            name: torch.from_numpy(part.view(signed.get(part.dtype, part.dtype)))
+            for name in LEARNED
+            for part in [np.ascontiguousarray(getattr(t, name))]
+        }
+
+    @override
+    def scorer(self, *, ranks: bool = True) -> ContextMixingScorer:
+        return ContextMixingScorer(self)
+
+    @override
+    def learner(self) -> LearningScorer:
+        return LearningScorer(self)
+
+    def learn(self, text: Bytes) -> NDArray[np.float64]:
+        """Score bytes and learn from each after it was scored; returns their log-probabilities [N] in nats."""
+        from foretell.models.context_mixing import compiled
+
+        self.tables = with_room(self.tables, len(text) + 1)
+        logp = np.zeros(len(text))
+        compiled.read(self.tables, text, True, logp)
+        return logp
+
+    def scores_after(
+        self, context: NDArray[np.int64], tokens: NDArray[np.int64], targets: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Log-probability [T] of each target after the context and the tokens up to it; below 0: no byte."""
+        from foretell.models.context_mixing import compiled
+
+        model, logp = self.beside(len(context) + len(tokens) + 1), np.zeros(len(targets))
+        compiled.follow(model.tables, context)
+        compiled.score(model.tables, tokens, targets, logp)
+        return logp
+
+    def distribution_after(self, context: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Log-probabilities [256] of the byte after a context."""
+        from foretell.models.context_mixing import compiled
+
+        model = self.beside(len(context) + 1)
+        compiled.follow(model.tables, context)
+        return model.distribution()
+
+    def distribution(self) -> NDArray[np.float64]:
+        """Log-probabilities [256] of the next byte."""
+        from foretell.models.context_mixing import compiled
+
+        logp = np.zeros(256)
+        compiled.distribution(self.tables, logp)
+        return logp
+
+    def copy(self) -> ContextMixing:
+        """An independent copy."""
+        return ContextMixing(Tables(*[part.copy() for part in self.tables]))  # type: ignore[arg-type]
+
+    def beside(self, room: int) -> ContextMixing:
+        """The model at the start of another text: it shares all tables, but stands at a place of its own."""
+        t = with_room(self.tables, room)
+        position = t.position.copy()
+        position[1:3] = position[0]
+        return ContextMixing(
+            t._replace(position=position, words=np.zeros_like(t.words), matches=np.zeros_like(t.matches))
+        )

@@ -1,0 +1,69 @@
+"""The contract of models that are estimated in one pass over the text, without gradients."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from foretell.models.model_config import ModelConfig
+
+if TYPE_CHECKING:
+    from foretell.models.ngram import NGram
+
+
+class CountedConfig(ModelConfig):
+    """Base of the settings of counted models; abstract."""
+
+    counted: ClassVar[bool] = True
+
+    @abstractmethod
+    def fit(
+        self, tokens: NDArray[np.unsignedinteger], starts: NDArray[np.int64], boundary: int, vocabulary: int
+    ) -> CountedModel:
+        """Estimate the model from a text [N]; `starts` are positions where the context is reset."""
+
+    @abstractmethod
+    def load(self, tensors: Mapping[str, Tensor], boundary: int, vocabulary: int) -> CountedModel:
+        """Restore a model from its tensors; raises `ConfigError` if they are not those of such a model."""
+
+
+class CountedModel(ABC):
+    """A model that was counted; abstract."""
+
+    learns_as_it_reads = False
+    """whether it can learn from the text it is measured on, each token after it was scored"""
+
+    @property
+    @abstractmethod
+    def parameters(self) -> int:
+        """Number of estimated values."""
+
+    @abstractmethod
+    def scorer(self, *, ranks: bool = True) -> Any:
+        """The model as a scorer (`evaluate.scoring.Scorer`); without `ranks` it gives only log-probabilities."""
+
+    def learner(self) -> Any:
+        """A scorer that learns from each token after it was scored, where `learns_as_it_reads`."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Tensors to save."""
+
+    @property
+    def as_ngram(self) -> NGram | None:
+        """The model if it is an n-gram model, as ARPA files hold it."""
+        return None
+
+    def report(self) -> Mapping[str, Any]:
+        """Facts of the estimation, for the run's records."""
+        return {}
+
+    def summary_lines(self, unit: str) -> list[str]:
+        """What users should know of the estimation; `unit` is where contexts end: a line or a document."""
+        return []
