@@ -168,6 +168,11 @@ class Trained(LanguageModel):
         return sum(p.numel() for p in self.objective.parameters())
 
     @property
+    def adapts(self) -> bool:
+        """Whether it can learn from the text it is measured on; see `adapted`."""
+        return self.backbone is not None if self.counted is None else self.counted.learns_as_it_reads
+
+    @property
     def unnormalised(self) -> str:
         """Probabilities that do not sum to 1, as reported by the import; "" if all do. Such a model is not ranked."""
         return self.run.unnormalised

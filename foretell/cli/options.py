@@ -145,12 +145,9 @@ def open_model(
         raise ConfigError("--mix-weights needs --mix; name the other runs with it")
     members = [load(path, which=which, device=device) for path in [run, *(mix or [])]]
     if adaptation:
-        neural = [member.backbone is not None for member in members]
-        if not any(neural):
-            raise ConfigError(
-                f"{run} is an n-gram model, and only neural models can adapt; leave out --dynamic and --cache"
-            )
-        members = [m.adapted(**adaptation) if can else m for m, can in zip(members, neural, strict=True)]
+        if not any(member.adapts for member in members):
+            raise ConfigError(f"{run} is an n-gram model, which cannot adapt; leave out --dynamic and --cache")
+        members = [member.adapted(**adaptation) if member.adapts else member for member in members]
     return members[0] if not mix else mixed(members, weights_of(weights), columns=columns)
 
 
