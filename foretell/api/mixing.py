@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from foretell.api.trained import Trained, load
 from foretell.data.store.store import Split
 from foretell.errors import ConfigError
+from foretell.evaluate.adaptation import with_adaptive
 from foretell.evaluate.language_model import LanguageModel
 from foretell.evaluate.mixture import Fit, Mixture, checked_weights, fit_weights, mixed_logp
 from foretell.evaluate.scoring import TokenScores, check_loss, metrics
@@ -96,8 +97,30 @@ class Mixed(LanguageModel):
         logp = mixed_logp(np.stack([part.logp for part in parts]), self.weights)
         return TokenScores(logp, None, sum(part.seconds for part in parts))
 
-    def evaluate(self, split: str = "test", *, batch: int | None = None, columns: int = 1) -> Figures:
+    def adapted(self, *, dynamic: bool | Mapping[str, Any] = False, cache: bool | Mapping[str, Any] = False) -> Mixed:
+        """The mixture with the same weights of members that adapt to the text they read, where they can."""
+        if not any(member.adapts for member in self.members):
+            raise ConfigError(f"none of {self.name} can adapt; mix in another run")
+        members = [member.adapted(dynamic=dynamic, cache=cache) if member.adapts else member for member in self.members]
+        return Mixed(members, self.weights, self.fit, self.fitted_to)
+
+    def evaluate(
+        self,
+        split: str = "test",
+        *,
+        batch: int | None = None,
+        columns: int = 1,
+        dynamic: bool | Mapping[str, Any] = False,
+        cache: bool | Mapping[str, Any] = False,
+        adaptive: bool = False,
+    ) -> Figures:
         """Measure a split of the first member's corpus, or any text file; see `Trained.evaluate`."""
+        adapts = dynamic is not False or cache is not False
+        if adaptive or adapts:
+            adapted = self.adapted(dynamic=dynamic, cache=cache)
+            if not adaptive:
+                return adapted.evaluate(split, batch=batch, columns=columns)
+            return with_adaptive(self.evaluate(split, batch=batch, columns=columns), adapted.evaluate(split))
         with self.text(split) as text:
             totals = self.token_scores(text, batch=batch, columns=columns).totals
             check_loss(totals.loss, self.name)

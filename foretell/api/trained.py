@@ -20,7 +20,7 @@ from foretell.data.store.store import Split, load_counts
 from foretell.data.text.reviews import PreparationName, preparation_of
 from foretell.data.tokenizers.tokenizer import tokenizer_of
 from foretell.errors import ConfigError
-from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, Native, adapt
+from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, Counting, adapt, with_adaptive
 from foretell.evaluate.evaluator import Evaluator
 from foretell.evaluate.features import Extractor, FeaturesConfig, PoolingName, Vectors
 from foretell.evaluate.language_model import LanguageModel
@@ -228,6 +228,7 @@ class Trained(LanguageModel):
         columns: int = 1,
         dynamic: bool | Mapping[str, Any] = False,
         cache: bool | Mapping[str, Any] = False,
+        adaptive: bool = False,
         skip_bad: bool = False,
     ) -> Figures:
         """Measure a split of the run's corpus, or any file like it.
@@ -236,9 +237,14 @@ class Trained(LanguageModel):
         fixed masks, a task by its metrics. The state is carried over the whole text (or reset at each document or
         line, if training did so); with `columns` above 1 the text is cut into that many parts, which is faster and a
         slightly worse for the model. `batch` is the batch size and affects speed only.
-        `dynamic` and `cache` are passed to `adapted`; columns then learn from each other. `skip_bad` leaves out
-        examples that a task cannot use.
+        `dynamic` and `cache` are passed to `adapted`; columns then learn from each other. With `adaptive` the text is
+        read twice: as it is without, then adapted, as the part `adaptive` of the result. `skip_bad` leaves out examples
+        that a task cannot use.
         """
+        if adaptive:
+            adapted = self.adapted(dynamic=dynamic, cache=cache)
+            static = self.evaluate(split, batch=batch, columns=columns)
+            return with_adaptive(static, adapted.evaluate(split, batch=batch))
         if dynamic is not False or cache is not False:
             return self.adapted(dynamic=dynamic, cache=cache).evaluate(split, batch=batch, columns=columns)
         evaluator = self.evaluator(batch=batch, columns=columns, skip_bad=skip_bad)
@@ -328,12 +334,17 @@ class Trained(LanguageModel):
         cache: bool | Mapping[str, Any] = False,
         quiet: bool = False,
     ) -> Trained:
-        """A copy of the model that adapts to the text it reads: by dynamic evaluation, a neural cache, or both.
+        """A copy of the model that adapts to the text it reads: by dynamic evaluation, a neural cache, or both; where
+        neither is given by dynamic evaluation. A counted model learns from each token it has read, where it can.
 
         Each is `True` or its settings (see `DynamicConfig` and `CacheConfig`); missing settings are tuned now, on the
         beginning of the validation split. `self` is not changed. `quiet` turns off progress on stderr.
         """
         self.scorer()  # raises for models that do not predict the next token
+        if not self.adapts:
+            raise ConfigError(f"{self.run.path} is an n-gram model, which cannot adapt; name another run")
+        if dynamic is False and cache is False:
+            dynamic = True
         given = {"dynamic": dynamic, "cache": cache}
         chosen = {name: {} if part is True else part for name, part in given.items() if part is not False}
         settings = validate(AdaptationConfig, chosen, "adaptation")
@@ -341,19 +352,17 @@ class Trained(LanguageModel):
             if chosen != {"dynamic": {}}:
                 raise ConfigError(f"{self.run.path} learns as it reads; it has no settings for that, and no cache")
             other = copy.copy(self)
-            other.adaptation = Native()
+            other.adaptation = Counting()
             return other
         neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=False)
-        other, specials = copy.copy(self), self.tokenizer.specials
+        other, specials, untuned = copy.copy(self), self.tokenizer.specials, Adaptation(settings, None, {})
         other.quiet = quiet or self.quiet
         with ExitStack() as opened:
             other.adaptation = adapt(
                 settings,
                 neural,
                 lambda: opened.enter_context(self.text("train")),
-                lambda: adapting_windows(
-                    self.settings, settings, opened.enter_context(self.text("valid")), specials, 1
-                ),
+                lambda: adapting_windows(self.settings, untuned, opened.enter_context(self.text("valid")), specials, 1),
                 specials,
                 self.device,
                 Monitor(quiet=other.quiet).say,

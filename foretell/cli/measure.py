@@ -12,6 +12,7 @@ from foretell.cli import completion
 from foretell.cli.checks import Check, check_budget, check_file, check_labelled, check_mixture, check_split, ends_in
 from foretell.cli.options import (
     Adapt,
+    Adaptive,
     Cache,
     Debug,
     Device,
@@ -54,6 +55,7 @@ def evaluate(
     ] = None,
     mix: MixWith = None,
     mix_weights: MixWeights = None,
+    adaptive: Adaptive = False,
     dynamic: Dynamic = False,
     cache: Cache = False,
     adapt: Adapt = None,
@@ -90,13 +92,15 @@ def evaluate(
     from foretell.tools.measure import analysis
 
     adaptation = adaptation_of(dynamic, cache, adapt)
-    model = open_model(run, mix, mix_weights, which, device, columns, adaptation=adaptation)
+    model = open_model(run, mix, mix_weights, which, device, columns, adaptation={} if adaptive else adaptation)
     if skip_bad and not isinstance(model, Trained):
         raise ConfigError("a mixture is not a task; leave out --mix or --skip-bad")
     if errors is not None or plot is not None:
         result = analysis.analysed(model, split, skip_bad=skip_bad, errors=errors, plot=plot)
     else:
         options = {"skip_bad": True} if skip_bad else {}
+        if adaptive:
+            options |= {"adaptive": True, **adaptation}
         result = model.evaluate(split, batch=batch, columns=columns, **options)
     if pseudo is not None:
         if not isinstance(model, Trained):

@@ -90,6 +90,13 @@ MixWeights = Annotated[
     Check(weights_of),
 ]
 Dynamic = Annotated[bool, typer.Option("--dynamic", help="Dynamic evaluation: keep training on the text read so far.")]
+Adaptive = Annotated[
+    bool,
+    typer.Option(
+        "--adaptive",
+        help="Read the text a second time while learning from it: each token is scored first, then learned.",
+    ),
+]
 Cache = Annotated[bool, typer.Option("--cache", help="Neural cache: raise the probability of recent tokens.")]
 Adapt = Annotated[
     list[str] | None,

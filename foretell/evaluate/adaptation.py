@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from foretell.data.tokenizers.tokenizer import Specials
 from foretell.evaluate.cache import CacheConfig, CachedPass, CacheScorer, NeuralCache, tune_cache
 from foretell.evaluate.dynamic import STATISTICS_ROWS, DynamicConfig, DynamicScorer, root_mean_squares, tune_dynamic
 from foretell.evaluate.scoring import NeuralScorer, total
+from foretell.results import Figures
 from foretell.types import IGNORED, Batch
 
 Say = Callable[[str], None]
@@ -58,6 +59,16 @@ class Adaptation:
         settings = self.settings.model_dump(exclude_none=True, exclude={"dynamic": {"tuning"}, "cache": {"tuning"}})
         return {name: part | self.tuning[name] for name, part in settings.items()}
 
+    @property
+    def in_order(self) -> bool:
+        """Whether weights learn, so that rows of a batch would learn from each other."""
+        return self.settings.dynamic is not None
+
+    @property
+    def segment(self) -> int:
+        """Tokens that the length of windows should be a multiple of."""
+        return 1 if self.settings.dynamic is None else self.settings.dynamic.segment
+
     def __str__(self) -> str:
         dynamic, cache = self.settings.dynamic, self.settings.cache
         parts = []
@@ -71,25 +82,40 @@ class Adaptation:
         return ", ".join(parts)
 
 
-class Native(Adaptation):
-    """The adaptation of a counted model that learns from each token after it was scored."""
+class Counting(Adaptation):
+    """The adaptation of a counted model that goes on counting: it learns from each token after it was scored."""
 
     def __init__(self) -> None:
         super().__init__(AdaptationConfig(), None, {})
 
     @property
     @override
-    def record(self) -> dict[str, dict[str, Any]]:
-        return {"learning": {"per": "token"}}
+    def in_order(self) -> bool:
+        return True
 
     @override
     def __str__(self) -> str:
-        return "it learns from each token after scoring it"
+        return "learning from each token after scoring it"
 
 
-def segment_of(settings: AdaptationConfig) -> int:
-    """Tokens that the length of windows should be a multiple of."""
-    return 1 if settings.dynamic is None else settings.dynamic.segment
+ADAPTIVE = (
+    "loss",
+    "perplexity",
+    "bits_per_character",
+    "bits_per_byte",
+    "seconds",
+    "tokens_per_second",
+    "context",
+    "adaptation",
+    "mixture",
+    "fitted_here",
+)
+"""what a result says of a second pass, in which the model learned from what it had read"""
+
+
+def with_adaptive(static: Mapping[str, Any], adapted: Mapping[str, Any]) -> Figures:
+    """A result with that of the adapting model as its part `adaptive`."""
+    return Figures({**static, "adaptive": {key: adapted[key] for key in ADAPTIVE if adapted.get(key) is not None}})
 
 
 def adapt(

@@ -18,7 +18,7 @@ from foretell.data.preparing import prepared
 from foretell.data.store.store import Split, Store, is_store
 from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
 from foretell.errors import ConfigError
-from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, segment_of
+from foretell.evaluate.adaptation import Adaptation
 from foretell.evaluate.evaluator import Evaluator
 from foretell.evaluate.scoring import (
     NeuralScorer,
@@ -206,7 +206,7 @@ class LikelihoodEvaluator(Evaluator):
         recipe, specials = self.data.recipe, self.data.tokenizer.specials
         if self.adaptation is None:
             return evaluation_windows(recipe, self.backbone, text, specials, self.columns, self.batch)
-        return adapting_windows(recipe, self.adaptation.settings, text, specials, self.columns, self.batch)
+        return adapting_windows(recipe, self.adaptation, text, specials, self.columns, self.batch)
 
     def fitted_on(self, text: Split) -> list[str]:
         """The settings of the adaptation that were tuned on this very text."""
@@ -253,15 +253,15 @@ def evaluation_windows(
 
 
 def adapting_windows(
-    recipe: Recipe, settings: AdaptationConfig, text: Split, specials: Specials, columns: int, batch: int | None = None
+    recipe: Recipe, adaptation: Adaptation, text: Split, specials: Specials, columns: int, batch: int | None = None
 ) -> Windows:
     """One pass over a text for a model that adapts to it: in order, one by one if rows would learn from each other."""
-    kind, segment = recipe.text_batches, segment_of(settings)
+    kind, segment = recipe.text_batches, adaptation.segment
     length = max(recipe.evaluation.length // segment, 1) * segment
     if kind.resets:
-        rows = 1 if settings.dynamic is not None else batch or kind.batch
+        rows = 1 if adaptation.in_order else batch or kind.batch
         same = kind.model_copy(update={"length": length, "batch": rows})
         return cast(Windows, same.build(text, specials, seed=0))
     windows = StreamsConfig(batch=columns, length=length).build(text, specials, seed=0)
     # columns share weights, which must not have read a token that another column has yet to predict
-    return windows if settings.dynamic is None else windows.behind_boundaries(specials.boundary)
+    return windows.behind_boundaries(specials.boundary) if adaptation.in_order else windows

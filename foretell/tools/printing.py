@@ -131,6 +131,7 @@ def measured(result: Mapping[str, Any], title: str) -> ResponsiveTable:
         "context": str,
         "share": lambda value: share_of(value, result["columns"]),
         "adaptation": lambda value: "\n".join(f"{name}: {settings_origin(part)}" for name, part in value.items()),
+        "adaptive": adaptive,
         "mixture": lambda value: "\n".join(f"{member['weight']:.4f}  {member['run']}" for member in value),
         "weights_fitted_to": str,
         "fitted_loss": measures.measure_of("fitted_loss").text,
@@ -146,7 +147,7 @@ def measured(result: Mapping[str, Any], title: str) -> ResponsiveTable:
         *baseline_rows(result),
         *remark("fitted_here", "unnormalised"),
         *measures.rows(result, "quality", "text"),
-        *remark("lossy", "corpus", "context", "share", "adaptation"),
+        *remark("lossy", "corpus", "context", "share", "adaptation", "adaptive"),
         *remark("mixture", "weights_fitted_to", "fitted_loss", "weights"),
         *measures.rows(result, "cost"),
     )
@@ -164,6 +165,12 @@ def baseline_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
     if result["accuracy"] <= simple[best]:
         advice = f"no better than the {best}: train longer, or from a better start, which foretell plan proposes"
         yield "warning", Text(advice, "bold red")
+
+
+def adaptive(part: Mapping[str, Any]) -> str:
+    """The second pass of a measurement, in which the model learned from what it had read."""
+    how = part["context"].removeprefix("carried state, ")
+    return f"{part['bits_per_byte']:.4f} bits/byte, perplexity {part['perplexity']:,.2f}\n{how}"
 
 
 def share_of(share: float, columns: int) -> str:

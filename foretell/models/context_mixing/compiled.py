@@ -12,17 +12,15 @@ import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-from foretell.models.context_mixing.tables import SETS, Tables
+from foretell.models.context_mixing.tables import LONGEST, SETS, STEADY, Tables
 
 ORDER, WORDS, SKIP, COLUMN, WORD_ABOVE, MATCH = range(6)
 """kinds of contexts; see `contexts.py`"""
 F = np.float32
 LIMIT = 250
 """largest count of a slot"""
-STEADY = 1000
-"""largest count of an adaptive map"""
-LONGEST = 400
-"""bytes that a match is verified for"""
+FIRST_BYTE, BOUNDARY = 1, 0
+"""byte b is token b + 1, as in the byte tokenizer"""
 FAST, SLOW, SETTLED = 0.02, 0.002, 150_000
 """learning rate of the mixers at the start and after so many bytes"""
 TINY = F(2.0**-16)
@@ -297,18 +295,27 @@ def learn_map(cell: NDArray[np.float32], y: float) -> None:
         cell[1] = F(count + 1)
 
 
-# --- bytes ----------------------------------------------------------------------------------------
+# --- tokens ---------------------------------------------------------------------------------------
 
 
 @jit
-def advance(t: Tables, byte: int, learn: bool) -> None:
-    """Append a byte to the history; without learning later matches do not find it."""
-    n = t.position[0]
+def boundary(t: Tables) -> float:
+    """The probability that the document ends here, by the last two bytes."""
+    return min(max(t.ends[byte_at(t, 1), byte_at(t, 2), 0], TINY), F(1) - TINY)
+
+
+@jit
+def advance(t: Tables, token: int, learn: bool) -> None:
+    """Append a token to the history, a boundary as byte 0; without learning later matches do not find it."""
+    n, byte = t.position[0], max(token - FIRST_BYTE, 0)
     t.history[n] = byte
     n += 1
     t.position[0] = n
     if learn:
         t.position[3] += 1
+    if token == BOUNDARY:
+        t.position[1] = t.position[2] = n
+        t.words[:] = uint64(0)
     if byte == 10:
         t.position[2], t.position[1] = t.position[1], n
     lower = byte + 32 if 65 <= byte <= 90 else byte
@@ -340,40 +347,62 @@ def advance(t: Tables, byte: int, learn: bool) -> None:
 
 
 @jit
-def read(t: Tables, data: NDArray[np.uint8], learn: bool, logp: NDArray[np.float64]) -> None:
-    """Score bytes in order, and learn from each after it was scored; `logp` [N] receives nats."""
+def read(t: Tables, tokens: NDArray[np.uint16], learn: bool, logp: NDArray[np.float64]) -> None:
+    """Score tokens in order, and learn from each after it was scored; `logp` [N] receives nats."""
     contexts, sets = t.contexts.shape[0], len(FIRST)
     hashes, buckets = np.zeros(contexts, np.uint64), np.zeros(contexts, np.int64)
     x, out = np.zeros(t.mixers.shape[1], F), np.zeros(sets + 2, F)
     at, rows = np.zeros((contexts + len(t.matches) + 2, 3), np.int64), np.zeros(sets + 3, np.int64)
-    for i in range(len(data)):
-        hash_contexts(t, hashes)
-        total, node = 0.0, 1
-        for depth in range(8):
-            if depth == 0 or depth == 4:
-                find_buckets(t, hashes, node if depth else 0, learn, buckets)
-            bit = (data[i] >> (7 - depth)) & 1
-            gather(t, buckets, node, x, at)
-            p = predict(t, node, x, at, rows, out)
-            total += math.log(p if bit else F(1) - p)
-            if learn:
-                learn_bit(t, bit, node, buckets, x, at, rows, out)
-            node = node * 2 + bit
-        logp[i] = total
-        advance(t, int(data[i]), learn)
+    for i in range(len(tokens)):
+        token = np.int64(tokens[i])
+        logp[i] = read_one(t, token, learn, hashes, buckets, x, at, rows, out)
+        advance(t, token, learn)
 
 
 @jit
-def follow(t: Tables, data: NDArray[np.int64]) -> None:
-    """Read bytes as context only; numbers below 0 are none."""
-    for i in range(len(data)):
-        if data[i] >= 0:
-            advance(t, data[i], False)
+def read_one(
+    t: Tables,
+    token: int,
+    learn: bool,
+    hashes: NDArray[np.uint64],
+    buckets: NDArray[np.int64],
+    x: NDArray[np.float32],
+    at: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    out: NDArray[np.float32],
+) -> float:
+    """The log-probability of the next token, in nats."""
+    end = boundary(t)
+    if learn:
+        learn_map(t.ends[byte_at(t, 1), byte_at(t, 2)], F(token == BOUNDARY))
+    if token == BOUNDARY:
+        return math.log(end)
+    total, node, byte = math.log(F(1) - end), 1, token - FIRST_BYTE
+    hash_contexts(t, hashes)
+    for depth in range(8):
+        if depth == 0 or depth == 4:
+            find_buckets(t, hashes, node if depth else 0, learn, buckets)
+        bit = (byte >> (7 - depth)) & 1
+        gather(t, buckets, node, x, at)
+        p = predict(t, node, x, at, rows, out)
+        total += math.log(p if bit else F(1) - p)
+        if learn:
+            learn_bit(t, bit, node, buckets, x, at, rows, out)
+        node = node * 2 + bit
+    return total
+
+
+@jit
+def follow(t: Tables, tokens: NDArray[np.int64]) -> None:
+    """Read tokens as context only; numbers below 0 are none."""
+    for i in range(len(tokens)):
+        if tokens[i] >= 0:
+            advance(t, tokens[i], False)
 
 
 @jit
 def score(t: Tables, tokens: NDArray[np.int64], targets: NDArray[np.int64], logp: NDArray[np.float64]) -> None:
-    """Log-probability of each target after the tokens up to it, without learning; numbers below 0 are no bytes."""
+    """Log-probability of each target after the tokens up to it, without learning; numbers below 0 are none."""
     contexts, sets = t.contexts.shape[0], len(FIRST)
     hashes, buckets = np.zeros(contexts, np.uint64), np.zeros(contexts, np.int64)
     x, out = np.zeros(t.mixers.shape[1], F), np.zeros(sets + 2, F)
@@ -381,18 +410,8 @@ def score(t: Tables, tokens: NDArray[np.int64], targets: NDArray[np.int64], logp
     for i in range(len(tokens)):
         if tokens[i] >= 0:
             advance(t, tokens[i], False)
-        if targets[i] < 0:
-            continue
-        hash_contexts(t, hashes)
-        node = 1
-        for depth in range(8):
-            if depth == 0 or depth == 4:
-                find_buckets(t, hashes, node if depth else 0, False, buckets)
-            bit = (targets[i] >> (7 - depth)) & 1
-            gather(t, buckets, node, x, at)
-            p = predict(t, node, x, at, rows, out)
-            logp[i] += math.log(p if bit else F(1) - p)
-            node = node * 2 + bit
+        if targets[i] >= 0:
+            logp[i] = read_one(t, targets[i], False, hashes, buckets, x, at, rows, out)
 
 
 @jit
@@ -414,12 +433,13 @@ def branch(
 
 @jit
 def distribution(t: Tables, logp: NDArray[np.float64]) -> None:
-    """Log-probabilities [256] of the next byte: 255 predictions of a bit, without learning."""
+    """Log-probabilities [257] of the next token: 255 predictions of a bit, without learning."""
     contexts, sets = t.contexts.shape[0], len(FIRST)
     hashes, buckets = np.zeros(contexts, np.uint64), np.zeros(contexts, np.int64)
     x, out = np.zeros(t.mixers.shape[1], F), np.zeros(sets + 2, F)
     at, rows = np.zeros((contexts + len(t.matches) + 2, 3), np.int64), np.zeros(sets + 3, np.int64)
-    nodes = np.zeros(512)
+    nodes, end = np.zeros(512), boundary(t)
+    logp[BOUNDARY], nodes[1] = math.log(end), math.log(F(1) - end)
     hash_contexts(t, hashes)
     find_buckets(t, hashes, 0, False, buckets)
     for node in range(1, 16):
@@ -429,4 +449,4 @@ def distribution(t: Tables, logp: NDArray[np.float64]) -> None:
         for depth in range(4):
             for low in range(1 << depth):
                 branch(t, buckets, (nibble << depth) | low, x, at, rows, out, nodes)
-    logp[:] = nodes[256:]
+    logp[FIRST_BYTE:] = nodes[256:]

@@ -15,13 +15,12 @@ from typing_extensions import override
 from foretell.errors import ConfigError
 from foretell.models.context_mixing import contexts
 from foretell.models.context_mixing.contexts import ContextChoice
-from foretell.models.context_mixing.scorer import ContextMixingScorer, LearningScorer
-from foretell.models.context_mixing.tables import LEARNED, Tables, bits_for, empty, with_room
+from foretell.models.context_mixing.scorer import VOCABULARY, ContextMixingScorer, LearningScorer
+from foretell.models.context_mixing.tables import Tables, bits_for, empty, packed, unpacked, with_room
 from foretell.models.counted import CountedConfig, CountedModel
 
-BOUNDARY = 0
-"""token of the byte tokenizer that is not a byte; byte b is token b + 1"""
-Bytes = NDArray[np.uint8]
+Tokens = NDArray[np.uint16]
+"""of the byte tokenizer: the boundary 0, and byte b as b + 1"""
 
 
 class ContextMixingConfig(CountedConfig):
@@ -40,11 +39,10 @@ class ContextMixingConfig(CountedConfig):
     def fit(
         self, tokens: NDArray[np.unsignedinteger], starts: NDArray[np.int64], boundary: int, vocabulary: int
     ) -> ContextMixing:
-        if vocabulary != 257:
+        if vocabulary != VOCABULARY:
             raise ConfigError('model.kind = "context-mixing" predicts bytes; set data.tokenizer.kind = "byte"')
-        text = bytes_of(tokens)
-        model = ContextMixing(self.empty(self.table_bits or bits_for(len(text))))
-        model.learn(text)
+        model = ContextMixing(self.empty(self.table_bits or bits_for(len(tokens))))
+        model.learn(tokens.astype(np.uint16))
         return model
 
     def empty(self, table_bits: int) -> Tables:
@@ -53,21 +51,7 @@ class ContextMixingConfig(CountedConfig):
 
     @override
     def load(self, tensors: Mapping[str, Tensor], boundary: int, vocabulary: int) -> ContextMixing:
-        slots = tensors.get("slots")
-        if slots is None or slots.dim() != 3 or slots.shape[1] & (slots.shape[1] - 1):
-            raise ConfigError("the weights are not those of a context-mixing model")
-        blank = self.empty(8)
-        found = {}
-        for name in LEARNED:
-            array, like = tensors[name].numpy(), getattr(blank, name)
-            found[name] = array.view(like.dtype) if array.dtype != like.dtype else array
-        return ContextMixing(blank._replace(**found))
-
-
-def bytes_of(tokens: NDArray[np.unsignedinteger]) -> Bytes:
-    """The bytes of tokens, boundaries left out."""
-    found: Bytes = (tokens[tokens != BOUNDARY] - 1).astype(np.uint8)
-    return found
+        return ContextMixing(unpacked({name: part.numpy() for name, part in tensors.items()}, self.empty(8)))
 
 
 class ContextMixing(CountedModel):
@@ -88,13 +72,7 @@ class ContextMixing(CountedModel):
 
     @override
     def tensors(self) -> dict[str, Tensor]:
-        t = self.tables._replace(history=self.tables.history[: int(self.tables.position[0])])
-        signed = {np.dtype(np.uint32): np.int32, np.dtype(np.uint64): np.int64}
-        return {
-            name: torch.from_numpy(part.view(signed.get(part.dtype, part.dtype)))
-            for name in LEARNED
-            for part in [np.ascontiguousarray(getattr(t, name))]
-        }
+        return {name: torch.from_numpy(part) for name, part in packed(self.tables).items()}
 
     @override
     def scorer(self, *, ranks: bool = True) -> ContextMixingScorer:
@@ -104,39 +82,52 @@ class ContextMixing(CountedModel):
     def learner(self) -> LearningScorer:
         return LearningScorer(self)
 
-    def learn(self, text: Bytes) -> NDArray[np.float64]:
-        """Score bytes and learn from each after it was scored; returns their log-probabilities [N] in nats."""
+    def learn(self, tokens: Tokens) -> NDArray[np.float64]:
+        """Score tokens and learn from each after it was scored; returns their log-probabilities [N] in nats."""
         from foretell.models.context_mixing import compiled
 
-        self.tables = with_room(self.tables, len(text) + 1)
-        logp = np.zeros(len(text))
-        compiled.read(self.tables, text, True, logp)
+        self.tables = with_room(self.tables, len(tokens) + 1)
+        logp = np.zeros(len(tokens))
+        compiled.read(self.tables, tokens, True, logp)
         return logp
 
     def scores_after(
         self, context: NDArray[np.int64], tokens: NDArray[np.int64], targets: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Log-probability [T] of each target after the context and the tokens up to it; below 0: no byte."""
+        """Log-probability [T] of each target after the context and the tokens up to it; below 0: no token."""
         from foretell.models.context_mixing import compiled
 
         model, logp = self.beside(len(context) + len(tokens) + 1), np.zeros(len(targets))
-        compiled.follow(model.tables, context)
+        model.follow(context)
         compiled.score(model.tables, tokens, targets, logp)
         return logp
 
     def distribution_after(self, context: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Log-probabilities [256] of the byte after a context."""
-        from foretell.models.context_mixing import compiled
-
+        """Log-probabilities [257] of the token after a context."""
         model = self.beside(len(context) + 1)
-        compiled.follow(model.tables, context)
+        model.follow(context)
         return model.distribution()
 
-    def distribution(self) -> NDArray[np.float64]:
-        """Log-probabilities [256] of the next byte."""
+    def follow(self, tokens: NDArray[np.int64]) -> None:
+        """Read tokens as context only."""
         from foretell.models.context_mixing import compiled
 
-        logp = np.zeros(256)
+        self.tables = with_room(self.tables, len(tokens) + 1)
+        compiled.follow(self.tables, tokens)
+
+    def logp_of(self, token: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Log-probability [1] of the next token [1]."""
+        from foretell.models.context_mixing import compiled
+
+        logp = np.zeros(1)
+        compiled.score(self.tables, np.full(1, -1), token, logp)
+        return logp
+
+    def distribution(self) -> NDArray[np.float64]:
+        """Log-probabilities [257] of the next token."""
+        from foretell.models.context_mixing import compiled
+
+        logp = np.zeros(VOCABULARY)
         compiled.distribution(self.tables, logp)
         return logp
 
@@ -146,7 +137,7 @@ class ContextMixing(CountedModel):
 
     def beside(self, room: int) -> ContextMixing:
         """The model at the start of another text: it shares all tables, but stands at a place of its own."""
-        t = with_room(self.tables, room)
+        self.tables = t = with_room(self.tables, room)
         position = t.position.copy()
         position[1:3] = position[0]
         return ContextMixing(

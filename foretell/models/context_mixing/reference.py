@@ -131,9 +131,16 @@ class Reference:
         found: Cell = self.tables.setdefault(key, Cell(p))
         return found
 
-    def score(self, byte: int) -> float:
-        """The log-probability of the next byte, in nats; then learn from it."""
-        values, total, node = self.values(), 0.0, 1
+    def score(self, token: int) -> float:
+        """The log-probability of the next token, in nats; then learn from it. Byte b is b + 1; 0 ends a document."""
+        end = self.cell(("end", self.back(1), self.back(2)), 1 / 512)
+        p_end = min(max(end.p, TINY), 1 - TINY)
+        end.learn(int(token == 0))
+        if token == 0:
+            self.advance(0)
+            self.words, self.lines = [b"", b"", b""], [len(self.text)] * 2
+            return math.log(p_end)
+        byte, values, total, node = token - 1, self.values(), math.log(1 - p_end), 1
         for depth in range(8):
             bit = byte >> (7 - depth) & 1
             p, learn = self.predict(values, node, depth)

@@ -6,11 +6,13 @@ C contexts, M match models, N = 3 C + 2 M + 1 inputs of a mixer, S sets of mixer
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from foretell.errors import ConfigError
 
 SLOTS = 16
 """words of a bucket: a check, and the 15 nodes of the binary tree of a nibble"""
@@ -40,6 +42,8 @@ class Tables(NamedTuple):
     """[256, S] weights of the second layer, by the bits so far"""
     refined: NDArray[np.float32]
     """[2, 2^16, 33] final corrections, interpolated between 33 bins of the stretched probability"""
+    ends: NDArray[np.float32]
+    """[256, 256, 2] probability and count of the end of a document after the last two bytes"""
     heads: NDArray[np.int32]
     """[M, 2^22] position after the last occurrence of each context of a match model"""
     matches: NDArray[np.int64]
@@ -47,16 +51,26 @@ class Tables(NamedTuple):
     words: NDArray[np.uint64]
     """[3] hash of the word so far and of the two before it"""
     position: NDArray[np.int64]
-    """[4] bytes read, start of the line, start of the line before, bytes learned from"""
+    """[4] tokens read, start of the line, start of the line before, tokens learned from"""
     history: NDArray[np.uint8]
-    """[capacity] the bytes read"""
+    """[capacity] the bytes read; 0 for a boundary"""
     contexts: NDArray[np.int64]
     """[C, 2] kind and argument of each context"""
     lengths: NDArray[np.int64]
     """[M] shortest match of each match model"""
 
 
-LEARNED = Tables._fields[:12]
+STEADY = 1000
+"""largest count of an adaptive map"""
+LONGEST = 400
+"""bytes that a match is verified for"""
+LARGEST = 1e4
+"""weights of mixers stay far below"""
+MISFIT = "the weights are not those of this context-mixing model"
+UNSEEN = np.uint32(1 << 31)
+"""a slot of probability 1/2 that has seen no bit"""
+SIGNED = {np.dtype(np.uint32): np.int32, np.dtype(np.uint64): np.int64}
+LEARNED = Tables._fields[:13]
 """what is saved: the rest follows from the settings"""
 
 
@@ -69,6 +83,8 @@ def empty(contexts: Sequence[tuple[int, int]], lengths: Sequence[int], table_bit
     by_history[..., 0] = by_match[..., 0] = 0.5
     refined = np.empty((2, REFINED, BINS), np.float32)
     refined[:] = squashed((np.arange(BINS) - 16) / 2)
+    ends = np.zeros((256, 256, 2), np.float32)
+    ends[..., 0] = 1 / 512
     return Tables(
         slots=np.zeros((c, 1 << table_bits, SLOTS), np.uint32),
         by_count=by_count,
@@ -77,6 +93,7 @@ def empty(contexts: Sequence[tuple[int, int]], lengths: Sequence[int], table_bit
         mixers=np.full((sum(SETS), 3 * c + 2 * m + 1), 0.12, np.float32),
         final=np.full((256, len(SETS)), 1 / len(SETS), np.float32),
         refined=refined,
+        ends=ends,
         heads=np.full((m, 1 << MATCH_BITS), -1, np.int32),
         matches=np.zeros((m, 2), np.int64),
         words=np.zeros(3, np.uint64),
@@ -85,6 +102,74 @@ def empty(contexts: Sequence[tuple[int, int]], lengths: Sequence[int], table_bit
         contexts=np.array(contexts, np.int64).reshape(c, 2),
         lengths=np.array(lengths, np.int64),
     )
+
+
+def packed(tables: Tables) -> dict[str, NDArray[Any]]:
+    """What is to be saved, as signed integers and floats. Of the slots only those that have seen a bit, a third."""
+    kept = tables._replace(history=tables.history[: int(tables.position[0])])
+    slots = kept.slots.reshape(-1, SLOTS)
+    used = (slots & 0xFF00) != 0
+    used[:, 0] = slots[:, 0] != 0
+    learned = {name: np.ascontiguousarray(getattr(kept, name)) for name in LEARNED if name != "slots"}
+    arrays = learned | {"slots": slots[used], "slots_used": np.packbits(used), "shape": np.array(kept.slots.shape)}
+    return {name: part.view(SIGNED.get(part.dtype, part.dtype)) for name, part in arrays.items()}
+
+
+def unpacked(arrays: Mapping[str, NDArray[Any]], blank: Tables) -> Tables:
+    """Tables as `packed` made them; `blank` are those of the same settings before any text.
+
+    Raises `ConfigError` where they do not fit the settings, or hold a value that learning cannot lead to: compiled
+    code uses some of them as indices.
+    """
+    wanted = {*LEARNED, "slots_used", "shape"}
+    shape = tuple(int(n) for n in arrays.get("shape", ()))
+    if set(arrays) != wanted or len(shape) != 3 or shape[0] != len(blank.contexts) or shape[2] != SLOTS:
+        raise ConfigError(MISFIT)
+    count, size = shape[0] * shape[1] * SLOTS, 8 * arrays["slots_used"].size
+    if shape[1] < 1 or shape[1] & (shape[1] - 1) or not 0 <= size - count < 8:
+        raise ConfigError(MISFIT)
+    used = np.unpackbits(arrays["slots_used"], count=count).view(bool).reshape(-1, SLOTS)
+    if arrays["slots"].shape != (int(np.count_nonzero(used)),) or arrays["slots"].dtype != np.int32:
+        raise ConfigError(MISFIT)
+    slots = used[:, :1] * np.where(np.arange(SLOTS) > 0, UNSEEN, np.uint32(0))
+    slots[used] = arrays["slots"].view(np.uint32)
+    learned = {}
+    for name in LEARNED:
+        like: NDArray[Any] = getattr(blank, name)
+        if name != "slots":
+            if arrays[name].dtype != SIGNED.get(like.dtype, like.dtype):
+                raise ConfigError(MISFIT)
+            learned[name] = arrays[name].view(like.dtype)
+    tables = blank._replace(slots=slots.reshape(shape), **learned)
+    if not is_sound(tables, blank):
+        raise ConfigError(MISFIT)
+    return tables
+
+
+def is_sound(t: Tables, blank: Tables) -> bool:
+    """Whether shapes are those of the settings and all values in their ranges."""
+    if any(
+        getattr(t, name).shape != getattr(blank, name).shape for name in LEARNED if name not in ("slots", "history")
+    ):
+        return False
+    maps = [part.reshape(-1, 2) for part in (t.by_count, t.by_history, t.by_match, t.ends)]
+    read, line, before, learned = t.position.tolist()
+    return (
+        all(within(part[:, 0], 0, 1) and within(part[:, 1], 0, STEADY) for part in maps)
+        and all(within(part, -LARGEST, LARGEST) for part in (t.mixers, t.final))
+        and within(t.refined, 0, 1)
+        and read == len(t.history) < 2**31
+        and 0 <= before <= line <= read
+        and learned >= 0
+        and within(t.heads, -1, read)
+        and within(t.matches[:, 0], 0, read)
+        and within(t.matches[:, 1], 0, LONGEST)
+    )
+
+
+def within(values: NDArray[Any], low: float, high: float) -> bool:
+    """Whether all values are in a range."""
+    return bool(((values >= low) & (values <= high)).all())
 
 
 def squashed(x: NDArray[np.float64]) -> NDArray[np.float64]:
