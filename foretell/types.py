@@ -17,6 +17,12 @@ from torch import Tensor
 
 State = Any  # nested tuples of Tensor[B, ...] or None
 IGNORED = -100  # marks a position without a target
+OnProgress = Callable[[float], None]
+"""called with the fraction of a pass that is done, from 0 to 1"""
+
+
+def no_progress(_: float) -> None:
+    """Ignores progress."""
 
 
 def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:

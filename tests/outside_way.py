@@ -6,11 +6,11 @@ import torch
 
 from foretell.data.batches.batches import BatchKind
 from foretell.data.batches.streams import CropsConfig
-from foretell.evaluate.scoring import OnProgress, no_progress
 from foretell.learning.data_module import AS_VALIDATION, Options
 from foretell.learning.rows import ObjectiveEvaluator, RowsModule
 from foretell.objectives.causal import CausalConfig
 from foretell.objectives.objective import MeasuredBy, Objective
+from foretell.types import OnProgress, no_progress
 
 
 class PassagesConfig(CropsConfig):

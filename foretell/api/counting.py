@@ -29,7 +29,8 @@ def count(run: Run, recipe: Recipe, data: DataModule, monitor: Monitor) -> None:
     starts = np.asarray(starts[:-1])
     module.check("valid")
     monitor.say(f"counting {len(tokens):,} tokens")
-    model = config.fit(tokens, starts[starts < len(tokens)], tokenizer.boundary, tokenizer.size)
+    with monitor.activity("counting") as on_progress:
+        model = config.fit(tokens, starts[starts < len(tokens)], tokenizer.boundary, tokenizer.size, on_progress)
     unit = "line" if tokenizer.ends_lines or resets == "lines" else "document"
     for line in model.summary_lines(unit):
         monitor.say(line)

@@ -8,7 +8,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from foretell.evaluate.scoring import OnProgress, no_progress
+from foretell.types import OnProgress, no_progress
 
 
 class Evaluator(ABC):

@@ -12,9 +12,8 @@ import torch
 
 from foretell.data.batches.batches import Batches
 from foretell.errors import ConfigError
-from foretell.evaluate.scoring import OnProgress, no_progress
 from foretell.objectives.objective import Objective
-from foretell.types import Batch
+from foretell.types import Batch, OnProgress, no_progress
 
 UNDEFINED = ("loss", "perplexity", "bits_per_character", "bits_per_byte", "top1", "top5")
 """metrics that only causal language models have"""

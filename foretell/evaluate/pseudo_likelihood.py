@@ -20,9 +20,9 @@ from torch import Tensor
 from foretell.data.batches.batches import RowBatches
 from foretell.data.tokenizers.tokenizer import Specials
 from foretell.errors import ConfigError
-from foretell.evaluate.scoring import OnProgress, no_progress, perplexity
+from foretell.evaluate.scoring import perplexity
 from foretell.objectives.objective import Objective
-from foretell.types import Batch
+from foretell.types import Batch, OnProgress, no_progress
 
 TOKENS_AT_ONCE = 2**13
 """tokens computed side by side"""

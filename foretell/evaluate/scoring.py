@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from foretell.errors import ConfigError
 from foretell.kernels.cross_entropy import CHUNK
 from foretell.models.backbone import Backbone
 from foretell.nn.heads import Head
-from foretell.types import IGNORED, Batch, Inputs, Scores, State
+from foretell.types import IGNORED, Batch, Inputs, OnProgress, Scores, State, no_progress
 
 
 class Scorer(Protocol):
@@ -143,14 +143,6 @@ class Totals:
     def loss(self) -> float:
         """nats per token"""
         return self.nats / self.tokens
-
-
-OnProgress = Callable[[float], None]
-"""called with the fraction of a pass that is done, from 0 to 1"""
-
-
-def no_progress(_: float) -> None:
-    """Ignores progress."""
 
 
 def scored(

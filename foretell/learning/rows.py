@@ -13,10 +13,10 @@ from foretell.data.batches.batches import Batches
 from foretell.data.store.store import Split
 from foretell.evaluate import objective_metrics
 from foretell.evaluate.evaluator import Evaluator
-from foretell.evaluate.scoring import OnProgress, no_progress
 from foretell.learning.data_module import AS_VALIDATION, Options
 from foretell.learning.text import TextModule
 from foretell.objectives.objective import Objective
+from foretell.types import OnProgress, no_progress
 
 
 class RowsModule(TextModule):

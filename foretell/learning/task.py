@@ -24,7 +24,6 @@ from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate import objective_metrics
 from foretell.evaluate.evaluator import Evaluator
-from foretell.evaluate.scoring import OnProgress, no_progress
 from foretell.learning.data_module import AS_VALIDATION, DataModule, Options
 from foretell.learning.labels import keep_labels, load_labels
 from foretell.learning.opened_text import check_trust
@@ -36,6 +35,7 @@ from foretell.run import Run
 from foretell.tasks.predictor import Predictor
 from foretell.tasks.task import Task, TaskConfig
 from foretell.training.monitor import Monitor
+from foretell.types import OnProgress, no_progress
 
 
 class Learned(NamedTuple):

@@ -20,22 +20,14 @@ from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate.adaptation import Adaptation
 from foretell.evaluate.evaluator import Evaluator
-from foretell.evaluate.scoring import (
-    NeuralScorer,
-    OnProgress,
-    Scorer,
-    check_loss,
-    expected_seconds,
-    metrics,
-    no_progress,
-    total,
-)
+from foretell.evaluate.scoring import NeuralScorer, Scorer, check_loss, expected_seconds, metrics, total
 from foretell.learning.data_module import AS_VALIDATION, DataModule, Options
 from foretell.learning.opened_text import OpenedText, open_text
 from foretell.models.backbone import Backbone
 from foretell.nn.vocabulary import Counts
 from foretell.objectives.objective import Objective
 from foretell.recipe.recipe import Recipe
+from foretell.types import OnProgress, no_progress
 
 SIDE_BY_SIDE = 2**14
 """tokens of independent windows measured at once by default"""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foretell.models.model_config import ModelConfig
+from foretell.types import OnProgress, no_progress
 
 if TYPE_CHECKING:
     from foretell.models.ngram import NGram
@@ -23,7 +24,12 @@ class CountedConfig(ModelConfig):
 
     @abstractmethod
     def fit(
-        self, tokens: NDArray[np.unsignedinteger], starts: NDArray[np.int64], boundary: int, vocabulary: int
+        self,
+        tokens: NDArray[np.unsignedinteger],
+        starts: NDArray[np.int64],
+        boundary: int,
+        vocabulary: int,
+        on_progress: OnProgress = no_progress,
     ) -> CountedModel:
         """Estimate the model from a text [N]; `starts` are positions where the context is reset."""
 

@@ -24,6 +24,7 @@ from foretell.models import kneser_ney
 from foretell.models.counted import CountedConfig, CountedModel
 from foretell.models.kneser_ney import Estimate, Floats, Ints, OrderReport
 from foretell.models.ngram_scorer import NGramScorer
+from foretell.types import OnProgress, no_progress
 
 BEST = 5  # ranks below this are exact
 MAX_ORDER = 15
@@ -54,7 +55,14 @@ class NGramConfig(CountedConfig):
         return self
 
     @override
-    def fit(self, tokens: NDArray[np.unsignedinteger], starts: Ints, boundary: int, vocabulary: int) -> NGram:
+    def fit(
+        self,
+        tokens: NDArray[np.unsignedinteger],
+        starts: Ints,
+        boundary: int,
+        vocabulary: int,
+        on_progress: OnProgress = no_progress,
+    ) -> NGram:
         prune = [*self.prune, *[self.prune[-1] if self.prune else 0] * (self.order - len(self.prune))]
         counts = kneser_ney.count(tokens, starts, boundary, vocabulary, self.order)
         levels = kneser_ney.levels(counts, vocabulary)

@@ -13,8 +13,8 @@ import torch
 
 from foretell.data.batches.framing import Framing, Row, by_length, collate
 from foretell.data.labelled.examples import Example
-from foretell.evaluate.scoring import OnProgress, no_progress
 from foretell.tasks.task import Scores, Task, TaskConfig
+from foretell.types import OnProgress, no_progress
 
 TOKENS_AT_ONCE = 2**13
 """tokens computed side by side"""

@@ -18,7 +18,10 @@ from foretell.models.context_mixing.contexts import ContextChoice
 from foretell.models.context_mixing.scorer import VOCABULARY, ContextMixingScorer, LearningScorer
 from foretell.models.context_mixing.tables import Tables, bits_for, empty, packed, unpacked, with_room
 from foretell.models.counted import CountedConfig, CountedModel
+from foretell.types import OnProgress, no_progress
 
+BLOCK = 2**15
+"""tokens that are read at once: less than a second"""
 Tokens = NDArray[np.uint16]
 """of the byte tokenizer: the boundary 0, and byte b as b + 1"""
 
@@ -37,12 +40,19 @@ class ContextMixingConfig(CountedConfig):
 
     @override
     def fit(
-        self, tokens: NDArray[np.unsignedinteger], starts: NDArray[np.int64], boundary: int, vocabulary: int
+        self,
+        tokens: NDArray[np.unsignedinteger],
+        starts: NDArray[np.int64],
+        boundary: int,
+        vocabulary: int,
+        on_progress: OnProgress = no_progress,
     ) -> ContextMixing:
         if vocabulary != VOCABULARY:
             raise ConfigError('model.kind = "context-mixing" predicts bytes; set data.tokenizer.kind = "byte"')
         model = ContextMixing(self.empty(self.table_bits or bits_for(len(tokens))))
-        model.learn(tokens.astype(np.uint16))
+        for begin in range(0, len(tokens), BLOCK):
+            on_progress(begin / len(tokens))
+            model.learn(tokens[begin : begin + BLOCK].astype(np.uint16))
         return model
 
     def empty(self, table_bits: int) -> Tables:

@@ -1,0 +1,53 @@
+"""The model learns, opens what it saved, and keeps the places of two texts apart."""
+
+import numpy as np
+import pytest
+import torch
+
+from foretell.errors import ConfigError
+from foretell.models.context_mixing.contexts import OrderConfig
+from foretell.models.context_mixing.model import ContextMixing, ContextMixingConfig
+
+STARTS = np.zeros(0, np.int64)
+TEXT = np.frombuffer(b"to be, or not to be, that is the question\n" * 12, np.uint8).astype(np.uint16) + 1
+
+
+@pytest.fixture(scope="module")
+def model() -> ContextMixing:
+    return ContextMixingConfig(table_bits=12).fit(TEXT, STARTS, 0, 257)
+
+
+def test_other_tokens_than_bytes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="predicts bytes"):
+        ContextMixingConfig().fit(TEXT, STARTS, 0, 258)
+
+
+def test_an_opened_model_predicts_alike(model: ContextMixing) -> None:
+    again = ContextMixingConfig(table_bits=12).load(model.tensors(), 0, 257)
+    context = TEXT[:20].astype(np.int64)
+    np.testing.assert_array_equal(again.distribution_after(context), model.distribution_after(context))
+    assert again.parameters == model.parameters
+
+
+def test_tensors_of_other_settings_are_refused(model: ContextMixing) -> None:
+    other = ContextMixingConfig(contexts=(OrderConfig(length=1),), table_bits=12)
+    with pytest.raises(ConfigError, match="not those of this context-mixing model"):
+        other.load(model.tensors(), 0, 257)
+    with pytest.raises(ConfigError, match="not those of this context-mixing model"):
+        other.load({"weight": torch.zeros(3)}, 0, 257)
+
+
+def test_a_text_is_predicted_from_its_own_beginning(model: ContextMixing) -> None:
+    context = np.frombuffer(b"not to b", np.uint8).astype(np.int64) + 1
+    alone = model.distribution_after(context)
+    model.distribution_after(np.full(50, 9))
+    np.testing.assert_array_equal(model.distribution_after(context), alone)
+    assert int(alone.argmax()) == ord("e") + 1
+
+
+def test_a_copy_learns_by_itself(model: ContextMixing) -> None:
+    context = TEXT[:5].astype(np.int64)
+    before = model.distribution_after(context)
+    other = model.copy()
+    other.learn(np.full(40, 70, np.uint16))
+    np.testing.assert_array_equal(model.distribution_after(context), before)
