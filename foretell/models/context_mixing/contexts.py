@@ -17,7 +17,7 @@ class ContextConfig(Config):
     @property
     @abstractmethod
     def code(self) -> tuple[int, int]:
-        """Number of the kind and its argument, as `compiled.hash_contexts` reads them."""
+        """Number of the kind and its argument, as `hashing.hash_contexts` reads them."""
 
 
 class OrderConfig(ContextConfig):
@@ -90,15 +90,60 @@ class MatchConfig(ContextConfig):
         return 5, 0
 
 
+class WordSkipConfig(ContextConfig):
+    """The word so far and the word before the last one."""
+
+    kind: Literal["word-skip"] = "word-skip"
+
+    @property
+    @override
+    def code(self) -> tuple[int, int]:
+        return 6, 0
+
+
+class ShapeConfig(ContextConfig):
+    """The word so far, the last byte, and which of the last eight bytes are letters."""
+
+    kind: Literal["shape"] = "shape"
+
+    @property
+    @override
+    def code(self) -> tuple[int, int]:
+        return 7, 0
+
+
+class FollowersConfig(ContextConfig):
+    """The last byte, and the two bytes that followed the last two bytes when they occurred before."""
+
+    kind: Literal["followers"] = "followers"
+
+    @property
+    @override
+    def code(self) -> tuple[int, int]:
+        return 8, 0
+
+
 ContextChoice = Annotated[
-    OrderConfig | WordsConfig | SkipConfig | ColumnConfig | WordAboveConfig | MatchConfig, Tagged()
+    OrderConfig
+    | WordsConfig
+    | SkipConfig
+    | ColumnConfig
+    | WordAboveConfig
+    | MatchConfig
+    | WordSkipConfig
+    | ShapeConfig
+    | FollowersConfig,
+    Tagged(),
 ]
 ALL: tuple[ContextChoice, ...] = (
     *(OrderConfig(length=length) for length in (0, 1, 2, 3, 4, 5, 6, 8)),
     *(WordsConfig(count=count) for count in (1, 2, 3)),
+    WordSkipConfig(),
     SkipConfig(),
     ColumnConfig(),
     WordAboveConfig(),
+    ShapeConfig(),
+    FollowersConfig(),
     MatchConfig(),
 )
 """the contexts of the shipped model"""

@@ -13,10 +13,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from foretell.errors import ConfigError
-from foretell.models.context_mixing import contexts
+from foretell.models.context_mixing import contexts, selectors
 from foretell.models.context_mixing.contexts import ContextChoice
 from foretell.models.context_mixing.scorer import VOCABULARY, ContextMixingScorer, LearningScorer
-from foretell.models.context_mixing.tables import Tables, bits_for, empty, packed, unpacked, with_room
+from foretell.models.context_mixing.selectors import MixerChoice
+from foretell.models.context_mixing.tables import Tables, bits_for, copied, empty, packed, unpacked, with_room
 from foretell.models.counted import CountedConfig, CountedModel
 from foretell.types import OnProgress, no_progress
 
@@ -31,8 +32,10 @@ class ContextMixingConfig(CountedConfig):
     well each did in such a place (as in PAQ8, Mahoney 2005, and lpaq). Needs `data.tokenizer.kind = "byte"`."""
 
     kind: Literal["context-mixing"] = "context-mixing"
-    contexts: tuple[ContextChoice, ...] = contexts.ALL
+    contexts: Annotated[tuple[ContextChoice, ...], Field(min_length=1, max_length=32)] = contexts.ALL
     """what predictions are made from"""
+    mixers: Annotated[tuple[MixerChoice, ...], Field(min_length=1, max_length=16)] = selectors.ALL
+    """how their weights are chosen"""
     matches: Annotated[tuple[Annotated[int, Field(ge=2, le=64)], ...], Field(min_length=1, max_length=3)] = (5, 12)
     """shortest lengths, in bytes, of repeated passages that are looked for"""
     table_bits: Annotated[int, Field(ge=8, le=24)] | None = None
@@ -57,7 +60,8 @@ class ContextMixingConfig(CountedConfig):
 
     def empty(self, table_bits: int) -> Tables:
         """The tables before any text."""
-        return empty([context.code for context in self.contexts], self.matches, table_bits)
+        mixers = [(mixer.code, mixer.rows) for mixer in self.mixers]
+        return empty([context.code for context in self.contexts], mixers, self.matches, table_bits)
 
     @override
     def load(self, tensors: Mapping[str, Tensor], boundary: int, vocabulary: int) -> ContextMixing:
@@ -98,7 +102,7 @@ class ContextMixing(CountedModel):
 
         self.tables = with_room(self.tables, len(tokens) + 1)
         logp = np.zeros(len(tokens))
-        compiled.read(self.tables, tokens, True, logp)
+        compiled.read(self.tables, tokens, logp)
         return logp
 
     def scores_after(
@@ -119,11 +123,11 @@ class ContextMixing(CountedModel):
         return model.distribution()
 
     def follow(self, tokens: NDArray[np.int64]) -> None:
-        """Read tokens as context only."""
+        """Read tokens as context only; numbers below 0 are none."""
         from foretell.models.context_mixing import compiled
 
         self.tables = with_room(self.tables, len(tokens) + 1)
-        compiled.follow(self.tables, tokens)
+        compiled.score(self.tables, tokens, np.full(len(tokens), -1), np.zeros(len(tokens)))
 
     def logp_of(self, token: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log-probability [1] of the next token [1]."""
@@ -143,7 +147,7 @@ class ContextMixing(CountedModel):
 
     def copy(self) -> ContextMixing:
         """An independent copy."""
-        return ContextMixing(Tables(*[part.copy() for part in self.tables]))  # type: ignore[arg-type]
+        return ContextMixing(copied(self.tables))
 
     def beside(self, room: int) -> ContextMixing:
         """The model at the start of another text: it shares all tables, but stands at a place of its own."""

@@ -8,12 +8,12 @@ The probability of each bit of a byte, most significant first, is predicted like
    stretch(p) = ln(p / (1 - p)).
 3. A match model finds the last occurrence of the last bytes and predicts the byte after it, with the share of cases in
    which matches of that length were right.
-4. All stretched predictions are the inputs of five logistic mixers, whose weights are selected by different contexts
-   and follow the gradient of the coding cost; a sixth mixes their outputs (Mahoney 2005, "Adaptive weighing of context
-   models for lossless data compression").
+4. All stretched predictions are the inputs of several logistic mixers, whose weights are selected by different places
+   in the text and follow the gradient of the coding cost; a last one mixes their outputs (Mahoney 2005, "Adaptive
+   weighing of context models for lossless data compression").
 5. Two final corrections map the result, interpolated between 33 bins, and are averaged with it.
 
-Everything that predicted a bit then learns from it.
+Everything that predicted a bit learns from it, once the byte is known.
 """
 
 from __future__ import annotations
@@ -83,12 +83,15 @@ class Reference:
     """A model that learns from every byte it reads."""
 
     contexts: Sequence[tuple[int, int]]
+    mixers: Sequence[int]
     lengths: Sequence[int]
     text: bytearray = field(default_factory=bytearray)
     tables: dict[Any, Any] = field(default_factory=dict)
     matches: list[list[int]] = field(default_factory=list)
     words: list[bytes] = field(default_factory=lambda: [b"", b"", b""])
     lines: list[int] = field(default_factory=lambda: [0, 0])
+    letters: list[bool] = field(default_factory=lambda: [False] * 8)
+    followers: dict[tuple[int, int], list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.matches = [[0, 0] for _ in self.lengths]
@@ -122,6 +125,9 @@ class Reference:
                     (self.above(), column, self.back(1)),
                     (self.words[0], self.above()),
                     tuple((self.expected(m), bucket_of(self.matches[m][1])) for m in range(len(self.lengths))),
+                    (self.words[0], self.words[2], self.back(1) if not self.words[0] else 0),
+                    (self.words[0], self.back(1), tuple(self.letters[-8:])),
+                    (tuple(self.followers.get((self.back(1), self.back(2)), [0, 0])[-2:]), self.back(1)),
                 ][kind]
             )
         return found
@@ -141,12 +147,15 @@ class Reference:
             self.words, self.lines = [b"", b"", b""], [len(self.text)] * 2
             return math.log(p_end)
         byte, values, total, node = token - 1, self.values(), math.log(1 - p_end), 1
+        learning = []
         for depth in range(8):
             bit = byte >> (7 - depth) & 1
             p, learn = self.predict(values, node, depth)
             total += math.log(p if bit else 1 - p)
-            learn(bit)
+            learning.append((learn, bit))
             node = node * 2 + bit
+        for learn, bit in learning:
+            learn(bit)
         self.advance(byte)
         return total
 
@@ -181,8 +190,21 @@ class Reference:
             state, lengths = state + 1 + wanted, lengths + min(bucket_of(length) // 2, 7)
         x.append(0.3)
         state, last, before = min(state, 15), self.back(1), self.back(2)
-        selected = [(node, state), (min(highest, 15), depth), (last, node), (lengths & 63, state), (before, node)]
-        weights = [self.tables.setdefault(("w", k, rows), [0.12] * len(x)) for k, rows in enumerate(selected)]
+        longest = next((m for m in reversed(range(len(self.lengths))) if self.matches[m][1]), 0)
+        rows = [
+            (node, state),
+            (highest, depth),
+            (last, node),
+            (before, node),
+            (self.back(3), node),
+            (lengths & 63, state),
+            (self.expected(longest), depth),
+            (min(self.letters[::-1].index(False) if False in self.letters else len(self.letters), 15), node),
+            (tuple(min(slot.count, 1) + (slot.count > 2) + (slot.count > 7) for slot in slots[2:7]), depth),
+            (self.words[0], node),
+        ]
+        selected = [(kind, rows[kind]) for kind in self.mixers]
+        weights = [self.tables.setdefault(("w", row), [0.12] * len(x)) for row in selected]
         outputs = [clamped(sum(w * i for w, i in zip(row, x, strict=True))) for row in weights]
         second = self.tables.setdefault(("second", node), [1 / len(outputs)] * len(outputs))
         mixed = clamped(sum(w * o for w, o in zip(second, outputs, strict=True)))
@@ -201,7 +223,7 @@ class Reference:
                 row[low + 1] += (bit - row[low + 1]) * 0.02 * part
             rate = max(0.002, 0.02 * (1 - len(self.text) / 150_000))
             for k, output in enumerate(outputs):
-                second[k] += (bit - p) * 0.002 * output
+                second[k] += (bit - p) * 0.0005 * output
                 step = (bit - squash(output)) * rate
                 weights[k][:] = [w + step * i for w, i in zip(weights[k], x, strict=True)]
             for cell in cells:
@@ -215,12 +237,14 @@ class Reference:
 
     def advance(self, byte: int) -> None:
         """Append a byte, and look for matches."""
+        self.followers.setdefault((self.back(1), self.back(2)), [0, 0]).append(byte)
         self.text.append(byte)
         n = len(self.text)
         if byte == 10:
             self.lines = [n, self.lines[0]]
         lower = bytes([byte]).lower()
-        if lower.isalpha() or byte >= 128:
+        self.letters.append(lower.isalpha() or byte >= 128)
+        if self.letters[-1]:
             self.words[0] += lower
         elif self.words[0]:
             self.words = [b"", self.words[0], self.words[1]]

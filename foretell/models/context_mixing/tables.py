@@ -1,25 +1,24 @@
 """The memory of a context-mixing model: everything it has learned, and where it stands in the text.
 
-C contexts, M match models, N = 3 C + 2 M + 1 inputs of a mixer, S sets of mixer weights.
+C contexts, M match models, N inputs of a mixer (3 C + 2 M + 1, padded), S sets of mixer weights.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foretell.errors import ConfigError
 
+LANES = 8
+"""numbers that are added side by side; inputs of mixers are padded with zeros to a multiple"""
 SLOTS = 16
 """words of a bucket: a check, and the 15 nodes of the binary tree of a nibble"""
 MATCH_BITS = 22
-MATCH_SETS: Final = (16, 2)
-SETS: Final = (256 * 16, 16 * 8, 256 * 256, 64 * 16, 256 * 256)
-"""rows of each set of mixer weights; see `compiled.select`"""
 BINS = 33
 REFINED = 1 << 16
 """contexts of a final correction"""
@@ -31,19 +30,21 @@ class Tables(NamedTuple):
     slots: NDArray[np.uint32]
     """[C, 2^table_bits, 16] for each context and nibble: probability (16 bits), count (8), last eight bits (8)"""
     by_count: NDArray[np.float32]
-    """[C, 16, 32, 4, 2] probability and count by level of count, stretched probability and last two bits"""
+    """[C, 16 * 32 * 4, 2] probability and count by level of count, stretched probability and last two bits"""
     by_history: NDArray[np.float32]
-    """[C, 8, 64, 2] probability and count by count and last six bits"""
+    """[C, 8 * 64, 2] probability and count by count and last six bits"""
     by_match: NDArray[np.float32]
-    """[M, 16, 2, 2] probability and count by length of the match and expected bit"""
+    """[M, 16 * 2, 2] probability and count by length of the match and expected bit"""
     mixers: NDArray[np.float32]
-    """[sum(SETS), N] weights of the first layer"""
+    """[rows of all mixers, N] weights of the first layer"""
     final: NDArray[np.float32]
     """[256, S] weights of the second layer, by the bits so far"""
     refined: NDArray[np.float32]
     """[2, 2^16, 33] final corrections, interpolated between 33 bins of the stretched probability"""
     ends: NDArray[np.float32]
     """[256, 256, 2] probability and count of the end of a document after the last two bytes"""
+    followers: NDArray[np.uint16]
+    """[256, 256] the last two bytes that followed the last byte and the one before it"""
     heads: NDArray[np.int32]
     """[M, 2^22] position after the last occurrence of each context of a match model"""
     matches: NDArray[np.int64]
@@ -51,15 +52,20 @@ class Tables(NamedTuple):
     words: NDArray[np.uint64]
     """[3] hash of the word so far and of the two before it"""
     position: NDArray[np.int64]
-    """[4] tokens read, start of the line, start of the line before, tokens learned from"""
+    """[6] tokens read, start of the line, start of the line before, tokens learned from, which of the last eight bytes
+    are letters (bits), letters of the word so far"""
     history: NDArray[np.uint8]
     """[capacity] the bytes read; 0 for a boundary"""
     contexts: NDArray[np.int64]
     """[C, 2] kind and argument of each context"""
+    selectors: NDArray[np.int64]
+    """[S, 2] kind of each mixer and its first row"""
     lengths: NDArray[np.int64]
     """[M] shortest match of each match model"""
 
 
+LINE = 64
+"""bytes of a cache line"""
 STEADY = 1000
 """largest count of an adaptive map"""
 LONGEST = 400
@@ -69,37 +75,42 @@ LARGEST = 1e4
 MISFIT = "the weights are not those of this context-mixing model"
 UNSEEN = np.uint32(1 << 31)
 """a slot of probability 1/2 that has seen no bit"""
-SIGNED = {np.dtype(np.uint32): np.int32, np.dtype(np.uint64): np.int64}
-LEARNED = Tables._fields[:13]
+SIGNED = {np.dtype(np.uint16): np.int16, np.dtype(np.uint32): np.int32, np.dtype(np.uint64): np.int64}
+LEARNED = Tables._fields[:14]
 """what is saved: the rest follows from the settings"""
 
 
-def empty(contexts: Sequence[tuple[int, int]], lengths: Sequence[int], table_bits: int) -> Tables:
-    """The tables before any text."""
+def empty(
+    contexts: Sequence[tuple[int, int]], mixers: Sequence[tuple[int, int]], lengths: Sequence[int], table_bits: int
+) -> Tables:
+    """The tables before any text, for kinds of contexts with their arguments and kinds of mixers with their rows."""
+    rows = [size for _, size in mixers]
     c, m = len(contexts), len(lengths)
-    by_count = np.zeros((c, 16, 32, 4, 2), dtype=np.float32)
-    by_count[..., 0] = squashed((np.arange(32) - 15.5) / 2)[:, None]
-    by_history, by_match = np.zeros((c, 8, 64, 2), np.float32), np.zeros((m, *MATCH_SETS, 2), np.float32)
+    by_count = np.zeros((c, 16 * 32 * 4, 2), dtype=np.float32)
+    by_count[..., 0] = np.tile(np.repeat(squashed((np.arange(32) - 15.5) / 2), 4), 16)
+    by_history, by_match = np.zeros((c, 8 * 64, 2), np.float32), np.zeros((m, 16 * 2, 2), np.float32)
     by_history[..., 0] = by_match[..., 0] = 0.5
     refined = np.empty((2, REFINED, BINS), np.float32)
     refined[:] = squashed((np.arange(BINS) - 16) / 2)
     ends = np.zeros((256, 256, 2), np.float32)
     ends[..., 0] = 1 / 512
     return Tables(
-        slots=np.zeros((c, 1 << table_bits, SLOTS), np.uint32),
+        slots=aligned(c, 1 << table_bits),
         by_count=by_count,
         by_history=by_history,
         by_match=by_match,
-        mixers=np.full((sum(SETS), 3 * c + 2 * m + 1), 0.12, np.float32),
-        final=np.full((256, len(SETS)), 1 / len(SETS), np.float32),
+        mixers=np.full((sum(rows), -(-(3 * c + 2 * m + 1) // LANES) * LANES), 0.12, np.float32),
+        final=np.full((256, len(rows)), 1 / len(rows), np.float32),
         refined=refined,
         ends=ends,
+        followers=np.zeros((256, 256), np.uint16),
         heads=np.full((m, 1 << MATCH_BITS), -1, np.int32),
         matches=np.zeros((m, 2), np.int64),
         words=np.zeros(3, np.uint64),
-        position=np.zeros(4, np.int64),
+        position=np.zeros(6, np.int64),
         history=np.zeros(0, np.uint8),
         contexts=np.array(contexts, np.int64).reshape(c, 2),
+        selectors=np.array([(kind, sum(rows[:k])) for k, (kind, _) in enumerate(mixers)], np.int64).reshape(-1, 2),
         lengths=np.array(lengths, np.int64),
     )
 
@@ -131,7 +142,9 @@ def unpacked(arrays: Mapping[str, NDArray[Any]], blank: Tables) -> Tables:
     used = np.unpackbits(arrays["slots_used"], count=count).view(bool).reshape(-1, SLOTS)
     if arrays["slots"].shape != (int(np.count_nonzero(used)),) or arrays["slots"].dtype != np.int32:
         raise ConfigError(MISFIT)
-    slots = used[:, :1] * np.where(np.arange(SLOTS) > 0, UNSEEN, np.uint32(0))
+    places = aligned(shape[0], shape[1])
+    slots = places.reshape(-1, SLOTS)
+    slots[:] = used[:, :1] * np.where(np.arange(SLOTS) > 0, UNSEEN, np.uint32(0))
     slots[used] = arrays["slots"].view(np.uint32)
     learned = {}
     for name in LEARNED:
@@ -140,7 +153,7 @@ def unpacked(arrays: Mapping[str, NDArray[Any]], blank: Tables) -> Tables:
             if arrays[name].dtype != SIGNED.get(like.dtype, like.dtype):
                 raise ConfigError(MISFIT)
             learned[name] = arrays[name].view(like.dtype)
-    tables = blank._replace(slots=slots.reshape(shape), **learned)
+    tables = blank._replace(slots=places, **learned)
     if not is_sound(tables, blank):
         raise ConfigError(MISFIT)
     return tables
@@ -153,14 +166,14 @@ def is_sound(t: Tables, blank: Tables) -> bool:
     ):
         return False
     maps = [part.reshape(-1, 2) for part in (t.by_count, t.by_history, t.by_match, t.ends)]
-    read, line, before, learned = t.position.tolist()
+    read, line, before, learned, letters, length = t.position.tolist()
     return (
         all(within(part[:, 0], 0, 1) and within(part[:, 1], 0, STEADY) for part in maps)
         and all(within(part, -LARGEST, LARGEST) for part in (t.mixers, t.final))
         and within(t.refined, 0, 1)
         and read == len(t.history) < 2**31
         and 0 <= before <= line <= read
-        and learned >= 0
+        and min(learned, length) >= 0 <= letters < 256
         and within(t.heads, -1, read)
         and within(t.matches[:, 0], 0, read)
         and within(t.matches[:, 1], 0, LONGEST)
@@ -170,6 +183,22 @@ def is_sound(t: Tables, blank: Tables) -> bool:
 def within(values: NDArray[Any], low: float, high: float) -> bool:
     """Whether all values are in a range."""
     return bool(((values >= low) & (values <= high)).all())
+
+
+def aligned(contexts: int, places: int) -> NDArray[np.uint32]:
+    """Empty slots, each place in a cache line of its own."""
+    size = contexts * places * LINE
+    raw = np.zeros(size + LINE, np.uint8)
+    begin = -raw.ctypes.data % LINE
+    return raw[begin : begin + size].view(np.uint32).reshape(contexts, places, SLOTS)
+
+
+def copied(tables: Tables) -> Tables:
+    """An independent copy."""
+    slots = aligned(*tables.slots.shape[:2])
+    slots[:] = tables.slots
+    others = {name: part.copy() for name, part in tables._asdict().items() if name != "slots"}
+    return Tables(slots=slots, **others)
 
 
 def squashed(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -45,7 +45,7 @@ def test_next_gives_the_distribution_that_scores_are_taken_from(model: ContextMi
     for place in (0, 4, 15):
         again = model.learner() if adaptive else model.scorer()
         logp, _ = again.next(row[:, : place + 1], None)
-        assert abs(float(logp[0, row[0, place + 1]]) - float(scores.logp[0, place])) < 1e-9
+        assert abs(float(logp[0, row[0, place + 1]]) - float(scores.logp[0, place])) < 1e-12
         assert abs(float(logp.exp().sum()) - 1) < 1e-6
 
 

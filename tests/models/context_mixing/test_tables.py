@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 
 from foretell.errors import ConfigError
-from foretell.models.context_mixing import compiled
-from foretell.models.context_mixing.contexts import ALL
+from foretell.models.context_mixing import compiled, contexts, selectors
 from foretell.models.context_mixing.tables import LEARNED, SLOTS, Tables, bits_for, empty, packed, unpacked, with_room
 
-CODES = [context.code for context in ALL]
+CODES = [context.code for context in contexts.ALL]
+MIXERS = [(mixer.code, mixer.rows) for mixer in selectors.ALL]
 TOKENS = np.frombuffer(b"a rose is a rose is a rose\n" * 8, np.uint8).astype(np.uint16) + 1
 
 
 def trained() -> Tables:
-    tables = with_room(empty(CODES, (5,), 8), len(TOKENS))
-    compiled.read(tables, TOKENS, True, np.zeros(len(TOKENS)))
+    tables = with_room(empty(CODES, MIXERS, (5,), 8), len(TOKENS))
+    compiled.read(tables, TOKENS, np.zeros(len(TOKENS)))
     return tables
 
 
 def blank() -> Tables:
-    return empty(CODES, (5,), 8)
+    return empty(CODES, MIXERS, (5,), 8)
 
 
 def test_unpacked_tables_are_those_that_were_packed() -> None:
