@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -20,7 +20,7 @@ from foretell.data.store.store import Split, load_counts
 from foretell.data.text.reviews import PreparationName, preparation_of
 from foretell.data.tokenizers.tokenizer import tokenizer_of
 from foretell.errors import ConfigError
-from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, Counting, adapt, with_adaptive
+from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, Counting, with_adaptive
 from foretell.evaluate.evaluator import Evaluator
 from foretell.evaluate.features import Extractor, FeaturesConfig, PoolingName, Vectors
 from foretell.evaluate.language_model import LanguageModel
@@ -37,7 +37,7 @@ from foretell.learning.data_module import DataModule, Options
 from foretell.learning.kinds import data_module
 from foretell.learning.opened_text import OpenedText
 from foretell.learning.task import TaskEvaluator, task_of
-from foretell.learning.text import LikelihoodEvaluator, TextModule, adapting_windows
+from foretell.learning.text import LikelihoodEvaluator, TextModule
 from foretell.models.backbone import Backbone
 from foretell.models.counted import CountedConfig, CountedModel
 from foretell.models.ngram import NGram
@@ -90,16 +90,23 @@ class Trained(LanguageModel):
         self.checkpoint, self.facts = checkpoint.pointed(run, which)
         self.settings = self.stage_of(self.checkpoint)
         self.labels = self.data.labels
-        paper = None if run.is_trusted or self.settings.model.counted else self._build_on_paper()
-        if paper is not None:  # before reading the files, which can claim any size
+        counted, paper = self.settings.model.counted, None
+        if not (run.is_trusted or counted):  # before reading the files, which can claim any size
+            with on_paper():
+                paper = self.settings.build(self.tokenizer.size, load_counts(run.counts_file), len(self.labels))
             self.checkpoint.check_room(sum(tensor.nbytes for tensor in paper.state_dict().values()))
         self.checkpoint.verify()
         self.weights: Mapping[str, Tensor] = self.settings.trainable.merged(self.checkpoint.result())
         check_finite(self.weights, self.checkpoint.path)
         if paper is not None:  # before building a model: a recipe can ask for any size
             check_fit(paper, self.weights)
-        self.counted = self._load_counted() if self.settings.model.counted else None
-        self._objective = None if self.settings.model.counted else self._load_objective()
+        self.counted: CountedModel | None = None
+        self._objective: Objective | None = None
+        if counted:
+            config = cast(CountedConfig, self.settings.model)
+            self.counted = config.load(self.weights, self.tokenizer.boundary, self.tokenizer.size)
+        else:
+            self._objective = self._load_objective()
 
     @property
     def ngram(self) -> NGram | None:
@@ -121,15 +128,6 @@ class Trained(LanguageModel):
         """Whether it predicts labels instead of text."""
         return self.settings.is_task
 
-    def _build_on_paper(self) -> Objective:
-        """The shapes that the recipe asks for."""
-        with on_paper():
-            return self.settings.build(self.tokenizer.size, load_counts(self.run.counts_file), len(self.labels))
-
-    def _load_counted(self) -> CountedModel:
-        config = cast(CountedConfig, self.settings.model)
-        return config.load(self.weights, self.tokenizer.boundary, self.tokenizer.size)
-
     def _load_objective(self) -> Objective:
         counts = load_counts(self.run.counts_file)
         with torch.device(self.device):
@@ -150,14 +148,14 @@ class Trained(LanguageModel):
 
     @property
     def objective(self) -> Objective:
-        """The objective, of a neural model; raises `ConfigError` for an n-gram model."""
+        """The objective of a neural model; raises `ConfigError` for a counted one."""
         if self._objective is None:
-            raise ConfigError(f"{self.run.path} is an n-gram model: it has no hidden vectors; use another run")
+            raise ConfigError(f"{self.run.path} is a model of counts: it has no hidden vectors; use another run")
         return self._objective
 
     @property
     def backbone(self) -> Backbone | None:
-        """The backbone; None for an n-gram model."""
+        """The backbone; None for a counted model."""
         return None if self._objective is None else self._objective.backbone
 
     @property
@@ -241,12 +239,12 @@ class Trained(LanguageModel):
         read twice: as it is without, then adapted, as the part `adaptive` of the result. `skip_bad` leaves out examples
         that a task cannot use.
         """
-        if adaptive:
+        if adaptive or dynamic is not False or cache is not False:
             adapted = self.adapted(dynamic=dynamic, cache=cache)
+            if not adaptive:
+                return adapted.evaluate(split, batch=batch, columns=columns)
             static = self.evaluate(split, batch=batch, columns=columns)
             return with_adaptive(static, adapted.evaluate(split, batch=batch))
-        if dynamic is not False or cache is not False:
-            return self.adapted(dynamic=dynamic, cache=cache).evaluate(split, batch=batch, columns=columns)
         evaluator = self.evaluator(batch=batch, columns=columns, skip_bad=skip_bad)
         with self.progress("evaluating") as on_progress:
             measured = evaluator.evaluate(split, on_progress)
@@ -312,20 +310,18 @@ class Trained(LanguageModel):
     def check_likelihood(self) -> None:
         """Raise `ConfigError` if the model assigns no probability to text."""
         if does := self.settings.no_likelihood:
-            raise ConfigError(
-                f"{self.run.path} {does}: it assigns no probability to text; "
-                "name another run, or measure it with foretell evaluate"
-            )
+            advice = "name another run, or measure it with foretell evaluate"
+            raise ConfigError(f"{self.run.path} {does}: it assigns no probability to text; {advice}")
 
     def scorer(self, *, ranks: bool = True) -> Scorer:
         """The model as a scorer, with its adaptation."""
         if self.counted is not None:
             inner = self.counted.scorer(ranks=ranks) if self.adaptation is None else self.counted.learner()
-            return CheckedScorer(inner, str(self.run.path))
-        self.check_likelihood()
-        neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
-        scorer: Scorer = neural if self.adaptation is None else self.adaptation.scorer(neural)
-        return CheckedScorer(scorer, str(self.run.path))
+        else:
+            self.check_likelihood()
+            inner = NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
+            inner = inner if self.adaptation is None else self.adaptation.scorer(inner)
+        return CheckedScorer(inner, str(self.run.path))
 
     def adapted(
         self,
@@ -334,39 +330,26 @@ class Trained(LanguageModel):
         cache: bool | Mapping[str, Any] = False,
         quiet: bool = False,
     ) -> Trained:
-        """A copy of the model that adapts to the text it reads: by dynamic evaluation, a neural cache, or both; where
-        neither is given by dynamic evaluation. A counted model learns from each token it has read, where it can.
+        """A copy of the model that adapts to the text it reads: by dynamic evaluation (by default), a neural cache, or
+        both; a counted model by learning from each token it has read, where it can.
 
         Each is `True` or its settings (see `DynamicConfig` and `CacheConfig`); missing settings are tuned now, on the
         beginning of the validation split. `self` is not changed. `quiet` turns off progress on stderr.
         """
         self.scorer()  # raises for models that do not predict the next token
-        if not self.adapts:
-            raise ConfigError(f"{self.run.path} is an n-gram model, which cannot adapt; name another run")
-        if dynamic is False and cache is False:
-            dynamic = True
-        given = {"dynamic": dynamic, "cache": cache}
-        chosen = {name: {} if part is True else part for name, part in given.items() if part is not False}
-        settings = validate(AdaptationConfig, chosen, "adaptation")
-        if self.counted is not None and self.counted.learns_as_it_reads:
-            if chosen != {"dynamic": {}}:
-                raise ConfigError(f"{self.run.path} learns as it reads; it has no settings for that, and no cache")
-            other = copy.copy(self)
-            other.adaptation = Counting()
-            return other
-        neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=False)
-        other, specials, untuned = copy.copy(self), self.tokenizer.specials, Adaptation(settings, None, {})
+        given = (("dynamic", dynamic), ("cache", cache))
+        chosen = {name: {} if part is True else part for name, part in given if part is not False}
+        settings, other = validate(AdaptationConfig, chosen or {"dynamic": {}}, "adaptation"), copy.copy(self)
         other.quiet = quiet or self.quiet
-        with ExitStack() as opened:
-            other.adaptation = adapt(
-                settings,
-                neural,
-                lambda: opened.enter_context(self.text("train")),
-                lambda: adapting_windows(self.settings, untuned, opened.enter_context(self.text("valid")), specials, 1),
-                specials,
-                self.device,
-                Monitor(quiet=other.quiet).say,
-            )
+        if self.counted is None:
+            neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=False)
+            other.adaptation = self.text_module.tuned(settings, neural, self.device, Monitor(quiet=other.quiet).say)
+        elif not self.adapts:
+            raise ConfigError(f"{self.run.path} is an n-gram model, which cannot adapt; name another run")
+        elif chosen not in ({}, {"dynamic": {}}):
+            raise ConfigError(f"{self.run.path} learns as it reads; it has no settings for that, and no cache")
+        else:
+            other.adaptation = Counting()
         return other
 
     def fitted_on(self, text: Split) -> list[str]:

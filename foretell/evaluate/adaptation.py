@@ -83,7 +83,7 @@ class Adaptation:
 
 
 class Counting(Adaptation):
-    """The adaptation of a counted model that goes on counting: it learns from each token after it was scored."""
+    """The adaptation of a counted model that keeps counting: it learns from each token after it was scored."""
 
     def __init__(self) -> None:
         super().__init__(AdaptationConfig(), None, {})
@@ -110,7 +110,7 @@ ADAPTIVE = (
     "mixture",
     "fitted_here",
 )
-"""what a result says of a second pass, in which the model learned from what it had read"""
+"""keys of the second pass of a measurement, in which the model learned from what it had read"""
 
 
 def with_adaptive(static: Mapping[str, Any], adapted: Mapping[str, Any]) -> Figures:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -18,7 +19,7 @@ from foretell.data.preparing import prepared
 from foretell.data.store.store import Split, Store, is_store
 from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
 from foretell.errors import ConfigError
-from foretell.evaluate.adaptation import Adaptation
+from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
 from foretell.evaluate.evaluator import Evaluator
 from foretell.evaluate.scoring import NeuralScorer, Scorer, check_loss, expected_seconds, metrics, total
 from foretell.learning.data_module import AS_VALIDATION, DataModule, Options
@@ -82,6 +83,22 @@ class TextModule(DataModule):
         if self.run is None:
             return OpenedText(lambda: self.valid if split == "valid" else self.store.split(split))
         return open_text(self.run, self.recipe.data, self.tokenizer, split, self.monitor)
+
+    def tuned(
+        self, settings: AdaptationConfig, neural: NeuralScorer, device: torch.device, say: Callable[[str], None]
+    ) -> Adaptation:
+        """An adaptation of a scorer, with settings left unset tuned on the start of the validation split."""
+        untuned, specials = Adaptation(settings, None, {}), self.tokenizer.specials
+        with ExitStack() as opened:
+            return adapt(
+                settings,
+                neural,
+                lambda: opened.enter_context(self.open("train")),
+                lambda: adapting_windows(self.recipe, untuned, opened.enter_context(self.open("valid")), specials, 1),
+                specials,
+                device,
+                say,
+            )
 
     def check(self, split: str) -> None:
         """Raise `ConfigError` if the corpus has no such split."""

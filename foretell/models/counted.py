@@ -71,5 +71,5 @@ class CountedModel(ABC):
         return {}
 
     def summary_lines(self, unit: str) -> list[str]:
-        """What users should know of the estimation; `unit` is where contexts end: a line or a document."""
+        """Notes on the estimation for the terminal; `unit` is where contexts end: a line or a document."""
         return []

@@ -34,7 +34,7 @@ LIMIT = 250
 FIRST_BYTE, BOUNDARY = 1, 0
 """byte b is token b + 1, as in the byte tokenizer"""
 FAST, SLOW, SETTLED = 0.02, 0.002, 150_000
-"""learning rate of the mixers at the start and after so many bytes"""
+"""learning rates of the mixers at the start and after the first `SETTLED` bytes"""
 FINAL = 0.0005
 """learning rate of the last mixer"""
 TINY = F(2.0**-16)
@@ -47,7 +47,7 @@ MAP_STEP = np.array([1 / (n + 1.5) for n in range(STEADY + 1)], dtype=np.float32
 
 
 class Scratch(NamedTuple):
-    """What was computed for the bits of one byte, for learning from them once the byte is scored."""
+    """Intermediate values of one byte, to learn from once it is scored."""
 
     hashes: NDArray[np.uint64]
     """[C] of the contexts"""
@@ -131,7 +131,7 @@ def local(node: int, depth: int) -> int:
 
 @jit
 def gather(t: Tables, w: Scratch, node: int, depth: int) -> None:
-    """The inputs and the rows of the mixers for the bit after `node`, the bits of the byte so far behind a 1."""
+    """The inputs and the rows of the mixers for the bit after `node`, a 1 and the bits of the byte so far."""
     x, cells, matched, buckets = w.x[depth], w.cells[depth], w.matched[depth], w.buckets[depth >> 2]
     contexts, models, place = len(buckets), len(t.matches), local(node, depth)
     highest, counts = 0, 0

@@ -150,7 +150,7 @@ class ContextMixing(CountedModel):
         return ContextMixing(copied(self.tables))
 
     def beside(self, room: int) -> ContextMixing:
-        """The model at the start of another text: it shares all tables, but stands at a place of its own."""
+        """The model at the start of another text: it shares all tables, but not the position."""
         self.tables = t = with_room(self.tables, room)
         position = t.position.copy()
         position[1:3] = position[0]

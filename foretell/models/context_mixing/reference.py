@@ -71,7 +71,7 @@ class Cell:
 
 @dataclass
 class Slot:
-    """What a context knows about a node."""
+    """The statistics of a node in a context."""
 
     p: float = 0.5
     count: int = 0
@@ -97,7 +97,7 @@ class Reference:
         self.matches = [[0, 0] for _ in self.lengths]
 
     def back(self, count: int) -> int:
-        """The byte so many positions back."""
+        """The byte `count` positions back."""
         return self.text[-count] if count <= len(self.text) else 0
 
     def above(self) -> int:

@@ -109,7 +109,7 @@ class LearningScorer:
         row = tokens[0].cpu().numpy()
         if state is None or self.model is None:
             self.model, self.read = self.trained.copy().beside(len(row)), 0
-            self.model.follow(row[:1])  # what a text begins after is no part of it
+            self.model.follow(row[:1])  # what comes before a text is only its context
             logp = np.append(0.0, self.model.learn(row[1:].astype(np.uint16)))
         else:
             assert isinstance(state, Tensor)

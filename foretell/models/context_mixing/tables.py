@@ -1,4 +1,4 @@
-"""The memory of a context-mixing model: everything it has learned, and where it stands in the text.
+"""The memory of a context-mixing model: everything it has learned, and its position in the text.
 
 C contexts, M match models, N inputs of a mixer (3 C + 2 M + 1, padded), S sets of mixer weights.
 """
@@ -25,7 +25,7 @@ REFINED = 1 << 16
 
 
 class Tables(NamedTuple):
-    """Arrays that are learned, then where reading stands, then what does not change."""
+    """Arrays that are learned, then the position, then what does not change."""
 
     slots: NDArray[np.uint32]
     """[C, 2^table_bits, 16] for each context and nibble: probability (16 bits), count (8), last eight bits (8)"""
@@ -116,7 +116,7 @@ def empty(
 
 
 def packed(tables: Tables) -> dict[str, NDArray[Any]]:
-    """What is to be saved, as signed integers and floats. Of the slots only those that have seen a bit, a third."""
+    """The arrays to save, as signed integers and floats; of the slots only those that have seen a bit."""
     kept = tables._replace(history=tables.history[: int(tables.position[0])])
     slots = kept.slots.reshape(-1, SLOTS)
     used = (slots & 0xFF00) != 0
@@ -207,7 +207,7 @@ def squashed(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def with_room(tables: Tables, count: int) -> Tables:
-    """The same tables with room for so many further bytes of history."""
+    """Tables with room for `count` further bytes of history."""
     needed = int(tables.position[0]) + count
     if needed <= len(tables.history):
         return tables
