@@ -22,6 +22,7 @@ from typer.models import ArgumentInfo, OptionInfo
 from foretell.cli import VERBS
 from foretell.config import Amount, configs_in
 from foretell.evaluate.adaptation import AdaptationConfig
+from foretell.models.context_mixing.model import ContextMixingConfig
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.recipe.files import find_recipe, recipe_names
@@ -69,6 +70,8 @@ def shape(recipe: Recipe) -> str:
     model = recipe.model
     if isinstance(model, NGramConfig):
         return f"{model.order}-gram"
+    if isinstance(model, ContextMixingConfig):
+        return f"{len(model.contexts)} contexts, {len(model.mixers)} mixers"
     if isinstance(model, RecurrentConfig):
         return f"{model.cell.kind_name()} {' - '.join(map(str, [model.embedding_dim, *model.widths]))}"
     return f"{model.kind_name()} {model.layers} x {model.hidden}, context {model.context}"

@@ -16,6 +16,7 @@ from foretell.api import train
 from foretell.cli import app
 from foretell.errors import ConfigError
 from foretell.evaluate.dynamic import weights_of
+from foretell.learning.text import TextModule
 from foretell.training.state_dict import weights
 
 GIVEN: dict[str, Any] = {
@@ -100,8 +101,8 @@ def test_tuning_reads_validation_and_never_the_test_split(
     run: foretell.Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    original = train.Trained.text
-    monkeypatch.setattr(train.Trained, "text", lambda self, split: opened.append(split) or original(self, split))
+    original = TextModule.open
+    monkeypatch.setattr(TextModule, "open", lambda self, split: opened.append(split) or original(self, split))
     run.adapted(dynamic={"tuning": 100, "statistics": 500}, cache={"tuning": 100}, quiet=True)
     assert set(opened) == {"train", "valid"}
     opened.clear()

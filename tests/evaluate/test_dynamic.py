@@ -14,13 +14,12 @@ from torch import Tensor
 from foretell import config
 from foretell.data.batches.streams import StreamsConfig, Windows
 from foretell.data.tokenizers.tokenizer import Specials
-from foretell.evaluate.adaptation import AdaptationConfig
+from foretell.evaluate.adaptation import Adaptation, AdaptationConfig
 from foretell.evaluate.dynamic import DynamicConfig, DynamicScorer, root_mean_squares, tune_dynamic, weights_of
 from foretell.evaluate.scoring import NeuralScorer, score_tokens, total
 from foretell.learning.text import adapting_windows
 from foretell.models.backbone import Backbone
 from foretell.models.kinds import ModelChoice
-from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.nn.heads import FullHeadConfig, Head, HeadChoice
 from foretell.recipe.loading import load_recipe
@@ -121,7 +120,7 @@ def test_equal_to_a_plain_loop(settings: dict[str, Any]) -> None:
     assert_same(torch.from_numpy(score_tokens(scorer, windows(), CPU).logp), torch.from_numpy(found.logp))  # again
 
 
-NEURAL = [model for model in small_models(ModelChoice) if not isinstance(model, NGramConfig)]
+NEURAL = [model for model in small_models(ModelChoice) if not model.counted]
 
 
 @pytest.mark.parametrize(
@@ -296,6 +295,6 @@ def test_all_texts_of_a_size_have_probability_one(size: int, columns: int) -> No
     total_probability = 0.0
     for tokens in product(range(vocabulary), repeat=size):
         text = FakeText(np.array(tokens, np.uint16), np.array([0, size]), np.array([0, size]))
-        read = adapting_windows(load_recipe("awd-lstm-tiny"), settings, text, specials, columns)
+        read = adapting_windows(load_recipe("awd-lstm-tiny"), Adaptation(settings, None, {}), text, specials, columns)
         total_probability += math.exp(score_tokens(scorer, read, CPU).logp.sum())
     assert total_probability == pytest.approx(1, abs=1e-5)

@@ -154,6 +154,8 @@ def default_words(setting: FieldInfo) -> str:
         return "absent"
     if isinstance(value, Config):
         return value.kind_name() if "kind" in type(value).model_fields else "table below"
+    if isinstance(value, tuple) and value and all(isinstance(part, Config) for part in value):
+        return ", ".join(dict.fromkeys(part.kind_name() for part in value))
     plain = str(value) if isinstance(value, Amount) else value
     written = " ".join(write_toml({"v": plain}).partition("= ")[2].split()) if plain != {} else "{}"
     return written.replace("[ ", "[").replace(", ]", "]")
