@@ -50,7 +50,7 @@ def recipes() -> str:
         tokenizer = recipe.data.tokenizer
         size = getattr(tokenizer, "size", None)
         tokens = f"{tokenizer.kind_name()}{f' {size:,}' if size else ''}"
-        limit = "" if isinstance(recipe.model, NGramConfig) else amount(recipe.limit)
+        limit = "" if recipe.model.counted else amount(recipe.limit)
         link = f"[{name}](#{name.replace('.', '')})"  # headings lose their dots
         rows.append((link, recipe.data.corpus, tokens, shape(recipe), layers(recipe), limit))
         comment, rest = parted(name)
@@ -87,7 +87,7 @@ def amount(limit: Amount) -> str:
 
 def layers(recipe: Recipe) -> str:
     """Number of weights in the layers; embedding and head depend on the vocabulary, so on the text."""
-    if isinstance(recipe.model, NGramConfig):
+    if recipe.model.counted:
         return ""
     with torch.device("meta"):
         backbone = recipe.model.build(vocabulary=2)
