@@ -14,6 +14,10 @@ SIZE = 5.0
 """inches of a panel"""
 NAMED = 40
 """labels up to which a confusion matrix names them"""
+BROADEST = 40
+"""letters of labels that fit below a confusion matrix side by side"""
+FEW = 10
+"""predictions in a bin below which its accuracy is drawn lighter"""
 NUMBERED = 12
 """labels up to which it shows counts"""
 
@@ -43,7 +47,7 @@ def draw_confusion(axes: Any, confusion: Mapping[str, Mapping[str, int]]) -> Non
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(labels) <= NAMED:
-        axes.set_xticks(range(len(labels)), labels, rotation=90 if len(labels) > 4 else 0)
+        axes.set_xticks(range(len(labels)), labels, rotation=90 if len("".join(labels)) > BROADEST else 0)
         axes.set_yticks(range(len(labels)), labels)
     if len(labels) <= NUMBERED:
         for gold, predicted in np.argwhere(counts):
@@ -59,16 +63,13 @@ def draw_reliability(axes: Any, calibration: Mapping[str, Any]) -> None:
     """Accuracy by confidence, and the diagonal of a calibrated model."""
     table = calibration["table"]
     axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=1, label="calibrated")
-    axes.bar(
-        [one["from"] for one in table],
-        [one["accuracy"] for one in table],
-        width=1 / calibration["bins"],
-        align="edge",
-        alpha=0.6,
-        edgecolor="white",
-        label="accuracy",
-    )
-    axes.plot([one["confidence"] for one in table], [one["accuracy"] for one in table], "o", color="C3", markersize=4)
+    for few, alpha, label in ((False, 0.6, "accuracy"), (True, 0.25, f"of fewer than {FEW} predictions")):
+        bins = [one for one in table if (one["predictions"] < FEW) == few]
+        heights, width = [one["accuracy"] for one in bins], 1 / calibration["bins"]
+        edges = [one["from"] for one in bins]
+        axes.bar(edges, heights, width, align="edge", color="C0", alpha=alpha, edgecolor="white", label=label)
+    points = [one["confidence"] for one in table], [one["accuracy"] for one in table]
+    axes.plot(*points, "o", color="C3", markersize=4, clip_on=False, label="at mean confidence")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     dress(axes, f"reliability: ECE {calibration['ece']:.4f}, {calibration['bins']} bins", "confidence")

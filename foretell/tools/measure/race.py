@@ -299,7 +299,8 @@ def draw(result: Mapping[str, Any], out: Path) -> None:
         points = [(row[key], row["bits_per_byte"]) for row in rows if row["ranked"]]
         best = [points[i] for i in frontier(points, larger_is_better=larger_is_better)]
         if best:
-            axes.plot(*zip(*best, strict=True), color="0.6", linewidth=1.2, drawstyle="steps-post", zorder=1)
+            steps = "steps-pre" if larger_is_better else "steps-post"  # what can be had at each cost
+            axes.plot(*zip(*best, strict=True), color="0.6", linewidth=1.2, drawstyle=steps, zorder=1)
         for i, row in enumerate(rows):
             error = row["deviation"] or 0.0
             label = row["contender"] + ("" if row["ranked"] else " (not ranked)")
@@ -307,13 +308,20 @@ def draw(result: Mapping[str, Any], out: Path) -> None:
             axes.errorbar(row[key], row["bits_per_byte"], yerr=error, color=f"C{i}", label=label, **shape)
         axes.set_xscale("log")
         dress(axes, "", f"{measure.title} ({'more' if larger_is_better else 'less'} is better)")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5), numticks=8))
+        axes.xaxis.set_major_locator(LogLocator(subs=ticks([row[key] for row in rows]), numticks=8))
         axes.xaxis.set_major_formatter(thousands())
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.15, y=0.15)
     panels[0].set_title(f"bits per byte, {result['split']} split, {result['budget']} each", loc="left", fontsize=11)
     panels[0].legend(frameon=False, fontsize=9)
     save(figure, out)
+
+
+def ticks(values: Sequence[float]) -> tuple[int, ...]:
+    """The multiples of powers of ten that a logarithmic axis of such values names: fewer on a longer one."""
+    positive = [value for value in values if value > 0] or [1.0]
+    decades = math.log10(max(positive) / min(positive))
+    return (1, 2, 3, 5) if decades < 1.2 else (1, 3) if decades < 2.5 else (1,)
 
 
 def frontier(points: Sequence[tuple[float, float]], *, larger_is_better: bool) -> list[int]:

@@ -24,6 +24,14 @@ def test_a_panel_for_each_part() -> None:
     library().close(figure)
 
 
+def test_bins_of_few_predictions_are_lighter() -> None:
+    predictions = [(0.95, True)] * 12 + [(0.55, False)] * 2
+    figure = draw({"calibration": calibration(predictions)})
+    many, few = sorted(figure.axes[0].patches, key=lambda bar: -bar.get_height())
+    assert (many.get_height(), few.get_height()) == (1, 0) and few.get_alpha() < many.get_alpha()
+    library().close(figure)
+
+
 def test_nothing_to_draw() -> None:
     with pytest.raises(ConfigError, match="nothing to draw"):
         draw({"accuracy": 1.0})

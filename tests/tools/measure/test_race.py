@@ -15,7 +15,7 @@ from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.tools import subprocesses
 from foretell.tools.measure import race
-from foretell.tools.measure.race import LOSSLESS, contexts, frontier, lossless, render, run_race, text_of
+from foretell.tools.measure.race import LOSSLESS, contexts, frontier, lossless, render, run_race, text_of, ticks
 from foretell.training.monitor import Monitor
 
 
@@ -23,6 +23,13 @@ def test_the_frontier() -> None:
     points = [(1.0, 3.0), (2.0, 2.0), (3.0, 2.5), (4.0, 1.0), (2.0, 4.0)]
     assert frontier(points, larger_is_better=False) == [0, 1, 3]
     assert frontier(points, larger_is_better=True) == [3]
+
+
+@pytest.mark.parametrize("values", [[3e8, 1e9], [2e3, 2.1e6], [1e3, 3e4], [5.0], [0.0, 1e6]])
+def test_an_axis_names_a_few_numbers(values: list[float]) -> None:
+    low, high = min(value for value in values if value), max(values)
+    named = [n * 10.0**power for power in range(12) for n in ticks(values) if low / 2 <= n * 10.0**power <= 2 * high]
+    assert 1 <= len(named) <= 7
 
 
 def shown(result: dict, width: int = 80) -> str:
