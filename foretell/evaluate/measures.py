@@ -188,7 +188,8 @@ def rows(record: Mapping[str, Any], *roles: str) -> Iterator[tuple[str, str]]:
 def task_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Label and number of each task metric that has no other row, in the order of the record."""
     for key, value in record.items() if "metric" in record else ():
-        if isinstance(value, float) and not key.endswith("seconds") and not (key in MEASURES and MEASURES[key].listed):
+        elsewhere = key == "share" or key.endswith("seconds") or (key in MEASURES and MEASURES[key].listed)
+        if isinstance(value, float) and not elsewhere:
             measure = measure_of(key)
             yield measure.label, measure.number(value)
 

@@ -44,7 +44,9 @@ class Matching:
     def __str__(self) -> str:
         shared, new, gone, *_ = self.counts.values()
         moved, lost = len(self.moved), len(self.lost)
-        text = f"tokens: {shared:,} kept, {new:,} new (initialised with the mean vector), {gone:,} dropped"
+        text = f"tokens: {shared:,} kept"
+        text += f", {new:,} new (initialised with the mean vector)" if new else ""
+        text += f", {gone:,} dropped" if gone else ""
         if moved or lost:
             text += f"; {moved:,} moved to another band, {lost:,} to a narrower one (initialised with its mean)"
         return text

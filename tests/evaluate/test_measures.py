@@ -2,7 +2,7 @@
 
 import pytest
 
-from foretell.evaluate.measures import MEASURES, Measure, measure_of, qualities, rows, term_losses, terms_of
+from foretell.evaluate.measures import MEASURES, Measure, measure_of, qualities, rows, task_rows, term_losses, terms_of
 
 TEXT = {"run": "runs/a", "loss": 1.5, "bits_per_byte": 2.0, "perplexity": 4.4817, "tokens": 1234, "unknown_rate": 0.01}
 TERMS = {"loss": None, "objective_loss": 2.0, "masked_loss": 3.0, "masked_accuracy": 0.25, "masked_targets": 1200}
@@ -61,3 +61,8 @@ def test_terms_of_an_objective() -> None:
 def test_costs_and_texts_do_not_measure_a_model() -> None:
     record = TEXT | {"seconds": 1.0, "epoch": 2.0, "accuracy": 0.5, "examples": 3, "metric": "accuracy"}
     assert qualities(record) == {"loss": 1.5, "bits_per_byte": 2.0, "perplexity": 4.4817, "accuracy": 0.5}
+
+
+def test_rows_of_a_task_leave_out_what_has_another_row() -> None:
+    record = {"metric": "accuracy", "accuracy": 0.5, "macro_f1": 0.25, "share": 0.3, "seconds": 1.0, "loss": 0.7}
+    assert dict(task_rows(record)) == {"accuracy": "0.5000", "macro f1": "0.2500"}
