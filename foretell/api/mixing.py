@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from foretell.api.trained import Trained, load
+from foretell.coding.container import digest_of_parts
 from foretell.data.store.store import Split
 from foretell.errors import ConfigError
 from foretell.evaluate.adaptation import with_adaptive
+from foretell.evaluate.audit import mixed as mixed_distributions
+from foretell.evaluate.audit import sampled
 from foretell.evaluate.language_model import LanguageModel
 from foretell.evaluate.mixture import Fit, Mixture, checked_weights, fit_weights, mixed_logp
 from foretell.evaluate.scoring import TokenScores, check_loss, metrics
 from foretell.process import peak_memory
 from foretell.results import Figures
 from foretell.run import Record
+from foretell.training.monitor import Activity
 
 
 def mix(
@@ -64,10 +70,11 @@ class Mixed(LanguageModel):
         self.members, self.weights, self.fit, self.fitted_to = tuple(members), tuple(weights), fit, fitted_to
         first = self.members[0]
         self.tokenizer, self.device, self.text = first.tokenizer, first.device, first.text
+        self.shares = self.weights
 
     @property
+    @override
     def name(self) -> str:
-        """The folders of its members."""
         return " + ".join(str(member.run.path) for member in self.members)
 
     def description(self) -> dict[str, Any]:
@@ -84,6 +91,34 @@ class Mixed(LanguageModel):
     def parameters(self) -> int:
         """Number of parameters of all members, plus free mixture weights."""
         return sum(member.parameters for member in self.members) + len(self.members) - 1
+
+    @property
+    @override
+    def digest(self) -> bytes:
+        return digest_of_parts([member.digest.hex() for member in self.members])
+
+    @property
+    @override
+    def learns_as_it_reads(self) -> bool:
+        return any(member.learns_as_it_reads for member in self.members)
+
+    @property
+    @override
+    def starts_at_lines(self) -> bool:
+        return all(member.starts_at_lines for member in self.members)
+
+    @override
+    def progress(self, name: str) -> AbstractContextManager[Activity]:
+        return self.members[0].progress(name)
+
+    @override
+    def learning(self) -> Mixed:
+        members = [member.learning() if member.learns_as_it_reads else member for member in self.members]
+        return Mixed(members, self.weights, self.fit, self.fitted_to)
+
+    @override
+    def weighted(self, weights: Sequence[float]) -> Mixed:
+        return Mixed(self.members, checked_weights(weights, len(self.members)))
 
     def scorer(self, *, ranks: bool = False) -> Mixture:
         """The mixture as a scorer; without ranks, as members give only the probability of the target."""
@@ -113,18 +148,24 @@ class Mixed(LanguageModel):
         dynamic: bool | Mapping[str, Any] = False,
         cache: bool | Mapping[str, Any] = False,
         adaptive: bool = False,
+        audit: bool = False,
     ) -> Figures:
         """Measure a split of the first member's corpus, or any text file; see `Trained.evaluate`."""
         adapts = dynamic is not False or cache is not False
         if adaptive or adapts:
             adapted = self.adapted(dynamic=dynamic, cache=cache)
             if not adaptive:
-                return adapted.evaluate(split, batch=batch, columns=columns)
-            return with_adaptive(self.evaluate(split, batch=batch, columns=columns), adapted.evaluate(split))
+                return adapted.evaluate(split, batch=batch, columns=columns, audit=audit)
+            static = self.evaluate(split, batch=batch, columns=columns, audit=audit)
+            return with_adaptive(static, adapted.evaluate(split, audit=audit))
         with self.text(split) as text:
-            totals = self.token_scores(text, batch=batch, columns=columns).totals
-            check_loss(totals.loss, self.name)
-            measured = metrics(totals, text)
+            scores = self.token_scores(text, batch=batch, columns=columns)
+            check_loss(scores.totals.loss, self.name)
+            measured = metrics(scores.totals, text)
+            if audit:
+                places = sampled(len(text.tokens))
+                parts = [member.likelihood(columns=columns).recomputed(text, places) for member in self.members]
+                measured["audit"] = mixed_distributions(parts, self.weights).audit(text.tokens, scores.logp).record()
             fitted = self.fitted_on(text)
         found = {
             "run": self.name,

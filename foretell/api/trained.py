@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor
+from typing_extensions import override
 
-from foretell.checksums import damaged
+from foretell.api.opened import OpenedRun
+from foretell.coding.tokens import TokenCoder
 from foretell.config import validate
 from foretell.data.batches.batches import RowBatches
 from foretell.data.labelled.examples import Example
-from foretell.data.store.store import Split, load_counts
+from foretell.data.store.store import Split
 from foretell.data.text.reviews import PreparationName, preparation_of
-from foretell.data.tokenizers.tokenizer import tokenizer_of
 from foretell.errors import ConfigError
-from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, Counting, with_adaptive
+from foretell.evaluate.adaptation import AdaptationConfig, Counting, with_adaptive
 from foretell.evaluate.evaluator import Evaluator
 from foretell.evaluate.features import Extractor, FeaturesConfig, PoolingName, Vectors
-from foretell.evaluate.language_model import LanguageModel
 from foretell.evaluate.pseudo_likelihood import pseudo_likelihood
 from foretell.evaluate.scoring import (
     CheckedScorer,
@@ -33,29 +30,16 @@ from foretell.evaluate.scoring import (
     check_loss,
     score_tokens,
 )
-from foretell.learning.data_module import DataModule, Options
-from foretell.learning.kinds import data_module
+from foretell.learning.data_module import Options
 from foretell.learning.opened_text import OpenedText
 from foretell.learning.task import TaskEvaluator, task_of
 from foretell.learning.text import LikelihoodEvaluator, TextModule
-from foretell.models.backbone import Backbone
-from foretell.models.counted import CountedConfig, CountedModel
-from foretell.models.ngram import NGram
-from foretell.nn.frequency_bands import uses_frequencies
-from foretell.nn.initializers import on_paper
-from foretell.objectives.objective import Objective
 from foretell.process import peak_memory
-from foretell.recipe.loading import recipe_of
-from foretell.recipe.recipe import Recipe
 from foretell.results import Figures
 from foretell.run import Record, Run
 from foretell.tasks.predictor import Predictor
-from foretell.training import checkpoint
-from foretell.training.checkpoint import Checkpoint
 from foretell.training.devices import device_of
-from foretell.training.monitor import Activity, Monitor
-from foretell.training.state_dict import check_fit, load_weights
-from foretell.training.tensor_files import check_finite
+from foretell.training.monitor import Monitor
 
 
 def load(
@@ -77,144 +61,13 @@ def load(
     return Trained(run, which, device_of(device), quiet=quiet)
 
 
-class Trained(LanguageModel):
+class Trained(OpenedRun):
     """A trained model: evaluate, score, generate, features, predict."""
-
-    adaptation: Adaptation | None = None
-    """how it adapts to the measured text; see `adapted`"""
-
-    def __init__(self, run: Run, which: str, device: torch.device, *, quiet: bool = False):
-        self.run, self.device, self.quiet = run, device, quiet
-        self.recipe = recipe_of(run)
-        self.tokenizer = tokenizer_of(run)
-        self.checkpoint, self.facts = checkpoint.pointed(run, which)
-        self.settings = self.stage_of(self.checkpoint)
-        self.labels = self.data.labels
-        counted, paper = self.settings.model.counted, None
-        if not (run.is_trusted or counted):  # before reading the files, which can claim any size
-            with on_paper():
-                paper = self.settings.build(self.tokenizer.size, load_counts(run.counts_file), len(self.labels))
-            self.checkpoint.check_room(sum(tensor.nbytes for tensor in paper.state_dict().values()))
-        self.checkpoint.verify()
-        self.weights: Mapping[str, Tensor] = self.settings.trainable.merged(self.checkpoint.result())
-        check_finite(self.weights, self.checkpoint.path)
-        if paper is not None:  # before building a model: a recipe can ask for any size
-            check_fit(paper, self.weights)
-        self.counted: CountedModel | None = None
-        self._objective: Objective | None = None
-        if counted:
-            config = cast(CountedConfig, self.settings.model)
-            self.counted = config.load(self.weights, self.tokenizer.boundary, self.tokenizer.size)
-        else:
-            self._objective = self._load_objective()
-
-    @property
-    def ngram(self) -> NGram | None:
-        """The n-gram model; None for other models."""
-        return None if self.counted is None else self.counted.as_ngram
-
-    @property
-    def name(self) -> str:
-        """The run folder."""
-        return str(self.run.path)
 
     @property
     def members(self) -> tuple[Trained, ...]:
         """The runs it consists of, as a mixture has several."""
         return (self,)
-
-    @property
-    def is_task(self) -> bool:
-        """Whether it predicts labels instead of text."""
-        return self.settings.is_task
-
-    def _load_objective(self) -> Objective:
-        counts = load_counts(self.run.counts_file)
-        with torch.device(self.device):
-            objective = self.settings.build(self.tokenizer.size, counts, len(self.labels))
-        if counts is None and uses_frequencies(objective):
-            raise ConfigError(
-                f"{self.run.counts_file} is missing, and the weights are arranged by it; restore it from a backup"
-            )
-        load_weights(objective, self.weights)
-        return objective.eval().requires_grad_(False)
-
-    def stage_of(self, saved: Checkpoint) -> Recipe:
-        """The recipe of the stage a checkpoint was saved in."""
-        stages, number = self.recipe.resolved_stages(), saved.position().stage
-        if not 0 <= number < len(stages):
-            raise damaged(saved.path / "record.json", f"names stage {number}, but the recipe has {len(stages)}")
-        return stages[number][1]
-
-    @property
-    def objective(self) -> Objective:
-        """The objective of a neural model; raises `ConfigError` for a counted one."""
-        if self._objective is None:
-            raise ConfigError(f"{self.run.path} is a model of counts: it has no hidden vectors; use another run")
-        return self._objective
-
-    @property
-    def backbone(self) -> Backbone | None:
-        """The backbone; None for a counted model."""
-        return None if self._objective is None else self._objective.backbone
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters, trained or counted; shared ones count once."""
-        if self.counted is not None:
-            return self.counted.parameters
-        return sum(p.numel() for p in self.objective.parameters())
-
-    @property
-    def adapts(self) -> bool:
-        """Whether it can learn from the text it is measured on; see `adapted`."""
-        return self.backbone is not None if self.counted is None else self.counted.learns_as_it_reads
-
-    @property
-    def unnormalised(self) -> str:
-        """Probabilities that do not sum to 1, as reported by the import; "" if all do. Such a model is not ranked."""
-        return self.run.unnormalised
-
-    def description(self) -> dict[str, Any]:
-        """Where it is, recipe, family, size, and the figure its validations are compared by."""
-        valid = self.validation()
-        figure = valid.get("metric") or next((k for k in ("bits_per_byte", "loss") if valid.get(k) is not None), "")
-        best = {f"valid_{figure}": round(valid[figure], 4)} if valid.get(figure) is not None else {}
-        return {
-            "run": str(self.run.path),
-            "recipe": self.recipe.name,
-            "model": self.settings.model.kind_name(),
-            "parameters": self.parameters,
-            "step": self.facts["step"],
-            **best,
-        }
-
-    def summary(self) -> Record:
-        """The validation record of this checkpoint, with its costs."""
-        records = list(self.run.metrics())
-        valid = self.validation()
-        trained = [r for r in records if r["kind"] in ("train", "fit")]
-        seconds = sum({r["stage"]: r["seconds"] for r in trained}.values())
-        tokens = sum({r["stage"]: r["tokens"] for r in trained}.values())
-        return {
-            "run": str(self.run.path),
-            **valid,
-            "weights": self.facts["weights"],
-            "parameters": self.parameters,
-            "trained_tokens": tokens,
-            "seconds": seconds,
-            "validation_seconds": valid.get("seconds", 0.0),
-            "tokens_per_second": tokens / max(seconds, 1e-9),
-            "peak_memory_bytes": peak_memory(),
-        }
-
-    def validation(self) -> Record:
-        """The validation record of this checkpoint; empty without validation."""
-        return self.checkpoint.validation()
-
-    def progress(self, name: str) -> AbstractContextManager[Activity]:
-        """Shows a pass over texts while the block runs."""
-        return Monitor(quiet=self.quiet).activity(f"{name} {self.run.path.name}")
 
     # --- measuring --------------------------------------------------------------------------------
 
@@ -227,6 +80,7 @@ class Trained(LanguageModel):
         dynamic: bool | Mapping[str, Any] = False,
         cache: bool | Mapping[str, Any] = False,
         adaptive: bool = False,
+        audit: bool = False,
         skip_bad: bool = False,
     ) -> Figures:
         """Measure a split of the run's corpus, or any file like it.
@@ -236,40 +90,45 @@ class Trained(LanguageModel):
         line, if training did so); with `columns` above 1 the text is cut into that many parts, which is faster and a
         slightly worse for the model. `batch` is the batch size and affects speed only.
         `dynamic` and `cache` are passed to `adapted`; columns then learn from each other. With `adaptive` the text is
-        read twice: as it is without, then adapted, as the part `adaptive` of the result. `skip_bad` leaves out examples
-        that a task cannot use.
+        read twice: as it is without, then adapted, as the part `adaptive` of the result. `audit` proves at sampled
+        places that probabilities sum to 1 and nothing later was looked at (see `evaluate.audit`). `skip_bad` leaves out
+        examples that a task cannot use.
         """
         if adaptive or dynamic is not False or cache is not False:
             adapted = self.adapted(dynamic=dynamic, cache=cache)
             if not adaptive:
-                return adapted.evaluate(split, batch=batch, columns=columns)
-            static = self.evaluate(split, batch=batch, columns=columns)
-            return with_adaptive(static, adapted.evaluate(split, batch=batch))
-        evaluator = self.evaluator(batch=batch, columns=columns, skip_bad=skip_bad)
+                return adapted.evaluate(split, batch=batch, columns=columns, audit=audit)
+            static = self.evaluate(split, batch=batch, columns=columns, audit=audit)
+            return with_adaptive(static, adapted.evaluate(split, batch=batch, audit=audit))
+        if audit:
+            self.check_likelihood()
+        evaluator = self.evaluator(batch=batch, columns=columns, skip_bad=skip_bad, audit=audit)
         with self.progress("evaluating") as on_progress:
             measured = evaluator.evaluate(split, on_progress)
         evaluator.refuse_undefined(measured, f"{self.run.path}, {split}")
         return Figures(self.record(split, evaluator, measured))
 
     def evaluator(
-        self, *, batch: int | None = None, columns: int = 1, ranks: bool = True, skip_bad: bool = False
+        self,
+        *,
+        batch: int | None = None,
+        columns: int = 1,
+        ranks: bool = True,
+        skip_bad: bool = False,
+        audit: bool = False,
     ) -> Evaluator:
         """The evaluator of `evaluate`."""
         options = Options(
             batch=batch,
             columns=columns,
             skip_bad=skip_bad,
+            audit=audit,
             details=True,
             validation=self.validation(),
             scorer=lambda: self.scorer(ranks=ranks),
             adaptation=self.adaptation,
         )
         return self.data.evaluator(self._objective, self.device, options)
-
-    @cached_property
-    def data(self) -> DataModule:
-        """The data module of the run."""
-        return data_module(self.settings, self.tokenizer, Monitor(quiet=self.quiet), run=self.run)
 
     def likelihood(self, *, ranks: bool = True, batch: int | None = None, columns: int = 1) -> LikelihoodEvaluator:
         """Measures the probability of text; a `ConfigError` for models that assign none."""
@@ -351,6 +210,17 @@ class Trained(LanguageModel):
         else:
             other.adaptation = Counting()
         return other
+
+    @override
+    def learning(self) -> Trained:
+        other = copy.copy(self)
+        other.adaptation = Counting()
+        return other
+
+    @override
+    def coder(self, *, adaptive: bool) -> TokenCoder:
+        own = None if self.counted is None or self.starts_at_lines else self.counted.coder(learn=adaptive)
+        return own or super().coder(adaptive=adaptive)
 
     def fitted_on(self, text: Split) -> list[str]:
         """The settings of its adaptation that were tuned on this very text."""

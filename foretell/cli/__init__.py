@@ -44,6 +44,8 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Use": {
         "generate": use.generate,
         "next": use.following,
+        "compress": use.compress,
+        "decompress": use.decompress,
         "features": use.features,
         "predict": use.predict,
         "export": use.export,

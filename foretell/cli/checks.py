@@ -88,6 +88,14 @@ def check_file(path: Path) -> None:
         raise missing(path)
 
 
+def check_compressed(path: Path) -> None:
+    """Raise `ConfigError` if a file is not one of `foretell compress`, or damaged."""
+    from foretell.coding.container import opened
+
+    check_file(path)
+    opened(path.read_bytes(), str(path))
+
+
 def check_import(path: Path) -> None:
     """Raise `ConfigError` if there is nothing to import."""
     from foretell.data.files import nearest

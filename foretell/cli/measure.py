@@ -13,6 +13,7 @@ from foretell.cli.checks import Check, check_budget, check_file, check_labelled,
 from foretell.cli.options import (
     Adapt,
     Adaptive,
+    Audit,
     Cache,
     Debug,
     Device,
@@ -59,6 +60,7 @@ def evaluate(
     dynamic: Dynamic = False,
     cache: Cache = False,
     adapt: Adapt = None,
+    audit: Audit = False,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="For a task: skip rows that are not valid examples.")
     ] = False,
@@ -98,7 +100,7 @@ def evaluate(
     if errors is not None or plot is not None:
         result = analysis.analysed(model, split, skip_bad=skip_bad, errors=errors, plot=plot)
     else:
-        options = {"skip_bad": True} if skip_bad else {}
+        options = {name: True for name, given in (("skip_bad", skip_bad), ("audit", audit)) if given}
         if adaptive:
             options |= {"adaptive": True, **adaptation}
         result = model.evaluate(split, batch=batch, columns=columns, **options)
@@ -109,6 +111,8 @@ def evaluate(
     if isinstance(model, Trained):
         result |= beside(model, split)
     emit(result, as_json, lambda result: analysis.render(result, f"{result['run']}, {split}"))
+    if not all(part["audit"]["passed"] for part in (result, result.get("adaptive", {})) if "audit" in part):
+        raise typer.Exit(1)
 
 
 def score(
@@ -123,6 +127,9 @@ def score(
     end: Annotated[bool, typer.Option("--end/--no-end", help="Predict the newline of a line, too.")] = True,
     tokens: Annotated[
         bool, typer.Option("--tokens", help="Print a row per token: line, token, surprisal in bits.")
+    ] = False,
+    words: Annotated[
+        bool, typer.Option("--words", help="Print a CSV row per word: word, start, end, surprisal in bits.")
     ] = False,
     header: Annotated[bool, typer.Option("--header", help="Print a header with the column names.")] = False,
     group: Annotated[
@@ -156,6 +163,8 @@ def score(
     Columns: logp (natural logarithm), tokens, unknown (tokens outside the vocabulary), bits per byte, bits per
     character, perplexity, lossy. A line includes its newline. Invalid UTF-8 is read as U+FFFD and reported on stderr.
     An unknown word has the probability of the unknown token, so figures of its line are too good.
+    With --words the surprisal of a word includes that it ends there, so that figures are alike with every tokenizer;
+    start and end count the characters of all input.
 
     By default each line is scored alone, so --dynamic and --cache need --context carried to reach beyond a line.
 
@@ -164,6 +173,7 @@ def score(
     """
     from foretell.tools.measure import rescore as lists
     from foretell.tools.measure import score as tool
+    from foretell.tools.measure.words import print_words
 
     model = open_model(run, mix, mix_weights, which, device, adaptation=adaptation_of(dynamic, cache, adapt))
     paths = files or []
@@ -172,18 +182,16 @@ def score(
             raise ConfigError("--tune and --weights exclude each other; leave one out")
         tuned = lists.tuned(model, tune)
         if not paths:
-            emit(tuned, as_json, lambda tuned: properties({**tuned, "weights": lists.as_option(tuned["weights"])}))
-            return
+            return emit(tuned, as_json, lambda it: properties({**it, "weights": lists.as_option(it["weights"])}))
         sys.stderr.write(f"--weights {lists.as_option(tuned['weights'])}\n")
     if group or tune is not None:
         factors = tuned["weights"] if tune is not None else parse_weights(weights) if weights else None
-        ranked = lists.rescore(model, paths, factors, every=every)
-        if as_json:
-            emit({"hypotheses": [item.record() for item in ranked], "weights": factors}, True, properties)
-        else:
-            print_rows(item.row() for item in ranked)
-        return
-    if as_json:
+        return lists.print_ranked(lists.rescore(model, paths, factors, every=every), factors, as_json)
+    if words and (tokens or not end):
+        raise ConfigError("--words prints words alone; leave out --tokens and --no-end")
+    if words:
+        print_words(model, paths, context, as_json)
+    elif as_json:
         emit(tool.all_scores(model, paths, context=context, end=end, tokens=tokens), True, properties)
     else:
         print_rows(tool.print_scores(model, paths, context=context, end=end, tokens=tokens, header=header))

@@ -76,6 +76,11 @@ Which = Annotated[Literal["best", "last"], typer.Option(help="Checkpoint: best o
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder.", autocompletion=completion.runs), Check(check_run)
 ]
+WithRun = Annotated[
+    Path,
+    typer.Option("--with", metavar="RUN", help="Run folder.", autocompletion=completion.runs),
+    Check(check_run),
+]
 MixWith = Annotated[
     list[Path] | None,
     typer.Option("--mix", metavar="RUN2", help="Mix with another run; repeatable.", autocompletion=completion.runs),
@@ -90,6 +95,10 @@ MixWeights = Annotated[
     Check(weights_of),
 ]
 Dynamic = Annotated[bool, typer.Option("--dynamic", help="Dynamic evaluation: keep training on the text read so far.")]
+Audit = Annotated[
+    bool,
+    typer.Option("--audit", help="Prove at sampled places that probabilities sum to 1 and nothing later was looked at."),
+]
 Adaptive = Annotated[
     bool,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from foretell.cli.checks import Check, check_corpus, check_file, check_hub_name, check_import
+from foretell.cli.checks import Check, check_compressed, check_corpus, check_file, check_hub_name, check_import
 from foretell.cli.options import (
     Debug,
     Device,
@@ -23,6 +23,7 @@ from foretell.cli.options import (
     TokenBudget,
     Trust,
     Which,
+    WithRun,
     open_model,
 )
 from foretell.errors import ConfigError, fields
@@ -108,7 +109,12 @@ def following(
     ] = None,
     words: Annotated[int, typer.Option(min=1, help="Number of words, most likely first.")] = 10,
     complete: Annotated[bool, typer.Option("--complete", help="Complete the last word of the prompt.")] = False,
-    floor: Annotated[float, typer.Option(min=0, max=1, help="Ignore words less probable than this.")] = 1e-5,
+    characters: Annotated[
+        bool, typer.Option("--characters", help="Print the next character's distribution, exact with every tokenizer.")
+    ] = False,
+    floor: Annotated[
+        float, typer.Option(min=0, max=1, help="Ignore words (or characters) less probable than this.")
+    ] = 1e-5,
     mix: MixWith = None,
     mix_weights: MixWeights = None,
     which: Which = "best",
@@ -119,15 +125,27 @@ def following(
 ) -> None:
     """Print the most likely next words and their probabilities, whole words with every tokenizer.
 
-    Columns: prompt, word, probability. The probability is conditional on another word following on the line.
+    Columns: prompt, word, probability. The probability is conditional on another word following on the line. With
+    --characters: prompt, character (empty where the text ends), probability.
     """
     from foretell.data.text_files import Report, mended
+    from foretell.evaluate.characters import next_characters
     from foretell.evaluate.completion import next_words
     from foretell.tools.measure.score import read_lines
 
     model = open_model(run, mix, mix_weights, which, device)
     scorer = model.scorer(ranks=False)
     texts = read_lines([], Report()) if prompts is None else [mended(prompt).text for prompt in prompts]
+    if characters:
+        if complete:
+            raise ConfigError("--characters follow the prompt as it is; leave out --complete")
+        found = ((text, next_characters(scorer, model.tokenizer, text, model.device, floor=floor)) for text in texts)
+        if as_json:
+            listed = [{"prompt": text, "characters": [one._asdict() for one in all_]} for text, all_ in found]
+            emit({"prompts": listed}, True, properties)
+        else:
+            print_rows(fields(text, one.character, f"{one.probability:.6f}") for text, all_ in found for one in all_)
+        return
     answers = (
         (prompt, next_words(scorer, model.tokenizer, prompt, words, model.device, complete=complete, floor=floor))
         for prompt in texts
@@ -138,6 +156,51 @@ def following(
     else:
         rows = ((prompt, *word) for prompt, likely in answers for word in likely)
         print_rows(fields(prompt, word, f"{probability:.6f}") for prompt, word, probability in rows)
+
+
+def compress(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to compress."), Check(check_file)],
+    run: WithRun,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, as FILE.ft.")],
+    static: Annotated[
+        bool, typer.Option("--static", help="Do not learn from the file, with a model that learns as it reads.")
+    ] = False,
+    mix: MixWith = None,
+    mix_weights: MixWeights = None,
+    which: Which = "best",
+    trust: Trust = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Compress a file by arithmetic coding: to as many bits as the model measures, and about 50 bytes.
+
+    A model of bytes takes any file, any other model UTF-8 that its tokens restore. `decompress` needs the same run, on
+    the same kind of machine and versions of libraries.
+    """
+    from foretell.tools.use import compress as tool
+
+    model = open_model(run, mix, mix_weights, which, "cpu")
+    emit(tool.compress(model, file, out, static=static), as_json, tool.render)
+
+
+def decompress(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File that compress wrote."), Check(check_compressed)],
+    run: WithRun,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")],
+    mix: MixWith = None,
+    which: Which = "best",
+    trust: Trust = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Restore a compressed file, with the run that it was compressed with (and --mix, where a mixture was used)."""
+    from foretell.tools.use import compress as tool
+
+    weights = ",".join(["1", *["0"] * len(mix)]) if mix else None  # those it was compressed with are in the file
+    model = open_model(run, mix, weights, which, "cpu")
+    emit(tool.decompress(model, file, out), as_json, tool.render)
 
 
 def features(

@@ -21,11 +21,6 @@ DAMAGE = (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
 """what unpacking a damaged file raises"""
 
 
-def bits_per_byte(text: bytes) -> float:
-    """Bits per byte of a text compressed by `xz -9`."""
-    return 8 * len(lzma.compress(text, preset=9)) / len(text)
-
-
 def compression(path: Path) -> str:
     """The ending of compression in lower case; empty if the file is not compressed."""
     ending = path.suffix.lower()

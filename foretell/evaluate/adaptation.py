@@ -65,6 +65,11 @@ class Adaptation:
         return self.settings.dynamic is not None
 
     @property
+    def reads_on(self) -> bool:
+        """Whether the scorer learns in `next` too, so that it cannot take an earlier state again."""
+        return False
+
+    @property
     def segment(self) -> int:
         """Tokens that the length of windows should be a multiple of."""
         return 1 if self.settings.dynamic is None else self.settings.dynamic.segment
@@ -93,6 +98,11 @@ class Counting(Adaptation):
     def in_order(self) -> bool:
         return True
 
+    @property
+    @override
+    def reads_on(self) -> bool:
+        return True
+
     @override
     def __str__(self) -> str:
         return "learning from each token after scoring it"
@@ -109,6 +119,7 @@ ADAPTIVE = (
     "adaptation",
     "mixture",
     "fitted_here",
+    "audit",
 )
 """keys of the second pass of a measurement, in which the model learned from what it had read"""
 

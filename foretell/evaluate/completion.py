@@ -65,13 +65,33 @@ def next_words(
     text, begun = split_prompt(prompt) if complete else (prompt, "")
     if tokenizer.kind == "word":
         return exact_words(scorer, tokenizer, text, begun, count, device)
-    spelling = tokenizer.stream()
-    if not isinstance(spelling, Spelling):
-        raise ConfigError("next words need tokens whose spelling is known; this run has a tokenizer from elsewhere")
     stripped = text.rstrip(" ")
     apart = " " if stripped and not stripped.endswith("\n") else ""
-    search = Search(scorer, tokenizer, spelling, (apart + begun).encode(), len(apart), count, floor, device)
+    search = Search(scorer, tokenizer, Spelled(tokenizer), (apart + begun).encode(), len(apart), count, floor, device)
     return search.run([tokenizer.boundary, *tokenizer.encode(stripped)])
+
+
+class Spelled:
+    """The bytes of the tokens of a vocabulary; a `ConfigError` where only a library can decode them."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        spelling = tokenizer.stream()
+        if not isinstance(spelling, Spelling):
+            raise ConfigError("this takes tokens whose spelling is known; the run has a tokenizer from elsewhere")
+        self.tokenizer, self.spelling = tokenizer, spelling
+        self.known: dict[bool, tuple[list[bytes], NDArray[np.bool_]]] = {}
+
+    def after(self, before: int) -> tuple[list[bytes], NDArray[np.bool_]]:
+        """The bytes of each token after another, and which tokens [V] end a word there.
+
+        They depend only on whether the other is the boundary.
+        """
+        begins = before == self.tokenizer.boundary
+        if begins not in self.known:
+            spelled = [self.spelling.spell(token, before) for token in range(self.tokenizer.size)]
+            ends = np.array([not text or text[0] in BLANKS for text in spelled])
+            self.known[begins] = spelled, ends
+        return self.known[begins]
 
 
 def split_prompt(prompt: str) -> tuple[str, str]:
@@ -119,20 +139,19 @@ class Search:
         self,
         scorer: Scorer,
         tokenizer: Tokenizer,
-        spelling: Spelling,
+        spelled: Spelled,
         required: bytes,
         apart: int,
         count: int,
         floor: float,
         device: torch.device,
     ):
-        self.scorer, self.tokenizer, self.spelling, self.device = scorer, tokenizer, spelling, device
+        self.scorer, self.tokenizer, self.spelled, self.device = scorer, tokenizer, spelled, device
         self.required, self.apart, self.count, self.floor = required, apart, count, math.log(floor)
         self.open: list[tuple[float, int, Prefix]] = []
         self.pushed = 0
         self.found: dict[bytes, float] = {}  # word -> logp
         self.given = -math.inf  # log-probability of the required bytes
-        self.spelled: dict[bool, tuple[list[bytes], NDArray[np.bool_]]] = {}
 
     def run(self, ids: Sequence[int]) -> list[Word]:
         """Search, and return the words, likeliest first."""
@@ -169,7 +188,7 @@ class Search:
 
     def extend(self, prefix: Prefix, log_probs: Floats, state: State) -> None:
         """Add the word that ends here, and the prefixes that are one token longer."""
-        spelled, ends = self.spellings(prefix.token)
+        spelled, ends = self.spelled.after(prefix.token)
         logps = prefix.logp + log_probs  # [V]
         covered = bool(prefix.written) and len(prefix.written) >= len(self.required)
         if covered and prefix.written[self.apart :]:
@@ -188,18 +207,6 @@ class Search:
                 self.pushed += 1
                 heapq.heappush(self.open, (-logp, self.pushed, Prefix(written, logp, token, state)))
         self.given = add(self.given, reached)
-
-    def spellings(self, before: int) -> tuple[list[bytes], NDArray[np.bool_]]:
-        """The bytes of each token after another, and which tokens [V] end a word.
-
-        They depend only on whether the other is the boundary.
-        """
-        begins = before == self.tokenizer.boundary
-        if begins not in self.spelled:
-            spelled = [self.spelling.spell(token, before) for token in range(self.tokenizer.size)]
-            ends = np.array([not text or text[0] in BLANKS for text in spelled])
-            self.spelled[begins] = spelled, ends
-        return self.spelled[begins]
 
 
 def agrees(written: bytes, required: bytes) -> bool:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 
+from foretell.coding.tokens import StepwiseCoder, TokenCoder
 from foretell.data.tokenizers.tokenizer import Tokenizer
+from foretell.evaluate import compression
 from foretell.evaluate.beam import Beam, Written, search_on
 from foretell.evaluate.generate import Sampling, write_on, write_texts
 from foretell.evaluate.lines import Scored, score_texts
 from foretell.evaluate.scoring import Scorer
 from foretell.results import Described
+from foretell.types import OnProgress
 
 
 class LanguageModel(Described):
@@ -21,9 +25,69 @@ class LanguageModel(Described):
     tokenizer: Tokenizer
     device: torch.device
 
+    shares: tuple[float, ...] = ()
+    """the weights of a mixture, in the order of its members; empty for a single model"""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The folders of the runs it consists of."""
+
+    @property
+    @abstractmethod
+    def digest(self) -> bytes:
+        """8 bytes that change with anything its probabilities follow from, except `shares`."""
+
+    @property
+    @abstractmethod
+    def learns_as_it_reads(self) -> bool:
+        """Whether it can learn from each token it has read, without settings."""
+
+    @property
+    def starts_at_lines(self) -> bool:
+        """Whether it reads each line from a fresh state."""
+        return False
+
     @abstractmethod
     def scorer(self, *, ranks: bool) -> Scorer:
         """The model as a scorer; a `ConfigError` where it gives text no probability."""
+
+    @abstractmethod
+    def learning(self) -> LanguageModel:
+        """The model that learns from each token it has read; see `learns_as_it_reads`."""
+
+    @abstractmethod
+    def progress(self, name: str) -> AbstractContextManager[OnProgress]:
+        """Shows a pass over texts while the block runs."""
+
+    def weighted(self, weights: Sequence[float]) -> LanguageModel:
+        """A mixture with other weights."""
+        raise NotImplementedError
+
+    def coder(self, *, adaptive: bool) -> TokenCoder:
+        """Codes tokens by the model; `adaptive`: it learns from each it has coded."""
+        model = self.learning() if adaptive else self
+        ends = compression.line_ends(self.tokenizer) if self.starts_at_lines else None
+        return StepwiseCoder(model.scorer(ranks=False), self.tokenizer.boundary, self.device, ends)
+
+    def compress(self, content: bytes, *, static: bool = False, name: str = "content") -> bytes:
+        """Any bytes, compressed by arithmetic coding: as many bits as `evaluate` measures, and about 50 bytes.
+
+        A model that learns as it reads does so here, unless `static`. Only the same model on the same kind of machine
+        can decompress it. Raises `ConfigError` with the `name` of the content where the tokens of the model do not
+        restore it exactly; those of bytes restore any.
+        """
+        with self.progress("compressing with") as on_progress:
+            return compression.compress(self, content, name, static=static, on_progress=on_progress)
+
+    def decompress(self, compressed: bytes, *, name: str = "content") -> bytes:
+        """Restore the content that `compress` was given; a mixture takes the weights that the file names.
+
+        Raises `ConfigError` for a file that is damaged, or was compressed with another model or on another kind of
+        machine.
+        """
+        with self.progress("decompressing with") as on_progress:
+            return compression.decompress(self, compressed, name, on_progress=on_progress)
 
     def score(self, texts: Sequence[str]) -> list[Scored]:
         """The log-probability of each text, from a fresh state, in batches."""

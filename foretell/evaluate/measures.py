@@ -102,6 +102,8 @@ PSEUDO = (
 )
 MIXED = (Measure("fitted_loss", ".4f", "nats per token", better="lower", listed=False),)
 """of mixtures, on the text that their weights are fitted to"""
+LEARNING = (Measure("adaptive_bits_per_byte", better="lower", average="mean", listed=False),)
+"""of models that learn from the measured text as they read it"""
 RANKS = (
     Measure("top1", ".2%", better="higher"),
     Measure("top5", ".2%", better="higher"),
@@ -138,7 +140,9 @@ COSTS = (
 )
 
 MEASURES = {
-    measure.key: measure for group in (LIKELIHOOD, TERMS, PSEUDO, MIXED, RANKS, TEXT, COSTS) for measure in group
+    measure.key: measure
+    for group in (LIKELIHOOD, TERMS, PSEUDO, MIXED, LEARNING, RANKS, TEXT, COSTS)
+    for measure in group
 }
 """by key, in the order of tables; code outside the package may add to it"""
 

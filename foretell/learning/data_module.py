@@ -43,6 +43,8 @@ class Options:
     """makes the scorer of text; absent: the objective's model without ranks"""
     adaptation: Adaptation | None = None
     """how the scorer adapts to the text it reads"""
+    audit: bool = False
+    """whether what a scorer gives is audited by another of its kind"""
 
 
 AS_VALIDATION = Options()

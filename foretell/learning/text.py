@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from foretell.data.batches.batches import Batches
@@ -20,8 +21,9 @@ from foretell.data.store.store import Split, Store, is_store
 from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
+from foretell.evaluate.audit import Recomputed, recomputed, sampled
 from foretell.evaluate.evaluator import Evaluator
-from foretell.evaluate.scoring import NeuralScorer, Scorer, check_loss, expected_seconds, metrics, total
+from foretell.evaluate.scoring import NeuralScorer, Scorer, check_loss, expected_seconds, metrics, score_tokens, total
 from foretell.learning.data_module import AS_VALIDATION, DataModule, Options
 from foretell.learning.opened_text import OpenedText, open_text
 from foretell.models.backbone import Backbone
@@ -152,7 +154,8 @@ class TextModule(DataModule):
             assert objective is not None
             scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
         columns = options.columns or self.recipe.evaluation.columns
-        return LikelihoodEvaluator(self, scorer, device, backbone, columns, options.batch, options.adaptation)
+        given = columns, options.batch, options.adaptation, options.scorer, options.audit
+        return LikelihoodEvaluator(self, scorer, device, backbone, *given)
 
     @override
     def try_out(self) -> None:
@@ -176,17 +179,36 @@ class LikelihoodEvaluator(Evaluator):
     columns: int = 1
     batch: int | None = None
     adaptation: Adaptation | None = None
+    again: Callable[[], Scorer] | None = None
+    """makes a fresh scorer like `scorer`"""
+    audit: bool = False
+    """whether what is measured is audited"""
     _last: tuple[Split, int, Windows] | None = field(default=None, init=False)
 
     @override
     def evaluate(self, split: str, on_progress: OnProgress = no_progress) -> dict[str, Any]:
         opened = self.data.open(split)
         with opened as text:
-            found = total(self.scorer, self.windows(text).part(self.share), self.device, on_progress)
-            measured = metrics(found, text, found.tokens / len(text.tokens))
+            if not self.audit:
+                found = total(self.scorer, self.windows(text).part(self.share), self.device, on_progress)
+                measured = metrics(found, text, found.tokens / len(text.tokens))
+            else:
+                scores = score_tokens(self.scorer, self.windows(text), self.device, on_progress)
+                audited = self.recomputed(text, sampled(len(text.tokens))).audit(text.tokens, scores.logp)
+                measured = metrics(scores.totals, text) | {"audit": audited.record()}
             if self.adaptation is not None:
                 measured |= {"adaptation": self.adaptation.record, "fitted_here": self.fitted_on(text)}
         return {**opened.note(), **measured}
+
+    def recomputed(self, text: Split, places: NDArray[np.int64]) -> Recomputed:
+        """Distributions at places of a text, each by a fresh scorer from what comes before; see `evaluate.audit`."""
+        assert self.again is not None
+        self.scorer = self.again()  # the one before may hold a copy of the model
+        windows, adaptation = self.windows(text), self.adaptation
+        if adaptation is None or not adaptation.in_order:
+            return recomputed(self.scorer, windows, places, self.device)
+        segment, reads_on = adaptation.segment, adaptation.reads_on
+        return recomputed(self.scorer, windows, places, self.device, segment=segment, reads_on=reads_on)
 
     @override
     def expected_seconds(self, split: str) -> float:

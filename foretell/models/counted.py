@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from foretell.coding.tokens import TokenCoder
 from foretell.models.model_config import ModelConfig
 from foretell.types import OnProgress, no_progress
 
@@ -41,9 +42,6 @@ class CountedConfig(ModelConfig):
 class CountedModel(ABC):
     """A model that was counted; abstract."""
 
-    learns_as_it_reads = False
-    """whether it can learn from the text it is measured on, each token after it was scored"""
-
     @property
     @abstractmethod
     def parameters(self) -> int:
@@ -54,8 +52,13 @@ class CountedModel(ABC):
         """The model as a scorer (`evaluate.scoring.Scorer`); without `ranks` it gives only log-probabilities."""
 
     def learner(self) -> Any:
-        """A scorer that learns from each token after it was scored, where `learns_as_it_reads`."""
+        """A scorer that learns from each token after it was scored, where `ModelConfig.learns_as_it_reads`."""
         raise NotImplementedError
+
+    def coder(self, *, learn: bool) -> TokenCoder | None:
+        """The model's own coder of tokens where it has a faster one than by distributions; `learn`: from each token it
+        has coded."""
+        return None
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:

@@ -16,6 +16,8 @@ class ModelConfig(Config):
 
     counted: ClassVar[bool] = False
     """estimated from counts in one pass: no gradient, no hidden vectors"""
+    learns_as_it_reads: ClassVar[bool] = False
+    """a counted model that can learn from the text it is measured on, each token after it was scored"""
     fine_tuned_as: ClassVar[str] = ""
     """shipped recipe whose settings fine-tune such a model by default; "": it has no layers to fine-tune"""
 

@@ -132,6 +132,7 @@ def measured(result: Mapping[str, Any], title: str) -> ResponsiveTable:
         "share": lambda value: share_of(value, result["columns"]),
         "adaptation": lambda value: "\n".join(f"{name}: {settings_origin(part)}" for name, part in value.items()),
         "adaptive": adaptive,
+        "audit": audited,
         "mixture": lambda value: "\n".join(f"{member['weight']:.4f}  {member['run']}" for member in value),
         "weights_fitted_to": str,
         "fitted_loss": measures.measure_of("fitted_loss").text,
@@ -147,7 +148,7 @@ def measured(result: Mapping[str, Any], title: str) -> ResponsiveTable:
         *baseline_rows(result),
         *remark("fitted_here", "unnormalised"),
         *measures.rows(result, "quality", "text"),
-        *remark("lossy", "corpus", "context", "share", "adaptation", "adaptive"),
+        *remark("lossy", "corpus", "context", "share", "adaptation", "adaptive", "audit"),
         *remark("mixture", "weights_fitted_to", "fitted_loss", "weights"),
         *measures.rows(result, "cost"),
     )
@@ -169,8 +170,22 @@ def baseline_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
 
 def adaptive(part: Mapping[str, Any]) -> str:
     """The second pass of a measurement, in which the model learned from what it had read."""
-    how = part["context"].removeprefix("carried state, ")
-    return f"{part['bits_per_byte']:.4f} bits/byte, perplexity {part['perplexity']:,.2f}\n{how}"
+    lines = [
+        f"{part['bits_per_byte']:.4f} bits/byte, perplexity {part['perplexity']:,.2f}",
+        part["context"].removeprefix("carried state, "),
+        *([f"audit {audited(part['audit'])}"] if "audit" in part else []),
+    ]
+    return "\n".join(lines)
+
+
+def audited(part: Mapping[str, Any]) -> Text:
+    """The outcome of an audit."""
+    outcome = "passed" if part["passed"] else "FAILED: do not trust these figures"
+    return Text(
+        f"{outcome}; at {part['positions']} places sums differ from 1 by up to {part['max_sum_error']:.1g}, "
+        f"recomputed probabilities by {part['max_recompute_error']:.1g} nats",
+        "" if part["passed"] else "bold red",
+    )
 
 
 def share_of(share: float, columns: int) -> str:

@@ -28,3 +28,19 @@ def test_one_text_and_several(run: Path, said: Any) -> None:
     assert len(json.loads(said(*line, "--count", "2", "--json")[1])["texts"]) == 2
     hypotheses = json.loads(said(*line, "--beam", "2", "--best", "2", "--json")[1])["texts"]
     assert hypotheses[0]["score"] >= hypotheses[-1]["score"]
+
+
+def test_a_mixture_is_decompressed_without_its_weights(run: Path, corpus: Any, tmp_path: Path, said: Any) -> None:
+    packed, back, text = tmp_path / "text.ft", tmp_path / "text", corpus["test"]
+    mix = ("--mix", run)
+    code, out, _ = said(
+        "compress", text, "--with", run, *mix, "--mix-weights", "0.25,0.75", "-o", packed, "--json", "-q"
+    )
+    figures = json.loads(out)
+    assert code == 0 and figures["bytes"] == packed.stat().st_size and 0 < figures["bits_per_byte"] < 8
+    assert said("decompress", packed, "--with", run, *mix, "-o", back, "-q")[0] == 0
+    assert back.read_bytes() == Path(text).read_bytes()
+    code, _, err = said("decompress", packed, "--with", run, "-o", back)
+    assert code == 2 and "text.ft: was compressed by a mixture of 2 runs; name the others with --mix" in err
+    code, _, err = said("decompress", text, "--with", run, "-o", back)
+    assert code == 2 and "is not a file of foretell compress" in err

@@ -9,6 +9,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "foretell"
 BY_THEMSELVES = {
     "artifacts.py": "the mechanism",
+    "coding/compressors.py": "input of another program, in a folder that is deleted behind it",
     "data/store/store.py": "fills the folder of a store that is not there yet",
     "data/store/store_builder.py": "the same",
     "interop/arpa.py": "compresses into a file of the mechanism",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from foretell.models.context_mixing.tables import Tables, bits_for, copied, empt
 from foretell.models.counted import CountedConfig, CountedModel
 from foretell.types import OnProgress, no_progress
 
+if TYPE_CHECKING:
+    from foretell.models.context_mixing.coding import BitCoder
+
 BLOCK = 2**15
 """tokens that are read at once: less than a second"""
 Tokens = NDArray[np.uint16]
@@ -32,6 +35,7 @@ class ContextMixingConfig(CountedConfig):
     well each did in such a place (as in PAQ8, Mahoney 2005, and lpaq). Needs `data.tokenizer.kind = "byte"`."""
 
     kind: Literal["context-mixing"] = "context-mixing"
+    learns_as_it_reads: ClassVar[bool] = True
     contexts: Annotated[tuple[ContextChoice, ...], Field(min_length=1, max_length=32)] = contexts.ALL
     """what predictions are made from"""
     mixers: Annotated[tuple[MixerChoice, ...], Field(min_length=1, max_length=16)] = selectors.ALL
@@ -71,8 +75,6 @@ class ContextMixingConfig(CountedConfig):
 class ContextMixing(CountedModel):
     """The tables of a model, which `compiled` reads and writes."""
 
-    learns_as_it_reads = True
-
     def __init__(self, tables: Tables):
         self.tables = tables
 
@@ -95,6 +97,12 @@ class ContextMixing(CountedModel):
     @override
     def learner(self) -> LearningScorer:
         return LearningScorer(self)
+
+    @override
+    def coder(self, *, learn: bool) -> BitCoder:
+        from foretell.models.context_mixing.coding import BitCoder
+
+        return BitCoder(self, learn=learn)
 
     def learn(self, tokens: Tokens) -> NDArray[np.float64]:
         """Score tokens and learn from each after it was scored; returns their log-probabilities [N] in nats."""

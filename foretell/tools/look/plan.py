@@ -22,6 +22,7 @@ from foretell.data.text.holdout import Share, files_of
 from foretell.data.text_files import BLOCK
 from foretell.errors import ConfigError
 from foretell.run import Run
+from foretell.tools.compressors import figures, given
 from foretell.tools.look.advice import Advice, Situation, advise, notes, spelled, then, vocabulary
 from foretell.tools.look.diagnosis import ENOUGH, points
 from foretell.tools.look.doctor_corpus import corpus_findings, examine_corpus
@@ -31,6 +32,7 @@ from foretell.tools.machine import hardware
 from foretell.tools.printing import INDENT, Command
 from foretell.tools.speed import speed_here
 from foretell.tools.tables import facts as table_of
+from foretell.training.monitor import Monitor
 from foretell.trees import Tree
 
 SAMPLE = 2 << 20
@@ -122,12 +124,12 @@ def for_text(situation: Situation, facts: Tree) -> Situation:
     facts["measured"] = None
     if sample.measured:
         found = counted(sample, "ngram-5", vocabulary(situation))
-        situation = replace(situation, sample=found, sample_bytes=sample.counted_bytes)
+        situation = replace(situation, sample=found, sample_bytes=len(sample.counted))
         facts["measured"] = {
             "held_out_bytes": len(sample.measured),
-            "xz_bits_per_byte": sample.compressed(),
+            "baselines": given(sample.counted, sample.measured, Monitor(quiet=True)),
             "ngram_bits_per_byte": found.bits_per_byte,
-            "ngram_bytes": sample.counted_bytes,
+            "ngram_bytes": len(sample.counted),
         }
     facts["train_tokens"] = round(situation.train_tokens)
     return situation
@@ -226,14 +228,18 @@ def advice_lines(title: str, advice: Mapping[str, Any]) -> list[RenderableType]:
 def text_rows(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The facts about a text, in words."""
     measured, tokens = known["measured"], f"about {units.count(known['train_tokens'])} tokens"
-    xz = "not measured: no text is held out"
+    compressed = "not measured: no text is held out"
     if measured:
-        xz = f"{measured['xz_bits_per_byte']:.3f} bits/byte of {units.size(measured['held_out_bytes'])} held out"
+        found = ", ".join(f"{title} {bits:.3f}" for title, bits in figures(measured["baselines"]))
+        train = units.size(measured["baselines"]["train_bytes"])
+        compressed = (
+            f"{found} bits/byte of {units.size(measured['held_out_bytes'])} held out, after {train} of training"
+        )
     return [
         ("training", f"{units.size(known['train_bytes'])}, {tokens}; {known['looks_like']}"),
         ("language", language_words(known)),
         ("repeated", f"{known['repeated']['lines']:.1%} of lines, {known['repeated']['paragraphs']:.1%} of paragraphs"),
-        ("xz -9", xz),
+        ("compressors", compressed),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Short measurements on a sample of a text: a compressor, and an n-gram model."""
+"""Short measurements on a sample of a text: an n-gram model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from foretell.data.compressed import bits_per_byte
 from foretell.data.text.corpus import Corpus
 from foretell.data.text_files import Piece
+from foretell.tools.compressors import joined
 
 if TYPE_CHECKING:
     from foretell.models.ngram import NGramConfig
@@ -36,18 +36,14 @@ class Sample:
         return cls(list(beginning(corpus, "train", COUNTED)), list(beginning(corpus, other, HELD_OUT)))
 
     @property
-    def counted_bytes(self) -> int:
-        """Bytes of the training text."""
-        return len("".join(piece.text for piece in self.train).encode())
+    def counted(self) -> bytes:
+        """The training text."""
+        return joined(self.train)
 
     @property
     def measured(self) -> bytes:
         """The text that is measured on."""
-        return "".join(piece.text for piece in self.held_out).encode()
-
-    def compressed(self) -> float:
-        """Bits per byte of the held-out text by `xz -9`."""
-        return bits_per_byte(self.measured)
+        return joined(self.held_out)
 
 
 def beginning(corpus: Corpus, split: str, size: int) -> Iterator[Piece]:
@@ -94,4 +90,4 @@ def counted(sample: Sample, recipe: str, vocabulary: int) -> Counted:
     text = np.array([[tokenizer.boundary] * (model.order - 1) + [tokenizer.boundary, *measured[:-1]]])
     logp, _ = fitted.logp(text, np.array([measured]))
     bits = -float(logp.sum()) / float(np.log(2))
-    return Counted(bits / len(sample.measured), sample.counted_bytes / len(train), len(train) / seconds)
+    return Counted(bits / len(sample.measured), len(sample.counted) / len(train), len(train) / seconds)

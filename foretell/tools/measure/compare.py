@@ -33,9 +33,11 @@ from foretell.evaluate.ranking import Standing, ranked
 from foretell.evaluate.scoring import TokenScores, check_loss, metrics
 from foretell.learning.opened_text import check_trust
 from foretell.run import Record
+from foretell.tools.compressors import ADAPTIVE, add_compressors, baselines
 from foretell.tools.measure import compare_tasks as tasks
 from foretell.tools.printing import BEHIND, behind_the_best, columns_explained, without_common_folder
 from foretell.tools.tables import Column, ResponsiveTable, spaced
+from foretell.training.monitor import Monitor
 
 Model = Trained | Mixed
 SHOWN_TOKENS = 5
@@ -54,6 +56,8 @@ class Measured:
     columns: int
     fitted: list[str]
     """settings fitted to this very text"""
+    adaptive: float | None = None
+    """bits per byte where it learns from the text as it reads it; None: it cannot"""
 
     @property
     def nats(self) -> Floats:
@@ -81,6 +85,7 @@ class Measured:
             "run": self.name,
             **metrics(self.scores.totals, self.text),
             "context": self.model.context(self.columns),
+            **({} if self.adaptive is None else {"adaptive": {"bits_per_byte": self.adaptive}}),
             "fitted_here": self.fitted,
             "unnormalised": self.model.unnormalised,
             "parameters": self.model.parameters,
@@ -112,12 +117,23 @@ def compare(
                     "--split FILE"
                 )
         measured = [
-            Measured(name, model, text, model.token_scores(text, columns=columns), columns, model.fitted_on(text))
+            Measured(
+                *(name, model, text, model.token_scores(text, columns=columns), columns, model.fitted_on(text)),
+                adaptive_bits(model, text),
+            )
             for name, model, text in zip(names, models, texts, strict=True)
         ]
         for model in measured:
             check_loss(model.scores.totals.loss, model.name)
-        return compared(measured, next((raw for raw in raws if raw), None), split, resamples, seed)
+        found = compared(measured, next((raw for raw in raws if raw), None), split, resamples, seed)
+    return found | {"baselines": baselines(models[0].members[0].recipe.data.corpus, split, Monitor())}
+
+
+def adaptive_bits(model: Model, text: Split) -> float | None:
+    """Bits per byte by the model that learns from each token after it was scored, where it can."""
+    if not model.learns_as_it_reads:
+        return None
+    return model.learning().token_scores(text, ranks=False).totals.nats / math.log(2) / text.counts.bytes
 
 
 def raw_text(model: Model, split: str) -> RawText | None:
@@ -256,7 +272,13 @@ def scores_table(result: Mapping[str, Any]) -> ResponsiveTable:
     in_order = sum(row["ranked"] for row in runs)
     title = f"{result['split']}: {result['bytes']:,} bytes" + (f", runs in {result['folder']}" * bool(result["folder"]))
     table = ResponsiveTable(
-        Column.names("run"), Column("bits/byte"), *BEHIND, Column("unknown", 2), title=title, notes=notes(result)
+        Column.names("run"),
+        Column("bits/byte"),
+        ADAPTIVE,
+        *BEHIND,
+        Column("unknown", 2),
+        title=title,
+        notes=notes(result),
     )
     loses = any(row["unknown_rate"] for row in runs)
     for number, row in enumerate(runs):
@@ -265,7 +287,9 @@ def scores_table(result: Mapping[str, Any]) -> ResponsiveTable:
         bits = f"{row['bits_per_byte']:.4f}{'*' if row['lossy'] else ''}"
         alone = in_order == 1  # not the best of any
         standing = behind_the_best(row["to_best"]) if row["ranked"] and not alone else ("", "", "")
-        table.add(row["run"], bits, *standing, f"{row['unknown_rate']:.2%}" if loses else "")
+        adaptive = f"{row['adaptive']['bits_per_byte']:.4f}" if "adaptive" in row else ""
+        table.add(row["run"], bits, adaptive, *standing, f"{row['unknown_rate']:.2%}" if loses else "")
+    add_compressors(table, result.get("baselines"), 4)
     return table
 
 

@@ -31,6 +31,7 @@ from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record
 from foretell.tools import subprocesses
+from foretell.tools.compressors import ADAPTIVE, add_compressors, baselines
 from foretell.tools.budget import Budget
 from foretell.tools.cost import cost
 from foretell.tools.drawing import dress, library, save, thousands
@@ -102,7 +103,8 @@ def run_race(
     standings = [Standing(one.vocabulary, row["lossy"]) for one, row in zip(contenders, summary, strict=True)]
     summary = [row | {"ranked": rank} for row, rank in zip(summary, ranked(standings), strict=True)]
     summary.sort(key=lambda row: (not row["ranked"], float(row["bits_per_byte"])))
-    result = {"race": str(out), **plan, "results": results, "table_rows": summary}
+    beside = baselines(contenders[0].recipe.data.corpus, split, monitor)
+    result = {"race": str(out), **plan, "results": results, "table_rows": summary, "baselines": beside}
     try:
         draw(result, out / "race.png")
     except ConfigError as problem:
@@ -181,10 +183,13 @@ def run_one(contender: Contender, seed: int, budget: Budget, split: str, folder:
     """Train a contender with one seed and measure it."""
     seeded = load_recipe(contender.recipe.tree() | {"seed": seed})
     trained = subprocesses.train(seeded, folder, quiet=quiet)
-    measured = subprocesses.child("evaluate", str(folder), "--split", split, "--columns", str(COLUMNS), quiet=quiet)
+    learns = ["--adaptive"] * contender.recipe.model.learns_as_it_reads
+    columns = str(COLUMNS)
+    measured = subprocesses.child("evaluate", str(folder), "--split", split, "--columns", columns, *learns, quiet=quiet)
     flops = contender.flops_per_token * trained["trained_tokens"]
     result = {
         **{key: measured[key] for key in KEPT},
+        **({"adaptive_bits_per_byte": measured["adaptive"]["bits_per_byte"]} if learns else {}),
         "evaluation_tokens_per_second": measured["tokens_per_second"],
         **{key: trained[key] for key in SPENT},
         "flops": flops,
@@ -233,6 +238,7 @@ def table_of(result: Mapping[str, Any]) -> ResponsiveTable:
     table = ResponsiveTable(
         Column.names(),
         Column("bits/byte"),
+        ADAPTIVE,
         Column("perplexity", 2),
         Column("params", 4),
         Column("tokens", 6),
@@ -249,6 +255,7 @@ def table_of(result: Mapping[str, Any]) -> ResponsiveTable:
         table.add(
             row["contender"],
             f"{row['bits_per_byte']:.3f}{'*' if row['lossy'] else ''}{spread}",
+            f"{row['adaptive_bits_per_byte']:.3f}" if row.get("adaptive_bits_per_byte") else "",
             "" if row["perplexity"] is None else f"{row['perplexity']:,.1f}",
             units.count(row["parameters"]),
             units.count(row["trained_tokens"]),
@@ -256,6 +263,7 @@ def table_of(result: Mapping[str, Any]) -> ResponsiveTable:
             units.count(row["tokens_per_second"]),
             units.size(row["peak_memory_bytes"]),
         )
+    add_compressors(table, result.get("baselines"))
     return table
 
 

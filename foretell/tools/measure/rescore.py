@@ -21,6 +21,7 @@ from foretell.evaluate.rescoring import Lists, tune
 from foretell.run import Record
 from foretell.tools.measure.score import STDIN, Model, read_lines, score_lines, warn, written
 from foretell.tools.parsing import Weights, number
+from foretell.tools.printing import emit, print_rows, properties
 
 
 class Row(NamedTuple):
@@ -138,6 +139,14 @@ def rescore(model: Model, paths: Sequence[Path], weights: Weights | None, *, eve
         ranked.sort(key=lambda item: -item.total)  # stable: the first of equals wins
         yield from ranked if every else ranked[:1]
     warn(report)
+
+
+def print_ranked(ranked: Iterable[Ranked], weights: Weights | None, as_json: bool) -> None:
+    """Hypotheses as rows, or as one JSON object."""
+    if as_json:
+        emit({"hypotheses": [item.record() for item in ranked], "weights": weights}, True, properties)
+    else:
+        print_rows(item.row() for item in ranked)
 
 
 def tuned(model: Model, development: Path) -> Record:

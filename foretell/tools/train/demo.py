@@ -14,9 +14,8 @@ from rich.text import Text
 from foretell import units
 from foretell.api.mixing import mix
 from foretell.api.trained import load
-from foretell.data.compressed import bits_per_byte
-from foretell.data.opening import open_corpus
 from foretell.errors import ConfigError
+from foretell.tools.compressors import ADAPTIVE, add_compressors
 from foretell.tools.measure.race import run_race
 from foretell.tools.printing import Command
 from foretell.tools.rescaling import COLUMNS
@@ -29,7 +28,7 @@ BUDGET = "110s"
 
 
 def run_demo(out: Path, *, quiet: bool = False) -> dict[str, Any]:
-    """Race both under one budget, measure them, their mixture and a compressor, and generate a sample."""
+    """Race both under one budget, measure their mixture and compressors, and generate a sample."""
     begin = time.monotonic()
     if out.exists():
         if not (out / "race.json").exists():
@@ -45,7 +44,7 @@ def run_demo(out: Path, *, quiet: bool = False) -> dict[str, Any]:
     sample = together.generate("The ", tokens=80, temperature=0.7, seed=1)
     result = {
         **raced["results"][f"{TRAINED}-seed1"],
-        "xz_bits_per_byte": xz_bits_per_byte(),
+        "baselines": raced["baselines"],
         "ngram_bits_per_byte": raced["results"][f"{COUNTED}-seed1"]["bits_per_byte"],
         "mixture_bits_per_byte": mixed["bits_per_byte"],
         "mixture_perplexity": mixed["perplexity"],
@@ -56,28 +55,23 @@ def run_demo(out: Path, *, quiet: bool = False) -> dict[str, Any]:
     return result | {"table": rendered(raced, result, out)}
 
 
-def xz_bits_per_byte() -> float:
-    """Bits per byte of the same held-out text compressed by `xz -9`."""
-    text = "".join(piece.text for piece in open_corpus("python-docs").pieces("test")).encode()
-    return bits_per_byte(text)
-
-
 def rendered(raced: dict[str, Any], result: dict[str, Any], out: Path) -> Group:
     """The result of the demo as a table."""
     table = ResponsiveTable(
         Column.names(),
         Column("bits/byte"),
+        ADAPTIVE,
         Column("perplexity", 2),
         Column("parameters", 3),
         Column("tokens/s", 4),
         Column("time", 3),
         title="held-out text",
     )
-    table.add("xz -9", f"{result['xz_bits_per_byte']:.3f}")
     for row in sorted(raced["table_rows"], key=lambda row: -float(row["bits_per_byte"])):
         table.add(
             row["contender"],
             f"{row['bits_per_byte']:.3f}",
+            "",
             f"{row['perplexity']:,.1f}",
             units.count(row["parameters"]),
             units.count(row["tokens_per_second"]),
@@ -85,10 +79,11 @@ def rendered(raced: dict[str, Any], result: dict[str, Any], out: Path) -> Group:
         )
     weights = " + ".join(f"{member['weight']:.2f} {Path(member['run']).name}" for member in result["mixture"])
     bits, perplexity = result["mixture_bits_per_byte"], result["mixture_perplexity"]
-    table.add("both, mixed", f"{bits:.3f}", f"{perplexity:,.1f}", style="bold")
+    table.add("both, mixed", f"{bits:.3f}", "", f"{perplexity:,.1f}", style="bold")
     table.notes = [
         f"mixed as {weights}, weights fitted on validation text; tokens/s and time: of training",
     ]
+    add_compressors(table, result["baselines"])
     run, other = (shlex.quote(f"{out}/{name}-seed1") for name in (TRAINED, COUNTED))
     following = Command(f"foretell generate {run}"), Command(f"foretell compare {run} {other}")
     return Group(Text(result["sample"]), Text(), table, Text("next:", "dim"), *following)
