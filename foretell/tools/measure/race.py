@@ -31,8 +31,8 @@ from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record
 from foretell.tools import subprocesses
-from foretell.tools.compressors import ADAPTIVE, add_compressors, baselines
 from foretell.tools.budget import Budget
+from foretell.tools.compressors import ADAPTIVE, add_compressors, baselines
 from foretell.tools.cost import cost
 from foretell.tools.drawing import dress, library, save, thousands
 from foretell.tools.printing import Command
