@@ -97,7 +97,9 @@ MixWeights = Annotated[
 Dynamic = Annotated[bool, typer.Option("--dynamic", help="Dynamic evaluation: keep training on the text read so far.")]
 Audit = Annotated[
     bool,
-    typer.Option("--audit", help="Prove at sampled places that probabilities sum to 1 and nothing later was looked at."),
+    typer.Option(
+        "--audit", help="Prove at sampled places that probabilities sum to 1 and nothing later was looked at."
+    ),
 ]
 Adaptive = Annotated[
     bool,
