@@ -21,8 +21,9 @@ from foretell.models.context_mixing.hashing import (
     hash_contexts,
     jit,
     mixed,
+    vectorised,
 )
-from foretell.models.context_mixing.tables import LANES, LONGEST, STEADY, Tables
+from foretell.models.context_mixing.tables import LONGEST, STEADY, Tables
 
 BITS, HIGHEST, BYTE, BYTE_2, BYTE_3, MATCH_LENGTH, EXPECTED, WORD_LENGTH, COUNTS, WORD = range(10)
 """kinds of mixers; see `selectors.py`"""
@@ -67,8 +68,6 @@ class Scratch(NamedTuple):
     """[8, S] outputs of the mixers"""
     shares: NDArray[np.float32]
     """[8, 2] probability before the corrections, and share of the upper bin"""
-    sums: NDArray[np.float32]
-    """[LANES] of `dot`"""
 
 
 @jit
@@ -85,7 +84,6 @@ def scratch(t: Tables) -> Scratch:
         np.zeros(8, np.int64),
         np.zeros((8, mixers), F),
         np.zeros((8, 2), F),
-        np.zeros(LANES, F),
     )
 
 
@@ -101,15 +99,12 @@ def stretched(p: float) -> float:
     return STRETCH[int(p * F(4095.99))]
 
 
-@jit
-def dot(weights: NDArray[np.float32], x: NDArray[np.float32], sums: NDArray[np.float32]) -> float:
-    """The output of a mixer, at most 12 in size. `sums` [LANES] is scratch: the order of additions is fixed, so that
-    scoring, coding and whole distributions agree to the bit."""
-    sums[:] = F(0)
-    for j in range(0, len(x), LANES):
-        for lane in range(LANES):
-            sums[lane] += weights[j + lane] * x[j + lane]
-    total = ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
+@vectorised
+def dot(weights: NDArray[np.float32], x: NDArray[np.float32]) -> float:
+    """The output of a mixer, at most 12 in size."""
+    total = F(0)
+    for j in range(len(x)):
+        total += weights[j] * x[j]
     return min(max(total, F(-12)), F(12))
 
 
@@ -208,7 +203,7 @@ def predict(t: Tables, w: Scratch, node: int, depth: int) -> float:
     rows, outputs, mixers = w.rows[depth], w.outputs[depth], len(t.selectors)
     total = F(0)
     for k in range(mixers):
-        outputs[k] = dot(t.mixers[rows[k]], w.x[depth], w.sums)
+        outputs[k] = dot(t.mixers[rows[k]], w.x[depth])
         total += t.final[node, k] * outputs[k]
     total = min(max(total, F(-12)), F(12))
     p = squash(total)

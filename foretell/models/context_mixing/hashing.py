@@ -17,6 +17,8 @@ LENGTH = np.array([n if n < 8 else min(15, 8 + int(math.log2(n / 8) * 2)) for n 
 """bucket of the length of a match"""
 
 jit: Any = njit(cache=True, nogil=True)
+vectorised: Any = njit(cache=True, nogil=True, fastmath={"reassoc"})
+"""sums in any order, but without fused operations: the same wherever it is inlined"""
 
 
 @jit

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from foretell.errors import ConfigError
 
 LANES = 8
-"""numbers that are added side by side; inputs of mixers are padded with zeros to a multiple"""
+"""inputs of mixers are padded with zeros to a multiple of this, for vector instructions"""
 SLOTS = 16
 """words of a bucket: a check, and the 15 nodes of the binary tree of a nibble"""
 MATCH_BITS = 22
