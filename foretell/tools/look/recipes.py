@@ -18,6 +18,7 @@ TEXT_OBJECTIVES = ("causal", "masked", "replaced")
 """the objectives that learn from text; all others are tasks"""
 FAMILIES = (
     "n-grams",
+    "Context mixing",
     "LSTM, AWD-LSTM",
     "QRNN",
     "multiplicative LSTM",
@@ -26,6 +27,7 @@ FAMILIES = (
     "ULMFiT: language models on new text",
     "Tasks: fine-tuned from a run",
 )
+COUNTED = {"ngram": "n-grams", "context-mixing": "Context mixing"}
 CELLS = {"qrnn": "QRNN", "mlstm": "multiplicative LSTM"}
 FITTING = (
     "time here: of the whole training as the recipe has it, about. ! longer than {time}, or needs more memory than is "
@@ -84,11 +86,11 @@ def family_of(tree: Mapping[str, Any]) -> str:
         return FAMILIES[-1]
     if tree.get("init"):
         return FAMILIES[-2]
-    if kind_in(model) == "ngram":
-        return FAMILIES[0]
+    if kind_in(model) in COUNTED:
+        return COUNTED[kind_in(model)]
     if kind_in(model) == "transformer":
         return "GPT" if objective == "causal" else FAMILIES[-3]
-    return CELLS.get(kind_in(model.get("cell", "lstm")), FAMILIES[1])
+    return CELLS.get(kind_in(model.get("cell", "lstm")), "LSTM, AWD-LSTM")
 
 
 def render_recipes(shown: Mapping[str, Any]) -> ResponsiveTable:

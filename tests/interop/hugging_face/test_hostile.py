@@ -254,7 +254,7 @@ HOSTILE: dict[str, tuple[Harm, str]] = {
     "no places": (weights(wpe__weight=None), r"not a complete gpt2: it lacks backbone\.positions\.weight"),
     "a layer more": (
         weights(h__1__ln_1__weight=torch.ones(4)),
-        r"config\.json: says 1 layers, but the weights hold 2",
+        r"config\.json: says 1 layer, but the weights hold 2",
     ),
     "layer number 999999999": (weights(h__999999999__ln_1__weight=torch.ones(4)), r"the weights hold 1,000,000,000"),
     "a pickle": (
