@@ -37,19 +37,19 @@ MOST_BYTES = 64
 LOW, HIGH, CODE, PLACE = range(4)
 """bounds of the interval, the message in the decoder's window, and the place after it"""
 
-narrow, settle, place = jit(range_coder.narrow), jit(range_coder.settle), jit(range_coder.place)
+narrow, settle, offset = jit(range_coder.narrow), jit(range_coder.settle), jit(range_coder.offset)
 
 
 @jit
 def coded(coder: NDArray[np.int64], message: NDArray[np.uint8], p: float, bit: int) -> int:
     """Write a bit that is 1 with probability `p`; where `bit` is below 0, read it. Returns the bit."""
-    size, reading = min(max(int64(p * TOTAL), 1), TOTAL - 1), bit < 0
+    edge, reading = offset(coder, min(max(int64(p * TOTAL), 1), TOTAL - 1)), bit < 0
     if reading:
-        bit = int64(place(coder, coder[CODE]) < size)
+        bit = int64(coder[CODE] - coder[LOW] < edge)
     if bit:
-        narrow(coder, 0, size)
+        narrow(coder, 0, edge)
     else:
-        narrow(coder, size, TOTAL - size)
+        narrow(coder, edge, coder[HIGH] - coder[LOW] + 1)
     byte = settle(coder)
     while byte >= 0:
         if reading:
