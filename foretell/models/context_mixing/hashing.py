@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 from numpy.typing import NDArray
 
+from foretell.models.context_mixing.compiling import compiled
 from foretell.models.context_mixing.tables import LONGEST, Tables
 
 ORDER, WORDS, SKIP, COLUMN, WORD_ABOVE, MATCH, WORD_SKIP, SHAPE, FOLLOWERS = range(9)
@@ -16,8 +17,8 @@ ORDER, WORDS, SKIP, COLUMN, WORD_ABOVE, MATCH, WORD_SKIP, SHAPE, FOLLOWERS = ran
 LENGTH = np.array([n if n < 8 else min(15, 8 + int(math.log2(n / 8) * 2)) for n in range(LONGEST + 1)])
 """bucket of the length of a match"""
 
-jit: Any = njit(cache=True, nogil=True)
-vectorised: Any = njit(cache=True, nogil=True, fastmath={"reassoc"})
+jit: Any = compiled()
+vectorised: Any = compiled(fastmath={"reassoc"})
 """sums in any order, but without fused operations: the same wherever it is inlined"""
 
 
