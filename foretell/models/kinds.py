@@ -9,8 +9,11 @@ from foretell.models.context_mixing.model import ContextMixingConfig
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig
+from foretell.models.unbounded_ngram.config import UnboundedNGramConfig
 
 BackboneChoice = Annotated[RecurrentConfig | TransformerConfig, Tagged()]
 """models trained by gradient: see `Backbone`"""
-ModelChoice = Annotated[RecurrentConfig | TransformerConfig | NGramConfig | ContextMixingConfig, Tagged()]
+ModelChoice = Annotated[
+    RecurrentConfig | TransformerConfig | NGramConfig | UnboundedNGramConfig | ContextMixingConfig, Tagged()
+]
 """all models, including counted ones"""

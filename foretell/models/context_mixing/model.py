@@ -15,10 +15,11 @@ from typing_extensions import override
 from foretell.errors import ConfigError
 from foretell.models.context_mixing import contexts, selectors
 from foretell.models.context_mixing.contexts import ContextChoice
-from foretell.models.context_mixing.scorer import VOCABULARY, ContextMixingScorer, LearningScorer
+from foretell.models.context_mixing.scorer import VOCABULARY, ContextMixingScorer
 from foretell.models.context_mixing.selectors import MixerChoice
 from foretell.models.context_mixing.tables import Tables, bits_for, copied, empty, packed, unpacked, with_room
 from foretell.models.counted import CountedConfig, CountedModel
+from foretell.models.learning_scorer import LearningScorer
 from foretell.types import OnProgress, no_progress
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class ContextMixingConfig(CountedConfig):
         model = ContextMixing(self.empty(self.table_bits or bits_for(len(tokens))))
         for begin in range(0, len(tokens), BLOCK):
             on_progress(begin / len(tokens))
-            model.learn(tokens[begin : begin + BLOCK].astype(np.uint16))
+            model.learn(tokens[begin : begin + BLOCK])
         return model
 
     def empty(self, table_bits: int) -> Tables:
@@ -96,7 +97,7 @@ class ContextMixing(CountedModel):
 
     @override
     def learner(self) -> LearningScorer:
-        return LearningScorer(self)
+        return LearningScorer(lambda: self.copy().beside(1))
 
     @override
     def coder(self, *, learn: bool) -> BitCoder:
@@ -104,13 +105,13 @@ class ContextMixing(CountedModel):
 
         return BitCoder(self, learn=learn)
 
-    def learn(self, tokens: Tokens) -> NDArray[np.float64]:
+    def learn(self, tokens: NDArray[np.integer]) -> NDArray[np.float64]:
         """Score tokens and learn from each after it was scored; returns their log-probabilities [N] in nats."""
         from foretell.models.context_mixing import compiled
 
         self.tables = with_room(self.tables, len(tokens) + 1)
         logp = np.zeros(len(tokens))
-        compiled.read(self.tables, tokens, logp)
+        compiled.read(self.tables, tokens.astype(np.uint16), logp)
         return logp
 
     def scores_after(

@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foretell.errors import ConfigError
-from foretell.types import IGNORED, Inputs, Scores, State
+from foretell.types import Inputs, Scores, State
 
 if TYPE_CHECKING:
     from foretell.models.context_mixing.model import ContextMixing
@@ -65,56 +64,3 @@ class ContextMixingScorer:
             text = np.concatenate([context, tokens[row]])[-RECENT:]
             kept[row, RECENT - len(text) :] = text
         return torch.from_numpy(kept)
-
-
-class LearningScorer:
-    """A copy of a model that learns from each token it has read. It reads one text at a time, in order; it gives no
-    ranks.
-
-    The state is the number of tokens read, int64 [1, 1]; None restores the trained model.
-    """
-
-    independent = False
-
-    def __init__(self, model: ContextMixing):
-        self.trained = model
-        self.model: ContextMixing | None = None
-        self.read = 0
-
-    def begin(self, rows: int, tokens: int) -> State:
-        """Nothing read."""
-        return None
-
-    def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
-        """Log-probabilities of targets [1, T], each before it is learned."""
-        count = int((targets[0] != IGNORED).sum())
-        logp = torch.zeros(targets.shape, dtype=torch.float64)
-        if count:
-            fresh = inputs.fresh is not None and bool(inputs.fresh.all())
-            model, known = self._learned(inputs.tokens[:, :count], None if fresh else state)
-            last = targets[0, count - 1 : count].cpu().numpy()
-            logp[0, :count] = torch.from_numpy(np.append(known[1:], model.logp_of(last)))
-        return Scores(logp.to(targets.device)), torch.tensor([[self.read]])
-
-    def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Log-probabilities [1, 257] of the token after tokens [1, T], which are learned."""
-        model, _ = self._learned(tokens, state)
-        logp = torch.from_numpy(model.distribution()[None])
-        return logp.to(tokens.device), torch.tensor([[self.read]])
-
-    def _learned(self, tokens: Tensor, state: State) -> tuple[ContextMixing, NDArray[np.float64]]:
-        """The model after it has learned from tokens [1, T], and their log-probabilities [T]."""
-        if len(tokens) != 1:
-            raise ConfigError("a model that learns as it reads takes one text at a time; set columns to 1")
-        row = tokens[0].cpu().numpy()
-        if state is None or self.model is None:
-            self.model, self.read = self.trained.copy().beside(len(row)), 0
-            self.model.follow(row[:1])  # what comes before a text is only its context
-            logp = np.append(0.0, self.model.learn(row[1:].astype(np.uint16)))
-        else:
-            assert isinstance(state, Tensor)
-            if int(state) != self.read:
-                raise ConfigError("a model that learns as it reads cannot go back in a text")
-            logp = self.model.learn(row.astype(np.uint16))
-        self.read += len(row)
-        return self.model, logp

@@ -1,10 +1,9 @@
-"""Static and learning scorers: what `score` gives equals what `next` gives, and learning comes after scoring."""
+"""The static scorer: windows, rows, and `next` as `score` has it."""
 
 import numpy as np
 import pytest
 import torch
 
-from foretell.errors import ConfigError
 from foretell.models.context_mixing.model import ContextMixing, ContextMixingConfig
 from foretell.types import IGNORED, Inputs
 
@@ -37,42 +36,20 @@ def test_rows_do_not_affect_each_other(model: ContextMixing) -> None:
         torch.testing.assert_close(both.logp[k], alone.logp[0], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("adaptive", [False, True])
-def test_next_gives_the_distribution_that_scores_are_taken_from(model: ContextMixing, adaptive: bool) -> None:
+def test_next_gives_the_distribution_that_scores_are_taken_from(model: ContextMixing) -> None:
     row = tokens_of(b"she sells she\n\nsells")
-    scorer = model.learner() if adaptive else model.scorer()
+    scorer = model.scorer()
     scores, _ = scorer.score(Inputs(tokens=row[:, :-1]), row[:, 1:], None)
     for place in (0, 4, 15):
-        again = model.learner() if adaptive else model.scorer()
+        again = model.scorer()
         logp, _ = again.next(row[:, : place + 1], None)
         assert abs(float(logp[0, row[0, place + 1]]) - float(scores.logp[0, place])) < 1e-12
         assert abs(float(logp.exp().sum()) - 1) < 1e-6
-
-
-def test_learning_makes_a_repeated_text_more_likely_and_leaves_the_model(model: ContextMixing) -> None:
-    row, scorer = tokens_of(b"qqzz xyxy 0815 qqzz xyxy 0815 qqzz xyxy 0815"), model.learner()
-    static, _ = model.scorer().score(Inputs(tokens=row[:, :-1]), row[:, 1:], None)
-    learned, _ = scorer.score(Inputs(tokens=row[:, :-1]), row[:, 1:], None)
-    assert float(learned.logp[0, 0]) == float(static.logp[0, 0])  # nothing was read before the first token
-    assert float(learned.logp[0, 30:].sum()) > 0.5 * float(static.logp[0, 30:].sum())
-    again, _ = scorer.score(Inputs(tokens=row[:, :-1]), row[:, 1:], None)  # None: from the trained model
-    torch.testing.assert_close(again.logp, learned.logp, rtol=0, atol=0)
 
 
 def test_ignored_targets_have_no_score(model: ContextMixing) -> None:
     row = tokens_of(b"sea shells")
     targets = row[:, 1:].clone()
     targets[0, 6:] = IGNORED
-    for scorer in (model.scorer(), model.learner()):
-        scores, _ = scorer.score(Inputs(tokens=row[:, :-1]), targets, None)
-        assert (scores.logp[0, 6:] == 0).all() and (scores.logp[0, :6] < 0).all()
-
-
-def test_a_learning_model_reads_one_text_in_order(model: ContextMixing) -> None:
-    row, scorer = tokens_of(b"sea shells"), model.learner()
-    _, state = scorer.score(Inputs(tokens=row[:, :5]), row[:, 1:6], None)
-    scorer.score(Inputs(tokens=row[:, 5:-1]), row[:, 6:], state)
-    with pytest.raises(ConfigError, match="cannot go back"):
-        scorer.score(Inputs(tokens=row[:, 5:-1]), row[:, 6:], state)
-    with pytest.raises(ConfigError, match="columns to 1"):
-        scorer.score(Inputs(tokens=torch.cat([row, row])[:, :-1]), torch.cat([row, row])[:, 1:], None)
+    scores, _ = model.scorer().score(Inputs(tokens=row[:, :-1]), targets, None)
+    assert (scores.logp[0, 6:] == 0).all() and (scores.logp[0, :6] < 0).all()

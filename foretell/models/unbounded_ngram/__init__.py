@@ -1,0 +1,1 @@
+"""n-grams of unbounded order: suffix arrays with Kneser-Ney counts."""
