@@ -57,6 +57,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "runs": look.runs,
         "show": look.show,
         "plot": look.plot,
+        "trace": look.trace,
         "doctor": look.doctor,
     },
 }

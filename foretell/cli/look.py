@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from foretell.cli import completion
-from foretell.cli.checks import Check, check_examined, check_labelled, check_run, check_shown, seconds_of
-from foretell.cli.options import Debug, Json, Overrides, Trust
+from foretell.cli.checks import Check, check_examined, check_file, check_labelled, check_run, check_shown, seconds_of
+from foretell.cli.options import Debug, Json, Overrides, Quiet, RunArgument, Trust
 from foretell.errors import ConfigError, printable
 from foretell.tools.printing import emit, properties
 
@@ -134,6 +134,27 @@ def plan(
     from foretell.tools.look import plan as tool
 
     emit(tool.plan(what, seconds_of(budget), settings=settings or []), as_json, tool.render)
+
+
+def trace(
+    run: RunArgument,
+    text: Annotated[
+        Path, typer.Argument(metavar="[TEXT]", help="Text file; - or none: stdin."), Check(check_file)
+    ] = Path("-"),
+    top: Annotated[int, typer.Option(min=1, help="Number of passages in the table, the longest.")] = 20,
+    trust: Trust = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Show where predictions come from: the longest text before each token that occurs in the training text.
+
+    With --json for every token; the table has the longest passages. Positions, lengths and offsets are in tokens. Works
+    for every run whose training text is there; its index is kept in the cache.
+    """
+    from foretell.tools.look import trace as tool
+
+    emit(tool.trace(run, text, quiet=quiet or as_json), as_json, lambda result: tool.render(result, top))
 
 
 def doctor(

@@ -153,3 +153,19 @@ def read(index: Index, path: Path, token: int) -> None:
             path.begin[new], path.end[new], path.length[new] = low, high, here
             new += 1
     path.depth[0] = new
+
+
+@jit
+def _longest(index: Index, path: Path, tokens: Rows, found: Whole) -> None:
+    for t in range(len(tokens)):
+        read(index, path, tokens[t])
+        last = path.depth[0] - 1
+        found[t, 0], found[t, 1], found[t, 2] = path.length[last], path.begin[last], path.end[last]
+
+
+def longest_matches(index: Index, tokens: Rows) -> Whole:
+    """The longest context in the index that ends with each token of another text [T]: length, first row, the row after
+    the last [T, 3]. A context with more than `LEVELS` endings that occur differently often is cut."""
+    found = np.zeros((len(tokens), 3), np.int64)
+    _longest(index, start(index), tokens, found)
+    return found

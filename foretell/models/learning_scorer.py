@@ -74,7 +74,7 @@ class LearningScorer:
         row = tokens[0].cpu().numpy()
         if state is None or self.reader is None:
             self.reader, self.read = self.new_reader(), 0
-            self.reader.follow(row[:1])  # what a text begins after is no part of it
+            self.reader.follow(row[:1])  # the boundary before a text does not belong to it
             logp = np.append(0.0, self.reader.learn(row[1:]))
         else:
             assert isinstance(state, Tensor)

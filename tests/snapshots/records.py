@@ -352,20 +352,38 @@ def doctor_corpus() -> Record:
     size = {"complete": True, "documents": 600, "lines": 23_767, "words": 2_051_910, "characters": 10_780_437,
             "bytes": 10_918_118, "longest_line": 3863}  # fmt: skip
     shares = {"lines": 0.0123, "paragraphs": 0.0004}
-    held = {"also_in_train": shares, "unknown": {"words": 0.0321, "words_top_30000": 0.0712, "characters": 0.00012}}
+    held = {
+        "also_in_train": shares | {"passages": 0.0217},
+        "unknown": {"words": 0.0321, "words_top_30000": 0.0712, "characters": 0.00012},
+    }
     return {
         "what": "corpus", "corpus": "novels/*.txt",
         "files": {"count": 42, "stored_bytes": 12_345_678, "looked_at_bytes": 12_345_678, "empty": 1,
                   "byte_order_marks": 2, "invalid_utf8": 0, "nul": 0, "carriage_returns": 120, "damaged": [],
                   "left_out": ["novels/cover.png", "novels/notes.docx"]},
         "splits": {"train": size | {"repeated": shares}, "valid": size | held, "test": size | held},
-        "looks_like": "one paragraph per line, not tokenised", "odd_characters": {"U+FEFF": 2, "U+200B": 31},
+        "looks_like": "one paragraph per line, not tokenised",
+        "longest_passages_in_train": [
+            {"passage": "valid 1", "bytes": 1204, "document": 12, "offset": 4711,
+             "text": "It was the best of times, it was the worst of times, it was…"},
+            {"passage": "test 1", "bytes": 131, "document": 3, "offset": 0, "text": "CHAPTER I."}],
+        "odd_characters": {"U+FEFF": 2, "U+200B": 31},
         "findings": [
             finding("warning", "files", "120 CRLF line endings",
                     "kept as text: remove them, as with dos2unix"),
             finding("ok", "valid", "1.2% of lines of 20 characters or more are in train too"),
         ],
     }  # fmt: skip
+
+
+def trace() -> Record:
+    row = {"token": "x", "occurrences": 3}
+    return {"run": "runs/awd-lstm-small", "text": "letter.txt", "tokens": 40, "passages": [12, 31], "trace": [
+        {"position": 5, "length": 4, "document": 1, "offset": 17, "text": "the cat", "next": "sat", **row},
+        {"position": 12, "length": 11, "document": 1442, "offset": 12_388, "next": "d", **row,
+         "text": "ing the operating system\nof this machine and then of all the others"},
+        {"position": 31, "length": 7, "document": 20, "offset": 13_251, "text": "way of ", "next": "u", **row},
+    ]}  # fmt: skip
 
 
 def doctor_labels() -> Record:

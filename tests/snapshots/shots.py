@@ -11,7 +11,7 @@ from snapshots import records
 
 from foretell.bench import bench
 from foretell.tools import printing
-from foretell.tools.look import diagnosis, plan, recipes, runs, show
+from foretell.tools.look import diagnosis, plan, recipes, runs, show, trace
 from foretell.tools.measure import analysis, compare, probe, race
 from foretell.tools.train import demo, lr_finder, transfer, trials
 
@@ -47,6 +47,7 @@ TABLES: dict[str, Callable[[], RenderableType]] = {
     "bench-list": lambda: bench.render_list(records.bench_list()),
     "plan-text": lambda: plan.render(records.plan_text()),
     "plan-labels": lambda: plan.render(records.plan_labels()),
+    "trace": lambda: trace.render(records.trace()),
     "doctor": lambda: diagnosis.render(records.doctor()),
     "doctor-corpus": lambda: diagnosis.render(records.doctor_corpus()),
     "doctor-labels": lambda: diagnosis.render(records.doctor_labels()),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 class UnboundedNGramConfig(CountedConfig):
     """n-grams of unbounded order: contexts of any length, in a suffix array of the training text (as in infini-gram,
-    arXiv:2401.17377), with Kneser-Ney counts and learned discounts. They go on counting as they read."""
+    arXiv:2401.17377), with Kneser-Ney counts and learned discounts. They also count what they read."""
 
     kind: Literal["unbounded-ngram"] = "unbounded-ngram"
 

@@ -33,7 +33,7 @@ class Counts(NamedTuple):
 
 
 def counts_of(tokens: Rows, places: Rows, symbols: int) -> Counts:
-    """The counts of all contexts of a text [N]; the last symbol is no token: it counts for nothing where it follows."""
+    """The counts of all contexts of a text [N]; where the last symbol follows, which is not a token, nothing counts."""
     rows = len(tokens) + 1
     different = np.count_nonzero(np.bincount(tokens, minlength=symbols)) + 1  # a text may begin with its context
     small: Any = np.uint8 if different < 256 else np.int32
@@ -44,7 +44,7 @@ def counts_of(tokens: Rows, places: Rows, symbols: int) -> Counts:
 
 
 def is_consistent(counts: Counts, tokens: int) -> bool:
-    """Whether these can be the counts of a text of so many tokens."""
+    """Whether they can be the counts of a text [N]."""
     kinds = np.dtype(np.uint8), np.dtype(np.int32)
     shaped = all(part.shape == (tokens + 1,) and part.dtype in kinds for part in counts)
     return shaped and bool((counts.total >= counts.types).all() and (counts.types >= 0).all())
@@ -54,7 +54,7 @@ def is_consistent(counts: Counts, tokens: int) -> bool:
 def _shared_lengths(tokens: Rows, places: Rows) -> Rows:
     """[N + 2] how many tokens the context of each row shares with that of the row before, at most 255; -1 at both ends.
 
-    By place, longest contexts first, a length falls by one at most (Kasai et al. 2001; Karkkainen et al. 2009).
+    By place, longest contexts first, a length decreases by 1 or less (Kasai et al. 2001; Karkkainen et al. 2009).
     """
     rows = len(places)
     by_place = np.zeros(rows, np.int32)

@@ -70,7 +70,7 @@ def seedling(capacity: int) -> Tree:
 
 
 def enlarged(tree: Tree) -> Tree:
-    """The same tree with twice the room."""
+    """A tree with twice the room."""
     new = seedling(2 * len(tree.text) + 1024)
     for name in ("text", "end", "length", "parent", "types", "total", "newest", "followers", "used"):
         before = getattr(tree, name)

@@ -43,8 +43,8 @@ LEARNED = ("static.logits", "static.squares", "growing.logits", "growing.squares
 
 
 class UnboundedNGram(CountedModel):
-    """Contexts of the training text, their counts, and weights: those of the model as it is, and those of one that goes
-    on counting in the text it reads."""
+    """Contexts of the training text, their counts, and weights: one set for a model that only predicts, and one
+    for a model that also counts what it reads."""
 
     learns_as_it_reads = True
 
@@ -86,7 +86,7 @@ class UnboundedNGram(CountedModel):
 
     @property
     def weights(self) -> tuple[Weights, Weights]:
-        """Those of the model as it is, and of one that goes on counting."""
+        """The weights for a model that only predicts, and for one that also counts."""
         return self.static.weights, self.growing.weights
 
     @property

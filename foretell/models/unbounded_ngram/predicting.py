@@ -35,7 +35,7 @@ RATE = 0.1
 
 
 class Weights(NamedTuple):
-    """What is learned, [TABLES, CELLS] each."""
+    """Learned weights, [TABLES, CELLS] each."""
 
     logits: Floats
     values: Floats

@@ -22,6 +22,8 @@ from foretell.data.text.holdout import byte_length, files_of
 from foretell.errors import ConfigError
 from foretell.tools.look.diagnosis import check
 from foretell.tools.look.language import hints
+from foretell.tools.look.leaks import LEAST as LONG
+from foretell.tools.look.leaks import Leaks
 from foretell.trees import Tree
 
 SAMPLE = 32 << 20
@@ -50,6 +52,8 @@ def examine_corpus(corpus: str, sample_bytes: int = SAMPLE) -> Tree:
         return result | {"findings": corpus_findings(result)}
     lines, blocks = Repeats(), Repeats()
     train: Survey | None = None
+    leaks: Leaks | None = None
+    shared: list[Tree] = []
     characters: Counter[str] = Counter()
     for split in opened.splits:
         lookups = (lines.has, blocks.has) if train else (lines.add, blocks.add)
@@ -58,16 +62,21 @@ def examine_corpus(corpus: str, sample_bytes: int = SAMPLE) -> Tree:
         characters += survey.characters
         facts = survey.facts("also_in_train" if train and survey is not train else "repeated")
         if train and survey is not train:
+            assert leaks is not None
+            facts["also_in_train"]["passages"], longest = leaks.look_up(split, opened.pieces(split))
+            shared += longest
             facts["unknown"] = {
                 "words": unknown(train.words, survey.words),
                 "words_top_30000": unknown(train.words, survey.words, 30_000),
                 "characters": unknown(train.characters, survey.characters),
             }
         elif survey is train:
+            leaks = Leaks(opened.pieces(split))
             result["looks_like"] = survey.layout()
             result |= hints(survey.characters, survey.words)
         result["splits"][split] = facts
     odd = {f"U+{ord(c):04X}": count for c, count in characters.most_common() if is_odd(c)}
+    result["longest_passages_in_train"] = shared
     result["odd_characters"] = dict(islice(odd.items(), 20))
     return result | {"findings": corpus_findings(result)}
 
@@ -282,4 +291,7 @@ def split_findings(name: str, facts: Mapping[str, Any]) -> list[Tree]:
         do = "scores are too good: remove them from train, if the text is your own"
         level = "warning" if shared["lines"] < 0.5 else "error"
         findings.append(check(shared["lines"] < 0.01, name, text, do, level))
+        text = f"{shared['passages']:.1%} is in passages of {LONG} bytes or more that are in train too"
+        level = "warning" if shared["passages"] < 0.5 else "error"
+        findings.append(check(shared["passages"] < 0.01, name, text, do, level))
     return findings

@@ -55,7 +55,7 @@ def at_length(found: dict[int, Context], length: int) -> Context | None:
 def distribution(
     trained: Pairs, read: Pairs | None, context: list[int], weights: Weights, vocabulary: int
 ) -> list[float]:
-    """p(w) of each token after a context; `read`: pairs of the text read, for a model that goes on counting."""
+    """p(w) of each token after a context; `read`: pairs of the text read, for a model that also counts it."""
     mine = levels(trained, context, vocabulary)
     its = levels(read, context, vocabulary) if read is not None else {}
     values = weights.values.reshape(-1)
