@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from foretell.api.counting import count
+from foretell.api.counting import count, open_counted
 from foretell.api.initialisation import initial_counts, open_initial
 from foretell.api.stages import begin_stage, build_stage
 from foretell.api.trained import Trained, load
@@ -86,7 +86,7 @@ def try_out(recipe: Recipe) -> None:
     """Raise `ConfigError` if a recipe cannot be trained: opens the run it starts from and its data."""
     first = recipe.resolved_stages()[0][1]
     if first.init:
-        open_initial(first)
+        open_counted(first.init) if first.model.counted else open_initial(first)
     for _, stage in recipe.resolved_stages():
         check_trackers(stage.training.log_to)
     data_module(first).try_out()

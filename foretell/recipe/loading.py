@@ -59,8 +59,6 @@ def load_recipe(
 
 def checked(recipe: Recipe, where: Path | str) -> Recipe:
     """The recipe; `ConfigError` if its stages, seeds or `init` do not fit the model."""
-    if recipe.init and recipe.model.counted:
-        raise trees.wrong(where, "an n-gram model is counted from its text alone; set init=''")
     if recipe.seeds > 1 and recipe.model.counted:
         raise trees.wrong(where, f"seeds = {recipe.seeds} would count the same n-grams each time; leave seeds out")
     try:

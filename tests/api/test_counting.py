@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from builders import tables
 
 import foretell
@@ -38,3 +39,51 @@ def test_lines_are_counted_apart(corpus: Corpus, tmp_path: Path) -> None:
     first, second = run.score(["the cat sat\n", "the dog ran\n"])
     assert [first.logp, second.logp] == [run.score([text])[0].logp for text in ("the cat sat\n", "the dog ran\n")]
     assert run.context() == "state reset at lines"
+
+
+@pytest.mark.parametrize("model", [{"kind": "ngram", "order": 3}, {"kind": "unbounded-ngram"}])
+@pytest.mark.parametrize("resets", ["streams", "documents", "lines"])
+@pytest.mark.parametrize("bytewise", [False, True])
+def test_more_text_is_counted_as_if_both_were_one(
+    tmp_path: Path, model: dict[str, object], resets: str, bytewise: bool
+) -> None:
+    """`init` adds a text to that of a run; both in one folder give the same model to the last bit."""
+    texts = ["the cat sat on the mat\nand slept\n", "a dog ran\nthe cat ran\n" * 3]
+    held_out = {"valid": "the dog sat\n", "test": "the dog ran\n"}
+    folders = {name: tmp_path / name for name in ("one", "two", "both")}
+    for folder, parts in zip(folders.values(), (texts[:1], texts[1:], texts), strict=True):
+        folder.mkdir()
+        for number, part in enumerate(parts):
+            (folder / f"train-{number}.txt").write_text(part)
+        for split, part in held_out.items():
+            (folder / f"{split}.txt").write_text(part)
+    common = {"model": model, "limit": "1epochs", "data": {"batches": {"kind": resets}}}
+    tokenizer = {"kind": "byte"} if bytewise else {"kind": "word"}
+
+    def trained(name: str, tokens: dict[str, str], **more: str) -> foretell.Trained:
+        data = {"corpus": str(folders[name]), "tokenizer": tokens, **common["data"]}
+        return foretell.train(common | {"data": data} | more, tmp_path / f"run-{name}", quiet=True)
+
+    whole = trained("both", tokenizer)
+    its = {"kind": "file", "path": str(whole.run.tokenizer_file)}
+    first = trained("one", its)
+    second = foretell.train(
+        common | {"data": {"corpus": str(folders["two"]), **common["data"]}, "init": str(first.run.path)},
+        tmp_path / "run-second",
+        quiet=True,
+    )
+    assert second.weights.keys() == whole.weights.keys()
+    for name, tensor in whole.weights.items():
+        assert torch.equal(second.weights[name], tensor), name
+
+
+def test_counts_are_added_to_those_of_counted_runs_with_their_text(corpus: Corpus, tmp_path: Path) -> None:
+    copied = {split: tmp_path / f"{split}.txt" for split in corpus}
+    for split, path in copied.items():
+        path.write_text(Path(corpus[split]).read_text())
+    first = counted({split: str(path) for split, path in copied.items()}, tmp_path / "first")
+    copied["train"].write_text("another text\n" * 20)
+    with pytest.raises(foretell.ConfigError, match="has changed since it was counted"):
+        counted(corpus, tmp_path / "second", init=str(first.run.path), data__tokenizer={})
+    with pytest.raises(foretell.ConfigError, match="counts other tokens"):
+        counted(corpus, tmp_path / "third", init=str(first.run.path), data__tokenizer={"kind": "character"})
