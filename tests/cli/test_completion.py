@@ -77,7 +77,7 @@ def test_races_take_recipes_and_settings() -> None:
 def test_words_of_other_commands() -> None:
     assert {"cosine", "constant"} <= set(bash("foretell show co"))
     assert bash("foretell evaluate runs/first --device c") == ["cpu", "cuda"]
-    assert bash("foretell tr") == ["train", "transfer"]
+    assert bash("foretell tr") == ["train", "transfer", "trace"]
     assert one_of("train", "test")("te") == ["test"]
 
 

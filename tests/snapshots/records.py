@@ -363,10 +363,8 @@ def doctor_corpus() -> Record:
                   "left_out": ["novels/cover.png", "novels/notes.docx"]},
         "splits": {"train": size | {"repeated": shares}, "valid": size | held, "test": size | held},
         "looks_like": "one paragraph per line, not tokenised",
-        "longest_passages_in_train": [
-            {"passage": "valid 1", "bytes": 1204, "document": 12, "offset": 4711,
-             "text": "It was the best of times, it was the worst of times, it was…"},
-            {"passage": "test 1", "bytes": 131, "document": 3, "offset": 0, "text": "CHAPTER I."}],
+        "longest_passages_in_train": [{"passage": "valid 1", "bytes": 1204, "document": 12, "offset": 4711,
+                                       "text": "It was the best of times, it was the worst of times, it was…"}],
         "odd_characters": {"U+FEFF": 2, "U+200B": 31},
         "findings": [
             finding("warning", "files", "120 CRLF line endings",
@@ -377,13 +375,12 @@ def doctor_corpus() -> Record:
 
 
 def trace() -> Record:
-    row = {"token": "x", "occurrences": 3}
+    row = {"token": "x", "occurrences": 3, "document": 1442, "next": "d"}
+    text = "ing the operating system\nof this machine and then of all the others"
     return {"run": "runs/awd-lstm-small", "text": "letter.txt", "tokens": 40, "passages": [12, 31], "trace": [
-        {"position": 5, "length": 4, "document": 1, "offset": 17, "text": "the cat", "next": "sat", **row},
-        {"position": 12, "length": 11, "document": 1442, "offset": 12_388, "next": "d", **row,
-         "text": "ing the operating system\nof this machine and then of all the others"},
-        {"position": 31, "length": 7, "document": 20, "offset": 13_251, "text": "way of ", "next": "u", **row},
-    ]}  # fmt: skip
+        {"position": 5, "length": 4, "offset": 17, "text": "the cat", **row},
+        {"position": 12, "length": 11, "offset": 12_388, "text": text, **row},
+        {"position": 31, "length": 7, "offset": 13_251, "text": "way of ", **row}]}  # fmt: skip
 
 
 def doctor_labels() -> Record:

@@ -27,7 +27,7 @@ FAMILIES = (
     "ULMFiT: language models on new text",
     "Tasks: fine-tuned from a run",
 )
-COUNTED = {"ngram": "n-grams", "context-mixing": "Context mixing"}
+COUNTED = {"ngram": "n-grams", "unbounded-ngram": "n-grams", "context-mixing": "Context mixing"}
 CELLS = {"qrnn": "QRNN", "mlstm": "multiplicative LSTM"}
 FITTING = (
     "time here: of the whole training as the recipe has it, about. ! longer than {time}, or needs more memory than is "
