@@ -25,6 +25,7 @@ from foretell.evaluate.adaptation import AdaptationConfig
 from foretell.models.context_mixing.model import ContextMixingConfig
 from foretell.models.ngram import NGramConfig
 from foretell.models.recurrent import RecurrentConfig
+from foretell.models.unbounded_ngram.config import UnboundedNGramConfig
 from foretell.recipe.files import find_recipe, recipe_names
 from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe
@@ -72,6 +73,8 @@ def shape(recipe: Recipe) -> str:
         return f"{model.order}-gram"
     if isinstance(model, ContextMixingConfig):
         return f"{len(model.contexts)} contexts, {len(model.mixers)} mixers"
+    if isinstance(model, UnboundedNGramConfig):
+        return "n-grams of any length"
     if isinstance(model, RecurrentConfig):
         return f"{model.cell.kind_name()} {' - '.join(map(str, [model.embedding_dim, *model.widths]))}"
     return f"{model.kind_name()} {model.layers} x {model.hidden}, context {model.context}"
