@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ class UnboundedNGramConfig(CountedConfig):
     """n-grams of unbounded order: contexts of any length, in a suffix array of the training text (as in infini-gram,
     arXiv:2401.17377), with Kneser-Ney counts and learned discounts. They also count what they read."""
 
+    learns_as_it_reads: ClassVar[bool] = True
     kind: Literal["unbounded-ngram"] = "unbounded-ngram"
 
     @override

@@ -46,8 +46,6 @@ class UnboundedNGram(CountedModel):
     """Contexts of the training text, their counts, and weights: one set for a model that only predicts, and one
     for a model that also counts what it reads."""
 
-    learns_as_it_reads = True
-
     def __init__(self, static: Model, growing: Weights, boundary: int):
         self.static, self.growing, self.boundary = static, static._replace(weights=growing), boundary
 
