@@ -186,11 +186,12 @@ def test_context_mixing_that_learns_before_it_scores_is_caught(runs: Runs) -> No
 
     class Early(Cheat):
         def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
-            known = self.inner.trained.copy().beside(targets.shape[1] + 2)
+            known = model.copy().beside(targets.shape[1] + 2)
             known.learn(targets[0].numpy().astype(np.uint16))
             self.inner.score(inputs, targets, state)
-            self.inner.model.tables.mixers[:] = known.tables.mixers  # what the targets have taught
-            logp = self.inner.model.scores_after(np.zeros(0, np.int64), inputs.tokens[0].numpy(), targets[0].numpy())
+            reader = self.inner.reader
+            reader.tables.mixers[:] = known.tables.mixers  # what the targets have taught
+            logp = reader.scores_after(np.zeros(0, np.int64), inputs.tokens[0].numpy(), targets[0].numpy())
             return Scores(torch.from_numpy(logp)[None]), torch.tensor([[self.inner.read]])
 
     with windows_of(runs["context-mixing"]) as windows:
