@@ -14,17 +14,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from foretell.errors import ConfigError
+from foretell.kernels.compiling import compiled
 
 Rows = NDArray[np.int32]
 Whole = NDArray[np.int64]
 LEVELS = 48
 """most intervals of a path: contexts with more different beginnings are cut"""
 
-jit: Any = njit(cache=True, nogil=True)
+jit: Any = compiled(__file__)
 
 
 class Index(NamedTuple):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import uint64
 from numpy.typing import NDArray
 
-from foretell.models.context_mixing.compiling import compiled
+from foretell.coding import range_coder
+from foretell.kernels.compiling import compiled
 from foretell.models.context_mixing.tables import LONGEST, Tables
 
 ORDER, WORDS, SKIP, COLUMN, WORD_ABOVE, MATCH, WORD_SKIP, SHAPE, FOLLOWERS = range(9)
@@ -17,8 +19,10 @@ ORDER, WORDS, SKIP, COLUMN, WORD_ABOVE, MATCH, WORD_SKIP, SHAPE, FOLLOWERS = ran
 LENGTH = np.array([n if n < 8 else min(15, 8 + int(math.log2(n / 8) * 2)) for n in range(LONGEST + 1)])
 """bucket of the length of a match"""
 
-jit: Any = compiled()
-vectorised: Any = compiled(fastmath={"reassoc"})
+SOURCES = Path(__file__).parent, range_coder.__file__
+
+jit: Any = compiled(*SOURCES)
+vectorised: Any = compiled(*SOURCES, fastmath={"reassoc"})
 """sums in any order, but without fused operations: the same wherever it is inlined"""
 
 

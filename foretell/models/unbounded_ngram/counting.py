@@ -7,16 +7,21 @@ for every context one token longer that it follows (Kneser and Ney 1995). N toke
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.kernels.suffix_index import Rows, jit
+from foretell.kernels import suffix_index
+from foretell.kernels.compiling import compiled
+from foretell.kernels.suffix_index import Rows
 
 Small = NDArray[np.uint8] | NDArray[np.int32]
 LONGEST = 254
 """tokens of the longest contexts that are counted; longer ones are one node"""
+
+jit: Any = compiled(Path(__file__).parent, suffix_index.__file__)
 
 
 class Counts(NamedTuple):

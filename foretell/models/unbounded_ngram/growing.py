@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foretell.kernels.suffix_index import LEVELS, Rows, Whole, jit
-from foretell.models.unbounded_ngram.counting import LONGEST
+from foretell.kernels.suffix_index import LEVELS, Rows, Whole
+from foretell.models.unbounded_ngram.counting import LONGEST, jit
 
 LEAF = 1 << 30
 """length of a context that occurs once"""

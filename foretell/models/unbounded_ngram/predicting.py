@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.kernels.suffix_index import LEVELS, Index, Path, Whole, at_least, jit, read
-from foretell.models.unbounded_ngram.counting import LONGEST, Counts
+from foretell.kernels.suffix_index import LEVELS, Index, Path, Whole, at_least, read
+from foretell.models.unbounded_ngram.counting import LONGEST, Counts, jit
 from foretell.models.unbounded_ngram.growing import Tree, append, count_in, grow, has_room, walk
 
 Floats = NDArray[np.float64]

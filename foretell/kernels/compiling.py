@@ -14,26 +14,31 @@ from typing import Any
 from numba import config, njit
 
 from foretell.cache import cache_folder, digest
-from foretell.coding import range_coder
-
-SOURCES = (*sorted(Path(__file__).parent.glob("*.py")), Path(range_coder.__file__))
 
 
-def folder() -> Path:
-    """The place of the functions that these sources compile to: next to them, or in the cache if they are read-only."""
+def folder(*sources: str | Path) -> Path:
+    """The place of what these files, and all Python files of these folders, compile to.
+
+    It is next to this file, or in the cache if that is read-only.
+    """
+    files = [
+        file for place in map(Path, sources) for file in (sorted(place.glob("*.py")) if place.is_dir() else [place])
+    ]
     own = Path(__file__).parent
     place = own / "__pycache__" if os.access(own, os.W_OK) else cache_folder() / "compiled"
-    return place / digest(*(source.read_text(encoding="utf-8") for source in SOURCES))
+    return place / digest(*(file.read_text(encoding="utf-8") for file in files))
 
 
-FOLDER = folder()
+def compiled(*sources: str | Path, **options: Any) -> Any:
+    """A decorator that compiles a function at its first call.
 
-
-def compiled(**options: Any) -> Any:
-    """A decorator that compiles a function at its first call."""
+    `sources`: the files, or folders of files, of the function and of all compiled functions that it calls. `options`
+    are numba's.
+    """
+    kept = str(folder(*sources))
 
     def decorate(function: Callable[..., Any]) -> Any:
-        usual, config.CACHE_DIR = config.CACHE_DIR, str(FOLDER)
+        usual, config.CACHE_DIR = config.CACHE_DIR, kept
         try:
             return njit(cache=True, nogil=True, **options)(function)
         finally:
