@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foretell.api.mixing import Mixed, mix
+    from foretell.api.mixed import Mixed
+    from foretell.api.mixing import mix
     from foretell.api.train import Interrupted, train
     from foretell.api.trained import Trained, load
     from foretell.errors import ConfigError
@@ -42,7 +43,7 @@ _HOMES = {
     "ConfigError": "errors",
     "Diverged": "training.divergence",
     "Interrupted": "api.train",
-    "Mixed": "api.mixing",
+    "Mixed": "api.mixed",
     "Recipe": "recipe.recipe",
     "Scored": "evaluate.lines",
     "Tracked": "training.trackers",

@@ -12,6 +12,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "ngram": {"limit": "1epochs", "model": {"kind": "ngram", "order": 3}},
     "lstm": {"limit": "20steps"},
     "context-mixing": {"limit": "1epochs", "model": {"kind": "context-mixing", "table_bits": 10}},
+    "unbounded-ngram": {"limit": "1epochs", "model": {"kind": "unbounded-ngram"}},
 }
 
 

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
-from typing_extensions import override
 
+from foretell.api.mixed import Mixed
+from foretell.api.online_mixing import online_mixture, without_adaptation
 from foretell.api.trained import Trained, load
-from foretell.coding.container import digest_of_parts
-from foretell.data.store.store import Split
 from foretell.errors import ConfigError
-from foretell.evaluate.adaptation import with_adaptive
-from foretell.evaluate.audit import mixed as mixed_distributions
-from foretell.evaluate.audit import sampled
-from foretell.evaluate.language_model import LanguageModel
-from foretell.evaluate.mixture import Fit, Mixture, checked_weights, fit_weights, mixed_logp
-from foretell.evaluate.scoring import TokenScores, check_loss, metrics
-from foretell.process import peak_memory
-from foretell.results import Figures
-from foretell.run import Record
-from foretell.training.monitor import Activity
+from foretell.evaluate.mixture import checked_weights, fit_weights
 
 
 def mix(
@@ -35,9 +24,12 @@ def mix(
     which: str = "best",
     device: torch.device | str | None = None,
     columns: int = 1,
+    online: bool | Literal["gated"] = False,
 ) -> Mixed:
     """Runs with one vocabulary as one model; without `weights` those that are best for a split of the first's corpus.
 
+    `online`: the weights are learned from the text that is read, by exponentiated gradient, or "gated" by a small
+    network. Counted runs that can learn from what they have read then do so, and `split` is what the rule starts from.
     Raises `ConfigError` where vocabularies differ.
     """
     members = [run if isinstance(run, Trained) else load(run, which=which, device=device) for run in runs]
@@ -51,151 +43,14 @@ def mix(
                 "different things and cannot be mixed; train one with the other's: "
                 f'data.tokenizer = {{ kind = "file", path = "{first.run.tokenizer_file}" }}'
             )
+    if online:
+        if weights is not None:
+            raise ConfigError("online weights are learned; leave out the weights")
+        fixed = mix([without_adaptation(member) for member in members], split=split)
+        return online_mixture(fixed, members, online, split)
     if weights is not None:
         return Mixed(members, checked_weights(weights, len(members)))
     with first.text(split) as text:
         parts = [member.token_scores(text, columns=columns, ranks=False) for member in members]
         fit = fit_weights(np.stack([part.logp for part in parts]))
     return Mixed(members, fit.weights, fit, split)
-
-
-class Mixed(LanguageModel):
-    """Trained models as one: evaluate, score, generate."""
-
-    is_task = False
-
-    def __init__(
-        self, members: Sequence[Trained], weights: Sequence[float], fit: Fit | None = None, fitted_to: str | None = None
-    ):
-        self.members, self.weights, self.fit, self.fitted_to = tuple(members), tuple(weights), fit, fitted_to
-        first = self.members[0]
-        self.tokenizer, self.device, self.text = first.tokenizer, first.device, first.text
-        self.shares = self.weights
-
-    @property
-    @override
-    def name(self) -> str:
-        return " + ".join(str(member.run.path) for member in self.members)
-
-    def description(self) -> dict[str, Any]:
-        """Its members with their weights, its size, and the text that the weights were fitted to."""
-        members = {member["run"]: round(member["weight"], 4) for member in self.described()}
-        return {"members": members, "parameters": self.parameters, "weights_fitted_to": self.fitted_to}
-
-    def fitted_on(self, text: Split) -> list[str]:
-        """The settings that were fitted on this very text: its weights, and the adaptation of its members."""
-        mine = ["mixture weights"] if self.fitted_to and self.members[0].text_module.holds(self.fitted_to, text) else []
-        return list(dict.fromkeys([*mine, *(name for member in self.members for name in member.fitted_on(text))]))
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters of all members, plus free mixture weights."""
-        return sum(member.parameters for member in self.members) + len(self.members) - 1
-
-    @property
-    @override
-    def digest(self) -> bytes:
-        return digest_of_parts([member.digest.hex() for member in self.members])
-
-    @property
-    @override
-    def learns_as_it_reads(self) -> bool:
-        return any(member.learns_as_it_reads for member in self.members)
-
-    @property
-    @override
-    def starts_at_lines(self) -> bool:
-        return all(member.starts_at_lines for member in self.members)
-
-    @override
-    def progress(self, name: str) -> AbstractContextManager[Activity]:
-        return self.members[0].progress(name)
-
-    @override
-    def learning(self) -> Mixed:
-        members = [member.learning() if member.learns_as_it_reads else member for member in self.members]
-        return Mixed(members, self.weights, self.fit, self.fitted_to)
-
-    @override
-    def weighted(self, weights: Sequence[float]) -> Mixed:
-        return Mixed(self.members, checked_weights(weights, len(self.members)))
-
-    def scorer(self, *, ranks: bool = False) -> Mixture:
-        """The mixture as a scorer; without ranks, as members give only the probability of the target."""
-        return Mixture([member.scorer(ranks=False) for member in self.members], self.weights)
-
-    def token_scores(
-        self, text: Split, *, batch: int | None = None, columns: int = 1, ranks: bool = False
-    ) -> TokenScores:
-        """The scores that `evaluate` sums, per token; each member reads the text with its own contexts."""
-        parts = [member.token_scores(text, batch=batch, columns=columns, ranks=False) for member in self.members]
-        logp = mixed_logp(np.stack([part.logp for part in parts]), self.weights)
-        return TokenScores(logp, None, sum(part.seconds for part in parts))
-
-    def adapted(self, *, dynamic: bool | Mapping[str, Any] = False, cache: bool | Mapping[str, Any] = False) -> Mixed:
-        """The mixture with the same weights of members that adapt to the text they read, where they can."""
-        if not any(member.adapts for member in self.members):
-            raise ConfigError(f"none of {self.name} can adapt; mix in another run")
-        members = [member.adapted(dynamic=dynamic, cache=cache) if member.adapts else member for member in self.members]
-        return Mixed(members, self.weights, self.fit, self.fitted_to)
-
-    def evaluate(
-        self,
-        split: str = "test",
-        *,
-        batch: int | None = None,
-        columns: int = 1,
-        dynamic: bool | Mapping[str, Any] = False,
-        cache: bool | Mapping[str, Any] = False,
-        adaptive: bool = False,
-        audit: bool = False,
-    ) -> Figures:
-        """Measure a split of the first member's corpus, or any text file; see `Trained.evaluate`."""
-        adapts = dynamic is not False or cache is not False
-        if adaptive or adapts:
-            adapted = self.adapted(dynamic=dynamic, cache=cache)
-            if not adaptive:
-                return adapted.evaluate(split, batch=batch, columns=columns, audit=audit)
-            static = self.evaluate(split, batch=batch, columns=columns, audit=audit)
-            return with_adaptive(static, adapted.evaluate(split, audit=audit))
-        with self.text(split) as text:
-            scores = self.token_scores(text, batch=batch, columns=columns)
-            check_loss(scores.totals.loss, self.name)
-            measured = metrics(scores.totals, text)
-            if audit:
-                places = sampled(len(text.tokens))
-                parts = [member.likelihood(columns=columns).recomputed(text, places) for member in self.members]
-                measured["audit"] = mixed_distributions(parts, self.weights).audit(text.tokens, scores.logp).record()
-            fitted = self.fitted_on(text)
-        found = {
-            "run": self.name,
-            "split": split,
-            **measured,
-            **({"unnormalised": self.unnormalised} if self.unnormalised else {}),
-            "context": self.context(columns),
-            "mixture": self.described(),
-            "fitted_here": fitted,
-            "weights_fitted_to": self.fitted_to,
-            "fitted_loss": self.fit.loss if self.fit else None,
-            "parameters": self.parameters,
-            "peak_memory_bytes": peak_memory(),
-        }
-        return Figures(found)
-
-    @property
-    def unnormalised(self) -> str:
-        """Which members' probabilities do not sum to 1; "" if all do."""
-        found = ((member.run.path, member.unnormalised) for member in self.members)
-        return "; ".join(f"{path}: {which}" for path, which in found if which)
-
-    def described(self) -> list[Record]:
-        """Each member and its weight, and how it adapts if it does."""
-        return [
-            {"run": str(member.run.path), "weight": weight}
-            | ({"adaptation": member.adaptation.record} if member.adaptation else {})
-            for member, weight in zip(self.members, self.weights, strict=True)
-        ]
-
-    def context(self, columns: int = 1) -> str:
-        """The context of a prediction, in words."""
-        return "; ".join(dict.fromkeys(member.context(columns) for member in self.members))

@@ -18,10 +18,12 @@ from foretell.cli.options import (
     Debug,
     Device,
     Dynamic,
+    Gated,
     Json,
     Layers,
     MixWeights,
     MixWith,
+    Online,
     Pooling,
     Prepare,
     Quiet,
@@ -56,6 +58,8 @@ def evaluate(
     ] = None,
     mix: MixWith = None,
     mix_weights: MixWeights = None,
+    online: Online = False,
+    gated: Gated = False,
     adaptive: Adaptive = False,
     dynamic: Dynamic = False,
     cache: Cache = False,
@@ -94,15 +98,17 @@ def evaluate(
     from foretell.tools.measure import analysis
 
     adaptation = adaptation_of(dynamic, cache, adapt)
-    model = open_model(run, mix, mix_weights, which, device, columns, adaptation={} if adaptive else adaptation)
+    if adaptive and (online or gated):  # results have both parts anyway
+        adaptation, adaptive = adaptation or {"dynamic": {}}, False
+    members = {} if adaptive else adaptation
+    model = open_model(run, mix, mix_weights, which, device, columns, adaptation=members, online=online, gated=gated)
     if skip_bad and not isinstance(model, Trained):
         raise ConfigError("a mixture is not a task; leave out --mix or --skip-bad")
     if errors is not None or plot is not None:
         result = analysis.analysed(model, split, skip_bad=skip_bad, errors=errors, plot=plot)
     else:
         options = {name: True for name, given in (("skip_bad", skip_bad), ("audit", audit)) if given}
-        if adaptive:
-            options |= {"adaptive": True, **adaptation}
+        options |= {"adaptive": True, **adaptation} if adaptive else {}
         result = model.evaluate(split, batch=batch, columns=columns, **options)
     if pseudo is not None:
         if not isinstance(model, Trained):

@@ -94,6 +94,15 @@ MixWeights = Annotated[
     ),
     Check(weights_of),
 ]
+Online = Annotated[
+    bool,
+    typer.Option(
+        "--online", help="With --mix: learn the weights token by token, by exponentiated gradient; prints the regret."
+    ),
+]
+Gated = Annotated[
+    bool, typer.Option("--gated", help="With --mix: learn a small network that gives the weights, token by token.")
+]
 Dynamic = Annotated[bool, typer.Option("--dynamic", help="Dynamic evaluation: keep training on the text read so far.")]
 Audit = Annotated[
     bool,
@@ -150,8 +159,10 @@ def open_model(
     columns: int = 1,
     *,
     adaptation: Mapping[str, Any] | None = None,
+    online: bool = False,
+    gated: bool = False,
 ) -> Trained | Mixed:
-    """Load a run, or a mixture of several; neural members get the adaptation."""
+    """Load a run, or a mixture of several, perhaps with weights that learn; neural members get the adaptation."""
     from foretell import load
     from foretell import mix as mixed
     from foretell.config import validate
@@ -159,14 +170,17 @@ def open_model(
 
     if adaptation:
         validate(AdaptationConfig, adaptation, "--adapt")
-    if not mix and weights is not None:
-        raise ConfigError("--mix-weights needs --mix; name the other runs with it")
+    for option, given in (("--mix-weights", weights is not None), ("--online", online), ("--gated", gated)):
+        if given and not mix:
+            raise ConfigError(f"{option} needs --mix; name the other runs with it")
     members = [load(path, which=which, device=device) for path in [run, *(mix or [])]]
     if adaptation:
         if not any(member.adapts for member in members):
             raise ConfigError(f"{run} is an n-gram model, which cannot adapt; leave out --dynamic and --cache")
         members = [member.adapted(**adaptation) if member.adapts else member for member in members]
-    return members[0] if not mix else mixed(members, weights_of(weights), columns=columns)
+    if not mix:
+        return members[0]
+    return mixed(members, weights_of(weights), columns=columns, online="gated" if gated else online)
 
 
 def adaptation_of(dynamic: bool, cache: bool, settings: list[str] | None) -> Mapping[str, Any]:

@@ -118,6 +118,8 @@ ADAPTIVE = (
     "context",
     "adaptation",
     "mixture",
+    "weights_learned_by",
+    "regret",
     "fitted_here",
     "audit",
 )

@@ -3,7 +3,8 @@
 At sampled places of a text the distribution of the next token is computed again by a fresh scorer through `next`, which
 is given the tokens up to there and no others. Each has to sum to 1, and to give the token the probability that was
 booked when the text was measured. So a scorer that looks at its targets, or learns from them before it scores them, is
-found out, and so is one whose probabilities add up to more than 1. P places, V vocabulary, B rows, T time steps.
+found out, and so is one whose probabilities add up to more than 1. P places, V vocabulary, B rows, T time steps; a
+mixture of M members reads N tokens.
 """
 
 from __future__ import annotations
@@ -81,14 +82,15 @@ class Recomputed:
         return Audit(len(self.places), off, moved, self.tolerance)
 
 
-def mixed(parts: Sequence[Recomputed], weights: Sequence[float]) -> Recomputed:
-    """The distributions of a mixture, at the places of all its members."""
+def mixed(parts: Sequence[Recomputed], weights: NDArray[np.float64]) -> Recomputed:
+    """The distributions of a mixture at the places of all its members, from their weights for each token [M, N]."""
     places = parts[0].places
     for part in parts[1:]:
         places = np.intersect1d(places, part.places)
     rows = [part.logp[np.isin(part.places, places)] for part in parts]
     with np.errstate(divide="ignore"):
-        logp = np.logaddexp.reduce([row + np.log(weight) for row, weight in zip(rows, weights, strict=True)])
+        logs = np.log(weights[:, places, None])
+        logp = np.logaddexp.reduce([row + weight for row, weight in zip(rows, logs, strict=True)])
     return Recomputed(places, logp, max(part.tolerance for part in parts))
 
 

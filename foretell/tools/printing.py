@@ -173,8 +173,11 @@ def adaptive(part: Mapping[str, Any]) -> str:
     lines = [
         f"{part['bits_per_byte']:.4f} bits/byte, perplexity {part['perplexity']:,.2f}",
         part["context"].removeprefix("carried state, "),
-        *([f"audit {audited(part['audit'])}"] if "audit" in part else []),
     ]
+    if regret := part.get("regret"):
+        lines.append(f"regret {regret['nats']:,.1f} nats to the best fixed weights, at most {regret['bound']:,.1f}")
+    if "audit" in part:
+        lines.append(f"audit {audited(part['audit'])}")
     return "\n".join(lines)
 
 

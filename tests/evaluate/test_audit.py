@@ -42,9 +42,11 @@ def test_what_is_no_number(again: float, before: float, passes: bool) -> None:
 def test_a_mixture_is_of_the_places_that_all_members_have() -> None:
     one = Recomputed(np.array([0, 4, 7]), np.log(np.array([[0.5, 0.5], [0.1, 0.9], [0.2, 0.8]])), 1e-6)
     two = Recomputed(np.array([4, 7]), np.log(np.array([[0.3, 0.7], [0.4, 0.6]])), 1e-4)
-    found = mixed([one, two], [0.25, 0.75])
+    weights = np.full((2, 9), np.nan)
+    weights[:, [4, 7]] = [[0.25, 0.5], [0.75, 0.5]]
+    found = mixed([one, two], weights)
     assert found.places.tolist() == [4, 7] and found.tolerance == 1e-4
-    np.testing.assert_allclose(np.exp(found.logp), [[0.25, 0.75], [0.35, 0.65]])
+    np.testing.assert_allclose(np.exp(found.logp), [[0.25, 0.75], [0.3, 0.7]])
 
 
 class Recorder:

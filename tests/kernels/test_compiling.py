@@ -6,7 +6,7 @@ import pytest
 from numba import config
 
 from foretell.coding import range_coder
-from foretell.kernels import compiling, suffix_index
+from foretell.kernels import compiling, gate, suffix_index
 from foretell.models.context_mixing import coding, compiled
 from foretell.models.unbounded_ngram import growing, predicting
 
@@ -21,6 +21,7 @@ UNBOUNDED = Path(growing.__file__).parent, suffix_index.__file__
         (coding.code, MIXING),
         (coding.settle, MIXING),
         (suffix_index.read, (suffix_index.__file__,)),
+        (gate.read, (gate.__file__,)),
         (growing.append, UNBOUNDED),
         (predicting.log2, UNBOUNDED),
     ],

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from foretell.api.mixing import Mixed
+from foretell.api.mixed import Mixed
 from foretell.api.trained import Trained
 from foretell.artifacts import write_atomic
 from foretell.errors import ConfigError

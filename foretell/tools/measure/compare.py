@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from foretell import units
-from foretell.api.mixing import Mixed
+from foretell.api.mixed import Mixed
 from foretell.api.trained import Trained
 from foretell.data.files import SPLITS
 from foretell.data.opening import open_corpus, open_file

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from foretell import units
-from foretell.api.mixing import Mixed
+from foretell.api.mixed import Mixed
 from foretell.api.trained import Trained
 from foretell.errors import ConfigError
 from foretell.evaluate.bootstrap import Floats, bootstrap, too_few

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from foretell.api.mixing import Mixed
+from foretell.api.mixed import Mixed
 from foretell.api.trained import Trained
 from foretell.data.files import missing
 from foretell.data.text_files import BOUNDARY, Report, count_replaced, mended, numbered_lines, stored_lines

@@ -1,0 +1,172 @@
+"""Mixtures whose weights are learned from the text they read."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from typing_extensions import override
+
+from foretell.api.mixed import Floats, Mixed
+from foretell.api.trained import Trained
+from foretell.coding.container import digest_of_parts
+from foretell.coding.tokens import TokenCoder
+from foretell.data.store.store import Split
+from foretell.data.tokenizers.tokenizer import Tokenizer
+from foretell.errors import ConfigError
+from foretell.evaluate.adaptation import with_adaptive
+from foretell.evaluate.gated_weights import Gate
+from foretell.evaluate.mixture import Fit, checked_weights, fit_weights
+from foretell.evaluate.online_mixture import OnlineMixture
+from foretell.evaluate.online_weights import ExponentiatedGradient, Rule
+from foretell.results import Figures
+from foretell.run import Record
+
+Online = Literal["gated"] | bool
+
+
+class OnlineMixed(Mixed):
+    """A mixture that learns its weights token by token. Counted members that can learn from what they have read do so.
+
+    Its results have two parts: the same members with fixed weights, which do not learn, and `adaptive`.
+    """
+
+    def __init__(self, fixed: Mixed, members: Sequence[Trained], fit: Fit, fitted_to: str, rule: Rule):
+        super().__init__(members, fit.weights, fit, fitted_to)
+        self.fixed, self.rule, self.split = fixed, rule, fitted_to
+
+    @property
+    @override
+    def digest(self) -> bytes:
+        return digest_of_parts([super().digest.hex(), self.rule.name])
+
+    @property
+    @override
+    def learns_as_it_reads(self) -> bool:
+        return True
+
+    @override
+    def learning(self) -> OnlineMixed:
+        return self
+
+    @override
+    def weighted(self, weights: Sequence[float]) -> OnlineMixed:
+        """The mixture with other weights to start from."""
+        other = copy.copy(self)
+        other.weights = other.shares = checked_weights(weights, len(self.members))
+        other.rule = ExponentiatedGradient(other.weights)
+        return other
+
+    @override
+    def coder(self, *, adaptive: bool) -> TokenCoder:
+        if not adaptive:
+            raise ConfigError("online weights learn from the text; compress with fixed ones, foretell.mix(runs)")
+        if not isinstance(self.rule, ExponentiatedGradient):
+            raise ConfigError(
+                "a gate starts from what it learned on the validation split, which a compressed file does not hold; "
+                "compress with foretell.mix(runs, online=True)"
+            )
+        return super().coder(adaptive=True)
+
+    @override
+    def scorer(self, *, ranks: bool = False) -> OnlineMixture:
+        return OnlineMixture([member.scorer(ranks=False) for member in self.members], self.rule)
+
+    @override
+    def _read(self, text: Split, batch: int | None, columns: int) -> tuple[Floats, float]:
+        if columns > 1:
+            raise ConfigError("columns are read side by side, and online weights read in order; leave out columns")
+        return super()._read(text, batch, columns)
+
+    @override
+    def _mixed(self, text: Split, logp: Floats) -> Floats:
+        return self.rule.read(ids(text), logp, self.starts(text))[0]
+
+    @override
+    def _weights(self, text: Split, logp: Floats) -> Floats:
+        return self.rule.stepwise(ids(text), logp, self.starts(text))[1]
+
+    @override
+    def _facts(self, text: Split, logp: Floats) -> Record:
+        facts: Record = {"weights_learned_by": self.rule.name}
+        if isinstance(self.rule, ExponentiatedGradient) and len(self.starts(text)) == 1:
+            regret = self.rule.regret(logp)
+            facts["regret"] = {"nats": regret.nats, "bound": regret.bound, "best_weights": regret.best}
+        return facts
+
+    def starts(self, text: Split) -> list[int]:
+        """Where the members, and so the weights, start from nothing."""
+        resets = self.members[0].settings.text_batches.resets
+        found = {"documents": text.documents, "lines": text.lines}.get(resets, np.zeros(2, dtype=np.int64))
+        return sorted({0, *(int(place) for place in found[:-1] if place < len(text.tokens))})
+
+    @override
+    def adapted(
+        self, *, dynamic: bool | Mapping[str, Any] = False, cache: bool | Mapping[str, Any] = False
+    ) -> OnlineMixed:
+        """The mixture of members that adapt to the text they read, where they can; its weights learn as before."""
+        members = super().adapted(dynamic=dynamic, cache=cache).members
+        return online_mixture(self.fixed, members, "gated" if isinstance(self.rule, Gate) else True, self.split)
+
+    @override
+    def evaluate(
+        self,
+        split: str = "test",
+        *,
+        batch: int | None = None,
+        columns: int = 1,
+        dynamic: bool | Mapping[str, Any] = False,
+        cache: bool | Mapping[str, Any] = False,
+        adaptive: bool = False,
+        audit: bool = False,
+    ) -> Figures:
+        """Measure a split or a text file: with fixed weights, and as the part `adaptive` with those learned online.
+
+        With `dynamic`, `cache` or `adaptive` the members of that part adapt; see `Trained.evaluate`.
+        """
+        if adaptive or dynamic is not False or cache is not False:
+            adapted = self.adapted(dynamic=dynamic, cache=cache)
+            return adapted.evaluate(split, batch=batch, columns=columns, audit=audit)
+        learned = super().evaluate(split, batch=batch, columns=columns, audit=audit)
+        return with_adaptive(self.fixed.evaluate(split, batch=batch, audit=audit), learned)
+
+    @override
+    def context(self, columns: int = 1) -> str:
+        return f"{super().context(columns)}; weights learned online ({self.rule.name})"
+
+
+def without_adaptation(member: Trained) -> Trained:
+    """The model as it was trained."""
+    other = copy.copy(member)
+    other.adaptation = None
+    return other
+
+
+def online_mixture(fixed: Mixed, given: Sequence[Trained], online: Online, split: str) -> OnlineMixed:
+    """Runs, adapted or not, whose weights are learned online; where they start is learned on a split.
+
+    `fixed` is the mixture of these runs without adaptation.
+    """
+    learns = [member.counted is not None and member.adapts and member.adaptation is None for member in given]
+    members = [member.adapted() if can else member for member, can in zip(given, learns, strict=True)]
+    with members[0].text(split) as text:
+        logp = np.stack([member.token_scores(text, ranks=False).logp for member in members])
+        tokens = ids(text)
+    fit = fit_weights(logp)
+    rule: Rule = ExponentiatedGradient(fit.weights)
+    if online == "gated":
+        rule = Gate(fit.weights, begins_word(members[0].tokenizer)).trained(tokens, logp)
+    return OnlineMixed(fixed, members, fit, split, rule)
+
+
+def ids(text: Split) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The tokens of a text [N]."""
+    return np.array(text.tokens, dtype=np.int64)
+
+
+def begins_word(tokenizer: Tokenizer) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """[V] whether a token begins a word, or is none: anything but letters and digits alone."""
+    specials = {tokenizer.boundary}
+    return np.array([token in specials or not tokenizer.decode([token]).isalnum() for token in range(tokenizer.size)])
