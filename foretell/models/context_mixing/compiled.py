@@ -23,7 +23,7 @@ from foretell.models.context_mixing.hashing import (
     mixed,
     vectorised,
 )
-from foretell.models.context_mixing.tables import LONGEST, STEADY, Tables
+from foretell.models.context_mixing.tables import LONGEST, MATCH_STATES, STEADY, Tables
 
 BITS, HIGHEST, BYTE, BYTE_2, BYTE_3, MATCH_LENGTH, EXPECTED, WORD_LENGTH, COUNTS, WORD = range(10)
 """kinds of mixers; see `selectors.py`"""
@@ -137,19 +137,20 @@ def gather(t: Tables, w: Scratch, node: int, depth: int) -> None:
             counts = counts * 4 + (0 if count == 0 else 1 if count < 3 else 2 if count < 8 else 3)
         if count == 0:
             cells[c, 0] = -1
-            x[3 * c] = x[3 * c + 1] = x[3 * c + 2] = F(0)
+            x[4 * c] = x[4 * c + 1] = x[4 * c + 2] = x[4 * c + 3] = F(0)
             continue
         stretch = STRETCH[np.int64(value >> np.uint32(20))]
         if t.contexts[c, 0] == ORDER:
             highest = c + 1
         cells[c, 0] = (LEVEL[count] * 32 + min(max(int(stretch * F(2) + F(16)), 0), 31)) * 4 + (bits & 3)
         cells[c, 1] = min(count, 7) * 64 + (bits & 63)
-        x[3 * c] = stretch * F(0.5) if count < 3 else stretch
-        x[3 * c + 1] = stretched(t.by_count[c, cells[c, 0], 0])
-        x[3 * c + 2] = stretched(t.by_history[c, cells[c, 1], 0])
+        p = t.by_count[c, cells[c, 0], 0]
+        x[4 * c] = stretch * F(0.5) if count < 3 else stretch
+        x[4 * c + 1], x[4 * c + 2] = stretched(p), (p - F(0.5)) * F(2)
+        x[4 * c + 3] = stretched(t.by_history[c, cells[c, 1], 0])
     state, lengths = 0, 0
     for m in range(models):
-        first = 3 * contexts + 2 * m
+        first = 4 * contexts + 2 * m
         x[first] = x[first + 1] = F(0)
         matched[m] = -1
         state, lengths = state * 3, lengths * 8
@@ -160,8 +161,8 @@ def gather(t: Tables, w: Scratch, node: int, depth: int) -> None:
             q = t.by_match[m, matched[m], 0]
             x[first], x[first + 1] = stretched(q), (q - F(0.5)) * F(4)
             state, lengths = state + 1 + wanted, lengths + min(bucket // 2, 7)
-    x[3 * contexts + 2 * models] = F(0.3)
-    select(t, w.rows[depth], node, depth, highest, counts, min(state, 15), lengths & 63)
+    x[4 * contexts + 2 * models] = F(0.3)
+    select(t, w.rows[depth], node, depth, highest, counts, state, lengths)
 
 
 @jit
@@ -173,13 +174,13 @@ def select(
     for k in range(mixers):
         kind = t.selectors[k, 0]
         if kind == BITS:
-            row = node * 16 + state
+            row = node * MATCH_STATES + state
         elif kind == HIGHEST:
             row = min(highest, 31) * 8 + depth
         elif BYTE <= kind <= BYTE_3:
             row = byte_at(t, kind - BYTE + 1) * 256 + node
         elif kind == MATCH_LENGTH:
-            row = lengths * 16 + state
+            row = lengths * MATCH_STATES + state
         elif kind == EXPECTED:
             m = len(t.matches) - 1
             while m > 0 and t.matches[m, 1] == 0:

@@ -17,7 +17,7 @@ from foretell.models.context_mixing import contexts, selectors
 from foretell.models.context_mixing.contexts import ContextChoice
 from foretell.models.context_mixing.scorer import VOCABULARY, ContextMixingScorer
 from foretell.models.context_mixing.selectors import MixerChoice
-from foretell.models.context_mixing.tables import Tables, bits_for, copied, empty, packed, unpacked, with_room
+from foretell.models.context_mixing.tables import MATCHES, Tables, bits_for, copied, empty, packed, unpacked, with_room
 from foretell.models.counted import CountedConfig, CountedModel
 from foretell.models.learning_scorer import LearningScorer
 from foretell.types import OnProgress, no_progress
@@ -31,6 +31,9 @@ Tokens = NDArray[np.uint16]
 """of the byte tokenizer: the boundary 0, and byte b as b + 1"""
 
 
+MatchLength = Annotated[int, Field(ge=2, le=64)]
+
+
 class ContextMixingConfig(CountedConfig):
     """Context mixing: the bits of each byte, predicted by many contexts at once, whose predictions are weighed by how
     well each did in such a place (as in PAQ8, Mahoney 2005, and lpaq). Needs `data.tokenizer.kind = "byte"`."""
@@ -41,7 +44,11 @@ class ContextMixingConfig(CountedConfig):
     """what predictions are made from"""
     mixers: Annotated[tuple[MixerChoice, ...], Field(min_length=1, max_length=16)] = selectors.ALL
     """how their weights are chosen"""
-    matches: Annotated[tuple[Annotated[int, Field(ge=2, le=64)], ...], Field(min_length=1, max_length=3)] = (5, 12)
+    matches: Annotated[tuple[Annotated[int, Field(ge=2, le=64)], ...], Field(min_length=1, max_length=MATCHES)] = (
+        4,
+        8,
+        20,
+    )
     """shortest lengths, in bytes, of repeated passages that are looked for"""
     table_bits: Annotated[int, Field(ge=8, le=24)] | None = None
     """log2 of the places of a context's table, 64 bytes each; absent: by the size of the text, at most 22"""

@@ -167,7 +167,7 @@ class Reference:
             slot = self.tables.setdefault(("slot", c, value, node), Slot())
             slots.append(slot)
             if slot.count == 0:
-                x += [0.0, 0.0, 0.0]
+                x += [0.0] * 4
                 continue
             highest = c + 1 if self.contexts[c][0] == 0 else highest
             base = log_odds(int(slot.p * 65536) >> 4)
@@ -175,7 +175,7 @@ class Reference:
             by_count = self.cell(("a", c, level(slot.count), place, slot.bits & 3), squash((place - 15.5) / 2))
             by_history = self.cell(("b", c, min(slot.count, 7), slot.bits & 63))
             cells += [by_count, by_history]
-            x += [base / 2 if slot.count < 3 else base, stretch(by_count.p), stretch(by_history.p)]
+            x += [base / 2 if slot.count < 3 else base, stretch(by_count.p), 2 * by_count.p - 1, stretch(by_history.p)]
         state, lengths = 0, 0
         for m, (_, length) in enumerate(self.matches):
             state, lengths = state * 3, lengths * 8
@@ -189,7 +189,7 @@ class Reference:
             x += [stretch(cell.p), 4 * (cell.p - 0.5)]
             state, lengths = state + 1 + wanted, lengths + min(bucket_of(length) // 2, 7)
         x.append(0.3)
-        state, last, before = min(state, 15), self.back(1), self.back(2)
+        last, before = self.back(1), self.back(2)
         longest = next((m for m in reversed(range(len(self.lengths))) if self.matches[m][1]), 0)
         rows = [
             (node, state),
@@ -197,7 +197,7 @@ class Reference:
             (last, node),
             (before, node),
             (self.back(3), node),
-            (lengths & 63, state),
+            (lengths, state),
             (self.expected(longest), depth),
             (min(self.letters[::-1].index(False) if False in self.letters else len(self.letters), 15), node),
             (tuple(min(slot.count, 1) + (slot.count > 2) + (slot.count > 7) for slot in slots[2:7]), depth),

@@ -9,6 +9,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from foretell.config import Config, Tagged
+from foretell.models.context_mixing.tables import MATCH_STATES, MATCHES
 
 
 class MixerConfig(Config):
@@ -27,7 +28,7 @@ class BitsConfig(MixerConfig):
     """Selected by the bits of the byte so far, and by what the matches expect."""
 
     kind: Literal["bits"] = "bits"
-    rows = 256 * 16
+    rows = 256 * MATCH_STATES
 
     @property
     @override
@@ -65,7 +66,7 @@ class MatchLengthConfig(MixerConfig):
     """Selected by the lengths of the matches and what they expect."""
 
     kind: Literal["match-length"] = "match-length"
-    rows = 64 * 16
+    rows = 8**MATCHES * MATCH_STATES
 
     @property
     @override

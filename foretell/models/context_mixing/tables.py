@@ -1,6 +1,6 @@
 """The memory of a context-mixing model: everything it has learned, and its position in the text.
 
-C contexts, M match models, N inputs of a mixer (3 C + 2 M + 1, padded), S sets of mixer weights.
+C contexts, M match models, N inputs of a mixer (4 C + 2 M + 1, padded), S sets of mixer weights.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from foretell.errors import ConfigError
 
 LANES = 8
 """inputs of mixers are padded with zeros to a multiple of this, for vector instructions"""
+MATCHES = 3
+"""match models at most"""
+MATCH_STATES = 3**MATCHES
+"""no match, or one that expects a 0 or a 1, for each match model"""
 SLOTS = 16
 """words of a bucket: a check, and the 15 nodes of the binary tree of a nibble"""
 MATCH_BITS = 22
@@ -99,7 +103,7 @@ def empty(
         by_count=by_count,
         by_history=by_history,
         by_match=by_match,
-        mixers=np.full((sum(rows), -(-(3 * c + 2 * m + 1) // LANES) * LANES), 0.12, np.float32),
+        mixers=np.full((sum(rows), -(-(4 * c + 2 * m + 1) // LANES) * LANES), 0.12, np.float32),
         final=np.full((256, len(rows)), 1 / len(rows), np.float32),
         refined=refined,
         ends=ends,
