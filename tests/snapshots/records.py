@@ -158,6 +158,9 @@ def demo() -> tuple[Record, Record]:
                {"weight": 0.39, "run": "runs/demo/ngram-5-seed1"}]  # fmt: skip
     return {"table_rows": rows}, {
         "baselines": BASELINES, "mixture_bits_per_byte": 1.802, "mixture_perplexity": 33.4, "mixture": members,
+        "context_mixing": {"bits_per_byte": 1.774, "parameters": 93_120_441, "tokens_per_second": 61_023.0,
+                           "seconds": 28.4},
+        "adaptive": {"bits_per_byte": 1.317},
         "sample": "The value of the argument is a string, and the function returns None if it is not set.",
     }  # fmt: skip
 

@@ -29,6 +29,10 @@ LSTMS = ("awd-lstm-small", "awd-lstm-tiny")
 GPTS = ("gpt2-124m", "gpt2-wiki-mini")
 """the larger ones first"""
 FOR_CHARACTERS = "nanogpt-shakespeare"
+MIXING_STARTS, MIXING_SPEED = 30.0, 40e3
+"""seconds that context mixing takes to be compiled and saved, and bytes it reads a second, on a busy machine"""
+MIXING_MEMORY = 3e9
+"""bytes of memory that it may take"""
 LITTLE = 5e6
 """bytes of text below which a GPT over characters is proposed"""
 VERBS = {
@@ -177,6 +181,25 @@ def by_counting(situation: Situation) -> Iterator[Advice]:
     )
 
 
+def mixing(situation: Situation) -> Iterator[Advice]:
+    """Context mixing, which reads all of the text once, if there is time and memory."""
+    seconds = MIXING_STARTS + situation.train_bytes / MIXING_SPEED
+    if seconds > situation.seconds or (situation.memory and situation.memory < MIXING_MEMORY):
+        return
+    run = situation.run("context-mixing")
+    yield Advice(
+        "context-mixing",
+        f"many contexts at once, bit by bit: reads all of the text once, in about {units.duration(seconds)}, and learns "
+        "on as it reads",
+        f"{NOT_MEASURED} on this text; {figures.DEMO_MIXING}",
+        (
+            command("train", "context-mixing", f"data.corpus={situation.corpus}", "--out", run),
+            command("evaluate", run, "--adaptive"),
+        ),
+        rank=-1,
+    )
+
+
 def recurrent(situation: Situation) -> Iterator[Advice]:
     """The largest small AWD-LSTM that sees enough text in the time."""
     name = situation.affordable(LSTMS)
@@ -309,9 +332,9 @@ def from_own_text(situation: Situation) -> Iterator[Advice]:
     )
 
 
-TEXT: tuple[Adviser, ...] = (by_counting, recurrent, causal_transformer)
+TEXT: tuple[Adviser, ...] = (mixing, by_counting, recurrent, causal_transformer)
 LABELS: tuple[Adviser, ...] = (from_a_run, from_an_import, from_own_text)
-MOST = 3
+MOST = 4
 """recipes that are proposed"""
 
 

@@ -21,6 +21,8 @@ from foretell.tools.tables import Column, ResponsiveTable
 from foretell.training.monitor import Monitor
 from foretell.trees import Tree
 
+LONGEST = 100
+"""tokens of a passage in a record: its last ones. A text that is in training as a whole has passages of all lengths"""
 SHOWN = 60
 """characters of a passage in a table"""
 
@@ -53,7 +55,7 @@ def tokens_of(run: Run, file: Path, data: Any, tokenizer: Tokenizer) -> NDArray[
 
 
 def row_of(match: Match, tokens: NDArray[np.int64], train: Split, tokenizer: Tokenizer) -> Tree:
-    """A match as a record; positions, lengths and offsets are in tokens."""
+    """A match as a record; positions, lengths and offsets are in tokens, `text` holds the last `LONGEST` of them."""
     end = match.place + match.length
     row: Tree = {
         "position": match.position,
@@ -67,7 +69,7 @@ def row_of(match: Match, tokens: NDArray[np.int64], train: Split, tokenizer: Tok
     }
     if match.length:
         row["document"], row["offset"] = number_of(train.documents, match.place)
-        row["text"] = tokenizer.decode(train.tokens[match.place : end].tolist())
+        row["text"] = tokenizer.decode(train.tokens[max(match.place, end - LONGEST) : end].tolist())
         row["next"] = tokenizer.decode(train.tokens[end : end + 1].tolist())
     return row
 

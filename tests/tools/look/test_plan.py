@@ -51,7 +51,7 @@ def test_a_text_is_measured(of_text: dict[str, Any], folder: Path) -> None:
     assert facts["language"] == "English" and facts["scripts"] == {"Latin": 1.0}
     assert facts["train_bytes"] == pytest.approx(0.9 * (folder / "a text.txt").stat().st_size, rel=1e-3)
     assert 0 < facts["measured"]["ngram_bits_per_byte"] < 2 and 0 < facts["measured"]["baselines"]["xz"] < 2
-    assert [advice["recipe"] for advice in of_text["advice"]][:2] == ["awd-lstm-tiny", "ngram-5"]
+    assert [advice["recipe"] for advice in of_text["advice"]][:3] == ["context-mixing", "awd-lstm-tiny", "ngram-5"]
     assert of_text["then"]["commands"]
 
 

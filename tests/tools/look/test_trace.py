@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import foretell
 from foretell.cli import app
 from foretell.errors import ConfigError
-from foretell.tools.look.trace import one_line, render, trace
+from foretell.tools.look.trace import LONGEST, one_line, render, trace
 
 NGRAM = {"limit": "1epochs", "model": {"kind": "ngram", "order": 2}}
 
@@ -45,6 +45,13 @@ def test_a_text_of_other_words_has_none(run: Path, tmp_path: Path) -> None:
     rows = trace(run, text, quiet=True)["trace"]
     assert [row["length"] for row in rows][:3] == [1, 0, 1]
     assert rows[1]["document"] is None and rows[1]["text"] == ""
+
+
+def test_records_of_a_text_from_training_stay_short(run: Path, corpus: dict[str, str]) -> None:
+    """Passages of all lengths up to the whole text would take memory with its square."""
+    rows = trace(run, Path(corpus["train"]), quiet=True)["trace"]
+    assert rows[-1]["length"] > 2 * LONGEST
+    assert max(len(row["text"].split()) for row in rows) <= LONGEST
 
 
 def test_the_command_prints_json_and_a_table(run: Path, tmp_path: Path, corpus: dict[str, str]) -> None:
