@@ -189,8 +189,8 @@ def mixing(situation: Situation) -> Iterator[Advice]:
     run = situation.run("context-mixing")
     yield Advice(
         "context-mixing",
-        f"many contexts at once, bit by bit: reads all of the text once, in about {units.duration(seconds)}, and learns "
-        "on as it reads",
+        f"predicts from many contexts at once: reads all of the text once, in about {units.duration(seconds)}; "
+        "with --adaptive it also learns from the text it is measured on",
         f"{NOT_MEASURED} on this text; {figures.DEMO_MIXING}",
         (
             command("train", "context-mixing", f"data.corpus={situation.corpus}", "--out", run),
