@@ -97,7 +97,7 @@ def test_invalid_utf8_is_replaced_counted_and_told(tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.WARNING, "foretell"):
         assert text_of(corpus, "train") == "caf\ufffd \ufffd\ufffd\n\ufffd"
     assert corpus.report.replaced == 3
-    assert "3 places are not valid UTF-8" in caplog.text
+    assert "3 invalid UTF-8 sequences" in caplog.text
 
 
 def test_nul_bytes_are_kept_counted_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
