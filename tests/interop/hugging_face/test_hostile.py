@@ -413,7 +413,7 @@ for path in sys.argv[1:]:
         import_path(Path(path), Path(path).with_suffix(".run"), "python-docs", None)
     except ValueError as problem:
         print(problem)
-status = Path("/proc/self/status").read_text()  # its own peak: ru_maxrss begins with that of the process that started it
+status = Path("/proc/self/status").read_text()
 own = int(status.partition("VmHWM:")[2].split()[0])
 print(max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
 """
@@ -426,6 +426,7 @@ def test_memory_stays_bounded(folder: Path, tmp_path: Path) -> None:
     for name, path in zip(names, paths, strict=True):
         shutil.copytree(folder, path)
         HOSTILE[name][0](path)
+    # the peak is that of /proc, as ru_maxrss begins with the size of the process that starts it
     command = [sys.executable, "-P", "-c", MEMORY, *map(str, paths)]
     *problems, kibibytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert len(problems) == len(names) and int(kibibytes) < 2 << 20
