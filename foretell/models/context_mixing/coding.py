@@ -18,7 +18,7 @@ from foretell.models.context_mixing.compiled import (
     F,
     advance,
     boundary,
-    learn_bit,
+    learn_byte,
     learn_map,
     predict,
     scratch,
@@ -89,8 +89,7 @@ def code(
                 bit = -1 if reading else ((token - FIRST_BYTE) >> (7 - depth)) & 1
                 node = node * 2 + coded(coder, message, predict(t, w, node, depth), bit)
             if learn:
-                for depth in range(8):
-                    learn_bit(t, w, node >> (8 - depth), depth, (node >> (7 - depth)) & 1)
+                learn_byte(t, w, node - 256)
         tokens[i] = BOUNDARY if ends else node - 256 + FIRST_BYTE
         advance(t, np.int64(tokens[i]), learn)
 

@@ -253,6 +253,13 @@ def learn_bit(t: Tables, w: Scratch, node: int, depth: int, bit: int) -> None:
 
 
 @jit
+def learn_byte(t: Tables, w: Scratch, byte: int) -> None:
+    """Update everything that predicted a byte, bit by bit."""
+    for depth in range(8):
+        learn_bit(t, w, (byte | 256) >> (8 - depth), depth, (byte >> (7 - depth)) & 1)
+
+
+@jit
 def learn_map(cell: NDArray[np.float32], y: float) -> None:
     """Move a probability towards a bit, less with each count."""
     count = int(cell[1])
@@ -346,8 +353,7 @@ def read_token(t: Tables, w: Scratch, token: int, learn: bool) -> float:
         total += math.log(np.float64(p if bit else F(1) - p))
         node = node * 2 + bit
     if learn:
-        for depth in range(8):
-            learn_bit(t, w, (byte | 256) >> (8 - depth), depth, (byte >> (7 - depth)) & 1)
+        learn_byte(t, w, byte)
     return total
 
 

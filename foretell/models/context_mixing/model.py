@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 BLOCK = 2**15
 """tokens that are read at once: less than a second"""
-Tokens = NDArray[np.uint16]
-"""of the byte tokenizer: the boundary 0, and byte b as b + 1"""
-
-
 MatchLength = Annotated[int, Field(ge=2, le=64)]
 
 
@@ -44,11 +40,7 @@ class ContextMixingConfig(CountedConfig):
     """what predictions are made from"""
     mixers: Annotated[tuple[MixerChoice, ...], Field(min_length=1, max_length=16)] = selectors.ALL
     """how their weights are chosen"""
-    matches: Annotated[tuple[Annotated[int, Field(ge=2, le=64)], ...], Field(min_length=1, max_length=MATCHES)] = (
-        4,
-        8,
-        20,
-    )
+    matches: Annotated[tuple[MatchLength, ...], Field(min_length=1, max_length=MATCHES)] = (4, 8, 20)
     """shortest lengths, in bytes, of repeated passages that are looked for"""
     table_bits: Annotated[int, Field(ge=8, le=24)] | None = None
     """log2 of the places of a context's table, 64 bytes each; absent: by the size of the text, at most 22"""

@@ -49,7 +49,7 @@ def run_demo(out: Path, *, quiet: bool = False) -> dict[str, Any]:
     sample = together.generate("The ", tokens=80, temperature=0.7, seed=1)
     monitor.say("Training a context-mixing model, which learns as it reads ...")
     place = out / f"{LEARNING}-seed1"
-    learning = train(LEARNING, place, quiet=True, data__corpus=CORPUS, model__table_bits=TABLE_BITS)
+    learning = train(LEARNING, place, quiet=quiet, data__corpus=CORPUS, model__table_bits=TABLE_BITS)
     learned, summary = learning.evaluate("test", adaptive=True), learning.summary()
     result = {
         **raced["results"][f"{TRAINED}-seed1"],
