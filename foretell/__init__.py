@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from foretell.api.loading import load
     from foretell.api.mixed import Mixed
     from foretell.api.mixing import mix
     from foretell.api.train import Interrupted, train
-    from foretell.api.trained import Trained, load
+    from foretell.api.trained import Trained
     from foretell.errors import ConfigError
     from foretell.evaluate.lines import Scored
     from foretell.recipe.loading import load_recipe
@@ -49,7 +50,7 @@ _HOMES = {
     "Tracked": "training.trackers",
     "Tracker": "training.trackers",
     "Trained": "api.trained",
-    "load": "api.trained",
+    "load": "api.loading",
     "load_recipe": "recipe.loading",
     "mix": "api.mixing",
     "train": "api.train",

@@ -8,6 +8,8 @@ from foretell.errors import ConfigError, did_you_mean
 
 RECIPE = "recipe.toml"
 """the file that makes a folder a run"""
+MEMBERS = "members"
+"""folder in a mixture with the runs it is made of"""
 
 
 def no_run(path: Path) -> ConfigError:

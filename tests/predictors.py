@@ -11,7 +11,10 @@ import foretell
 MODELS: dict[str, dict[str, Any]] = {
     "ngram": {"limit": "1epochs", "model": {"kind": "ngram", "order": 3}},
     "lstm": {"limit": "20steps"},
-    "context-mixing": {"limit": "1epochs", "model": {"kind": "context-mixing", "table_bits": 10}},
+    "context-mixing": {
+        "limit": "1epochs",
+        "model": {"kind": "context-mixing", "table_bits": 10, "mixers": ({"kind": "bits"}, {"kind": "highest"})},
+    },
     "unbounded-ngram": {"limit": "1epochs", "model": {"kind": "unbounded-ngram"}},
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from foretell.api.trained import Trained, load
+from foretell.api.trained import Trained, load_run
 from foretell.data.store.store import load_counts
 from foretell.data.tokenizers.tokenizer import Tokenizer, tokenizer_of
 from foretell.errors import ConfigError
@@ -73,7 +73,7 @@ def open_initial(recipe: Recipe) -> Trained:
             f"init: {path} does not exist; name a run, as init=RUN: foretell import FOLDER --out RUN makes one of a "
             f"pre-trained encoder (FOLDER may be hf:OWNER/NAME), foretell train {path.name} trains {path}"
         )
-    other = load(path, device="cpu")
+    other = load_run(path, device="cpu")
     if other.settings.model.counted:
         raise ConfigError(
             f"init: {recipe.init} is an n-gram model, which is counted and cannot be trained further; "

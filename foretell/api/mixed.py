@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from typing_extensions import override
 
 from foretell.api.trained import Trained
@@ -18,11 +21,11 @@ from foretell.evaluate.adaptation import with_adaptive
 from foretell.evaluate.audit import mixed as mixed_distributions
 from foretell.evaluate.audit import sampled
 from foretell.evaluate.language_model import LanguageModel
-from foretell.evaluate.mixture import Fit, Mixture, checked_weights, mixed_logp
+from foretell.evaluate.mixture import Mixture, checked_weights, mixed_logp
 from foretell.evaluate.scoring import Scorer, TokenScores, check_loss, metrics
 from foretell.process import peak_memory
 from foretell.results import Figures
-from foretell.run import Record
+from foretell.run import Record, Run
 from foretell.training.monitor import Activity
 
 Floats = NDArray[np.float64]
@@ -34,9 +37,16 @@ class Mixed(LanguageModel):
     is_task = False
 
     def __init__(
-        self, members: Sequence[Trained], weights: Sequence[float], fit: Fit | None = None, fitted_to: str | None = None
+        self,
+        members: Sequence[Trained],
+        weights: Sequence[float],
+        fitted_loss: float | None = None,
+        fitted_to: str | None = None,
     ):
-        self.members, self.weights, self.fit, self.fitted_to = tuple(members), tuple(weights), fit, fitted_to
+        self.members, self.weights = tuple(members), tuple(weights)
+        self.fitted_loss, self.fitted_to = fitted_loss, fitted_to
+        self.run: Run | None = None
+        """where it is saved"""
         first = self.members[0]
         self.tokenizer, self.device, self.text = first.tokenizer, first.device, first.text
         self.shares = self.weights
@@ -44,7 +54,7 @@ class Mixed(LanguageModel):
     @property
     @override
     def name(self) -> str:
-        return " + ".join(str(member.run.path) for member in self.members)
+        return str(self.run.path) if self.run else " + ".join(str(member.run.path) for member in self.members)
 
     def description(self) -> dict[str, Any]:
         """Its members with their weights, its size, and the text that the weights were fitted to."""
@@ -82,12 +92,26 @@ class Mixed(LanguageModel):
 
     @override
     def learning(self) -> Mixed:
-        members = [member.learning() if member.learns_as_it_reads else member for member in self.members]
-        return Mixed(members, self.weights, self.fit, self.fitted_to)
+        return self._of(member.learning() if member.learns_as_it_reads else member for member in self.members)
+
+    def _of(self, members: Iterable[Trained]) -> Self:
+        """The mixture with its members in another state."""
+        other = copy.copy(self)
+        other.members = tuple(members)
+        return other
 
     @override
     def weighted(self, weights: Sequence[float]) -> Mixed:
         return Mixed(self.members, checked_weights(weights, len(self.members)))
+
+    @property
+    def learned(self) -> str:
+        """How its weights are learned; see `MixtureConfig.weights`."""
+        return "fixed"
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights, as they are saved."""
+        return {"weights": torch.tensor(self.weights, dtype=torch.float64)}
 
     def scorer(self, *, ranks: bool = False) -> Scorer:
         """The mixture as a scorer; without ranks, as members give only the probability of the target."""
@@ -99,6 +123,17 @@ class Mixed(LanguageModel):
         """The scores that `evaluate` sums, per token; each member reads the text with its own contexts."""
         logp, seconds = self._read(text, batch, columns)
         return TokenScores(self._mixed(text, logp), None, seconds)
+
+    def _measured(self, text: Split, batch: int | None, columns: int, *, audit: bool) -> tuple[TokenScores, Record]:
+        """The scores of a text, and further results."""
+        logp, seconds = self._read(text, batch, columns)
+        scores, facts = TokenScores(self._mixed(text, logp), None, seconds), self._facts(text, logp)
+        if audit:
+            places = sampled(len(text.tokens))
+            parts = [member.likelihood(columns=columns).recomputed(text, places) for member in self.members]
+            recomputed = mixed_distributions(parts, self._weights(text, logp))
+            facts["audit"] = recomputed.audit(text.tokens, scores.logp).record()
+        return scores, facts
 
     def _read(self, text: Split, batch: int | None, columns: int) -> tuple[Floats, float]:
         """Log-probabilities of a text by its members [M, N], and the time they took."""
@@ -121,8 +156,9 @@ class Mixed(LanguageModel):
         """The mixture with the same weights of members that adapt to the text they read, where they can."""
         if not any(member.adapts for member in self.members):
             raise ConfigError(f"none of {self.name} can adapt; mix in another run")
-        members = [member.adapted(dynamic=dynamic, cache=cache) if member.adapts else member for member in self.members]
-        return Mixed(members, self.weights, self.fit, self.fitted_to)
+        return self._of(
+            member.adapted(dynamic=dynamic, cache=cache) if member.adapts else member for member in self.members
+        )
 
     def evaluate(
         self,
@@ -144,15 +180,9 @@ class Mixed(LanguageModel):
             static = self.evaluate(split, batch=batch, columns=columns, audit=audit)
             return with_adaptive(static, adapted.evaluate(split, audit=audit))
         with self.text(split) as text:
-            logp, seconds = self._read(text, batch, columns)
-            scores = TokenScores(self._mixed(text, logp), None, seconds)
+            scores, facts = self._measured(text, batch, columns, audit=audit)
             check_loss(scores.totals.loss, self.name)
-            measured = metrics(scores.totals, text) | self._facts(text, logp)
-            if audit:
-                places = sampled(len(text.tokens))
-                parts = [member.likelihood(columns=columns).recomputed(text, places) for member in self.members]
-                recomputed = mixed_distributions(parts, self._weights(text, logp))
-                measured["audit"] = recomputed.audit(text.tokens, scores.logp).record()
+            measured = metrics(scores.totals, text) | facts
             fitted = self.fitted_on(text)
         found = {
             "run": self.name,
@@ -163,7 +193,7 @@ class Mixed(LanguageModel):
             "mixture": self.described(),
             "fitted_here": fitted,
             "weights_fitted_to": self.fitted_to,
-            "fitted_loss": self.fit.loss if self.fit else None,
+            "fitted_loss": self.fitted_loss,
             "parameters": self.parameters,
             "peak_memory_bytes": peak_memory(),
         }

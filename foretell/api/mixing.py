@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
+from foretell.api.logistic_mixing import logistic_mixture
 from foretell.api.mixed import Mixed
-from foretell.api.online_mixing import online_mixture, without_adaptation
-from foretell.api.trained import Trained, load
+from foretell.api.mixture_run import save
+from foretell.api.online_mixing import LearningMixed, Online, online_mixture, without_adaptation
+from foretell.api.trained import Trained, load_run
 from foretell.errors import ConfigError
 from foretell.evaluate.mixture import checked_weights, fit_weights
 
@@ -24,15 +25,17 @@ def mix(
     which: str = "best",
     device: torch.device | str | None = None,
     columns: int = 1,
-    online: bool | Literal["gated"] = False,
+    online: Online = False,
+    out: str | Path | None = None,
 ) -> Mixed:
     """Runs with one vocabulary as one model; without `weights` those that are best for a split of the first's corpus.
 
-    `online`: the weights are learned from the text that is read, by exponentiated gradient, or "gated" by a small
-    network. Counted runs that can learn from what they have read then do so, and `split` is what the rule starts from.
-    Raises `ConfigError` where vocabularies differ.
+    `online`: the weights are learned from the text that is read: by exponentiated gradient, by a small network
+    ("gated"), or by the mixers of a context-mixing run among the runs, whose log-odds of each bit they weigh
+    ("logistic"). Counted runs that can learn from what they have read then do so, and `split` is what learning starts
+    from. `out` is a folder to write the mixture to, which `load` opens. Raises `ConfigError` where vocabularies differ.
     """
-    members = [run if isinstance(run, Trained) else load(run, which=which, device=device) for run in runs]
+    members = [run if isinstance(run, Trained) else load_run(run, which=which, device=device) for run in runs]
     if len(members) < 2:
         raise ConfigError("a mixture needs two runs or more; add another with --mix")
     first = members[0]
@@ -43,14 +46,27 @@ def mix(
                 "different things and cannot be mixed; train one with the other's: "
                 f'data.tokenizer = {{ kind = "file", path = "{first.run.tokenizer_file}" }}'
             )
-    if online:
-        if weights is not None:
-            raise ConfigError("online weights are learned; leave out the weights")
-        fixed = mix([without_adaptation(member) for member in members], split=split)
-        return online_mixture(fixed, members, online, split)
+    if online and weights is not None:
+        raise ConfigError("online weights are learned; leave out the weights")
+    mixed = learning(members, online, split) if online else fixed(members, weights, split, columns)
+    if out is not None:
+        save(mixed, out)
+    return mixed
+
+
+def learning(members: Sequence[Trained], online: Online, split: str) -> LearningMixed:
+    """The mixture whose weights learn from the text that is read."""
+    plain = fixed([without_adaptation(member) for member in members], None, split, 1)
+    if online == "logistic":
+        return logistic_mixture(plain, members, split)
+    return online_mixture(plain, members, online, split)
+
+
+def fixed(members: Sequence[Trained], weights: Sequence[float] | None, split: str, columns: int) -> Mixed:
+    """The mixture with these weights, or with the best for a split."""
     if weights is not None:
         return Mixed(members, checked_weights(weights, len(members)))
-    with first.text(split) as text:
+    with members[0].text(split) as text:
         parts = [member.token_scores(text, columns=columns, ranks=False) for member in members]
         fit = fit_weights(np.stack([part.logp for part in parts]))
-    return Mixed(members, fit.weights, fit, split)
+    return Mixed(members, fit.weights, fit.loss, split)

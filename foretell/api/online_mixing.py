@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
+import torch
+from torch import Tensor
 from typing_extensions import override
 
 from foretell.api.mixed import Floats, Mixed
@@ -18,29 +20,24 @@ from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate.adaptation import with_adaptive
 from foretell.evaluate.gated_weights import Gate
-from foretell.evaluate.mixture import Fit, checked_weights, fit_weights
+from foretell.evaluate.mixture import checked_weights, fit_weights
 from foretell.evaluate.online_mixture import OnlineMixture
 from foretell.evaluate.online_weights import ExponentiatedGradient, Rule
 from foretell.results import Figures
 from foretell.run import Record
 
-Online = Literal["gated"] | bool
+Online = Literal["gated", "logistic"] | bool
 
 
-class OnlineMixed(Mixed):
-    """A mixture that learns its weights token by token. Counted members that can learn from what they have read do so.
+class LearningMixed(Mixed):
+    """A mixture that learns how to mix from the text it reads; abstract.
 
-    Its results have two parts: the same members with fixed weights, which do not learn, and `adaptive`.
+    Its results have two parts: the same runs with fixed weights, which do not learn, and `adaptive`.
     """
 
-    def __init__(self, fixed: Mixed, members: Sequence[Trained], fit: Fit, fitted_to: str, rule: Rule):
-        super().__init__(members, fit.weights, fit, fitted_to)
-        self.fixed, self.rule, self.split = fixed, rule, fitted_to
-
-    @property
-    @override
-    def digest(self) -> bytes:
-        return digest_of_parts([super().digest.hex(), self.rule.name])
+    def __init__(self, fixed: Mixed, members: Sequence[Trained], weights: Sequence[float], fitted_to: str):
+        super().__init__(members, weights, None, fitted_to)
+        self.fixed, self.split = fixed, fitted_to
 
     @property
     @override
@@ -48,37 +45,73 @@ class OnlineMixed(Mixed):
         return True
 
     @override
-    def learning(self) -> OnlineMixed:
+    def learning(self) -> Self:
         return self
 
     @override
+    def evaluate(
+        self,
+        split: str = "test",
+        *,
+        batch: int | None = None,
+        columns: int = 1,
+        dynamic: bool | Mapping[str, Any] = False,
+        cache: bool | Mapping[str, Any] = False,
+        adaptive: bool = False,
+        audit: bool = False,
+    ) -> Figures:
+        """Measure a split or a text file: with fixed weights, and as the part `adaptive` with what is learned online.
+
+        With `dynamic`, `cache` or `adaptive` the members of that part adapt; see `Trained.evaluate`.
+        """
+        if columns > 1:
+            raise ConfigError("columns are read side by side, and such a mixture learns in order; leave out columns")
+        if adaptive or dynamic is not False or cache is not False:
+            return self.adapted(dynamic=dynamic, cache=cache).evaluate(split, batch=batch, audit=audit)
+        learned = super().evaluate(split, batch=batch, audit=audit)
+        return with_adaptive(self.fixed.evaluate(split, batch=batch, audit=audit), learned)
+
+
+class OnlineMixed(LearningMixed):
+    """A mixture that learns its weights token by token. Counted members that can learn as they read do so."""
+
+    def __init__(self, fixed: Mixed, members: Sequence[Trained], weights: Sequence[float], fitted_to: str, rule: Rule):
+        super().__init__(fixed, members, weights, fitted_to)
+        self.rule = rule
+
+    @property
+    @override
+    def digest(self) -> bytes:
+        learned = self.rule.first.tobytes().hex() if isinstance(self.rule, Gate) else ""
+        return digest_of_parts([super().digest.hex(), self.rule.name, learned])
+
+    @property
+    @override
+    def learned(self) -> str:
+        return "gated" if isinstance(self.rule, Gate) else "online"
+
+    @override
+    def tensors(self) -> dict[str, Tensor]:
+        fixed = torch.tensor(self.fixed.weights, dtype=torch.float64)
+        return super().tensors() | {"fixed": fixed, "rule": torch.from_numpy(self.rule.first)}
+
+    @override
     def weighted(self, weights: Sequence[float]) -> OnlineMixed:
-        """The mixture with other weights to start from."""
+        """The mixture with other weights to start from; a gate keeps its own."""
         other = copy.copy(self)
         other.weights = other.shares = checked_weights(weights, len(self.members))
-        other.rule = ExponentiatedGradient(other.weights)
+        other.rule = self.rule if isinstance(self.rule, Gate) else ExponentiatedGradient(other.weights)
         return other
 
     @override
     def coder(self, *, adaptive: bool) -> TokenCoder:
         if not adaptive:
             raise ConfigError("online weights learn from the text; compress with fixed ones, foretell.mix(runs)")
-        if not isinstance(self.rule, ExponentiatedGradient):
-            raise ConfigError(
-                "a gate starts from what it learned on the validation split, which a compressed file does not hold; "
-                "compress with foretell.mix(runs, online=True)"
-            )
         return super().coder(adaptive=True)
 
     @override
     def scorer(self, *, ranks: bool = False) -> OnlineMixture:
         return OnlineMixture([member.scorer(ranks=False) for member in self.members], self.rule)
-
-    @override
-    def _read(self, text: Split, batch: int | None, columns: int) -> tuple[Floats, float]:
-        if columns > 1:
-            raise ConfigError("columns are read side by side, and online weights read in order; leave out columns")
-        return super()._read(text, batch, columns)
 
     @override
     def _mixed(self, text: Split, logp: Floats) -> Floats:
@@ -108,29 +141,9 @@ class OnlineMixed(Mixed):
     ) -> OnlineMixed:
         """The mixture of members that adapt to the text they read, where they can; its weights learn as before."""
         members = super().adapted(dynamic=dynamic, cache=cache).members
-        return online_mixture(self.fixed, members, "gated" if isinstance(self.rule, Gate) else True, self.split)
-
-    @override
-    def evaluate(
-        self,
-        split: str = "test",
-        *,
-        batch: int | None = None,
-        columns: int = 1,
-        dynamic: bool | Mapping[str, Any] = False,
-        cache: bool | Mapping[str, Any] = False,
-        adaptive: bool = False,
-        audit: bool = False,
-    ) -> Figures:
-        """Measure a split or a text file: with fixed weights, and as the part `adaptive` with those learned online.
-
-        With `dynamic`, `cache` or `adaptive` the members of that part adapt; see `Trained.evaluate`.
-        """
-        if adaptive or dynamic is not False or cache is not False:
-            adapted = self.adapted(dynamic=dynamic, cache=cache)
-            return adapted.evaluate(split, batch=batch, columns=columns, audit=audit)
-        learned = super().evaluate(split, batch=batch, columns=columns, audit=audit)
-        return with_adaptive(self.fixed.evaluate(split, batch=batch, audit=audit), learned)
+        adapted = online_mixture(self.fixed, members, "gated" if isinstance(self.rule, Gate) else True, self.split)
+        adapted.run = self.run
+        return adapted
 
     @override
     def context(self, columns: int = 1) -> str:
@@ -149,16 +162,28 @@ def online_mixture(fixed: Mixed, given: Sequence[Trained], online: Online, split
 
     `fixed` is the mixture of these runs without adaptation.
     """
-    learns = [member.counted is not None and member.adapts and member.adaptation is None for member in given]
-    members = [member.adapted() if can else member for member, can in zip(given, learns, strict=True)]
+    members = learning(given)
     with members[0].text(split) as text:
         logp = np.stack([member.token_scores(text, ranks=False).logp for member in members])
         tokens = ids(text)
     fit = fit_weights(logp)
-    rule: Rule = ExponentiatedGradient(fit.weights)
-    if online == "gated":
-        rule = Gate(fit.weights, begins_word(members[0].tokenizer)).trained(tokens, logp)
-    return OnlineMixed(fixed, members, fit, split, rule)
+    rule = new_rule(online, fit.weights, members[0].tokenizer)
+    if isinstance(rule, Gate):
+        rule = rule.trained(tokens, logp)
+    return OnlineMixed(fixed, members, fit.weights, split, rule)
+
+
+def new_rule(online: Online, weights: Sequence[float], tokenizer: Tokenizer) -> ExponentiatedGradient | Gate:
+    """A rule that starts from these weights."""
+    return Gate(weights, begins_word(tokenizer)) if online == "gated" else ExponentiatedGradient(weights)
+
+
+def learning(members: Sequence[Trained]) -> list[Trained]:
+    """The members, counted ones learning as they read where they can."""
+    return [
+        member.adapted() if member.counted is not None and member.adapts and member.adaptation is None else member
+        for member in members
+    ]
 
 
 def ids(text: Split) -> np.ndarray[Any, np.dtype[np.int64]]:

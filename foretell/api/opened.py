@@ -45,7 +45,7 @@ class OpenedRun(LanguageModel):
     """how it adapts to the measured text"""
 
     def __init__(self, run: Run, which: str, device: torch.device, *, quiet: bool = False):
-        self.run, self.device, self.quiet = run, device, quiet
+        self.run, self.which, self.device, self.quiet = run, which, device, quiet
         self.recipe = recipe_of(run)
         self.tokenizer = tokenizer_of(run)
         self.checkpoint, self.facts = checkpoint.pointed(run, which)
@@ -141,6 +141,11 @@ class OpenedRun(LanguageModel):
     def digest(self) -> bytes:
         adaptation = json.dumps(self.adaptation.record if self.adaptation else {}, sort_keys=True)
         return digest_of_parts([*self.checkpoint.checksums.values(), self.tokenizer.fingerprint, adaptation])
+
+    @property
+    def plain_digest(self) -> bytes:
+        """`digest` of the model without adaptation."""
+        return digest_of_parts([*self.checkpoint.checksums.values(), self.tokenizer.fingerprint])
 
     @property
     def unnormalised(self) -> str:

@@ -12,7 +12,7 @@ import torch
 from foretell.api.counting import count, open_counted
 from foretell.api.initialisation import initial_counts, open_initial
 from foretell.api.stages import begin_stage, build_stage
-from foretell.api.trained import Trained, load
+from foretell.api.trained import Trained, load_run
 from foretell.data.store.store import load_counts, save_counts
 from foretell.data.tokenizers.tokenizer import tokenizer_of
 from foretell.errors import ConfigError
@@ -146,7 +146,7 @@ def run_stages(
         if number == len(stages) - 1:
             for remark in data.closing_remarks(epochs_of(run)):
                 monitor.say(f"warning: {remark}")
-    return load(run.path, device=place, quiet=quiet, trust=True)  # the caller named its recipe
+    return load_run(run.path, device=place, quiet=quiet, trust=True)  # the caller named its recipe
 
 
 def epochs_of(run: Run) -> float:

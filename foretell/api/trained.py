@@ -35,14 +35,16 @@ from foretell.learning.opened_text import OpenedText
 from foretell.learning.task import TaskEvaluator, task_of
 from foretell.learning.text import LikelihoodEvaluator, TextModule
 from foretell.process import peak_memory
+from foretell.recipe.loading import recipe_of
 from foretell.results import Figures
 from foretell.run import Record, Run
+from foretell.run_names import MEMBERS
 from foretell.tasks.predictor import Predictor
 from foretell.training.devices import device_of
 from foretell.training.monitor import Monitor
 
 
-def load(
+def load_run(
     path: str | Path,
     *,
     which: str = "best",
@@ -50,14 +52,16 @@ def load(
     quiet: bool = False,
     trust: bool = False,
 ) -> Trained:
-    """A run folder, opened for use with the weights of its `best` (or `last`) checkpoint.
+    """A run folder, opened for use, unless it is a mixture, with the weights of its `best` (or `last`) checkpoint.
 
     Passes of more than ten seconds report progress on stderr, unless `quiet`. A run made elsewhere may import classes
     from outside the package, and open the corpus that its recipe names, only with `trust`. Raises `ConfigError` if a
-    file of the run is missing or damaged.
+    file of the run is missing or damaged, or the run is a mixture.
     """
     run = Run.open(path)
     run.trust = trust
+    if recipe_of(run).model.made_of_runs:
+        raise ConfigError(f"{run.path} is a mixture; name one of its runs, in {run.path / MEMBERS}")
     return Trained(run, which, device_of(device), quiet=quiet)
 
 

@@ -31,6 +31,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
         "prepare": train.prepare,
         "train": train.train,
         "transfer": train.transfer,
+        "mix": train.mix,
         "find-lr": train.find_lr,
     },
     "Measure": {

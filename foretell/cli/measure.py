@@ -21,6 +21,7 @@ from foretell.cli.options import (
     Gated,
     Json,
     Layers,
+    Log,
     MixWeights,
     MixWith,
     Online,
@@ -32,6 +33,7 @@ from foretell.cli.options import (
     Trust,
     Which,
     adaptation_of,
+    learned_by,
     open_model,
 )
 from foretell.errors import ConfigError
@@ -60,6 +62,7 @@ def evaluate(
     mix_weights: MixWeights = None,
     online: Online = False,
     gated: Gated = False,
+    logistic: Log = False,
     adaptive: Adaptive = False,
     dynamic: Dynamic = False,
     cache: Cache = False,
@@ -98,24 +101,21 @@ def evaluate(
     from foretell.tools.measure import analysis
 
     adaptation = adaptation_of(dynamic, cache, adapt)
-    if adaptive and (online or gated):  # results have both parts anyway
+    learned = learned_by(online, gated, logistic)
+    if adaptive and learned:  # results have both parts anyway
         adaptation, adaptive = adaptation or {"dynamic": {}}, False
     members = {} if adaptive else adaptation
-    model = open_model(run, mix, mix_weights, which, device, columns, adaptation=members, online=online, gated=gated)
-    if skip_bad and not isinstance(model, Trained):
-        raise ConfigError("a mixture is not a task; leave out --mix or --skip-bad")
+    model = open_model(run, mix, mix_weights, which, device, columns, adaptation=members, online=learned)
+    if (skip_bad or pseudo is not None) and not isinstance(model, Trained):
+        raise ConfigError("a mixture is not a task and has no pseudo-perplexity; leave out --skip-bad and --pseudo")
     if errors is not None or plot is not None:
         result = analysis.analysed(model, split, skip_bad=skip_bad, errors=errors, plot=plot)
     else:
         options = {name: True for name, given in (("skip_bad", skip_bad), ("audit", audit)) if given}
         options |= {"adaptive": True, **adaptation} if adaptive else {}
         result = model.evaluate(split, batch=batch, columns=columns, **options)
-    if pseudo is not None:
-        if not isinstance(model, Trained):
-            raise ConfigError("a mixture has no pseudo-perplexity; leave out --mix or --pseudo")
-        result |= model.pseudo_likelihood(split, pseudo)
     if isinstance(model, Trained):
-        result |= beside(model, split)
+        result |= ({} if pseudo is None else model.pseudo_likelihood(split, pseudo)) | beside(model, split)
     emit(result, as_json, lambda result: analysis.render(result, f"{result['run']}, {split}"))
     if not all(part["audit"]["passed"] for part in (result, result.get("adaptive", {})) if "audit" in part):
         raise typer.Exit(1)
@@ -245,12 +245,12 @@ def probe(
     Logistic regression with an L1 penalty, trained on the training split, its strength chosen on the validation split,
     measured on the test split; then again on the heaviest units alone.
     """
-    from foretell.api.trained import load
+    from foretell.api.trained import load_run
     from foretell.evaluate.probing import GRID
     from foretell.tools.measure import probe as tool
     from foretell.tools.use.features import settings_of
 
-    model = load(run, which=which, device=device)
+    model = load_run(run, which=which, device=device)
     record = tool.probe(
         model,
         tool.read_data(on, reader, skip_bad),

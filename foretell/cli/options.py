@@ -103,6 +103,13 @@ Online = Annotated[
 Gated = Annotated[
     bool, typer.Option("--gated", help="With --mix: learn a small network that gives the weights, token by token.")
 ]
+Log = Annotated[
+    bool,
+    typer.Option(
+        "--log",
+        help="With --mix: mix log-odds bit by bit, by the mixers of a context-mixing run that the other runs advise.",
+    ),
+]
 Dynamic = Annotated[bool, typer.Option("--dynamic", help="Dynamic evaluation: keep training on the text read so far.")]
 Audit = Annotated[
     bool,
@@ -150,6 +157,10 @@ Overrides = Annotated[
 ]
 
 
+Learned = bool | Literal["gated", "logistic"]
+"""how the weights of a mixture are learned; see `foretell.mix`"""
+
+
 def open_model(
     run: Path,
     mix: list[Path] | None,
@@ -159,28 +170,36 @@ def open_model(
     columns: int = 1,
     *,
     adaptation: Mapping[str, Any] | None = None,
-    online: bool = False,
-    gated: bool = False,
+    online: Learned = False,
 ) -> Trained | Mixed:
-    """Load a run, or a mixture of several, perhaps with weights that learn; neural members get the adaptation."""
-    from foretell import load
-    from foretell import mix as mixed
+    """Load a run or a mixture, or mix several runs, perhaps with weights that learn; neural ones get the adaptation."""
+    from foretell.api.loading import load
+    from foretell.api.mixing import mix as mixed
+    from foretell.api.trained import load_run
     from foretell.config import validate
     from foretell.evaluate.adaptation import AdaptationConfig
 
     if adaptation:
         validate(AdaptationConfig, adaptation, "--adapt")
-    for option, given in (("--mix-weights", weights is not None), ("--online", online), ("--gated", gated)):
-        if given and not mix:
-            raise ConfigError(f"{option} needs --mix; name the other runs with it")
-    members = [load(path, which=which, device=device) for path in [run, *(mix or [])]]
+    if not mix and (online or weights is not None):
+        option = "--mix-weights" if weights is not None else {True: "--online", "gated": "--gated"}.get(online, "--log")
+        raise ConfigError(f"{option} needs --mix; name the other runs with it")
+    if not mix:
+        model = load(run, which=which, device=device)
+        return model.adapted(**adaptation) if adaptation else model
+    members = [load_run(path, which=which, device=device) for path in [run, *mix]]
     if adaptation:
         if not any(member.adapts for member in members):
             raise ConfigError(f"{run} is an n-gram model, which cannot adapt; leave out --dynamic and --cache")
         members = [member.adapted(**adaptation) if member.adapts else member for member in members]
-    if not mix:
-        return members[0]
-    return mixed(members, weights_of(weights), columns=columns, online="gated" if gated else online)
+    return mixed(members, weights_of(weights), columns=columns, online=online)
+
+
+def learned_by(online: bool, gated: bool, logistic: bool) -> Learned:
+    """How the weights of a mixture are learned, as three options say; raises `ConfigError` where they disagree."""
+    if gated and (online or logistic):
+        raise ConfigError("--gated learns the weights in another way than --online and --log; leave one out")
+    return "logistic" if logistic else "gated" if gated else online
 
 
 def adaptation_of(dynamic: bool, cache: bool, settings: list[str] | None) -> Mapping[str, Any]:

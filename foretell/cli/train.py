@@ -7,9 +7,23 @@ from typing import Annotated
 
 import typer
 
+from foretell.artifacts import is_free
 from foretell.cli import completion
-from foretell.cli.checks import Check, check_corpus, check_set
-from foretell.cli.options import Debug, Device, Json, Overrides, Quiet, RunArgument, Trust
+from foretell.cli.checks import Check, check_corpus, check_run, check_set
+from foretell.cli.options import (
+    Debug,
+    Device,
+    Json,
+    Overrides,
+    Quiet,
+    RunArgument,
+    Trust,
+    Which,
+    learned_by,
+    open_model,
+)
+from foretell.errors import ConfigError
+from foretell.tools.parsing import weights_of
 from foretell.tools.printing import emit, measured, properties
 
 
@@ -93,6 +107,53 @@ def train(
         as_json,
         lambda result: measured(result, f"{folder}, validation split"),
     )
+
+
+def mix(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN RUN...", help="Run folders, two or more.", autocompletion=completion.runs),
+        Check(check_run),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Weights in the order of the runs, as in 0.7,0.3; default: fitted on the valid split."),
+        Check(weights_of),
+    ] = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="Learn the weights token by token, by exponentiated gradient.")
+    ] = False,
+    gated: Annotated[
+        bool, typer.Option("--gated", help="Learn a small network that gives the weights, token by token.")
+    ] = False,
+    logistic: Annotated[
+        bool,
+        typer.Option(
+            "--log",
+            help="Mix log-odds bit by bit: a context-mixing run weighs what the other runs predict, and learns.",
+        ),
+    ] = False,
+    which: Which = "best",
+    device: Device = None,
+    trust: Trust = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Combine runs into one model, as a run folder of its own: probabilities are weighted and summed."""
+    from foretell.api.mixed import Mixed
+    from foretell.api.mixture_run import save
+    from foretell.tools.measure import analysis
+
+    if len(runs) < 2:
+        raise ConfigError("a mixture needs two runs or more; name another run")
+    if not is_free(out):
+        raise ConfigError("exists", file=out, remedy="choose another --out")
+    model = open_model(runs[0], runs[1:], weights, which, device, online=learned_by(online, gated, logistic))
+    assert isinstance(model, Mixed)
+    saved = save(model, out)
+    emit(saved | {"run": str(out)}, as_json, lambda result: analysis.render(result, f"{out}, {result['split']}"))
 
 
 def transfer(

@@ -230,12 +230,12 @@ def features(
     debug: Debug = False,
 ) -> None:
     """Compute a vector per line, in order and in constant memory, from any layers and pooling."""
-    from foretell.api.trained import load
+    from foretell.api.trained import load_run
     from foretell.tools.use import features as tool
 
     paths = files or []
     settings = tool.settings_of(pooling, layers, prepare, tokens, mix)
-    extractor = load(run, which=which, device=device).extractor(**settings)
+    extractor = load_run(run, which=which, device=device).extractor(**settings)
     if out is not None:
         emit(tool.write_features(extractor, paths, out, quiet=as_json), as_json, properties)
     elif as_json:
@@ -279,10 +279,10 @@ def predict(
     A line is a text, or a pair separated by a tab; a context and its options; a question and a passage. An empty line
     is answered by an empty line. Positions in a text are characters from 0, the end exclusive.
     """
-    from foretell.api.trained import load
+    from foretell.api.trained import load_run
     from foretell.tools.use.predict import Source, all_predictions, print_predictions
 
-    model, source = load(run, which=which, device=device), Source(files or [], form, skip_bad, words)
+    model, source = load_run(run, which=which, device=device), Source(files or [], form, skip_bad, words)
     if as_json:
         emit(all_predictions(model, source), True, properties)
     else:
@@ -302,10 +302,10 @@ def export(
     debug: Debug = False,
 ) -> None:
     """Export a model: n-grams as an ARPA file, Transformers as a Hugging Face folder."""
-    from foretell.api.trained import load
+    from foretell.api.trained import load_run
     from foretell.tools.use.convert import export_run
 
-    emit(export_run(load(run, which=which, device="cpu"), out, to), as_json, properties)
+    emit(export_run(load_run(run, which=which, device="cpu"), out, to), as_json, properties)
 
 
 def push(
@@ -323,10 +323,10 @@ def push(
     Uploaded are its recipe, tokenizer, records, best and last checkpoint, and a model card. Take care: the recipe names
     your texts, and the records your machine and command. A new repository is private unless --public.
     """
-    from foretell.api.trained import load
+    from foretell.api.trained import load_run
     from foretell.tools.use import push as tool
 
-    emit(tool.push(load(run, device="cpu"), to, public=public), as_json, properties)
+    emit(tool.push(load_run(run, device="cpu"), to, public=public), as_json, properties)
 
 
 def import_(

@@ -14,7 +14,7 @@ T time steps, D width.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -155,13 +155,29 @@ class DynamicScorer(NeuralScorer):
 
     @override
     def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
+        logps, vectors = [], []
+        for logp, vector, after in self._segments(inputs, targets, state):
+            state = after
+            logps.append(logp)
+            vectors.append(vector)
+        return Scores(torch.cat(logps, 1), vectors=torch.cat(vectors, 1)), state
+
+    @override
+    def distributions(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Tensor, State]:
+        found = []
+        for _, vector, after in self._segments(inputs, targets, state):
+            state = after
+            found.append(self.head.log_probs(vector).detach())
+        return torch.cat(found, 1), state
+
+    def _segments(self, inputs: Inputs, targets: Tensor, state: State) -> Iterator[tuple[Tensor, Tensor, State]]:
+        """logp [B, n], vectors [B, n, D] and the new state of each segment, before it is learned."""
         if state is None or (inputs.fresh is not None and bool(inputs.fresh.all())):
             self.restart()
         rows, steps = targets.shape
-        logps, vectors = [], []
         for begin in range(0, steps, self.segment):
             end = min(begin + self.segment, steps)
-            logp, vector, state, gradient = gradients(
+            logp, vectors, state, gradient = gradients(
                 self.backbone,
                 self.head,
                 self.weights,
@@ -170,10 +186,8 @@ class DynamicScorer(NeuralScorer):
                 state,
                 rows * self.segment,
             )
+            yield logp, vectors, state
             self.learn(gradient)
-            logps.append(logp)
-            vectors.append(vector)
-        return Scores(torch.cat(logps, 1), vectors=torch.cat(vectors, 1)), state
 
     @override
     def read(self, tokens: Tensor, state: State) -> tuple[Tensor, Tensor, State]:

@@ -73,7 +73,11 @@ class Gate(Rule):
         other.first = self.first.copy()
         mixed, used = np.zeros(len(tokens)), np.zeros(logs.shape)
         gate.read(other.first, tokens, logs, self.begins_word, self.rate, mixed, used)
-        network = gate.network_of(other.first, self.members)
+        other.forget()
+        return other
+
+    def forget(self) -> None:
+        """Start texts with what was learned, and without memory of the one that it was learned from."""
+        network = gate.network_of(self.first, self.members)
         for part in (network.averages, network.last, network.streak, network.place):
             part[:] = 0
-        return other

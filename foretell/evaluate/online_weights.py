@@ -30,6 +30,8 @@ class Rule(ABC):
 
     name: str
     members: int
+    first: Floats
+    """[S] the state before a text"""
 
     @abstractmethod
     def start(self, rows: int) -> Floats:

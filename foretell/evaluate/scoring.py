@@ -113,6 +113,12 @@ class NeuralScorer(Scorer):
         shape = targets.shape
         return Scores(logp.view(shape), None if rank is None else rank.view(shape), hidden.last), hidden.state
 
+    @torch.no_grad()
+    def distributions(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Tensor, State]:
+        """Log-probabilities [B, T, V] of every token in the place of the targets [B, T], and the new state."""
+        hidden = self.backbone(inputs, state)
+        return self.head.log_probs(hidden.last), hidden.state
+
     @override
     def begin(self, rows: int, tokens: int) -> State:
         return self.backbone.initial_state(rows, tokens)

@@ -15,6 +15,7 @@ from foretell.models.model_config import ModelConfig
 from foretell.types import OnProgress, no_progress
 
 if TYPE_CHECKING:
+    from foretell.models.context_mixing.model import ContextMixing
     from foretell.models.ngram import NGram
 
 
@@ -67,6 +68,11 @@ class CountedModel(ABC):
     @property
     def as_ngram(self) -> NGram | None:
         """The model if it is an n-gram model, as ARPA files hold it."""
+        return None
+
+    @property
+    def as_context_mixing(self) -> ContextMixing | None:
+        """The model if it mixes contexts, so that other models can advise it."""
         return None
 
     def report(self) -> Mapping[str, Any]:

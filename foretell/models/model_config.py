@@ -16,6 +16,8 @@ class ModelConfig(Config):
 
     counted: ClassVar[bool] = False
     """estimated from counts in one pass: no gradient, no hidden vectors"""
+    made_of_runs: ClassVar[bool] = False
+    """combines runs that were trained before; see `api.mixture_run`"""
     learns_as_it_reads: ClassVar[bool] = False
     """a counted model that can learn from the text it is measured on, each token after it was scored"""
     fine_tuned_as: ClassVar[str] = ""

@@ -268,6 +268,17 @@ def pointed(run: Run, which: str) -> tuple[Checkpoint, Record]:
     return found
 
 
+def files_of(run: Run) -> dict[str, Path]:
+    """The files that make up a run, by their paths in it; of its checkpoints, those of the best and the last."""
+    top = [run.checksums_file, run.metrics_file, *(run.path / name for name in run.checksums["files"])]
+    saved = [found[0] for which in ("best", "last") if (found := find(run, which))]
+    for checkpoint in saved:
+        checkpoint.verify()
+    inner = [file for checkpoint in saved for file in sorted(checkpoint.path.iterdir())]
+    frozen = [file for checkpoint in saved for file in checkpoint.weight_files()]
+    return {file.relative_to(run.path).as_posix(): file for file in [*top, *inner, *frozen] if file.is_file()}
+
+
 def find(run: Run, which: str) -> tuple[Checkpoint, Record] | None:
     """`pointed`, or None if there is none yet; raises `ConfigError` if a damaged record hides it or it is gone."""
     found = latest(run, which)

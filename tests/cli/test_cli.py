@@ -184,7 +184,7 @@ def test_every_numeric_option_has_a_least_value() -> None:
 
 OPENING = {
     "train", "transfer", "find-lr", "evaluate", "score", "probe", "compare", "race", "generate", "next", "features",
-    "predict", "export", "push", "show", "plot", "trace", "doctor", "compress", "decompress",
+    "predict", "export", "push", "show", "plot", "trace", "doctor", "compress", "decompress", "mix",
 }  # fmt: skip
 
 

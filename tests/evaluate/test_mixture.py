@@ -129,9 +129,9 @@ def test_a_scorer_like_its_members(runs: list[foretell.Trained]) -> None:
 
 def test_weights_are_fitted_on_valid(runs: list[foretell.Trained], corpus: dict[str, str]) -> None:
     mixed = foretell.mix(runs)
-    assert mixed.fitted_to == "valid" and mixed.fit is not None
+    assert mixed.fitted_to == "valid" and mixed.fitted_loss is not None
     measured = mixed.evaluate("valid")
-    assert measured["loss"] == pytest.approx(mixed.fit.loss)
+    assert measured["loss"] == pytest.approx(mixed.fitted_loss)
     singles = [run.evaluate("valid")["loss"] for run in runs]
     assert measured["loss"] <= min(singles) + 1e-7
     even = foretell.mix(runs, [1 / 3] * 3).evaluate("valid")

@@ -44,3 +44,18 @@ def test_nothing_is_pruned_beside_a_damaged_record(tmp_path: Path) -> None:
     checkpoint.prune(run, keep=2)
     left = {path.name for path in run.checkpoints.iterdir()}
     assert left == {"step-00000000", "step-00000001", "step-00000002", *names}  # a damaged record may need any of them
+
+
+def test_the_files_of_a_run_are_those_of_its_last_and_best_checkpoint_and_their_frozen_weights(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", recipe="", resume=False)
+    frozen = [checkpoint.keep_frozen(run, {"w": torch.full((8,), float(k))}) for k in range(3)]
+    for step, name in enumerate(frozen):
+        pointers = {which: {"step": step, "weights": "raw"} for which in ("last", *(["best"] if step == 0 else []))}
+        record = {"frozen": name, "pointers": pointers, "position": vars(checkpoint.TrainState(step=step))}
+        checkpoint.save(run, step, {"model": {"v": torch.zeros(8)}}, record)
+    files = checkpoint.files_of(run)
+    assert {Path(name).parts[1] for name in files if name.startswith("checkpoints/")} == {
+        *("step-00000000", "step-00000002"),
+        *(str(frozen[0]), str(frozen[2])),
+    }
+    assert files.keys() >= {"recipe.toml", "checksums.json", "checkpoints/step-00000002/model.safetensors"}

@@ -22,7 +22,7 @@ def inputs(folder: Path, tiny: bool) -> dict[str, str]:
     import torch
 
     from foretell.api.counting import save_finished
-    from foretell.api.trained import load
+    from foretell.api.trained import load_run
     from foretell.recipe.loading import load_recipe
     from foretell.run import Run
     from foretell.tools.use.convert import export_run
@@ -44,7 +44,7 @@ def inputs(folder: Path, tiny: bool) -> dict[str, str]:
     run = Run.create(folder / "run", recipe=recipe.text(), resume=False)
     word_tokenizer(vocabulary).save(run.tokenizer_file)
     save_finished(run, weights(recipe.build(vocabulary)))
-    export_run(load(run.path, device="cpu"), folder / "theirs", "hf")
+    export_run(load_run(run.path, device="cpu"), folder / "theirs", "hf")
     draw = np.random.default_rng(1)
     lengths = np.exp(draw.normal(MEDIAN, SPREAD, count)).round().astype(int).clip(4, LONGEST)
     bodies = [draw.integers(len(MARKS), vocabulary, length - 2) for length in lengths]
@@ -64,12 +64,12 @@ def read_text(job: Job, name: str, read: Callable[[Any, list[str]], Any]) -> dic
     """Time `read` with a run on all sentences, from text; it returns [N, W]."""
     import torch
 
-    from foretell.api.trained import load
+    from foretell.api.trained import load_run
 
     torch.set_num_threads(job.threads)
     folder = Path(job.inputs["folder"])
     texts = (folder / "text.txt").read_text().splitlines()
-    run = load(folder / name, device="cpu")
+    run = load_run(folder / name, device="cpu")
     read(run, texts[:ROWS])
     begin = time.perf_counter()
     vectors = read(run, texts)

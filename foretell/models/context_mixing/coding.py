@@ -20,10 +20,11 @@ from foretell.models.context_mixing.compiled import (
     boundary,
     learn_byte,
     learn_map,
+    look_up,
     predict,
     scratch,
 )
-from foretell.models.context_mixing.hashing import byte_at, find_buckets, hash_contexts, jit
+from foretell.models.context_mixing.hashing import byte_at, hash_contexts, jit
 from foretell.models.context_mixing.tables import Tables
 from foretell.types import OnProgress
 
@@ -85,7 +86,7 @@ def code(
             hash_contexts(t, w.hashes)
             for depth in range(8):
                 if depth == 0 or depth == 4:
-                    find_buckets(t, w.hashes, node if depth else 0, learn, w.buckets[depth >> 2])
+                    look_up(t, w, node if depth else 0)
                 bit = -1 if reading else ((token - FIRST_BYTE) >> (7 - depth)) & 1
                 node = node * 2 + coded(coder, message, predict(t, w, node, depth), bit)
             if learn:

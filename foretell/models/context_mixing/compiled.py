@@ -20,6 +20,7 @@ from foretell.models.context_mixing.hashing import (
     find_buckets,
     hash_contexts,
     jit,
+    make_buckets,
     mixed,
     vectorised,
 )
@@ -54,6 +55,10 @@ class Scratch(NamedTuple):
     """[C] of the contexts"""
     buckets: NDArray[np.int64]
     """[2, C] places in the tables, for each nibble; -1: none"""
+    places: NDArray[np.int64]
+    """[2, C] where such a bucket is to be made"""
+    checks: NDArray[np.uint32]
+    """[2, C] what marks it"""
     x: NDArray[np.float32]
     """[8, N] inputs of the mixers"""
     cells: NDArray[np.int64]
@@ -77,6 +82,8 @@ def scratch(t: Tables) -> Scratch:
     return Scratch(
         np.zeros(contexts, np.uint64),
         np.zeros((2, contexts), np.int64),
+        np.zeros((2, contexts), np.int64),
+        np.zeros((2, contexts), np.uint32),
         np.zeros((8, t.mixers.shape[1]), F),
         np.zeros((8, contexts, 2), np.int64),
         np.zeros((8, models), np.int64),
@@ -116,6 +123,13 @@ def learn_weights(weights: NDArray[np.float32], x: NDArray[np.float32], step: fl
 
 
 # --- one bit --------------------------------------------------------------------------------------
+
+
+@jit
+def look_up(t: Tables, w: Scratch, nibble: int) -> None:
+    """Find the buckets of the first nibble of a byte (0), or of the second after the node of the first."""
+    half = 1 if nibble else 0
+    find_buckets(t, w.hashes, nibble, w.buckets[half], w.places[half], w.checks[half])
 
 
 @jit
@@ -161,7 +175,10 @@ def gather(t: Tables, w: Scratch, node: int, depth: int) -> None:
             q = t.by_match[m, matched[m], 0]
             x[first], x[first + 1] = stretched(q), (q - F(0.5)) * F(4)
             state, lengths = state + 1 + wanted, lengths + min(bucket // 2, 7)
-    x[4 * contexts + 2 * models] = F(0.3)
+    first = 4 * contexts + 2 * models
+    x[first] = F(0.3)
+    for e in range(len(t.advice)):
+        x[first + 1 + e] = t.advice[e, node]
     select(t, w.rows[depth], node, depth, highest, counts, state, lengths)
 
 
@@ -256,6 +273,9 @@ def learn_bit(t: Tables, w: Scratch, node: int, depth: int, bit: int) -> None:
 def learn_byte(t: Tables, w: Scratch, byte: int) -> None:
     """Update everything that predicted a byte, bit by bit."""
     for depth in range(8):
+        if depth == 0 or depth == 4:
+            half = depth >> 2
+            make_buckets(t, w.buckets[half], w.places[half], w.checks[half])
         learn_bit(t, w, (byte | 256) >> (8 - depth), depth, (byte >> (7 - depth)) & 1)
 
 
@@ -347,7 +367,7 @@ def read_token(t: Tables, w: Scratch, token: int, learn: bool) -> float:
     hash_contexts(t, w.hashes)
     for depth in range(8):
         if depth == 0 or depth == 4:
-            find_buckets(t, w.hashes, node if depth else 0, learn, w.buckets[depth >> 2])
+            look_up(t, w, node if depth else 0)
         bit = (byte >> (7 - depth)) & 1
         p = predict(t, w, node, depth)
         total += math.log(np.float64(p if bit else F(1) - p))
@@ -358,11 +378,18 @@ def read_token(t: Tables, w: Scratch, token: int, learn: bool) -> float:
 
 
 @jit
-def read(t: Tables, tokens: NDArray[np.uint16], logp: NDArray[np.float64]) -> None:
-    """Score tokens in order, and learn from each after it was scored; `logp` [N] receives nats."""
+def read(t: Tables, tokens: NDArray[np.uint16], logp: NDArray[np.float64], advice: NDArray[np.float32]) -> None:
+    """Score tokens in order, and learn from each after it was scored; `logp` [N] receives nats.
+
+    `advice` [N, E, 8]: log-odds of a 1 for each bit of the token, by E experts.
+    """
     w = scratch(t)
     for i in range(len(tokens)):
         token = np.int64(tokens[i])
+        if token != BOUNDARY:
+            for e in range(len(t.advice)):
+                for depth in range(8):
+                    t.advice[e, ((token - FIRST_BYTE) | 256) >> (8 - depth)] = advice[i, e, depth]
         logp[i] = read_token(t, w, token, True)
         advance(t, token, True)
 
@@ -392,12 +419,12 @@ def distribution(t: Tables, logp: NDArray[np.float64]) -> None:
     w, nodes, end = scratch(t), np.zeros(512), boundary(t)
     logp[BOUNDARY], nodes[1] = math.log(np.float64(end)), math.log(np.float64(F(1) - end))
     hash_contexts(t, w.hashes)
-    find_buckets(t, w.hashes, 0, False, w.buckets[0])
+    look_up(t, w, 0)
     for depth in range(4):
         for low in range(1 << depth):
             branch(t, w, (1 << depth) | low, depth, nodes)
     for nibble in range(16, 32):
-        find_buckets(t, w.hashes, nibble, False, w.buckets[1])
+        look_up(t, w, nibble)
         for depth in range(4):
             for low in range(1 << depth):
                 branch(t, w, (nibble << depth) | low, 4 + depth, nodes)

@@ -91,8 +91,15 @@ def hash_contexts(t: Tables, hashes: NDArray[np.uint64]) -> None:
 
 
 @jit
-def find_buckets(t: Tables, hashes: NDArray[np.uint64], nibble: int, learn: bool, buckets: NDArray[np.int64]) -> None:
-    """The bucket of each context and nibble; without learning -1 where there is none yet.
+def find_buckets(
+    t: Tables,
+    hashes: NDArray[np.uint64],
+    nibble: int,
+    buckets: NDArray[np.int64],
+    places: NDArray[np.int64],
+    checks: NDArray[np.uint32],
+) -> None:
+    """The bucket of each context and nibble, -1 where there is none yet, where it is to be made, and what marks it.
 
     Three neighbours are probed; a new bucket takes the place of the one whose first node was seen least.
     """
@@ -101,16 +108,23 @@ def find_buckets(t: Tables, hashes: NDArray[np.uint64], nibble: int, learn: bool
         h = hashes[c] if nibble == 0 else mixed(hashes[c], nibble + 256)
         check = np.uint32((h >> uint64(40)) | uint64(1))
         start = np.int64(h & size)
-        buckets[c], lowest, place = -1, np.int64(1 << 30), start
+        checks[c], buckets[c], lowest, place = check, -1, np.int64(1 << 30), start
         for probe in range(3):
             near = start ^ probe
             if t.slots[c, near, 0] == check:
-                buckets[c] = near
+                buckets[c] = place = near
                 break
             count = np.int64(t.slots[c, near, 1] >> np.uint32(8)) & 255 if t.slots[c, near, 0] else np.int64(-1)
             if count < lowest:
                 lowest, place = count, near
-        if buckets[c] < 0 and learn:
-            t.slots[c, place, 1:] = np.uint32(1 << 31)
-            t.slots[c, place, 0] = check
-            buckets[c] = place
+        places[c] = place
+
+
+@jit
+def make_buckets(t: Tables, buckets: NDArray[np.int64], places: NDArray[np.int64], checks: NDArray[np.uint32]) -> None:
+    """Make the buckets that do not exist yet, and those that the other nibble of the byte has taken the place of."""
+    for c in range(len(buckets)):
+        if buckets[c] < 0 or t.slots[c, places[c], 0] != checks[c]:
+            t.slots[c, places[c], 1:] = np.uint32(1 << 31)
+            t.slots[c, places[c], 0] = checks[c]
+            buckets[c] = places[c]

@@ -17,7 +17,17 @@ from foretell.models.context_mixing import contexts, selectors
 from foretell.models.context_mixing.contexts import ContextChoice
 from foretell.models.context_mixing.scorer import VOCABULARY, ContextMixingScorer
 from foretell.models.context_mixing.selectors import MixerChoice
-from foretell.models.context_mixing.tables import MATCHES, Tables, bits_for, copied, empty, packed, unpacked, with_room
+from foretell.models.context_mixing.tables import (
+    MATCHES,
+    NO_ADVICE,
+    Tables,
+    bits_for,
+    copied,
+    empty,
+    packed,
+    unpacked,
+    with_room,
+)
 from foretell.models.counted import CountedConfig, CountedModel
 from foretell.models.learning_scorer import LearningScorer
 from foretell.types import OnProgress, no_progress
@@ -86,6 +96,11 @@ class ContextMixing(CountedModel):
         used = 15 * int(np.count_nonzero(t.slots[..., 0]))
         return used + sum(part.size for part in (t.by_count, t.by_history, t.by_match, t.mixers, t.final, t.refined))
 
+    @property
+    @override
+    def as_context_mixing(self) -> ContextMixing:
+        return self
+
     @override
     def tensors(self) -> dict[str, Tensor]:
         return {name: torch.from_numpy(part) for name, part in packed(self.tables).items()}
@@ -104,13 +119,13 @@ class ContextMixing(CountedModel):
 
         return BitCoder(self, learn=learn)
 
-    def learn(self, tokens: NDArray[np.integer]) -> NDArray[np.float64]:
+    def learn(self, tokens: NDArray[np.integer], advice: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
         """Score tokens and learn from each after it was scored; returns their log-probabilities [N] in nats."""
         from foretell.models.context_mixing import compiled
 
         self.tables = with_room(self.tables, len(tokens) + 1)
         logp = np.zeros(len(tokens))
-        compiled.read(self.tables, tokens.astype(np.uint16), logp)
+        compiled.read(self.tables, tokens.astype(np.uint16), logp, NO_ADVICE if advice is None else advice)
         return logp
 
     def scores_after(

@@ -8,9 +8,9 @@ The probability of each bit of a byte, most significant first, is predicted like
    stretch(p) = ln(p / (1 - p)).
 3. A match model finds the last occurrence of the last bytes and predicts the byte after it, with the share of cases in
    which matches of that length were right.
-4. All stretched predictions are the inputs of several logistic mixers, whose weights are selected by different places
-   in the text and follow the gradient of the coding cost; a last one mixes their outputs (Mahoney 2005, "Adaptive
-   weighing of context models for lossless data compression").
+4. All stretched predictions, and the log-odds by experts if there are any, are the inputs of several logistic mixers,
+   whose weights are selected by different places in the text and follow the gradient of the coding cost; a last one
+   mixes their outputs (Mahoney 2005, "Adaptive weighing of context models for lossless data compression").
 5. Two final corrections map the result, interpolated between 33 bins, and are averaged with it.
 
 Everything that predicted a bit learns from it, once the byte is known.
@@ -137,8 +137,11 @@ class Reference:
         found: Cell = self.tables.setdefault(key, Cell(p))
         return found
 
-    def score(self, token: int) -> float:
-        """The log-probability of the next token, in nats; then learn from it. Byte b is b + 1; 0 ends a document."""
+    def score(self, token: int, advice: Sequence[Sequence[float]] = ()) -> float:
+        """The log-probability of the next token, in nats; then learn from it. Byte b is b + 1; 0 ends a document.
+
+        `advice` are the log-odds of a 1 for each of its bits, by each expert.
+        """
         end = self.cell(("end", self.back(1), self.back(2)), 1 / 512)
         p_end = min(max(end.p, TINY), 1 - TINY)
         end.learn(int(token == 0))
@@ -150,7 +153,7 @@ class Reference:
         learning = []
         for depth in range(8):
             bit = byte >> (7 - depth) & 1
-            p, learn = self.predict(values, node, depth)
+            p, learn = self.predict(values, node, depth, [odds[depth] for odds in advice])
             total += math.log(p if bit else 1 - p)
             learning.append((learn, bit))
             node = node * 2 + bit
@@ -159,7 +162,7 @@ class Reference:
         self.advance(byte)
         return total
 
-    def predict(self, values: Sequence[Any], node: int, depth: int) -> tuple[float, Any]:
+    def predict(self, values: Sequence[Any], node: int, depth: int, advice: Sequence[float] = ()) -> tuple[float, Any]:
         """The probability of a 1 after `node`, and the function that learns the bit."""
         x, cells, highest = list[float](), list[Cell](), 0
         slots: list[Slot] = []
@@ -189,6 +192,8 @@ class Reference:
             x += [stretch(cell.p), 4 * (cell.p - 0.5)]
             state, lengths = state + 1 + wanted, lengths + min(bucket_of(length) // 2, 7)
         x.append(0.3)
+        first = [0.12] * len(x) + [0.3 / len(advice) for _ in advice]
+        x += advice
         last, before = self.back(1), self.back(2)
         longest = next((m for m in reversed(range(len(self.lengths))) if self.matches[m][1]), 0)
         rows = [
@@ -204,16 +209,16 @@ class Reference:
             (self.words[0], node),
         ]
         selected = [(kind, rows[kind]) for kind in self.mixers]
-        weights = [self.tables.setdefault(("w", row), [0.12] * len(x)) for row in selected]
+        weights = [self.tables.setdefault(("w", row), list(first)) for row in selected]
         outputs = [clamped(sum(w * i for w, i in zip(row, x, strict=True))) for row in weights]
         second = self.tables.setdefault(("second", node), [1 / len(outputs)] * len(outputs))
         mixed = clamped(sum(w * o for w, o in zip(second, outputs, strict=True)))
         p = squash(mixed)
         place_of = (clamped(mixed, 7.999) + 8) * 2
         low, part = int(place_of), place_of - int(place_of)
-        start = [squash((i - 16) / 2) for i in range(33)]
+        even = [squash((i - 16) / 2) for i in range(33)]
         places = [(last, node), (last, before, node)]
-        bins = [self.tables.setdefault(("bins", k, place), list(start)) for k, place in enumerate(places)]
+        bins = [self.tables.setdefault(("bins", k, place), list(even)) for k, place in enumerate(places)]
         corrected = sum(row[low] * (1 - part) + row[low + 1] * part for row in bins)
         final = min(max(p / 2 + corrected / 4, TINY), 1 - TINY)
 

@@ -1,6 +1,6 @@
 """The memory of a context-mixing model: everything it has learned, and its position in the text.
 
-C contexts, M match models, N inputs of a mixer (4 C + 2 M + 1, padded), S sets of mixer weights.
+C contexts, M match models, E experts, N inputs of a mixer (4 C + 2 M + 1 + E, padded), S sets of mixer weights.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ SLOTS = 16
 """words of a bucket: a check, and the 15 nodes of the binary tree of a nibble"""
 MATCH_BITS = 22
 BINS = 33
+NO_ADVICE = np.zeros((0, 0, 8), np.float32)
+"""of no expert"""
+EXPERT = 0.3
+"""weight of all experts at the start"""
 REFINED = 1 << 16
 """contexts of a final correction"""
 
@@ -66,6 +70,8 @@ class Tables(NamedTuple):
     """[S, 2] kind of each mixer and its first row"""
     lengths: NDArray[np.int64]
     """[M] shortest match of each match model"""
+    advice: NDArray[np.float32]
+    """[E, 256] log-odds of a 1 after each node of the next byte, by other models; 0: nothing is known"""
 
 
 LINE = 64
@@ -103,7 +109,7 @@ def empty(
         by_count=by_count,
         by_history=by_history,
         by_match=by_match,
-        mixers=np.full((sum(rows), -(-(4 * c + 2 * m + 1) // LANES) * LANES), 0.12, np.float32),
+        mixers=np.full((sum(rows), padded(4 * c + 2 * m + 1)), 0.12, np.float32),
         final=np.full((256, len(rows)), 1 / len(rows), np.float32),
         refined=refined,
         ends=ends,
@@ -116,7 +122,21 @@ def empty(
         contexts=np.array(contexts, np.int64).reshape(c, 2),
         selectors=np.array([(kind, sum(rows[:k])) for k, (kind, _) in enumerate(mixers)], np.int64).reshape(-1, 2),
         lengths=np.array(lengths, np.int64),
+        advice=np.zeros((0, 256), np.float32),
     )
+
+
+def padded(inputs: int) -> int:
+    """The width of a mixer."""
+    return -(-inputs // LANES) * LANES
+
+
+def with_experts(t: Tables, experts: int) -> Tables:
+    """Tables whose mixers have further inputs, for other models that predict the same text."""
+    own = 4 * len(t.contexts) + 2 * len(t.matches) + 1
+    mixers = np.full((len(t.mixers), padded(own + experts)), EXPERT / max(experts, 1), np.float32)
+    mixers[:, :own] = t.mixers[:, :own]
+    return t._replace(mixers=mixers, advice=np.zeros((experts, 256), np.float32))
 
 
 def packed(tables: Tables) -> dict[str, NDArray[Any]]:

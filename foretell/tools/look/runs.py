@@ -19,7 +19,7 @@ from foretell.checksums import plain_file, read_record
 from foretell.errors import ConfigError, did_you_mean, some_of
 from foretell.evaluate.ranking import Standing, ranked
 from foretell.run import Record, Run
-from foretell.run_names import RECIPE
+from foretell.run_names import MEMBERS, RECIPE
 from foretell.tools.run_folders import find_runs, is_run
 from foretell.tools.tables import Column, ResponsiveTable
 from foretell.training.checkpoint import TrainState, find, pointed
@@ -127,9 +127,10 @@ def model_of(recipe: Mapping[str, Any]) -> str:
 
 
 def parameters(run: Run) -> int | None:
-    """Number of parameters in the last checkpoint, from the headers of its files."""
+    """Number of parameters in the last checkpoint, from the headers of its files, and in the members of a mixture."""
     try:
-        return sum(map(numbers_in, pointed(run, "last")[0].weight_files()))
+        inner = [parameters(Run(path)) or 0 for path in find_runs(run.path / MEMBERS)]
+        return sum(map(numbers_in, pointed(run, "last")[0].weight_files())) + sum(inner)
     except (ConfigError, OSError, ValueError, KeyError, SafetensorError):
         return None
 

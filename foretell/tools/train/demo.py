@@ -15,7 +15,7 @@ from rich.text import Text
 from foretell import units
 from foretell.api.mixing import mix
 from foretell.api.train import train
-from foretell.api.trained import load
+from foretell.api.trained import load_run
 from foretell.errors import ConfigError
 from foretell.tools.compressors import ADAPTIVE, add_compressors
 from foretell.tools.measure.race import run_race
@@ -43,7 +43,7 @@ def run_demo(out: Path, *, quiet: bool = False) -> dict[str, Any]:
     monitor.say("Training a 5-gram model and a small AWD-LSTM on the manual and docstrings of this Python ...")
     raced = run_race((COUNTED, TRAINED), SETTINGS, BUDGET, seeds=1, split="test", out=out, resume=False, quiet=quiet)
     monitor.say("Mixing both ...")
-    counted, trained = (load(out / f"{name}-seed1") for name in (COUNTED, TRAINED))
+    counted, trained = (load_run(out / f"{name}-seed1") for name in (COUNTED, TRAINED))
     together = mix([trained, counted], columns=COLUMNS)
     mixed = together.evaluate("test", columns=COLUMNS)
     sample = together.generate("The ", tokens=80, temperature=0.7, seed=1)

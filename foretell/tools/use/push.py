@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from foretell import hub, units
 from foretell.api.trained import Trained
 from foretell.interop.hugging_face.card import model_card
-from foretell.run import Run
 from foretell.strict_json import read_object
 from foretell.tools.use.hugging_face import recipe_on_card
-from foretell.training.checkpoint import pointed
+from foretell.training.checkpoint import files_of
 
 
 def push(trained: Trained, name: str, *, public: bool) -> dict[str, Any]:
@@ -21,16 +19,6 @@ def push(trained: Trained, name: str, *, public: bool) -> dict[str, Any]:
     card = card_of(trained, name).encode()
     address = hub.pushed(name, {**files, "README.md": card}, public=public, message=f"Run {trained.run.path.name}")
     return {"run": str(trained.run.path), "to": name, "files": len(files) + 1, "bytes": size, "commit": address}
-
-
-def files_of(run: Run) -> dict[str, Path]:
-    """The files of a run by their paths in it; of its checkpoints, those of the best and the last step."""
-    top = [run.checksums_file, run.metrics_file, *(run.path / name for name in run.checksums["files"])]
-    saved = [pointed(run, which)[0] for which in ("best", "last")]
-    for checkpoint in saved:
-        checkpoint.verify()
-    inner = [file for checkpoint in saved for file in sorted(checkpoint.path.iterdir())]
-    return {file.relative_to(run.path).as_posix(): file for file in [*top, *inner] if file.is_file()}
 
 
 def card_of(trained: Trained, name: str) -> str:

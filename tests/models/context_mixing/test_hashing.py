@@ -15,7 +15,7 @@ from foretell.models.context_mixing.contexts import (
     WordsConfig,
     WordSkipConfig,
 )
-from foretell.models.context_mixing.tables import SLOTS, UNSEEN, Tables, empty, with_room
+from foretell.models.context_mixing.tables import NO_ADVICE, SLOTS, UNSEEN, Tables, empty, with_room
 
 MIXERS = [(mixer.code, mixer.rows) for mixer in selectors.ALL]
 
@@ -23,7 +23,7 @@ MIXERS = [(mixer.code, mixer.rows) for mixer in selectors.ALL]
 def after(context: ContextConfig, text: bytes) -> int:
     """The hash after a text."""
     tables = with_room(empty([context.code], MIXERS, (5,), 8), len(text) + 1)
-    compiled.read(tables, np.frombuffer(text, np.uint8).astype(np.uint16) + 1, np.zeros(len(text)))
+    compiled.read(tables, np.frombuffer(text, np.uint8).astype(np.uint16) + 1, np.zeros(len(text)), NO_ADVICE)
     hashes = np.zeros(1, np.uint64)
     hashing.hash_contexts(tables, hashes)
     return int(hashes[0])
@@ -60,8 +60,10 @@ def slots(place: int, check: int, count: int) -> Tables:
 
 
 def found(tables: Tables, value: int, learn: bool) -> int:
-    buckets = np.zeros(1, np.int64)
-    hashing.find_buckets(tables, np.array([value], np.uint64), 0, learn, buckets)
+    buckets, places, checks = np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.uint32)
+    hashing.find_buckets(tables, np.array([value], np.uint64), 0, buckets, places, checks)
+    if learn:
+        hashing.make_buckets(tables, buckets, places, checks)
     return int(buckets[0])
 
 

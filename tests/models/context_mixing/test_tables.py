@@ -7,7 +7,17 @@ import pytest
 
 from foretell.errors import ConfigError
 from foretell.models.context_mixing import compiled, contexts, selectors
-from foretell.models.context_mixing.tables import LEARNED, SLOTS, Tables, bits_for, empty, packed, unpacked, with_room
+from foretell.models.context_mixing.tables import (
+    LEARNED,
+    NO_ADVICE,
+    SLOTS,
+    Tables,
+    bits_for,
+    empty,
+    packed,
+    unpacked,
+    with_room,
+)
 
 CODES = [context.code for context in contexts.ALL]
 MIXERS = [(mixer.code, mixer.rows) for mixer in selectors.ALL]
@@ -16,7 +26,7 @@ TOKENS = np.frombuffer(b"a rose is a rose is a rose\n" * 8, np.uint8).astype(np.
 
 def trained() -> Tables:
     tables = with_room(empty(CODES, MIXERS, (5,), 8), len(TOKENS))
-    compiled.read(tables, TOKENS, np.zeros(len(TOKENS)))
+    compiled.read(tables, TOKENS, np.zeros(len(TOKENS)), NO_ADVICE)
     return tables
 
 

@@ -14,7 +14,8 @@ from foretell.cli import app
 from foretell.errors import ConfigError
 from foretell.tools.use.convert import import_path
 from foretell.tools.use.hugging_face import export_folder
-from foretell.tools.use.push import card_of, files_of, push
+from foretell.tools.use.push import card_of, push
+from foretell.training.checkpoint import files_of
 
 pytest.importorskip("huggingface_hub")
 __all__ = ["online"]  # a fixture

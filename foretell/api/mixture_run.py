@@ -1,0 +1,158 @@
+"""Mixtures as run folders: every command that opens a run opens them.
+
+    recipe.toml, tokenizer.json, metrics.jsonl, ...    as in any run; the model is of kind "mixture"
+    members/1-NAME/                                    the runs, each a run folder of its own
+    checkpoints/step-00000000/model.safetensors        the weights [M], and the state of the rule that learns them
+
+Members are copies, so that the folder can be moved; where the file system allows, their weights are hard links and take
+no room.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foretell.api.counting import save_finished
+from foretell.api.logistic_mixing import LogisticMixed, mixing_model
+from foretell.api.mixed import Mixed
+from foretell.api.online_mixing import LearningMixed, OnlineMixed, learning, new_rule
+from foretell.api.trained import Trained, load_run
+from foretell.checksums import damaged
+from foretell.errors import ConfigError
+from foretell.evaluate.adaptation import Counting
+from foretell.evaluate.gated_weights import Gate
+from foretell.evaluate.mixture import checked_weights
+from foretell.models.context_mixing.advice import advised, with_changes
+from foretell.models.mixture import MixtureConfig
+from foretell.recipe.loading import load_recipe, recipe_of
+from foretell.recipe.recipe import as_name
+from foretell.run import Record, Run
+from foretell.run_names import MEMBERS
+from foretell.training.checkpoint import files_of, pointed
+from foretell.training.tensor_files import check_finite
+
+
+def save(mixed: Mixed, out: str | Path) -> Record:
+    """Write a mixture as a run folder; returns its validation record.
+
+    Raises `ConfigError` where the folder exists, or where a member adapts to the text it reads in other ways than by
+    counting: such an adaptation is asked for when the mixture is used.
+    """
+    members = mixed.members
+    if any(member.adaptation is not None and not isinstance(member.adaptation, Counting) for member in members):
+        raise ConfigError("dynamic evaluation and caches are not saved; ask for them when the mixture is used")
+    out = Path(out)
+    names = [f"{number}-{as_folder(member.run.path.name)}" for number, member in enumerate(members, 1)]
+    recipe = load_recipe(
+        {
+            "name": as_name(out.name),
+            "data": {
+                "corpus": members[0].recipe.data.corpus,
+                "tokenizer": {"kind": "file", "path": str(members[0].run.tokenizer_file)},
+            },
+            "model": {
+                "kind": "mixture",
+                "members": [
+                    {"folder": name, "which": member.which, "digest": digest(member)}
+                    for name, member in zip(names, members, strict=True)
+                ],
+                "weights": mixed.learned,
+                "fitted_to": mixed.fitted_to or "",
+            },
+        }
+    )
+    with Run.whole(out, recipe=recipe.text(out)) as run:
+        mixed.tokenizer.save(run.tokenizer_file)
+        run.seal(run.tokenizer_file)
+        for name, member in zip(names, members, strict=True):
+            copy_run(member.run, run.path / MEMBERS / name)
+        measured = mixed.evaluate(mixed.fitted_to or "valid")
+        validation = {"kind": "valid", "stage": "mixing", "step": 0, "epoch": 1.0} | measured
+        run.append(validation)
+        save_finished(run, mixed.tensors(), validation)
+    return validation
+
+
+def open_mixture(run: Run, *, device: torch.device | str | None, quiet: bool) -> Mixed:
+    """The mixture of a run folder; raises `ConfigError` if a file of it, or of a member, is missing or damaged."""
+    config = cast(MixtureConfig, recipe_of(run).model)
+    members = []
+    for member in config.members:
+        place = run.path / MEMBERS / member.folder
+        found = load_run(place, which=member.which, device=device, quiet=quiet, trust=run.trust)
+        if digest(found) != member.digest:
+            raise damaged(place, "is another run than the mixture was made of")
+        members.append(found)
+    checkpoint, _ = pointed(run, "best")
+    checkpoint.verify()
+    tensors = checkpoint.result()
+    check_finite(tensors, checkpoint.path)
+    try:
+        mixed = of_tensors(members, tensors, config)
+    except (KeyError, ValueError, IndexError, ConfigError):
+        raise damaged(checkpoint.path, "does not hold the weights of this mixture") from None
+    mixed.run = run
+    if isinstance(mixed, LearningMixed):
+        mixed.fixed.run = run
+    return mixed
+
+
+def of_tensors(members: Sequence[Trained], tensors: Mapping[str, Tensor], config: MixtureConfig) -> Mixed:
+    """The mixture with the weights of a checkpoint."""
+    weights = checked_weights(tensors["weights"].tolist(), len(members))
+    fitted_to = config.fitted_to or None
+    if config.weights == "fixed":
+        return Mixed(members, weights, None, fitted_to)
+    if config.weights == "logistic":
+        experts = len(members) - 1
+        mixer = advised(mixing_model(members), experts)
+        changed = {name: part.numpy() for name, part in tensors.items()}
+        return LogisticMixed(
+            Mixed(members, weights, None, fitted_to), learning(members), with_changes(mixer, changed), config.fitted_to
+        )
+    fixed = Mixed(members, checked_weights(tensors["fixed"].tolist(), len(members)), None, fitted_to)
+    online: Literal[True, "gated"] = True if config.weights == "online" else "gated"
+    rule, first = new_rule(online, weights, members[0].tokenizer), tensors["rule"].double().numpy()
+    if first.shape != rule.first.shape:
+        raise ValueError
+    rule.first = np.array(first)
+    if isinstance(rule, Gate):
+        rule.forget()
+    return OnlineMixed(fixed, learning(members), weights, config.fitted_to, rule)
+
+
+def digest(member: Trained) -> str:
+    """A digest of the weights and the tokenizer of a run, in hexadecimal."""
+    return member.plain_digest.hex()
+
+
+def as_folder(name: str) -> str:
+    """The name of a run as one that is safe in every file system."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).lstrip(".-")[:60] or "run"
+
+
+def copy_run(run: Run, to: Path) -> None:
+    """Copy the files that make up a run; links where possible, except of the records, which are appended to."""
+    for name, file in files_of(run).items():
+        place = to / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if file == run.metrics_file or not linked(file, place):
+            shutil.copyfile(file, place)
+
+
+def linked(file: Path, place: Path) -> bool:
+    """Make a hard link; False where the file systems do not allow it."""
+    try:
+        os.link(file, place)
+    except OSError:
+        return False
+    return True
