@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from foretell import units
 from foretell.data.store.store import Split
 from foretell.data.tokenizers.tokenizer import Tokenizer, tokenizer_of
 from foretell.errors import ConfigError
@@ -39,13 +41,19 @@ def count(run: Run, recipe: Recipe, data: DataModule, monitor: Monitor) -> None:
     tokens, starts = joined(parts, tokenizer.boundary)
     monitor.say(f"counting {len(tokens):,} tokens")
     with monitor.activity("counting") as on_progress:
-        model = config.fit(tokens, starts, tokenizer.boundary, tokenizer.size, on_progress)
+        limit = recipe.limit.value if recipe.limit.unit == "seconds" else math.inf
+        model = config.fit(tokens, starts, tokenizer.boundary, tokenizer.size, on_progress, limit)
     unit = "line" if tokenizer.ends_lines or resets == "lines" else "document"
     for line in model.summary_lines(unit):
         monitor.say(line)
     place = {"stage": "counting", "step": 0, "epoch": 1.0}
-    counted = {"tokens": len(tokens), "seconds": time.monotonic() - begin}
-    run.append({"kind": "fit", **place, **counted, **model.report()})
+    fitted = {"tokens": len(tokens), "seconds": time.monotonic() - begin, **model.report()}
+    run.append({"kind": "fit", **place, **fitted})
+    took = units.duration(fitted["seconds"])
+    if fitted["tokens"] < len(tokens):
+        monitor.say(f"read {fitted['tokens']:,} of {len(tokens):,} tokens in {took}, above all the end of the text")
+    elif fitted["seconds"] > limit + 5:
+        monitor.say(f"took {took}, more than the limit: such a model counts all of its text")
     columns, scorer = recipe.evaluation.columns, model.scorer(ranks=False)
     measured = LikelihoodEvaluator(module, scorer, torch.device("cpu"), columns=columns).evaluate("valid")
     validation = {"kind": "valid", **place, **measured}

@@ -139,9 +139,11 @@ def logistic_mixture(fixed: Mixed, given: Sequence[Trained], split: str) -> Logi
     experts = [member for member in members if member is not mixing_run(members)]
     plain = advised(mixing_model(members), len(experts))
     with members[0].text(split) as text:
-        learned = at_start(plain, members[0].tokenizer.boundary)
-        learned.learn(np.array(text.tokens), advice_of(experts, text))
-    return LogisticMixed(fixed, members, with_changes(plain, changes(plain, learned)), split)
+        begin, learned = time.perf_counter(), at_start(plain, members[0].tokenizer.boundary)
+        logp = learned.learn(np.array(text.tokens), advice_of(experts, text))
+        mixed = LogisticMixed(fixed, members, with_changes(plain, changes(plain, learned)), split)
+        mixed.measure(split, text, logp, time.perf_counter() - begin)
+    return mixed
 
 
 def mixing_run(members: Sequence[Trained]) -> Trained:

@@ -47,6 +47,8 @@ class Mixed(LanguageModel):
         self.fitted_loss, self.fitted_to = fitted_loss, fitted_to
         self.run: Run | None = None
         """where it is saved"""
+        self.validation: Figures | None = None
+        """its figures on the split that it was fitted to"""
         first = self.members[0]
         self.tokenizer, self.device, self.text = first.tokenizer, first.device, first.text
         self.shares = self.weights
@@ -156,9 +158,7 @@ class Mixed(LanguageModel):
         """The mixture with the same weights of members that adapt to the text they read, where they can."""
         if not any(member.adapts for member in self.members):
             raise ConfigError(f"none of {self.name} can adapt; mix in another run")
-        return self._of(
-            member.adapted(dynamic=dynamic, cache=cache) if member.adapts else member for member in self.members
-        )
+        return self._of(adapted(member, dynamic=dynamic, cache=cache) for member in self.members)
 
     def evaluate(
         self,
@@ -180,18 +180,20 @@ class Mixed(LanguageModel):
             static = self.evaluate(split, batch=batch, columns=columns, audit=audit)
             return with_adaptive(static, adapted.evaluate(split, audit=audit))
         with self.text(split) as text:
-            scores, facts = self._measured(text, batch, columns, audit=audit)
-            check_loss(scores.totals.loss, self.name)
-            measured = metrics(scores.totals, text) | facts
-            fitted = self.fitted_on(text)
+            return self.record(split, text, *self._measured(text, batch, columns, audit=audit), columns)
+
+    def record(self, split: str, text: Split, scores: TokenScores, facts: Record, columns: int = 1) -> Figures:
+        """The metrics of a text, with the context, the weights and the cost of the mixture."""
+        check_loss(scores.totals.loss, self.name)
         found = {
             "run": self.name,
             "split": split,
-            **measured,
+            **metrics(scores.totals, text),
+            **facts,
             **({"unnormalised": self.unnormalised} if self.unnormalised else {}),
             "context": self.context(columns),
             "mixture": self.described(),
-            "fitted_here": fitted,
+            "fitted_here": self.fitted_on(text),
             "weights_fitted_to": self.fitted_to,
             "fitted_loss": self.fitted_loss,
             "parameters": self.parameters,
@@ -216,3 +218,10 @@ class Mixed(LanguageModel):
     def context(self, columns: int = 1) -> str:
         """The context of a prediction, in words."""
         return "; ".join(dict.fromkeys(member.context(columns) for member in self.members))
+
+
+def adapted(member: Trained, **settings: Any) -> Trained:
+    """A member that adapts to the text it reads: a neural one as set, a counted one by learning, where it can."""
+    if not member.adapts:
+        return member
+    return member.adapted(**settings) if member.counted is None else member.adapted()

@@ -14,7 +14,8 @@ from foretell.api.mixture_run import save
 from foretell.api.online_mixing import LearningMixed, Online, online_mixture, without_adaptation
 from foretell.api.trained import Trained, load_run
 from foretell.errors import ConfigError
-from foretell.evaluate.mixture import checked_weights, fit_weights
+from foretell.evaluate.mixture import checked_weights, fit_weights, mixed_logp
+from foretell.evaluate.scoring import TokenScores
 
 
 def mix(
@@ -68,5 +69,9 @@ def fixed(members: Sequence[Trained], weights: Sequence[float] | None, split: st
         return Mixed(members, checked_weights(weights, len(members)))
     with members[0].text(split) as text:
         parts = [member.token_scores(text, columns=columns, ranks=False) for member in members]
-        fit = fit_weights(np.stack([part.logp for part in parts]))
-    return Mixed(members, fit.weights, fit.loss, split)
+        logp = np.stack([part.logp for part in parts])
+        fit = fit_weights(logp)
+        mixed = Mixed(members, fit.weights, fit.loss, split)
+        scores = TokenScores(mixed_logp(logp, fit.weights), None, sum(part.seconds for part in parts))
+        mixed.validation = mixed.record(split, text, scores, {}, columns)
+    return mixed

@@ -75,7 +75,7 @@ def save(mixed: Mixed, out: str | Path) -> Record:
         run.seal(run.tokenizer_file)
         for name, member in zip(names, members, strict=True):
             copy_run(member.run, run.path / MEMBERS / name)
-        measured = mixed.evaluate(mixed.fitted_to or "valid")
+        measured = mixed.validation or mixed.evaluate("valid")
         validation = {"kind": "valid", "stage": "mixing", "step": 0, "epoch": 1.0} | measured
         run.append(validation)
         save_finished(run, mixed.tensors(), validation)

@@ -23,6 +23,7 @@ from foretell.evaluate.gated_weights import Gate
 from foretell.evaluate.mixture import checked_weights, fit_weights
 from foretell.evaluate.online_mixture import OnlineMixture
 from foretell.evaluate.online_weights import ExponentiatedGradient, Rule
+from foretell.evaluate.scoring import TokenScores
 from foretell.results import Figures
 from foretell.run import Record
 
@@ -38,6 +39,12 @@ class LearningMixed(Mixed):
     def __init__(self, fixed: Mixed, members: Sequence[Trained], weights: Sequence[float], fitted_to: str):
         super().__init__(members, weights, None, fitted_to)
         self.fixed, self.split = fixed, fitted_to
+
+    def measure(self, split: str, text: Split, logp: Floats, seconds: float) -> None:
+        """Keep the figures of the text that it was fitted to, from its log-probabilities [N]."""
+        if self.fixed.validation is not None:  # it is not kept in a folder
+            learned = self.record(split, text, TokenScores(logp, None, seconds), {})
+            self.validation = with_adaptive(self.fixed.validation, learned)
 
     @property
     @override
@@ -164,13 +171,15 @@ def online_mixture(fixed: Mixed, given: Sequence[Trained], online: Online, split
     """
     members = learning(given)
     with members[0].text(split) as text:
-        logp = np.stack([member.token_scores(text, ranks=False).logp for member in members])
-        tokens = ids(text)
-    fit = fit_weights(logp)
-    rule = new_rule(online, fit.weights, members[0].tokenizer)
-    if isinstance(rule, Gate):
-        rule = rule.trained(tokens, logp)
-    return OnlineMixed(fixed, members, fit.weights, split, rule)
+        parts = [member.token_scores(text, ranks=False) for member in members]
+        logp = np.stack([part.logp for part in parts])
+        fit = fit_weights(logp)
+        rule = new_rule(online, fit.weights, members[0].tokenizer)
+        if isinstance(rule, Gate):
+            rule = rule.trained(ids(text), logp)
+        mixed = OnlineMixed(fixed, members, fit.weights, split, rule)
+        mixed.measure(split, text, rule.read(ids(text), logp, mixed.starts(text))[0], sum(p.seconds for p in parts))
+    return mixed
 
 
 def new_rule(online: Online, weights: Sequence[float], tokenizer: Tokenizer) -> ExponentiatedGradient | Gate:

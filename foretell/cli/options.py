@@ -174,6 +174,7 @@ def open_model(
 ) -> Trained | Mixed:
     """Load a run or a mixture, or mix several runs, perhaps with weights that learn; neural ones get the adaptation."""
     from foretell.api.loading import load
+    from foretell.api.mixed import adapted
     from foretell.api.mixing import mix as mixed
     from foretell.api.trained import load_run
     from foretell.config import validate
@@ -191,7 +192,7 @@ def open_model(
     if adaptation:
         if not any(member.adapts for member in members):
             raise ConfigError(f"{run} is an n-gram model, which cannot adapt; leave out --dynamic and --cache")
-        members = [member.adapted(**adaptation) if member.adapts else member for member in members]
+        members = [adapted(member, **adaptation) for member in members]
     return mixed(members, weights_of(weights), columns=columns, online=online)
 
 

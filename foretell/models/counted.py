@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,8 +33,12 @@ class CountedConfig(ModelConfig):
         boundary: int,
         vocabulary: int,
         on_progress: OnProgress = no_progress,
+        seconds: float = math.inf,
     ) -> CountedModel:
-        """Estimate the model from a text [N]; `starts` are positions where the context is reset."""
+        """Estimate the model from a text [N]; `starts` are positions where the context is reset.
+
+        In `seconds` a model that reads the text in order reads as much as it can, above all the end; others count all.
+        """
 
     @abstractmethod
     def load(self, tensors: Mapping[str, Tensor], boundary: int, vocabulary: int) -> CountedModel:

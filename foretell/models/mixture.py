@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, NoReturn
 
@@ -52,6 +53,7 @@ class MixtureConfig(CountedConfig):
         boundary: int,
         vocabulary: int,
         on_progress: OnProgress = no_progress,
+        seconds: float = math.inf,
     ) -> NoReturn:
         raise ConfigError(HOW)
 

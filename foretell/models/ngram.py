@@ -6,6 +6,7 @@ the longest matching n-gram, for all positions of a text at once. A "word" is a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,6 +63,7 @@ class NGramConfig(CountedConfig):
         boundary: int,
         vocabulary: int,
         on_progress: OnProgress = no_progress,
+        seconds: float = math.inf,
     ) -> NGram:
         prune = [*self.prune, *[self.prune[-1] if self.prune else 0] * (self.order - len(self.prune))]
         counts = kneser_ney.count(tokens, starts, boundary, vocabulary, self.order)

@@ -41,6 +41,9 @@ def test_what_is_opened_is_what_was_saved(runs: Runs, tmp_path: Path, how: Any) 
     assert found["loss"] == wanted["loss"] and found.get("adaptive", {}).get("loss") == wanted.get("adaptive", {}).get(
         "loss"
     )
+    if how:
+        cache = {"window": 50, "sharpness": 0.3, "weight": 0.2}
+        assert opened.evaluate("test", cache=cache)["loss"] == wanted["loss"]
     assert opened.weights == mixed.weights and opened.digest == mixed.digest
     assert opened.generate("the cat", tokens=5, seed=1) == mixed.generate("the cat", tokens=5, seed=1)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -35,8 +37,10 @@ from foretell.types import OnProgress, no_progress
 if TYPE_CHECKING:
     from foretell.models.context_mixing.coding import BitCoder
 
-BLOCK = 2**15
+BLOCK = 2**14
 """tokens that are read at once: less than a second"""
+FASTEST = 200_000
+"""tokens a second that no machine exceeds"""
 MatchLength = Annotated[int, Field(ge=2, le=64)]
 
 
@@ -63,13 +67,24 @@ class ContextMixingConfig(CountedConfig):
         boundary: int,
         vocabulary: int,
         on_progress: OnProgress = no_progress,
+        seconds: float = math.inf,
     ) -> ContextMixing:
         if vocabulary != VOCABULARY:
             raise ConfigError('model.kind = "context-mixing" predicts bytes; set data.tokenizer.kind = "byte"')
-        model = ContextMixing(self.empty(self.table_bits or bits_for(len(tokens))))
-        for begin in range(0, len(tokens), BLOCK):
-            on_progress(begin / len(tokens))
-            model.learn(tokens[begin : begin + BLOCK])
+        likely = min(len(tokens), int(min(seconds, len(tokens)) * FASTEST))
+        model = ContextMixing(self.empty(self.table_bits or bits_for(likely)))
+        model.learn(tokens[:0])  # compiles, which is no part of the time
+        read, place, begin = 0, 0, time.perf_counter()
+        while place < len(tokens):
+            on_progress(place / len(tokens))
+            part = tokens[place : place + BLOCK]
+            model.learn(part)
+            read, place, spent = read + len(part), place + len(part), time.perf_counter() - begin
+            if spent < seconds < math.inf:  # what there is no time for is left out here, where it matters least
+                place = max(place, len(tokens) - int(read / spent * (seconds - spent)))
+            elif spent >= seconds:
+                break
+        model.read = read
         return model
 
     def empty(self, table_bits: int) -> Tables:
@@ -87,6 +102,12 @@ class ContextMixing(CountedModel):
 
     def __init__(self, tables: Tables):
         self.tables = tables
+        self.read: int | None = None
+        """tokens of the training text that were read"""
+
+    @override
+    def report(self) -> Mapping[str, Any]:
+        return {} if self.read is None else {"tokens": self.read}
 
     @property
     @override

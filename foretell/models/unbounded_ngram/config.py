@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -32,6 +33,7 @@ class UnboundedNGramConfig(CountedConfig):
         boundary: int,
         vocabulary: int,
         on_progress: OnProgress = no_progress,
+        seconds: float = math.inf,
     ) -> UnboundedNGram:
         from foretell.models.unbounded_ngram.model import UnboundedNGram
 

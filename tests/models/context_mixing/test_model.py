@@ -51,3 +51,17 @@ def test_a_copy_learns_by_itself(model: ContextMixing) -> None:
     other = model.copy()
     other.learn(np.full(40, 70, np.uint16))
     np.testing.assert_array_equal(model.distribution_after(context), before)
+
+
+def test_in_a_given_time_it_reads_the_end_of_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock moves by a second with each block of 64 bytes."""
+    text = np.random.default_rng(0).integers(1, 257, 64 * 40).astype(np.uint16)
+    seconds = iter(range(100))
+    monkeypatch.setattr("foretell.models.context_mixing.model.BLOCK", 64)
+    monkeypatch.setattr("foretell.models.context_mixing.model.time.perf_counter", lambda: next(seconds))
+    model = ContextMixingConfig(table_bits=12).fit(text, STARTS, 0, 257, seconds=5.5)
+    history = model.tables.history[: int(model.tables.position[0])].astype(np.uint16) + 1
+    assert model.report() == {"tokens": len(history)} and 64 * 5 <= len(history) <= 64 * 6
+    np.testing.assert_array_equal(history[:64], text[:64])
+    np.testing.assert_array_equal(history[-64:], text[-64:])
+    assert ContextMixingConfig(table_bits=12).fit(text[:200], STARTS, 0, 257).report() == {"tokens": 200}
