@@ -73,14 +73,14 @@ class ContextMixingConfig(CountedConfig):
             raise ConfigError('model.kind = "context-mixing" predicts bytes; set data.tokenizer.kind = "byte"')
         likely = min(len(tokens), int(min(seconds, len(tokens)) * FASTEST))
         model = ContextMixing(self.empty(self.table_bits or bits_for(likely)))
-        model.learn(tokens[:0])  # compiles, which is no part of the time
+        model.learn(tokens[:0])  # compiles before the clock starts
         read, place, begin = 0, 0, time.perf_counter()
         while place < len(tokens):
             on_progress(place / len(tokens))
             part = tokens[place : place + BLOCK]
             model.learn(part)
             read, place, spent = read + len(part), place + len(part), time.perf_counter() - begin
-            if spent < seconds < math.inf:  # what there is no time for is left out here, where it matters least
+            if spent < seconds < math.inf:  # the start of the text matters least
                 place = max(place, len(tokens) - int(read / spent * (seconds - spent)))
             elif spent >= seconds:
                 break
