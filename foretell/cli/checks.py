@@ -182,3 +182,15 @@ def ends_in(option: str, *endings: str) -> Check:
             raise ConfigError(f"{option} {path}: name a file that ends in {' or '.join(endings)}")
 
     return Check(check)
+
+
+def new(option: str) -> Check:
+    """A check that nothing is at the path to write of an option, or an empty folder. Pictures may be replaced."""
+
+    def check(path: Path) -> None:
+        from foretell.artifacts import is_free
+
+        if not is_free(path):
+            raise ConfigError("exists", file=path, remedy=f"choose another {option}")
+
+    return Check(check)

@@ -9,7 +9,16 @@ from typing import Annotated, Literal
 import typer
 
 from foretell.cli import completion
-from foretell.cli.checks import Check, check_examined, check_file, check_labelled, check_run, check_shown, seconds_of
+from foretell.cli.checks import (
+    Check,
+    check_examined,
+    check_file,
+    check_labelled,
+    check_run,
+    check_shown,
+    ends_in,
+    seconds_of,
+)
 from foretell.cli.options import Debug, Json, Overrides, Quiet, RunArgument, Trust
 from foretell.errors import ConfigError, printable
 from foretell.tools.printing import emit, properties
@@ -99,7 +108,11 @@ def plot(
         typer.Argument(metavar="RUN...", help="Run folders to draw into one plot.", autocompletion=completion.runs),
         Check(check_run),
     ],
-    out: Annotated[Path | None, typer.Option(help="PNG to write; default: plot.png in the first run.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="PNG to write; default: plot.png in the first run."),
+        ends_in("--out", ".png"),
+    ] = None,
     x: Annotated[Axis, typer.Option(help="Horizontal axis.")] = "steps",
     y: Annotated[
         Measure | None,

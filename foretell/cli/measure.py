@@ -9,7 +9,16 @@ from typing import Annotated, Literal
 import typer
 
 from foretell.cli import completion
-from foretell.cli.checks import Check, check_budget, check_file, check_labelled, check_mixture, check_split, ends_in
+from foretell.cli.checks import (
+    Check,
+    check_budget,
+    check_file,
+    check_labelled,
+    check_mixture,
+    check_split,
+    ends_in,
+    new,
+)
 from foretell.cli.options import (
     Adapt,
     Adaptive,
@@ -78,6 +87,7 @@ def evaluate(
             help="For a task: write its wrong predictions, the worst first, to a .csv or .jsonl file; of scores, all.",
         ),
         ends_in("--errors", ".csv", ".jsonl"),
+        new("--errors"),
     ] = None,
     plot: Annotated[
         Path | None,

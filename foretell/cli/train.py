@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from foretell.artifacts import is_free
 from foretell.cli import completion
-from foretell.cli.checks import Check, check_corpus, check_run, check_set
+from foretell.cli.checks import Check, check_corpus, check_run, check_set, new
 from foretell.cli.options import (
     Debug,
     Device,
@@ -115,7 +114,7 @@ def mix(
         typer.Argument(metavar="RUN RUN...", help="Run folders, two or more.", autocompletion=completion.runs),
         Check(check_run),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    out: Annotated[Path, typer.Option(help="Folder to write."), new("--out")],
     weights: Annotated[
         str | None,
         typer.Option(help="Weights in the order of the runs, as in 0.7,0.3; default: fitted on the valid split."),
@@ -148,8 +147,6 @@ def mix(
 
     if len(runs) < 2:
         raise ConfigError("a mixture needs two runs or more; name another run")
-    if not is_free(out):
-        raise ConfigError("exists", file=out, remedy="choose another --out")
     model = open_model(runs[0], runs[1:], weights, which, device, online=learned_by(online, gated, logistic))
     assert isinstance(model, Mixed)
     saved = save(model, out)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from foretell.cli.checks import Check, check_compressed, check_corpus, check_file, check_hub_name, check_import
+from foretell.cli.checks import Check, check_compressed, check_corpus, check_file, check_hub_name, check_import, new
 from foretell.cli.options import (
     Debug,
     Device,
@@ -161,7 +161,7 @@ def following(
 def compress(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to compress."), Check(check_file)],
     run: WithRun,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, as FILE.ft.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, as FILE.ft."), new("--out")],
     static: Annotated[
         bool, typer.Option("--static", help="Do not learn from the file, with a model that learns as it reads.")
     ] = False,
@@ -187,7 +187,7 @@ def compress(
 def decompress(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File that compress wrote."), Check(check_compressed)],
     run: WithRun,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write."), new("--out")],
     mix: MixWith = None,
     which: Which = "best",
     trust: Trust = False,
@@ -211,7 +211,9 @@ def features(
         Check(check_file),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help=".npy or .parquet file to write; default: rows of numbers on stdout.")
+        Path | None,
+        typer.Option(help=".npy or .parquet file to write; default: rows of numbers on stdout."),
+        new("--out"),
     ] = None,
     pooling: Pooling = "mean",
     layers: Layers = "-1",
@@ -291,7 +293,7 @@ def predict(
 
 def export(
     run: RunArgument,
-    out: Annotated[Path, typer.Option(help="File (.arpa, .arpa.gz) or folder to write.")],
+    out: Annotated[Path, typer.Option(help="File (.arpa, .arpa.gz) or folder to write."), new("--out")],
     to: Annotated[
         Literal["arpa", "hf"] | None,
         typer.Option(help="Format: arpa, or hf for a Hugging Face folder; default: by --out and the model."),
@@ -335,7 +337,7 @@ def import_(
         typer.Argument(help="ARPA file (.arpa, .arpa.gz), Hugging Face folder, or hf:OWNER/NAME."),
         Check(check_import),
     ],
-    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write."), new("--out")],
     corpus: Annotated[
         str, typer.Option(help="Corpus that the run is measured on."), Check(check_corpus)
     ] = "python-docs",

@@ -3,13 +3,13 @@
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from builders import run_command
 
 from foretell import cli
-from foretell.cli.checks import check_budget, check_examined, check_file, check_mixture, check_set, seconds_of
+from foretell.cli.checks import Check, check_budget, check_examined, check_file, check_mixture, check_set, seconds_of
 from foretell.errors import ConfigError
 
 MISTAKES = {
@@ -33,6 +33,13 @@ MISTAKES = {
     "evaluate RUN --mix nosuch": "nosuch is not a run",
     "evaluate RUN --mix RUN --mix-weights 1,x": "write numbers from 0 to 1",
     "evaluate RUN --errors a.txt": "ends in .csv or .jsonl",
+    "evaluate RUN --errors own.csv": "own.csv: exists; choose another --errors",
+    "features RUN --out text.txt": "text.txt: exists; choose another --out",
+    "compress text.txt --with RUN --out text.txt": "text.txt: exists; choose another --out",
+    "export RUN --out text.txt": "text.txt: exists; choose another --out",
+    "mix RUN RUN --out text.txt": "text.txt: exists; choose another --out",
+    "import text.txt --out RUN": "RUN: exists; choose another --out",
+    "plot RUN --out own.csv": "ends in .png",
     "score RUN tset.txt": "did you mean 'text.txt'",
     "score RUN --weights lm": "'lm' has no number",
     "score RUN --tune nosuch": "no such file",
@@ -63,6 +70,7 @@ def home(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a run and a text."""
     shutil.copytree(run, tmp_path / "RUN")
     (tmp_path / "text.txt").write_text("A text.\n")
+    (tmp_path / "own.csv").write_text("text,label\n")
     (tmp_path / "runs").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -128,3 +136,21 @@ def test_a_time() -> None:
     for text in ("10", "5e6tokens", "1e15flops", "soon", "-1m"):
         with pytest.raises(ConfigError, match="is not a time"):
             seconds_of(text)
+
+
+REPLACED = {"train", "race", "demo", "transfer", "probe", "prepare"}
+"""commands that write folders, which check themselves what is in them"""
+
+
+@pytest.mark.parametrize("verb", [name for name in cli.BY_NAME if name not in REPLACED])
+def test_no_command_writes_over_a_file(verb: str, tmp_path: Path) -> None:
+    """Each file to write is refused where one exists, unless it is a picture."""
+    own = tmp_path / "own.csv"
+    own.write_text("precious")
+    for name, hint in get_type_hints(cli.BY_NAME[verb], include_extras=True).items():
+        if name in ("out", "errors", "plot"):
+            with pytest.raises(
+                ConfigError, match=r"own\.csv: (exists; choose another --|name a file that ends in \.png)"
+            ):
+                for check in (extra for extra in get_args(hint) if isinstance(extra, Check)):
+                    check.function(own)
