@@ -10,7 +10,7 @@ import numpy as np
 
 from foretell import config, trees
 from foretell.data.labelled.datasets import SETS
-from foretell.data.labelled.guessing import guess_reader
+from foretell.data.labelled.guessing import guess_reader, implied
 from foretell.data.text.builtin import BUILTIN
 from foretell.errors import ConfigError
 from foretell.hub import is_on_hub, local
@@ -126,11 +126,16 @@ def recipe_of(run: Run, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Re
 
 
 def with_reader(tree: Tree) -> Tree:
-    """The tables, with a reader for files of the user's own where they name none; see `guess_reader`."""
+    """The tables, with a reader for files of the user's own where they name none, see `guess_reader`, and with what
+    it implies for the objective."""
     data = tree.get("data")
     if not isinstance(data, Mapping):
         return tree
-    found = guess_reader(kind_in(tree.get("objective")), data.get("corpus"), data.get("reader"))
+    objective, task = tree.get("objective"), kind_in(tree.get("objective"))
+    found = guess_reader(task, data.get("corpus"), data.get("reader"))
+    if settings := implied(task, data.get("reader") if found is None else found):
+        given = objective if isinstance(objective, Mapping) else {"kind": task}
+        tree = tree | {"objective": settings | dict(given)}
     return tree if found is None else tree | {"data": dict(data) | {"reader": found}}
 
 

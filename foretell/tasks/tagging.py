@@ -8,7 +8,7 @@ L tags.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -103,7 +103,14 @@ class TaggingConfig(TaskConfig):
     """predict the likeliest sequence of tags by a conditional random field, not the likeliest tag of each word; a
     sentence that is too long has one sequence for each part"""
     metric: Literal["entity_f1", "accuracy"] = "entity_f1"
-    """metric that validation is judged by, over spans or over words"""
+    """metric that validation is judged by, over spans or over words; absent with scheme = "none": accuracy"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _classes_are_counted(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("scheme") == "none":
+            return {"metric": "accuracy", **given}
+        return given
 
     @model_validator(mode="after")
     def _has_spans(self) -> Self:
@@ -125,6 +132,12 @@ class TaggingConfig(TaskConfig):
         if self.scheme == "none":
             warn_alike(sorted(tags))
             return tuple(sorted(tags))
+        if wrong := sorted(tag for tag in tags if malformed(tag, "iob2")):
+            raise ConfigError(
+                f"data.corpus: some tags of the training split are plain classes, such as {wrong[0]!r}, and "
+                f'objective.scheme = "{self.scheme}" learns spans',
+                remedy='set objective.scheme = "none", or name the scheme of the file as data.reader.scheme',
+            )
         kinds = sorted({split_tag(tag)[1] for tag in tags if tag != OUTSIDE})
         warn_alike(kinds)
         return (OUTSIDE, *(f"{mark}-{kind}" for kind in kinds for mark in MARKS[self.scheme]))

@@ -92,3 +92,21 @@ def test_settings_are_checked_before_a_table_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("one,two\n1,2\n")
     with pytest.raises(ConfigError, match=r"^model.layer: no such setting"):
         load_recipe("classify", {"data.corpus": str(tmp_path / "a.csv"), "model.layer": 3})
+
+
+def test_what_a_table_holds_reaches_the_objective(tmp_path: Path) -> None:
+    """Tags that are plain classes, and several labels of a text, are learned as such."""
+    (tmp_path / "pos.conll").write_text("the DET\ndog NOUN\nbarks VERB\n\n" * 5)
+    given = {"data": {"corpus": str(tmp_path / "pos.conll"), "batches": {"kind": "examples"}}}
+    guessed = load_recipe(given | {"objective": "tagging"})
+    assert guessed.data.reader.scheme == guessed.objective.scheme == "none"  # type: ignore[union-attr]
+    assert guessed.objective.metric == "accuracy"  # type: ignore[attr-defined]
+    named = load_recipe(given | {"objective": {"kind": "tagging", "scheme": "iob2"}})
+    assert named.objective.scheme == "iob2"  # type: ignore[attr-defined]
+    (tmp_path / "own.csv").write_text("text,label\n" + "a b c,x;y\nd e f,x\n" * 5)
+    given = {
+        "data": {"corpus": str(tmp_path / "own.csv"), "batches": {"kind": "examples"}},
+        "objective": "classification",
+    }
+    several = load_recipe(given, ["data.reader.labels=several", "data.reader.separator=';'"])
+    assert several.objective.multi_label  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ import pytest
 from foretell.data.batches.framing import Framing
 from foretell.data.labelled.examples import Tagged
 from foretell.data.tokenizers.kinds import ByteConfig, WordPieceConfig
+from foretell.errors import ConfigError
 from foretell.tasks.tagging import TaggingConfig, parts_of, token_ranges
 
 WORDS = ("Angela", "Merkel", "visited", "Rome", ".")
@@ -105,3 +106,13 @@ def test_mistakes_are_spans_in_their_sentence() -> None:
         ("PER", "PER"), ("PER", "O"), ("O", "O"), ("LOC", "PER"), ("O", "LOC"),
     ]  # fmt: skip
     assert task.confidences([SENTENCE], [found])[:2] == [(0.5, True), (0.5, False)]
+
+
+def test_classes_are_counted_and_not_learned_as_spans() -> None:
+    assert TaggingConfig(scheme="none").metric == "accuracy" and TaggingConfig().metric == "entity_f1"
+    with pytest.raises(ValueError, match="has no spans to measure"):
+        TaggingConfig(scheme="none", metric="entity_f1")
+    words = [Tagged(("a", "b"), ("NOUN", "VERB"))]
+    assert TaggingConfig(scheme="none").labels(words) == ("NOUN", "VERB")
+    with pytest.raises(ConfigError, match=r"plain classes, such as 'NOUN'.*learns spans; set objective\.scheme"):
+        TaggingConfig().labels(words)

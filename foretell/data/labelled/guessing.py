@@ -80,6 +80,14 @@ def guess_reader(task: str, corpus: Any, given: Any) -> Mapping[str, Any] | None
     return guess_table(path, task, settings)
 
 
+def implied(task: str, reader: Any) -> dict[str, Any]:
+    """The settings of a task that follow from its reader: tags that are classes, several labels for a text."""
+    given = reader if isinstance(reader, Mapping) else {}
+    if task == "tagging" and given.get("scheme") == "none":
+        return {"scheme": "none"}
+    return {"multi_label": True} if task == "classification" and given.get("labels") == "several" else {}
+
+
 def first_file(corpus: str | Mapping[str, str], task: str) -> Path | None:
     """A file of the training examples, or a folder with a folder for each class; None where there is no file."""
     place = corpus.get("train", "") if isinstance(corpus, Mapping) else corpus

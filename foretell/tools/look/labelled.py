@@ -11,7 +11,7 @@ from foretell import trees
 from foretell.config import Config, validate
 from foretell.data.labelled.datasets import SETS
 from foretell.data.labelled.examples import Example
-from foretell.data.labelled.guessing import first_file, guess_reader
+from foretell.data.labelled.guessing import first_file, guess_reader, implied
 from foretell.data.labelled.opening import check_reader, open_all
 from foretell.data.labelled.sniffing import task_of_file
 from foretell.data.text_files import content_ending
@@ -82,7 +82,8 @@ def labelled_data(what: str, settings: Sequence[str] = ()) -> LabelledData | Non
 def with_task(tree: Tree, task: str, reader: Any) -> LabelledData:
     """The data of some settings, with a task and a reader unless they are None."""
     data = tree["data"] | ({} if reader is None else {"reader": reader})
-    objective = trees.merge({"kind": task}, tree["objective"] if isinstance(tree.get("objective"), Mapping) else {})
+    settings = {"kind": task} | implied(task, data.get("reader"))
+    objective = trees.merge(settings, tree["objective"] if isinstance(tree.get("objective"), Mapping) else {})
     found = validate(Settings, tree | {"data": data, "objective": objective}, "settings")
     check_reader(found.data.corpus, found.data.reader, task)
     return LabelledData(found.data, cast(TaskConfig, found.objective))

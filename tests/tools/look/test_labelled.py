@@ -68,3 +68,9 @@ def test_a_folder_of_the_conll_shared_tasks(tmp_path: Path) -> None:
     assert data is not None and data.task.kind_name() == "tagging"
     splits, _ = data.splits()
     assert {name: len(examples) for name, examples in splits.items()} == {"train": 3, "valid": 3, "test": 3}
+
+
+def test_parts_of_speech_are_classes(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("the DET\ndog NOUN\nbarks VERB\n\n" * 5)
+    data = labelled_data(str(tmp_path / "a.conll"))
+    assert data is not None and data.task.scheme == "none"  # type: ignore[attr-defined]
