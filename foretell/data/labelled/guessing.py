@@ -6,18 +6,17 @@ is ever read from a column that might be the wrong one.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from foretell.config import validate
 from foretell.data.files import ALIASES, entries, expanded, tell
 from foretell.data.labelled.datasets import SETS, WHOLE
-from foretell.data.labelled.examples import BadRow
 from foretell.data.labelled.opening import find_set, refusal
 from foretell.data.labelled.readers import Reader
 from foretell.data.labelled.readers.columns import ColumnsConfig
@@ -26,6 +25,7 @@ from foretell.data.labelled.readers.rows import FORMATS
 from foretell.data.labelled.readers.squad import SquadConfig
 from foretell.data.labelled.readers.tables import TableConfig
 from foretell.data.labelled.sniffing import TAGGED, comment_in, first_lines, has_columns
+from foretell.data.labelled.table_columns import LABELS, Column, columns_in
 from foretell.data.text_files import content_ending, stored_lines
 from foretell.errors import ConfigError
 from foretell.hub import is_on_hub
@@ -34,8 +34,8 @@ from foretell.units import counted
 
 TABLE_TASKS = ("classification", "similarity")
 TASKS = (*TABLE_TASKS, "tagging", "answering")
-ROWS = 1000
-"""rows that are looked at"""
+LINES = 20_000
+"""lines of tags that are looked at"""
 PAIRS = (
     ("sentence1", "sentence2"),
     ("text1", "text2"),
@@ -46,8 +46,6 @@ PAIRS = (
     ("query", "document"),
 )
 TEXTS = ("text", "sentence", "review", "content", "comment", "body", "message", "tweet", "description", "document")
-LABELS = ("label", "labels", "class", "category", "sentiment", "target", "topic", "polarity", "intent", "y")
-MOST_CLASSES = 100
 MOST_BAD = 0.2
 """share of unreadable rows above which nothing is guessed"""
 
@@ -75,9 +73,13 @@ def guess_reader(task: str, corpus: Any, given: Any) -> Mapping[str, Any] | None
         return {"kind": "squad"}
     if task not in TABLE_TASKS or settings.get("kind", "table") != "table":
         return None
-    if ("texts" in settings and "label" in settings) or table_format(path, settings) not in ("csv", "tsv", "jsonl"):
+    if table_format(path, settings) not in ("csv", "tsv", "jsonl"):
         return None
-    return guess_table(path, task, settings)
+    return (
+        named_table(path, task, settings)
+        if settings.keys() >= {"texts", "label"}
+        else guess_table(path, task, settings)
+    )
 
 
 def implied(task: str, reader: Any) -> dict[str, Any]:
@@ -126,42 +128,6 @@ def guess_folders(path: Path) -> Mapping[str, Any]:
 # --- tables ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column in the first rows of a table."""
-
-    name: str
-    values: Sequence[str]
-
-    @property
-    def classes(self) -> int:
-        """Number of different values."""
-        return len(set(self.values))
-
-    @property
-    def words(self) -> float:
-        """Mean number of words; in scripts without spaces, 12 bytes count as one."""
-        return sum(max(len(value.split()), len(value.encode()) / 12) for value in self.values) / len(self.values)
-
-    @property
-    def is_number(self) -> bool:
-        """Whether nearly all values are numbers."""
-        return sum(map(is_number, self.values)) > 0.95 * len(self.values)
-
-    @property
-    def is_text(self) -> bool:
-        """Whether most values are distinct and several words long."""
-        return not self.is_number and self.words >= 2.5 and self.classes > 0.5 * len(self.values)
-
-    @property
-    def is_label(self) -> bool:
-        """Whether it has few distinct values, which repeat."""
-        return 2 <= self.classes <= min(MOST_CLASSES, max(2, 0.2 * len(self.values)))
-
-    def __str__(self) -> str:
-        return f"{shown(self.name)} ({counted(self.classes, 'value')})"
-
-
 def guess_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a table."""
     settings = {"kind": "table", **dialect_of(path, given), **given}
@@ -169,7 +135,7 @@ def guess_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, An
     if not columns:
         raise ConfigError("has no rows", file=path, remedy="name a table with a line of column names and an example")
     check_header(columns, path, settings)
-    check_splits(columns, path)
+    check_splits(columns, path, settings)
     if "texts" not in settings:
         settings["texts"] = tuple(texts_among(columns, path, settings.get("label")))
     if "label" not in settings:
@@ -180,6 +146,7 @@ def guess_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, An
     label = next((column for column in columns if column.name == settings["label"]), None)
     if label is not None and "labels" not in settings:
         check_single(label, path)
+        settings |= {"labels": "several"} if label.lists else {}
     classes = "" if label is None or task == "similarity" else f" ({class_list(label)})"
     texts = " and ".join(map(shown, settings["texts"]))
     others = [shown(column.name) for column in columns if column.name not in (*settings["texts"], settings["label"])]
@@ -191,12 +158,26 @@ def guess_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, An
     return settings
 
 
+def named_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a table whose columns are named: delimiter and quotes where the usual ones do not give them."""
+    settings = {"kind": "table", **given} | ({} if task != "similarity" or "labels" in given else {"labels": "score"})
+    reader = validate(TableConfig, settings, "data.reader")
+    try:
+        next(iter(reader.rows(path, reader.needed(True))), None)
+    except ConfigError:
+        settings |= dialect_of(path, given)
+    with contextlib.suppress(ConfigError):  # reported where it is read
+        for column in splits_among(columns_of(path, settings), settings):
+            tell(f"{path}: column {column} seems to name the split of each row; it is not read")
+    return settings
+
+
 def check_header(columns: Sequence[Column], path: Path, settings: Mapping[str, Any]) -> None:
     """Raise `ConfigError` if the first line seems to be data: the name of a column is one of its values, or a text."""
     if settings.get("columns") or table_format(path, settings) not in ("csv", "tsv"):
         return
     for column in columns:
-        if (column.name in column.values and column.name.strip()) or len(column.name.split()) > 6:
+        if (column.name in (column.counts or column.values) and column.name.strip()) or len(column.name.split()) > 6:
             names = ", ".join(f'"column{n}"' for n in range(1, len(columns) + 1))
             quote = ', and data.reader.quote="\'"' if any(one.name[:1] == "'" for one in columns) else ""
             raise ConfigError(
@@ -207,33 +188,42 @@ def check_header(columns: Sequence[Column], path: Path, settings: Mapping[str, A
             )
 
 
-def check_splits(columns: Sequence[Column], path: Path) -> None:
+def check_splits(columns: Sequence[Column], path: Path, settings: Mapping[str, Any]) -> None:
     """Raise `ConfigError` if a column says which split each row belongs to: dividing the rows again would mix them."""
-    for column in columns:
-        values = {value.strip().lower() for value in column.values}
-        if len(values & ALIASES.keys()) > 1 and values <= ALIASES.keys():
-            raise ConfigError(
-                f"column {shown(column.name)} names the split of each row ({', '.join(sorted(values))}); such a column "
-                "is not read",
-                file=path,
-                remedy="write the rows of each split to a file of its own, or name data.reader.texts=[…] and "
-                "data.reader.label=… to divide the rows again",
-            )
+    for column in splits_among(columns, settings):
+        values = sorted(map(str.strip, column.counts or ()))
+        listed = ", ".join(values[:8]) + (", …" if len(values) > 8 else "")
+        raise ConfigError(
+            f"column {shown(column.name)} names the split of each row ({listed}); such a column is not read",
+            file=path,
+            remedy="write the rows of each split to a file of its own, or name data.reader.texts=[…] and "
+            "data.reader.label=… to divide the rows again",
+        )
+
+
+def splits_among(columns: Iterable[Column], settings: Mapping[str, Any]) -> list[Column]:
+    """The columns that say which split each row belongs to; those that the settings name have another meaning."""
+    named = (*settings.get("texts", ()), settings.get("label"))
+    return [column for column in columns if column.names_splits and column.name not in named]
 
 
 def check_single(label: Column, path: Path) -> None:
     """Raise `ConfigError` if cells seem to hold several labels."""
-    alone = {value.strip() for value in label.values}
-    for sign in ";|,":
-        joined = [value for value in alone if sign in value]
-        parts = {part.strip() for value in joined for part in value.split(sign)}
-        if joined and parts & alone and len(parts) < max(len(alone), 3):
-            raise ConfigError(
-                f"cells of {shown(label.name)} seem to hold several labels, such as {shown(joined[0]):.60}",
-                file=path,
-                remedy=f"write data.reader.labels=several \"data.reader.separator='{sign}'\" "
-                "objective.multi_label=true, or data.reader.labels=one if each is the name of one class",
-            )
+    such_as = f"such as {max(label.counts or label.values, key=len)!r:.60}"
+    if label.spells_lists:
+        raise ConfigError(
+            f"cells of {shown(label.name)} seem to hold lists, {such_as}",
+            file=path,
+            remedy="write them with a sign between labels, as in a;b, and set data.reader.labels=several "
+            "\"data.reader.separator=';'\", or as lists in a .jsonl file",
+        )
+    if sign := label.separator:
+        raise ConfigError(
+            f"cells of {shown(label.name)} seem to hold several labels, {such_as}",
+            file=path,
+            remedy=f"write data.reader.labels=several \"data.reader.separator='{sign}'\", or data.reader.labels=one if "
+            "each is the name of one class",
+        )
 
 
 def dialect_of(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -277,17 +267,12 @@ def table_format(path: Path, given: Mapping[str, Any]) -> str | None:
 
 
 def columns_of(path: Path, settings: Mapping[str, Any]) -> list[Column]:
-    """The columns of a table, from its first rows."""
+    """The columns of a table."""
     known = {key: value for key, value in settings.items() if key not in ("texts", "label")}
-    reader = validate(TableConfig, known, "data.reader")
-    found_rows = list(itertools.islice(reader.rows(path, ()), ROWS))
-    rows = [row[1] for row in found_rows if not isinstance(row, BadRow)]
-    bad = [row for row in found_rows if isinstance(row, BadRow)]
-    if len(bad) > MOST_BAD * len(found_rows):  # the rest says little of the columns
-        raise refusal(path, bad, len(rows))
-    names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
-    found = [Column(name, [as_text(row[name]) for row in rows if row.get(name) is not None]) for name in names]
-    return [column for column in found if any(value.strip() for value in column.values)]
+    columns, bad, good = columns_in(validate(TableConfig, known, "data.reader").rows(path, ()))
+    if len(bad) > MOST_BAD * (len(bad) + good):  # the rest says little of the columns
+        raise refusal(path, bad, good)
+    return columns
 
 
 def texts_among(columns: Sequence[Column], path: Path, label: object) -> list[str]:
@@ -315,6 +300,14 @@ def label_among(columns: Sequence[Column], path: Path, task: str) -> str:
     fitting = [c for c in columns if (c.is_number if task == "similarity" else c.is_label)]
     if len(fitting) == 1:
         return fitting[0].name
+    if len(fitting) > 2 and all(column.is_flag for column in fitting):
+        raise ConfigError(
+            f"columns {', '.join(shown(column.name) for column in fitting[:8])} seem to be labels, each 0 or 1; labels "
+            "are read from one column",
+            file=path,
+            remedy="write the names of those that are 1 into one column, with ; between them, and set "
+            "data.reader.labels=several \"data.reader.separator=';'\", or name one as data.reader.label=NAME",
+        )
     raise unclear("label", fitting or columns, path, 'write data.reader.label="NAME"')
 
 
@@ -324,6 +317,9 @@ def unclear(what: str, columns: Iterable[Column], path: Path, remedy: str) -> Co
     listed = ", ".join(map(str, named[:8]))
     if not listed:
         return ConfigError(f"has no column that could be the {what}", file=path, remedy=remedy)
+    if what == "label" and len(named) == 1 and named[0].classes == 1:
+        every = f"every value of column {shown(named[0].name)} is {shown(named[0].values[0])}: nothing to distinguish"
+        return ConfigError(every, file=path, remedy=f"{remedy} if the label is another column")
     if what == "label" and len(named) == 1 and not named[0].is_label:
         return ConfigError(
             f"column {named[0]} has too many values to be a label",
@@ -335,22 +331,12 @@ def unclear(what: str, columns: Iterable[Column], path: Path, remedy: str) -> Co
 
 def class_list(column: Column) -> str:
     """The classes in a column, the most frequent ones first."""
-    names = [shown(name) for name, _ in Counter(column.values).most_common(5)]
-    return f"{counted(column.classes, 'class')}: {', '.join(names)}{', …' if column.classes > len(names) else ''}"
-
-
-def as_text(value: object) -> str:
-    """A field as text, for comparison."""
-    return value if isinstance(value, str) else str(value)
-
-
-def is_number(text: str) -> bool:
-    """Whether a field is a number."""
-    try:
-        float(text.replace(",", "."))
-    except ValueError:
-        return False
-    return True
+    counts = Counter(column.values) if column.counts is None else column.counts
+    names = [shown(name) for name, _ in counts.most_common(5)]
+    several = ", several for a text" if column.lists else ""
+    return (
+        f"{counted(column.classes, 'class')}{several}: {', '.join(names)}{', …' if column.classes > len(names) else ''}"
+    )
 
 
 # --- tags -----------------------------------------------------------------------------------------
@@ -369,7 +355,7 @@ def guess_columns(path: Path) -> Mapping[str, Any]:
 def scheme_of(path: Path, comment: str = "") -> str:
     """The scheme of the tags in a file of words, from its prefixes."""
     marks, begins_inside, before = set[str](), False, "O"
-    for _, stored in itertools.islice(stored_lines(path), 20 * ROWS):
+    for _, stored in itertools.islice(stored_lines(path), LINES):
         line = stored.decode(errors="replace")
         fields = [] if comment and line.startswith(comment) else line.split()
         tag = fields[-1] if fields else "O"

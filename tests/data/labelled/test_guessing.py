@@ -85,7 +85,8 @@ def test_what_is_given_is_kept(tmp_path: Path) -> None:
     path = table(tmp_path, "own.csv", ["text", "other", "label"], lambda n: [sentence(n), sentence(n + 1), mood(n)])
     found = guess_reader("classification", str(path), {"texts": ("other",)})
     assert found is not None and (found["texts"], found["label"]) == (("other",), "label")
-    assert guess_reader("classification", str(path), {"texts": ("other",), "label": "x"}) is None
+    both = {"texts": ("other",), "label": "x"}
+    assert guess_reader("classification", str(path), both) == {"kind": "table", **both}
     assert guess_reader("classification", str(path), {"kind": "options"}) is None
 
 
@@ -201,8 +202,45 @@ DOUBTFUL = {
     "several labels": (
         ["text", "tags"],
         lambda n: [sentence(n), ("a", "b", "a;b", "b;c")[n % 4]],
-        r"cells of 'tags' seem to hold several labels.*separator=';'. objective.multi_label=true",
+        r"cells of 'tags' seem to hold several labels.*separator=';'., or",
     ),
+    "folds": (["text", "label", "fold"], lambda n: [sentence(n), mood(n), n % 5], r"column 'fold' names the split"),
+    "splits in German": (
+        ["text", "Art", "Teil"],
+        lambda n: [sentence(n), mood(n), ("Training", "Validierung", "Test")[n % 3]],
+        r"'Teil' names the split of each row \(Test, Training, Validierung\)",
+    ),
+    "a flag for tests": (
+        ["text", "Art", "is_test"],
+        lambda n: [sentence(n), mood(n), n % 2],
+        "'is_test' names the split",
+    ),
+    "words for splits": (
+        ["text", "Art", "b"],
+        lambda n: [sentence(n), mood(n), ("train", "eval", "holdout")[n % 3]],
+        "'b' names the split",
+    ),
+    "several labels with blanks": (
+        ["text", "tags"],
+        lambda n: [sentence(n), ("a", "b", "", "a b", "b a", "c", "c a b")[n % 7]],
+        "several labels, such as 'c a b'.*separator=' '",
+    ),
+    "several labels with a comma and a blank, rarely alike": (
+        ["text", "tags"],
+        lambda n: [sentence(n), ", ".join(tag for bit, tag in enumerate("abcdef") if n >> bit & 1) or "a"],
+        "several labels.*labels=several .data.reader.separator=','",
+    ),
+    "lists in cells": (
+        ["text", "tags"],
+        lambda n: [sentence(n), ("['a']", "['a', 'b']")[n % 2]],
+        r"seem to hold lists, such as .*\['a', 'b'\]",
+    ),
+    "a column for each label": (
+        ["text", "rude", "loud", "new"],
+        lambda n: [sentence(n), n & 1, n >> 1 & 1, n >> 2 & 1],
+        "columns 'rude', 'loud', 'new' seem to be labels, each 0 or 1",
+    ),
+    "one class": (["text", "Art"], lambda n: [sentence(n), "gut"], "every value of column 'Art' is 'gut': nothing to"),
     "numbers": (["text", "price"], lambda n: [sentence(n), n * 3], "has too many values to be a label.*train similar"),
 }
 
@@ -255,3 +293,51 @@ def test_single_quotes_around_texts_are_seen(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text(rows)
     with pytest.raises(ConfigError, match="first line looks like data"):
         guess_reader("classification", str(tmp_path / "own.csv"), None)
+
+
+def test_tables_are_judged_by_all_of_their_rows(tmp_path: Path) -> None:
+    """They are often sorted by class or by split."""
+
+    def row(number: int) -> list[Any]:
+        return [sentence(number), "gut" if number < 1100 else "schlecht"]
+
+    found = guess_reader("classification", str(table(tmp_path, "a.csv", ["Satz", "Art"], row, rows=2200)), None)
+    assert found is not None and found["label"] == "Art"
+    trap = table(tmp_path, "b.csv", ["Satz", "Art", "Quelle"], lambda n: [*row(n), ("App", "Web")[n % 2]], rows=2200)
+    with pytest.raises(ConfigError, match=r"'Art' \(2 values\), 'Quelle' \(2 values\)"):
+        guess_reader("classification", str(trap), None)
+    late = [["train"], ["test"]]
+    path = table(tmp_path, "c.csv", ["Satz", "Art", "x"], lambda n: [sentence(n), mood(n), *late[n > 1100]], rows=1300)
+    with pytest.raises(ConfigError, match="'x' names the split"):
+        guess_reader("classification", str(path), None)
+
+
+def test_a_label_may_be_named_like_a_split(tmp_path: Path) -> None:
+    path = table(tmp_path, "own.csv", ["text", "label"], lambda n: [sentence(n), ("dev", "test", "train")[n % 3]])
+    found = guess_reader("classification", str(path), None)
+    assert found is not None and found["label"] == "label"
+    other = table(tmp_path, "b.csv", ["text", "job"], lambda n: [sentence(n), ("dev", "test")[n % 2]])
+    named = guess_reader("classification", str(other), {"label": "job"})
+    assert named is not None and named["texts"] == ("text",)
+
+
+def test_a_column_of_splits_is_never_left_out_without_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = table(tmp_path, "own.csv", ["a", "b", "Teil"], lambda n: [sentence(n), mood(n), ("Train", "Test")[n % 2]])
+    guess_reader("classification", str(path), {"texts": ("a",), "label": "b"})
+    assert "column 'Teil' (2 values) seems to name the split of each row; it is not read" in caplog.text
+
+
+def test_named_columns_are_found_whatever_the_delimiter(tmp_path: Path) -> None:
+    path = table(tmp_path, "own.csv", ["a", "b"], lambda n: [sentence(n), mood(n)], ";")
+    found = guess_reader("classification", str(path), {"texts": ("a",), "label": "b"})
+    assert found is not None and len(open_examples(str(path), "train", TableConfig.model_validate(dict(found)))) > 40
+
+
+def test_lists_in_json_are_several_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"text": sentence(n), "labels": [["a"], [], ["a", "b"]][n % 3]} for n in range(60)]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = guess_reader("classification", str(tmp_path / "own.jsonl"), None)
+    assert found is not None and found["labels"] == "several"
+    assert "(2 classes, several for a text: 'a', 'b')" in caplog.text
+    examples = open_examples(str(tmp_path / "own.jsonl"), "train", TableConfig.model_validate(dict(found)))
+    assert {example.label for example in examples} == {("a",), (), ("a", "b")}  # type: ignore[union-attr]
