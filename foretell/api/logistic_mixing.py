@@ -10,6 +10,7 @@ import functools
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from foretell.evaluate.audit import TOLERANCES, Recomputed, sampled
 from foretell.evaluate.distributions import distributions
 from foretell.evaluate.logistic_mixture import LogisticMixture
 from foretell.evaluate.scoring import TokenScores
-from foretell.models.context_mixing.advice import AdvisedReader, advised, along, changes, node_log_odds, with_changes
+from foretell.models.context_mixing.advice import AdvisedReader, advised, along, node_log_odds
 from foretell.models.context_mixing.model import ContextMixing
 from foretell.run import Record
 from foretell.types import IGNORED, State
@@ -38,12 +39,28 @@ Advice = NDArray[np.float32]
 """[N, E, 8] log-odds of the bits of each token by each expert"""
 
 
-class LogisticMixed(LearningMixed):
-    """A context-mixing run that other runs advise."""
+@dataclass(frozen=True)
+class Advised:
+    """A text with the advice of experts."""
 
-    def __init__(self, fixed: Mixed, members: Sequence[Trained], mixer: ContextMixing, fitted_to: str):
+    tokens: NDArray[np.integer]
+    """[N]"""
+    advice: Advice
+
+
+class LogisticMixed(LearningMixed):
+    """A context-mixing run that other runs advise.
+
+    After its training text it has learned from `read`, the text that it was fitted to: how much each run is worth, and
+    everything else that it learns from any text.
+    """
+
+    def __init__(self, fixed: Mixed, members: Sequence[Trained], read: Advised, fitted_to: str):
         super().__init__(fixed, members, fixed.weights, fitted_to)
-        self.mixer, self.shares = mixer, ()
+        self.read, self.shares = read, ()
+        self.mixer = at_start(advised(mixing_model(members), len(members) - 1), self.tokenizer.boundary)
+        self.logp = self.mixer.learn(read.tokens, read.advice)
+        """log-probabilities [N] of the text that it has read"""
 
     @property
     def experts(self) -> list[Trained]:
@@ -58,7 +75,8 @@ class LogisticMixed(LearningMixed):
     @property
     @override
     def digest(self) -> bytes:
-        return digest_of_parts([super().digest.hex(), hashlib.sha256(self.mixer.tables.mixers.tobytes()).hexdigest()])
+        read = (hashlib.sha256(part.tobytes()).hexdigest() for part in (self.read.tokens, self.read.advice))
+        return digest_of_parts([super().digest.hex(), *read])
 
     @override
     def coder(self, *, adaptive: bool) -> TokenCoder:
@@ -75,8 +93,8 @@ class LogisticMixed(LearningMixed):
 
     @override
     def tensors(self) -> dict[str, Tensor]:
-        found = changes(advised(mixing_model(self.members), len(self.experts)), self.mixer)
-        return super().tensors() | {name: torch.from_numpy(part) for name, part in found.items()}
+        tokens = torch.from_numpy(self.read.tokens.astype(np.int16))
+        return super().tensors() | {"tokens": tokens, "advice": torch.from_numpy(self.read.advice)}
 
     @override
     def token_scores(
@@ -137,12 +155,10 @@ def logistic_mixture(fixed: Mixed, given: Sequence[Trained], split: str) -> Logi
     """
     members = learning(given)
     experts = [member for member in members if member is not mixing_run(members)]
-    plain = advised(mixing_model(members), len(experts))
     with members[0].text(split) as text:
-        begin, learned = time.perf_counter(), at_start(plain, members[0].tokenizer.boundary)
-        logp = learned.learn(np.array(text.tokens), advice_of(experts, text))
-        mixed = LogisticMixed(fixed, members, with_changes(plain, changes(plain, learned)), split)
-        mixed.measure(split, text, logp, time.perf_counter() - begin)
+        begin = time.perf_counter()
+        mixed = LogisticMixed(fixed, members, Advised(np.array(text.tokens), advice_of(experts, text)), split)
+        mixed.measure(split, text, mixed.logp, time.perf_counter() - begin)
     return mixed
 
 

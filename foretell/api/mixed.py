@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from foretell.api.trained import Trained
 from foretell.coding.container import digest_of_parts
+from foretell.coding.tokens import TokenCoder
 from foretell.data.store.store import Split
 from foretell.errors import ConfigError
 from foretell.evaluate.adaptation import with_adaptive
@@ -104,7 +105,10 @@ class Mixed(LanguageModel):
 
     @override
     def weighted(self, weights: Sequence[float]) -> Mixed:
-        return Mixed(self.members, checked_weights(weights, len(self.members)))
+        other = copy.copy(self)
+        other.weights = other.shares = checked_weights(weights, len(self.members))
+        other.fitted_loss = other.fitted_to = None
+        return other
 
     @property
     def learned(self) -> str:
@@ -114,6 +118,15 @@ class Mixed(LanguageModel):
     def tensors(self) -> dict[str, Tensor]:
         """The weights, as they are saved."""
         return {"weights": torch.tensor(self.weights, dtype=torch.float64)}
+
+    @override
+    def coder(self, *, adaptive: bool) -> TokenCoder:
+        if len({member.starts_at_lines for member in self.members}) > 1:
+            raise ConfigError(
+                f"some runs of {self.name} read each line from a fresh state and others do not, which coding by a "
+                "mixture cannot do; mix runs of one kind"
+            )
+        return super().coder(adaptive=adaptive)
 
     def scorer(self, *, ranks: bool = False) -> Scorer:
         """The mixture as a scorer; without ranks, as members give only the probability of the target."""
@@ -225,3 +238,15 @@ def adapted(member: Trained, **settings: Any) -> Trained:
     if not member.adapts:
         return member
     return member.adapted(**settings) if member.counted is None else member.adapted()
+
+
+def check_vocabularies(members: Sequence[Trained]) -> None:
+    """Raise `ConfigError` where runs have different vocabularies."""
+    first = members[0]
+    for other in members[1:]:
+        if other.tokenizer.fingerprint != first.tokenizer.fingerprint:
+            raise ConfigError(
+                f"{other.run.path} has another vocabulary than {first.run.path}, so their probabilities are of "
+                "different things and cannot be mixed; train one with the other's: "
+                f'data.tokenizer = {{ kind = "file", path = "{first.run.tokenizer_file}" }}'
+            )

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from foretell.api.logistic_mixing import logistic_mixture
-from foretell.api.mixed import Mixed
+from foretell.api.mixed import Mixed, check_vocabularies
 from foretell.api.mixture_run import save
 from foretell.api.online_mixing import LearningMixed, Online, online_mixture, without_adaptation
 from foretell.api.trained import Trained, load_run
 from foretell.errors import ConfigError
 from foretell.evaluate.mixture import checked_weights, fit_weights, mixed_logp
 from foretell.evaluate.scoring import TokenScores
+from foretell.models.mixture import MOST
 
 
 def mix(
@@ -39,14 +40,9 @@ def mix(
     members = [run if isinstance(run, Trained) else load_run(run, which=which, device=device) for run in runs]
     if len(members) < 2:
         raise ConfigError("a mixture needs two runs or more; add another with --mix")
-    first = members[0]
-    for other in members[1:]:
-        if other.tokenizer.fingerprint != first.tokenizer.fingerprint:
-            raise ConfigError(
-                f"{other.run.path} has another vocabulary than {first.run.path}, so their probabilities are of "
-                "different things and cannot be mixed; train one with the other's: "
-                f'data.tokenizer = {{ kind = "file", path = "{first.run.tokenizer_file}" }}'
-            )
+    if len(members) > MOST:
+        raise ConfigError(f"a mixture takes {MOST} runs at most")
+    check_vocabularies(members)
     if online and weights is not None:
         raise ConfigError("online weights are learned; leave out the weights")
     mixed = learning(members, online, split) if online else fixed(members, weights, split, columns)

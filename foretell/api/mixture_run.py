@@ -15,23 +15,25 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from foretell.api.counting import save_finished
-from foretell.api.logistic_mixing import LogisticMixed, mixing_model
-from foretell.api.mixed import Mixed
+from foretell.api.logistic_mixing import Advised, LogisticMixed
+from foretell.api.mixed import Mixed, check_vocabularies
 from foretell.api.online_mixing import LearningMixed, OnlineMixed, learning, new_rule
 from foretell.api.trained import Trained, load_run
-from foretell.checksums import damaged
+from foretell.checksums import damaged, plain_folder
 from foretell.errors import ConfigError
 from foretell.evaluate.adaptation import Counting
 from foretell.evaluate.gated_weights import Gate
 from foretell.evaluate.mixture import checked_weights
-from foretell.models.context_mixing.advice import advised, with_changes
+from foretell.models.context_mixing.advice import LIMIT
+from foretell.models.context_mixing.scorer import VOCABULARY
+from foretell.models.context_mixing.tables import LARGEST, within
 from foretell.models.mixture import MixtureConfig
 from foretell.recipe.loading import load_recipe, recipe_of
 from foretell.recipe.recipe import as_name
@@ -40,16 +42,20 @@ from foretell.run_names import MEMBERS
 from foretell.training.checkpoint import files_of, pointed
 from foretell.training.tensor_files import check_finite
 
+SMALL = 1 << 20
+"""bytes of a file that is copied; larger ones, which hold weights, are never changed in place"""
+
 
 def save(mixed: Mixed, out: str | Path) -> Record:
     """Write a mixture as a run folder; returns its validation record.
 
-    Raises `ConfigError` where the folder exists, or where a member adapts to the text it reads in other ways than by
-    counting: such an adaptation is asked for when the mixture is used.
+    Raises `ConfigError` where the folder exists, or a member adapts to the text it reads, unless by counting while the
+    weights learn: an adaptation is asked for when the mixture is used.
     """
     members = mixed.members
-    if any(member.adaptation is not None and not isinstance(member.adaptation, Counting) for member in members):
-        raise ConfigError("dynamic evaluation and caches are not saved; ask for them when the mixture is used")
+    plain = [member.adaptation is None or isinstance(member.adaptation, Counting) for member in members]
+    if not all(plain) or (mixed.learned == "fixed" and any(member.adaptation for member in members)):
+        raise ConfigError("how members adapt is not saved; ask for it when the mixture is used")
     out = Path(out)
     names = [f"{number}-{as_folder(member.run.path.name)}" for number, member in enumerate(members, 1)]
     recipe = load_recipe(
@@ -86,12 +92,17 @@ def open_mixture(run: Run, *, device: torch.device | str | None, quiet: bool) ->
     """The mixture of a run folder; raises `ConfigError` if a file of it, or of a member, is missing or damaged."""
     config = cast(MixtureConfig, recipe_of(run).model)
     members = []
+    if len(config.members) < 2 or not plain_folder(run.path / MEMBERS):
+        raise damaged(run.path / MEMBERS, "does not hold the runs of a mixture")
     for member in config.members:
         place = run.path / MEMBERS / member.folder
+        if not plain_folder(place):
+            raise damaged(place, "is missing or a link")
         found = load_run(place, which=member.which, device=device, quiet=quiet, trust=run.trust)
         if digest(found) != member.digest:
             raise damaged(place, "is another run than the mixture was made of")
         members.append(found)
+    check_vocabularies(members)
     checkpoint, _ = pointed(run, "best")
     checkpoint.verify()
     tensors = checkpoint.result()
@@ -113,19 +124,18 @@ def of_tensors(members: Sequence[Trained], tensors: Mapping[str, Tensor], config
     if config.weights == "fixed":
         return Mixed(members, weights, None, fitted_to)
     if config.weights == "logistic":
-        experts = len(members) - 1
-        mixer = advised(mixing_model(members), experts)
-        changed = {name: part.numpy() for name, part in tensors.items()}
-        return LogisticMixed(
-            Mixed(members, weights, None, fitted_to), learning(members), with_changes(mixer, changed), config.fitted_to
-        )
+        read = Advised(tensors["tokens"].numpy(), np.array(tensors["advice"].numpy()))
+        fits = read.tokens.ndim == 1 and read.advice.shape == (len(read.tokens), len(members) - 1, 8)
+        if not fits or not within(read.tokens, 0, VOCABULARY - 1) or not within(read.advice, -LIMIT, LIMIT):
+            raise ValueError(read.advice.shape)
+        return LogisticMixed(Mixed(members, weights, None, fitted_to), learning(members), read, config.fitted_to)
     fixed = Mixed(members, checked_weights(tensors["fixed"].tolist(), len(members)), None, fitted_to)
-    online: Literal[True, "gated"] = True if config.weights == "online" else "gated"
-    rule, first = new_rule(online, weights, members[0].tokenizer), tensors["rule"].double().numpy()
-    if first.shape != rule.first.shape:
-        raise ValueError
-    rule.first = np.array(first)
+    rule = new_rule("gated" if config.weights == "gated" else True, weights, members[0].tokenizer)
     if isinstance(rule, Gate):
+        first = tensors["gate"].double().numpy()
+        if first.shape != rule.first.shape or np.abs(first).max() > LARGEST:
+            raise ValueError(first.shape)
+        rule.first = np.array(first)
         rule.forget()
     return OnlineMixed(fixed, learning(members), weights, config.fitted_to, rule)
 
@@ -141,11 +151,11 @@ def as_folder(name: str) -> str:
 
 
 def copy_run(run: Run, to: Path) -> None:
-    """Copy the files that make up a run; links where possible, except of the records, which are appended to."""
+    """Copy the files that make up a run; large ones are hard links where possible."""
     for name, file in files_of(run).items():
         place = to / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        if file == run.metrics_file or not linked(file, place):
+        if file.stat().st_size < SMALL or file == run.metrics_file or not linked(file, place):
             shutil.copyfile(file, place)
 
 

@@ -55,6 +55,11 @@ class LearningMixed(Mixed):
     def learning(self) -> Self:
         return self
 
+    @property
+    @override
+    def static(self) -> Mixed:
+        return self.fixed
+
     @override
     def evaluate(
         self,
@@ -99,8 +104,8 @@ class OnlineMixed(LearningMixed):
 
     @override
     def tensors(self) -> dict[str, Tensor]:
-        fixed = torch.tensor(self.fixed.weights, dtype=torch.float64)
-        return super().tensors() | {"fixed": fixed, "rule": torch.from_numpy(self.rule.first)}
+        found = super().tensors() | {"fixed": torch.tensor(self.fixed.weights, dtype=torch.float64)}
+        return found | ({"gate": torch.from_numpy(self.rule.first)} if isinstance(self.rule, Gate) else {})
 
     @override
     def weighted(self, weights: Sequence[float]) -> OnlineMixed:
@@ -137,8 +142,9 @@ class OnlineMixed(LearningMixed):
         return facts
 
     def starts(self, text: Split) -> list[int]:
-        """Where the members, and so the weights, start from nothing."""
-        resets = self.members[0].settings.text_batches.resets
+        """Where all members, and so the weights, start from nothing."""
+        kinds = {member.settings.text_batches.resets for member in self.members}
+        resets = kinds.pop() if len(kinds) == 1 else ""
         found = {"documents": text.documents, "lines": text.lines}.get(resets, np.zeros(2, dtype=np.int64))
         return sorted({0, *(int(place) for place in found[:-1] if place < len(text.tokens))})
 

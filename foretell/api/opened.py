@@ -140,12 +140,13 @@ class OpenedRun(LanguageModel):
     @override
     def digest(self) -> bytes:
         adaptation = json.dumps(self.adaptation.record if self.adaptation else {}, sort_keys=True)
-        return digest_of_parts([*self.checkpoint.checksums.values(), self.tokenizer.fingerprint, adaptation])
+        return digest_of_parts([self.plain_digest.hex(), adaptation])
 
     @property
     def plain_digest(self) -> bytes:
         """`digest` of the model without adaptation."""
-        return digest_of_parts([*self.checkpoint.checksums.values(), self.tokenizer.fingerprint])
+        settings = self.settings.model_dump_json(include={"model": True, "head": True, "data": {"batches"}})
+        return digest_of_parts([*self.checkpoint.checksums.values(), self.tokenizer.fingerprint, settings])
 
     @property
     def unnormalised(self) -> str:

@@ -134,7 +134,7 @@ def following(
     from foretell.tools.measure.score import read_lines
 
     model = open_model(run, mix, mix_weights, which, device)
-    scorer = model.scorer(ranks=False)
+    scorer = model.static.scorer(ranks=False)
     texts = read_lines([], Report()) if prompts is None else [mended(prompt).text for prompt in prompts]
     if characters:
         if complete:

@@ -58,8 +58,8 @@ class Audit:
 
 def sampled(tokens: int, count: int = POSITIONS, seed: int = 0) -> NDArray[np.int64]:
     """Places of a text in rising order: the first, the last, and a random choice of others."""
-    others = np.random.Generator(np.random.Philox(seed)).permutation(tokens)[:count]
-    return np.unique(np.concatenate([[0, tokens - 1], others]))[-max(count, 1) :]
+    others = np.random.Generator(np.random.Philox(seed)).permutation(np.arange(1, tokens - 1))[: max(count - 2, 0)]
+    return np.unique(np.concatenate([[0, tokens - 1], others]).astype(np.int64))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.types import OnProgress
 
+MOST_TOKENS = 1 << 16
+"""of a byte: one of probability 1 - 2^-16 takes 2e-5 bits"""
+
 if TYPE_CHECKING:
     from foretell.evaluate.language_model import LanguageModel
 
@@ -45,6 +48,8 @@ def decompress(model: LanguageModel, compressed: bytes, name: str, *, on_progres
             file=name,
             remedy="decompress it there",
         )
+    if header.tokens > MOST_TOKENS * (len(message) + 1):
+        raise ConfigError("is damaged: it cannot hold as many tokens as it says", file=name)
     tokens = model.coder(adaptive=header.adaptive).decode(message, header.tokens, on_progress)
     content = content_of(tokens, model.tokenizer)
     if digest_of(content) != header.digest:

@@ -52,6 +52,11 @@ class LanguageModel(Described):
     def scorer(self, *, ranks: bool) -> Scorer:
         """The model as a scorer; a `ConfigError` where it gives text no probability."""
 
+    @property
+    def static(self) -> LanguageModel:
+        """The model for many texts side by side, each from its start: a mixture that learns has fixed weights there."""
+        return self
+
     @abstractmethod
     def learning(self) -> LanguageModel:
         """The model that learns from each token it has read; see `learns_as_it_reads`."""
@@ -91,7 +96,7 @@ class LanguageModel(Described):
 
     def score(self, texts: Sequence[str]) -> list[Scored]:
         """The log-probability of each text, from a fresh state, in batches."""
-        return score_texts(self.scorer(ranks=False), self.tokenizer, texts, self.device)
+        return score_texts(self.static.scorer(ranks=False), self.tokenizer, texts, self.device)
 
     def stream(
         self,
@@ -137,7 +142,9 @@ class LanguageModel(Described):
     ) -> list[str]:
         """Generate `count` texts after the prompt, in one batch; see `stream`."""
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-        return write_texts(self.scorer(ranks=False), self.tokenizer, prompt, tokens, sampling, self.device, count)
+        return write_texts(
+            self.static.scorer(ranks=False), self.tokenizer, prompt, tokens, sampling, self.device, count
+        )
 
     def search(
         self, prompt: str = "", tokens: int = 200, *, width: int = 5, best: int = 1, length_penalty: float = 0.0
@@ -148,4 +155,4 @@ class LanguageModel(Described):
         (arXiv:1609.08144), and higher values favour longer texts.
         """
         beam = Beam(width=width, best=best, length_penalty=length_penalty)
-        return search_on(self.scorer(ranks=False), self.tokenizer, prompt, tokens, beam, self.device)
+        return search_on(self.static.scorer(ranks=False), self.tokenizer, prompt, tokens, beam, self.device)

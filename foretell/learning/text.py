@@ -107,9 +107,12 @@ class TextModule(DataModule):
         self.store.split(split)
 
     def holds(self, split: str, text: Split) -> bool:
-        """Whether a split is this text, whatever it is called."""
-        with self.open(split) as mine:
-            return np.array_equal(mine.tokens, text.tokens)
+        """Whether a split is this text, whatever it is called; False where the corpus is missing."""
+        try:
+            with self.open(split) as mine:
+                return np.array_equal(mine.tokens, text.tokens)
+        except ConfigError:
+            return False
 
     def check_options(self, options: Options) -> None:
         """Raise `ConfigError` for options that text has no use for."""

@@ -17,6 +17,8 @@ from foretell.errors import ConfigError
 from foretell.models.counted import CountedConfig
 from foretell.types import OnProgress, no_progress
 
+MOST = 64
+"""runs of a mixture"""
 HOW = "a mixture is made of trained runs: foretell mix RUN RUN --out FOLDER"
 FOLDER = r"[0-9]{1,4}(-[A-Za-z0-9_-][A-Za-z0-9_.-]*)?"
 
@@ -37,7 +39,7 @@ class MixtureConfig(CountedConfig):
 
     kind: Literal["mixture"] = "mixture"
     made_of_runs: ClassVar[bool] = True
-    members: tuple[MemberConfig, ...] = ()
+    members: Annotated[tuple[MemberConfig, ...], Field(max_length=MOST)] = ()
     """the runs, in the order of their weights"""
     weights: Literal["fixed", "online", "gated", "logistic"] = "fixed"
     """fixed, or learned from the text that is read: by exponentiated gradient, by a small network, or bit by bit by the

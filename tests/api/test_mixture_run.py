@@ -12,13 +12,16 @@ from typer.testing import CliRunner
 
 import foretell
 from foretell.api.mixture_run import of_tensors, save
+from foretell.api.online_mixing import OnlineMixed
 from foretell.api.trained import load_run
 from foretell.checksums import FILE
 from foretell.cli import app
 from foretell.models.mixture import MixtureConfig
 from foretell.recipe.loading import recipe_of
 from foretell.run import Run
+from foretell.tools.look.doctor_run import examine_run
 from foretell.tools.look.runs import list_runs
+from foretell.trust import sign
 
 Runs = dict[str, foretell.Trained]
 HOW: list[Any] = [False, True, "gated", "logistic"]
@@ -95,7 +98,7 @@ def test_weights_that_do_not_fit_are_refused(runs: Runs, tmp_path: Path, how: An
     mixed = foretell.mix([*runs.values()], online=how)
     save(mixed, tmp_path / "mixture")
     tensors = load_file(next((tmp_path / "mixture" / "checkpoints").glob("step-*")) / "model.safetensors")
-    config, name = recipe_of(Run.open(tmp_path / "mixture")).model, "rule" if how == "gated" else "mixers_rows"
+    config, name = recipe_of(Run.open(tmp_path / "mixture")).model, "gate" if how == "gated" else "tokens"
     assert isinstance(config, MixtureConfig)
     if change == "shape":
         tensors[name] = torch.cat([tensors[name], tensors[name][:1]])
@@ -103,13 +106,73 @@ def test_weights_that_do_not_fit_are_refused(runs: Runs, tmp_path: Path, how: An
         del tensors[name]
     else:
         tensors[name] = tensors[name].clone()
-        tensors[name][-1] = 10**9
-    if how == "gated" and change == "outside":  # the class of the last token: an index into a table
-        rule = of_tensors(mixed.members, tensors, config).rule  # type: ignore[attr-defined]
-        assert rule.first[-1] == 0
-        return
+        tensors[name][-1] = 30_000
     with pytest.raises((KeyError, ValueError)):
         of_tensors(mixed.members, tensors, config)
+
+
+def test_what_a_gate_remembers_of_a_text_is_not_taken_from_a_file(runs: Runs, tmp_path: Path) -> None:
+    """The class of the last token is an index into a table."""
+    mixed = foretell.mix([*runs.values()], online="gated", out=tmp_path / "mixture")
+    config = recipe_of(Run.open(tmp_path / "mixture")).model
+    assert isinstance(config, MixtureConfig) and isinstance(mixed, OnlineMixed)
+    tensors = mixed.tensors()
+    tensors["gate"] = tensors["gate"].clone()
+    tensors["gate"][-1] = 5000
+    opened = of_tensors(mixed.members, tensors, config)
+    assert isinstance(opened, OnlineMixed) and opened.rule.first[-1] == 0
+
+
+def test_members_share_a_vocabulary(runs: Runs, corpus: dict[str, str], tmp_path: Path) -> None:
+    """Compiled code would count tokens of another vocabulary outside its tables."""
+    word = trained("ngram", corpus, tmp_path / "word", "word")
+    foretell.mix([runs["ngram"], runs["lstm"]], out=tmp_path / "mixture")
+    place = tmp_path / "mixture" / "members" / "1-ngram"
+    shutil.rmtree(place)
+    shutil.copytree(word.run.path, place)
+    run = Run.open(tmp_path / "mixture")
+    text = run.recipe_file.read_text()
+    old = load_run(runs["ngram"].run.path).plain_digest.hex()
+    run.recipe_file.write_text(text.replace(old, word.plain_digest.hex()))
+    run.note(signature=sign(run.recipe_file.read_bytes()))
+    run.seal(run.recipe_file)
+    with pytest.raises(foretell.ConfigError, match="has another vocabulary"):
+        foretell.load(tmp_path / "mixture")
+
+
+def test_a_member_is_no_link(runs: Runs, tmp_path: Path) -> None:
+    foretell.mix([runs["ngram"], runs["lstm"]], out=tmp_path / "mixture")
+    place = tmp_path / "mixture" / "members" / "1-ngram"
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(foretell.ConfigError, match="is missing or a link"):
+        foretell.load(tmp_path / "mixture")
+    assert any(found["level"] == "error" for found in examine_run(tmp_path / "mixture")["findings"])
+
+
+def test_members_that_count_are_not_saved_with_fixed_weights(runs: Runs, tmp_path: Path) -> None:
+    with pytest.raises(foretell.ConfigError, match="how members adapt is not saved"):
+        foretell.mix([runs["context-mixing"].adapted(), runs["ngram"]], [0.5, 0.5], out=tmp_path / "mixture")
+    assert not (tmp_path / "mixture").exists()
+
+
+def test_a_text_is_measured_where_the_corpus_is_gone(corpus: dict[str, str], tmp_path: Path) -> None:
+    there = {name: str(shutil.copy(file, tmp_path / f"{name}.txt")) for name, file in corpus.items()}
+    runs = [trained(name, there, tmp_path) for name in ("ngram", "lstm")]
+    foretell.mix(runs, out=tmp_path / "mixture")
+    for file in there.values():
+        Path(file).unlink()
+    assert foretell.load(tmp_path / "mixture").evaluate(corpus["test"])["fitted_here"] == []
+
+
+def test_many_texts_side_by_side_have_fixed_weights(runs: Runs) -> None:
+    for how in HOW[1:]:
+        mixed = foretell.mix([*runs.values()], online=how)
+        fixed = foretell.mix([*runs.values()])
+        assert [s.logp for s in mixed.score(["the cat", "a dog"])] == [
+            s.logp for s in fixed.score(["the cat", "a dog"])
+        ]
+        assert mixed.search("the", tokens=3, width=2)[0].text == fixed.search("the", tokens=3, width=2)[0].text
 
 
 def test_every_file_of_the_folder_is_verified(runs: Runs, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import foretell
 from foretell.api.online_mixing import begins_word
 from foretell.cli import app
 from foretell.data.tokenizers.kinds import ByteConfig
+from foretell.evaluate.lines import score_texts
 from foretell.evaluate.online_weights import ExponentiatedGradient
 
 Corpus = dict[str, str]
@@ -101,8 +102,11 @@ def test_weights_start_again_with_each_line(corpus: Corpus, tmp_path: Path) -> N
         starts, places = mixed.starts(text), text.lines  # type: ignore[attr-defined]
         assert starts == sorted({int(place) for place in places[:-1]})
         logp = mixed.token_scores(text).logp
+        fixed = mixed.fixed.token_scores(text).logp  # type: ignore[attr-defined]
     lines = [f"{line}\n" for line in Path(corpus["test"]).read_text().splitlines()]
-    np.testing.assert_allclose([one.logp for one in mixed.score(lines)], np.add.reduceat(logp, starts), rtol=1e-6)
+    scores = score_texts(mixed.scorer(), mixed.tokenizer, lines, mixed.device)
+    np.testing.assert_allclose([one.logp for one in scores], np.add.reduceat(logp, starts), rtol=1e-6)
+    np.testing.assert_allclose([one.logp for one in mixed.score(lines)], np.add.reduceat(fixed, starts), rtol=1e-6)
 
 
 def test_the_command_shows_both(runs: list[foretell.Trained]) -> None:

@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 def test_places_are_the_first_the_last_and_others_in_order() -> None:
     places = sampled(10_000)
-    assert len(places) == 64 and places[-1] == 9_999 and (np.diff(places) > 0).all()
+    assert len(places) == 64 and places[0] == 0 and places[-1] == 9_999 and (np.diff(places) > 0).all()
     assert sampled(5).tolist() == [0, 1, 2, 3, 4] and sampled(1).tolist() == [0]
     assert (sampled(10_000) == places).all() and (sampled(10_000, seed=1) != places).any()
 

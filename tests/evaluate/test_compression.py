@@ -114,3 +114,19 @@ def test_another_machine_and_another_outcome_are_refused(runs: Runs, monkeypatch
 
 def test_line_ends_are_those_of_the_spelling(runs: Runs) -> None:
     assert np.flatnonzero(compression.line_ends(runs["lstm"].tokenizer)).tolist() == [11]
+
+
+def test_a_file_that_claims_more_tokens_than_it_can_hold_is_refused(runs: Runs) -> None:
+    model = runs["context-mixing"]
+    header, message = opened(model.compress(b"the cat"), "content")
+    for tokens in (1 << 31, (1 << 64) - 1):
+        with pytest.raises(ConfigError, match="cannot hold as many tokens as it says"):
+            model.decompress(replace(header, tokens=tokens).seal(message))
+
+
+def test_runs_that_start_afresh_in_different_places_are_not_coded_together(corpus: dict[str, str], runs: Runs) -> None:
+    recipe = tables(corpus, data__tokenizer="byte", data__batches={"kind": "lines", "batch": 4}, limit="12steps")
+    lines = foretell.train(recipe, runs["lstm"].run.path.parent / "lines", quiet=True)
+    for mixed in (foretell.mix([lines, runs["lstm"]]), foretell.mix([runs["ngram"], lines], online=True)):
+        with pytest.raises(ConfigError, match="read each line from a fresh state and others do not"):
+            mixed.compress(b"the cat\n")

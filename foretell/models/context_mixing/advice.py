@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foretell.models.context_mixing.model import ContextMixing
-from foretell.models.context_mixing.tables import LARGEST, MISFIT, with_experts, within
+from foretell.models.context_mixing.tables import with_experts
 
 Nodes = NDArray[np.float32]
 LIMIT = 12.0
@@ -46,39 +45,6 @@ def along(nodes: Nodes, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
 def advised(model: ContextMixing, experts: int) -> ContextMixing:
     """A model with further inputs for experts; it shares all other tables."""
     return ContextMixing(with_experts(model.tables, experts))
-
-
-LEARNED = ("mixers", "final", "refined")
-"""what a model learns about its experts"""
-
-
-def changes(before: ContextMixing, after: ContextMixing) -> dict[str, NDArray[Any]]:
-    """The rows of mixers and final corrections that differ, and their numbers."""
-    found: dict[str, NDArray[Any]] = {}
-    for name in LEARNED:
-        old, new = (rows_of(getattr(model.tables, name)) for model in (before, after))
-        places = np.flatnonzero((old != new).any(1))
-        found |= {f"{name}_rows": places, name: new[places]}
-    return found
-
-
-def with_changes(model: ContextMixing, found: Mapping[str, NDArray[Any]]) -> ContextMixing:
-    """A model with other rows, as `changes` gave them; raises `ValueError` where they are not those of such a model."""
-    parts = {}
-    for name in LEARNED:
-        old, places, rows = getattr(model.tables, name), found[f"{name}_rows"], found[name]
-        new = rows_of(old).copy()
-        fits = places.dtype == np.int64 and rows.dtype == np.float32 and rows.shape == (len(places), new.shape[1])
-        if not fits or not within(places, 0, len(new) - 1) or not within(rows, -LARGEST, LARGEST):
-            raise ValueError(MISFIT)
-        new[places] = rows
-        parts[name] = new.reshape(old.shape)
-    return ContextMixing(model.tables._replace(**parts))
-
-
-def rows_of(part: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A table as rows of numbers."""
-    return part.reshape(-1, part.shape[-1])
 
 
 class AdvisedReader:

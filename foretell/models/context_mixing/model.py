@@ -21,6 +21,7 @@ from foretell.models.context_mixing.scorer import VOCABULARY, ContextMixingScore
 from foretell.models.context_mixing.selectors import MixerChoice
 from foretell.models.context_mixing.tables import (
     MATCHES,
+    MISFIT,
     NO_ADVICE,
     Tables,
     bits_for,
@@ -94,6 +95,8 @@ class ContextMixingConfig(CountedConfig):
 
     @override
     def load(self, tensors: Mapping[str, Tensor], boundary: int, vocabulary: int) -> ContextMixing:
+        if vocabulary != VOCABULARY:  # compiled code trusts the numbers of tokens
+            raise ConfigError(MISFIT)
         return ContextMixing(unpacked({name: part.numpy() for name, part in tensors.items()}, self.empty(8)))
 
 

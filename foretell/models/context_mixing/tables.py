@@ -168,7 +168,8 @@ def unpacked(arrays: Mapping[str, NDArray[Any]], blank: Tables) -> Tables:
         raise ConfigError(MISFIT)
     places = aligned(shape[0], shape[1])
     slots = places.reshape(-1, SLOTS)
-    slots[:] = used[:, :1] * np.where(np.arange(SLOTS) > 0, UNSEEN, np.uint32(0))
+    for node in range(1, SLOTS):
+        np.multiply(used[:, 0], UNSEEN, out=slots[:, node])
     slots[used] = arrays["slots"].view(np.uint32)
     learned = {}
     for name in LEARNED:

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import safe_open
 
 from foretell import units
+from foretell.api.loading import load
 from foretell.checksums import verify
 from foretell.data.store.store import load_counts
 from foretell.data.tokenizers.tokenizer import Tokenizer, tokenizer_of
@@ -22,6 +23,7 @@ from foretell.nn.vocabulary import Counts
 from foretell.recipe.loading import recipe_of
 from foretell.recipe.recipe import SOME_LABELS, Recipe
 from foretell.run import Record, Run, free_space
+from foretell.run_names import MEMBERS
 from foretell.tools.look.diagnosis import check
 from foretell.tools.machine import read
 from foretell.training.checkpoint import Checkpoint, at_step, find, in_order, lost
@@ -66,7 +68,21 @@ def examine_run(path: Path | str) -> Tree:
     if recipe:
         findings += plateau_findings(run, recipe, valid)
     findings += blindness_findings(valid)
+    findings += member_findings(run)
     return result | {"findings": findings}
+
+
+def member_findings(run: Run) -> list[Tree]:
+    """Whether a mixture can be opened with all its runs."""
+    try:
+        if not recipe_of(run).model.made_of_runs:
+            return []
+        with run.guarded():
+            load(run.path, device="cpu", quiet=True, trust=run.is_trusted)
+        problem = ""
+    except ConfigError as found:
+        problem = str(found)
+    return [check(not problem, MEMBERS, problem or "intact", "restore them from a backup, or mix again", "error")]
 
 
 def run_findings(run: Run, result: Mapping[str, Any]) -> list[Tree]:

@@ -105,7 +105,7 @@ def score_lines(model: Model, lines: Iterable[str], *, end: bool = True, eager: 
 
     `end`: the newline belongs to a line and is predicted too.
     """
-    scorer, tokenizer, device = model.scorer(ranks=False), model.tokenizer, model.device
+    scorer, tokenizer, device = model.static.scorer(ranks=False), model.tokenizer, model.device
     for chunk in chunks(lines, eager, len):
         yield from score_texts(scorer, tokenizer, [line + "\n" for line in chunk] if end else chunk, device)
 

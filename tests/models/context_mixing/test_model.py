@@ -35,6 +35,8 @@ def test_tensors_of_other_settings_are_refused(model: ContextMixing) -> None:
         other.load(model.tensors(), 0, 257)
     with pytest.raises(ConfigError, match="not those of this context-mixing model"):
         other.load({"weight": torch.zeros(3)}, 0, 257)
+    with pytest.raises(ConfigError, match="not those of this context-mixing model"):  # its tokens would be outside
+        ContextMixingConfig(table_bits=12).load(model.tensors(), 0, 5962)
 
 
 def test_a_text_is_predicted_from_its_own_beginning(model: ContextMixing) -> None:
