@@ -24,8 +24,9 @@ from foretell.data.labelled.readers.delimited import DELIMITERS
 from foretell.data.labelled.readers.rows import FORMATS
 from foretell.data.labelled.readers.squad import SquadConfig
 from foretell.data.labelled.readers.tables import TableConfig
-from foretell.data.labelled.sniffing import TAGGED, comment_in, first_lines, has_columns
+from foretell.data.labelled.sniffing import TAGGED, has_columns
 from foretell.data.labelled.table_columns import LABELS, Column, columns_in
+from foretell.data.labelled.word_columns import guess_columns
 from foretell.data.text_files import content_ending, stored_lines
 from foretell.errors import ConfigError
 from foretell.hub import is_on_hub
@@ -34,8 +35,6 @@ from foretell.units import counted
 
 TABLE_TASKS = ("classification", "similarity")
 TASKS = (*TABLE_TASKS, "tagging", "answering")
-LINES = 20_000
-"""lines of tags that are looked at"""
 PAIRS = (
     ("sentence1", "sentence2"),
     ("text1", "text2"),
@@ -67,8 +66,8 @@ def guess_reader(task: str, corpus: Any, given: Any) -> Mapping[str, Any] | None
         return None
     if path.is_dir():
         return guess_folders(path) if task == "classification" and not settings else None
-    if task == "tagging" and not settings and (content_ending(path) in TAGGED or has_columns(path)):
-        return guess_columns(path)
+    if task == "tagging" and "kind" not in settings and (content_ending(path).lower() in TAGGED or has_columns(path)):
+        return guess_columns(path, settings)
     if task == "answering" and not settings and content_ending(path) == ".json":
         return {"kind": "squad"}
     if task not in TABLE_TASKS or settings.get("kind", "table") != "table":
@@ -337,35 +336,3 @@ def class_list(column: Column) -> str:
     return (
         f"{counted(column.classes, 'class')}{several}: {', '.join(names)}{', …' if column.classes > len(names) else ''}"
     )
-
-
-# --- tags -----------------------------------------------------------------------------------------
-
-
-def guess_columns(path: Path) -> Mapping[str, Any]:
-    """The reader of words with tags in columns."""
-    comment = comment_in(first_lines(path))
-    scheme = scheme_of(path, comment)
-    tags = "each a class" if scheme == "none" else scheme.upper()
-    skipped = f"; lines that begin with {shown(comment)} are comments" if comment else ""
-    tell(f"{path}: the first column is the word, the last the tag ({tags}){skipped}")
-    return {"kind": "columns", "scheme": scheme} | ({"comment": comment} if comment else {})
-
-
-def scheme_of(path: Path, comment: str = "") -> str:
-    """The scheme of the tags in a file of words, from its prefixes."""
-    marks, begins_inside, before = set[str](), False, "O"
-    for _, stored in itertools.islice(stored_lines(path), LINES):
-        line = stored.decode(errors="replace")
-        fields = [] if comment and line.startswith(comment) else line.split()
-        tag = fields[-1] if fields else "O"
-        mark, _, kind = tag.partition("-")
-        if tag != "O":
-            marks.add(mark if kind else "")
-            begins_inside |= mark == "I" and before[2:] != kind
-        before = tag
-    if "" in marks or not marks:
-        return "none"
-    if marks <= {"B", "I"}:
-        return "iob1" if begins_inside and "B" in marks else "io" if marks == {"I"} else "iob2"
-    return "bilou" if marks & {"L", "U"} else "bmes" if "M" in marks else "bioes"

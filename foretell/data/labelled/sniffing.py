@@ -18,7 +18,7 @@ WORDS = 5
 SEPARATOR = "-DOCSTART-"
 """the word on lines between documents"""
 TAG = re.compile(r"O|[BIESLUM]-\S+")
-TAGGED = (".conll", ".iob", ".iob2", ".bio")
+TAGGED = (".conll", ".conllu", ".iob", ".iob2", ".bio")
 TASKS_OF = {
     **dict.fromkeys((".csv", ".tsv", ".jsonl"), "classification"),
     **dict.fromkeys(TAGGED, "tagging"),
@@ -46,7 +46,9 @@ def first_words(path: Path) -> list[list[str]]:
     lines = first_lines(path)
     comment = comment_in(lines)
     skipped = (SEPARATOR, comment) if comment else SEPARATOR
-    rows = [line.split() for line in lines if not line.startswith(skipped)]
+    words = [line.rstrip("\r\n") for line in lines if not line.startswith(skipped)]
+    tabbed = all("\t" in line for line in words)
+    rows = [line.split("\t") if tabbed else line.split() for line in words]
     return rows if len(rows) >= WORDS and len({len(row) for row in rows}) == 1 and len(rows[0]) > 1 else []
 
 
@@ -72,6 +74,6 @@ def has_columns(path: Path) -> bool:
 
 
 def has_tags(path: Path) -> bool:
-    """Whether the lines of a file are words with tags of spans in their last column, as in the CoNLL shared tasks."""
-    tags = {row[-1] for row in first_words(path)} if has_columns(path) else set()
-    return len(tags) > 1 and all(map(TAG.fullmatch, tags))
+    """Whether the lines of a file are words with tags of spans in a column, as in the CoNLL shared tasks."""
+    columns = zip(*(first_words(path) if has_columns(path) else ()), strict=True)
+    return any(len(tags) > 1 and all(map(TAG.fullmatch, tags)) for tags in map(set, columns))

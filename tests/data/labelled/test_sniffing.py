@@ -40,21 +40,21 @@ def test_a_table_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "comment", "scheme"),
+    ("more", "comment", "tags"),
     [
-        (["# id = 1", "# text = EU rejects German call ."], "# ", "io"),
-        (["# id 1"], "# ", "io"),  # with as many columns as words
-        (["#id 7"], "#", "io"),
-        (["# NN O"], "", "io"),  # a word
-        (["# NN O", "# id 7 of 9"], "", "none"),  # words and comments begin alike: reading names the line
-        ([], "", "io"),
+        (["# id = 1", "# text = EU rejects German call ."], "# ", True),
+        (["# id 1"], "# ", True),  # with as many columns as words
+        (["#id 7"], "#", True),
+        (["# NN O"], "", True),  # a word
+        (["# NN O", "# id 7 of 9"], "", False),  # words and comments begin alike: reading names the line
+        ([], "", True),
     ],
 )
-def test_comments(tmp_path: Path, more: list[str], comment: str, scheme: str) -> None:
+def test_comments(tmp_path: Path, more: list[str], comment: str, tags: bool) -> None:
     lines = [*more, *SENTENCE]
     assert comment_in(filter(None, lines)) == comment
     path = tmp_path / "own.conll"
     path.write_text("\n".join([*lines, ""]))
-    settings = {"kind": "columns", "scheme": scheme} | ({"comment": comment} if comment else {})
+    settings = {"kind": "columns", "scheme": "io"} | ({"comment": comment} if comment else {})
     assert guess_reader("tagging", str(path), None) == settings
-    assert has_tags(path) == (scheme == "io")
+    assert has_tags(path) == tags

@@ -59,6 +59,8 @@ class ColumnsConfig(LinesReader):
     """delimiter of columns; absent: any blanks and tabs"""
     skipped: tuple[str, ...] = ("-DOCSTART-",)
     """the word on lines to skip"""
+    index: Column | None = None
+    """column of the words' numbers; lines with a range (1-2) or a decimal (1.1) are skipped, as CoNLL-U has them"""
     comment: str = ""
     """prefix of lines to skip, such as "# " """
 
@@ -119,9 +121,14 @@ class ColumnsConfig(LinesReader):
                 if any(field in self.skipped for field in fields[self.word :][:1]):
                     yield lines  # it separates documents
                     lines = []
-                else:
+                elif self.is_word(fields):
                     lines.append((line[0], fields))
         yield lines
+
+    def is_word(self, fields: list[str]) -> bool:
+        """Whether a line holds a word, and not several words at once or one that is not in the text."""
+        numbers = [] if self.index is None else fields[self.index :][:1]
+        return not any(re.fullmatch(r"\d+[-.]\d+", number) for number in numbers)
 
     def fields(self, text: str) -> list[str]:
         """The columns of a line."""
