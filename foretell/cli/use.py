@@ -254,13 +254,14 @@ def predict(
         Check(check_file),
     ] = None,
     form: Annotated[
-        Literal["lines", "data"],
+        Literal["lines", "data"] | None,
         typer.Option(
-            help="lines: an example per line, parts separated by tabs; data: files in the format of the training data."
+            help="lines: an example per line, parts separated by tabs; data: files in the format of the training data; "
+            "default: data for a file like those."
         ),
-    ] = "lines",
+    ] = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="With --form data: skip rows that are not valid examples.")
+        bool, typer.Option("--skip-bad", help="In files like the training data: skip rows that are not valid examples.")
     ] = False,
     with_text: Annotated[bool, typer.Option("--with-text", help="Print each text after its prediction.")] = False,
     words: Annotated[

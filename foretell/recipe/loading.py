@@ -51,9 +51,9 @@ def load_recipe(
         tree = with_fine_tuning(tree)
     with trees.blaming(overrides):
         tree = with_initial(tree)
-        recipe = config.validate(Recipe, tree, where)  # before any table is read
+        recipe = config.validate(Recipe, with_kind(tree), where)  # before any table is read
         if (complete := with_reader(tree)) is not tree:
-            recipe = config.validate(Recipe, complete, where)
+            recipe = config.validate(Recipe, with_kind(complete), where)
         return checked(recipe, where)
 
 
@@ -137,6 +137,19 @@ def with_reader(tree: Tree) -> Tree:
         given = objective if isinstance(objective, Mapping) else {"kind": task}
         tree = tree | {"objective": settings | dict(given)}
     return tree if found is None else tree | {"data": dict(data) | {"reader": found}}
+
+
+READERS = {"tagging": "columns", "answering": "squad", "choice": "options"}
+"""the kind of reader that settings without a kind are of, by the task; for others a table"""
+
+
+def with_kind(tree: Tree) -> Tree:
+    """The tables, with the kind of reader that fits the task where its settings name none."""
+    data, kind = tree.get("data"), READERS.get(kind_in(tree.get("objective")))
+    reader = data.get("reader") if isinstance(data, Mapping) else None
+    if not kind or not isinstance(data, Mapping) or not isinstance(reader, Mapping) or "kind" in reader:
+        return tree
+    return tree | {"data": dict(data) | {"reader": {"kind": kind} | dict(reader)}}
 
 
 # --- fine-tuning ----------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ def test_a_mixture_is_decompressed_without_its_weights(run: Path, corpus: Any, t
     assert code == 0 and figures["bytes"] == packed.stat().st_size and 0 < figures["bits_per_byte"] < 8
     assert said("decompress", packed, "--with", run, *mix, "-o", back, "-q")[0] == 0
     assert back.read_bytes() == Path(text).read_bytes()
+    back.unlink()
     code, _, err = said("decompress", packed, "--with", run, "-o", back)
     assert code == 2 and "text.ft: was compressed by a mixture of 2 runs; name the others with --mix" in err
     code, _, err = said("decompress", text, "--with", run, "-o", back)

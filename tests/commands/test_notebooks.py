@@ -60,6 +60,29 @@ def test_the_code_runs(
         assert set(scope["measured"]["by_label"]) == {"good", "bad", "unsure"} and "The bed was rude." in printed
 
 
+TABLES = {
+    "own.csv": "\ufeffSatz;Art;Quelle\nDer See war schön.;gut;App\nDas Bett war kalt.;schlecht;Web\n",
+    "own.jsonl": '{"Satz": "Der See war schön.", "Art": "gut"}\n{"Satz": "Das Bett war kalt.", "Art": "schlecht"}\n',
+}
+"""tables of users: from Excel, with another column of few values, and lines of JSON"""
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_own_labels_reads_the_columns_it_names(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).write_text(TABLES[name], encoding="utf-8")
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(foretell, "train", lambda recipe, **settings: asked.update({recipe: settings}), raising=False)
+    monkeypatch.chdir(tmp_path)
+    first, *others = cells(ROOT / "docs" / "notebooks" / "own-labels.ipynb", "code")
+    first = first.replace("opinions.csv", name).replace("what they wrote", "Satz").replace('"opinion"', '"Art"')
+    scope: dict[str, Any] = {}
+    for source in [first, *others[:2]]:
+        exec(source, scope)
+    assert scope["texts"] == ["Der See war schön.", "Das Bett war kalt."] and scope["labels"] == ["gut", "schlecht"]
+    assert asked["classify"]["data__corpus"] == name
+    assert asked["classify"]["data__reader"] == {"texts": ["Satz"], "label": "Art"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_notebook_runs_in_a_kernel(path: Path, tmp_path: Path) -> None:

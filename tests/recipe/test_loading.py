@@ -110,3 +110,12 @@ def test_what_a_table_holds_reaches_the_objective(tmp_path: Path) -> None:
     }
     several = load_recipe(given, ["data.reader.labels=several", "data.reader.separator=';'"])
     assert several.objective.multi_label  # type: ignore[attr-defined]
+
+
+def test_settings_of_a_reader_are_those_of_its_task(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("the DET x\ndog NOUN y\nbarks VERB z\n\n" * 5)
+    given = {"objective": "tagging", "data": {"corpus": str(tmp_path / "a.conll"), "batches": {"kind": "examples"}}}
+    reader = load_recipe(given, ["data.reader.tag=1"]).data.reader
+    assert reader is not None and (reader.kind_name(), reader.tag, reader.scheme) == ("columns", 1, "none")  # type: ignore[union-attr]
+    with pytest.raises(ConfigError, match="did you mean 'tag'"):
+        load_recipe(given, ["data.reader.tga=1"])

@@ -17,7 +17,7 @@ from typing import Any
 from foretell.config import validate
 from foretell.data.files import ALIASES, entries, expanded, tell
 from foretell.data.labelled.datasets import SETS, WHOLE
-from foretell.data.labelled.opening import find_set, refusal
+from foretell.data.labelled.opening import find_set, no_reader, refusal
 from foretell.data.labelled.readers import Reader
 from foretell.data.labelled.readers.columns import ColumnsConfig
 from foretell.data.labelled.readers.delimited import DELIMITERS
@@ -133,6 +133,10 @@ def guess_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, An
     columns = columns_of(path, settings)
     if not columns:
         raise ConfigError("has no rows", file=path, remedy="name a table with a line of column names and an example")
+    if any(
+        column.is_tag for column in columns if column.name not in (*settings.get("texts", ()), settings.get("label"))
+    ):
+        raise no_reader(str(path), "tagging")
     check_header(columns, path, settings)
     check_splits(columns, path, settings)
     if "texts" not in settings:

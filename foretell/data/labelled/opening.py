@@ -33,10 +33,11 @@ from foretell.data.labelled.examples import BadRow, Example
 from foretell.data.labelled.readers import Reader
 from foretell.data.labelled.readers.folders import FoldersConfig
 from foretell.data.labelled.readers.lines import LinesReader
-from foretell.data.labelled.readers.rows import RowsReader
+from foretell.data.labelled.readers.rows import FORMATS, RowsReader
+from foretell.data.labelled.sniffing import TASKS_OF
 from foretell.data.text import hub
 from foretell.data.text.corpus import Corpus, Source, Texts
-from foretell.data.text_files import Piece, Report
+from foretell.data.text_files import Piece, Report, content_ending
 from foretell.errors import ConfigError, did_you_mean, printable
 from foretell.hub import is_on_hub
 from foretell.units import counted
@@ -168,6 +169,20 @@ READERS = {
 def no_reader(corpus: str | Mapping[str, str], task: str = "") -> ConfigError:
     """The error for files without a reader, with one that would fit the task."""
     hint = did_you_mean(corpus, SETS) if isinstance(corpus, str) else ""
+    place = corpus if isinstance(corpus, str) else str(corpus.get("train", ""))
+    if content_ending(Path(place)).lower() in FORMATS and task == "tagging":
+        return ConfigError(
+            "tags are not read from tables",
+            file=place,
+            remedy="write a word, a tab and its tag on each line of a .conll file, with a blank line between sentences",
+        )
+    if content_ending(Path(place)).lower() in FORMATS and task == "answering":
+        return ConfigError(
+            "holds no known labelled set",
+            file=place,
+            remedy="if each row is a question, name its columns, as in "
+            "data.reader.kind=questions data.reader.question=… data.reader.context=… data.reader.answer=…",
+        )
     return ConfigError(
         f"data.corpus {corpus!r} is not a known labelled set{hint} (foretell doctor lists them); for files of "
         f"your own say what is in them, as in data.reader = {READERS.get(task, READERS['classification'])}"
@@ -211,6 +226,17 @@ def files_at(place: str, reader: Reader) -> list[Path]:
     for files in found.left_out:
         tell(str(files))
     return list(found.files)
+
+
+def reads_like(path: Path, reader: Reader) -> bool:
+    """Whether a file seems to be in the format of a reader, by its ending and the names of its columns."""
+    ending = content_ending(path).lower()
+    if not isinstance(reader, RowsReader):
+        return TASKS_OF.get(ending) == reader.task and ending not in FORMATS
+    try:
+        return ending in FORMATS and next(iter(reader.rows(path, reader.needed(False))), None) is not None
+    except ConfigError:
+        return False
 
 
 # --- as text ----------------------------------------------------------------------------------------

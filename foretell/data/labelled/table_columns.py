@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from foretell.data.labelled.examples import BadRow
+from foretell.data.labelled.sniffing import TAG
 from foretell.strict_json import shown
 from foretell.units import counted
 
@@ -84,6 +85,13 @@ class Column:
         """Whether all values are 0 or 1, or say yes or no."""
         found = {value.strip().lower() for value in self.counts or ()}
         return len(found) == 2 and any(found <= pair for pair in ({"0", "1"}, {"0.0", "1.0"}, {"true", "false"}))
+
+    @property
+    def is_tag(self) -> bool:
+        """Whether it holds tags of words, such as B-PER, one or a list of them in each row."""
+        counts = self.counts or Counter()
+        fitting = sum(number for value, number in counts.items() if TAG.fullmatch(value))
+        return fitting > 0.9 * counts.total() and any("-" in value for value in counts)
 
     @property
     def spells_lists(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import Any, Literal
 
 from foretell.api.trained import Trained
 from foretell.data.labelled.examples import Example, one_line
-from foretell.data.labelled.opening import read_examples
+from foretell.data.labelled.opening import read_examples, reads_like
+from foretell.data.labelled.readers.rows import FORMATS
+from foretell.data.labelled.sniffing import TASKS_OF
 from foretell.data.labelled.words import Splitting
-from foretell.data.text_files import Report
+from foretell.data.text_files import Report, content_ending
 from foretell.errors import ConfigError
 from foretell.learning.task import reader_of, task_of
 from foretell.run import Record
@@ -32,8 +35,8 @@ class Source:
 
     paths: Sequence[Path]
     """none: stdin"""
-    form: Form = "lines"
-    """lines: an example per line; data: files in the format of the training data"""
+    form: Form | None = None
+    """lines: an example per line; data: files in the format of the training data; None: as the files show"""
     skip_bad: bool = False
     """data: skip rows that are not valid examples"""
     words: Splitting | None = None
@@ -65,17 +68,37 @@ def predictions(model: Trained, source: Source, report: Report) -> Iterator[tupl
     """Texts and their predictions; None for an empty line."""
     predictor = model.predictor
     task = task_of(model.settings) if source.words is None else predictor.config.splitting(source.words)
-    groups: Iterable[Sequence[Item]]
-    if source.form == "lines":
-        groups = parsed_lines(task, source.paths, report)
-    else:
-        if not source.paths:
-            raise ConfigError("--form data reads files; name files, or leave it out to read lines from stdin")
-        reader = reader_of(model.settings)
-        files = (read_examples(path, reader, source.skip_bad, labelled=False) for path in source.paths)
-        groups = ([(example.line, example) for example in examples] for examples in files)
-    for group in groups:
-        yield from answered(predictor, model, group)
+    if source.form == "data" and not source.paths:
+        raise ConfigError("--form data reads files; name files, or leave it out to read lines from stdin")
+    forms = {path: source.form or form_of(path, model) for path in source.paths}
+    for path in source.paths or [Path("-")]:
+        groups: Iterable[Sequence[Item]]
+        if forms.get(path, "lines") == "lines":
+            groups = parsed_lines(task, path, report)
+        else:
+            examples = read_examples(path, reader_of(model.settings), source.skip_bad, labelled=False)
+            groups = [[(example.line, example) for example in examples]]
+        for group in groups:
+            yield from answered(predictor, model, group)
+
+
+def form_of(path: Path, model: Trained) -> Form:
+    """The form of a file: that of the training data where it looks like them, else lines of text.
+
+    Raises `ConfigError` for a table with other columns, whose header would be taken for a text.
+    """
+    if content_ending(path).lower() not in {*TASKS_OF, *FORMATS}:
+        return "lines"
+    with contextlib.suppress(ConfigError):  # a known set that is not on this machine
+        if reads_like(path, reader_of(model.settings)):
+            return "data"
+    if content_ending(path).lower() in (".csv", ".jsonl", ".parquet"):
+        raise ConfigError(
+            "is a table, but not like those of the training",
+            file=path,
+            remedy="add --form data, which names the columns that are missing, or --form lines if each line is a text",
+        )
+    return "lines"
 
 
 def answered(predictor: Predictor, model: Trained, group: Sequence[Item]) -> Iterator[tuple[str, Prediction | None]]:
@@ -88,13 +111,12 @@ def answered(predictor: Predictor, model: Trained, group: Sequence[Item]) -> Ite
         yield text, None if example is None else next(found)
 
 
-def parsed_lines(task: TaskConfig, paths: Sequence[Path], report: Report) -> Iterator[list[Item]]:
+def parsed_lines(task: TaskConfig, path: Path, report: Report) -> Iterator[list[Item]]:
     """Examples parsed from lines, in chunks that fit into memory; each knows its file and line."""
-    eager = not paths and sys.stdin.isatty()
-    for path in paths or [Path("-")]:
-        name, number = "stdin" if str(path) == "-" else str(path), count(1)
-        for lines in chunks(read_lines([path], report), eager, len):
-            yield [parsed(task, line.removesuffix("\r"), f"{name}:{next(number)}") for line in lines]
+    name, number = "stdin" if str(path) == "-" else str(path), count(1)
+    eager = name == "stdin" and sys.stdin.isatty()
+    for lines in chunks(read_lines([path], report), eager, len):
+        yield [parsed(task, line.removesuffix("\r"), f"{name}:{next(number)}") for line in lines]
 
 
 def parsed(task: TaskConfig, line: str, where: str) -> Item:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from foretell.data.labelled.guessing import guess_reader
-from foretell.data.labelled.opening import open_examples
+from foretell.data.labelled.opening import check_reader, open_examples
 from foretell.data.labelled.readers.columns import ColumnsConfig
 from foretell.data.labelled.readers.tables import TableConfig
 from foretell.errors import ConfigError
@@ -341,3 +341,18 @@ def test_lists_in_json_are_several_labels(tmp_path: Path, caplog: pytest.LogCapt
     assert "(2 classes, several for a text: 'a', 'b')" in caplog.text
     examples = open_examples(str(tmp_path / "own.jsonl"), "train", TableConfig.model_validate(dict(found)))
     assert {example.label for example in examples} == {("a",), (), ("a", "b")}  # type: ignore[union-attr]
+
+
+def test_tags_of_words_in_tables_have_no_reader(tmp_path: Path) -> None:
+    words = table(
+        tmp_path, "own.csv", ["Sentence", "Word", "Tag"], lambda n: [n, f"w{n}", ("B-PER", "I-PER", "O")[n % 3]]
+    )
+    lists = [{"tokens": ["Anna", "sah"], "ner_tags": ["B-PER", "O"]}, {"tokens": ["in"], "ner_tags": ["O"]}] * 9
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lists))
+    for path in (words, tmp_path / "own.jsonl"):
+        with pytest.raises(ConfigError, match=r"tags are not read from tables; write a word, a tab and its tag"):
+            guess_reader("classification", str(path), None)
+        with pytest.raises(ConfigError, match=r"tags are not read from tables"):
+            check_reader(str(path), None, "tagging")
+    with pytest.raises(ConfigError, match=r"reader\.kind=questions data\.reader\.question=…"):
+        check_reader("own.csv", None, "answering")

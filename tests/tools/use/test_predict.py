@@ -124,3 +124,25 @@ def test_labels_that_would_break_a_line_are_refused_where_they_come_from(run: fo
             foretell.load(run.run.path)
     finally:
         file.write_text(before)
+
+
+def test_a_table_is_read_as_in_training(tmp_path: Path) -> None:
+    """Its header is no text, nor are the lines of a quoted field; a table with other columns is refused."""
+    rows = "".join(
+        f'{n},"the cat {n}\nsat {word}",{label}\n' for n in range(20) for word, label in (("good", "A"), ("bad", "B"))
+    )
+    (tmp_path / "own.csv").write_text("id,review,stars\n" + rows)
+    reader = {"kind": "table", "texts": ["review"], "label": "stars"}
+    model = foretell.train(
+        task_tables("classification", "recurrent", {"corpus": str(tmp_path / "own.csv"), "reader": reader}),
+        tmp_path / "run",
+        quiet=True,
+    )
+    (tmp_path / "new.csv").write_text('review\n"the cat\nsat good"\nbad\n')
+    done = called(model, str(tmp_path / "new.csv"), "--with-text")
+    assert [line.split("\t")[-1] for line in done.stdout.splitlines()] == ["the cat sat good", "bad"]
+    assert called(model, str(tmp_path / "new.csv"), "--form", "data", "--with-text").stdout == done.stdout
+    assert len(called(model, str(tmp_path / "new.csv"), "--form", "lines").stdout.splitlines()) == 4
+    (tmp_path / "other.csv").write_text("text\nbad\n")
+    refused = called(model, str(tmp_path / "other.csv"))
+    assert "other.csv: is a table, but not like" in str(refused.exception) and "--form lines" in str(refused.exception)
