@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -44,6 +45,10 @@ PAIRS = (
     ("question", "passage"),
     ("query", "document"),
 )
+PAIRED = re.compile(r"[ _.-]?([12ab]|one|two)$")
+"""how the names of the two columns of a pair differ"""
+KEYS = ("", "#", "id", "nr", "no", "index", "idx", "key", "unnamed: 0")
+"""names of columns that number the rows"""
 TEXTS = ("text", "sentence", "review", "content", "comment", "body", "message", "tweet", "description", "document")
 MOST_BAD = 0.2
 """share of unreadable rows above which nothing is guessed"""
@@ -145,8 +150,9 @@ def guess_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, An
         rest = [column for column in columns if column.name not in settings["texts"]]
         settings["label"] = label_among(rest, path, task)
     if task == "similarity":
-        settings.setdefault("labels", "score")
+        settings = {"labels": "score", **settings}
     label = next((column for column in columns if column.name == settings["label"]), None)
+    settings |= decimal_of(label, settings)
     if label is not None and "labels" not in settings:
         check_single(label, path)
         settings |= {"labels": "several"} if label.lists else {}
@@ -170,9 +176,18 @@ def named_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, An
     except ConfigError:
         settings |= dialect_of(path, given)
     with contextlib.suppress(ConfigError):  # reported where it is read
-        for column in splits_among(columns_of(path, settings), settings):
+        columns = columns_of(path, settings)
+        settings |= decimal_of(next((one for one in columns if one.name == given["label"]), None), settings)
+        for column in splits_among(columns, settings):
             tell(f"{path}: column {column} seems to name the split of each row; it is not read")
     return settings
+
+
+def decimal_of(label: Column | None, settings: Mapping[str, Any]) -> dict[str, str]:
+    """A comma before the decimals of scores, where they have one."""
+    if label is None or settings.get("labels") != "score" or "decimal" in settings or not label.is_number:
+        return {}
+    return {"decimal": ","} if any("," in value for value in label.values) else {}
 
 
 def check_header(columns: Sequence[Column], path: Path, settings: Mapping[str, Any]) -> None:
@@ -290,6 +305,9 @@ def texts_among(columns: Sequence[Column], path: Path, label: object) -> list[st
     if len(named) == 1:
         return named
     texts = sorted((c for c in columns if c.is_text and c.name != label), key=lambda column: -column.words)
+    stems = {PAIRED.sub("", column.name.lower()) for column in texts}
+    if len(texts) == 2 and len(stems) == 1 and "" not in stems:
+        return sorted(column.name for column in texts)
     if texts and (len(texts) == 1 or texts[0].words > 3 * texts[1].words):
         return [texts[0].name]
     raise unclear("text", texts or columns, path, 'write data.reader.texts=["NAME"]')
@@ -300,6 +318,7 @@ def label_among(columns: Sequence[Column], path: Path, task: str) -> str:
     named = [column.name for name in LABELS for column in columns if column.name.lower().strip() == name]
     if len(named) == 1 or named[:1] == ["label"]:
         return named[0]
+    columns = [column for column in columns if column.name.lower().strip() not in KEYS] or columns
     fitting = [c for c in columns if (c.is_number if task == "similarity" else c.is_label)]
     if len(fitting) == 1:
         return fitting[0].name

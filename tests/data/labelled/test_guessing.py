@@ -356,3 +356,15 @@ def test_tags_of_words_in_tables_have_no_reader(tmp_path: Path) -> None:
             check_reader(str(path), None, "tagging")
     with pytest.raises(ConfigError, match=r"reader\.kind=questions data\.reader\.question=…"):
         check_reader("own.csv", None, "answering")
+
+
+def test_scores_of_pairs_with_decimal_commas(tmp_path: Path) -> None:
+    """As spreadsheets write them in German, French and Spanish."""
+    header, score = ["id", "satz1", "satz2", "note"], {n: f"{n / 8:.3f}".replace(".", ",") for n in range(40)}
+    path = table(tmp_path, "own.csv", header, lambda n: [n, sentence(n), sentence(n + 1), score[n]], ";", rows=40)
+    found = guess_reader("similarity", str(path), None)
+    columns = {"texts": ("satz1", "satz2"), "label": "note"}
+    assert found == {"kind": "table", "delimiter": ";", "labels": "score", "decimal": ",", **columns}
+    examples = open_examples({"train": str(path), "valid": str(path)}, "train", TableConfig.model_validate(dict(found)))
+    assert [example.label for example in examples] == [n / 8 for n in range(40)]  # type: ignore[union-attr]
+    assert guess_reader("similarity", str(path), columns) == found

@@ -36,6 +36,8 @@ class TableConfig(RowsReader):
     labels: Literal["one", "several", "score"] = "one"
     """type of the label: the name of a class, the names of several with `separator` between them, or a number"""
     separator: str = ","
+    decimal: Literal[".", ","] = "."
+    """the sign before the decimals of a score"""
     names: Names = Field(default={})
     """names of labels by their stored form; others are refused"""
 
@@ -65,7 +67,8 @@ class TableConfig(RowsReader):
         """The label of a row."""
         value = value_in(row, self.label)
         if self.labels == "score":
-            return number_in(value, self.label)
+            written = value.replace(",", ".") if self.decimal == "," and isinstance(value, str) else value
+            return number_in(written, self.label)
         if self.labels == "one":
             return called(word_in(value, self.label), self.names)
         if value is None or isinstance(value, bool | dict):
