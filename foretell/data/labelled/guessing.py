@@ -50,6 +50,8 @@ PAIRED = re.compile(r"[ _.-]?([12ab]|one|two)$")
 KEYS = ("", "#", "id", "nr", "no", "index", "idx", "key", "unnamed: 0")
 """names of columns that number the rows"""
 TEXTS = ("text", "sentence", "review", "content", "comment", "body", "message", "tweet", "description", "document")
+LONG_NAME = 3
+"""words of a name above which it could be a text"""
 MOST_BAD = 0.2
 """share of unreadable rows above which nothing is guessed"""
 
@@ -162,9 +164,20 @@ def guess_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, An
     left = f" ({', '.join(others[:8])}{', …' if len(others) > 8 else ''} not read)" if others else ""
     tell(
         f"{path}: the text is {texts}, the label {shown(settings['label'])}{classes}{left}; data.reader.label=… and "
-        "data.reader.texts=[…] name others"
+        f"data.reader.texts=[…] name others{doubt_of(columns, settings)}"
     )
     return settings
+
+
+def doubt_of(columns: Sequence[Column], settings: Mapping[str, Any]) -> str:
+    """A note where the name of the text could be a text itself: the first line of a table without names."""
+    doubtful = any(len(name.split()) > LONG_NAME for name in settings["texts"]) and not settings.get("columns")
+    return f"; if these are not names, 'data.reader.columns=[{numbered(columns)}]' gives them" if doubtful else ""
+
+
+def numbered(columns: Sequence[Column]) -> str:
+    """Names for columns without names."""
+    return ", ".join(f'"column{n}"' for n in range(1, len(columns) + 1))
 
 
 def named_table(path: Path, task: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,13 +209,12 @@ def check_header(columns: Sequence[Column], path: Path, settings: Mapping[str, A
         return
     for column in columns:
         if (column.name in (column.counts or column.values) and column.name.strip()) or len(column.name.split()) > 6:
-            names = ", ".join(f'"column{n}"' for n in range(1, len(columns) + 1))
             quote = ', and data.reader.quote="\'"' if any(one.name[:1] == "'" for one in columns) else ""
             raise ConfigError(
                 f"its first line looks like data, not like names of columns: {shown(column.name):.60}",
                 file=path,
-                remedy=f"name the columns in order, as in 'data.reader.columns=[{names}]'{quote}; if they are names, "
-                "name data.reader.texts=[…] and data.reader.label=…",
+                remedy=f"name the columns in order, as in 'data.reader.columns=[{numbered(columns)}]'{quote}; "
+                "if they are names, name data.reader.texts=[…] and data.reader.label=…",
             )
 
 

@@ -270,7 +270,7 @@ def test_the_delimiter_that_parts_every_line_alike_is_taken(tmp_path: Path) -> N
 
 def test_rows_that_cannot_be_read_are_told_before_columns_are_asked_for(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_bytes(b"Satz,Klasse\n" + "Das wär schön,gut\n".encode("latin-1") * 50)
-    with pytest.raises(ConfigError, match=r"(?s)50 of 50 rows cannot be used.*encoding"):
+    with pytest.raises(ConfigError, match=r'(?s)50 of 50 rows cannot be used; set data\.reader\.encoding = "cp1252"'):
         guess_reader("classification", str(tmp_path / "own.csv"), None)
 
 
@@ -368,3 +368,17 @@ def test_scores_of_pairs_with_decimal_commas(tmp_path: Path) -> None:
     examples = open_examples({"train": str(path), "valid": str(path)}, "train", TableConfig.model_validate(dict(found)))
     assert [example.label for example in examples] == [n / 8 for n in range(40)]  # type: ignore[union-attr]
     assert guess_reader("similarity", str(path), columns) == found
+
+
+def test_a_name_that_could_be_a_text_is_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    guess_reader(
+        "classification",
+        str(table(tmp_path, "a.csv", ["Ort", "so war der Weg"], lambda n: [mood(n), sentence(n)])),
+        None,
+    )
+    assert """if these are not names, 'data.reader.columns=["column1", "column2"]' gives them""" in caplog.text
+    caplog.clear()
+    guess_reader(
+        "classification", str(table(tmp_path, "b.csv", ["Ort", "ihr Text"], lambda n: [mood(n), sentence(n)])), None
+    )
+    assert caplog.text and "if these are not names" not in caplog.text

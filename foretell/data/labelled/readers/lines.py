@@ -71,7 +71,8 @@ class LinesReader(Config):
         except UnicodeError as problem:
             place = problem.start if isinstance(problem, UnicodeDecodeError) else 0
             found = f"byte 0x{stored[place]:02x} at place {place + 1}"
-            return BadRow(at(path, number), f"not {self.encoding} ({found}); data.reader.encoding can name another")
+            other = 'data.reader.encoding = "cp1252" (files of Windows) or another'
+            return BadRow(at(path, number), f"not {self.encoding} ({found})", remedy=other)
 
 
 def at(path: Path | str, line: int) -> str:
