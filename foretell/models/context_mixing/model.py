@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 BLOCK = 2**14
 """tokens that are read at once: less than a second"""
+RECENT, UNTIMED = 8, 0.05
+"""blocks that a speed is measured over, and the part of a time limit before anything is left out"""
 FASTEST = 200_000
 """tokens a second that no machine exceeds"""
 MatchLength = Annotated[int, Field(ge=2, le=64)]
@@ -75,16 +79,14 @@ class ContextMixingConfig(CountedConfig):
         likely = min(len(tokens), int(min(seconds, len(tokens)) * FASTEST))
         model = ContextMixing(self.empty(self.table_bits or bits_for(likely)))
         model.learn(tokens[:0])  # compiles before the clock starts
-        read, place, begin = 0, 0, time.perf_counter()
-        while place < len(tokens):
+        read, place = 0, 0
+        clock = Clock(seconds)
+        while place < len(tokens) and clock.left > 0:
             on_progress(place / len(tokens))
             part = tokens[place : place + BLOCK]
             model.learn(part)
-            read, place, spent = read + len(part), place + len(part), time.perf_counter() - begin
-            if spent < seconds < math.inf:  # the start of the text matters least
-                place = max(place, len(tokens) - int(read / spent * (seconds - spent)))
-            elif spent >= seconds:
-                break
+            read, place = read + len(part), place + len(part)
+            place = max(place, len(tokens) - clock.room_for(len(part)))  # the start of the text matters least
         model.read = read
         return model
 
@@ -98,6 +100,30 @@ class ContextMixingConfig(CountedConfig):
         if vocabulary != VOCABULARY:  # compiled code trusts the numbers of tokens
             raise ConfigError(MISFIT)
         return ContextMixing(unpacked({name: part.numpy() for name, part in tensors.items()}, self.empty(8)))
+
+
+class Clock:
+    """How much of a text can be read in the time that is left, from the speed of the last blocks."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+        self.moments = deque([time.perf_counter()], maxlen=RECENT + 1)
+        self.begin, self.tokens = self.moments[0], deque[int](maxlen=RECENT)
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self.seconds - (self.moments[-1] - self.begin)
+
+    def room_for(self, read: int) -> int:
+        """Tokens to plan for, once another block of `read` tokens was read: at first more than there will be time for,
+        as the first blocks are the slowest and what is left out cannot be read any more."""
+        self.moments.append(time.perf_counter())
+        self.tokens.append(read)
+        if self.seconds == math.inf or self.left > (1 - UNTIMED) * self.seconds:
+            return sys.maxsize
+        speed = sum(self.tokens) / max(self.moments[-1] - self.moments[0], 1e-9)
+        return int(speed * max(self.left, 0) * (1 + 0.5 * self.left / self.seconds))
 
 
 class ContextMixing(CountedModel):

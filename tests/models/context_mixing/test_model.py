@@ -65,5 +65,5 @@ def test_in_a_given_time_it_reads_the_end_of_a_text(monkeypatch: pytest.MonkeyPa
     history = model.tables.history[: int(model.tables.position[0])].astype(np.uint16) + 1
     assert model.report() == {"tokens": len(history)} and 64 * 5 <= len(history) <= 64 * 6
     np.testing.assert_array_equal(history[:64], text[:64])
-    np.testing.assert_array_equal(history[-64:], text[-64:])
+    np.testing.assert_array_equal(history[-32:], text[-32:])
     assert ContextMixingConfig(table_bits=12).fit(text[:200], STARTS, 0, 257).report() == {"tokens": 200}
