@@ -23,6 +23,7 @@ from foretell.models.counted import CountedConfig
 from foretell.recipe.loading import recipe_of
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record, Run
+from foretell.run_names import MEMBERS
 from foretell.training import checkpoint
 from foretell.training.checkpoint import TrainState
 from foretell.training.monitor import Monitor
@@ -92,6 +93,8 @@ def open_counted(init: str) -> tuple[Run, Recipe]:
     """A counted run and its recipe; a `ConfigError` for another run."""
     run = Run.open(init)
     recipe = recipe_of(run).resolved_stages()[-1][1]
+    if recipe.model.made_of_runs:
+        raise ConfigError(f"init: {init} is a mixture; name one of its runs, in {run.path / MEMBERS}")
     if not recipe.model.counted:
         raise ConfigError(
             f"init: {init} is not an n-gram run, and an n-gram model is counted from its text alone; set init=''"

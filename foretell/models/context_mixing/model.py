@@ -103,7 +103,7 @@ class ContextMixingConfig(CountedConfig):
 
 
 class Clock:
-    """How much of a text can be read in the time that is left, from the speed of the last blocks."""
+    """The size of text that can be read within a time limit, from the speed of the last blocks."""
 
     def __init__(self, seconds: float):
         self.seconds = seconds
@@ -116,8 +116,11 @@ class Clock:
         return self.seconds - (self.moments[-1] - self.begin)
 
     def room_for(self, read: int) -> int:
-        """Tokens to plan for, once another block of `read` tokens was read: at first more than there will be time for,
-        as the first blocks are the slowest and what is left out cannot be read any more."""
+        """Tokens to plan for, once another block of `read` tokens was read.
+
+        At first more than there will be time for: the first blocks are the slowest, and a part that is skipped stays
+        unread.
+        """
         self.moments.append(time.perf_counter())
         self.tokens.append(read)
         if self.seconds == math.inf or self.left > (1 - UNTIMED) * self.seconds:
