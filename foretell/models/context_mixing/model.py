@@ -118,14 +118,18 @@ class Clock:
     def room_for(self, read: int) -> int:
         """Tokens to plan for, once another block of `read` tokens was read.
 
-        At first more than there will be time for: the first blocks are the slowest, and a part that is skipped stays
-        unread.
+        At first more than there will be time for, as a part that is skipped stays unread. The first block does not
+        count: it is many times as slow, while the system finds memory for the tables.
         """
+        first = not self.tokens
         self.moments.append(time.perf_counter())
         self.tokens.append(read)
-        if self.seconds == math.inf or self.left > (1 - UNTIMED) * self.seconds:
+        if first:
+            self.moments.popleft()
+        if first or self.seconds == math.inf or self.left > (1 - UNTIMED) * self.seconds:
             return sys.maxsize
-        speed = sum(self.tokens) / max(self.moments[-1] - self.moments[0], 1e-9)
+        blocks = len(self.moments) - 1
+        speed = sum([*self.tokens][-blocks:]) / max(self.moments[-1] - self.moments[0], 1e-9)
         return int(speed * max(self.left, 0) * (1 + 0.5 * self.left / self.seconds))
 
 
