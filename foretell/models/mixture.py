@@ -26,7 +26,7 @@ FOLDER = r"[0-9]{1,4}(-[A-Za-z0-9_-][A-Za-z0-9_.-]*)?"
 class MemberConfig(Config):
     """A run of a mixture."""
 
-    folder: Annotated[str, Field(pattern=f"^{FOLDER}$")]
+    folder: Annotated[str, Field(pattern=f"^{FOLDER}$")] = "1"
     """its copy, in the folder `members` of the mixture"""
     which: Literal["best", "last"] = "best"
     """its checkpoint"""
