@@ -108,7 +108,7 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("classification", "bert", {"objective.metric": "f1"}, "name it as positive"),
     ("classification", "bert", {"objective.positive": "MEH"}, r"^objective.positive = 'MEH' .* \(BAD, GOOD, ODD\)"),
     ("classification", "bert", {"objective.orders": "both"}, "one text has no other order"),
-    ("tagging", "bert", {"objective.scheme": "none"}, 'set metric = "accuracy"'),
+    ("tagging", "bert", {"objective.scheme": "none", "objective.metric": "entity_f1"}, 'set metric = "accuracy"'),
     ("answering", "bert", {"data.batches.length": 3}, "leaves no room for a passage"),
     ("classification", "bert", {"data.batches.length": 2}, "leaves no room for texts"),
     ("classification", "bert", {"data.batches.length": 99}, r"^recipe: data.batches.length = 99 does not fit"),
