@@ -1,7 +1,7 @@
 """The plain reference is a probability distribution, and starts from the values that its settings give."""
 
-import copy
 import math
+import pickle
 
 import pytest
 
@@ -26,7 +26,8 @@ def test_probabilities_of_all_tokens_sum_to_one() -> None:
     model = Reference(CODES, MIXERS, (5, 12))
     for token in [*(b + 1 for b in b"abracadabra, abracadabra"), 0, *(b + 1 for b in b"abra")]:
         model.score(token)
-    total = sum(math.exp(copy.deepcopy(model).score(token)) for token in range(257))
+    frozen = pickle.dumps(model)  # many times as fast to copy
+    total = sum(math.exp(pickle.loads(frozen).score(token)) for token in range(257))
     assert total == pytest.approx(1, abs=1e-9)
 
 
