@@ -8,9 +8,10 @@ import torch
 
 from foretell.api.mixed import Mixed
 from foretell.api.mixture_run import open_mixture
-from foretell.api.trained import Trained, load_run
+from foretell.api.trained import Trained
 from foretell.recipe.loading import recipe_of
 from foretell.run import Run
+from foretell.training.devices import device_of
 
 Model = Trained | Mixed
 
@@ -33,4 +34,4 @@ def load(
     run.trust = trust
     if recipe_of(run).model.made_of_runs:
         return open_mixture(run, device=device, quiet=quiet)
-    return load_run(path, which=which, device=device, quiet=quiet, trust=trust)
+    return Trained(run, which, device_of(device), quiet=quiet)

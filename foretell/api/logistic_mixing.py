@@ -29,11 +29,10 @@ from foretell.errors import ConfigError
 from foretell.evaluate.audit import TOLERANCES, Recomputed, sampled
 from foretell.evaluate.distributions import distributions
 from foretell.evaluate.logistic_mixture import LogisticMixture
-from foretell.evaluate.scoring import TokenScores
+from foretell.evaluate.scoring import TokenScores, reading
 from foretell.models.context_mixing.advice import AdvisedReader, advised, along, node_log_odds
 from foretell.models.context_mixing.model import ContextMixing
 from foretell.run import Record
-from foretell.types import IGNORED, State
 
 Advice = NDArray[np.float32]
 """[N, E, 8] log-odds of the bits of each token by each expert"""
@@ -192,16 +191,10 @@ def advice_of(experts: Sequence[Trained], text: Split) -> Advice:
     found = np.zeros((len(text.tokens), len(experts), 8), np.float32)
     tokens = np.array(text.tokens)
     for e, expert in enumerate(experts):
-        evaluator, state = expert.likelihood(ranks=False), None
-        windows = evaluator.windows(text)
+        evaluator = expert.likelihood(ranks=False)
+        windows, read = evaluator.windows(text), functools.partial(distributions, evaluator.scorer)
         with expert.progress("reading with") as on_progress:
-            for k in range(len(windows)):
-                on_progress(k / len(windows))
-                batch = windows[k]
-                here = batch.to(expert.device)
-                start: State = None if batch.all_fresh else state
-                logp, state = distributions(evaluator.scorer, here.inputs, here.targets, start)
-                valid = (batch.targets != IGNORED).numpy()
-                at = windows.target_positions(k)[valid]
-                found[at, e] = along(node_log_odds(logp.double().cpu().numpy()[valid]), tokens[at])
+            for k, valid, logp in reading(read, windows, expert.device, on_progress):
+                at = windows.target_positions(k)[valid.numpy()]
+                found[at, e] = along(node_log_odds(logp.double().cpu().numpy()[valid.numpy()]), tokens[at])
     return found

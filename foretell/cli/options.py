@@ -16,6 +16,7 @@ from foretell.tools.parsing import layers_of, weights_of
 
 if TYPE_CHECKING:
     from foretell import Mixed, Trained
+    from foretell.api.online_mixing import Online as Learned
 
 
 def trust_runs(trust: bool) -> bool:
@@ -155,10 +156,6 @@ Overrides = Annotated[
         autocompletion=completion.settings,
     ),
 ]
-
-
-Learned = bool | Literal["gated", "logistic"]
-"""how the weights of a mixture are learned; see `foretell.mix`"""
 
 
 def open_model(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ class Scorer(Protocol):
         """Log-probabilities [B, V] of the token after tokens [B, T], and the new state."""
 
 
+R = TypeVar("R")
 MEASURABLE = 0.1
 """seconds of computing from which an expected time follows"""
 ABOVE_ONE = 1e-3
@@ -151,10 +152,14 @@ class Totals:
         return self.nats / self.tokens
 
 
-def scored(
-    scorer: Scorer, windows: Sequence[Batch], device: torch.device, on_progress: OnProgress = no_progress
-) -> Iterator[tuple[int, Tensor, Scores]]:
-    """One pass over a text: each window's number, which of its places have a target [B, T], and their scores."""
+def reading(
+    read: Callable[[Inputs, Tensor, State], tuple[R, State]],
+    windows: Sequence[Batch],
+    device: torch.device,
+    on_progress: OnProgress = no_progress,
+) -> Iterator[tuple[int, Tensor, R]]:
+    """One pass over a text with the state carried on: each window's number, which of its places have a target [B, T],
+    and what `read` returns for its inputs and targets."""
     state: State = None
     for k in range(len(windows)):
         on_progress(k / len(windows))
@@ -162,8 +167,15 @@ def scored(
         state = None if batch.all_fresh else state
         valid = batch.targets != IGNORED
         batch = batch.to(device)
-        scores, state = scorer.score(batch.inputs, batch.targets, state)
-        yield k, valid, scores
+        found, state = read(batch.inputs, batch.targets, state)
+        yield k, valid, found
+
+
+def scored(
+    scorer: Scorer, windows: Sequence[Batch], device: torch.device, on_progress: OnProgress = no_progress
+) -> Iterator[tuple[int, Tensor, Scores]]:
+    """`reading` by a scorer: the scores of each window."""
+    return reading(scorer.score, windows, device, on_progress)
 
 
 def total(
