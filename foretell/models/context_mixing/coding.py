@@ -24,7 +24,7 @@ from foretell.models.context_mixing.compiled import (
     predict,
     scratch,
 )
-from foretell.models.context_mixing.hashing import byte_at, hash_contexts, jit
+from foretell.models.context_mixing.hashing import byte_at, hash_contexts, inlined, jit
 from foretell.models.context_mixing.tables import Tables
 from foretell.types import OnProgress
 
@@ -38,10 +38,10 @@ MOST_BYTES = 64
 LOW, HIGH, CODE, PLACE = range(4)
 """bounds of the interval, the message in the decoder's window, and the place after it"""
 
-narrow, settle, offset = jit(range_coder.narrow), jit(range_coder.settle), jit(range_coder.offset)
+narrow, settle, offset = (inlined(function) for function in (range_coder.narrow, range_coder.settle, range_coder.offset))
 
 
-@jit
+@inlined
 def coded(coder: NDArray[np.int64], message: NDArray[np.uint8], p: float, bit: int) -> int:
     """Write a bit that is 1 with probability `p`; where `bit` is below 0, read it. Returns the bit."""
     edge, reading = offset(coder, min(max(int64(p * TOTAL), 1), TOTAL - 1)), bit < 0

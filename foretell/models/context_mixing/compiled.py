@@ -19,6 +19,7 @@ from foretell.models.context_mixing.hashing import (
     expected,
     find_buckets,
     hash_contexts,
+    inlined,
     jit,
     make_buckets,
     mixed,
@@ -94,13 +95,13 @@ def scratch(t: Tables) -> Scratch:
     )
 
 
-@jit
+@inlined
 def squash(x: float) -> float:
     """The logistic function."""
     return F(1) / (F(1) + np.exp(-x))
 
 
-@jit
+@inlined
 def stretched(p: float) -> float:
     """Log-odds."""
     return STRETCH[int(p * F(4095.99))]
@@ -115,7 +116,7 @@ def dot(weights: NDArray[np.float32], x: NDArray[np.float32]) -> float:
     return min(max(total, F(-12)), F(12))
 
 
-@jit
+@inlined
 def learn_weights(weights: NDArray[np.float32], x: NDArray[np.float32], step: float) -> None:
     """A step along the gradient of the coding cost."""
     for j in range(len(x)):
@@ -125,20 +126,20 @@ def learn_weights(weights: NDArray[np.float32], x: NDArray[np.float32], step: fl
 # --- one bit --------------------------------------------------------------------------------------
 
 
-@jit
+@inlined
 def look_up(t: Tables, w: Scratch, nibble: int) -> None:
     """Find the buckets of the first nibble of a byte (0), or of the second after the node of the first."""
     half = 1 if nibble else 0
     find_buckets(t, w.hashes, nibble, w.buckets[half], w.places[half], w.checks[half])
 
 
-@jit
+@inlined
 def local(node: int, depth: int) -> int:
     """The place of a node in the bucket of its nibble."""
     return node if depth < 4 else (node & ((1 << (depth - 4)) - 1)) | (1 << (depth - 4))
 
 
-@jit
+@inlined
 def gather(t: Tables, w: Scratch, node: int, depth: int) -> None:
     """The inputs and the rows of the mixers for the bit after `node`, a 1 and the bits of the byte so far."""
     x, cells, matched, buckets = w.x[depth], w.cells[depth], w.matched[depth], w.buckets[depth >> 2]
@@ -182,7 +183,7 @@ def gather(t: Tables, w: Scratch, node: int, depth: int) -> None:
     select(t, w.rows[depth], node, depth, highest, counts, state, lengths)
 
 
-@jit
+@inlined
 def select(
     t: Tables, rows: NDArray[np.int64], node: int, depth: int, highest: int, counts: int, state: int, lengths: int
 ) -> None:
@@ -214,7 +215,7 @@ def select(
     rows[mixers + 1] = np.int64(mixed(last * 256 + before, node) & uint64(HASHED))
 
 
-@jit
+@inlined
 def predict(t: Tables, w: Scratch, node: int, depth: int) -> float:
     """The probability that the bit after `node` is 1."""
     gather(t, w, node, depth)
@@ -236,7 +237,7 @@ def predict(t: Tables, w: Scratch, node: int, depth: int) -> float:
     return min(max(F(0.5) * p + F(0.25) * corrected, TINY), F(1) - TINY)
 
 
-@jit
+@inlined
 def learn_bit(t: Tables, w: Scratch, node: int, depth: int, bit: int) -> None:
     """Update everything that predicted the bit after `node`."""
     rows, outputs, cells, buckets = w.rows[depth], w.outputs[depth], w.cells[depth], w.buckets[depth >> 2]
@@ -269,7 +270,7 @@ def learn_bit(t: Tables, w: Scratch, node: int, depth: int, bit: int) -> None:
             learn_map(t.by_match[m, w.matched[depth, m]], y)
 
 
-@jit
+@inlined
 def learn_byte(t: Tables, w: Scratch, byte: int) -> None:
     """Update everything that predicted a byte, bit by bit."""
     for depth in range(8):
@@ -279,7 +280,7 @@ def learn_byte(t: Tables, w: Scratch, byte: int) -> None:
         learn_bit(t, w, (byte | 256) >> (8 - depth), depth, (byte >> (7 - depth)) & 1)
 
 
-@jit
+@inlined
 def learn_map(cell: NDArray[np.float32], y: float) -> None:
     """Move a probability towards a bit, less with each count."""
     count = int(cell[1])
@@ -291,19 +292,19 @@ def learn_map(cell: NDArray[np.float32], y: float) -> None:
 # --- tokens ---------------------------------------------------------------------------------------
 
 
-@jit
+@inlined
 def boundary(t: Tables) -> float:
     """The probability that the document ends here, by the last two bytes."""
     return min(max(t.ends[byte_at(t, 1), byte_at(t, 2), 0], TINY), F(1) - TINY)
 
 
-@jit
+@inlined
 def is_letter(byte: int) -> bool:
     """Whether a byte is a letter, or part of a character beyond ASCII."""
     return 97 <= byte <= 122 or 65 <= byte <= 90 or byte >= 128
 
 
-@jit
+@inlined
 def advance(t: Tables, token: int, learn: bool) -> None:
     """Append a token to the history, a boundary as byte 0; without learning later matches do not find it."""
     n, byte = t.position[0], max(token - FIRST_BYTE, 0)
@@ -330,7 +331,7 @@ def advance(t: Tables, token: int, learn: bool) -> None:
         find_match(t, m, learn)
 
 
-@jit
+@inlined
 def find_match(t: Tables, m: int, learn: bool) -> None:
     """Follow a match by one byte, or look for a new one."""
     n, shortest = t.position[0], t.lengths[m]
@@ -355,7 +356,7 @@ def find_match(t: Tables, m: int, learn: bool) -> None:
         t.heads[m, place] = n
 
 
-@jit
+@inlined
 def read_token(t: Tables, w: Scratch, token: int, learn: bool) -> float:
     """The log-probability of the next token, in nats; with `learn` everything learns from it then."""
     end = boundary(t)
@@ -405,7 +406,7 @@ def score(t: Tables, tokens: NDArray[np.int64], targets: NDArray[np.int64], logp
             logp[i] = read_token(t, w, targets[i], False)
 
 
-@jit
+@inlined
 def branch(t: Tables, w: Scratch, node: int, depth: int, nodes: NDArray[np.float64]) -> None:
     """Log-probabilities of the two nodes below one, from its own."""
     p = predict(t, w, node, depth)

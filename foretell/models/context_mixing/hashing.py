@@ -22,11 +22,14 @@ LENGTH = np.array([n if n < 8 else min(15, 8 + int(math.log2(n / 8) * 2)) for n 
 SOURCES = Path(__file__).parent, range_coder.__file__
 
 jit: Any = compiled(*SOURCES)
-vectorised: Any = compiled(*SOURCES, fastmath={"reassoc"})
+PART: dict[str, Any] = {"_nrt": False, "error_model": "numpy"}
+"""of a loop, which makes no arrays: counting references to those it is given takes longer than all else it does"""
+inlined: Any = compiled(*SOURCES, forceinline=True, **PART)
+vectorised: Any = compiled(*SOURCES, fastmath={"reassoc"}, **PART)
 """sums in any order, but without fused operations: the same wherever it is inlined"""
 
 
-@jit
+@inlined
 def mixed(a: int, b: int) -> int:
     """A hash of two numbers."""
     h = (uint64(a) * uint64(0x9E3779B97F4A7C15)) ^ ((uint64(b) + uint64(0x7F4A7C15)) * uint64(0xC2B2AE3D27D4EB4F))
@@ -35,27 +38,27 @@ def mixed(a: int, b: int) -> int:
     return h ^ (h >> uint64(32))
 
 
-@jit
+@inlined
 def byte_at(t: Tables, back: int) -> int:
     """The byte `back` positions before the next one; 0 before the text."""
     place = t.position[0] - back
     return int(t.history[place]) if place >= 0 else 0
 
 
-@jit
+@inlined
 def above(t: Tables) -> int:
     """The byte of the line before in the column of the next byte; 0 if that line is shorter."""
     place = t.position[2] + t.position[0] - t.position[1]
     return int(t.history[place]) if place < t.position[1] else 0
 
 
-@jit
+@inlined
 def expected(t: Tables, m: int) -> int:
     """The byte that a match model expects; 0 without a match."""
     return int(t.history[t.matches[m, 0]]) if t.matches[m, 1] > 0 else 0
 
 
-@jit
+@inlined
 def hash_contexts(t: Tables, hashes: NDArray[np.uint64]) -> None:
     """The hash of each context of the next byte."""
     last, before = byte_at(t, 1), byte_at(t, 2)
@@ -90,7 +93,7 @@ def hash_contexts(t: Tables, hashes: NDArray[np.uint64]) -> None:
         hashes[c] = h
 
 
-@jit
+@inlined
 def find_buckets(
     t: Tables,
     hashes: NDArray[np.uint64],
@@ -120,7 +123,7 @@ def find_buckets(
         places[c] = place
 
 
-@jit
+@inlined
 def make_buckets(t: Tables, buckets: NDArray[np.int64], places: NDArray[np.int64], checks: NDArray[np.uint32]) -> None:
     """Make the buckets that do not exist yet, and those that the other nibble of the byte has taken the place of."""
     for c in range(len(buckets)):
