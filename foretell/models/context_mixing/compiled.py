@@ -12,6 +12,7 @@ import numpy as np
 from numba import uint64
 from numpy.typing import NDArray
 
+from foretell.kernels.compiling import prefetch
 from foretell.models.context_mixing.hashing import (
     LENGTH,
     ORDER,
@@ -60,6 +61,8 @@ class Scratch(NamedTuple):
     """[2, C] where such a bucket is to be made"""
     checks: NDArray[np.uint32]
     """[2, C] what marks it"""
+    values: NDArray[np.uint32]
+    """[C] slots of the next bit"""
     x: NDArray[np.float32]
     """[8, N] inputs of the mixers"""
     cells: NDArray[np.int64]
@@ -85,6 +88,7 @@ def scratch(t: Tables) -> Scratch:
         np.zeros((2, contexts), np.int64),
         np.zeros((2, contexts), np.int64),
         np.zeros((2, contexts), np.uint32),
+        np.zeros(contexts, np.uint32),
         np.zeros((8, t.mixers.shape[1]), F),
         np.zeros((8, contexts, 2), np.int64),
         np.zeros((8, models), np.int64),
@@ -147,22 +151,11 @@ def gather(t: Tables, w: Scratch, node: int, depth: int) -> None:
     highest, counts = 0, 0
     for c in range(contexts):
         value = t.slots[c, buckets[c], place] if buckets[c] >= 0 else np.uint32(0)
-        count, bits = np.int64(value >> np.uint32(8)) & 255, np.int64(value) & 255
+        w.values[c], count = value, np.int64(value >> np.uint32(8)) & 255
         if 2 <= c < 7:
             counts = counts * 4 + (0 if count == 0 else 1 if count < 3 else 2 if count < 8 else 3)
-        if count == 0:
-            cells[c, 0] = -1
-            x[4 * c] = x[4 * c + 1] = x[4 * c + 2] = x[4 * c + 3] = F(0)
-            continue
-        stretch = STRETCH[np.int64(value >> np.uint32(20))]
-        if t.contexts[c, 0] == ORDER:
+        if count > 0 and t.contexts[c, 0] == ORDER:
             highest = c + 1
-        cells[c, 0] = (LEVEL[count] * 32 + min(max(int(stretch * F(2) + F(16)), 0), 31)) * 4 + (bits & 3)
-        cells[c, 1] = min(count, 7) * 64 + (bits & 63)
-        p = t.by_count[c, cells[c, 0], 0]
-        x[4 * c] = stretch * F(0.5) if count < 3 else stretch
-        x[4 * c + 1], x[4 * c + 2] = stretched(p), (p - F(0.5)) * F(2)
-        x[4 * c + 3] = stretched(t.by_history[c, cells[c, 1], 0])
     state, lengths = 0, 0
     for m in range(models):
         first = 4 * contexts + 2 * m
@@ -176,11 +169,25 @@ def gather(t: Tables, w: Scratch, node: int, depth: int) -> None:
             q = t.by_match[m, matched[m], 0]
             x[first], x[first + 1] = stretched(q), (q - F(0.5)) * F(4)
             state, lengths = state + 1 + wanted, lengths + min(bucket // 2, 7)
+    select(t, w.rows[depth], node, depth, highest, counts, state, lengths)
+    for c in range(contexts):
+        value = w.values[c]
+        count, bits = np.int64(value >> np.uint32(8)) & 255, np.int64(value) & 255
+        if count == 0:
+            cells[c, 0] = -1
+            x[4 * c] = x[4 * c + 1] = x[4 * c + 2] = x[4 * c + 3] = F(0)
+            continue
+        stretch = STRETCH[np.int64(value >> np.uint32(20))]
+        cells[c, 0] = (LEVEL[count] * 32 + min(max(int(stretch * F(2) + F(16)), 0), 31)) * 4 + (bits & 3)
+        cells[c, 1] = min(count, 7) * 64 + (bits & 63)
+        p = t.by_count[c, cells[c, 0], 0]
+        x[4 * c] = stretch * F(0.5) if count < 3 else stretch
+        x[4 * c + 1], x[4 * c + 2] = stretched(p), (p - F(0.5)) * F(2)
+        x[4 * c + 3] = stretched(t.by_history[c, cells[c, 1], 0])
     first = 4 * contexts + 2 * models
     x[first] = F(0.3)
     for e in range(len(t.advice)):
         x[first + 1 + e] = t.advice[e, node]
-    select(t, w.rows[depth], node, depth, highest, counts, state, lengths)
 
 
 @inlined
@@ -211,8 +218,13 @@ def select(
         else:
             row = np.int64(mixed(t.words[0], node) & uint64(HASHED))
         rows[k] = t.selectors[k, 1] + row
+        for j in range(0, t.mixers.shape[1], 16):
+            prefetch(t.mixers, (rows[k], j))
     rows[mixers] = last * 256 + node
     rows[mixers + 1] = np.int64(mixed(last * 256 + before, node) & uint64(HASHED))
+    for k in range(2):
+        for j in range(0, 33, 16):
+            prefetch(t.refined, (k, rows[mixers + k], j))
 
 
 @inlined

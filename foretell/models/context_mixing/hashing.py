@@ -11,7 +11,7 @@ from numba import uint64
 from numpy.typing import NDArray
 
 from foretell.coding import range_coder
-from foretell.kernels.compiling import compiled
+from foretell.kernels.compiling import compiled, prefetch
 from foretell.models.context_mixing.tables import LONGEST, Tables
 
 ORDER, WORDS, SKIP, COLUMN, WORD_ABOVE, MATCH, WORD_SKIP, SHAPE, FOLLOWERS = range(9)
@@ -109,9 +109,11 @@ def find_buckets(
     size = uint64(t.slots.shape[1] - 1)
     for c in range(len(hashes)):
         h = hashes[c] if nibble == 0 else mixed(hashes[c], nibble + 256)
-        check = np.uint32((h >> uint64(40)) | uint64(1))
-        start = np.int64(h & size)
-        checks[c], buckets[c], lowest, place = check, -1, np.int64(1 << 30), start
+        checks[c], places[c] = np.uint32((h >> uint64(40)) | uint64(1)), np.int64(h & size)
+        prefetch(t.slots, (c, places[c], 0))
+    for c in range(len(hashes)):
+        check, start = checks[c], places[c]
+        buckets[c], lowest, place = -1, np.int64(1 << 30), start
         for probe in range(3):
             near = start ^ probe
             if t.slots[c, near, 0] == check:

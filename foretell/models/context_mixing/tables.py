@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from foretell.errors import ConfigError
 
-LANES = 8
+LANES = 32
 """inputs of mixers are padded with zeros to a multiple of this, for vector instructions"""
 MATCHES = 3
 """match models at most"""
