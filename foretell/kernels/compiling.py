@@ -11,10 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llvmlite import ir
-from numba import config, njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import config, njit
 
 from foretell.cache import cache_folder, digest
 
@@ -48,21 +45,3 @@ def compiled(*sources: str | Path, **options: Any) -> Any:
             config.CACHE_DIR = usual
 
     return decorate
-
-
-@intrinsic
-def prefetch(context: Any, array: Any, place: Any) -> Any:
-    """Ask for the cache line of `array[place]` (`place`: a tuple of indices, one per dimension) ahead of its use."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        values = context.make_array(array)(context, builder, arguments[0])
-        places = cgutils.unpack_tuple(builder, arguments[1])
-        address = cgutils.get_item_pointer(context, builder, array, values, places)
-        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        reading, near, data = number(0), number(3), number(1)
-        builder.call(function, [builder.bitcast(address, pointer), reading, near, data])
-        return context.get_dummy_value()
-
-    return types.void(array, place), generate

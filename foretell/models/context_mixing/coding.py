@@ -38,7 +38,9 @@ MOST_BYTES = 64
 LOW, HIGH, CODE, PLACE = range(4)
 """bounds of the interval, the message in the decoder's window, and the place after it"""
 
-narrow, settle, offset = (inlined(function) for function in (range_coder.narrow, range_coder.settle, range_coder.offset))
+narrow, settle, offset = (
+    inlined(function) for function in (range_coder.narrow, range_coder.settle, range_coder.offset)
+)
 
 
 @inlined

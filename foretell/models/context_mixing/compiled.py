@@ -12,7 +12,7 @@ import numpy as np
 from numba import uint64
 from numpy.typing import NDArray
 
-from foretell.kernels.compiling import prefetch
+from foretell.kernels.prefetching import prefetch
 from foretell.models.context_mixing.hashing import (
     LENGTH,
     ORDER,

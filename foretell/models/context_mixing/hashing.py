@@ -11,7 +11,9 @@ from numba import uint64
 from numpy.typing import NDArray
 
 from foretell.coding import range_coder
-from foretell.kernels.compiling import compiled, prefetch
+from foretell.kernels import prefetching
+from foretell.kernels.compiling import compiled
+from foretell.kernels.prefetching import prefetch
 from foretell.models.context_mixing.tables import LONGEST, Tables
 
 ORDER, WORDS, SKIP, COLUMN, WORD_ABOVE, MATCH, WORD_SKIP, SHAPE, FOLLOWERS = range(9)
@@ -19,11 +21,11 @@ ORDER, WORDS, SKIP, COLUMN, WORD_ABOVE, MATCH, WORD_SKIP, SHAPE, FOLLOWERS = ran
 LENGTH = np.array([n if n < 8 else min(15, 8 + int(math.log2(n / 8) * 2)) for n in range(LONGEST + 1)])
 """bucket of the length of a match"""
 
-SOURCES = Path(__file__).parent, range_coder.__file__
+SOURCES = Path(__file__).parent, range_coder.__file__, prefetching.__file__
 
 jit: Any = compiled(*SOURCES)
 PART: dict[str, Any] = {"_nrt": False, "error_model": "numpy"}
-"""of a loop, which makes no arrays: counting references to those it is given takes longer than all else it does"""
+"""of a loop, which makes no arrays: counting references to the ones it is given would take longer than its work"""
 inlined: Any = compiled(*SOURCES, forceinline=True, **PART)
 vectorised: Any = compiled(*SOURCES, fastmath={"reassoc"}, **PART)
 """sums in any order, but without fused operations: the same wherever it is inlined"""
