@@ -44,8 +44,8 @@ BLOCK = 2**14
 """tokens that are read at once: less than a second"""
 RECENT, UNTIMED = 8, 0.05
 """blocks that a speed is measured over, and the part of a time limit before anything is left out"""
-FASTEST = 100_000
-"""tokens a second that few machines exceed"""
+SPEED = 50_000
+"""tokens a second that a time limit is expected to leave room for: larger tables take longer to find memory for"""
 MatchLength = Annotated[int, Field(ge=2, le=64)]
 
 
@@ -76,7 +76,7 @@ class ContextMixingConfig(CountedConfig):
     ) -> ContextMixing:
         if vocabulary != VOCABULARY:
             raise ConfigError('model.kind = "context-mixing" predicts bytes; set data.tokenizer.kind = "byte"')
-        likely = min(len(tokens), int(min(seconds, len(tokens)) * FASTEST))
+        likely = min(len(tokens), int(min(seconds, len(tokens)) * SPEED))
         model = ContextMixing(self.empty(self.table_bits or bits_for(likely)))
         model.learn(tokens[:0])  # compiles before the clock starts
         read, place = 0, 0
