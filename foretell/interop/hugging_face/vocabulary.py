@@ -119,6 +119,21 @@ def as_configured(library: tokenizers.Tokenizer, folder: Path, kind: str) -> tok
     return tokenizers.Tokenizer.from_str(json.dumps(description))
 
 
+def own_begin(tokenizer: Tokenizer, folder: Path) -> int | None:
+    """The token that a causal model's tokenizer puts before a text, where it is not the boundary; None without one.
+
+    In older folders of Llama tokenizer_config.json says whether there is one, and the class adds it.
+    """
+    settings = read_settings(folder, "tokenizer_config.json") if folder.is_dir() else JsonObject({}, folder)
+    if settings.get("add_bos_token") is not None:
+        named = special_names(folder).get("bos_token")
+        found = tokenizer.library.token_to_id(named) if named and settings.flag("add_bos_token") else None
+    else:
+        around = tokenizer.library.encode("").ids
+        found = around[0] if len(around) == 1 else None
+    return None if found == tokenizer.boundary else found
+
+
 # --- the older files ------------------------------------------------------------------------------
 
 
@@ -279,10 +294,18 @@ def is_numbers(tokenizer: Tokenizer) -> bool:
 # --- writing --------------------------------------------------------------------------------------
 
 
-def write_tokenizer(folder: Path, tokenizer: Tokenizer, *, context: int, segments: bool) -> None:
-    """Write tokenizer.json and the two other files that transformers reads."""
+def write_tokenizer(
+    folder: Path, tokenizer: Tokenizer, *, context: int, segments: bool, begin: int | None = None
+) -> None:
+    """Write tokenizer.json and the two other files that transformers reads; texts start with `begin`, if given."""
     library = tokenizers.Tokenizer.from_str(tokenizer.library.to_str())
-    frame(library)
+    if begin is None:
+        frame(library)
+    else:
+        own = library.id_to_token(begin)
+        pair = f"{own}:0 $A:0 {own}:1 $B:1"
+        special = [(own, begin)]
+        library.post_processor = processors.TemplateProcessing(single=f"{own} $A", pair=pair, special_tokens=special)
     write_atomic(folder / "tokenizer.json", library.to_str(pretty=True).encode())
     named = spelled_specials(tokenizer)
     inputs = ["input_ids", *["token_type_ids"] * segments, "attention_mask"]

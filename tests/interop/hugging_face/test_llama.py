@@ -1,18 +1,24 @@
 """Llama and Mistral: grouped queries, rotary settings of both spellings, generation, and what is refused by name."""
 
 import copy
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
-from hugging_face import LLAMA_SIZES, MINI, checkpoint, imported, transformers_installed
+from hugging_face import LLAMA_SIZES, MINI, VOCABULARY, checkpoint, imported, transformers_installed
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
 
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.correspondence import Misfit, read_tensors, write_tensors
 from foretell.interop.hugging_face.llama import LLAMA, MISTRAL, ORIGINAL
 from foretell.nn.attention.positions import Llama3ScalingConfig, frequencies
+from foretell.tools.use.convert import export_run
 from foretell.types import Inputs
 
 CONFIG: dict[str, Any] = {key: value for key, value in LLAMA_SIZES.items() if key != "rope_parameters"}
@@ -146,6 +152,38 @@ def test_tokens_generated_from_a_cache_are_theirs_in_float64(name: str, tmp_path
         found = torch.cat([found, new], 1)
     assert state[3][0][0].shape[1] == MINI[name][2]["num_key_value_heads"]
     assert torch.equal(found, expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("begin", "settings", "framed"),
+    [("<s>", {}, True), ("<|begin_of_text|>", {}, True), ("<s>", {"add_bos_token": True, "bos_token": "<s>"}, False)],
+)
+def test_texts_begin_as_their_tokenizer_begins_them(
+    begin: str, settings: dict[str, Any], framed: bool, tmp_path: Path, transformers: ModuleType
+) -> None:
+    folder, words = tmp_path / "theirs", [begin, "</s>", *(f"w{number}" for number in range(VOCABULARY - 2))]
+    config, model, sizes = MINI["llama"]
+    theirs = checkpoint(transformers, folder, (config, model, sizes | {"bos_token_id": 0, "eos_token_id": 1}))
+    library = tokenizers.Tokenizer(WordLevel({word: token for token, word in enumerate(words)}, unk_token="w0"))
+    library.pre_tokenizer = WhitespaceSplit()
+    library.add_special_tokens([begin, "</s>"])
+    if framed:
+        library.post_processor = TemplateProcessing(single=f"{begin} $A", special_tokens=[(begin, 0)])
+    library.save(str(folder / "tokenizer.json"))
+    if settings:
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    run, _ = imported(folder, tmp_path / "run")
+    assert run.settings.tree()["model"]["embedding"]["start"] == [1, 0]
+    ids = torch.tensor([[0, 5, 6, 7]])
+    expected = theirs(ids).logits.log_softmax(-1)[0, :3].gather(1, ids[0, 1:, None]).double().sum().item()
+    assert run.score(["w3 w4 w5"])[0].logp == pytest.approx(expected, abs=1e-4)
+    export_run(run, tmp_path / "again", None)
+    stated = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert (stated["bos_token_id"], stated["eos_token_id"]) == (0, 1)
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "again")("w3 w4 w5")["input_ids"] == [0, 5, 6, 7]
+    run, _ = imported(tmp_path / "again", tmp_path / "twice")
+    assert run.score(["w3 w4 w5"])[0].logp == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_context_longer_than_any_tensor(tmp_path: Path, transformers: ModuleType) -> None:
