@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from foretell.config import validate
-from foretell.data.files import ALIASES, entries, expanded, tell
+from foretell.data.files import entries, expanded, tell
 from foretell.data.labelled.datasets import SETS, WHOLE
 from foretell.data.labelled.opening import find_set, no_reader, refusal
 from foretell.data.labelled.readers import Reader
 from foretell.data.labelled.readers.columns import ColumnsConfig
 from foretell.data.labelled.readers.delimited import DELIMITERS
+from foretell.data.labelled.readers.folders import split_folders
 from foretell.data.labelled.readers.rows import FORMATS
 from foretell.data.labelled.readers.squad import SquadConfig
 from foretell.data.labelled.readers.tables import TableConfig
@@ -125,8 +126,8 @@ def guess_folders(path: Path) -> Mapping[str, Any]:
             file=path,
             remedy='move the files elsewhere, or write data.reader.kind="folders" if each file is a class, too',
         )
-    splits = [entry for entry in inside if entry.name.lower() in ALIASES]
-    classes = sorted(entry.name for entry in (entries(splits[0]) if splits else inside))
+    splits = split_folders(inside)
+    classes = sorted(entry.name for entry in (entries(next(iter(splits))) if splits else inside))
     tell(f"{path}: each folder is a class: {', '.join(map(shown, classes[:10]))}{', …' if len(classes) > 10 else ''}")
     return {"kind": "folders"}
 

@@ -14,7 +14,6 @@ from typing import final
 from typing_extensions import override
 
 from foretell.data.files import (
-    ALIASES,
     NAME_EACH,
     SPLITS,
     UNNAMED,
@@ -31,7 +30,7 @@ from foretell.data.files import (
 from foretell.data.labelled.datasets import SETS, WHOLE
 from foretell.data.labelled.examples import BadRow, Example
 from foretell.data.labelled.readers import Reader
-from foretell.data.labelled.readers.folders import FoldersConfig
+from foretell.data.labelled.readers.folders import FoldersConfig, split_folders
 from foretell.data.labelled.readers.lines import LinesReader
 from foretell.data.labelled.readers.rows import FORMATS, RowsReader
 from foretell.data.labelled.sniffing import TASKS_OF
@@ -210,7 +209,7 @@ def whole_or_split(place: str, reader: Reader) -> dict[str, list[Path]]:
 def class_folders(path: Path, place: str) -> dict[str, list[Path]]:
     """The folder that holds the folders of classes, or one for each split."""
     inside = entries(path)
-    named = Named({entry: ALIASES[entry.name.lower()] for entry in inside if entry.name.lower() in ALIASES}, {})
+    named = Named(split_folders(inside), {})
     splits = decide(inside, named, place)
     if splits and (others := tuple(entry for entry in inside if entry not in named.splits)):
         tell(str(LeftOut(place, others, UNNAMED)))

@@ -43,6 +43,8 @@ LOOKED_AT = 20
 """files of a folder that are looked at for labels"""
 WARNINGS = 4
 """findings that are shown"""
+LEAST_PRETRAINED = 1_000_000
+"""parameters of an imported model that is worth starting from"""
 
 
 def plan(what: str, seconds: float, runs: Path = Path("runs"), settings: Sequence[str] = ()) -> Tree:
@@ -181,7 +183,8 @@ def for_labels(situation: Situation, facts: Tree) -> Situation:
 
 
 def starts(folder: Path) -> list[Tree]:
-    """Runs that a task may start from, imported ones first, then by parameters."""
+    """Runs that a task may start from, imported ones first, then by parameters; an import of a few parameters was made
+    to test with, not pre-trained."""
     if not folder.is_dir():
         return []
     found = [
@@ -189,7 +192,8 @@ def starts(folder: Path) -> list[Tree]:
         for run in list_runs(folder)
         if run["model"].startswith(("transformer", "recurrent")) and run["metric"] is None and run["parameters"]
     ]
-    return sorted(found, key=lambda run: (not run["imported"], -run["parameters"]))
+    kept = [run for run in found if not run["imported"] or run["parameters"] >= LEAST_PRETRAINED]
+    return sorted(kept, key=lambda run: (not run["imported"], -run["parameters"]))
 
 
 def is_imported(path: Path) -> bool:

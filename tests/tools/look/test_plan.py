@@ -155,3 +155,13 @@ def test_without_runs_there_are_no_starts(tmp_path: Path) -> None:
 def test_a_mistake_is_found_before_torch() -> None:
     code, torch, output = run_command("plan nowhere.txt")
     assert (code, torch) == ("2", False) and "no such file" in output
+
+
+def test_an_import_to_test_with_is_no_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    runs = [
+        {"name": name, "model": "transformer 2x64", "metric": None, "parameters": count}
+        for name, count in (("random", 110_000), ("encoder", 22_000_000), ("own", 690_000))
+    ]
+    monkeypatch.setattr("foretell.tools.look.plan.list_runs", lambda folder: runs)
+    monkeypatch.setattr("foretell.tools.look.plan.is_imported", lambda path: path.name != "own")
+    assert [run["name"] for run in starts(tmp_path)] == ["encoder", "own"]

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from foretell.data.files import entries, unpacked, walk
+from foretell.data.files import ALIASES, entries, unpacked, walk
 from foretell.data.labelled.examples import BadRow, Example, Labelled
 from foretell.data.labelled.readers.lines import LinesReader, Unfit, at
 from foretell.data.labelled.readers.values import Names, called, word_in
+
+
+def split_folders(inside: Sequence[Path]) -> dict[Path, str]:
+    """The splits that folders are named for. One beside folders of other names is a class itself, called `train` or
+    `test`, if it holds files only."""
+    named = {entry: ALIASES[entry.name.lower()] for entry in inside if entry.name.lower() in ALIASES}
+    if len(named) == len(inside) or any(item.is_dir() for entry in named for item in entries(entry)):
+        return named
+    return named if len(named) > 1 else {}
 
 
 class FoldersConfig(LinesReader):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from foretell.data.labelled.examples import BadRow, Labelled
-from foretell.data.labelled.readers.folders import FoldersConfig, shared_start
+from foretell.data.labelled.readers.folders import FoldersConfig, shared_start, split_folders
 
 
 def read(path: Path, labelled: bool = True, **settings: object) -> list[object]:
@@ -45,6 +45,22 @@ def test_what_the_names_of_all_files_begin_with_is_no_part_of_a_label(tmp_path: 
     write(tmp_path / "deep" / "talk.x" / "1", "one")
     write(tmp_path / "deep" / "talk.y" / "1", "one")
     assert [row.label for row in read(tmp_path / "deep")] == ["talk.x", "talk.y"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("files", "splits"),
+    [
+        (["bus/1", "train/1", "tram/1"], []),  # vehicles
+        (["train/a/1", "train/b/1", "notes/1"], ["train"]),
+        (["train/a.txt", "dev/a.txt"], ["dev", "train"]),
+        (["train/a.txt", "test/a.txt", "notes/1"], ["test", "train"]),
+        (["train/a.txt"], ["train"]),
+    ],
+)
+def test_a_class_may_be_called_train(files: list[str], splits: list[str], tmp_path: Path) -> None:
+    for file in files:
+        write(tmp_path / file, "text")
+    assert sorted(entry.name for entry in split_folders(sorted(tmp_path.iterdir()))) == splits
 
 
 @pytest.mark.parametrize(
