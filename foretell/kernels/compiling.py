@@ -15,6 +15,10 @@ from numba import config, njit
 
 from foretell.cache import cache_folder, digest
 
+PART: dict[str, Any] = {"_nrt": False, "error_model": "numpy"}
+"""options of a part of a loop: it makes and returns no arrays. To count references to those it is given would take
+longer than its work"""
+
 
 def folder(*sources: str | Path) -> Path:
     """The place of what these files, and all Python files of these folders, compile to.
@@ -45,3 +49,8 @@ def compiled(*sources: str | Path, **options: Any) -> Any:
             config.CACHE_DIR = usual
 
     return decorate
+
+
+def inlined(*sources: str | Path) -> Any:
+    """`compiled` for parts of a loop, which are copied into it; see `PART`."""
+    return compiled(*sources, forceinline=True, **PART)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretell.errors import ConfigError
+from foretell.kernels import compiling
 from foretell.kernels.compiling import compiled
 
 Rows = NDArray[np.int32]
@@ -25,6 +26,7 @@ LEVELS = 48
 """most intervals of a path: contexts with more different beginnings are cut"""
 
 jit: Any = compiled(__file__)
+inlined: Any = compiling.inlined(__file__)
 
 
 class Index(NamedTuple):
@@ -120,7 +122,7 @@ def start(index: Index) -> Path:
     return Path(begin, end, length, np.ones(1, np.int64))
 
 
-@jit
+@inlined
 def at_least(follows: Rows, low: int, high: int, row: int) -> int:
     """The first of the places `low` to `high` in `follows`, counted from 1, that holds `row` or a later one."""
     while low < high:
@@ -132,7 +134,7 @@ def at_least(follows: Rows, low: int, high: int, row: int) -> int:
     return low
 
 
-@jit
+@inlined
 def read(index: Index, path: Path, token: int) -> None:
     """Take a path to that of the text with one token more."""
     depth, new = path.depth[0], 1

@@ -11,8 +11,8 @@ from numba import uint64
 from numpy.typing import NDArray
 
 from foretell.coding import range_coder
-from foretell.kernels import prefetching
-from foretell.kernels.compiling import compiled
+from foretell.kernels import compiling, prefetching
+from foretell.kernels.compiling import PART, compiled
 from foretell.kernels.prefetching import prefetch
 from foretell.models.context_mixing.tables import LONGEST, Tables
 
@@ -24,9 +24,7 @@ LENGTH = np.array([n if n < 8 else min(15, 8 + int(math.log2(n / 8) * 2)) for n 
 SOURCES = Path(__file__).parent, range_coder.__file__, prefetching.__file__
 
 jit: Any = compiled(*SOURCES)
-PART: dict[str, Any] = {"_nrt": False, "error_model": "numpy"}
-"""of a loop, which makes no arrays: counting references to the ones it is given would take longer than its work"""
-inlined: Any = compiled(*SOURCES, forceinline=True, **PART)
+inlined: Any = compiling.inlined(*SOURCES)
 vectorised: Any = compiled(*SOURCES, fastmath={"reassoc"}, **PART)
 """sums in any order, but without fused operations: the same wherever it is inlined"""
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.kernels import suffix_index
+from foretell.kernels import compiling, suffix_index
 from foretell.kernels.compiling import compiled
 from foretell.kernels.suffix_index import Rows
 
@@ -21,7 +21,9 @@ Small = NDArray[np.uint8] | NDArray[np.int32]
 LONGEST = 254
 """tokens of the longest contexts that are counted; longer ones are one node"""
 
-jit: Any = compiled(Path(__file__).parent, suffix_index.__file__)
+SOURCES = Path(__file__).parent, suffix_index.__file__
+jit: Any = compiled(*SOURCES)
+inlined: Any = compiling.inlined(*SOURCES)
 
 
 class Counts(NamedTuple):
@@ -131,7 +133,7 @@ def _count(tokens: Rows, places: Rows, shared: Rows, symbols: int, counts: Count
             total[top] += followers
 
 
-@jit
+@inlined
 def _keep(counts: Counts, at: int, length: int, branches: int, types: int, total: int) -> None:
     counts.length[at] = length
     counts.branches[at] = branches

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from foretell.kernels.suffix_index import LEVELS, Rows, Whole
-from foretell.models.unbounded_ngram.counting import LONGEST, jit
+from foretell.models.unbounded_ngram.counting import LONGEST, inlined, jit
 
 LEAF = 1 << 30
 """length of a context that occurs once"""
@@ -88,13 +88,13 @@ def _rehash(keys: Whole, values: Rows, new_keys: Whole, new_values: Rows) -> Non
             new_keys[at], new_values[at] = keys[k], values[k]
 
 
-@jit
+@inlined
 def key_of(node: int, token: int) -> int:
     """The key of a node and a token."""
     return (np.int64(node) << 32) | np.int64(token)
 
 
-@jit
+@inlined
 def slot_of(keys: Whole, key: int) -> int:
     """Where a key is, or a free place for it."""
     mask = len(keys) - 1
@@ -105,14 +105,14 @@ def slot_of(keys: Whole, key: int) -> int:
     return at
 
 
-@jit
+@inlined
 def child_of(tree: Tree, node: int, token: int) -> int:
     """The node of longer contexts, with a token before this one's; -1: none."""
     at = slot_of(tree.child_keys, key_of(node, token))
     return tree.children[at] if tree.child_keys[at] != -1 else -1
 
 
-@jit
+@inlined
 def set_child(tree: Tree, node: int, token: int, child: int) -> None:
     """Put a node below another."""
     key = key_of(node, token)
@@ -122,7 +122,7 @@ def set_child(tree: Tree, node: int, token: int, child: int) -> None:
     tree.parent[child] = node
 
 
-@jit
+@inlined
 def walk(tree: Tree, nodes: Whole, lengths: Whole) -> int:
     """Nodes of the contexts of the text, from the empty one to the longest that occurred before, and how many tokens
     they share with it; the last node's context may be longer. Returns their number, at most that of `nodes`."""
@@ -145,7 +145,7 @@ def walk(tree: Tree, nodes: Whole, lengths: Whole) -> int:
     return depth
 
 
-@jit
+@inlined
 def count_in(tree: Tree, node: int, token: int) -> int:
     """How often a token follows, in Kneser-Ney counts."""
     if tree.length[node] == LEAF:
@@ -154,7 +154,7 @@ def count_in(tree: Tree, node: int, token: int) -> int:
     return tree.followers[tree.places[at], 1] if tree.follower_keys[at] != -1 else 0
 
 
-@jit
+@inlined
 def add(tree: Tree, node: int, token: int) -> bool:
     """Count a token that follows a node; whether it is new there."""
     key = key_of(node, token)
@@ -172,21 +172,21 @@ def add(tree: Tree, node: int, token: int) -> bool:
     return True
 
 
-@jit
+@inlined
 def has_room(tree: Tree, node: int) -> bool:
     """Whether one more token fits, whose context is at this node."""
     followers = tree.used[2] + tree.types[node] + 2 * LEVELS
     return tree.used[0] < len(tree.text) and tree.used[1] + 2 <= len(tree.end) and followers < len(tree.followers)
 
 
-@jit
+@inlined
 def append(tree: Tree, token: int) -> None:
     """A token that is context only."""
     tree.text[tree.used[0]] = token
     tree.used[0] += 1
 
 
-@jit
+@inlined
 def new_node(tree: Tree, end: int, length: int) -> int:
     """A node of the context of this length at a place."""
     node = tree.used[1]
@@ -195,7 +195,7 @@ def new_node(tree: Tree, end: int, length: int) -> int:
     return node
 
 
-@jit
+@inlined
 def grow(tree: Tree, token: int, nodes: Whole, lengths: Whole, depth: int) -> None:
     """Append a token to the text, whose context is at these nodes."""
     count = tree.used[0]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretell.kernels.suffix_index import LEVELS, Index, Path, Whole, at_least, read
-from foretell.models.unbounded_ngram.counting import LONGEST, Counts, jit
+from foretell.models.unbounded_ngram.counting import LONGEST, Counts, inlined, jit
 from foretell.models.unbounded_ngram.growing import Tree, append, count_in, grow, has_room, walk
 
 Floats = NDArray[np.float64]
@@ -110,7 +110,7 @@ def no_levels() -> Levels:
     )
 
 
-@jit
+@inlined
 def log2(n: int) -> int:
     """The logarithm of a number, rounded down."""
     found = 0
@@ -120,7 +120,7 @@ def log2(n: int) -> int:
     return found
 
 
-@jit
+@inlined
 def cell_of(length: int, occurrences: int, types: int) -> int:
     """The cell of a context."""
     by_length = length if length < 8 else min(15, 5 + log2(length))
@@ -129,7 +129,7 @@ def cell_of(length: int, occurrences: int, types: int) -> int:
     return (by_length * 16 + by_occurrences) * 10 + by_types
 
 
-@jit
+@inlined
 def arrange(model: Model, path: Path, tree: Tree, grows: bool, levels: Levels) -> None:
     """Find the levels of a place: contexts that are nodes in one text or both. `grows`: the tree is that text."""
     n, k, j = 0, 0, 0
@@ -165,7 +165,7 @@ def arrange(model: Model, path: Path, tree: Tree, grows: bool, levels: Levels) -
     levels.number[0], levels.number[1] = n, depth
 
 
-@jit
+@inlined
 def _of_path(model: Model, path: Path, k: int, length: int, n: int, levels: Levels) -> int:
     """Fill in a level of the training text; returns how often the context occurs, 0 where no token follows it."""
     counts, size = model.counts, path.end[k] - path.begin[k]
@@ -185,7 +185,7 @@ def _of_path(model: Model, path: Path, k: int, length: int, n: int, levels: Leve
     return size
 
 
-@jit
+@inlined
 def _ends(model: Model, row: int) -> bool:
     """Whether no token follows the context of a row."""
     follows, first = model.contexts
@@ -194,7 +194,7 @@ def _ends(model: Model, row: int) -> bool:
     return at < end and follows[at - 1] == row
 
 
-@jit
+@inlined
 def probability(model: Model, path: Path, tree: Tree, levels: Levels, token: int) -> float:
     """The probability of a token at the place whose levels were found."""
     index, counts, values = model.contexts, model.counts, model.weights.values.reshape(-1)
@@ -231,7 +231,7 @@ def probability(model: Model, path: Path, tree: Tree, levels: Levels, token: int
     return p
 
 
-@jit
+@inlined
 def learn_weights(weights: Weights, levels: Levels, p: float, rate: float) -> None:
     """A step along the gradient of log p of the token looked up last."""
     values, gradient = weights.values.reshape(-1), 1 / p
@@ -247,7 +247,7 @@ def learn_weights(weights: Weights, levels: Levels, p: float, rate: float) -> No
         gradient *= keep * freed + 1 - keep
 
 
-@jit
+@inlined
 def _step(weights: Weights, cell: int, slope: float, rate: float) -> None:
     """A step of Adagrad; `slope` is that of the value."""
     logits, values, squares = weights.logits.reshape(-1), weights.values.reshape(-1), weights.squares.reshape(-1)
