@@ -26,7 +26,9 @@ def folder(*sources: str | Path) -> Path:
     It is next to this file, or in the cache if that is read-only.
     """
     files = [
-        file for place in map(Path, sources) for file in (sorted(place.glob("*.py")) if place.is_dir() else [place])
+        file
+        for place in map(Path, (*sources, __file__))
+        for file in (sorted(place.glob("*.py")) if place.is_dir() else [place])
     ]
     own = Path(__file__).parent
     place = own / "__pycache__" if os.access(own, os.W_OK) else cache_folder() / "compiled"

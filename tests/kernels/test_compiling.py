@@ -6,11 +6,11 @@ import pytest
 from numba import config
 
 from foretell.coding import range_coder
-from foretell.kernels import compiling, gate, suffix_index
+from foretell.kernels import compiling, gate, prefetching, suffix_index
 from foretell.models.context_mixing import coding, compiled
 from foretell.models.unbounded_ngram import growing, predicting
 
-MIXING = Path(compiled.__file__).parent, range_coder.__file__
+MIXING = Path(compiled.__file__).parent, range_coder.__file__, prefetching.__file__
 UNBOUNDED = Path(growing.__file__).parent, suffix_index.__file__
 
 

@@ -16,8 +16,8 @@ from foretell.data.labelled.readers.values import Names, called, word_in
 
 
 def split_folders(inside: Sequence[Path]) -> dict[Path, str]:
-    """The splits that folders are named for. One beside folders of other names is a class itself, called `train` or
-    `test`, if it holds files only."""
+    """The splits that folders are named for. Among folders of other names, one called `train` that holds files only is
+    a class itself."""
     named = {entry: ALIASES[entry.name.lower()] for entry in inside if entry.name.lower() in ALIASES}
     if len(named) == len(inside) or any(item.is_dir() for entry in named for item in entries(entry)):
         return named
