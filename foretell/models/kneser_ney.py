@@ -3,100 +3,31 @@
 Chen and Goodman 1999, with the conventions of KenLM (Heafield et al. 2013). The boundary token is `</s>` where it is
 predicted and `<s>` where it is context; no context reaches beyond it.
 
-All orders come from one sort. n-grams are reversed (predicted word first), so that in sorted rows a shorter n-gram is a
-range of rows with a common prefix. The number of distinct words before it, which lower orders count instead of
-occurrences, is the number of ranges within that range.
+All orders come from one sort, see `kernels.ngram_sort`. The number of distinct words before an n-gram, which lower
+orders count instead of occurrences, is the number of n-grams one word longer that end in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foretell.errors import ConfigError
+from foretell.types import OnProgress, no_progress
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Singles = NDArray[np.float32]
 Whole = NDArray[np.int32] | NDArray[np.int64]
-Keys = list[NDArray[np.uint64]]
 
-CHUNK = 1 << 22  # tokens counted at once: memory depends on the number of distinct n-grams, not on the text's length
+CHUNK = 1 << 22
+"""tokens that are looked at together"""
 FALLBACK = (0.5, 1.0, 1.5)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Distinct n-grams of the highest order, padded at starts of texts, sorted in reverse, with occurrences."""
-
-    keys: Keys
-    """[R] each: words last to first, plus one, packed; 0 is padding before a start"""
-    occurrences: Ints
-    """[R]"""
-    order: int
-    bits: int
-    """bits per packed word"""
-
-    def column(self, number: int) -> NDArray[np.uint32]:
-        """[R] word `number` positions before the last, plus one; 0 for padding."""
-        key, within = divmod(number, 64 // self.bits)
-        shift = 64 - self.bits * (within + 1)
-        return (self.keys[key] >> np.uint64(shift) & np.uint64((1 << self.bits) - 1)).astype(np.uint32)
-
-
-def count(tokens: NDArray[np.unsignedinteger], starts: Ints, boundary: int, vocabulary: int, order: int) -> Counts:
-    """Count the n-grams of a text of tokens [N].
-
-    `starts` are positions where the context is reset, in addition to those after a boundary token.
-    """
-    bits = vocabulary.bit_length()  # ids plus one run up to `vocabulary`
-    runs: list[tuple[Keys, Ints]] = []
-    for begin in range(0, len(tokens), CHUNK):
-        keys = backwards(tokens, starts, boundary, order, bits, begin, min(begin + CHUNK, len(tokens)))
-        runs.append(distinct(keys, np.ones(len(keys[0]), dtype=np.int64)))
-        while len(runs) > 1 and 2 * len(runs[-1][1]) > len(
-            runs[-2][1]
-        ):  # merges of similar sizes move each row few times
-            merge_last(runs)
-    while len(runs) > 1:
-        merge_last(runs)
-    if not runs:
-        raise ConfigError("the training split has no tokens; give it some text")
-    keys, occurrences = runs[0]
-    return Counts(keys, occurrences, order, bits)
-
-
-def backwards(
-    tokens: NDArray[np.unsignedinteger], starts: Ints, boundary: int, order: int, bits: int, begin: int, end: int
-) -> Keys:
-    """The n-gram ending at each position from `begin` to `end`, packed last word first."""
-    left = max(0, begin - order)
-    text = tokens[left:end].astype(np.uint64)
-    resets = np.zeros(len(text), dtype=bool)
-    resets[0] = left == 0
-    resets[1:] = text[:-1] == boundary
-    inside = starts[np.searchsorted(starts, left) : np.searchsorted(starts, end)]
-    resets[inside - left] = True
-
-    per_key = 64 // bits
-    keys = [np.zeros(end - begin, dtype=np.uint64) for _ in range(-(-order // per_key))]
-    inside_text = np.ones(end - begin, dtype=bool)
-    positions = np.arange(begin - left, end - left)
-    for number in range(order):
-        at = positions - number  # the word `number` positions before the last
-        word = text[np.maximum(at, 0)] + np.uint64(1)
-        if number > 0:
-            word[resets[np.maximum(at + 1, 0)]] = boundary + 1
-        word[~inside_text] = 0
-        key, within = divmod(number, per_key)
-        keys[key] |= word << np.uint64(64 - bits * (within + 1))
-        if number > 0:
-            inside_text &= ~resets[np.maximum(at + 1, 0)]
-    return keys
 
 
 def newest_word(tokens: NDArray[np.unsignedinteger], boundary: int, vocabulary: int) -> int:
@@ -108,34 +39,6 @@ def newest_word(tokens: NDArray[np.unsignedinteger], boundary: int, vocabulary: 
         first[text[::-1]] = positions[::-1]  # the earliest of equal words is assigned last
     first[boundary] = -1
     return int(first.argmax())
-
-
-def distinct(keys: Keys, occurrences: Ints) -> tuple[Keys, Ints]:
-    """Sort rows and sum equal ones; empties `keys` on the way to save memory."""
-    order = np.lexsort(keys[::-1]) if len(keys) > 1 else np.argsort(keys[0], kind="stable")
-    for i in range(len(keys)):
-        keys[i] = keys[i][order]
-    occurrences = occurrences[order]
-    del order
-    begin = np.flatnonzero(changes(keys))
-    occurrences = np.add.reduceat(occurrences, begin)
-    return [keys.pop(0)[begin] for _ in range(len(keys))], occurrences
-
-
-def merge_last(runs: list[tuple[Keys, Ints]]) -> None:
-    """Merge the last two sets of counts."""
-    (last, last_occurrences), (other, other_occurrences) = runs.pop(), runs.pop()
-    keys = [np.concatenate([last.pop(0), other.pop(0)]) for _ in range(len(last))]
-    runs.append(distinct(keys, np.concatenate([last_occurrences, other_occurrences])))
-
-
-def changes(columns: Sequence[NDArray[np.unsignedinteger]]) -> Bools:
-    """[R] whether a row differs from the previous one."""
-    new = np.zeros(len(columns[0]), dtype=bool)
-    new[:1] = True
-    for column in columns:
-        new[1:] |= column[1:] != column[:-1]
-    return new
 
 
 # --- the n-grams of each order --------------------------------------------------------------------
@@ -174,36 +77,30 @@ class Level:
         )
 
 
-def levels(counts: Counts, vocabulary: int) -> list[Level]:
-    """The n-grams of every order, from one word up; in the first level a word's index is its id, seen or not."""
-    rows = len(counts.occurrences)
-    small = np.int32 if counts.occurrences.sum() < 1 << 31 else np.int64  # these take most of the memory
-    total = np.zeros(rows + 1, dtype=small)
-    np.cumsum(counts.occurrences, out=total[1:])
-    new = np.zeros(rows, dtype=bool)
-    new[0] = True
-    levels: list[Level] = []
-    index = counts.column(0).astype(np.int32) - 1  # index of each row's n-gram in the level below
-    for number in range(counts.order):
-        column = counts.column(number)
-        new[1:] |= column[1:] != column[:-1]
-        edges = np.append(np.flatnonzero(new), rows).astype(small)
-        real = column[edges[:-1]] > 0
-        begin, end = edges[:-1][real], edges[1:][real]
-        first = column[begin].astype(np.int32) - 1
-        occurrences = total[end] - total[begin]
-        del edges, real, end
-        if number == 0:
-            levels.append(_words(first, occurrences, vocabulary))
-            continue
-        shorter = index[begin]
-        _count_words_before(levels[-1], shorter)
-        # the context is that of the shorter n-gram, extended by the first word
-        context = levels[-1].context[shorter] if number > 1 else None
-        contexts = _contexts(levels, context, first, vocabulary)
-        levels.append(Level(first, shorter, contexts, occurrences, occurrences))
-        if number + 1 < counts.order:
-            index = (np.cumsum(new & (column > 0)) - 1).astype(np.int32)  # rows without such an n-gram are never read
+def levels(
+    tokens: NDArray[np.unsignedinteger],
+    starts: Ints,
+    boundary: int,
+    vocabulary: int,
+    order: int,
+    on_progress: OnProgress = no_progress,
+) -> list[Level]:
+    """The n-grams of every order in a text [N], from one word up; in the first level a word's index is its id, seen or
+    not. `starts` are places where the context begins, in addition to those after a boundary."""
+    from foretell.kernels import ngram_sort
+
+    if len(tokens) == 0:
+        raise ConfigError("the training split has no tokens; give it some text")
+    text = ngram_sort.sort(tokens, starts, boundary, vocabulary, order)
+    none = np.zeros(vocabulary, dtype=np.int32)
+    occurrences: Any = np.bincount(tokens, minlength=vocabulary).astype(text.rows.dtype)
+    levels = [Level(np.arange(vocabulary, dtype=np.int32), none, none, occurrences, occurrences)]
+    here = tokens.astype(np.int32)
+    for number in range(1, order):
+        on_progress((number + order) / (2 * order))  # the sort took about as long
+        found, here = ngram_sort.ngrams(text, number, here)
+        _count_words_before(levels[-1], found.shorter)
+        levels.append(Level(*found, found.occurrences))
     return levels
 
 
@@ -212,27 +109,6 @@ def _count_words_before(level: Level, shorter: NDArray[np.int32]) -> None:
     before = np.bincount(shorter, minlength=len(level))
     level.adjusted = level.occurrences.copy()
     np.copyto(level.adjusted, before, where=before > 0, casting="unsafe")
-
-
-def _words(first: NDArray[np.int32], occurrences: Whole, vocabulary: int) -> Level:
-    by_word = np.zeros(vocabulary, dtype=occurrences.dtype)
-    by_word[first] = occurrences
-    none = np.zeros(vocabulary, dtype=np.int32)
-    return Level(np.arange(vocabulary, dtype=np.int32), none, none, by_word, by_word)
-
-
-def _contexts(
-    levels: list[Level], context: NDArray[np.int32] | None, first: NDArray[np.int32], vocabulary: int
-) -> NDArray[np.int32]:
-    if context is None:  # two words: the context is the first one
-        return first.copy()
-    below = levels[-1]
-    keys = below.shorter.astype(np.int64) * vocabulary + below.first
-    contexts = np.empty(len(first), dtype=np.int32)
-    for begin in range(0, len(first), CHUNK):
-        part = slice(begin, begin + CHUNK)
-        contexts[part] = np.searchsorted(keys, context[part].astype(np.int64) * vocabulary + first[part])
-    return contexts
 
 
 # --- probabilities --------------------------------------------------------------------------------

@@ -66,9 +66,7 @@ class NGramConfig(CountedConfig):
         seconds: float = math.inf,
     ) -> NGram:
         prune = [*self.prune, *[self.prune[-1] if self.prune else 0] * (self.order - len(self.prune))]
-        counts = kneser_ney.count(tokens, starts, boundary, vocabulary, self.order)
-        levels = kneser_ney.levels(counts, vocabulary)
-        del counts
+        levels = kneser_ney.levels(tokens, starts, boundary, vocabulary, self.order, on_progress)
         omitted = kneser_ney.newest_word(tokens, boundary, vocabulary) if self.omit_newest else None
         return NGram.of(kneser_ney.estimate(levels, prune, self.fallback, omitted), boundary)
 

@@ -24,6 +24,8 @@ BETWEEN_LINES = 10.0
 """seconds from line to line where there is no bar"""
 REFRESHES = 2
 """how often a bar is drawn in a second; a thread of rich does it, so it moves within a long step too"""
+GLANCE = 0.1
+"""seconds in which the same numbers are not shown again"""
 BRIEF = 0.5
 """seconds from the beginning of a part in which it has no rate"""
 NARROWEST_BAR = 8
@@ -65,6 +67,8 @@ class Activity:
         `tokens` is 0 where nothing is tokenized.
         """
         share = min(1.0, size / total) if total else None
+        if self.facts[:1] == (part,) and time.monotonic() - self.moved < GLANCE and size != total:
+            return
         if self.facts[:1] != (part,):
             self.part_start, self.part_size, self.first = time.monotonic(), size, share or 0.0
         lasted = time.monotonic() - self.part_start

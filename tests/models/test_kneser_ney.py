@@ -88,10 +88,7 @@ def sentences_of(tokens: np.ndarray, starts: Sequence[int]) -> list[list[int]]:
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 @pytest.mark.parametrize("prune", [(0, 0, 0, 0), (0, 0, 1, 2)])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_probabilities_are_those_of_the_formulas(
-    order: int, prune: tuple[int, ...], seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kneser_ney, "CHUNK", 61)  # counted in parts
+def test_probabilities_are_those_of_the_formulas(order: int, prune: tuple[int, ...], seed: int) -> None:
     tokens = random_text(seed)
     starts = [0, 37, 200]
     config = NGramConfig(order=order, prune=prune[:order], omit_newest=False)
@@ -184,18 +181,8 @@ def test_no_discount_is_nothing() -> None:
     assert found == (0.5, 1.0, 1.5) and why == "the discount for the count 2 would be 0.000"
 
 
-def test_counting_in_parts_is_counting_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = random_text(3, 1000)
-    whole = kneser_ney.count(tokens, NO_STARTS, BOUNDARY, VOCABULARY, 5)
-    monkeypatch.setattr(kneser_ney, "CHUNK", 17)
-    parts = kneser_ney.count(tokens, NO_STARTS, BOUNDARY, VOCABULARY, 5)
-    assert [key.tolist() for key in whole.keys] == [key.tolist() for key in parts.keys]
-    assert whole.occurrences.tolist() == parts.occurrences.tolist()
-    assert whole.occurrences.sum() == len(tokens)
-
-
-def test_words_may_need_more_than_one_key() -> None:
-    """7 words of 20 bits do not fit into 64: the model is the same as with the words numbered from 0."""
+def test_large_numbers_of_words() -> None:
+    """The model is the same as with the words numbered from 0."""
     tokens = random_text(4).astype(np.uint32)
     far = np.where(tokens == BOUNDARY, BOUNDARY, tokens.astype(np.uint32) + 500_000)
     near = NGramConfig(order=7).fit(tokens, NO_STARTS, BOUNDARY, 600_000)
