@@ -37,7 +37,7 @@ LIMIT = 250
 """largest count of a slot"""
 FIRST_BYTE, BOUNDARY = 1, 0
 """byte b is token b + 1, as in the byte tokenizer"""
-FAST, SLOW, SETTLED = 0.02, 0.002, 150_000
+FAST, SLOW, SETTLED = 0.02, 0.0015, 300_000
 """learning rates of the mixers at the start and after the first `SETTLED` bytes"""
 FINAL = 0.0005
 """learning rate of the last mixer"""
@@ -179,7 +179,7 @@ def gather(t: Tables, w: Scratch, node: int, depth: int) -> None:
             continue
         stretch = STRETCH[np.int64(value >> np.uint32(20))]
         cells[c, 0] = (LEVEL[count] * 32 + min(max(int(stretch * F(2) + F(16)), 0), 31)) * 4 + (bits & 3)
-        cells[c, 1] = min(count, 7) * 64 + (bits & 63)
+        cells[c, 1] = min(count, 7) * 256 + bits
         p = t.by_count[c, cells[c, 0], 0]
         x[4 * c] = stretch * F(0.5) if count < 3 else stretch
         x[4 * c + 1], x[4 * c + 2] = stretched(p), (p - F(0.5)) * F(2)

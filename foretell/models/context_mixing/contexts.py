@@ -136,7 +136,7 @@ ContextChoice = Annotated[
     Tagged(),
 ]
 ALL: tuple[ContextChoice, ...] = (
-    *(OrderConfig(length=length) for length in (0, 1, 2, 3, 4, 5, 6, 7, 8)),
+    *(OrderConfig(length=length) for length in (0, 1, 2, 3, 4, 5, 6, 8, 11)),
     *(WordsConfig(count=count) for count in (1, 2, 3)),
     WordSkipConfig(),
     SkipConfig(),

@@ -4,7 +4,7 @@ The probability of each bit of a byte, most significant first, is predicted like
 
 1. Each context keeps, for every value it has had and every node of the tree of bits, a probability p, a count n and the
    last eight bits. p moves to each new bit by 1 / (n + 1.6).
-2. Two adaptive maps correct p: by n, stretch(p) and the last two bits, and by n and the last six bits, where
+2. Two adaptive maps correct p: by n, stretch(p) and the last two bits, and by n and the last eight bits, where
    stretch(p) = ln(p / (1 - p)).
 3. A match model finds the last occurrence of the last bytes and predicts the byte after it, with the share of cases in
    which matches of that length were right.
@@ -176,7 +176,7 @@ class Reference:
             base = log_odds(int(slot.p * 65536) >> 4)
             place = min(max(int(base * 2 + 16), 0), 31)
             by_count = self.cell(("a", c, level(slot.count), place, slot.bits & 3), squash((place - 15.5) / 2))
-            by_history = self.cell(("b", c, min(slot.count, 7), slot.bits & 63))
+            by_history = self.cell(("b", c, min(slot.count, 7), slot.bits))
             cells += [by_count, by_history]
             x += [base / 2 if slot.count < 3 else base, stretch(by_count.p), 2 * by_count.p - 1, stretch(by_history.p)]
         state, lengths = 0, 0
@@ -226,7 +226,7 @@ class Reference:
             for row in bins:
                 row[low] += (bit - row[low]) * 0.02 * (1 - part)
                 row[low + 1] += (bit - row[low + 1]) * 0.02 * part
-            rate = max(0.002, 0.02 * (1 - len(self.text) / 150_000))
+            rate = max(0.0015, 0.02 * (1 - len(self.text) / 300_000))
             for k, output in enumerate(outputs):
                 second[k] += (bit - p) * 0.0005 * output
                 step = (bit - squash(output)) * rate

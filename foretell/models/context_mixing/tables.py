@@ -40,7 +40,7 @@ class Tables(NamedTuple):
     by_count: NDArray[np.float32]
     """[C, 16 * 32 * 4, 2] probability and count by level of count, stretched probability and last two bits"""
     by_history: NDArray[np.float32]
-    """[C, 8 * 64, 2] probability and count by count and last six bits"""
+    """[C, 8 * 256, 2] probability and count by count and last eight bits"""
     by_match: NDArray[np.float32]
     """[M, 16 * 2, 2] probability and count by length of the match and expected bit"""
     mixers: NDArray[np.float32]
@@ -98,7 +98,7 @@ def empty(
     c, m = len(contexts), len(lengths)
     by_count = np.zeros((c, 16 * 32 * 4, 2), dtype=np.float32)
     by_count[..., 0] = np.tile(np.repeat(squashed((np.arange(32) - 15.5) / 2), 4), 16)
-    by_history, by_match = np.zeros((c, 8 * 64, 2), np.float32), np.zeros((m, 16 * 2, 2), np.float32)
+    by_history, by_match = np.zeros((c, 8 * 256, 2), np.float32), np.zeros((m, 16 * 2, 2), np.float32)
     by_history[..., 0] = by_match[..., 0] = 0.5
     refined = np.empty((2, REFINED, BINS), np.float32)
     refined[:] = squashed((np.arange(BINS) - 16) / 2)
