@@ -19,7 +19,7 @@ from foretell.errors import ConfigError
 from foretell.learning.data_module import DataModule
 from foretell.learning.opened_text import open_text
 from foretell.learning.text import LikelihoodEvaluator, TextModule
-from foretell.models.counted import CountedConfig
+from foretell.models.counted import CountedConfig, CountedModel
 from foretell.recipe.loading import recipe_of
 from foretell.recipe.recipe import Recipe
 from foretell.run import Record, Run
@@ -33,7 +33,7 @@ Part = tuple[NDArray[Any], NDArray[np.int64]]
 NOWHERE = np.zeros(0, dtype=np.int64)
 
 
-def count(run: Run, recipe: Recipe, data: DataModule, monitor: Monitor) -> None:
+def count(run: Run, recipe: Recipe, data: DataModule, monitor: Monitor) -> CountedModel:
     """Count on the training split, measure the model, save it as the run's only checkpoint."""
     begin, module, config = time.monotonic(), cast(TextModule, data), cast(CountedConfig, recipe.model)
     tokenizer, resets = module.tokenizer, recipe.data.batches.resets
@@ -61,6 +61,7 @@ def count(run: Run, recipe: Recipe, data: DataModule, monitor: Monitor) -> None:
     run.append(validation)
     monitor.say(f"validation perplexity {measured['perplexity']:.2f}  {measured['bits_per_byte']:.4f} bits/byte")
     save_finished(run, model.tensors(), validation)
+    return model
 
 
 def text_of(recipe: Recipe, text: Split) -> Part:

@@ -44,29 +44,41 @@ class OpenedRun(LanguageModel):
     adaptation: Adaptation | None = None
     """how it adapts to the measured text"""
 
-    def __init__(self, run: Run, which: str, device: torch.device, *, quiet: bool = False):
+    weights: Mapping[str, Tensor]
+    """by their names in the model; none of a model of counts, whose tables are not kept twice"""
+
+    def __init__(
+        self, run: Run, which: str, device: torch.device, *, quiet: bool = False, counted: CountedModel | None = None
+    ):
+        """`counted`: the model of counts that was just saved there, which is not read again."""
         self.run, self.which, self.device, self.quiet = run, which, device, quiet
         self.recipe = recipe_of(run)
         self.tokenizer = tokenizer_of(run)
         self.checkpoint, self.facts = checkpoint.pointed(run, which)
         self.settings = self.stage_of(self.checkpoint)
         self.labels = self.data.labels
-        counted, paper = self.settings.model.counted, None
+        self.weights, self.counted = {}, counted
+        self._objective: Objective | None = None
+        if counted is None:
+            self._read()
+
+    def _read(self) -> None:
+        """Read the weights of the checkpoint, checked first."""
+        run, counted, paper = self.run, self.settings.model.counted, None
         if not (run.is_trusted or counted):  # before reading the files, which can claim any size
             with on_paper():
                 paper = self.settings.build(self.tokenizer.size, load_counts(run.counts_file), len(self.labels))
             self.checkpoint.check_room(sum(tensor.nbytes for tensor in paper.state_dict().values()))
         self.checkpoint.verify()
-        self.weights: Mapping[str, Tensor] = self.settings.trainable.merged(self.checkpoint.result())
-        check_finite(self.weights, self.checkpoint.path)
+        weights = self.settings.trainable.merged(self.checkpoint.result())
+        check_finite(weights, self.checkpoint.path)
         if paper is not None:  # before building a model: a recipe can ask for any size
-            check_fit(paper, self.weights)
-        self.counted: CountedModel | None = None
-        self._objective: Objective | None = None
+            check_fit(paper, weights)
         if counted:
             config = cast(CountedConfig, self.settings.model)
-            self.counted = config.load(self.weights, self.tokenizer.boundary, self.tokenizer.size)
+            self.counted = config.load(weights, self.tokenizer.boundary, self.tokenizer.size)
         else:
+            self.weights = weights
             self._objective = self._load_objective()
 
     @property

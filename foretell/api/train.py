@@ -127,8 +127,9 @@ def run_stages(
             columns = position.columns if alike else None
             position = TrainState(stage=number, step=position.step, best=best, columns=columns, share=part)
         if settings.model.counted:
-            count(run, settings, data, monitor)
-            break
+            model = count(run, settings, data, monitor)
+            run.trust = True  # the caller named its recipe
+            return Trained(run, "best", place, quiet=quiet, counted=model)
         torch.manual_seed(settings.seed)
         stage = build_stage(stage_config, settings, data, place, load_counts(run.counts_file))
         tracked = Tracked(run.path, position.step, dict(flat(settings.tree())))

@@ -24,6 +24,18 @@ def test_it_is_saved_finished_and_measured_alike(corpus: Corpus, tmp_path: Path)
     assert run.validation()["loss"] == pytest.approx(run.evaluate("valid")["loss"], abs=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["ngram", "unbounded-ngram", "context-mixing"])
+def test_what_training_returns_is_what_was_saved(kind: str, corpus: Corpus, tmp_path: Path) -> None:
+    changes = {"data__tokenizer": "byte"} if kind == "context-mixing" else {}
+    run = counted(corpus, tmp_path / "run", model={"kind": kind}, **changes)
+    again = foretell.load(tmp_path / "run")
+    for model in (run, again):
+        model.evaluate("test")  # which must not change it
+    texts = ["the cat sat\n", "a dog"]
+    assert run.score(texts) == again.score(texts)
+    assert (run.digest, run.parameters, run.summary()) == (again.digest, again.parameters, again.summary())
+
+
 def test_a_limit_in_tokens_counts_the_beginning(corpus: Corpus, tmp_path: Path) -> None:
     whole = counted(corpus, tmp_path / "whole")
     part = counted(corpus, tmp_path / "part", limit="100tokens")
