@@ -47,9 +47,8 @@ def cached_tokenizer(corpus: Corpus, config: TokenizerConfig, progress: Progress
     if (found := trained_before(key)) is not None:
         return found
     trained = config.train(pieces)
-    path = cache_folder() / "tokenizers" / f"{key}-{trained.fingerprint}.json"
-    trained.save(path)
-    return load_tokenizer(path)
+    trained.save(cache_folder() / "tokenizers" / f"{key}-{trained.fingerprint}.json")
+    return trained
 
 
 def reported(pieces: Iterator[str], progress: Progress, total: int | None) -> Iterator[str]:

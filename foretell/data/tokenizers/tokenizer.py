@@ -254,13 +254,14 @@ class WordTokenizer(Tokenizer):
     outside the vocabulary count as unknown, though both have the same id. The literal word `<eos>` is one of these.
     """
 
-    def __init__(self, library: tokenizers.Tokenizer, padded: bool) -> None:
-        self.ids: dict[str, int] = library.get_vocab(with_added_tokens=False)
+    def __init__(self, library: tokenizers.Tokenizer, vocabulary: dict[str, int], padded: bool) -> None:
+        self.ids = vocabulary
         super().__init__(library, "word", self.ids[END_OF_LINE], self.ids[UNKNOWN])
         self.padded = padded
         """Whether lines are written as ` word word ` (those of PTB and WikiText are), else as `word word`."""
         self.ends_lines = True
-        self.words = sorted(self.spellings, key=self.spellings.__getitem__)
+        spelled = vocabulary | {token.content: i for i, token in library.get_added_tokens_decoder().items()}
+        self.words = sorted(spelled, key=spelled.__getitem__)
         self.marks = {token for token in self.specials.marks if token != self.boundary}
         del self.ids[END_OF_LINE]  # a word of the text that is spelled so is unknown
 
@@ -434,7 +435,7 @@ def wrap(library: tokenizers.Tokenizer) -> Tokenizer:
     if kind == "character":
         return CharacterTokenizer(library)
     if kind == "word":
-        return WordTokenizer(library, padded=is_padded(description))
+        return WordTokenizer(library, description["model"]["vocab"], padded=is_padded(description))
     ids = (library.token_to_id(name) for name in BOUNDARY_NAMES)
     boundary = next((index for index in ids if index is not None), None)
     if boundary is None:
