@@ -97,6 +97,10 @@ class _Rows:
         return replace(self, **changed)  # type: ignore[type-var]
 
 
+Opening = tuple[int, int]
+"""the boundary, and the token that a model reads in its place: what documents begin with"""
+
+
 @dataclass(frozen=True)
 class Inputs(_Rows):
     """Inputs of a backbone; `Backbone.reads` names the optional fields it supports."""
@@ -113,6 +117,13 @@ class Inputs(_Rows):
     """[B, T] int64: number of the packed document each token belongs to"""
     segments: Tensor | None = None
     """[B, T] int64: segment of each token, such as the first or second text of a pair"""
+
+    def opened(self, opening: Opening | None) -> Inputs:
+        """The inputs with the token that documents begin with in the place of boundaries; see `Specials.opening`."""
+        if opening is None:
+            return self
+        boundary, start = opening
+        return replace(self, tokens=self.tokens.masked_fill(self.tokens == boundary, start))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 import foretell
 from foretell import config, trees
 from foretell.config import Amount, Config, union_members
-from foretell.data.tokenizers.tokenizer import Specials
+from foretell.data.tokenizers.specials import Specials
 from foretell.evaluate.evaluator import FunctionEvaluator
 from foretell.models.recurrent import RecurrentConfig
 from foretell.models.transformer import TransformerConfig

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from foretell.config import NonNegative, Size
 from foretell.data.batches.batches import Batches, BatchKind, Ints, RowBatches, Text, TextBatchesConfig
-from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
+from foretell.data.tokenizers.specials import Specials
+from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.models.model_spec import ModelSpec
 from foretell.nn.ragged import real_tokens
 from foretell.objectives.electra.objective import ReplacedConfig

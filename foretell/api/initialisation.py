@@ -33,10 +33,6 @@ def load_initial(
     matching = match(tokenizer, other.tokenizer)
     same = tokenizer.fingerprint == other.tokenizer.fingerprint
     had, has = ({}, {}) if same else (token_rows(other.objective), token_rows(objective))
-    start = objective.backbone.embedding.start
-    if not same and start is not None and start == other.objective.backbone.embedding.start:
-        here = [tokenizer.boundary] * 2
-        raise ConfigError(f"model.embedding.start names tokens of the vocabulary of {recipe.init}; set it to {here}")
     mine = weights(objective)
     shared = shared_by(objective, recipe, mine, other, labels)
     carried = carry_over(shared, had, has, matching)

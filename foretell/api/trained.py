@@ -182,9 +182,13 @@ class Trained(OpenedRun):
             inner = self.counted.scorer(ranks=ranks) if self.adaptation is None else self.counted.learner()
         else:
             self.check_likelihood()
-            inner = NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks)
+            inner = self._neural_scorer(ranks=ranks)
             inner = inner if self.adaptation is None else self.adaptation.scorer(inner)
         return CheckedScorer(inner, str(self.run.path))
+
+    def _neural_scorer(self, *, ranks: bool) -> NeuralScorer:
+        opening = self.tokenizer.specials.opening
+        return NeuralScorer(self.objective.backbone, self.objective.head, ranks=ranks, opening=opening)
 
     def adapted(
         self,
@@ -205,7 +209,7 @@ class Trained(OpenedRun):
         settings, other = validate(AdaptationConfig, chosen or {"dynamic": {}}, "adaptation"), copy.copy(self)
         other.quiet = quiet or self.quiet
         if self.counted is None:
-            neural = NeuralScorer(self.objective.backbone, self.objective.head, ranks=False)
+            neural = self._neural_scorer(ranks=False)
             other.adaptation = self.text_module.tuned(settings, neural, self.device, Monitor(quiet=other.quiet).say)
         elif not self.adapts:
             raise ConfigError(f"{self.run.path} is an n-gram model, which cannot adapt; name another run")

@@ -13,7 +13,7 @@ from typing_extensions import override
 from foretell.config import Config
 from foretell.data.batches.batches import Text
 from foretell.data.batches.streams import StreamsConfig, Windows
-from foretell.data.tokenizers.tokenizer import Specials
+from foretell.data.tokenizers.specials import Specials
 from foretell.evaluate.cache import CacheConfig, CachedPass, CacheScorer, NeuralCache, tune_cache
 from foretell.evaluate.dynamic import STATISTICS_ROWS, DynamicConfig, DynamicScorer, root_mean_squares, tune_dynamic
 from foretell.evaluate.scoring import NeuralScorer, total
@@ -47,7 +47,7 @@ class Adaptation:
         dynamic, cache = self.settings.dynamic, self.settings.cache
         inner = neural
         if dynamic is not None:
-            inner = DynamicScorer(neural.backbone, neural.head, dynamic, self.squares)
+            inner = DynamicScorer(neural.backbone, neural.head, dynamic, self.squares, opening=neural.opening)
         if cache is None:
             return inner
         assert cache.window is not None and cache.sharpness is not None and cache.weight is not None
@@ -179,7 +179,7 @@ def _tuned_dynamic(
 
     def loss(trial: DynamicConfig) -> float:
         if trial not in losses:
-            scorer = DynamicScorer(neural.backbone, neural.head, trial, squares)
+            scorer = DynamicScorer(neural.backbone, neural.head, trial, squares, opening=neural.opening)
             losses[trial] = total(scorer, batches, device).loss
             say(
                 f"dynamic evaluation: learning rate {trial.learning_rate:.3g}, decay {trial.decay:.3g}: "

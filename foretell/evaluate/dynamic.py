@@ -27,7 +27,7 @@ from foretell.evaluate.hill_climb import climb
 from foretell.evaluate.scoring import NeuralScorer
 from foretell.models.backbone import Backbone
 from foretell.nn.heads import Head
-from foretell.types import IGNORED, Batch, Inputs, Scores, State, detach
+from foretell.types import IGNORED, Batch, Inputs, Opening, Scores, State, detach
 
 LEARNING_RATES = {"rms": (3e-5, 4e-5, 5e-5, 6e-5, 7e-5, 1e-4), "sgd": (0.025, 0.05, 0.1, 0.2)}
 """learning rates to try first, for a segment of 5; for `rms` the paper's, for `sgd` ours"""
@@ -129,12 +129,18 @@ class DynamicScorer(NeuralScorer):
     independent = False
 
     def __init__(
-        self, backbone: Backbone, head: Head, config: DynamicConfig, squares: Sequence[Tensor] | None = None
+        self,
+        backbone: Backbone,
+        head: Head,
+        config: DynamicConfig,
+        squares: Sequence[Tensor] | None = None,
+        *,
+        opening: Opening | None = None,
     ) -> None:
         """`config` needs learning rate and decay, the rule rms also `squares` from `root_mean_squares`."""
         assert config.learning_rate is not None and config.decay is not None
         self.trained = weights_of(backbone, head)
-        super().__init__(*adaptable(backbone, head), ranks=False)
+        super().__init__(*adaptable(backbone, head), ranks=False, opening=opening)
         self.weights = weights_of(self.backbone, self.head)
         self.segment = config.segment
         if config.rule == "sgd":
@@ -181,7 +187,7 @@ class DynamicScorer(NeuralScorer):
                 self.backbone,
                 self.head,
                 self.weights,
-                part_of(inputs, begin, end),
+                part_of(inputs, begin, end).opened(self.opening),
                 targets[:, begin:end],
                 state,
                 rows * self.segment,

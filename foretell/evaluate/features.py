@@ -144,8 +144,8 @@ class Extractor:
         lines = Lines.encode([prepare_text(text, self.prepare) for text in texts], self.tokenizer)
         specials = self.tokenizer.specials
         if self.causal:
-            boundary = specials.boundary if self.prepare == "none" else None
-            return Rows.of(lines, boundary, None, None, specials.boundary)
+            start = specials.boundary if specials.start is None else specials.start
+            return Rows.of(lines, start if self.prepare == "none" else None, None, None, specials.boundary)
         return Rows.of(lines, specials.begin, specials.separator, self.backbone.context, specials.boundary)
 
     @torch.inference_mode()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from foretell.data.batches.batches import RowBatches
-from foretell.data.tokenizers.tokenizer import Specials
+from foretell.data.tokenizers.specials import Specials
 from foretell.errors import ConfigError
 from foretell.evaluate.scoring import perplexity
 from foretell.objectives.objective import Objective

@@ -23,7 +23,7 @@ from foretell.errors import ConfigError
 from foretell.kernels.cross_entropy import CHUNK
 from foretell.models.backbone import Backbone
 from foretell.nn.heads import Head
-from foretell.types import IGNORED, Batch, Inputs, OnProgress, Scores, State, no_progress
+from foretell.types import IGNORED, Batch, Inputs, OnProgress, Opening, Scores, State, no_progress
 
 
 class Scorer(Protocol):
@@ -90,13 +90,22 @@ class NeuralScorer(Scorer):
 
     independent = True
 
-    def __init__(self, backbone: Backbone, head: Head, *, ranks: bool = True, chunk: int = CHUNK):
-        self.backbone, self.head, self.ranks, self.chunk = backbone, head, ranks, chunk
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: Head,
+        *,
+        ranks: bool = True,
+        chunk: int = CHUNK,
+        opening: Opening | None = None,
+    ):
+        """`opening`: that of the tokenizer's special tokens, see `Specials`."""
+        self.backbone, self.head, self.ranks, self.chunk, self.opening = backbone, head, ranks, chunk, opening
 
     @torch.no_grad()
     @override
     def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
-        hidden = self.backbone(inputs, state)
+        hidden = self.backbone(inputs.opened(self.opening), state)
         vectors, flat = hidden.last.flatten(0, 1), targets.flatten()
         valid = flat != IGNORED
         where = valid.nonzero()[:, 0]
@@ -117,7 +126,7 @@ class NeuralScorer(Scorer):
     @torch.no_grad()
     def distributions(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Tensor, State]:
         """Log-probabilities [B, T, V] of every token in the place of the targets [B, T], and the new state."""
-        hidden = self.backbone(inputs, state)
+        hidden = self.backbone(inputs.opened(self.opening), state)
         return self.head.log_probs(hidden.last), hidden.state
 
     @override
@@ -132,7 +141,7 @@ class NeuralScorer(Scorer):
     @torch.no_grad()
     def read(self, tokens: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         """Return log-probabilities as `next` [B, V], hidden vectors of all tokens [B, T, D], and the new state."""
-        hidden = self.backbone(Inputs(tokens=tokens), state)
+        hidden = self.backbone(Inputs(tokens=tokens).opened(self.opening), state)
         return self.head.log_probs(hidden.last[:, -1:])[:, 0], hidden.last, hidden.state
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from foretell.kernels import compiling
 from foretell.kernels.compiling import compiled
+from foretell.types import OnProgress, no_progress
 
 Tokens = NDArray[np.unsignedinteger[Any]]
 Bytes = NDArray[np.uint8]
@@ -51,14 +52,24 @@ class Found(NamedTuple):
     """[M]"""
 
 
-def sort(tokens: Tokens, starts: NDArray[np.int64], boundary: int, vocabulary: int, order: int) -> Sorted:
+def sort(
+    tokens: Tokens,
+    starts: NDArray[np.int64],
+    boundary: int,
+    vocabulary: int,
+    order: int,
+    on_progress: OnProgress = no_progress,
+) -> Sorted:
     """Sort n-grams of up to `order` words, at most 254. Sentences begin at `starts` and after a boundary."""
+    if len(tokens) and int(tokens.max()) >= vocabulary:
+        raise ValueError(f"token {int(tokens.max())} is beyond the vocabulary of {vocabulary}")
     since = _since(tokens, starts, boundary, order)
     kind: Any = np.int32 if len(tokens) < 1 << 31 else np.int64
     rows, other = np.arange(len(tokens), dtype=kind), np.empty(len(tokens), dtype=kind)
     for number in range(order - 1, -1, -1):  # each keeps the order of the last among equals
         _sort_by(tokens, since, boundary, number, np.zeros(vocabulary + 1, np.int64), rows, other)
         rows, other = other, rows
+        on_progress(1 - number / order)
     return Sorted(tokens, since, boundary, rows, _shared(tokens, since, boundary, rows, order))
 
 

@@ -18,7 +18,8 @@ from foretell.data.batches.streams import OverlappingConfig, StreamsConfig, Wind
 from foretell.data.opening import open_corpus
 from foretell.data.preparing import prepared
 from foretell.data.store.store import Split, Store, is_store
-from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
+from foretell.data.tokenizers.specials import Specials
+from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate.adaptation import Adaptation, AdaptationConfig, adapt
 from foretell.evaluate.audit import Recomputed, recomputed, sampled
@@ -155,7 +156,8 @@ class TextModule(DataModule):
             scorer = options.scorer()
         else:
             assert objective is not None
-            scorer = NeuralScorer(objective.backbone, objective.head, ranks=False)
+            opening = self.tokenizer.specials.opening
+            scorer = NeuralScorer(objective.backbone, objective.head, ranks=False, opening=opening)
         columns = options.columns or self.recipe.evaluation.columns
         given = columns, options.batch, options.adaptation, options.scorer, options.audit
         return LikelihoodEvaluator(self, scorer, device, backbone, *given)

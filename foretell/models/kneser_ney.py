@@ -91,13 +91,17 @@ def levels(
 
     if len(tokens) == 0:
         raise ConfigError("the training split has no tokens; give it some text")
-    text = ngram_sort.sort(tokens, starts, boundary, vocabulary, order)
+
+    def sorting(share: float) -> None:
+        on_progress(share / 2)
+
+    text = ngram_sort.sort(tokens, starts, boundary, vocabulary, order, sorting)
     none = np.zeros(vocabulary, dtype=np.int32)
     occurrences: Any = np.bincount(tokens, minlength=vocabulary).astype(text.rows.dtype)
     levels = [Level(np.arange(vocabulary, dtype=np.int32), none, none, occurrences, occurrences)]
     here = tokens.astype(np.int32)
     for number in range(1, order):
-        on_progress((number + order) / (2 * order))  # the sort took about as long
+        on_progress((number + order) / (2 * order))
         found, here = ngram_sort.ngrams(text, number, here)
         _count_words_before(levels[-1], found.shorter)
         levels.append(Level(*found, found.occurrences))

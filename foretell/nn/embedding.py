@@ -12,8 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from foretell.config import Config, Count, Size, Tagged
-from foretell.errors import ConfigError
+from foretell.config import Config, Size, Tagged
 from foretell.nn.dropout import word_dropout
 from foretell.nn.frequency_bands import Bands, BandTables, make_bands
 from foretell.nn.vocabulary import Counts, TokenIndexed
@@ -24,8 +23,6 @@ class Embedding(TokenIndexed):
 
     vocabulary: int
     width: int
-    start: tuple[int, int] | None = None
-    """the boundary, and the token that is read in its place"""
 
     @abstractmethod
     def forward(self, tokens: Tensor) -> Tensor:
@@ -35,17 +32,9 @@ class Embedding(TokenIndexed):
 class TokenEmbedding(Embedding):
     """A table of vectors; `weight` [V, D] may be shared with an output head."""
 
-    def __init__(
-        self,
-        vocabulary: int,
-        width: int,
-        *,
-        dropout: float = 0.0,
-        init_range: float = 0.1,
-        start: tuple[int, int] | None = None,
-    ):
+    def __init__(self, vocabulary: int, width: int, *, dropout: float = 0.0, init_range: float = 0.1):
         super().__init__()
-        self.vocabulary, self.width, self.dropout, self.start = vocabulary, width, dropout, start
+        self.vocabulary, self.width, self.dropout = vocabulary, width, dropout
         self.table = nn.Embedding(vocabulary, width)
         nn.init.uniform_(self.table.weight, -init_range, init_range)
 
@@ -60,9 +49,6 @@ class TokenEmbedding(Embedding):
 
     @override
     def forward(self, tokens: Tensor) -> Tensor:
-        if self.start is not None:
-            boundary, begin = self.start
-            tokens = tokens.masked_fill(tokens == boundary, begin)
         embedded: Tensor = self.table(tokens)
         return word_dropout(embedded, tokens, self.vocabulary, self.dropout, self.training)
 
@@ -101,20 +87,12 @@ class TableConfig(Config):
     """A vector of full width per token."""
 
     kind: Literal["table"] = "table"
-    start: tuple[Count, Count] | None = None
-    """the boundary, and the token that is read in its place: models from elsewhere whose documents begin with another
-    token than they end with (Llama)"""
 
     def build(
         self, vocabulary: int, width: int, counts: Counts | None, *, dropout: float = 0.0, init_range: float = 0.1
     ) -> TokenEmbedding:
         """Build vectors of `width`, uniform in +- `init_range`."""
-        if self.start is not None and max(self.start) >= vocabulary:
-            raise ConfigError(
-                f"model.embedding.start = {list(self.start)} names a token beyond the vocabulary of {vocabulary:,}; "
-                "leave it out"
-            )
-        return TokenEmbedding(vocabulary, width, dropout=dropout, init_range=init_range, start=self.start)
+        return TokenEmbedding(vocabulary, width, dropout=dropout, init_range=init_range)
 
 
 class AdaptiveEmbeddingConfig(Config):

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from foretell.api.stages import assemble_stage
 from foretell.data.batches.batches import Ints
-from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
+from foretell.data.tokenizers.specials import Specials
+from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.evaluate.evaluator import FunctionEvaluator
 from foretell.recipe.recipe import Recipe
 from foretell.run import Run

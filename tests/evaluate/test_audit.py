@@ -10,7 +10,7 @@ from builders import FakeText
 from torch import Tensor
 
 from foretell.data.batches.streams import DocumentsConfig, StreamsConfig
-from foretell.data.tokenizers.tokenizer import Specials
+from foretell.data.tokenizers.specials import Specials
 from foretell.evaluate import audit
 from foretell.evaluate.audit import Recomputed, mixed, recomputed, sampled
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from foretell import config
 from foretell.data.batches.streams import StreamsConfig, Windows
-from foretell.data.tokenizers.tokenizer import Specials
+from foretell.data.tokenizers.specials import Specials
 from foretell.evaluate.adaptation import Adaptation, AdaptationConfig
 from foretell.evaluate.dynamic import DynamicConfig, DynamicScorer, root_mean_squares, tune_dynamic, weights_of
 from foretell.evaluate.scoring import NeuralScorer, score_tokens, total

@@ -271,7 +271,7 @@ OWN_CELL = (
 )
 NOTEBOOK = ("jupyter execute --inplace mine.ipynb", "grep --only-matching --extended-regexp '{}' mine.ipynb")
 SITE = ("mkdocs build --strict --config-file checkout/mkdocs.yml",)
-BITS, ACCURACY, F1 = r"bits per byte\s+[\d.]+", r"accuracy\s+[\d.]+", r"F1\s+[\d.]+"
+BITS, ACCURACY, F1 = r"bits per byte\s+[\d.]+", r"accuracy\s+[\d.]+", r"(?i:f1)\s+[\d.]+"
 RANKED = r"(?:awd-lstm-tiny|trained)\S*\s+\d\.\d+"
 BITS_IN_WORDS = r"[\d.]+ bits per byte"
 

@@ -6,7 +6,7 @@ import pytest
 from numba import config
 
 from foretell.coding import range_coder
-from foretell.kernels import compiling, gate, prefetching, suffix_index
+from foretell.kernels import compiling, gate, ngram_sort, prefetching, suffix_index
 from foretell.models.context_mixing import coding, compiled
 from foretell.models.unbounded_ngram import growing, predicting
 
@@ -22,6 +22,7 @@ UNBOUNDED = Path(growing.__file__).parent, suffix_index.__file__
         (coding.settle, MIXING),
         (suffix_index.read, (suffix_index.__file__,)),
         (gate.read, (gate.__file__,)),
+        (ngram_sort.word, (ngram_sort.__file__,)),
         (growing.append, UNBOUNDED),
         (predicting.log2, UNBOUNDED),
     ],

@@ -39,3 +39,8 @@ def test_ngrams_are_those_of_a_plain_count(seed: int, order: int) -> None:
         reached = [place for place, words in enumerate(whole) if len(words) > number]
         assert [listed[here[place]] for place in reached] == [whole[place][: number + 1] for place in reached]
         below = listed
+
+
+def test_a_token_beyond_the_vocabulary_is_refused() -> None:
+    with pytest.raises(ValueError, match="token 9 is beyond the vocabulary of 3"):
+        sort(np.array([1, 9], np.uint16), np.zeros(0, np.int64), 0, 3, 2)

@@ -19,7 +19,8 @@ from foretell.config import Size
 from foretell.data.batches.batches import Batches, BatchesConfig, BatchKind, Ints
 from foretell.data.batches.packing import generator, grouped
 from foretell.data.text_files import split_pieces
-from foretell.data.tokenizers.tokenizer import Specials, Tokenizer
+from foretell.data.tokenizers.specials import Specials
+from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.types import IGNORED, Batch, Inputs
 
@@ -102,7 +103,8 @@ class Framing:
     def marks(self) -> tuple[int, tuple[int, ...], int]:
         """The marks before, between and after the texts."""
         specials = self.tokenizer.specials
-        found = (specials.begin, specials.separator, specials.extract or specials.separator)
+        begin = specials.start if specials.begin is None else specials.begin
+        found = (begin, specials.separator, specials.extract or specials.separator)
         begin, between, end = (specials.boundary if mark is None else mark for mark in found)
         return begin, (between,) * (2 if self.parts_twice else 1), end
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from foretell.data.batches.batches import Ints, Text
-from foretell.data.tokenizers.tokenizer import Specials
+from foretell.data.tokenizers.specials import Specials
 from foretell.errors import ConfigError
 from foretell.types import IGNORED
 

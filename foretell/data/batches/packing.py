@@ -23,7 +23,7 @@ from typing_extensions import override
 from foretell.config import Share, Size
 from foretell.data.batches.batches import Accounting, BatchKind, Ints, RowBatches, Text, TextBatchesConfig
 from foretell.data.batches.layouts import Layout, Pairs, Plan, Running, surroundings, units
-from foretell.data.tokenizers.tokenizer import Specials
+from foretell.data.tokenizers.specials import Specials
 from foretell.errors import ConfigError
 from foretell.types import IGNORED, Batch, Inputs
 

@@ -7,7 +7,7 @@ cut into windows of T steps. `streams` has one group whose B lanes are the colum
 text at another offset in each epoch, into lanes of one window.
 
 Every token is a target exactly once: the input before a lane's first token is the token before it in the text, or
-the boundary token where the state starts afresh.
+the boundary token where the state starts afresh; for tokenizers with an `opening`, that in place of boundaries.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from typing_extensions import override
 
 from foretell.config import Config, Count, NonNegative, Share, Size
 from foretell.data.batches.batches import Batches, Ints, Part, Text, TextBatchesConfig
-from foretell.data.tokenizers.tokenizer import Specials
+from foretell.data.tokenizers.specials import Specials
 from foretell.errors import ConfigError
-from foretell.types import IGNORED, Batch, Inputs
+from foretell.types import IGNORED, Batch, Inputs, Opening
 
 RESETS = 1 << 62
 """keeps the random numbers of resets apart from those of epochs"""
@@ -56,7 +56,7 @@ class StreamsConfig(TextBatchesConfig):
     def build(self, text: Text, specials: Specials, seed: int) -> Windows:
         """The batches of one split."""
         lanes = columns(len(text.tokens), self.batch, text, specials.boundary)
-        return Windows(text, lanes, self, seed, reset=self.reset)
+        return Windows(text, lanes, self, seed, reset=self.reset, opening=specials.opening)
 
     def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
         """Window lengths that cover `steps` time steps, each with its factor on the learning rate.
@@ -96,7 +96,8 @@ class DocumentsConfig(_UnitsConfig):
 
     def build(self, text: Text, specials: Specials, seed: int) -> Windows:
         """The batches of one split."""
-        return Windows(text, units(text.documents, specials.boundary), self, seed, shuffled=True)
+        lanes = units(text.documents, specials.boundary)
+        return Windows(text, lanes, self, seed, shuffled=True, opening=specials.opening)
 
 
 class LinesConfig(_UnitsConfig):
@@ -107,7 +108,8 @@ class LinesConfig(_UnitsConfig):
 
     def build(self, text: Text, specials: Specials, seed: int) -> Windows:
         """The batches of one split."""
-        return Windows(text, units(text.lines, specials.boundary), self, seed, shuffled=True)
+        lanes = units(text.lines, specials.boundary)
+        return Windows(text, lanes, self, seed, shuffled=True, opening=specials.opening)
 
 
 class CropsConfig(TextBatchesConfig):
@@ -132,7 +134,7 @@ class CropsConfig(TextBatchesConfig):
             cuts = np.arange(offset, size, self.length)
             return stretches(np.unique(np.concatenate([[0], cuts, [size]])), text, specials.boundary)
 
-        return Windows(text, cut, self, seed, shuffled=True)
+        return Windows(text, cut, self, seed, shuffled=True, opening=specials.opening)
 
     def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
         """One window."""
@@ -156,7 +158,8 @@ class OverlappingConfig(Config):
         begin = np.arange(0, max(size - self.overlap, 1), fresh, dtype=np.int64)
         lanes = stretches(np.append(begin, size), text, specials.boundary)
         scored = np.where(begin > 0, begin + self.overlap, 0)
-        return Windows(text, replace(lanes, end=np.minimum(begin + self.length, size), scored=scored), self, seed)
+        lanes = replace(lanes, end=np.minimum(begin + self.length, size), scored=scored)
+        return Windows(text, lanes, self, seed, opening=specials.opening)
 
     def cuts(self, steps: int, random: np.random.Generator) -> list[tuple[int, float]]:
         """One window."""
@@ -246,19 +249,20 @@ class Windows(Batches):
         *,
         shuffled: bool = False,
         reset: float = 0.0,
+        opening: Opening | None = None,
     ) -> None:
         if len(text.tokens) == 0:
             raise ConfigError("this split has no tokens; give it some text")
         super().__init__()
         self.text, self.lanes, self.config, self.seed, self.shuffled = text, lanes, config, seed, shuffled
-        self.reset = reset
+        self.reset, self.opening = reset, opening
         self.epoch = lru_cache(maxsize=2)(self._epoch)
 
     def behind_boundaries(self, boundary: int) -> Windows:
         """Windows whose lanes start after a boundary instead of the token before them."""
         assert isinstance(self.lanes, Lanes)
         alone = replace(self.lanes, before=np.full_like(self.lanes.before, boundary))
-        return Windows(self.text, alone, self.config, self.seed, shuffled=self.shuffled)
+        return Windows(self.text, alone, self.config, self.seed, shuffled=self.shuffled, opening=self.opening)
 
     @override
     def size(self, epoch: int) -> int:
@@ -307,7 +311,7 @@ class Windows(Batches):
         if not real.all():
             tokens[~real] = 0
             lengths = torch.from_numpy(real.sum(1))
-        inputs = Inputs(tokens=torch.from_numpy(tokens), lengths=lengths, fresh=fresh)
+        inputs = Inputs(tokens=torch.from_numpy(tokens), lengths=lengths, fresh=fresh).opened(self.opening)
         return Batch(inputs=inputs, targets=torch.from_numpy(targets), lr_factor=rate)
 
     def _epoch(self, number: int) -> Epoch:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
@@ -26,6 +26,7 @@ from foretell.artifacts import write_atomic
 from foretell.data.text_files import BOUNDARY, REPLACEMENT, SURROGATE, mended, split_pieces
 from foretell.data.tokenizers.file_kinds import END_OF_LINE, UNKNOWN, is_padded, keeps_all, kind_of
 from foretell.data.tokenizers.foreign import failing, read_library
+from foretell.data.tokenizers.specials import Specials
 from foretell.data.tokenizers.spelling import LibraryStream, Spelling, SpellingRule, Stream, byte_alphabet
 from foretell.errors import ConfigError
 from foretell.run import Run
@@ -44,34 +45,6 @@ ROLES = {
 NO_SPANS = [np.zeros((0, 2), dtype=np.int64)]
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 Lengths = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Specials:
-    """The ids of a vocabulary's special tokens by what they are for; None for what it lacks."""
-
-    boundary: int
-    """between documents"""
-    mask: int | None = None
-    """stands for a token that is to be guessed"""
-    begin: int | None = None
-    """stands before a row: [CLS], <s>"""
-    separator: int | None = None
-    """after each text of a row, or between two: [SEP], </s>, <delimiter>"""
-    padding: int | None = None
-    unknown: int | None = None
-    extract: int | None = None
-    """after a row, where its features are read (GPT)"""
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """All special tokens, in rising order."""
-        return tuple(sorted({token for token in astuple(self) if token is not None}))
-
-    @property
-    def marks(self) -> tuple[int, ...]:
-        """Tokens that never represent text: all except the unknown one."""
-        return tuple(token for token in self.ids if token != self.unknown)
 
 
 class Losses(NamedTuple):
@@ -158,7 +131,9 @@ class Tokenizer(ABC):
         """Special tokens by their conventional names; a word of the text that is spelled like one is none."""
         added = {token.content: i for i, token in self.library.get_added_tokens_decoder().items() if token.special}
         found = {role: next((added[name] for name in names if name in added), None) for role, names in ROLES.items()}
-        return replace(Specials(self.boundary, **found), unknown=self.unknown)
+        around = self.library.encode("").ids  # as its own template frames a text
+        start = around[0] if around and around[0] in added.values() and around[0] != self.boundary else None
+        return replace(Specials(self.boundary, **found), unknown=self.unknown, start=start)
 
     @cached_property
     def spellings(self) -> dict[str, int]:

@@ -31,6 +31,8 @@ WORD_PIECES = {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "Mobi
 """transformers' classes of BERT's word pieces, without the suffix Fast"""
 BYTE_PAIRS = {"BartTokenizer", "GPT2Tokenizer", "LongformerTokenizer", "OpenAIGPTTokenizer", "RobertaTokenizer"}
 """transformers' classes that read vocab.json and merges.txt, without the suffix Fast"""
+LLAMAS = {"CodeLlamaTokenizer", "GemmaTokenizer", "LlamaTokenizer"}
+"""transformers' classes that put a token before every text, unless `add_bos_token` is false; without the suffix Fast"""
 USUAL = {"bert": "BertTokenizer", "electra": "ElectraTokenizer", "megatron-bert": "BertTokenizer"}
 """default WordPiece classes by model_type"""
 NORMALIZING = {
@@ -104,6 +106,9 @@ def as_configured(library: tokenizers.Tokenizer, folder: Path, kind: str) -> tok
     settings = read_settings(folder, "tokenizer_config.json")
     if settings.get("tokenizer_class") in GENERIC:
         return library
+    if class_named(settings) in LLAMAS:
+        named = special_names(folder).get("bos_token", "<s>") if settings.flag("add_bos_token", True) else None
+        begin_with(library, None if named is None else library.token_to_id(named))
     description = json.loads(library.to_str())
     normalizer = description["normalizer"] or {}
     if normalizer.get("type") == "BertNormalizer":
@@ -117,21 +122,6 @@ def as_configured(library: tokenizers.Tokenizer, folder: Path, kind: str) -> tok
         if step["type"] == "ByteLevel":
             step["add_prefix_space"] = settings.flag("add_prefix_space", step["add_prefix_space"])
     return tokenizers.Tokenizer.from_str(json.dumps(description))
-
-
-def own_begin(tokenizer: Tokenizer, folder: Path) -> int | None:
-    """The token that a causal model's tokenizer puts before a text, where it is not the boundary; None without one.
-
-    In older folders of Llama tokenizer_config.json says whether there is one, and the class adds it.
-    """
-    settings = read_settings(folder, "tokenizer_config.json") if folder.is_dir() else JsonObject({}, folder)
-    if settings.get("add_bos_token") is not None:
-        named = special_names(folder).get("bos_token")
-        found = tokenizer.library.token_to_id(named) if named and settings.flag("add_bos_token") else None
-    else:
-        around = tokenizer.library.encode("").ids
-        found = around[0] if len(around) == 1 else None
-    return None if found == tokenizer.boundary else found
 
 
 # --- the older files ------------------------------------------------------------------------------
@@ -253,6 +243,17 @@ def with_specials(library: tokenizers.Tokenizer, named: Mapping[str, str]) -> to
     return library
 
 
+def begin_with(library: tokenizers.Tokenizer, token: int | None) -> None:
+    """Put a token before every text; None: no token."""
+    library.post_processor = None
+    if token is not None:
+        name = library.id_to_token(token)
+        library.add_special_tokens([name])
+        library.post_processor = processors.TemplateProcessing(
+            single=f"{name}:0 $A:0", pair=f"{name}:0 $A:0 {name}:1 $B:1", special_tokens=[(name, token)]
+        )
+
+
 def frame(library: tokenizers.Tokenizer) -> None:
     """Put [CLS] … [SEP] or <s> … </s> around texts as transformers does, unless the tokenizer defines its own frame."""
     specials = wrap(library).specials
@@ -280,6 +281,9 @@ def numbers(vocabulary: int, theirs: Mapping[str, Any]) -> Tokenizer:
     library = tokenizers.Tokenizer(models.WordLevel(spelled, unk_token=END))
     library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     library.add_special_tokens([END])
+    begin = theirs.get("bos_token_id")
+    if type(begin) is int and 0 <= begin < vocabulary and begin != boundary:
+        begin_with(library, begin)
     return wrap(library)
 
 
@@ -294,18 +298,12 @@ def is_numbers(tokenizer: Tokenizer) -> bool:
 # --- writing --------------------------------------------------------------------------------------
 
 
-def write_tokenizer(
-    folder: Path, tokenizer: Tokenizer, *, context: int, segments: bool, begin: int | None = None
-) -> None:
-    """Write tokenizer.json and the two other files that transformers reads; texts start with `begin`, if given."""
+def write_tokenizer(folder: Path, tokenizer: Tokenizer, *, context: int, segments: bool, causal: bool) -> None:
+    """Write tokenizer.json and the two other files that transformers reads; a `causal` model frames texts only as its
+    tokenizer does."""
     library = tokenizers.Tokenizer.from_str(tokenizer.library.to_str())
-    if begin is None:
+    if not causal:
         frame(library)
-    else:
-        own = library.id_to_token(begin)
-        pair = f"{own}:0 $A:0 {own}:1 $B:1"
-        special = [(own, begin)]
-        library.post_processor = processors.TemplateProcessing(single=f"{own} $A", pair=pair, special_tokens=special)
     write_atomic(folder / "tokenizer.json", library.to_str(pretty=True).encode())
     named = spelled_specials(tokenizer)
     inputs = ["input_ids", *["token_type_ids"] * segments, "attention_mask"]
@@ -327,7 +325,8 @@ def spelled_specials(tokenizer: Tokenizer) -> dict[str, str]:
 def roles(tokenizer: Tokenizer) -> dict[str, int]:
     """The ids of special tokens by transformers' roles; without edge tokens, the boundary is used for both ends."""
     specials = tokenizer.specials
-    begin = specials.boundary if specials.begin is None else specials.begin
+    begins = (specials.start, specials.begin, specials.boundary)
+    begin = next(token for token in begins if token is not None)
     end = specials.boundary if specials.separator is None else specials.separator
     found = {
         "bos": begin,

@@ -80,9 +80,11 @@ STEADY = 1000
 """largest count of an adaptive map"""
 LONGEST = 400
 """bytes that a match is verified for"""
+SMALLEST, LARGEST_TABLE = 1 << 8, 1 << 24
+"""places of a context; three neighbours are probed"""
 LARGEST = 1e4
 """weights of mixers stay far below"""
-MISFIT = "the weights are not those of this context-mixing model"
+MISFIT = "the weights are not those of this context-mixing model; train again what another version has made"
 UNSEEN = np.uint32(1 << 31)
 """a slot of probability 1/2 that has seen no bit"""
 SIGNED = {np.dtype(np.uint16): np.int16, np.dtype(np.uint32): np.int32, np.dtype(np.uint64): np.int64}
@@ -161,7 +163,7 @@ def unpacked(arrays: Mapping[str, NDArray[Any]], blank: Tables) -> Tables:
     if set(arrays) != wanted or len(shape) != 3 or shape[0] != len(blank.contexts) or shape[2] != SLOTS:
         raise ConfigError(MISFIT)
     count, size = shape[0] * shape[1] * SLOTS, 8 * arrays["slots_used"].size
-    if shape[1] < 1 or shape[1] & (shape[1] - 1) or not 0 <= size - count < 8:
+    if not SMALLEST <= shape[1] <= LARGEST_TABLE or shape[1] & (shape[1] - 1) or not 0 <= size - count < 8:
         raise ConfigError(MISFIT)
     used = np.unpackbits(arrays["slots_used"], count=count).view(bool).reshape(-1, SLOTS)
     if arrays["slots"].shape != (int(np.count_nonzero(used)),) or arrays["slots"].dtype != np.int32:

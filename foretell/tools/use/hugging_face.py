@@ -35,7 +35,6 @@ from foretell.interop.hugging_face.vocabulary import (
     filled,
     is_numbers,
     numbers,
-    own_begin,
     read_tokenizer,
     roles,
     write_tokenizer,
@@ -74,10 +73,6 @@ def import_folder(folder: Path, out: Path, corpus: str, tokenizer_file: Path | N
     with foreign():
         stored = read_vocabulary(folder, theirs, vocabulary, tokenizer_file)
     tokenizer = stored or numbers(vocabulary, theirs)
-    if stored is not None and at(tree, "model.direction") == "forward":
-        begin = own_begin(stored, folder)
-        if begin is not None:
-            tree["model"]["embedding"] = {"kind": "table", "start": [stored.boundary, begin]}
     generator = read_generator(folder, tree) if at(tree, "objective.kind") == "replaced" else None
     recipe = recipe_of(tree, out, corpus, folder / "config.json", labels)
     objective, reading = read_model(family.with_links_of(form), recipe, tensors, generator, vocabulary, len(labels))
@@ -288,9 +283,6 @@ def write_part(part: Part, folder: Path, trained: Trained, first: str | None, sh
     family, form, theirs = family_of(part.recipe, first)
     has_tokenizer = not is_numbers(tokenizer)
     theirs |= {"vocab_size": tokenizer.size} | token_ids(family, tokenizer, has_tokenizer)
-    _, begin = at(part.recipe, "model.embedding.start") or (None, None)
-    if begin is not None:
-        theirs["bos_token_id"] = begin
     if form.labels is not None:
         labels = form.labels.write(trained.labels)
         theirs |= {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
@@ -299,7 +291,8 @@ def write_part(part: Part, folder: Path, trained: Trained, first: str | None, sh
     if has_tokenizer:
         segments = theirs.get("type_vocab_size", 0) > 1
         context = part.recipe["model"]["context"]
-        write_tokenizer(folder, tokenizer, context=context, segments=segments, begin=begin)
+        causal = at(part.recipe, "model.direction") == "forward"
+        write_tokenizer(folder, tokenizer, context=context, segments=segments, causal=causal)
     card = card_of(trained, part, family, form.task, has_tokenizer)
     write_atomic(folder / "README.md", card.encode())
     return {"model_type": family.kind, "architecture": form.architecture, "tokenizer": has_tokenizer}
@@ -344,7 +337,7 @@ def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokeniz
         notes.append(f"Training started from the weights of another run, `{Path(trained.recipe.init).name}`.")
     if not has_tokenizer:
         notes.append("It has no tokenizer: inputs are ids.")
-    elif task == "text-generation" and at(part.recipe, "model.embedding.start") is None:
+    elif task == "text-generation" and trained.tokenizer.specials.start is None:
         notes.append(BEGINS)
     notes += trained.settings.objective.output_notes(trained.labels)
     return model_card(

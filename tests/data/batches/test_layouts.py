@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foretell.data.batches.layouts import Layout, Pairs, Running, Units, surroundings, units
-from foretell.data.tokenizers.tokenizer import Specials
+from foretell.data.tokenizers.specials import Specials
 from foretell.errors import ConfigError
 
 BOUNDARY = 9

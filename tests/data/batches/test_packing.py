@@ -16,7 +16,7 @@ from foretell.data.batches.packing import (
     SentencePairConfig,
     covered,
 )
-from foretell.data.tokenizers.tokenizer import Specials
+from foretell.data.tokenizers.specials import Specials
 from foretell.errors import ConfigError
 
 SPECIALS = Specials(boundary=9, mask=1, begin=2, separator=3, padding=4)

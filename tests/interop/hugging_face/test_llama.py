@@ -6,17 +6,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import tokenizers
 import torch
-from hugging_face import LLAMA_SIZES, MINI, VOCABULARY, checkpoint, imported, transformers_installed
+from hugging_face import LLAMA_SIZES, MINI, VOCABULARY, checkpoint, imported, trained, transformers_installed
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
+from foretell.data.batches.framing import Framing
+from foretell.data.batches.streams import StreamsConfig
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.correspondence import Misfit, read_tensors, write_tensors
 from foretell.interop.hugging_face.llama import LLAMA, MISTRAL, ORIGINAL
+from foretell.interop.hugging_face.vocabulary import is_numbers, numbers, read_tokenizer
 from foretell.nn.attention.positions import Llama3ScalingConfig, frequencies
 from foretell.tools.use.convert import export_run
 from foretell.types import Inputs
@@ -154,34 +158,90 @@ def test_tokens_generated_from_a_cache_are_theirs_in_float64(name: str, tmp_path
     assert torch.equal(found, expected)
 
 
+def beginning(begin: str, template: str) -> tokenizers.Tokenizer:
+    """A tokenizer of words w0, w1, … whose tokens 0 and 1 are what a text may begin and end with."""
+    words = [begin, "</s>", *(f"w{number}" for number in range(VOCABULARY - 2))]
+    library = tokenizers.Tokenizer(WordLevel({word: token for token, word in enumerate(words)}, unk_token="w0"))
+    library.pre_tokenizer = WhitespaceSplit()
+    library.add_special_tokens([begin, "</s>"])
+    if template:
+        library.post_processor = TemplateProcessing(single=template, special_tokens=[(begin, 0), ("</s>", 1)])
+    return library
+
+
+@pytest.mark.parametrize(
+    ("template", "settings", "opening"),
+    [
+        ("<s> $A", {}, (1, 0)),
+        ("<s> $A </s>", {}, (1, 0)),
+        ("<s> $A", {"add_bos_token": False}, (1, 0)),  # settings of classes that do not read them
+        ("", {"add_bos_token": True}, None),
+        ("$A </s>", {}, None),
+        ("", {"tokenizer_class": "LlamaTokenizer"}, (1, 0)),
+        ("<s> $A", {"tokenizer_class": "LlamaTokenizerFast", "add_bos_token": False}, None),
+        ("", {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "bos_token": "</s>"}, None),
+    ],
+)
+def test_what_texts_begin_with(
+    template: str, settings: dict[str, Any], opening: tuple[int, int] | None, tmp_path: Path
+) -> None:
+    beginning("<s>", template).save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    found = read_tokenizer(tmp_path, {"model_type": "llama"}, VOCABULARY)
+    assert found is not None and found.specials.opening == opening
+
+
+@pytest.mark.parametrize(("begin", "opening"), [(3, (5, 3)), (5, None), (None, None), (VOCABULARY, None)])
+def test_what_texts_of_numbers_begin_with(begin: int | None, opening: tuple[int, int] | None) -> None:
+    found = numbers(VOCABULARY, {"bos_token_id": begin, "eos_token_id": 5})
+    assert found.specials.opening == opening and found.encode("17 3 5") == [17, 3, 5] and is_numbers(found)
+
+
+def test_only_the_beginning_of_a_document_is_read_so(tmp_path: Path) -> None:
+    """A `</s>` that a row ends with stays one; training, scores and export agree on what texts begin with."""
+    beginning("<s>", "<s> $A </s>").save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "text.txt").write_text("w1 w2 w3\nw2 w1\n" * 40)
+    file = {"kind": "file", "path": str(tmp_path / "tokenizer.json")}
+    corpus = {split: str(tmp_path / "text.txt") for split in ("train", "valid", "test")}
+    run = trained(tmp_path / "run", file, corpus, masked=False)
+    ids = torch.tensor([[0, 3, 4, 5]])
+    logits = run.objective.head.log_probs(run.objective.backbone(Inputs(ids), None).last)[0]
+    expected = logits[:3].gather(1, ids[0, 1:, None]).double().sum().item()
+    assert run.score(["w1 w2 w3"])[0].logp == pytest.approx(expected, abs=1e-5)
+    with run.text("train") as text:
+        windows = StreamsConfig(batch=1, length=400).build(text, run.tokenizer.specials, 0)
+        assert windows[0].inputs.tokens[0, :4].tolist() == [0, 3, 4, 5] and not (windows[0].inputs.tokens == 1).any()
+    rows = Framing(run.tokenizer, 8).frame(np.array([3, 4]))
+    assert rows.tokens.tolist() == [0, 3, 4, 1]
+    export_run(run, tmp_path / "out", None)
+    again, _ = imported(tmp_path / "out", tmp_path / "again")
+    assert again.score(["w1 w2 w3"])[0].logp == pytest.approx(expected, abs=1e-5)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("begin", "settings", "framed"),
-    [("<s>", {}, True), ("<|begin_of_text|>", {}, True), ("<s>", {"add_bos_token": True, "bos_token": "<s>"}, False)],
+    [("<s>", {}, True), ("<|begin_of_text|>", {}, True), ("<s>", {"tokenizer_class": "LlamaTokenizer"}, False)],
 )
 def test_texts_begin_as_their_tokenizer_begins_them(
     begin: str, settings: dict[str, Any], framed: bool, tmp_path: Path, transformers: ModuleType
 ) -> None:
-    folder, words = tmp_path / "theirs", [begin, "</s>", *(f"w{number}" for number in range(VOCABULARY - 2))]
+    folder = tmp_path / "theirs"
     config, model, sizes = MINI["llama"]
     theirs = checkpoint(transformers, folder, (config, model, sizes | {"bos_token_id": 0, "eos_token_id": 1}))
-    library = tokenizers.Tokenizer(WordLevel({word: token for token, word in enumerate(words)}, unk_token="w0"))
-    library.pre_tokenizer = WhitespaceSplit()
-    library.add_special_tokens([begin, "</s>"])
-    if framed:
-        library.post_processor = TemplateProcessing(single=f"{begin} $A", special_tokens=[(begin, 0)])
-    library.save(str(folder / "tokenizer.json"))
+    beginning(begin, f"{begin} $A" if framed else "").save(str(folder / "tokenizer.json"))
     if settings:
         (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     run, _ = imported(folder, tmp_path / "run")
-    assert run.settings.tree()["model"]["embedding"]["start"] == [1, 0]
+    assert run.tokenizer.specials.opening == (1, 0)
     ids = torch.tensor([[0, 5, 6, 7]])
     expected = theirs(ids).logits.log_softmax(-1)[0, :3].gather(1, ids[0, 1:, None]).double().sum().item()
     assert run.score(["w3 w4 w5"])[0].logp == pytest.approx(expected, abs=1e-4)
     export_run(run, tmp_path / "again", None)
     stated = json.loads((tmp_path / "again" / "config.json").read_text())
     assert (stated["bos_token_id"], stated["eos_token_id"]) == (0, 1)
-    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "again")("w3 w4 w5")["input_ids"] == [0, 5, 6, 7]
+    theirs_again = transformers.AutoTokenizer.from_pretrained(tmp_path / "again")
+    assert (theirs_again("w3 w4 w5")["input_ids"], theirs_again.bos_token) == ([0, 5, 6, 7], begin)
     run, _ = imported(tmp_path / "again", tmp_path / "twice")
     assert run.score(["w3 w4 w5"])[0].logp == pytest.approx(expected, abs=1e-4)
 

@@ -54,6 +54,12 @@ def test_only_slots_in_use_are_saved() -> None:
     assert packed(tables)["slots"].size < 0.2 * tables.slots.size
 
 
+@pytest.mark.parametrize("bits", [0, 1, 7])
+def test_tables_smaller_than_any_that_settings_make_are_refused(bits: int) -> None:
+    with pytest.raises(ConfigError, match="not those of this context-mixing model"):
+        unpacked(packed(empty(CODES, MIXERS, (5,), bits)), blank())
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

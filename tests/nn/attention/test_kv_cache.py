@@ -7,7 +7,7 @@ from builders import BOUNDARY, FakeText, assert_same
 from transformers_in_float64 import POSITIONS, VOCABULARY, build, tokens_of
 
 from foretell.data.batches.streams import OverlappingConfig, StreamsConfig
-from foretell.data.tokenizers.tokenizer import Specials
+from foretell.data.tokenizers.specials import Specials
 from foretell.evaluate.scoring import NeuralScorer, total
 from foretell.nn.attention.kv_cache import slots_of
 from foretell.nn.heads import FullHeadConfig

@@ -19,7 +19,7 @@ def split_folders(inside: Sequence[Path]) -> dict[Path, str]:
     """The splits that folders are named for. Among folders of other names, one called `train` that holds files only is
     a class itself."""
     named = {entry: ALIASES[entry.name.lower()] for entry in inside if entry.name.lower() in ALIASES}
-    if len(named) == len(inside) or any(item.is_dir() for entry in named for item in entries(entry)):
+    if len(named) == len(inside) or any(item.is_dir() for entry in named if entry.is_dir() for item in entries(entry)):
         return named
     return named if len(named) > 1 else {}
 
