@@ -256,7 +256,8 @@ TAGS = (
 )
 ENCODER = (
     "foretell import MiniLM --out runs/start",
-    "foretell train classify init=runs/start data.corpus=table.csv limit=2m --out runs/tuned",
+    "foretell train classify init=runs/start data.corpus=table.csv limit=2m --out runs/tuned"
+    " objective.pooling.kind=first objective.pooling.dense=true",
     "foretell evaluate runs/tuned",
     "foretell export runs/tuned --out exported",
 )

@@ -1,4 +1,4 @@
-"""What the special tokens of a vocabulary are for."""
+"""Special tokens of a vocabulary, by what they are for."""
 
 from __future__ import annotations
 

@@ -18,6 +18,8 @@ from foretell.interop.hugging_face.llama import LLAMA, MISTRAL
 from foretell.strict_json import shown
 from foretell.trees import Tree
 
+FIRST = "objective.pooling.kind=first objective.pooling.dense=true"
+"""how classifiers of transformers pool"""
 FAMILIES = (GPT2, GPT, BERT, ROBERTA, ELECTRA, ALBERT, MEGATRON_BERT, XLM_ROBERTA, CAMEMBERT, LLAMA, MISTRAL)
 
 
@@ -41,6 +43,8 @@ def family_of(recipe: Tree, first: str | None = None) -> tuple[Family, Form, The
         except Misfit as problem:
             misfits[family.kind] = problem
     nearest = min(misfits, key=lambda kind: far(misfits[kind].problems))
+    pooled = all(problem.startswith("objective.pooling.") for problem in misfits[nearest].problems)
     raise ConfigError(
-        f"no family of transformers can represent this model; the nearest is {nearest}, except for {misfits[nearest]}"
+        f"no family of transformers can represent this model; the nearest is {nearest}, except for {misfits[nearest]}",
+        remedy=f"to export it, fine-tune with {FIRST}" if pooled else None,
     )

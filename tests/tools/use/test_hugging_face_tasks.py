@@ -152,7 +152,7 @@ def test_labels_that_name_no_output(wrong: Any, transformers: ModuleType, tmp_pa
         (
             "classification",
             {"objective.pooling": "mean"},
-            r"nearest is bert, except for objective\.pooling\.kind = 'mean'",
+            r"nearest is bert, except for objective\.pooling\.kind = 'mean'.*with objective\.pooling\.kind=first",
         ),
         ("classification", {"objective.outputs.hidden": 5}, r"except for objective\.outputs\.hidden = 5"),
         ("pairs", {"objective.orders": "both"}, r"except for objective\.orders = 'both' instead of 'given'"),
