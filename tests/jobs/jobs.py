@@ -262,7 +262,7 @@ ENCODER = (
     "foretell export runs/tuned --out exported",
 )
 COMPARED = (
-    "foretell train ngram-5-ptb data.corpus=corpus --out runs/counted",
+    "foretell train ngram-5 data.corpus=corpus --out runs/counted",
     "foretell train awd-lstm-ptb-small data.corpus=corpus limit=3m --out runs/trained",
     "foretell compare runs/counted runs/trained",
 )
