@@ -1,6 +1,7 @@
 """Which files are read, and which split each is: every file is read, named as left out, or refused."""
 
 import os
+from collections import Counter
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -249,8 +250,9 @@ def test_folders_of_classes_by_split(tmp_path: Path) -> None:
         assert said in str(caught.value)
 
     wrong(write(tmp_path / "a", "valid/neg/1.txt", "test/neg/1.txt"), "(test, valid), and none for training")
-    vehicles = write(tmp_path / "b", "train/1.txt", "bus/1.txt", "car/1.txt")
-    wrong(vehicles, "as train is named for training, bus, car would not be read")
+    vehicles = write(tmp_path / "b", *(f"{kind}/{n}.txt" for kind in ("train", "bus", "car") for n in range(30)))
+    rows = [row for split in ("train", "valid", "test") for row in open_examples(vehicles, split, FoldersConfig())]
+    assert Counter(row.label for row in rows) == {"bus": 30, "car": 30, "train": 30}
     both = {"train": vehicles, "valid": vehicles}
     assert {row.label for row in open_examples(both, "train", FoldersConfig())} == {"bus", "car", "train"}
     split = write(tmp_path / "c", "Train/neg/1.txt", "dev/neg/1.txt")

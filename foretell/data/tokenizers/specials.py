@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
 
-from foretell.types import Opening
+if TYPE_CHECKING:  # it needs torch
+    from foretell.types import Opening
 
 
 @dataclass(frozen=True)
