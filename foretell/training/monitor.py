@@ -25,7 +25,7 @@ BETWEEN_LINES = 10.0
 REFRESHES = 2
 """how often a bar is drawn in a second; a thread of rich does it, so it moves within a long step too"""
 GLANCE = 0.1
-"""seconds in which the same numbers are not shown again"""
+"""seconds before progress on the same part is shown again"""
 BRIEF = 0.5
 """seconds from the beginning of a part in which it has no rate"""
 NARROWEST_BAR = 8

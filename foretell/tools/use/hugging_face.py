@@ -31,14 +31,7 @@ from foretell.interop.hugging_face.correspondence import (
 from foretell.interop.hugging_face.families import family_named, family_of
 from foretell.interop.hugging_face.family import Family, labels_there
 from foretell.interop.hugging_face.folder import SHARD_BYTES, Weights, has, read_config, write_weights
-from foretell.interop.hugging_face.vocabulary import (
-    filled,
-    is_numbers,
-    numbers,
-    read_tokenizer,
-    roles,
-    write_tokenizer,
-)
+from foretell.interop.hugging_face.vocabulary import filled, is_numbers, numbers, read_tokenizer, roles, write_tokenizer
 from foretell.learning.kinds import data_module
 from foretell.models.model_spec import ModelSpec
 from foretell.nn.initializers import on_paper
