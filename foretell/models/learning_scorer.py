@@ -31,6 +31,14 @@ class Reader(Protocol):
     def distribution(self) -> Logs:
         """Log-probabilities [V] of the next token."""
 
+    def distributions(self, tokens: NDArray[np.int64]) -> Logs:
+        """Log-probabilities [T, V] of the token after each of the tokens [T], which are learned."""
+        found = []
+        for t in range(len(tokens)):
+            self.learn(tokens[t : t + 1])
+            found.append(self.distribution())
+        return np.stack(found)
+
 
 class LearningScorer:
     """A model that learns from each token it has read. It reads one text at a time, in order; it gives no ranks.
@@ -55,31 +63,46 @@ class LearningScorer:
         count = int((targets[0] != IGNORED).sum())
         logp = torch.zeros(targets.shape, dtype=torch.float64)
         if count:
-            fresh = inputs.fresh is not None and bool(inputs.fresh.all())
-            reader, known = self._learned(inputs.tokens[:, :count], None if fresh else state)
-            last = targets[0, count - 1 : count].cpu().numpy()
-            logp[0, :count] = torch.from_numpy(np.append(known[1:], reader.logp_of(last)))
+            reader, new = self._begun(inputs.tokens[:, :count], continued(inputs, state))
+            known, last = reader.learn(new), targets[0, count - 1 : count].cpu().numpy()
+            logp[0, :count] = torch.from_numpy(np.append(known[len(new) + 1 - count :], reader.logp_of(last)))
         return Scores(logp.to(targets.device)), torch.tensor([[self.read]])
+
+    def distributions(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Tensor, State]:
+        """Log-probabilities [1, T, V] of every token in the place of the targets [1, T], each before it is learned;
+        zeros in the place of none."""
+        count = int((targets[0] != IGNORED).sum())
+        reader, new = self._begun(inputs.tokens[:, : max(count, 1)], continued(inputs, state))
+        first = [] if len(new) == count else [reader.distribution()[None]]
+        logp = torch.from_numpy(np.concatenate([*first, reader.distributions(new)]))
+        logp = torch.nn.functional.pad(logp, (0, 0, 0, targets.shape[1] - len(logp)))
+        return logp[None].to(targets.device), torch.tensor([[self.read]])
 
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Log-probabilities [1, V] of the token after tokens [1, T], which are learned."""
-        reader, _ = self._learned(tokens, state)
+        reader, new = self._begun(tokens, state)
+        reader.learn(new)
         logp = torch.from_numpy(reader.distribution()[None])
         return logp.to(tokens.device), torch.tensor([[self.read]])
 
-    def _learned(self, tokens: Tensor, state: State) -> tuple[Reader, Logs]:
-        """The model after it has learned from tokens [1, T], and their log-probabilities [T]."""
+    def _begun(self, tokens: Tensor, state: State) -> tuple[Reader, NDArray[np.int64]]:
+        """The model at the place of a state, and those of the tokens [1, T] that it is to learn."""
         if len(tokens) != 1:
             raise ConfigError("a model that learns as it reads takes one text at a time; set columns to 1")
         row = tokens[0].cpu().numpy()
         if state is None or self.reader is None:
             self.reader, self.read = self.new_reader(), 0
             self.reader.follow(row[:1])  # the boundary before a text does not belong to it
-            logp = np.append(0.0, self.reader.learn(row[1:]))
+            new = row[1:]
         else:
             assert isinstance(state, Tensor)
             if int(state) != self.read:
                 raise ConfigError("a model that learns as it reads cannot go back in a text")
-            logp = self.reader.learn(row)
+            new = row
         self.read += len(row)
-        return self.reader, logp
+        return self.reader, new
+
+
+def continued(inputs: Inputs, state: State) -> State:
+    """The state to go on from, None for a fresh text."""
+    return None if inputs.fresh is not None and bool(inputs.fresh.all()) else state

@@ -32,6 +32,19 @@ def test_next_gives_the_distribution_that_scores_are_taken_from(model: CountedMo
         assert abs(float(logp.exp().sum()) - 1) < 1e-6
 
 
+def test_distributions_of_windows_are_those_of_next(model: CountedModel) -> None:
+    row, scorer, single, state = row_of(b"she qqzz she qqzz"), model.learner(), model.learner(), None
+    targets = row[:, 1:].clone()
+    targets[0, 14:] = IGNORED
+    first, after = scorer.distributions(Inputs(tokens=row[:, :9]), targets[:, :9], None)
+    second, after = scorer.distributions(Inputs(tokens=row[:, 9:-1]), targets[:, 9:], after)
+    found = torch.cat([first, second], 1)[0]
+    assert found.shape == (len(targets[0]), 257) and (found[14:] == 0).all() and int(after) == 14
+    for t in range(14):
+        logp, state = single.next(row[:, t : t + 1], state)
+        torch.testing.assert_close(found[t], logp[0], rtol=0, atol=0)
+
+
 def test_windows_go_on_learning(model: CountedModel) -> None:
     row, scorer = row_of(b"qqzz xyxy 0815 qqzz xyxy"), model.learner()
     whole, _ = model.learner().score(Inputs(tokens=row[:, :-1]), row[:, 1:], None)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from foretell.models.context_mixing.model import ContextMixing
 from foretell.models.context_mixing.tables import with_experts
+from foretell.models.learning_scorer import Reader
 
 Nodes = NDArray[np.float32]
 LIMIT = 12.0
@@ -47,7 +49,7 @@ def advised(model: ContextMixing, experts: int) -> ContextMixing:
     return ContextMixing(with_experts(model.tables, experts))
 
 
-class AdvisedReader:
+class AdvisedReader(Reader):
     """A context-mixing model at a place of a text, which hears what experts predict before each token."""
 
     def __init__(self, model: ContextMixing):
@@ -59,20 +61,24 @@ class AdvisedReader:
         """Take predictions of further tokens, [N, 256] by each expert."""
         self.nodes = np.concatenate([self.nodes, np.stack(nodes, 1)])
 
+    @override
     def follow(self, tokens: NDArray[np.int64]) -> None:
         """Read tokens as context only, which nothing was predicted about."""
         self.model.follow(tokens)
 
+    @override
     def learn(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
         """Learn from tokens; returns their log-probabilities [N] in nats, each before it was learned."""
         nodes, self.nodes = self.nodes[: len(tokens)], self.nodes[len(tokens) :]
         return self.model.learn(tokens, along(nodes, tokens))
 
+    @override
     def logp_of(self, token: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log-probability [1] of the next token [1]."""
         self.model.tables.advice[:] = self.nodes[0]
         return self.model.logp_of(token)
 
+    @override
     def distribution(self) -> NDArray[np.float64]:
         """Log-probabilities [257] of the next token."""
         self.model.tables.advice[:] = self.nodes[0]

@@ -34,7 +34,7 @@ from foretell.models.context_mixing.tables import (
     with_room,
 )
 from foretell.models.counted import CountedConfig, CountedModel
-from foretell.models.learning_scorer import LearningScorer
+from foretell.models.learning_scorer import LearningScorer, Reader
 from foretell.types import OnProgress, no_progress
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Clock:
         return int(speed * max(self.left, 0) * (1 + 0.5 * self.left / self.seconds))
 
 
-class ContextMixing(CountedModel):
+class ContextMixing(CountedModel, Reader):
     """The tables of a model, which `compiled` reads and writes."""
 
     def __init__(self, tables: Tables):
@@ -176,6 +176,7 @@ class ContextMixing(CountedModel):
 
         return BitCoder(self, learn=learn)
 
+    @override
     def learn(self, tokens: NDArray[np.integer], advice: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
         """Score tokens and learn from each after it was scored; returns their log-probabilities [N] in nats."""
         from foretell.models.context_mixing import compiled
@@ -202,6 +203,7 @@ class ContextMixing(CountedModel):
         model.follow(context)
         return model.distribution()
 
+    @override
     def follow(self, tokens: NDArray[np.int64]) -> None:
         """Read tokens as context only; numbers below 0 are none."""
         from foretell.models.context_mixing import compiled
@@ -209,6 +211,7 @@ class ContextMixing(CountedModel):
         self.tables = with_room(self.tables, len(tokens) + 1)
         compiled.score(self.tables, tokens, np.full(len(tokens), -1), np.zeros(len(tokens)))
 
+    @override
     def logp_of(self, token: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log-probability [1] of the next token [1]."""
         from foretell.models.context_mixing import compiled
@@ -217,6 +220,7 @@ class ContextMixing(CountedModel):
         compiled.score(self.tables, np.full(1, -1), token, logp)
         return logp
 
+    @override
     def distribution(self) -> NDArray[np.float64]:
         """Log-probabilities [257] of the next token."""
         from foretell.models.context_mixing import compiled

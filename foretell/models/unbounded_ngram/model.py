@@ -13,7 +13,7 @@ from typing_extensions import override
 from foretell.errors import ConfigError
 from foretell.kernels.suffix_index import LEVELS, Index, Path, Rows, index_of, is_sound, start, text_of
 from foretell.models.counted import CountedModel
-from foretell.models.learning_scorer import LearningScorer
+from foretell.models.learning_scorer import LearningScorer, Reader
 from foretell.models.unbounded_ngram import predicting
 from foretell.models.unbounded_ngram.counting import Counts, counts_of, is_consistent
 from foretell.models.unbounded_ngram.growing import enlarged, seedling
@@ -157,13 +157,14 @@ class UnboundedNGram(CountedModel):
         return cls(Model(index, counts, static, vocabulary), growing, boundary)
 
 
-class Place:
+class Place(Reader):
     """A model at a place of a text."""
 
     def __init__(self, model: UnboundedNGram, path: Path, *, grows: bool):
         self.model = model.growing if grows else model.static
         self.path, self.grows, self.tree, self.levels = path, grows, seedling(0), no_levels()
 
+    @override
     def follow(self, tokens: Ints) -> None:
         """Read tokens as context only."""
         self._make_room(len(tokens))
@@ -175,6 +176,7 @@ class Place:
         predicting.score(self.model, self.path, self.tree, self.levels, tokens, targets, logp)
         return logp
 
+    @override
     def learn(self, tokens: Ints, rate: float = predicting.RATE) -> Floats:
         """Log-probabilities of tokens [T], each before it is learned."""
         logp, read = np.zeros(len(tokens)), 0
@@ -185,14 +187,26 @@ class Place:
                 self.tree = enlarged(self.tree)
         return logp
 
+    @override
     def logp_of(self, token: Ints) -> Floats:
         """Log-probability [1] of the next token [1]."""
         return np.array([predicting.logp_of(self.model, self.path, self.tree, self.grows, self.levels, token[0])])
 
+    @override
     def distribution(self) -> Floats:
         """Log-probabilities [V] of the next token."""
         logp = np.zeros(self.model.vocabulary)
         predicting.distribution(self.model, self.path, self.tree, self.grows, self.levels, logp)
+        return logp
+
+    @override
+    def distributions(self, tokens: Ints) -> Floats:
+        logp, read = np.zeros((len(tokens), self.model.vocabulary)), 0
+        while read < len(tokens):
+            rest = tokens[read:], self.grows, logp[read:]
+            read += predicting.distributions(self.model, self.path, self.tree, self.levels, *rest)
+            if read < len(tokens):
+                self.tree = enlarged(self.tree)
         return logp
 
     def state(self) -> Tensor:

@@ -62,6 +62,8 @@ class Levels(NamedTuple):
     """[MOST] its probability a level below"""
     inner: Floats
     """[MOST] its probability before keep"""
+    unseen: Floats
+    """[MOST] factor from the level below to the last level, for a token that has no counts from here on"""
     nodes: Whole
     """[LEVELS] path of the tree"""
     lengths: Whole
@@ -104,6 +106,7 @@ def no_levels() -> Levels:
         found=floats[2],
         below=np.zeros(MOST),
         inner=np.zeros(MOST),
+        unseen=np.zeros(MOST),
         nodes=np.zeros(LEVELS, np.int64),
         lengths=np.zeros(LEVELS, np.int64),
         number=np.zeros(2, np.int64),
@@ -195,8 +198,24 @@ def _ends(model: Model, row: int) -> bool:
 
 
 @inlined
-def probability(model: Model, path: Path, tree: Tree, levels: Levels, token: int) -> float:
-    """The probability of a token at the place whose levels were found."""
+def find_unseen(model: Model, levels: Levels) -> None:
+    """The factors of tokens without counts, for the levels that were found."""
+    values, factor = model.weights.values.reshape(-1), 1.0
+    for i in range(levels.number[0] - 1, -1, -1):
+        freed, keep = 0.0, values[levels.keep_cell[i]]
+        for text in range(2):
+            freed += values[levels.cell[i, text]] * levels.types[i, text]
+        factor *= keep * freed / (levels.total[i, 0] + levels.total[i, 1]) + 1 - keep
+        levels.unseen[i] = factor
+
+
+@inlined
+def probability(model: Model, path: Path, tree: Tree, levels: Levels, token: int, whole: bool) -> float:
+    """The probability of a token at the place whose levels were found.
+
+    A token without counts at a level has none at the levels above. There, unless the `whole` is wanted to learn from,
+    the rest is a factor of `find_unseen`.
+    """
     index, counts, values = model.contexts, model.counts, model.weights.values.reshape(-1)
     low, high = index.first[token], index.first[token + 1]  # of the contexts with the token, at level k of the path
     around_low, last_low, last_high = 0, 0, len(index.follows) + 1  # of intervals around it that differ
@@ -213,12 +232,14 @@ def probability(model: Model, path: Path, tree: Tree, levels: Levels, token: int
             k += 1
         if level >= 0 and low < high:
             at = high - 1 if around_low == low else low
-            whole = levels.whole[i, 0]
-            alone = whole == HELD or high - low == 1 or counts.length[at] != whole
+            length = levels.whole[i, 0]
+            alone = length == HELD or high - low == 1 or counts.length[at] != length
             levels.found[i, 0] = 1 if alone else counts.branches[at]
         if node >= 0:
             count = count_in(tree, node, token)
             levels.found[i, 1] = min(count, 1) if levels.whole[i, 1] == HELD else count
+        if not whole and levels.found[i, 0] == 0 and levels.found[i, 1] == 0:
+            return p * levels.unseen[i]
         mass, freed = 0.0, 0.0
         for text in range(2):
             discount = values[levels.cell[i, text]]
@@ -257,6 +278,15 @@ def _step(weights: Weights, cell: int, slope: float, rate: float) -> None:
     values[cell] = 1 / (1 + math.exp(-logits[cell]))
 
 
+@inlined
+def fill(model: Model, path: Path, tree: Tree, grows: bool, levels: Levels, logp: Floats) -> None:
+    """Log-probabilities of all tokens [V]."""
+    arrange(model, path, tree, grows, levels)
+    find_unseen(model, levels)
+    for token in range(model.vocabulary):
+        logp[token] = math.log(probability(model, path, tree, levels, token, False))
+
+
 @jit
 def follow(model: Model, path: Path, tree: Tree, tokens: Whole, grows: bool) -> None:
     """Read tokens [T] as context only."""
@@ -273,7 +303,23 @@ def score(model: Model, path: Path, tree: Tree, levels: Levels, tokens: Whole, t
         read(model.contexts, path, tokens[t])
         if targets[t] >= 0:
             arrange(model, path, tree, False, levels)
-            logp[t] = math.log(probability(model, path, tree, levels, targets[t]))
+            find_unseen(model, levels)
+            logp[t] = math.log(probability(model, path, tree, levels, targets[t], False))
+
+
+@inlined
+def learn_token(model: Model, path: Path, tree: Tree, levels: Levels, token: int, grows: bool, rate: float) -> float:
+    """The probability of the next token, before it is learned; -1, and nothing is learned, where the tree is full."""
+    arrange(model, path, tree, grows, levels)
+    if grows and not has_room(tree, levels.nodes[levels.number[1] - 1]):
+        return -1.0
+    p = probability(model, path, tree, levels, token, True)
+    if rate > 0:
+        learn_weights(model.weights, levels, p, rate)
+    if grows:
+        grow(tree, token, levels.nodes, levels.lengths, levels.number[1])
+    read(model.contexts, path, token)
+    return p
 
 
 @jit
@@ -285,16 +331,27 @@ def learn(
     Stops where the tree is full; returns how many it has read.
     """
     for t in range(len(tokens)):
-        arrange(model, path, tree, grows, levels)
-        if grows and not has_room(tree, levels.nodes[levels.number[1] - 1]):
+        p = learn_token(model, path, tree, levels, tokens[t], grows, rate)
+        if p < 0:
             return t
-        p = probability(model, path, tree, levels, tokens[t])
         logp[t] = math.log(p)
-        if rate > 0:
-            learn_weights(model.weights, levels, p, rate)
-        if grows:
-            grow(tree, tokens[t], levels.nodes, levels.lengths, levels.number[1])
-        read(model.contexts, path, tokens[t])
+    return len(tokens)
+
+
+@jit
+def distributions(
+    model: Model, path: Path, tree: Tree, levels: Levels, tokens: Whole, grows: bool, logp: Floats
+) -> int:
+    """Log-probabilities [T, V] of the token after each of the tokens [T], which are learned if the tree grows.
+
+    Stops as `learn` does.
+    """
+    for t in range(len(tokens)):
+        if not grows:
+            read(model.contexts, path, tokens[t])
+        elif learn_token(model, path, tree, levels, tokens[t], grows, RATE) < 0:
+            return t
+        fill(model, path, tree, grows, levels, logp[t])
     return len(tokens)
 
 
@@ -302,12 +359,11 @@ def learn(
 def logp_of(model: Model, path: Path, tree: Tree, grows: bool, levels: Levels, token: int) -> float:
     """The log-probability of a token."""
     arrange(model, path, tree, grows, levels)
-    return math.log(probability(model, path, tree, levels, token))
+    find_unseen(model, levels)
+    return math.log(probability(model, path, tree, levels, token, False))
 
 
 @jit
 def distribution(model: Model, path: Path, tree: Tree, grows: bool, levels: Levels, logp: Floats) -> None:
     """Log-probabilities of all tokens [V]."""
-    arrange(model, path, tree, grows, levels)
-    for token in range(model.vocabulary):
-        logp[token] = math.log(probability(model, path, tree, levels, token))
+    fill(model, path, tree, grows, levels, logp)

@@ -36,6 +36,13 @@ class UnboundedScorer:
             logp[row] = torch.from_numpy(place.score(inputs.tokens[row].cpu().numpy(), targets[row].cpu().numpy()))
         return Scores(logp.to(targets.device)), self._kept(places)
 
+    def distributions(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Tensor, State]:
+        """Log-probabilities [B, T, V] of every token in the place of the targets [B, T]."""
+        places = self._places(len(targets), inputs.fresh, state)
+        rows = inputs.tokens.cpu().numpy()
+        logp = [torch.from_numpy(place.distributions(row)) for place, row in zip(places, rows, strict=True)]
+        return torch.stack(logp).to(targets.device), self._kept(places)
+
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Log-probabilities [B, V] of the token after tokens [B, T]."""
         places = self._places(len(tokens), None, state)
