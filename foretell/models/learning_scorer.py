@@ -70,7 +70,7 @@ class LearningScorer:
 
     def distributions(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Tensor, State]:
         """Log-probabilities [1, T, V] of every token in the place of the targets [1, T], each before it is learned;
-        zeros in the place of none."""
+        zeros where a target is ignored."""
         count = int((targets[0] != IGNORED).sum())
         reader, new = self._begun(inputs.tokens[:, : max(count, 1)], continued(inputs, state))
         first = [] if len(new) == count else [reader.distribution()[None]]
@@ -104,5 +104,5 @@ class LearningScorer:
 
 
 def continued(inputs: Inputs, state: State) -> State:
-    """The state to go on from, None for a fresh text."""
+    """The state after the text before, None for a fresh text."""
     return None if inputs.fresh is not None and bool(inputs.fresh.all()) else state
