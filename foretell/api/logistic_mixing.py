@@ -34,6 +34,8 @@ from foretell.models.context_mixing.advice import AdvisedReader, advised, along,
 from foretell.models.context_mixing.model import ContextMixing
 from foretell.run import Record
 
+PIECE = 4096
+"""tokens whose distributions are taken apart at once"""
 Advice = NDArray[np.float32]
 """[N, E, 8] log-odds of the bits of each token by each expert"""
 
@@ -195,6 +197,8 @@ def advice_of(experts: Sequence[Trained], text: Split) -> Advice:
         windows, read = evaluator.windows(text), functools.partial(distributions, evaluator.scorer)
         with expert.progress("reading with") as on_progress:
             for k, valid, logp in reading(read, windows, expert.device, on_progress):
-                at = windows.target_positions(k)[valid.numpy()]
-                found[at, e] = along(node_log_odds(logp.double().cpu().numpy()[valid.numpy()]), tokens[at])
+                at, rows = windows.target_positions(k)[valid.numpy()], logp[valid.to(logp.device)]
+                for part in np.split(np.arange(len(at)), range(PIECE, len(at), PIECE)):
+                    nodes = node_log_odds(rows[part].double().cpu().numpy())
+                    found[at[part], e] = along(nodes, tokens[at[part]])
     return found
