@@ -238,15 +238,3 @@ def adapted(member: Trained, **settings: Any) -> Trained:
     if not member.adapts:
         return member
     return member.adapted(**settings) if member.counted is None else member.adapted()
-
-
-def check_vocabularies(members: Sequence[Trained]) -> None:
-    """Raise `ConfigError` where runs have different vocabularies."""
-    first = members[0]
-    for other in members[1:]:
-        if other.tokenizer.fingerprint != first.tokenizer.fingerprint:
-            raise ConfigError(
-                f"{other.run.path} has another vocabulary than {first.run.path}, so their probabilities are of "
-                "different things and cannot be mixed; train one with the other's: "
-                f'data.tokenizer = {{ kind = "file", path = "{first.run.tokenizer_file}" }}'
-            )

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from foretell.api.logistic_mixing import logistic_mixture
-from foretell.api.mixed import Mixed, check_vocabularies
+from foretell.api.mixed import Mixed
 from foretell.api.mixture_run import save
 from foretell.api.online_mixing import LearningMixed, Online, online_mixture, without_adaptation
+from foretell.api.over_bytes import in_one_vocabulary
 from foretell.api.trained import Trained, load_run
 from foretell.errors import ConfigError
 from foretell.evaluate.mixture import checked_weights, fit_weights, mixed_logp
@@ -30,19 +31,22 @@ def mix(
     online: Online = False,
     out: str | Path | None = None,
 ) -> Mixed:
-    """Runs with one vocabulary as one model; without `weights` those that are best for a split of the first's corpus.
+    """Several runs as one model; without `weights` those that are best for a split of the first's corpus.
 
     `online`: the weights are learned from the text that is read: by exponentiated gradient, by a small network
     ("gated"), or by the mixers of a context-mixing run among the runs, whose log-odds of each bit they weigh
     ("logistic"). Counted runs that can learn from what they have read then do so, and `split` is what learning starts
-    from. `out` is a folder to write the mixture to, which `load` opens. Raises `ConfigError` where vocabularies differ.
+    from. `out` is a folder to write the mixture to, which `load` opens.
+
+    Runs with different tokenizers are mixed byte by byte, each by exact probabilities of the next byte up to a share of
+    1e-4; this takes several steps of a model a token. Raises `ConfigError` where tokens do not restore every text.
     """
     members = [run if isinstance(run, Trained) else load_run(run, which=which, device=device) for run in runs]
     if len(members) < 2:
         raise ConfigError("a mixture needs two runs or more; add another with --mix")
     if len(members) > MOST:
         raise ConfigError(f"a mixture takes {MOST} runs at most")
-    check_vocabularies(members)
+    members = in_one_vocabulary(members)
     if online and weights is not None:
         raise ConfigError("online weights are learned; leave out the weights")
     mixed = learning(members, online, split) if online else fixed(members, weights, split, columns)

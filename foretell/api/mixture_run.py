@@ -23,8 +23,9 @@ from torch import Tensor
 
 from foretell.api.counting import save_finished
 from foretell.api.logistic_mixing import Advised, LogisticMixed
-from foretell.api.mixed import Mixed, check_vocabularies
+from foretell.api.mixed import Mixed
 from foretell.api.online_mixing import LearningMixed, OnlineMixed, learning, new_rule
+from foretell.api.over_bytes import in_one_vocabulary
 from foretell.api.trained import Trained, load_run
 from foretell.checksums import damaged, plain_folder
 from foretell.errors import ConfigError
@@ -63,7 +64,9 @@ def save(mixed: Mixed, out: str | Path) -> Record:
             "name": as_name(out.name),
             "data": {
                 "corpus": members[0].recipe.data.corpus,
-                "tokenizer": {"kind": "file", "path": str(members[0].run.tokenizer_file)},
+                "tokenizer": "byte"
+                if mixed.tokenizer.kind == "byte"
+                else {"kind": "file", "path": str(members[0].run.tokenizer_file)},
             },
             "model": {
                 "kind": "mixture",
@@ -102,7 +105,7 @@ def open_mixture(run: Run, *, device: torch.device | str | None, quiet: bool) ->
         if digest(found) != member.digest:
             raise damaged(place, "is another run than the mixture was made of")
         members.append(found)
-    check_vocabularies(members)
+    members = in_one_vocabulary(members)
     checkpoint, _ = pointed(run, "best")
     checkpoint.verify()
     tensors = checkpoint.result()

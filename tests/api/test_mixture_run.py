@@ -136,7 +136,7 @@ def test_members_share_a_vocabulary(runs: Runs, corpus: dict[str, str], tmp_path
     run.recipe_file.write_text(text.replace(old, word.plain_digest.hex()))
     run.note(signature=sign(run.recipe_file.read_bytes()))
     run.seal(run.recipe_file)
-    with pytest.raises(foretell.ConfigError, match="has another vocabulary"):
+    with pytest.raises(foretell.ConfigError, match="have different tokenizers"):
         foretell.load(tmp_path / "mixture")
 
 
