@@ -19,7 +19,8 @@ from foretell.kernels.suffix_index import Rows
 
 Small = NDArray[np.uint8] | NDArray[np.int32]
 LONGEST = 254
-"""tokens of the longest contexts that are counted; longer ones are one node"""
+"""tokens of the longest contexts that are counted; longer ones are one node. So contexts one token longer are not
+distinguished, and those of this length count each follower once"""
 
 SOURCES = Path(__file__).parent, suffix_index.__file__
 jit: Any = compiled(*SOURCES)

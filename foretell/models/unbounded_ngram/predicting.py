@@ -176,7 +176,7 @@ def _of_path(model: Model, path: Path, k: int, length: int, n: int, levels: Leve
     if size > 1:
         at = path.begin[k] if k == 0 or path.begin[k] != path.begin[k - 1] else path.end[k] - 1
         types, total = int(counts.types[at]), int(counts.total[at])
-        if length == counts.length[at]:
+        if length == counts.length[at] and length < LONGEST:
             whole = length + 1
         else:
             total = types

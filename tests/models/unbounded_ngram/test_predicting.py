@@ -36,6 +36,22 @@ def test_distributions_are_those_of_the_reference(seed: int, grows: bool) -> Non
         context.append(token)
 
 
+@pytest.mark.parametrize("length", [252, 253, 254, 255, 256])
+@pytest.mark.parametrize("grows", [False, True])
+def test_distributions_sum_to_one_after_passages_longer_than_contexts_are_counted(length: int, grows: bool) -> None:
+    random = np.random.default_rng(length)
+    passage = random.integers(0, 2, 300)
+    ends = [passage[-random.integers(250, 301) :] if k % 2 else passage for k in range(60)]
+    repeated = [np.concatenate([random.integers(2, V, 1), end, random.integers(0, 2, 1)]) for end in ends]
+    model = UnboundedNGram.of(np.append(np.concatenate(repeated), V).astype(np.int32), 0, V)
+    place = model.start(grows=grows)
+    place.follow(np.array([0]))
+    if grows:
+        place.learn(np.concatenate(repeated[:5]))
+    place.follow(np.append(4, passage[-length:]))
+    assert np.exp(place.distribution()).sum() == pytest.approx(1, abs=1e-9)
+
+
 def test_weights_move_along_the_gradient() -> None:
     random = np.random.default_rng(3)
     text, tokens = np.append(random.integers(0, V, 80), V).astype(np.int32), np.array([0, 1, 2, 0, 1])
