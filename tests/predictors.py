@@ -19,7 +19,9 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-def trained(name: str, corpus: Mapping[str, str], folder: Path, tokenizer: Any = "byte") -> foretell.Trained:
-    """A run of the model of a name: one of `MODELS`, or gpt."""
-    changes = {"data__tokenizer": tokenizer, "evaluation__length": 20, **MODELS.get(name, {"limit": "20steps"})}
+def trained(
+    name: str, corpus: Mapping[str, str], folder: Path, tokenizer: Any = "byte", **changes: Any
+) -> foretell.Trained:
+    """A run of the model of a name: one of `MODELS`, or gpt; with further changes of its recipe."""
+    changes |= {"data__tokenizer": tokenizer, "evaluation__length": 20, **MODELS.get(name, {"limit": "20steps"})}
     return foretell.train((attending if name == "gpt" else tables)(corpus, **changes), folder / name, quiet=True)

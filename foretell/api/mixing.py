@@ -38,8 +38,9 @@ def mix(
     ("logistic"). Counted runs that can learn from what they have read then do so, and `split` is what learning starts
     from. `out` is a folder to write the mixture to, which `load` opens.
 
-    Runs with different tokenizers are mixed byte by byte, each by exact probabilities of the next byte up to a share of
-    1e-4; this takes several steps of a model a token. Raises `ConfigError` where tokens do not restore every text.
+    Runs with different tokenizers are mixed byte by byte: each sums over the likely ways to cut the text into its
+    tokens (see `evaluate.byte_scorer`), which takes several steps of the model a token. Raises `ConfigError` where
+    tokens do not restore every text.
     """
     members = [run if isinstance(run, Trained) else load_run(run, which=which, device=device) for run in runs]
     if len(members) < 2:

@@ -20,7 +20,8 @@ class OverBytes(Trained):
     def __init__(self, run: Trained):
         self.__dict__ |= {name: part for name, part in vars(run).items() if name != "data"}
         self.inner = copy.copy(run)
-        self.inner.adaptation = self.adaptation = None
+        if run.adaptation is not None:
+            raise ConfigError("a run that is read byte by byte cannot adapt to the text")
         self.tokenizer, self.counted, self._objective = ByteConfig().train([]), None, None
         self.scorer()  # raises where that cannot be
 
@@ -45,7 +46,7 @@ class OverBytes(Trained):
 
     @override
     def context(self, columns: int = 1) -> str:
-        return f"{self.inner.context(columns)} (tokens read as bytes)"
+        return f"{self.inner.context(columns)} (tokens read as bytes, without adaptation)"
 
 
 def in_one_vocabulary(members: Sequence[Trained]) -> list[Trained]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -105,14 +105,19 @@ class Reading:
     reads_on: bool
     done: int = 0
     """time steps that the state has read"""
+    rows: dict[int, tuple[int, State]] = field(default_factory=dict)
+    """time steps read of rows that were asked for, and their states, where the scorer never learns"""
 
     def ask(self, row: int, column: int) -> Tensor:
         """Log-probabilities [V] of the target there, from the inputs up to it."""
         tokens, fresh = self.window.inputs.tokens, self.window.inputs.fresh
         if self.segment is None:
             begins = self.state is None or (fresh is not None and bool(fresh[row]))
-            state = None if begins else select_rows(self.state, slice(row, row + 1))
-            return self.scorer.next(tokens[row : row + 1, : column + 1], state)[0][0]
+            start = 0, None if begins else select_rows(self.state, slice(row, row + 1))
+            done, state = self.rows.get(row, start)
+            logp, after = self.scorer.next(tokens[row : row + 1, done : column + 1], state)
+            self.rows[row] = column + 1, after
+            return logp[0]
         self.read(column - column % self.segment)
         logp, after = self.scorer.next(tokens[:, self.done : column + 1], self.state)
         if self.reads_on:

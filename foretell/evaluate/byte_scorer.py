@@ -3,7 +3,8 @@
 The probability of some bytes is that of all token sequences that begin with them: of all ways to cut them into tokens,
 the last of which may reach beyond (Vieira et al. 2024, "From language models over tokens to language models over
 characters", arXiv:2412.03719). `Cut` is one of these ways. Cuts that have less than `KEPT` of the probability of the
-text so far are dropped. What remains is normalised, so it is a distribution whatever was dropped.
+text so far are dropped, and those beyond the likeliest `MOST`. What remains is normalised, so it is a distribution
+whatever was dropped.
 
 V vocabulary of the model, R of its tokens in the order of their bytes, T time steps.
 """
@@ -23,14 +24,14 @@ from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate.completion import Spelled
 from foretell.evaluate.scoring import Scorer
-from foretell.types import IGNORED, Inputs, Scores, State, join_rows, select_rows
+from foretell.types import IGNORED, Inputs, Scores, State, join_rows, map_state, select_rows
 
 Floats = NDArray[np.float64]
-KEPT = 1e-4
+KEPT = 1e-5
 """smallest share of a cut"""
-MOST = 16
-"""cuts at most"""
-FLOOR = 1e-6
+MOST = 32
+"""cuts at most: the likeliest, where more have that share"""
+FLOOR = 1e-5
 """share of the uniform distribution: no byte is impossible, though the ways to write it may have been dropped"""
 BOUNDARY, FIRST_BYTE, BYTES = 0, 1, 257
 """byte b is token b + 1, as in the byte tokenizer"""
@@ -100,12 +101,12 @@ class Sorted:
 
 
 class ByteScorer(Scorer):
-    """A scorer of tokens as a scorer of bytes: 257 tokens, those of the byte tokenizer. One text at a time.
+    """A scorer of tokens as a scorer of bytes: 257 tokens, those of the byte tokenizer.
 
-    The state is a tuple of cuts, as tensors. Raises `ConfigError` where tokens do not restore every text.
+    The state are the cuts of each row; see `as_state`. Raises `ConfigError` where tokens do not restore every text.
     """
 
-    independent = False
+    independent = True
 
     def __init__(self, scorer: Scorer, tokenizer: Tokenizer, *, kept: float = KEPT, most: int = MOST):
         self.scorer, self.boundary, self.kept, self.most = scorer, tokenizer.boundary, kept, most
@@ -120,39 +121,49 @@ class ByteScorer(Scorer):
 
     @override
     def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
-        logp, cuts = torch.zeros(targets.shape, dtype=torch.float64), list[Cut]()
-        for t, cuts in self._read(inputs, targets, state):
-            logp[0, t] = self._distribution(cuts)[targets[0, t]]
-        return Scores(logp.to(targets.device)), as_state(cuts)
+        logp, after = torch.zeros(targets.shape, dtype=torch.float64), list[State]()
+        for row, read in enumerate(self._rows(inputs, targets, state)):
+            cuts = list[Cut]()
+            for t, cuts in read:
+                logp[row, t] = self._distribution(cuts)[targets[row, t]]
+            after.append(as_state(cuts or self._begun(None, targets.device)))
+        return Scores(logp.to(targets.device)), join_rows(after)
 
     def distributions(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Tensor, State]:
-        """Log-probabilities [1, T, 257] of every token in the place of the targets [1, T]; zeros where a target is
+        """Log-probabilities [B, T, 257] of every token in the place of the targets [B, T]; zeros where a target is
         ignored."""
-        logp, cuts = torch.zeros((*targets.shape, BYTES), dtype=torch.float64), list[Cut]()
-        for t, cuts in self._read(inputs, targets, state):
-            logp[0, t] = torch.from_numpy(self._distribution(cuts))
-        return logp.to(targets.device), as_state(cuts)
+        logp, after = torch.zeros((*targets.shape, BYTES), dtype=torch.float64), list[State]()
+        for row, read in enumerate(self._rows(inputs, targets, state)):
+            cuts = list[Cut]()
+            for t, cuts in read:
+                logp[row, t] = torch.from_numpy(self._distribution(cuts))
+            after.append(as_state(cuts or self._begun(None, targets.device)))
+        return logp.to(targets.device), join_rows(after)
 
     @override
     def next(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        cuts = self._cuts(tokens, state)
-        for token in tokens[0].tolist():
-            cuts = self._after(cuts, token, tokens.device)
-        return torch.from_numpy(self._distribution(cuts)[None]).to(tokens.device), as_state(cuts)
+        logp, after = [], list[State]()
+        for row, ids in enumerate(tokens.tolist()):
+            cuts = of_state(state, row)
+            for token in ids:
+                cuts = self._after(cuts, token, tokens.device)
+            logp.append(torch.from_numpy(self._distribution(cuts)))
+            after.append(as_state(cuts))
+        return torch.stack(logp).to(tokens.device), join_rows(after)
 
-    def _read(self, inputs: Inputs, targets: Tensor, state: State) -> Iterator[tuple[int, list[Cut]]]:
-        """For each target: its time step, and the cuts before it."""
-        fresh = inputs.fresh is not None and bool(inputs.fresh.all())
-        cuts = self._cuts(inputs.tokens, None if fresh else state)
-        for t, token in enumerate(inputs.tokens[0].tolist()):
-            if targets[0, t] != IGNORED:
-                cuts = self._after(cuts, token, targets.device)
+    def _rows(self, inputs: Inputs, targets: Tensor, state: State) -> Iterator[Iterator[tuple[int, list[Cut]]]]:
+        """The reading of each row."""
+        for row in range(len(targets)):
+            fresh = inputs.fresh is not None and bool(inputs.fresh[row])
+            yield self._read(inputs.tokens[row], targets[row], of_state(None if fresh else state, row))
+
+    def _read(self, tokens: Tensor, targets: Tensor, cuts: list[Cut]) -> Iterator[tuple[int, list[Cut]]]:
+        """For each target of a row: its time step, and the cuts before it."""
+        wanted = (targets != IGNORED).tolist()
+        for t in range(len(wanted) - wanted[::-1].index(True) if True in wanted else 0):
+            cuts = self._after(cuts, int(tokens[t]), tokens.device)
+            if wanted[t]:
                 yield t, cuts
-
-    def _cuts(self, tokens: Tensor, state: State) -> list[Cut]:
-        if len(tokens) != 1:
-            raise ConfigError("bytes of a model over tokens are read one text at a time; set columns to 1")
-        return of_state(state)
 
     def _distribution(self, cuts: Sequence[Cut]) -> Floats:
         """Log-probabilities [257] of the next byte."""
@@ -168,14 +179,12 @@ class ByteScorer(Scorer):
         return found
 
     def _after(self, cuts: Sequence[Cut], token: int, device: torch.device) -> list[Cut]:
-        """The cuts after one more byte, or the end of a document."""
-        if token == BOUNDARY or not cuts:
-            between = [cut for cut in cuts if not cut.depth]
-            last = max(between, key=lambda cut: cut.mass, default=None)
-            if last is not None and last.begins:
-                return [last]
-            state = None if last is None else last.state
-            return self._extended([(1.0, self.boundary, state)], device)
+        """The cuts after one more byte, or after the end of a document: there the likeliest one whose tokens are
+        complete. Before any byte a document begins."""
+        if token == BOUNDARY:
+            last = max((cut for cut in cuts if not cut.depth), key=lambda cut: cut.mass, default=None)
+            return self._begun(None if last is None else last.state, device)
+        cuts = cuts or self._begun(None, device)
         byte, longer = token - FIRST_BYTE, []
         complete: list[tuple[float, int, State]] = []
         for cut in cuts:
@@ -223,26 +232,33 @@ class ByteScorer(Scorer):
         for at in tokens.longest(begun + bytes([byte])):
             found = self._extended([(1.0, int(tokens.order[at]), state)], device)
             state = found[0].state
-        return found or self._extended([(1.0, self.boundary, None)], device)
+        return found or self._begun(None, device)
+
+    def _begun(self, state: State, device: torch.device) -> list[Cut]:
+        """The cuts at the start of a document, after the one that a state has read."""
+        return self._extended([(1.0, self.boundary, state)], device)
 
 
 def as_state(cuts: Sequence[Cut]) -> State:
-    """Cuts as tensors of one row: numbers, places, probabilities, and the state of the model."""
-    return tuple(
-        (
-            torch.tensor([[cut.mass, cut.end]], dtype=torch.float64),
-            torch.tensor([[cut.low, cut.high, cut.depth, int(cut.begins)]]),
-            torch.from_numpy(cut.p[None]),
-            cut.state,
-        )
-        for cut in cuts
-    )
+    """Cuts as a state of one row: numbers [1, C, 6], probabilities [1, C, R], and the states of the model [1, C, ...].
+
+    Rows with fewer cuts are padded with zeros, as `join_rows` does: such a cut has no mass.
+    """
+    numbers = [(cut.mass, cut.end, cut.low, cut.high, cut.depth, cut.begins) for cut in cuts]
+    width = max(len(cut.p) for cut in cuts)
+    p = torch.from_numpy(np.stack([np.pad(cut.p, (0, width - len(cut.p))) for cut in cuts]))
+    inner = map_state(lambda part: part[None], join_rows([cut.state for cut in cuts]))
+    return torch.tensor(numbers, dtype=torch.float64)[None], p[None], inner
 
 
-def of_state(state: State) -> list[Cut]:
-    """The cuts of a state; none before any token."""
-    found = []
-    for mass, place, p, inner in cast(tuple[tuple[Tensor, Tensor, Tensor, State], ...], state or ()):
-        low, high, depth, begins = place[0].tolist()
-        found.append(Cut(float(mass[0, 0]), p[0].numpy(), float(mass[0, 1]), low, high, depth, bool(begins), inner))
+def of_state(state: State, row: int) -> list[Cut]:
+    """The cuts of a row; none before any token."""
+    if state is None:
+        return []
+    numbers, p, inner = cast(tuple[Tensor, Tensor, State], state)
+    states, found = map_state(lambda part: part[row], inner), list[Cut]()
+    for k, (mass, end, low, high, depth, begins) in enumerate(numbers[row].tolist()):
+        if mass > 0:
+            place = int(low), int(high), int(depth), bool(begins)
+            found.append(Cut(mass, p[row, k].numpy(), end, *place, select_rows(states, slice(k, k + 1))))
     return found

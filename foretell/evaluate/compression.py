@@ -33,8 +33,10 @@ def decompress(model: LanguageModel, compressed: bytes, name: str, *, on_progres
     header, message = opened(compressed, name)
     if len(header.weights) != len(model.shares):
         number = len(header.weights)
-        by = f"a mixture of {number} runs; name the others with --mix" if number else "one run; leave out --mix"
-        raise ConfigError(f"was compressed by {by}", file=name)
+        by = f"a mixture of {number} runs: name the others with --mix, or the folder of the mixture alone"
+        raise ConfigError(
+            f"was compressed by {by if number else 'one run or a mixture with --log: name its folder alone'}", file=name
+        )
     if header.weights:
         model = model.weighted(header.weights)
     if header.model != model.digest:

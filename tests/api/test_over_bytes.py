@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from predictors import trained
+from typer.testing import CliRunner
 
 import foretell
 from foretell.api.over_bytes import OverBytes, in_one_vocabulary
+from foretell.cli import app
 
 BPE = {"kind": "bpe", "size": 280}
 Runs = dict[str, foretell.Trained]
@@ -43,6 +45,34 @@ def test_runs_with_different_tokenizers_are_mixed(runs: Runs, tmp_path: Path, ho
     assert opened.evaluate("test")["loss"] == found["loss"] and opened.digest == mixed.digest
     assert opened.generate("the cat", tokens=5, seed=1) == mixed.generate("the cat", tokens=5, seed=1)
     assert opened.decompress(opened.compress(b"the cat\n")) == b"the cat\n"
+
+
+@pytest.mark.parametrize("resets", ["lines", "documents"])
+def test_runs_that_begin_anew_at_lines_or_documents(
+    runs: Runs, corpus: dict[str, str], tmp_path: Path, resets: str
+) -> None:
+    run = trained("ngram", corpus, tmp_path, BPE, data__batches=resets)
+    assert foretell.mix([run, runs["mixing"]]).evaluate("test", audit=True)["audit"]["passed"]
+    own, over = run.evaluate("test"), OverBytes(run).evaluate("test")
+    assert own["bits_per_byte"] - 0.2 < over["bits_per_byte"] < own["bits_per_byte"] + 2e-3
+
+
+@pytest.mark.parametrize("arguments", [["--prompt", "the c"], ["--prompt", "the c", "--characters"]])
+def test_several_texts_are_continued_side_by_side(runs: Runs, arguments: list[str]) -> None:
+    first, second = str(runs["lstm"].run.path), str(runs["ngram"].run.path)
+    mixed = ["--mix", second, "--mix-weights", "0.5,0.5"]
+    found = CliRunner().invoke(app, ["next", first, *mixed, *arguments])
+    assert found.exit_code == 0 and found.stdout.startswith("the c"), found.output
+    texts = CliRunner().invoke(app, ["generate", first, *mixed, "--prompt", "the cat", "--tokens", "8", "--count", "2"])
+    assert texts.exit_code == 0, texts.output
+
+
+def test_what_adapts_is_refused(runs: Runs) -> None:
+    adapted = runs["lstm"].adapted(
+        dynamic={"rule": "sgd", "learning_rate": 0.1, "decay": 0.0, "segment": 5}, quiet=True
+    )
+    with pytest.raises(foretell.ConfigError, match="cannot adapt"):
+        foretell.mix([runs["mixing"], adapted])
 
 
 def test_one_vocabulary_stays_as_it_is(runs: Runs) -> None:

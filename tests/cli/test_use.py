@@ -42,6 +42,6 @@ def test_a_mixture_is_decompressed_without_its_weights(run: Path, corpus: Any, t
     assert back.read_bytes() == Path(text).read_bytes()
     back.unlink()
     code, _, err = said("decompress", packed, "--with", run, "-o", back)
-    assert code == 2 and "text.ft: was compressed by a mixture of 2 runs; name the others with --mix" in err
+    assert code == 2 and "text.ft: was compressed by a mixture of 2 runs: name the others with --mix" in err
     code, _, err = said("decompress", text, "--with", run, "-o", back)
     assert code == 2 and "is not a file of foretell compress" in err

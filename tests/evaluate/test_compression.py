@@ -89,10 +89,10 @@ def test_only_its_own_model_opens_a_file(runs: Runs, monkeypatch: pytest.MonkeyP
     compressed = runs["lstm"].compress(b"the cat sat\n")
     with pytest.raises(ConfigError, match="compressed by another model than"):
         runs["gpt"].decompress(compressed)
-    with pytest.raises(ConfigError, match="compressed by one run; leave out --mix"):
+    with pytest.raises(ConfigError, match="compressed by one run or a mixture with --log"):
         foretell.mix([runs["lstm"], runs["ngram"]], [0.5, 0.5]).decompress(compressed)
     together = foretell.mix([runs["lstm"], runs["ngram"]], [0.4, 0.6]).compress(b"the cat sat\n")
-    with pytest.raises(ConfigError, match="a mixture of 2 runs; name the others with --mix"):
+    with pytest.raises(ConfigError, match="a mixture of 2 runs: name the others with --mix"):
         runs["lstm"].decompress(together)
     assert foretell.mix([runs["lstm"], runs["ngram"]], [1, 0]).decompress(together) == b"the cat sat\n"
     with pytest.raises(ConfigError, match="another model"):

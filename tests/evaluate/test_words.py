@@ -1,6 +1,7 @@
 """Surprisal of words: against sums over the next tokens, and alike for vocabularies that say the same."""
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,14 @@ def reader(run: foretell.Trained) -> WordReader:
 
 def logp_after(run: foretell.Trained, ids: list[int]) -> np.ndarray:
     return run.scorer(ranks=False).next(torch.tensor([[run.tokenizer.boundary, *ids]]), None)[0][0].double().numpy()
+
+
+@pytest.mark.parametrize("name", ["byte", "bpe"])
+@pytest.mark.parametrize("text", ["a \u00a0 b\n", "\u3000\n", "\u00a0\t\u00e9 x\u2028y\n"])
+def test_only_the_blanks_that_end_words_separate_them(runs: dict[str, foretell.Trained], name: str, text: str) -> None:
+    found = list(reader(runs[name]).words(text))
+    assert [one.word for one in found] == re.findall(r"[^ \t\n\r\v\f]+", text)
+    assert all(text[one.start : one.end] == one.word for one in found)
 
 
 def test_bytes_by_hand(runs: dict[str, foretell.Trained]) -> None:

@@ -42,6 +42,7 @@ ROLES = {
 }
 """how special tokens are called that tokenisers come with, by what they are for"""
 
+BLANKS = " \t\n\r\v\f"
 NO_SPANS = [np.zeros((0, 2), dtype=np.int64)]
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 Lengths = npt.NDArray[np.int64]
@@ -113,8 +114,8 @@ class Tokenizer(ABC):
         spans = np.concatenate([*(part + start for part, start in zip(parts, starts, strict=True)), *NO_SPANS])
         for span in spans:
             stretch = text[span[0] : span[1]]
-            span[1] -= len(stretch) - len(stretch.rstrip())
-            span[0] = min(span[0] + len(stretch) - len(stretch.lstrip()), span[1])
+            span[1] -= len(stretch) - len(stretch.rstrip(BLANKS))
+            span[0] = min(span[0] + len(stretch) - len(stretch.lstrip(BLANKS)), span[1])
         return np.array([token for found in encodings for token in found.ids], dtype=np.int64), spans
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -250,6 +250,18 @@ def predict(t: Tables, w: Scratch, node: int, depth: int) -> float:
 
 
 @inlined
+def counted(slot: int, bit: int) -> int:
+    """A slot after one more bit."""
+    count, bits, p = np.int64(slot >> np.uint32(8)) & 255, np.int64(slot) & 255, F(slot >> np.uint32(16)) / F(65536)
+    p = min(max(p + (F(bit) - p) * STEP[count], F(0)), F(0.99998))
+    return (
+        (np.uint32(p * F(65536)) << np.uint32(16))
+        | np.uint32(min(count + 1, LIMIT) << 8)
+        | np.uint32(((bits << 1) | bit) & 255)
+    )
+
+
+@inlined
 def learn_bit(t: Tables, w: Scratch, node: int, depth: int, bit: int) -> None:
     """Update everything that predicted the bit after `node`."""
     rows, outputs, cells, buckets = w.rows[depth], w.outputs[depth], w.cells[depth], w.buckets[depth >> 2]
@@ -268,15 +280,7 @@ def learn_bit(t: Tables, w: Scratch, node: int, depth: int, bit: int) -> None:
         if cells[c, 0] >= 0:
             learn_map(t.by_count[c, cells[c, 0]], y)
             learn_map(t.by_history[c, cells[c, 1]], y)
-        value = t.slots[c, buckets[c], place]
-        count, bits = np.int64(value >> np.uint32(8)) & 255, np.int64(value) & 255
-        p = F(value >> np.uint32(16)) / F(65536)
-        p = min(max(p + (y - p) * STEP[count], F(0)), F(0.99998))
-        t.slots[c, buckets[c], place] = (
-            (np.uint32(p * F(65536)) << np.uint32(16))
-            | np.uint32(min(count + 1, LIMIT) << 8)
-            | np.uint32(((bits << 1) | bit) & 255)
-        )
+        t.slots[c, buckets[c], place] = counted(t.slots[c, buckets[c], place], bit)
     for m in range(len(t.matches)):
         if w.matched[depth, m] >= 0:
             learn_map(t.by_match[m, w.matched[depth, m]], y)
@@ -405,6 +409,34 @@ def read(t: Tables, tokens: NDArray[np.uint16], logp: NDArray[np.float64], advic
                     t.advice[e, ((token - FIRST_BYTE) | 256) >> (8 - depth)] = advice[i, e, depth]
         logp[i] = read_token(t, w, token, True)
         advance(t, token, True)
+
+
+@inlined
+def count_byte(t: Tables, w: Scratch, byte: int) -> None:
+    """Update the slots of a byte in all contexts."""
+    hash_contexts(t, w.hashes)
+    look_up(t, w, 0)
+    look_up(t, w, (byte | 256) >> 4)
+    for half in range(2):
+        make_buckets(t, w.buckets[half], w.places[half], w.checks[half])
+        for c in range(len(t.contexts)):
+            bucket = w.buckets[half, c]
+            for depth in range(4 * half, 4 * half + 4):
+                place, bit = local((byte | 256) >> (8 - depth), depth), (byte >> (7 - depth)) & 1
+                t.slots[c, bucket, place] = counted(t.slots[c, bucket, place], bit)
+
+
+@jit
+def count(t: Tables, tokens: NDArray[np.uint16]) -> None:
+    """Learn what follows each context from tokens, without predicting them: what corrects and mixes predictions learns
+    nothing. Several times as fast as `read`."""
+    w, learned = scratch(t), t.position[3]
+    for token in tokens:
+        learn_map(t.ends[byte_at(t, 1), byte_at(t, 2)], F(token == BOUNDARY))
+        if token != BOUNDARY:
+            count_byte(t, w, np.int64(token) - FIRST_BYTE)
+        advance(t, np.int64(token), True)
+    t.position[3] = learned
 
 
 @jit

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -46,6 +45,8 @@ RECENT, UNTIMED = 8, 0.05
 """blocks that a speed is measured over, and the part of a time limit before anything is left out"""
 SPEED = 50_000
 """tokens a second that a time limit is expected to leave room for: larger tables take longer to find memory for"""
+LEARNED_AT_LEAST = 300_000
+"""tokens at the end that are learned from, rather than count more"""
 MatchLength = Annotated[int, Field(ge=2, le=64)]
 
 
@@ -78,15 +79,16 @@ class ContextMixingConfig(CountedConfig):
             raise ConfigError('model.kind = "context-mixing" predicts bytes; set data.tokenizer.kind = "byte"')
         likely = min(len(tokens), int(min(seconds, len(tokens)) * SPEED))
         model = ContextMixing(self.empty(self.table_bits or bits_for(likely)))
-        model.learn(tokens[:0])  # compiles before the clock starts
-        read, place = 0, 0
-        clock = Clock(seconds)
-        while place < len(tokens) and clock.left > 0:
+        for learn in (model.learn, model.count):
+            learn(tokens[:0])  # compiles before the clock starts
+        read, place, pace = 0, 0, Pace(seconds)
+        while place < len(tokens) and pace.left > 0:
             on_progress(place / len(tokens))
-            part = tokens[place : place + BLOCK]
-            model.learn(part)
+            place += pace.excess(len(tokens) - place)  # the start of the text matters least
+            part, counts = tokens[place : place + BLOCK], pace.counts(len(tokens) - place)
+            (model.count if counts else model.learn)(part)
             read, place = read + len(part), place + len(part)
-            place = max(place, len(tokens) - clock.room_for(len(part)))  # the start of the text matters least
+            pace.note(len(part), counts=counts)
         model.read = read
         return model
 
@@ -102,35 +104,56 @@ class ContextMixingConfig(CountedConfig):
         return ContextMixing(unpacked({name: part.numpy() for name, part in tensors.items()}, self.empty(8)))
 
 
-class Clock:
-    """The size of text that can be read within a time limit, from the speed of the last blocks."""
+class Pace:
+    """How to read a text within a time limit.
+
+    The end of the text is learned from in full. The text before it is only counted, which is faster, and where even
+    that takes too long, its start is left out.
+    """
 
     def __init__(self, seconds: float):
-        self.seconds = seconds
-        self.moments = deque([time.perf_counter()], maxlen=RECENT + 1)
-        self.begin, self.tokens = self.moments[0], deque[int](maxlen=RECENT)
+        self.seconds, self.begin = seconds, time.perf_counter()
+        self.now = self.begin
+        self.recent = {counts: deque[tuple[int, float]](maxlen=RECENT) for counts in (False, True)}
+        """tokens and seconds of the last blocks, those learned from and those counted"""
+        self.found_memory = False
 
     @property
     def left(self) -> float:
         """Seconds that are left."""
-        return self.seconds - (self.moments[-1] - self.begin)
+        return self.seconds - (self.now - self.begin)
 
-    def room_for(self, read: int) -> int:
-        """Tokens to plan for, once another block of `read` tokens was read.
+    def note(self, tokens: int, *, counts: bool) -> None:
+        """A block was read. The first has no speed: it is many times as slow, while the system finds memory."""
+        before, self.now = self.now, time.perf_counter()
+        if self.found_memory:
+            self.recent[counts].append((tokens, max(self.now - before, 1e-9)))
+        self.found_memory = True
 
-        At first more than there will be time for, as a part that is skipped stays unread. The first block does not
-        count: it is many times as slow, while the system finds memory for the tables.
+    def speed(self, *, counts: bool) -> float:
+        """Tokens a second in the last blocks; 0 before any."""
+        blocks = self.recent[counts]
+        return sum(tokens for tokens, _ in blocks) / sum(seconds for _, seconds in blocks) if blocks else 0.0
+
+    def counts(self, rest: int) -> bool:
+        """Whether the next block is only counted, as there is no time to learn from `rest` tokens. Each way is tried
+        first."""
+        if self.seconds == math.inf or not self.recent[True]:
+            return self.seconds < math.inf
+        speed = self.speed(counts=False)
+        return 0 < speed < self.speed(counts=True) and rest > max(speed * self.left, LEARNED_AT_LEAST)
+
+    def excess(self, rest: int) -> int:
+        """Tokens to leave out of the `rest`.
+
+        At first fewer than the time asks for, as a part that is left out stays unread.
         """
-        first = not self.tokens
-        self.moments.append(time.perf_counter())
-        self.tokens.append(read)
-        if first:
-            self.moments.popleft()
-        if first or self.seconds == math.inf or self.left > (1 - UNTIMED) * self.seconds:
-            return sys.maxsize
-        blocks = len(self.moments) - 1
-        speed = sum([*self.tokens][-blocks:]) / max(self.moments[-1] - self.moments[0], 1e-9)
-        return int(speed * max(self.left, 0) * (1 + 0.5 * self.left / self.seconds))
+        learning, counting = self.speed(counts=False), self.speed(counts=True)
+        if not learning or not counting or self.left > (1 - UNTIMED) * self.seconds:
+            return 0
+        left = max(self.left, 0) * (1 + 0.5 * self.left / self.seconds)
+        last = min(rest, LEARNED_AT_LEAST, int(learning * left))
+        return max(rest - last - int(counting * (left - last / learning)), 0)
 
 
 class ContextMixing(CountedModel, Reader):
@@ -185,6 +208,13 @@ class ContextMixing(CountedModel, Reader):
         logp = np.zeros(len(tokens))
         compiled.read(self.tables, tokens.astype(np.uint16), logp, NO_ADVICE if advice is None else advice)
         return logp
+
+    def count(self, tokens: NDArray[np.integer]) -> None:
+        """Learn what follows each context, and nothing about how much that is worth; see `compiled.count`."""
+        from foretell.models.context_mixing import compiled
+
+        self.tables = with_room(self.tables, len(tokens) + 1)
+        compiled.count(self.tables, tokens.astype(np.uint16))
 
     def scores_after(
         self, context: NDArray[np.int64], tokens: NDArray[np.int64], targets: NDArray[np.int64]

@@ -84,3 +84,15 @@ def test_a_crowded_table_predicts_as_it_books() -> None:
         compiled.distribution(tables, distribution)
         compiled.read(tables, TOKENS[k : k + 1], one, NO_ADVICE)
         assert math.isclose(one[0], distribution[token], abs_tol=1e-12)
+
+
+def test_counting_fills_the_tables_of_contexts_as_learning_does(trained: Tables) -> None:
+    tables = untrained()
+    compiled.count(tables, TOKENS)
+    for name in ("slots", "ends", "followers", "heads", "matches", "words", "history"):
+        np.testing.assert_array_equal(getattr(tables, name), getattr(trained, name), err_msg=name)
+    np.testing.assert_array_equal(tables.position[[0, 1, 2, 4, 5]], trained.position[[0, 1, 2, 4, 5]])
+    assert tables.position[3] == 0 < trained.position[3]
+    blank = untrained()
+    for name in ("by_count", "by_history", "by_match", "mixers", "final", "refined"):
+        np.testing.assert_array_equal(getattr(tables, name), getattr(blank, name), err_msg=name)

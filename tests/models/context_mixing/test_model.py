@@ -1,12 +1,14 @@
 """The model learns, opens what it saved, and keeps the places of two texts apart."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from foretell.errors import ConfigError
 from foretell.models.context_mixing.contexts import OrderConfig
-from foretell.models.context_mixing.model import ContextMixing, ContextMixingConfig
+from foretell.models.context_mixing.model import BLOCK, ContextMixing, ContextMixingConfig, Pace
 
 STARTS = np.zeros(0, np.int64)
 TEXT = np.frombuffer(b"to be, or not to be, that is the question\n" * 12, np.uint8).astype(np.uint16) + 1
@@ -67,3 +69,36 @@ def test_in_a_given_time_it_reads_the_end_of_a_text(monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(history[:64], text[:64])
     np.testing.assert_array_equal(history[-32:], text[-32:])
     assert ContextMixingConfig(table_bits=12).fit(text[:200], STARTS, 0, 257).report() == {"tokens": 200}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "seconds", "faster", "learned", "skipped"),
+    [
+        (1_000_000, math.inf, 4, (1_000_000, 1_000_000), (0, 0)),
+        (1_000_000, 60, 4, (900_000, 1_000_000), (0, 0)),  # enough time for all
+        (10_000_000, 60, 4, (2_100_000, 2_400_000), (0, 0)),  # x / 70,000 + (10 million - x) / 280,000 = 60
+        (100_000_000, 60, 4, (200_000, 500_000), (80_000_000, 99_000_000)),
+        (10_000_000, 60, 1, (3_600_000, 4_300_000), (5_600_000, 6_400_000)),  # counting is no faster
+        (10_000_000, 2, 4, (50_000, 200_000), (9_500_000, 9_900_000)),
+    ],
+)
+def test_the_end_is_learned_from_and_the_rest_counted_as_time_allows(
+    monkeypatch: pytest.MonkeyPatch,
+    tokens: int,
+    seconds: float,
+    faster: float,
+    learned: tuple[int, int],
+    skipped: tuple[int, int],
+) -> None:
+    now, place, read, left_out, last = 0.0, 0, {False: 0, True: 0}, 0, True
+    monkeypatch.setattr("foretell.models.context_mixing.model.time.perf_counter", lambda: now)
+    pace = Pace(seconds)
+    while place < tokens and pace.left > 0:
+        excess = pace.excess(tokens - place)
+        place, left_out = place + excess, left_out + excess
+        last, size = pace.counts(tokens - place), min(BLOCK, tokens - place)
+        now += size / (70_000 * (faster if last else 1))
+        pace.note(size, counts=last)
+        place, read[last] = place + size, read[last] + size
+    assert learned[0] <= read[False] <= learned[1] and skipped[0] <= left_out <= skipped[1]
+    assert not last and now < seconds * 1.02 + BLOCK / 70_000
