@@ -13,10 +13,7 @@ from foretell.coding import range_coder
 from foretell.coding.range_coder import BITS, MASK, TOTAL
 from foretell.coding.tokens import Ids
 from foretell.models.context_mixing.compiled import (
-    BOUNDARY,
-    FIRST_BYTE,
     F,
-    advance,
     boundary,
     learn_byte,
     learn_map,
@@ -25,6 +22,7 @@ from foretell.models.context_mixing.compiled import (
     scratch,
 )
 from foretell.models.context_mixing.hashing import byte_at, hash_contexts, inlined, jit
+from foretell.models.context_mixing.history import BOUNDARY, FIRST_BYTE, advance
 from foretell.models.context_mixing.tables import Tables
 from foretell.types import OnProgress
 
