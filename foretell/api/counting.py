@@ -43,7 +43,8 @@ def count(run: Run, recipe: Recipe, data: DataModule, monitor: Monitor) -> Count
     monitor.say(f"counting {len(tokens):,} tokens")
     with monitor.activity("counting") as on_progress:
         limit = recipe.limit.value if recipe.limit.unit == "seconds" else math.inf
-        model = config.fit(tokens, starts, tokenizer.boundary, tokenizer.size, on_progress, limit)
+        left = max(limit - (time.monotonic() - begin), 0.5 * limit)
+        model = config.fit(tokens, starts, tokenizer.boundary, tokenizer.size, on_progress, left)
     unit = "line" if tokenizer.ends_lines or resets == "lines" else "document"
     for line in model.summary_lines(unit):
         monitor.say(line)

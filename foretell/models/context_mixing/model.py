@@ -45,6 +45,8 @@ RECENT, UNTIMED = 8, 0.05
 """blocks that a speed is measured over, and the part of a time limit before anything is left out"""
 SPEED = 50_000
 """tokens a second that a time limit is expected to leave room for: larger tables take longer to find memory for"""
+SAVING = 4e-9
+"""seconds of a limit that saving takes, a byte of the tables"""
 LEARNED_AT_LEAST = 300_000
 """tokens at the end that are learned from, rather than count more"""
 MatchLength = Annotated[int, Field(ge=2, le=64)]
@@ -81,7 +83,7 @@ class ContextMixingConfig(CountedConfig):
         model = ContextMixing(self.empty(self.table_bits or bits_for(likely)))
         for learn in (model.learn, model.count):
             learn(tokens[:0])  # compiles before the clock starts
-        read, place, pace = 0, 0, Pace(seconds)
+        read, place, pace = 0, 0, Pace(seconds - min(SAVING * model.tables.slots.nbytes, seconds / 3))
         while place < len(tokens) and pace.left > 0:
             on_progress(place / len(tokens))
             place += pace.excess(len(tokens) - place)  # the start of the text matters least

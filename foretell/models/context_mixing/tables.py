@@ -6,7 +6,7 @@ C contexts, M match models, E experts, N inputs of a mixer (4 C + 2 M + 1 + E, p
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,8 @@ MATCH_STATES = 3**MATCHES
 """no match, or one that expects a 0 or a 1, for each match model"""
 SLOTS = 16
 """words of a bucket: a check, and the 15 nodes of the binary tree of a nibble"""
+PIECE = 1 << 12
+"""places that are packed at once"""
 MATCH_BITS = 22
 BINS = 33
 NO_ADVICE = np.zeros((0, 0, 8), np.float32)
@@ -144,11 +146,15 @@ def with_experts(t: Tables, experts: int) -> Tables:
 def packed(tables: Tables) -> dict[str, NDArray[Any]]:
     """The arrays to save, as signed integers and floats; of the slots only those that have seen a bit."""
     kept = tables._replace(history=tables.history[: int(tables.position[0])])
-    slots = kept.slots.reshape(-1, SLOTS)
-    used = (slots & 0xFF00) != 0
-    used[:, 0] = slots[:, 0] != 0
+    values, bits = [], []
+    for part in pieces(kept.slots):
+        used = (part & 0xFF00) != 0
+        used[:, 0] = part[:, 0] != 0
+        values.append(part[used])
+        bits.append(np.packbits(used))
     learned = {name: np.ascontiguousarray(getattr(kept, name)) for name in LEARNED if name != "slots"}
-    arrays = learned | {"slots": slots[used], "slots_used": np.packbits(used), "shape": np.array(kept.slots.shape)}
+    slots = {"slots": np.concatenate(values), "slots_used": np.concatenate(bits)}
+    arrays = learned | slots | {"shape": np.array(kept.slots.shape)}
     return {name: part.view(SIGNED.get(part.dtype, part.dtype)) for name, part in arrays.items()}
 
 
@@ -162,17 +168,20 @@ def unpacked(arrays: Mapping[str, NDArray[Any]], blank: Tables) -> Tables:
     shape = tuple(int(n) for n in arrays.get("shape", ()))
     if set(arrays) != wanted or len(shape) != 3 or shape[0] != len(blank.contexts) or shape[2] != SLOTS:
         raise ConfigError(MISFIT)
-    count, size = shape[0] * shape[1] * SLOTS, 8 * arrays["slots_used"].size
-    if not SMALLEST <= shape[1] <= LARGEST_TABLE or shape[1] & (shape[1] - 1) or not 0 <= size - count < 8:
+    bits, values = arrays["slots_used"], arrays["slots"]
+    if not SMALLEST <= shape[1] <= LARGEST_TABLE or shape[1] & (shape[1] - 1):
         raise ConfigError(MISFIT)
-    used = np.unpackbits(arrays["slots_used"], count=count).view(bool).reshape(-1, SLOTS)
-    if arrays["slots"].shape != (int(np.count_nonzero(used)),) or arrays["slots"].dtype != np.int32:
+    if bits.shape != (shape[0] * shape[1] * SLOTS // 8,) or bits.dtype != np.uint8:
         raise ConfigError(MISFIT)
-    places = aligned(shape[0], shape[1])
-    slots = places.reshape(-1, SLOTS)
-    for node in range(1, SLOTS):
-        np.multiply(used[:, 0], UNSEEN, out=slots[:, node])
-    slots[used] = arrays["slots"].view(np.uint32)
+    if values.shape != (int(np.bitwise_count(bits).sum(dtype=np.int64)),) or values.dtype != np.int32:
+        raise ConfigError(MISFIT)
+    places, flags, read = aligned(shape[0], shape[1]), bits.reshape(-1, SLOTS // 8), 0
+    for number, part in enumerate(pieces(places)):
+        used = np.unpackbits(flags[number * PIECE :][:PIECE]).view(bool).reshape(-1, SLOTS)
+        if count := int(np.count_nonzero(used)):  # memory that is never written takes no time
+            np.multiply(used[:, :1], UNSEEN, out=part[:, 1:])
+            part[used] = values[read : read + count].view(np.uint32)
+            read += count
     learned = {}
     for name in LEARNED:
         like: NDArray[Any] = getattr(blank, name)
@@ -184,6 +193,12 @@ def unpacked(arrays: Mapping[str, NDArray[Any]], blank: Tables) -> Tables:
     if not is_sound(tables, blank):
         raise ConfigError(MISFIT)
     return tables
+
+
+def pieces(slots: NDArray[np.uint32]) -> Iterator[NDArray[np.uint32]]:
+    """Slots [C, P, 16] as views [PIECE, 16] that fit a cache."""
+    flat = slots.reshape(-1, SLOTS)
+    return (flat[begin : begin + PIECE] for begin in range(0, len(flat), PIECE))
 
 
 def is_sound(t: Tables, blank: Tables) -> bool:
