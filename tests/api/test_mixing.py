@@ -34,7 +34,7 @@ def test_other_vocabularies_are_refused(runs: list[foretell.Trained], corpus: Co
     other = foretell.train(
         tables(corpus, limit="1steps", data__tokenizer={"kind": "character"}), tmp_path / "run", quiet=True
     )
-    with pytest.raises(foretell.ConfigError, match="another vocabulary"):
+    with pytest.raises(foretell.ConfigError, match="have different tokenizers"):
         foretell.mix([runs[0], other])
     with pytest.raises(foretell.ConfigError, match="two runs or more"):
         foretell.mix([runs[0]])

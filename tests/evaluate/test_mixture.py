@@ -165,7 +165,7 @@ def test_all_weight_on_one_is_that_one(runs: list[foretell.Trained]) -> None:
 
 def test_other_vocabularies_are_refused(runs: list[foretell.Trained], corpus: dict[str, str], tmp_path: Path) -> None:
     other = foretell.train(tables(corpus, data__tokenizer="character"), tmp_path / "run", quiet=True)
-    with pytest.raises(ConfigError, match="another vocabulary"):
+    with pytest.raises(ConfigError, match="have different tokenizers"):
         foretell.mix([runs[0], other])
 
 
