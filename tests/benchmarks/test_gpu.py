@@ -63,7 +63,11 @@ def test_it_runs_in_miniature(
     absent = [item for item in result["speeds"] if item["side"] == "transformers"]
     assert [item["work"] for item in absent] == ["GPT-2 124M", "BERT-large, 128"]
     assert all("transformers" in item["not_measured"] for item in absent)
-    measured = [item for item in [*result["speeds"], *result["scans"]] if item not in absent]
+    # oneDNN has no LSTM in bf16 for some processors
+    primitive = "could not create a primitive"
+    unsupported = [item for item in result["speeds"] if primitive in item.get("not_measured", "")]
+    assert all((item["side"], item["precision"]) == ("plain torch", "bf16") for item in unsupported)
+    measured = [item for item in [*result["speeds"], *result["scans"]] if item not in [*absent, *unsupported]]
     assert all(item["milliseconds"] > 0 for item in measured)
     peaks = result["floors"]
     for item in measured:
