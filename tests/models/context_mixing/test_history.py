@@ -45,9 +45,7 @@ def test_lines_words_and_letters(end: int) -> None:
     starts = [0, *(at + 1 for at, byte in enumerate(text) if byte == 10)]
     assert (read, line, learned) == (end, starts[-1], end)
     assert before == (starts[-2] if len(starts) > 1 else 0)
-    assert length == len(text) - len(
-        text.rstrip(bytes(byte for byte in range(256) if chr(byte).isalpha() or byte >= 128))
-    )
+    assert length == len(text) - len(text.rstrip(LETTERS))
     assert (tables.words[0] == 0) == (length == 0)
 
 
