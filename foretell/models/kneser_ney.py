@@ -9,7 +9,7 @@ orders count instead of occurrences, is the number of n-grams one word longer th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,16 +66,6 @@ class Level:
     def __len__(self) -> int:
         return len(self.first)
 
-    def keep(self, kept: Bools, new_index: NDArray[np.int32]) -> Level:
-        """Keep some n-grams; `new_index` maps old to new indices of the level below."""
-        return Level(
-            self.first[kept],
-            new_index[self.shorter[kept]],
-            new_index[self.context[kept]],
-            self.occurrences[kept],
-            self.adjusted[kept],
-        )
-
 
 def levels(
     tokens: NDArray[np.unsignedinteger],
@@ -84,10 +74,11 @@ def levels(
     vocabulary: int,
     order: int,
     on_progress: OnProgress = no_progress,
-) -> list[Level]:
-    """The n-grams of every order in a text [N], from one word up; in the first level a word's index is its id, seen or
-    not. `starts` are places where the context begins, in addition to those after a boundary."""
-    from foretell.kernels import ngram_sort
+) -> Iterator[Level]:
+    """The n-grams of every order in a text [N], from one word up, each when the next one is known; in the first level a
+    word's index is its id, seen or not. `starts` are places where the context begins, in addition to those after a
+    boundary."""
+    from foretell.kernels import kneser_ney, ngram_sort
 
     if len(tokens) == 0:
         raise ConfigError("the training split has no tokens; give it some text")
@@ -98,21 +89,16 @@ def levels(
     text = ngram_sort.sort(tokens, starts, boundary, vocabulary, order, sorting)
     none = np.zeros(vocabulary, dtype=np.int32)
     occurrences: Any = np.bincount(tokens, minlength=vocabulary).astype(text.rows.dtype)
-    levels = [Level(np.arange(vocabulary, dtype=np.int32), none, none, occurrences, occurrences)]
+    level = Level(np.arange(vocabulary, dtype=np.int32), none, none, occurrences, occurrences)
     here = tokens.astype(np.int32)
     for number in range(1, order):
         on_progress((number + order) / (2 * order))
         found, here = ngram_sort.ngrams(text, number, here)
-        _count_words_before(levels[-1], found.shorter)
-        levels.append(Level(*found, found.occurrences))
-    return levels
-
-
-def _count_words_before(level: Level, shorter: NDArray[np.int32]) -> None:
-    """Set a level's adjusted counts from the n-grams that are one word longer."""
-    before = np.bincount(shorter, minlength=len(level))
-    level.adjusted = level.occurrences.copy()
-    np.copyto(level.adjusted, before, where=before > 0, casting="unsafe")
+        level.adjusted = kneser_ney.words_before(found.shorter, level.occurrences)
+        yield level
+        level = Level(*found, found.occurrences)
+    del text, here
+    yield level
 
 
 # --- probabilities --------------------------------------------------------------------------------
@@ -144,11 +130,14 @@ class OrderReport:
 class Estimate:
     """Probabilities in the form of an ARPA file: p(w | h) of existing n-grams, back-off weights for the rest."""
 
-    levels: list[Level]
+    first: list[NDArray[np.int32]]
+    """[M] per order, first word"""
+    shorter: list[NDArray[np.int32]]
+    """[M] per order, index of the n-gram without its first word"""
     logp: list[Singles]
-    """[M] per level, in nats"""
+    """[M] per order, in nats"""
     backoff: list[Singles]
-    """[M] per level below the highest, in nats; 0 for n-grams that are not a context"""
+    """[M] per order below the highest, in nats; 0 for n-grams that are not a context"""
     reports: list[OrderReport] = field(default_factory=list)
 
 
@@ -168,56 +157,55 @@ def discounts(counts_of_counts: Sequence[int], fallback: Sequence[float]) -> tup
 
 
 def estimate(
-    levels: list[Level], prune: Sequence[int], fallback: Sequence[float] = FALLBACK, omitted: int | None = None
+    levels: Iterable[Level], prune: Sequence[int], fallback: Sequence[float] = FALLBACK, omitted: int | None = None
 ) -> Estimate:
     """Interpolated modified Kneser-Ney probabilities of all orders.
 
     `prune[k]`: n-grams of order k + 1 with at most this count are removed (KenLM's `--prune`). `omitted`: a word
     excluded from the counts of counts.
     """
-    kept_levels: list[Level] = []
-    logp: list[Singles] = []
-    backoff: list[Singles] = []
-    reports = []
-    vocabulary = len(levels[0])
-    p_below: Floats = np.array([])
-    new_index = np.arange(vocabulary, dtype=np.int32)
-    all_kept = True
+    from foretell.kernels import kneser_ney
+
+    found = Estimate([], [], [], [], [])
+    p = np.zeros(0)
+    new_index = np.zeros(0, dtype=np.int32)  # of the order below: indices among those kept, -1 for the others
     for number, level in enumerate(levels):
-        kept = level.occurrences > prune[number] if number > 0 else np.ones(vocabulary, dtype=bool)
-        histogram = np.bincount(np.minimum(level.adjusted, 5), minlength=6)
+        kept = level.occurrences > prune[number] if number > 0 else np.ones(len(level), dtype=bool)
+        histogram = kneser_ney.counts_of_counts(level.adjusted)
         if number == 0 and omitted is not None:
             histogram[min(level.adjusted[omitted], 5)] -= 1
         n1, n2, n3, n4 = (int(n) for n in histogram[1:5])
         chosen, why = discounts((n1, n2, n3, n4), fallback)
-        discount = np.array([0.0, *chosen])[np.minimum(level.adjusted, 3)]
-        freed = np.where(kept, discount, level.adjusted)  # [M] mass for back-off, including all of what is pruned
+        discount = np.array([0.0, *chosen])
         if number == 0:
-            total = float(level.adjusted.sum())
-            p = (level.adjusted - discount) / total + freed.sum() / total / vocabulary
+            total, discounted = float(level.adjusted.sum()), discount[np.minimum(level.adjusted, 3)]
+            p = (level.adjusted - discounted) / total + discounted.sum() / total / len(level)
+            shorter = level.shorter
         else:
-            contexts = len(levels[number - 1])
-            totals = sums(level.context, level.adjusted, contexts)
-            gamma = sums(level.context, freed, contexts)
+            totals, gamma = kneser_ney.context_sums(level.context, level.adjusted, kept, discount, len(new_index))
             np.divide(gamma, totals, out=gamma, where=totals > 0)
             gamma[totals == 0] = 1.0
-            p = (level.adjusted - discount) / totals[level.context] + gamma[level.context] * p_below[level.shorter]
-            backoff.append(np.log(gamma)[new_index >= 0].astype(np.float32))
+            found.backoff.append(logs(gamma, new_index >= 0))
+            p = kneser_ney.interpolated(level.context, level.shorter, level.adjusted, discount, totals, gamma, p)
+            shorter = new_index[level.shorter[kept]]
         pruned = len(level) - int(kept.sum())
-        reports.append(OrderReport(number + 1, len(level) - pruned, pruned, (n1, n2, n3, n4), chosen, why))
-        logp.append(np.minimum(np.log(p[kept]), 0).astype(np.float32))  # rounding may exceed 1
-        all_kept = all_kept and pruned == 0
-        kept_levels.append(level if all_kept else level.keep(kept, new_index))
-        new_index = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
-        p_below = p
-    return Estimate(kept_levels, logp, backoff, reports)
+        found.reports.append(OrderReport(number + 1, len(level) - pruned, pruned, (n1, n2, n3, n4), chosen, why))
+        found.first.append(level.first[kept])
+        found.shorter.append(shorter)
+        found.logp.append(np.minimum(logs(p, kept), 0))  # rounding may exceed 1
+        new_index = np.where(kept, np.cumsum(kept, dtype=np.int32) - 1, -1).astype(np.int32, copy=False)
+    return found
 
 
-def sums(indices: NDArray[np.int32], values: Whole | Floats, length: int) -> Floats:
-    """Sums [length] of the values of each index."""
-    return np.bincount(indices, weights=values, minlength=length).astype(
-        np.float64
-    )  # without values numpy returns integers
+def logs(values: Floats, kept: Bools) -> Singles:
+    """The logarithms of the values that are kept."""
+    found = np.empty(int(kept.sum()), dtype=np.float32)
+    end = 0
+    for begin in range(0, len(values), CHUNK):
+        part = values[begin : begin + CHUNK][kept[begin : begin + CHUNK]]
+        found[end : end + len(part)] = np.log(part)
+        end += len(part)
+    return found
 
 
 def summary_lines(reports: Sequence[OrderReport], unit: str = "line") -> list[str]:

@@ -119,12 +119,12 @@ class NGram(CountedModel):
         none = np.zeros(0, dtype=np.float32)
         orders = [
             Order(
-                level.first,
-                level.shorter,
+                estimate.first[number],
+                estimate.shorter[number],
                 estimate.logp[number],
                 estimate.backoff[number] if number < len(estimate.backoff) else none,
             )
-            for number, level in enumerate(estimate.levels)
+            for number in range(len(estimate.first))
         ]
         return cls(orders, boundary, estimate.reports)
 

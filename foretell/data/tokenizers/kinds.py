@@ -282,4 +282,4 @@ def word_level(words: Iterable[str], specials: Sequence[str] = (), padded: bool 
 
 def by_frequency(counts: dict[str, int]) -> list[str]:
     """The words, frequent ones first, equally frequent ones in the order of their spelling."""
-    return sorted(counts, key=lambda word: (-counts[word], word))
+    return sorted(sorted(counts), key=counts.__getitem__, reverse=True)  # the second sort keeps the order of equals
