@@ -48,8 +48,8 @@ def counts_of_counts(counts: Whole) -> NDArray[np.int64]:
 def context_sums(
     context: Numbers, counts: Whole, kept: Bools, discount: Floats, contexts: int
 ) -> tuple[Floats, Floats]:
-    """The sums of the counts after each context [C], and what of them is left for back-off [C]: the discounts [4] by
-    count, and all of what is not `kept` [M]."""
+    """The sums of the counts after each context [C], and the part of them that is left for back-off [C]: the discounts
+    [4] by count, and the whole counts of n-grams that are pruned, not `kept` [M]."""
     totals, freed = np.zeros(contexts), np.zeros(contexts)
     for ngram in range(len(counts)):
         count = counts[ngram]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 FIGURES = {
@@ -28,6 +28,10 @@ FIGURES = {
     "entity_f1": "entity F1",
     "exact_match": "exact match",
 }
+AUDITED = (
+    "An audit recomputes distributions at sampled positions from the text before them alone, and checks that they sum "
+    "to one and agree with what was measured."
+)
 
 
 def model_card(
@@ -40,9 +44,11 @@ def model_card(
     notes: list[str],
     recipe: str,
     trained: bool,
+    audits: Sequence[str] = (),
     library: str = "transformers",
 ) -> str:
-    """README.md with `facts` of the model, figures `measured` on its validation split, `notes`, and its recipe as TOML.
+    """README.md with `facts` of the model, figures `measured` on its validation split, lines on `audits`, `notes`, and
+    its recipe as TOML.
 
     The recipe describes the training if the model was `trained` by it, else only the model.
     """
@@ -71,6 +77,7 @@ def model_card(
         "",
         "Not measured: other texts, other tasks, and biases.",
         "",
+        *([*(f"* {line}" for line in audits), "", AUDITED, ""] if audits else []),
         *([*(f"* {note}" for note in notes), ""] if notes else []),
         "## Recipe",
         "",

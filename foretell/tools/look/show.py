@@ -36,6 +36,7 @@ from foretell.tools.cost import cost
 from foretell.tools.look.recipes import list_recipes, render_recipes
 from foretell.tools.look.schema import schema
 from foretell.tools.look.sections import Section, describe_kind, describe_section, sections
+from foretell.tools.measure.audits import kept, lines
 from foretell.tools.tables import Column, ResponsiveTable, facts
 from foretell.training.checkpoint import find
 from foretell.trees import Tree
@@ -124,7 +125,7 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
     labels = len(load_labels(run.labels_file)) if run.labels_file.is_file() else SOME_LABELS
     shown = describe_recipe(recipe, vocabulary, labels) | {"what": "run", "run": str(run.path)}
     shown |= {"orders": orders} if (orders := orders_of(run)) else {}
-    records = [record for record in run.metrics() if "loss" in record]
+    records = [record for record in run.metrics() if record["kind"] in ("train", "valid")]
     saved = {name: found for name in ("best", "last") if (found := find(run, name)) is not None}
     shown |= {
         "vocabulary_source": source if vocabulary else shown["vocabulary_source"],
@@ -132,6 +133,7 @@ def describe_run(run: Run, overrides: Overrides = (), vocabulary: int | None = N
         "last": records[-1] if records else None,
     }
     shown |= {"unnormalised": run.unnormalised} if run.unnormalised else {}
+    shown |= {"audits": audits} if "best" in saved and (audits := kept(run, saved["best"][0].step)) else {}
     return shown | {"checkpoints": {name: facts for name, (_, facts) in saved.items()}}
 
 
@@ -242,6 +244,9 @@ def render_recipe(shown: Mapping[str, Any]) -> RenderableType:
             measure = record.get("metric", "loss")
             value = record[measure] if "metric" in record else judged(record)
             fact(f"{name} {units.label(measure)}", f"{value:.4f}", note)
+    for line in lines(shown.get("audits", [])):
+        split, _, text = line.partition(": ")
+        fact(split, "", text)
     return Group(toml(shown["toml"]), table)
 
 

@@ -40,6 +40,7 @@ from foretell.recipe.loading import load_recipe
 from foretell.recipe.recipe import Recipe, as_name
 from foretell.run import Record, Run
 from foretell.strict_json import JsonObject, read_object, shown
+from foretell.tools.measure.audits import kept, lines
 from foretell.training.monitor import Monitor
 from foretell.training.state_dict import load_weights, weights
 from foretell.trees import Tree, override, write_toml
@@ -342,6 +343,7 @@ def card_of(trained: Trained, part: Part, family: Family, task: str, has_tokeniz
         notes=notes,
         recipe=recipe_on_card(trained.recipe, imported is None),
         trained=imported is None,
+        audits=lines(kept(run, trained.facts["step"])),
     )
 
 

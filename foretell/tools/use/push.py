@@ -8,6 +8,7 @@ from foretell import hub, units
 from foretell.api.trained import Trained
 from foretell.interop.hugging_face.card import model_card
 from foretell.strict_json import read_object
+from foretell.tools.measure.audits import kept, lines
 from foretell.tools.use.hugging_face import recipe_on_card
 from foretell.training.checkpoint import files_of
 
@@ -43,4 +44,5 @@ def card_of(trained: Trained, name: str) -> str:
         notes=[f"Use it: `foretell {use} {name}`, or `foretell.load({name!r})` in Python."],
         recipe=recipe_on_card(recipe, True),
         trained=True,
+        audits=lines(kept(trained.run, trained.facts["step"])),
     )
