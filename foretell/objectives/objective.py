@@ -18,6 +18,7 @@ from foretell.models.model_spec import ModelSpec
 from foretell.nn.flops import macs_per_token
 from foretell.nn.heads import Head
 from foretell.objectives.penalties import Penalty
+from foretell.optim.param_groups import LayerDepths
 from foretell.types import Batch, State, Step
 
 MeasuredBy = str
@@ -136,11 +137,10 @@ class Objective(nn.Module):
         """Multiply-accumulates of matrix products per token, in rows of `length` tokens."""
         return self.backbone.macs_per_token(length) + macs_per_token(self.head)
 
-    def layer_depths(self) -> dict[nn.Parameter, int]:
+    def layer_depths(self) -> LayerDepths:
         """The number of layers between each parameter and the output, for layer-wise learning rates and unfreezing.
 
-        With L blocks: L + 1 before the blocks, L - i in block i (from 0), 0 after them. Shared parameters, such as
-        tied embeddings, take the smaller depth.
+        Shared parameters, such as tied embeddings, take the smaller depth.
         """
         block_of = {p: i for i, block in enumerate(self.backbone.blocks) for p in block.parameters()}
         top, ahead = len(self.backbone.blocks), True
@@ -150,7 +150,7 @@ class Objective(nn.Module):
             ahead = ahead and parameter not in block_of
             if parameter not in others:
                 layer_depths[parameter] = top + 1 if ahead else top - block_of.get(parameter, top)
-        return layer_depths
+        return LayerDepths(layer_depths, top)
 
     def penalty_tensors(self) -> dict[str, Tensor]:
         """Tensors of the penalties for the checkpoint, as `number.name`."""

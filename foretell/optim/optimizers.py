@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 import torch
@@ -16,13 +16,13 @@ from torch import nn
 
 from foretell.config import Config, NonNegative, Positive, Rate, Size, Tagged
 from foretell.optim.lamb import LAMB, Variant
-from foretell.optim.param_groups import Decayed, exempt, param_groups
+from foretell.optim.muon import Muon
+from foretell.optim.param_groups import Decayed, LayerDepths, exempt, param_groups
 
-Depths = Mapping[nn.Parameter, int]
-"""number of layers between each parameter and the output: see `Objective.layer_depths`"""
+Parameters = Iterable[nn.Parameter]
 
 
-def fusible(parameters: Iterable[nn.Parameter]) -> bool:
+def fusible(parameters: Parameters) -> bool:
     """Whether torch has fused kernels for the weights; on a CPU these are five times as fast as its default."""
     return all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
 
@@ -55,13 +55,15 @@ class OptimizerConfig(Config):
     """parameters with weight decay; "matrices" excludes biases and norms"""
 
     @abstractmethod
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters, layer_depths: LayerDepths | None = None) -> torch.optim.Optimizer:
         """Build the optimiser over the parameters."""
 
-    def _groups(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None) -> list[dict[str, Any]]:
+    def _groups(
+        self, parameters: Parameters, layer_depths: LayerDepths | None, rate: float | None = None
+    ) -> list[dict[str, Any]]:
         return param_groups(
             parameters,
-            rate=self.learning_rate,
+            rate=rate or self.learning_rate,
             decay=self.weight_decay,
             decay_on=self.decay_on,
             layer_decay=self.layer_decay,
@@ -85,7 +87,7 @@ class SGDConfig(OptimizerConfig):
             raise ValueError("nesterov = true needs a momentum above 0, such as momentum = 0.9")
         return self
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters, layer_depths: LayerDepths | None = None) -> torch.optim.Optimizer:
         """Build the optimiser over the parameters."""
         parameters = list(parameters)
         return torch.optim.SGD(
@@ -114,7 +116,7 @@ class AdamConfig(_AdamConfig):
 
     kind: Literal["adam"] = "adam"
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters, layer_depths: LayerDepths | None = None) -> torch.optim.Optimizer:
         """Build the optimiser over the parameters."""
         parameters = list(parameters)
         return torch.optim.Adam(self._groups(parameters, layer_depths), **self._options(parameters))
@@ -130,7 +132,7 @@ class AdamWConfig(_AdamConfig):
     bias_correction: bool = True
     """correct the bias of both means towards zero; BERT and ELECTRA did not"""
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters, layer_depths: LayerDepths | None = None) -> torch.optim.Optimizer:
         """Build the optimiser over the parameters."""
         parameters = list(parameters)
         optimizer = torch.optim.AdamW(self._groups(parameters, layer_depths), **self._options(parameters))
@@ -164,7 +166,7 @@ class AdagradConfig(OptimizerConfig):
     """initial value of the sums of squares; above 0 it reduces the first steps"""
     epsilon: NonNegative = 1e-10
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters, layer_depths: LayerDepths | None = None) -> torch.optim.Optimizer:
         """Build the optimiser over the parameters."""
         return torch.optim.Adagrad(
             self._groups(parameters, layer_depths),
@@ -183,7 +185,7 @@ class AdadeltaConfig(OptimizerConfig):
     """decay of the running mean of squares"""
     epsilon: NonNegative = 1e-6
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters, layer_depths: LayerDepths | None = None) -> torch.optim.Optimizer:
         """Build the optimiser over the parameters."""
         return torch.optim.Adadelta(
             self._groups(parameters, layer_depths), lr=self.learning_rate, rho=self.rho, eps=self.epsilon
@@ -202,7 +204,7 @@ class RMSpropConfig(OptimizerConfig):
     """divide by the standard deviation of the gradients instead (arXiv:1308.0850, equation 38)"""
     epsilon: NonNegative = 1e-8
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters, layer_depths: LayerDepths | None = None) -> torch.optim.Optimizer:
         """Build the optimiser over the parameters."""
         return torch.optim.RMSprop(
             self._groups(parameters, layer_depths),
@@ -229,7 +231,7 @@ class LAMBConfig(OptimizerConfig):
     decay_on: Decayed = "matrices"
     """parameters with weight decay; "matrices" excludes biases and norms"""
 
-    def build(self, parameters: Iterable[nn.Parameter], layer_depths: Depths | None = None) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters, layer_depths: LayerDepths | None = None) -> torch.optim.Optimizer:
         """Build the optimiser over the parameters."""
         epsilon = (1e-12 if self.variant == "nvlamb" else 1e-6) if self.epsilon is None else self.epsilon
         groups = self._groups(parameters, layer_depths)
@@ -239,6 +241,37 @@ class LAMBConfig(OptimizerConfig):
         return LAMB(groups, self.learning_rate, self.betas, epsilon, self.weight_decay, variant=self.variant)
 
 
+class MuonConfig(_AdamConfig):
+    """Muon (Jordan et al. 2024): orthogonal steps for the matrices in the model's blocks, AdamW for the rest."""
+
+    kind: Literal["muon"] = "muon"
+    learning_rate: Positive = 0.02
+    """of the matrices in blocks, whose steps have singular values of about this size"""
+    adamw_learning_rate: Positive = 3e-3
+    """of the rest: embeddings, output layers, biases and norms"""
+    momentum: Rate = 0.95
+    weight_decay: NonNegative = 0.0
+    cautious: bool = False
+    """decay matrices in blocks only where the step makes their weights smaller (arXiv:2510.12402)"""
+    decay_on: Decayed = "matrices"
+    """parameters with weight decay; "matrices" excludes biases and norms"""
+
+    def build(self, parameters: Parameters, layer_depths: LayerDepths | None = None) -> torch.optim.Optimizer:
+        """Build the optimiser over the parameters; without depths all matrices take orthogonal steps."""
+        parameters = list(parameters)
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        for parameter in parameters:
+            inside = parameter.dim() > 1 and (layer_depths is None or layer_depths.in_blocks(parameter))
+            (matrices if inside else others).append(parameter)
+        groups = [
+            *({**group, "orthogonal": True} for group in self._groups(matrices, layer_depths)),
+            *self._groups(others, layer_depths, self.adamw_learning_rate),
+        ]
+        return Muon(groups, momentum=self.momentum, cautious=self.cautious, **self._options(parameters))
+
+
 OptimizerChoice = Annotated[
-    AdamWConfig | AdamConfig | LAMBConfig | SGDConfig | AdagradConfig | AdadeltaConfig | RMSpropConfig, Tagged()
+    AdamWConfig | AdamConfig | MuonConfig | LAMBConfig | SGDConfig | AdagradConfig | AdadeltaConfig | RMSpropConfig,
+    Tagged(),
 ]

@@ -10,6 +10,21 @@ from torch import nn
 Decayed = Literal["all", "matrices"]
 
 
+class LayerDepths(dict[nn.Parameter, int]):
+    """The number of layers between each parameter and the output, of a model with some `blocks`.
+
+    With L blocks: L + 1 before the blocks, L - i in block i (from 0), 0 after them.
+    """
+
+    def __init__(self, depths: Mapping[nn.Parameter, int], blocks: int):
+        super().__init__(depths)
+        self.blocks = blocks
+
+    def in_blocks(self, parameter: nn.Parameter) -> bool:
+        """Whether a parameter is part of a block."""
+        return 1 <= self.get(parameter, 0) <= self.blocks
+
+
 def exempt(parameter: nn.Parameter, decay_on: Decayed) -> bool:
     """Whether a parameter is exempt from weight decay: biases and norms have one dimension, others more."""
     return decay_on == "matrices" and parameter.dim() <= 1

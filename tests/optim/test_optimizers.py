@@ -15,7 +15,8 @@ from torch import nn
 from foretell.config import Config
 from foretell.errors import ConfigError
 from foretell.optim.lamb import Variant
-from foretell.optim.optimizers import OptimizerChoice, SGDConfig
+from foretell.optim.optimizers import MuonConfig, OptimizerChoice, SGDConfig
+from foretell.optim.param_groups import LayerDepths
 from foretell.training.state_dict import load_optimizer, optimizer_tensors
 
 Maker = Callable[..., torch.optim.Optimizer]
@@ -70,8 +71,8 @@ def train(module: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 7) -
 
 
 def test_every_optimizer_has_a_twin() -> None:
-    """But LAMB, which torch does not have: see test_lamb.py."""
-    assert {*TWINS, "lamb"} == {member.kind_name() for member in members(OptimizerChoice)}
+    """But LAMB and Muon: see test_lamb.py and test_muon.py."""
+    assert {*TWINS, "lamb", "muon"} == {member.kind_name() for member in members(OptimizerChoice)}
 
 
 @pytest.mark.parametrize("kind", TWINS)
@@ -111,7 +112,8 @@ def test_matrices_alone_decay(member: type[Config]) -> None:
 def test_rates_by_layer(member: type[Config]) -> None:
     low, high, bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
     settings = {"learning_rate": 0.8, "layer_decay": 0.5, "weight_decay": 0.1, "decay_on": "matrices"}
-    built = small(member, **settings).build([low, high, bias], {low: 3, high: 0, bias: 3})
+    settings |= {"adamw_learning_rate": 0.8} if member is MuonConfig else {}
+    built = small(member, **settings).build([low, high, bias], LayerDepths({low: 3, high: 0, bias: 3}, blocks=2))
     found = [(group["params"][0], group["lr"], group["weight_decay"]) for group in built.param_groups]
     assert [(rate, decay) for _, rate, decay in found] == [(0.8, 0.1), (0.1, 0.1), (0.1, 0.0)]
     assert [parameter is wanted for (parameter, *_), wanted in zip(found, [high, low, bias], strict=True)] == [True] * 3
@@ -270,8 +272,12 @@ def test_traces_of_plain_loops(name: str) -> None:
 # --- state ----------------------------------------------------------------------------------------
 
 LAMBS = [{"kind": "lamb", "variant": variant, "learning_rate": 0.1} for variant in get_args(Variant)]
+MUONS = [{"kind": "muon", "weight_decay": 0.1, "cautious": cautious} for cautious in (False, True)]
 VARIANTS = (
-    LAMBS + [settings for settings, _ in RULES.values()] + [{"kind": kind} | ours for kind, (ours, *_) in TWINS.items()]
+    LAMBS
+    + MUONS
+    + [settings for settings, _ in RULES.values()]
+    + [{"kind": kind} | ours for kind, (ours, *_) in TWINS.items()]
 )
 
 
