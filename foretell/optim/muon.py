@@ -40,8 +40,8 @@ LONG = 2
 class Muon(torch.optim.AdamW):
     """Muon for the groups with `orthogonal = True`, AdamW for the others.
 
-    State of a matrix: `momentum_buffer`, as in `torch.optim.Muon`, and a `step`. A tensor of more dimensions is a matrix
-    [r, c], where c are all dimensions but the first.
+    State of a matrix: `momentum_buffer`, as in `torch.optim.Muon`, and a `step`. A tensor of more dimensions is taken
+    as a matrix [r, c], where c are all dimensions but the first.
     """
 
     def __init__(self, params: Any, lr: float = 0.02, *, momentum: float = 0.95, cautious: bool = False, **adamw: Any):
