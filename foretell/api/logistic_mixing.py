@@ -36,6 +36,7 @@ from foretell.run import Record
 
 PIECE = 4096
 """tokens whose distributions are taken apart at once"""
+Floats = NDArray[np.float64]
 Advice = NDArray[np.float32]
 """[N, E, 8] log-odds of the bits of each token by each expert"""
 
@@ -59,9 +60,6 @@ class LogisticMixed(LearningMixed):
     def __init__(self, fixed: Mixed, members: Sequence[Trained], read: Advised, fitted_to: str):
         super().__init__(fixed, members, fixed.weights, fitted_to)
         self.read, self.shares = read, ()
-        self.mixer = at_start(advised(mixing_model(members), len(members) - 1), self.tokenizer.boundary)
-        self.logp = self.mixer.learn(read.tokens, read.advice)
-        """log-probabilities [N] of the text that it has read"""
 
     @property
     def experts(self) -> list[Trained]:
@@ -88,6 +86,20 @@ class LogisticMixed(LearningMixed):
     @override
     def scorer(self, *, ranks: bool = False) -> LogisticMixture:
         return LogisticMixture([member.scorer(ranks=False) for member in self.experts], self._reader)
+
+    @functools.cached_property
+    def mixer(self) -> ContextMixing:
+        """The model that has learned from `read`."""
+        return self.fitted()[0]
+
+    def fitted(self) -> tuple[ContextMixing, Floats]:
+        """A model of its own that has learned from `read`, and the log-probabilities [N] of that text.
+
+        To learn again takes less time than to copy the largest tables, and no memory for a copy to start from.
+        """
+        model = at_start(advised(mixing_model(self.members), len(self.members) - 1).copy(), self.tokenizer.boundary)
+        logp = model.learn(self.read.tokens, self.read.advice)
+        return model, logp
 
     def _reader(self) -> AdvisedReader:
         return AdvisedReader(self.mixer.copy().beside(1))
@@ -116,7 +128,7 @@ class LogisticMixed(LearningMixed):
         return scores, facts
 
     def _reader_at_start(self) -> ContextMixing:
-        return at_start(self.mixer, self.tokenizer.boundary)
+        return at_start(self.fitted()[0], self.tokenizer.boundary)
 
     def _recomputed(self, text: Split, advice: Advice) -> Recomputed:
         """Distributions at sampled places, from those of the experts there and a model that has read up to there."""
@@ -159,7 +171,7 @@ def logistic_mixture(fixed: Mixed, given: Sequence[Trained], split: str) -> Logi
     with members[0].text(split) as text:
         begin = time.perf_counter()
         mixed = LogisticMixed(fixed, members, Advised(np.array(text.tokens), advice_of(experts, text)), split)
-        mixed.measure(split, text, mixed.logp, time.perf_counter() - begin)
+        mixed.measure(split, text, mixed.fitted()[1], time.perf_counter() - begin)
     return mixed
 
 
@@ -182,8 +194,8 @@ def mixing_model(members: Sequence[Trained]) -> ContextMixing:
 
 
 def at_start(model: ContextMixing, boundary: int) -> ContextMixing:
-    """A copy that can learn, at the start of a text."""
-    found = model.copy().beside(1)
+    """The model at the start of a text; it shares all tables."""
+    found = model.beside(1)
     found.follow(np.array([boundary]))
     return found
 
