@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -144,7 +145,8 @@ def following(
             listed = [{"prompt": text, "characters": [one._asdict() for one in all_]} for text, all_ in found]
             emit({"prompts": listed}, True, properties)
         else:
-            print_rows(fields(text, one.character, f"{one.probability:.6f}") for text, all_ in found for one in all_)
+            rows = ((text, one.character, one.probability) for text, all_ in found for one in noted(text, all_, floor))
+            print_rows(fields(text, character, f"{probability:.6f}") for text, character, probability in rows)
         return
     answers = (
         (prompt, next_words(scorer, model.tokenizer, prompt, words, model.device, complete=complete, floor=floor))
@@ -154,8 +156,15 @@ def following(
         listed = [{"prompt": prompt, "words": [word._asdict() for word in likely]} for prompt, likely in answers]
         emit({"prompts": listed}, True, properties)
     else:
-        rows = ((prompt, *word) for prompt, likely in answers for word in likely)
+        rows = ((prompt, *word) for prompt, likely in answers for word in noted(prompt, likely, floor))
         print_rows(fields(prompt, word, f"{probability:.6f}") for prompt, word, probability in rows)
+
+
+def noted(prompt: str, found: Sequence[Any], floor: float) -> Sequence[Any]:
+    """The words or characters found after a prompt; a line on stderr if there are none."""
+    if not found:
+        sys.stderr.write(f"nothing after {prompt[-40:]!r} has a probability of {floor:g} or more; lower --floor\n")
+    return found
 
 
 def compress(

@@ -64,7 +64,8 @@ def next_words(
     prompt = mended(prompt).text
     text, begun = split_prompt(prompt) if complete else (prompt, "")
     if tokenizer.kind == "word":
-        return exact_words(scorer, tokenizer, text, begun, count, device)
+        found = exact_words(scorer, tokenizer, text, begun, count, device)
+        return [word for word in found if word.probability >= floor]
     stripped = text.rstrip(" ")
     apart = " " if stripped and not stripped.endswith("\n") else ""
     search = Search(scorer, tokenizer, Spelled(tokenizer), (apart + begun).encode(), len(apart), count, floor, device)
@@ -147,7 +148,8 @@ class Search:
         device: torch.device,
     ):
         self.scorer, self.tokenizer, self.spelled, self.device = scorer, tokenizer, spelled, device
-        self.required, self.apart, self.count, self.floor = required, apart, count, math.log(floor)
+        self.required, self.apart, self.count = required, apart, count
+        self.floor = math.log(floor) if floor else -math.inf
         self.open: list[tuple[float, int, Prefix]] = []
         self.pushed = 0
         self.found: dict[bytes, float] = {}  # word -> logp

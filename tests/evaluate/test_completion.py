@@ -179,3 +179,21 @@ def test_on_the_command_line(words: foretell.Trained) -> None:
     assert [row[0] for row in table] == ["the", "the", "a dog", "a dog"]
     assert [row[1] for row in table[:2]] == list(after(words, "the", 2))
     assert Path(words.run.path).exists()
+
+
+@pytest.mark.parametrize("characters", [[], ["--characters"]])
+def test_a_prompt_that_nothing_likely_follows_is_named(words: foretell.Trained, characters: list[str]) -> None:
+    shown = CliRunner().invoke(app, ["next", str(words.run.path), "--prompt", "the", "--floor", "1", *characters])
+    assert shown.stdout == "" and shown.exit_code == 0
+    assert shown.stderr == "nothing after 'the' has a probability of 1 or more; lower --floor\n"
+
+
+@pytest.mark.parametrize("name", ["character", "byte", "bpe"])
+def test_without_a_floor_the_likeliest_are_the_same(letters: dict[str, foretell.Trained], name: str) -> None:
+    assert after(letters[name], "ab", 3, floor=0.0) == after(letters[name], "ab", 3, floor=1e-6)
+
+
+def test_a_floor_holds_for_word_tokens(words: foretell.Trained) -> None:
+    every = after(words, "the", 100)
+    floor = sorted(every.values())[len(every) // 2]
+    assert after(words, "the", 100, floor=floor) == {word: p for word, p in every.items() if p >= floor}
