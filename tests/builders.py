@@ -131,7 +131,7 @@ ATTENDING: dict[str, dict[str, Any]] = {
         **{"norm": {"type": "rms"}, "activation": "swiglu", "biases": False, "positions": "rotary"},
         **{"heads": [2, 1], "head_dim": 6},
     },
-    "rotary": {"positions": "rotary", "groups": 2, "layers": 5},
+    "rotary": {"positions": "rotary", "groups": 2, "layers": 5, "qk_norm": True},
     "rotary both": {"positions": "rotary", "direction": "both"},
     "sinusoid": {"positions": "sinusoid", "embedding_dim": 6},
     "no positions": {"positions": "none", "activation": "relu"},

@@ -86,6 +86,8 @@ class TransformerConfig(ModelConfig):
     """number of attention heads; a pair: of queries, and of the keys and values they share"""
     head_dim: Width | None = None
     """width of a head; absent: hidden / heads"""
+    qk_norm: bool = False
+    """divide each query and key by its root mean square (Henry et al. 2020, arXiv:2010.04245, there by its norm)"""
     feed_forward: Width | None = None
     """inner width of the feed-forward networks; absent: 4 x hidden"""
     activation: ActivationName | GatedName = "gelu"
@@ -226,6 +228,7 @@ class Transformer(Backbone):
                 activation=config.activation,
                 norm=config.norm,
                 biases=config.biases,
+                qk_norm=config.qk_norm,
                 attention_dropout=config.dropout.attention,
                 residual_dropout=config.dropout.residual,
             )

@@ -91,6 +91,7 @@ class Block(nn.Module):
         activation: ActivationName | GatedName,
         norm: PreNormConfig | PostNormConfig,
         biases: bool,
+        qk_norm: bool = False,
         attention_dropout: float,
         residual_dropout: float,
     ):
@@ -98,7 +99,7 @@ class Block(nn.Module):
         self.norm, self.residual_dropout = norm.kind, residual_dropout
         self.attention_norm = norm_of(norm, width, biases=biases)
         self.attention = SelfAttention(
-            width, heads, key_value_heads, head_dim, dropout=attention_dropout, biases=biases
+            width, heads, key_value_heads, head_dim, qk_norm=qk_norm, dropout=attention_dropout, biases=biases
         )
         self.feed_forward_norm = norm_of(norm, width, biases=biases)
         self.feed_forward = FeedForward(width, inner, activation=activation, biases=biases)

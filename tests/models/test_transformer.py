@@ -61,6 +61,7 @@ def plain(
         return 0.0
 
     def turned(x: np.ndarray, t: int) -> np.ndarray:
+        x = x / math.sqrt(np.mean(x**2)) if config.qk_norm else x
         if config.positions.kind != "rotary":
             return x
         half = width // 2
@@ -130,6 +131,7 @@ MANNERS = {
     "groups": {"layers": 5, "groups": 2, "norm": {"kind": "pre", "final": False, "embedding": True}},
     "wide heads": {"head_dim": 6},
     "narrow heads": {"direction": "both", "heads": 3, "head_dim": 2, "biases": False},
+    "queries and keys of one size": {"qk_norm": True, "biases": False},
     "post with a last norm": {"norm": {"kind": "post", "final": True}, "embedding_dim": 4},
 }
 

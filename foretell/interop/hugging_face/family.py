@@ -15,6 +15,7 @@ from typing import Any
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.correspondence import Link, Misfit, Setting, Theirs, at, layers_in
 from foretell.interop.hugging_face.folder import Weights
+from foretell.models.transformer import TransformerConfig
 from foretell.nn.pooling import FirstConfig
 from foretell.strict_json import JsonObject, shown
 from foretell.trees import Tree, override
@@ -35,6 +36,10 @@ CAUSAL: Tree = {
     "objective.kind": "causal",
 }
 """settings of every causal Transformer there"""
+TRAINING_ONLY = ("model.dropout", "model.initial", "model.overlap", "model.positions.std")
+"""settings that do not change what a trained model computes on a window"""
+IN_TENSORS = ("model.biases", "model.head_dim")
+"""settings that tensors show, which have to correspond in any case"""
 ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 """their name of each of ours"""
 SAME_ACTIVATIONS = {"gelu_python": "gelu", "gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
@@ -154,6 +159,8 @@ class Family:
                     setting.write(recipe, theirs)
                 except Misfit as problem:
                     problems += problem.problems
+            known = {*self.ours, *form.ours, *(setting.ours for setting in (*self.settings, *form.settings))}
+            problems += unknown_settings(recipe["model"], known)
             if not problems:
                 return form, theirs | self.theirs | form.theirs
             misfits.append(problems)
@@ -214,6 +221,25 @@ def labels_there(theirs: Mapping[str, Any]) -> tuple[str, ...]:
     if twice := [name for name, count in Counter(map(str, names)).items() if count > 1]:
         raise ConfigError(f"id2label gives two outputs the name {shown(twice[0])}", file=file, remedy="rename one")
     return tuple(map(str, names))
+
+
+def unknown_settings(model: Tree, known: Iterable[str]) -> list[str]:
+    """The settings of a model that a family does not know, and that are not the default."""
+    own, default = leaves(model), leaves(TransformerConfig().model_dump(mode="json"))
+    prefixes = tuple(f"{key}." for key in (*known, *TRAINING_ONLY, *IN_TENSORS))
+    return [
+        f"model.{key} = {value!r} instead of {default.get(key)!r}"
+        for key, value in own.items()
+        if value != default.get(key) and not f"model.{key}.".startswith(prefixes)
+    ]
+
+
+def leaves(tree: Tree, above: str = "") -> Tree:
+    """The values of a tree by their whole keys."""
+    found: Tree = {}
+    for key, value in tree.items():
+        found |= leaves(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return found
 
 
 def far(problems: Sequence[str]) -> tuple[bool, int]:

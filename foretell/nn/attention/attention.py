@@ -20,7 +20,8 @@ from foretell.nn.linear import Linear
 class SelfAttention(nn.Module):
     """Multi-head self-attention.
 
-    Parameters: `qkv` [(H + 2 K) d, D] for queries, keys and values in this order, `out` [D, H d]; biases for both.
+    Parameters: `qkv` [(H + 2 K) d, D] for queries, keys and values in this order, `out` [D, H d]; biases for both. With
+    `qk_norm` each query and key is divided by its root mean square, so that scores are at most sqrt(d).
     """
 
     def __init__(
@@ -30,10 +31,12 @@ class SelfAttention(nn.Module):
         key_value_heads: int | None = None,
         head_dim: int | None = None,
         *,
+        qk_norm: bool = False,
         dropout: float = 0.0,
         biases: bool = True,
     ):
         super().__init__()
+        self.qk_norm = qk_norm
         self.heads, self.key_value_heads, self.dropout = heads, key_value_heads or heads, dropout
         self.head_dim = head_dim or width // heads
         self.qkv = Linear(width, (heads + 2 * self.key_value_heads) * self.head_dim, bias=biases)
@@ -50,9 +53,13 @@ class SelfAttention(nn.Module):
         rows, steps, _ = inputs.shape
         heads = self.heads + 2 * self.key_value_heads
         qkv = self.qkv(inputs).unflatten(-1, (heads, self.head_dim))  # [B, T, H + 2 K, d]
-        if pattern.rotation is not None:
-            rotated = self.heads + self.key_value_heads
-            qkv = torch.cat([rotate(qkv[:, :, :rotated], pattern.rotation), qkv[:, :, rotated:]], 2)
+        if self.qk_norm or pattern.rotation is not None:
+            compared, value = qkv.split([self.heads + self.key_value_heads, self.key_value_heads], 2)
+            if self.qk_norm:
+                compared = F.rms_norm(compared, (self.head_dim,))
+            if pattern.rotation is not None:
+                compared = rotate(compared, pattern.rotation)
+            qkv = torch.cat([compared, value], 2)
         query, key, value = self.parted(qkv)
         if pattern.rectangles is not None:
             mixed = self.attend_by_text(qkv[0], pattern)
