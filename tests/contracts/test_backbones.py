@@ -222,6 +222,7 @@ def output(backbone: Backbone) -> Tensor:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch's own making, both
 @pytest.mark.filterwarnings("ignore:.*autograd.function.Function.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 @every_model
 def test_compiled_is_the_same(model: Config) -> None:
     backbone = build(model).float()
