@@ -343,9 +343,12 @@ class Run:
         return self.path / METRICS
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Append a line to metrics.jsonl."""
-        with naming(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(without_nan(record)) + "\n")
+        """Append a line to metrics.jsonl, after the end of a line that was cut off."""
+        with naming(self.metrics_file), self.metrics_file.open("a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            line = b"" if file.read(1) in (b"", b"\n") else b"\n"
+            file.write(line + json.dumps(without_nan(record)).encode() + b"\n")
 
     def metrics(self) -> Iterator[Record]:
         """The records so far; lines that are not records, such as a truncated last one, are skipped."""

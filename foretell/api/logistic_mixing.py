@@ -53,8 +53,8 @@ class Advised:
 class LogisticMixed(LearningMixed):
     """A context-mixing run that other runs advise.
 
-    After its training text it has learned from `read`, the text that it was fitted to: how much each run is worth, and
-    everything else that it learns from any text.
+    Before a text it learns from `read`, the text that it was fitted to: how much each run is worth, and everything else
+    that it learns from any text.
     """
 
     def __init__(self, fixed: Mixed, members: Sequence[Trained], read: Advised, fitted_to: str):

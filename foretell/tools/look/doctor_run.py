@@ -50,7 +50,7 @@ def examine_run(path: Path | str) -> Tree:
     finished = bool(intact) and intact[-1].position().finished
     if not run.is_busy():  # training replaces checkpoints, which seem lost meanwhile
         saved |= {path.name: {"bytes": 0, "problem": problem, "lost": True} for path, problem in lost(run).items()}
-    records = [record for record in run.metrics() if "loss" in record]
+    records = [record for record in run.metrics() if record["kind"] in ("train", "valid")]
     valid = [record for record in records if record["kind"] == "valid"]
     result = {
         "what": "run",

@@ -9,25 +9,28 @@ from typing import Any
 from foretell.data.files import SPLITS
 from foretell.run import Record, Run
 
-FIGURES = ("loss", "bits_per_byte", "audit")
+FIGURES = ("loss", "bits_per_byte", "lossy", "audit")
+MOST = 1e4
+"""bits per byte beyond which a figure is nonsense"""
 
 
 def passed(run: Run | None, result: Mapping[str, Any]) -> bool:
-    """Whether an evaluation passed all its audits; it is kept if it is of a run."""
+    """Whether an evaluation passed all its audits; it is kept if it is the plain one of a run."""
     if run is not None:
         keep(run, result)
     return all(part["audit"]["passed"] for part in (result, result.get("adaptive", {})) if "audit" in part)
 
 
 def keep(run: Run, result: Mapping[str, Any]) -> None:
-    """Append an audited evaluation to a run's records: of a split of its corpus, with static figures, and where the
+    """Append an audited evaluation to a run's records, unless it is there: of a split of its corpus, and where the
     records can be written."""
     file = run.metrics_file
-    adapted = "adaptation" in result
-    if adapted or result["split"] not in SPLITS or file.is_symlink() or not os.access(file, os.W_OK):
+    if result["split"] not in SPLITS or file.is_symlink() or not os.access(file, os.W_OK):
         return
     record = {"kind": "audit", "step": result.get("step", 0), "split": result["split"], **figures(result)}
-    run.append(record | ({"adaptive": figures(result["adaptive"])} if "adaptive" in result else {}))
+    record |= {"adaptive": figures(result["adaptive"])} if "adaptive" in result else {}
+    if record not in kept(run, record["step"]):
+        run.append(record)
 
 
 def figures(result: Mapping[str, Any]) -> Record:
@@ -37,24 +40,24 @@ def figures(result: Mapping[str, Any]) -> Record:
 
 def kept(run: Run, step: int) -> list[Record]:
     """The last audited evaluation of each split at a step, in the order of the splits."""
-    found = {record.get("split"): record for record in run.metrics() if record["kind"] == "audit"}
-    return [found[split] for split in SPLITS if split in found and found[split]["step"] == step and sound(found[split])]
+    sound = [record for record in run.metrics() if is_audit(record) and record["step"] == step]
+    last = {record["split"]: record for record in sound}
+    return [last[split] for split in SPLITS if split in last]
 
 
-def sound(record: Mapping[str, Any]) -> bool:
-    """Whether a record has the figures of an audit, as metrics.jsonl can be damaged."""
-    parts = [record, *([record["adaptive"]] if "adaptive" in record else [])]
-    return all(
-        isinstance(part, Mapping) and isinstance(part.get("bits_per_byte"), float) and is_audit(part.get("audit"))
-        for part in parts
-    )
+def is_audit(record: Record) -> bool:
+    """Whether a record is one of `keep`, as metrics.jsonl can be damaged."""
+    adaptive = [record["adaptive"]] if "adaptive" in record else []
+    return record["kind"] == "audit" and record.get("split") in (*SPLITS,) and all(map(is_sound, [record, *adaptive]))
 
 
-def is_audit(value: Any) -> bool:
-    """Whether a value is what `evaluate.audit.Audit.record` makes."""
-    if not isinstance(value, Mapping):
+def is_sound(part: Any) -> bool:
+    """Whether a part of a record has the figures of an audit."""
+    if not isinstance(part, Mapping) or not isinstance(audit := part.get("audit"), Mapping):
         return False
-    return isinstance(value.get("positions"), int) and isinstance(value.get("passed"), bool)
+    bits, positions = part.get("bits_per_byte"), audit.get("positions")
+    counted = isinstance(positions, int) and not isinstance(positions, bool) and 0 < positions < 1 << 40
+    return counted and isinstance(bits, float) and 0 <= bits < MOST and isinstance(audit.get("passed"), bool)
 
 
 def lines(records: list[Record]) -> list[str]:
@@ -64,7 +67,8 @@ def lines(records: list[Record]) -> list[str]:
         for name, part in (("", record), (", adaptive", record.get("adaptive"))):
             if part is not None:
                 audit = part["audit"]
-                outcome = "audit passed" if audit["passed"] else "AUDIT FAILED"
+                outcome = "lossy, " * (part.get("lossy") is True)
+                outcome += "audit passed" if audit["passed"] else "AUDIT FAILED"
                 what = f"{record['split']}{name}: {part['bits_per_byte']:.4f} bits per byte"
                 found.append(f"{what}, {outcome} at {audit['positions']} positions")
     return found

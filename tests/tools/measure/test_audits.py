@@ -28,6 +28,7 @@ def test_the_card_and_show_have_the_last_audit_of_each_split(corpus: dict[str, s
     evaluated("--split", "valid")  # is not audited
     evaluated("--split", corpus["test"], "--audit")  # is not of a split
     evaluated("--dynamic", "--audit")  # has no static figures
+    evaluated("--columns", "2", "--audit")  # is worse
     assert "audit" not in card_of(trained, "hf:me/lstm")
     found = evaluated("--audit", "--adaptive")
     evaluated("--split", "valid", "--audit")
@@ -49,6 +50,17 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.mark.parametrize(
     "damage",
+    [{"split": ["test"]}, {"bits_per_byte": 1e300}, {"bits_per_byte": -1.0}, {"audit": AUDIT | {"positions": True}}],
+)
+def test_odd_records_are_left_out_and_hide_none(run: Run, damage: dict[str, Any]) -> None:
+    sound = {"kind": "audit", "step": 3, "split": "test", "bits_per_byte": 1.5, "audit": AUDIT}
+    run.append(sound)
+    run.append(sound | damage)
+    assert kept(run, 3) == [sound]
+
+
+@pytest.mark.parametrize(
+    "damage",
     [{"bits_per_byte": "low"}, {"audit": 3}, {"audit": AUDIT | {"passed": 1.0}}, {"audit": {}}, {"adaptive": {}}],
 )
 def test_damaged_records_are_left_out(run: Run, damage: dict[str, Any]) -> None:
@@ -58,7 +70,16 @@ def test_damaged_records_are_left_out(run: Run, damage: dict[str, Any]) -> None:
 
 def test_audits_of_another_step_are_left_out(run: Run) -> None:
     keep(run, {"split": "test", "step": 3, "bits_per_byte": 1.5, "audit": AUDIT})
-    assert len(kept(run, 3)) == 1 and kept(run, 4) == []
+    keep(run, {"split": "test", "step": 4, "bits_per_byte": 1.25, "audit": AUDIT})
+    assert [record["bits_per_byte"] for record in (*kept(run, 3), *kept(run, 4))] == [1.5, 1.25] and kept(run, 5) == []
+
+
+def test_an_audit_is_kept_once_and_after_a_line_that_was_cut_off(run: Run) -> None:
+    run.metrics_file.write_text('{"kind": "valid", "st')
+    for _ in range(3):
+        keep(run, {"split": "test", "step": 3, "bits_per_byte": 1.5, "lossy": True, "audit": AUDIT})
+    assert len([*run.metrics()]) == 1
+    assert lines(kept(run, 3)) == ["test: 1.5000 bits per byte, lossy, audit passed at 64 positions"]
 
 
 def test_a_failed_audit_is_kept_and_named(run: Run) -> None:
