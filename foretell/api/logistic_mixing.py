@@ -93,9 +93,9 @@ class LogisticMixed(LearningMixed):
         return self.fitted()[0]
 
     def fitted(self) -> tuple[ContextMixing, Floats]:
-        """A model of its own that has learned from `read`, and the log-probabilities [N] of that text.
+        """A new model that has learned from `read`, and the log-probabilities [N] of that text.
 
-        To learn again takes less time than to copy the largest tables, and no memory for a copy to start from.
+        Learning again is faster than copying the largest tables, and saves the memory of a copy.
         """
         model = at_start(advised(mixing_model(self.members), len(self.members) - 1).copy(), self.tokenizer.boundary)
         logp = model.learn(self.read.tokens, self.read.advice)

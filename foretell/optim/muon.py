@@ -12,7 +12,7 @@ The singular values s of u, divided by its norm, go through four polynomials a s
 approximation of one where the one before left them (Polar Express, Amsel et al. 2025, arXiv:2505.16932; coefficients
 computed by linear programming from 0.003 on). From there on they end within 0.8 and 1.2.
 
-A step in single precision: bf16 was 20 to 70 times slower on a CPU without instructions for it, and is used on GPUs.
+Products are in bf16 on GPUs and in fp32 on CPUs, as bf16 was 20 to 70 times slower on one without instructions for it.
 """
 
 from __future__ import annotations
