@@ -7,6 +7,7 @@ deferred so that help is fast.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,8 @@ def check_recipes(given: Mapping[str, Any]) -> None:
                 run.check_room()
     items = given.get("recipes") or ()
     for name in (item for item in items if "=" not in item):
-        check_training(name, [item for item in items if "=" in item])
+        for variation in ("", *(given.get("vary") or ())):
+            check_training(name, [*(item for item in items if "=" in item), *shlex.split(variation)])
     if (word := given.get("what")) is not None and overrides and not is_data(word):
         check_recipe(word, overrides)
 

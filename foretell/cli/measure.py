@@ -318,6 +318,12 @@ def race(
         Check(check_budget),
     ] = "5m",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per recipe.")] = 1,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SETTINGS", help="Settings that the recipe also runs with, to see what they change; repeatable."
+        ),
+    ] = None,
     split: Annotated[
         str, typer.Option(help="Split to measure on: train, valid, test, or a text file."), Check(check_split)
     ] = "test",
@@ -333,7 +339,17 @@ def race(
 
     names = [item for item in recipes if "=" not in item]
     overrides = [item for item in recipes if "=" in item]
-    result = run_race(names, overrides, budget, seeds=seeds, split=split, out=out, resume=resume, quiet=as_json)
+    result = run_race(
+        names,
+        overrides,
+        budget,
+        seeds=seeds,
+        split=split,
+        out=out,
+        resume=resume,
+        quiet=as_json,
+        variations=vary or (),
+    )
     emit(result, as_json, render)
 
 

@@ -28,7 +28,7 @@ from foretell.evaluate.measures import LIKELIHOOD, measure_of
 from foretell.evaluate.ranking import Standing, ranked
 from foretell.recipe.files import recipe_names
 from foretell.recipe.loading import load_recipe
-from foretell.recipe.recipe import Recipe
+from foretell.recipe.recipe import Recipe, as_name
 from foretell.run import Record
 from foretell.tools import subprocesses
 from foretell.tools.budget import Budget
@@ -78,10 +78,14 @@ def run_race(
     out: Path,
     resume: bool,
     quiet: bool = False,
+    variations: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Train every recipe with every seed under the budget and measure all on one split."""
+    """Train every recipe with every seed under the budget and measure all on one split.
+
+    Variations are settings, in one text each; the only recipe competes with them too, and is compared with each.
+    """
     monitor, limits = Monitor(quiet=quiet), Budget.parse(budget)
-    contenders = line_up(recipes, overrides, limits, monitor)
+    contenders = line_up(varied(recipes, overrides, variations), overrides, limits, monitor)
     plan = {
         "budget": budget,
         "seeds": seeds,
@@ -100,6 +104,8 @@ def run_race(
         results[name] = run_one(contender, seed, limits, split, out / name, quiet)
         write_json(out / "race.json", plan | {"results": results})
     summary = [summarise(contender, results) for contender in contenders]
+    if variations:
+        summary = [row | compared(row["contender"], contenders[0].name, results) for row in summary]
     standings = [Standing(one.vocabulary, row["lossy"]) for one, row in zip(contenders, summary, strict=True)]
     summary = [row | {"ranked": rank} for row, rank in zip(summary, ranked(standings), strict=True)]
     summary.sort(key=lambda row: (not row["ranked"], float(row["bits_per_byte"])))
@@ -112,9 +118,22 @@ def run_race(
     return result
 
 
-def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, monitor: Monitor) -> list[Contender]:
+def varied(recipes: Sequence[str], overrides: Sequence[str], variations: Sequence[str]) -> list[tuple[str, Recipe]]:
+    """The recipes, each with its source, and the variations of the only one, named by their settings."""
+    if variations and len(recipes) > 1:
+        raise ConfigError("variations are of one recipe, and there are more; leave out the others, or --vary")
+    loaded = [(recipe, load_recipe(recipe, overrides)) for recipe in recipes]
+    for variation in variations:
+        settings = [*overrides, *shlex.split(variation)]
+        loaded.append((recipes[0], load_recipe(recipes[0], [*settings, f"name={json.dumps(as_name(variation))}"])))
+    return loaded
+
+
+def line_up(
+    named: Sequence[tuple[str, Recipe]], overrides: Sequence[str], budget: Budget, monitor: Monitor
+) -> list[Contender]:
     """The contenders with their text prepared. Raises `ConfigError` for a mistake in any of them."""
-    loaded = [load_recipe(recipe, overrides) for recipe in recipes]
+    loaded = [recipe for _, recipe in named]
     if len({recipe.name for recipe in loaded}) < len(loaded):
         raise ConfigError("two contenders have the same name; give each recipe file its own name")
     texts = {json.dumps(recipe.tree()["data"]["corpus"], sort_keys=True) for recipe in loaded}
@@ -130,7 +149,7 @@ def line_up(recipes: Sequence[str], overrides: Sequence[str], budget: Budget, mo
             )
     stores = [text_of(recipe, monitor) for recipe in loaded]
     if not is_store(loaded[0].data.corpus) and not any(setting.startswith("data.tokenizer") for setting in overrides):
-        shipped = [name in recipe_names() for name in recipes]
+        shipped = [name in recipe_names() for name, _ in named]
         kept, loaded = loaded, lossless(loaded, stores, shipped, monitor)
         stores = [
             store if own is new else text_of(new, monitor) for own, new, store in zip(kept, loaded, stores, strict=True)
@@ -219,6 +238,27 @@ def summarise(contender: Contender, results: Mapping[str, Record]) -> Record:
     }
 
 
+def compared(name: str, first: str, results: Mapping[str, Record]) -> Record:
+    """Bits per byte of a contender less those of the first, with the same seeds: the mean and, from two seeds on, half
+    the 95 % confidence interval by Student's t."""
+    if name == first:
+        return {"difference": None, "margin": None}
+    own, base = (by_seed(one, results) for one in (name, first))
+    differences = [own[seed] - base[seed] for seed in own.keys() & base.keys()]
+    margin = None
+    if (number := len(differences)) > 1:
+        from scipy.stats import t
+
+        margin = float(t.ppf(0.975, number - 1)) * statistics.stdev(differences) / math.sqrt(number)
+    return {"difference": statistics.fmean(differences), "margin": margin}
+
+
+def by_seed(name: str, results: Mapping[str, Record]) -> dict[int, float]:
+    """Bits per byte of a contender with each seed."""
+    own = (result for key, result in results.items() if key.rpartition("-seed")[0] == name)
+    return {result["seed"]: float(result["bits_per_byte"]) for result in own}
+
+
 def mean(values: Sequence[float | None]) -> float | None:
     """The mean; None if a value is None, as an infinite perplexity is in JSON."""
     known = [float(value) for value in values if value is not None]
@@ -234,10 +274,11 @@ def render(result: Mapping[str, Any]) -> Group:
 def table_of(result: Mapping[str, Any]) -> ResponsiveTable:
     """The race as a table, best first."""
     rows = result["table_rows"]
-    unranked = [row for row in rows if not row["ranked"]]
+    unranked, varies = [row for row in rows if not row["ranked"]], "difference" in rows[0]
     table = ResponsiveTable(
         Column.names(),
         Column("bits/byte"),
+        *[Column("difference")] * varies,
         ADAPTIVE,
         Column("perplexity", 2),
         Column("params", 4),
@@ -255,6 +296,7 @@ def table_of(result: Mapping[str, Any]) -> ResponsiveTable:
         table.add(
             row["contender"],
             f"{row['bits_per_byte']:.3f}{'*' if row['lossy'] else ''}{spread}",
+            *[difference_of(row)] * varies,
             f"{row['adaptive_bits_per_byte']:.3f}" if row.get("adaptive_bits_per_byte") else "",
             "" if row["perplexity"] is None else f"{row['perplexity']:,.1f}",
             units.count(row["parameters"]),
@@ -267,6 +309,14 @@ def table_of(result: Mapping[str, Any]) -> ResponsiveTable:
     return table
 
 
+def difference_of(row: Mapping[str, Any]) -> str:
+    """The difference of a row to the first contender, with half its interval."""
+    if row.get("difference") is None:
+        return ""
+    margin = row["margin"]
+    return f"{row['difference']:+.3f}" + ("" if margin is None else f" ±{margin:.3f}")
+
+
 def notes(result: Mapping[str, Any], unranked: Sequence[Mapping[str, Any]]) -> list[str]:
     """Explanations below the table."""
     rows = result["table_rows"]
@@ -274,6 +324,10 @@ def notes(result: Mapping[str, Any], unranked: Sequence[Mapping[str, Any]]) -> l
         "Tokens, time, tokens/s, memory: of training. ±: standard deviation over seeds.",
         f"All measured on one text, with {contexts(rows)}.",
     ]
+    if "difference" in rows[0]:
+        lines.append(
+            f"Difference: to {next(iter(result['contenders']))}, same seeds; its ±: half the 95 % confidence interval."
+        )
     if lossy := [row for row in rows if row["lossy"]]:
         rates = ", ".join(f"{row['contender']} {row['unknown_rate']:.2%} unknown" for row in lossy)
         lines.append(f"* Its tokens do not restore the text, so its bits per byte are too low: {rates}.")

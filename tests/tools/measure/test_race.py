@@ -193,3 +193,36 @@ def test_contexts_that_differ_are_told() -> None:
     rows = [{"contender": "a", "context": "x"}, {"contender": "b", "context": "y"}, {"contender": "c", "context": "x"}]
     assert contexts(rows) == "x (a, c); y (b)"
     assert contexts(rows[:1]) == "x"
+
+
+def test_variations_are_compared_with_their_recipe_seed_by_seed(
+    corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocesses, "child", in_this_process)
+    recipe, course = tiny(tmp_path, corpus)[1], {"seeds": 2, "split": "test", "resume": False, "quiet": True}
+    variation = "model.hidden=9 optimizer.learning_rate=0.1"
+    found = run_race([recipe], [], "1000tokens", out=tmp_path / "r", variations=[variation], **course)
+    rows = {row["contender"]: row for row in found["table_rows"]}
+    assert rows.keys() == {"trained", variation}
+    bits = {name: result["bits_per_byte"] for name, result in found["results"].items()}
+    one, two = (bits[f"{variation}-seed{seed}"] - bits[f"trained-seed{seed}"] for seed in (1, 2))
+    assert rows[variation]["difference"] == pytest.approx((one + two) / 2)
+    assert rows[variation]["margin"] == pytest.approx(12.7062 * abs(one - two) / 2, rel=1e-4)  # t table, 1 degree
+    assert rows["trained"]["difference"] is None
+    assert foretell.load(tmp_path / "r" / f"{variation}-seed1").recipe.model.hidden == 9  # type: ignore[union-attr]
+    for width in (60, 80, 120):
+        assert f"{rows[variation]['difference']:+.3f}" in shown(found, width)
+
+
+def test_variations_are_of_one_recipe(corpus: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="of one recipe"):
+        run_race(
+            tiny(tmp_path, corpus),
+            [],
+            "1000tokens",
+            seeds=1,
+            split="test",
+            out=tmp_path / "r",
+            resume=False,
+            variations=["seed=2"],
+        )
