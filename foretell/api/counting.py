@@ -38,7 +38,9 @@ def count(run: Run, recipe: Recipe, data: DataModule, monitor: Monitor) -> Count
     begin, module, config = time.monotonic(), cast(TextModule, data), cast(CountedConfig, recipe.model)
     tokenizer, resets = module.tokenizer, recipe.data.batches.resets
     module.check("valid")
-    parts = [*texts_of(recipe.init, tokenizer, monitor), text_of(recipe, module.train)]
+    parts = [*texts_of(recipe, tokenizer, monitor), text_of(recipe, module.train)]
+    if any(np.array_equal(tokens, parts[-1][0]) for tokens, _ in parts[:-1]):
+        monitor.say(f"this text is counted twice: it is a text of {recipe.init} already")
     tokens, starts = joined(parts, tokenizer.boundary)
     monitor.say(f"counting {len(tokens):,} tokens")
     with monitor.activity("counting") as on_progress:
@@ -73,14 +75,16 @@ def text_of(recipe: Recipe, text: Split) -> Part:
     return tokens, starts[starts < len(tokens)]
 
 
-def texts_of(init: str, tokenizer: Tokenizer, monitor: Monitor) -> list[Part]:
-    """The texts that the counts of a run are of, which are counted again; none without a run.
+def texts_of(to_train: Recipe, tokenizer: Tokenizer, monitor: Monitor) -> list[Part]:
+    """The texts that the counts of the run `init` are of, which are counted again; none without a run.
 
     Raises `ConfigError` where a text is missing or has changed, or where the run has other tokens.
     """
-    if not init:
+    if not (init := to_train.init):
         return []
     run, recipe = open_counted(init)
+    if (theirs := recipe.model.kind_name()) != (ours := to_train.model.kind_name()):
+        monitor.say(f"init: of {init}, {theirs}, only the text is taken, and {ours} counts it anew")
     if tokenizer_of(run).fingerprint != tokenizer.fingerprint:
         raise ConfigError(f"init: {init} counts other tokens; leave data.tokenizer out, so that its tokenizer is used")
     opened = open_text(run, recipe.data, tokenizer, "train", monitor)
@@ -88,7 +92,7 @@ def texts_of(init: str, tokenizer: Tokenizer, monitor: Monitor) -> list[Part]:
         if opened.note():
             raise ConfigError(f"init: the text of {init} has changed since it was counted; count both texts again")
         part = text_of(recipe, text)
-    return [*texts_of(recipe.init, tokenizer, monitor), part]
+    return [*texts_of(recipe, tokenizer, monitor), part]
 
 
 def open_counted(init: str) -> tuple[Run, Recipe]:

@@ -127,7 +127,9 @@ def evaluate(
     if isinstance(model, Trained):
         result |= ({} if pseudo is None else model.pseudo_likelihood(split, pseudo)) | beside(model, split)
     emit(result, as_json, lambda result: analysis.render(result, f"{result['run']}, {split}"))
-    if audit and not audits.passed(None if adaptation or columns > 1 else model.run, result):
+    if audit and isinstance(model, Trained) and not adaptation and columns == 1:
+        audits.keep(model.run, result)
+    if audit and not audits.passed(result):
         raise typer.Exit(1)
 
 
@@ -201,6 +203,8 @@ def score(
             return emit(tuned, as_json, lambda it: properties({**it, "weights": lists.as_option(it["weights"])}))
         sys.stderr.write(f"--weights {lists.as_option(tuned['weights'])}\n")
     if group or tune is not None:
+        if words or tokens:
+            raise ConfigError("--group and --tune rank whole texts; leave out --words and --tokens")
         factors = tuned["weights"] if tune is not None else parse_weights(weights) if weights else None
         return lists.print_ranked(lists.rescore(model, paths, factors, every=every), factors, as_json)
     if words and (tokens or not end):

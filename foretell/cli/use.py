@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,7 +109,9 @@ def following(
     prompts: Annotated[
         list[str] | None, typer.Option("--prompt", help="Text to continue; repeatable; default: each line of stdin.")
     ] = None,
-    words: Annotated[int, typer.Option(min=1, help="Number of words, most likely first.")] = 10,
+    words: Annotated[
+        int | None, typer.Option(min=1, help="Number of words, most likely first.", show_default="10")
+    ] = None,
     complete: Annotated[bool, typer.Option("--complete", help="Complete the last word of the prompt.")] = False,
     characters: Annotated[
         bool, typer.Option("--characters", help="Print the next character's distribution, exact with every tokenizer.")
@@ -127,7 +130,8 @@ def following(
     """Print the most likely next words and their probabilities, whole words with every tokenizer.
 
     Columns: prompt, word, probability. The probability is conditional on another word following on the line. With
-    --characters: prompt, character (empty where the text ends), probability.
+    --characters: prompt, character (empty where the text ends), probability; --json has in `left_out` the probability
+    of all below --floor.
     """
     from foretell.data.text_files import Report, mended
     from foretell.evaluate.characters import next_characters
@@ -140,24 +144,44 @@ def following(
     if characters:
         if complete:
             raise ConfigError("--characters follow the prompt as it is; leave out --complete")
-        found = ((text, next_characters(scorer, model.tokenizer, text, model.device, floor=floor)) for text in texts)
+        if words is not None:
+            raise ConfigError("--words counts words, and --characters prints all that --floor leaves; leave one out")
+        found = (
+            (text, noted(text, next_characters(scorer, model.tokenizer, text, model.device, floor=floor), floor))
+            for text in texts
+        )
         if as_json:
-            listed = [{"prompt": text, "characters": [one._asdict() for one in all_]} for text, all_ in found]
+            listed = [
+                {"prompt": text, "characters": [one._asdict() for one in all_], "left_out": left_out(all_)}
+                for text, all_ in found
+            ]
             emit({"prompts": listed}, True, properties)
         else:
-            rows = ((text, one.character, one.probability) for text, all_ in found for one in noted(text, all_, floor))
+            rows = ((text, one.character, one.probability) for text, all_ in found for one in all_)
             print_rows(fields(text, character, f"{probability:.6f}") for text, character, probability in rows)
         return
     answers = (
-        (prompt, next_words(scorer, model.tokenizer, prompt, words, model.device, complete=complete, floor=floor))
+        (
+            prompt,
+            noted(
+                prompt,
+                next_words(scorer, model.tokenizer, prompt, words or 10, model.device, complete=complete, floor=floor),
+                floor,
+            ),
+        )
         for prompt in texts
     )
     if as_json:
         listed = [{"prompt": prompt, "words": [word._asdict() for word in likely]} for prompt, likely in answers]
         emit({"prompts": listed}, True, properties)
     else:
-        rows = ((prompt, *word) for prompt, likely in answers for word in noted(prompt, likely, floor))
+        rows = ((prompt, *word) for prompt, likely in answers for word in likely)
         print_rows(fields(prompt, word, f"{probability:.6f}") for prompt, word, probability in rows)
+
+
+def left_out(found: Sequence[Any]) -> float:
+    """The probability of the characters below the floor."""
+    return max(0.0, 1.0 - math.fsum(one.probability for one in found))
 
 
 def noted(prompt: str, found: Sequence[Any], floor: float) -> Sequence[Any]:

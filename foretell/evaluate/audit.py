@@ -58,7 +58,9 @@ class Audit:
 
 def sampled(tokens: int, count: int = POSITIONS, seed: int = 0) -> NDArray[np.int64]:
     """Places of a text in rising order: the first, the last, and a random choice of others."""
-    others = np.random.Generator(np.random.Philox(seed)).permutation(np.arange(1, tokens - 1))[: max(count - 2, 0)]
+    between = max(tokens - 2, 0)
+    random = np.random.Generator(np.random.Philox(seed))
+    others = 1 + random.choice(between, min(max(count - 2, 0), between), replace=False, shuffle=False)
     return np.unique(np.concatenate([[0, tokens - 1], others]).astype(np.int64))
 
 

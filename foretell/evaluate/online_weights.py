@@ -68,11 +68,12 @@ class Rule(ABC):
 class ExponentiatedGradient(Rule):
     """Each weight is multiplied by 1 + rate (p_m / p - 1): exponentiated gradient to first order, which keeps their sum
     (Helmbold et al. 1997, Machine Learning 27, EM with a rate; Prod of Cesa-Bianchi, Mansour and Stoltz 2007). With
-    `share` each then gives that part of itself to all alike (fixed share; Herbster and Warmuth 1998)."""
+    `share` each then gives that part of itself to all alike, so that a member comes back however long it was useless
+    (fixed share; Herbster and Warmuth 1998)."""
 
     name = "exponentiated gradient"
 
-    def __init__(self, weights: Sequence[float], rate: float = 0.005, share: float = 0.0):
+    def __init__(self, weights: Sequence[float], rate: float = 0.005, share: float = 1e-6):
         first = np.asarray(weights, dtype=np.float64)
         self.members, self.rate, self.share = len(first), rate, share
         self.first = (1 - FLOOR) * first + FLOOR / self.members

@@ -150,7 +150,8 @@ class Objective(nn.Module):
             ahead = ahead and parameter not in block_of
             if parameter not in others:
                 layer_depths[parameter] = top + 1 if ahead else top - block_of.get(parameter, top)
-        return LayerDepths(layer_depths, top)
+        models = [part for part in self.modules() if isinstance(part, Backbone)]  # ELECTRA has two
+        return LayerDepths(layer_depths, (p for model in models for p in model.blocks.parameters()))
 
     def penalty_tensors(self) -> dict[str, Tensor]:
         """Tensors of the penalties for the checkpoint, as `number.name`."""

@@ -262,7 +262,7 @@ class MuonConfig(_AdamConfig):
         matrices: list[nn.Parameter] = []
         others: list[nn.Parameter] = []
         for parameter in parameters:
-            inside = parameter.dim() > 1 and (layer_depths is None or layer_depths.in_blocks(parameter))
+            inside = parameter.dim() > 1 and (layer_depths is None or parameter in layer_depths.in_blocks)
             (matrices if inside else others).append(parameter)
         groups = [
             *({**group, "orthogonal": True} for group in self._groups(matrices, layer_depths)),

@@ -11,18 +11,14 @@ Decayed = Literal["all", "matrices"]
 
 
 class LayerDepths(dict[nn.Parameter, int]):
-    """The number of layers between each parameter and the output, of a model with some `blocks`.
+    """The number of layers between each parameter and the output, and the parameters that are part of a block.
 
     With L blocks: L + 1 before the blocks, L - i in block i (from 0), 0 after them.
     """
 
-    def __init__(self, depths: Mapping[nn.Parameter, int], blocks: int):
+    def __init__(self, depths: Mapping[nn.Parameter, int], in_blocks: Iterable[nn.Parameter] = ()):
         super().__init__(depths)
-        self.blocks = blocks
-
-    def in_blocks(self, parameter: nn.Parameter) -> bool:
-        """Whether a parameter is part of a block."""
-        return 1 <= self.get(parameter, 0) <= self.blocks
+        self.in_blocks = frozenset(in_blocks)
 
 
 def exempt(parameter: nn.Parameter, decay_on: Decayed) -> bool:

@@ -10,6 +10,7 @@ import pytest
     ("line", "what"),
     [
         (["score", "run", "--tune", "-", "--weights", "lm=1"], "--tune and --weights exclude each other"),
+        (["score", "run", "-", "--group", "--words"], "--group and --tune rank whole texts"),
         (["evaluate", "run", "--mix", "run", "--pseudo", "5"], "has no pseudo-perplexity"),
         (["evaluate", "run", "--mix", "run", "--skip-bad"], "a mixture is not a task"),
         (["bench", "prepare", "ngram", "--child", "ours"], "--child runs one side of one workload"),

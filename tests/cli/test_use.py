@@ -20,6 +20,11 @@ def test_options_that_exclude_each_other(options: list[str], what: str, run: Pat
     assert code == 2 and what in err
 
 
+def test_the_number_of_words_is_not_that_of_characters(run: Path, said: Any) -> None:
+    code, out, err = said("next", run, "--prompt", "the", "--characters", "--words", "3")
+    assert code == 2 and out == "" and "--words counts words" in err
+
+
 def test_one_text_and_several(run: Path, said: Any) -> None:
     line = ("generate", run, "--prompt", "the", "--tokens", "4", "--device", "cpu")
     one = json.loads(said(*line, "--json")[1])

@@ -1,6 +1,7 @@
 """Next words: against the whole distribution for words, against scoring every spelling for all other tokens."""
 
 import itertools
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator
@@ -179,6 +180,17 @@ def test_on_the_command_line(words: foretell.Trained) -> None:
     assert [row[0] for row in table] == ["the", "the", "a dog", "a dog"]
     assert [row[1] for row in table[:2]] == list(after(words, "the", 2))
     assert Path(words.run.path).exists()
+
+
+def test_what_the_floor_leaves_out_is_told(letters: dict[str, foretell.Trained]) -> None:
+    path = str(letters["character"].run.path)
+    found, whole = (
+        json.loads(CliRunner().invoke(app, ["next", path, "--prompt", "ab", "--characters", *floor, "--json"]).stdout)
+        for floor in (["--floor", "0.1"], ["--floor", "0"])
+    )
+    [few], [all_] = found["prompts"], whole["prompts"]
+    assert all_["left_out"] == pytest.approx(0, abs=1e-12) and len(few["characters"]) < len(all_["characters"])
+    assert few["left_out"] == pytest.approx(sum(c["probability"] for c in all_["characters"] if c["probability"] < 0.1))
 
 
 @pytest.mark.parametrize("characters", [[], ["--characters"]])

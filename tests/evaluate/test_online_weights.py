@@ -68,3 +68,12 @@ def test_it_starts_again_where_texts_begin() -> None:
     tokens = np.zeros(logp.shape[1], np.int64)
     whole, _ = rule.read(tokens, logp, (0, 100))
     np.testing.assert_array_equal(whole[100:], rule.read(tokens[100:], logp[:, 100:])[0])
+
+
+def test_a_member_comes_back_however_long_it_was_useless() -> None:
+    useless = np.full(200_000, -40.0)
+    logp = np.array([np.full(203_000, -2.0), np.append(useless, np.full(3000, -1.0))])
+    _, used = ExponentiatedGradient([0.5, 0.5]).read(np.zeros(logp.shape[1], np.int64), logp)
+    assert used[1, len(useless)] < 2e-4 and used[1, -1] > 0.5
+    _, used = ExponentiatedGradient([0.5, 0.5], share=0.0).read(np.zeros(logp.shape[1], np.int64), logp)
+    assert used[1, -1] < 1e-200

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from builders import assert_same, small
+from electra import compose
 from torch import Tensor, nn
 
 from foretell.optim.muon import MARGIN, POLYNOMIALS, SMALLEST, Muon, orthogonal
@@ -59,7 +60,8 @@ def network(dtype: torch.dtype = torch.float64) -> nn.Sequential:
 
 def depths(module: nn.Sequential) -> LayerDepths:
     found = {p: 3 - i for i, part in enumerate([module[0], module[1], module[3]]) for p in part.parameters()}
-    return LayerDepths(found | dict.fromkeys(module[4].parameters(), 0), blocks=2)
+    inside = [*module[1].parameters(), *module[3].parameters()]
+    return LayerDepths(found | dict.fromkeys(module[4].parameters(), 0), inside)
 
 
 def train(module: nn.Module, *optimizers: torch.optim.Optimizer) -> None:
@@ -125,3 +127,14 @@ def test_groups_keep_their_rates_in_a_schedule() -> None:
         group["lr"] = 0.0
     train(module, optimizer)
     assert_same(dict(enumerate(module.parameters())), dict(enumerate(before)))
+
+
+def test_the_blocks_of_all_models_of_an_objective_take_orthogonal_steps() -> None:
+    """Of ELECTRA's generator too; embeddings, output layers and the discriminator do not."""
+    built = compose(generator={"kind": "smaller", "hidden_share": 0.5})
+    made = small(MuonConfig).build(built.parameters(), built.layer_depths())
+    taken = {p for group in made.param_groups if group["orthogonal"] for p in group["params"]}
+    names = {name for name, parameter in built.named_parameters() if parameter in taken}
+    matrices = ["attention.qkv.weight", "attention.out.weight", "feed_forward.inner.weight", "feed_forward.out.weight"]
+    models = ("backbone", "generator.backbone")
+    assert names == {f"{model}.blocks.{block}.{name}" for model in models for block in (0, 1) for name in matrices}

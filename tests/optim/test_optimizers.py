@@ -113,7 +113,7 @@ def test_rates_by_layer(member: type[Config]) -> None:
     low, high, bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
     settings = {"learning_rate": 0.8, "layer_decay": 0.5, "weight_decay": 0.1, "decay_on": "matrices"}
     settings |= {"adamw_learning_rate": 0.8} if member is MuonConfig else {}
-    built = small(member, **settings).build([low, high, bias], LayerDepths({low: 3, high: 0, bias: 3}, blocks=2))
+    built = small(member, **settings).build([low, high, bias], LayerDepths({low: 3, high: 0, bias: 3}))
     found = [(group["params"][0], group["lr"], group["weight_decay"]) for group in built.param_groups]
     assert [(rate, decay) for _, rate, decay in found] == [(0.8, 0.1), (0.1, 0.1), (0.1, 0.0)]
     assert [parameter is wanted for (parameter, *_), wanted in zip(found, [high, low, bias], strict=True)] == [True] * 3

@@ -29,7 +29,7 @@ def test_groups_by_depth() -> None:
         decay_on="all",
         layer_decay=0.5,
         gap=2,
-        layer_depths=LayerDepths({head: 0, top: 1, low: 2}, blocks=2),
+        layer_depths=LayerDepths({head: 0, top: 1, low: 2}),
     )
     assert [(group["params"][0] is p, group["lr"]) for group, p in zip(groups, (head, top, low), strict=True)] == [
         (True, 1.0),

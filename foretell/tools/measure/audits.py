@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from foretell.data.files import SPLITS
+from foretell.data.files import SPLITS, tell
+from foretell.evaluate.audit import TOLERANCES
 from foretell.run import Record, Run
 
 FIGURES = ("loss", "bits_per_byte", "lossy", "audit")
@@ -14,19 +15,18 @@ MOST = 1e4
 """bits per byte beyond which a figure is nonsense"""
 
 
-def passed(run: Run | None, result: Mapping[str, Any]) -> bool:
-    """Whether an evaluation passed all its audits; it is kept if it is the plain one of a run."""
-    if run is not None:
-        keep(run, result)
+def passed(result: Mapping[str, Any]) -> bool:
+    """Whether an evaluation passed all its audits."""
     return all(part["audit"]["passed"] for part in (result, result.get("adaptive", {})) if "audit" in part)
 
 
 def keep(run: Run, result: Mapping[str, Any]) -> None:
-    """Append an audited evaluation to a run's records, unless it is there: of a split of its corpus, and where the
-    records can be written."""
+    """Append an audited evaluation of a split of its corpus to a run's records, unless it is there."""
     file = run.metrics_file
-    if result["split"] not in SPLITS or file.is_symlink() or not os.access(file, os.W_OK):
+    if result["split"] not in SPLITS:
         return
+    if file.is_symlink() or not os.access(file, os.W_OK):
+        return tell(f"the audit is not kept in the run, as {file} cannot be written")
     record = {"kind": "audit", "step": result.get("step", 0), "split": result["split"], **figures(result)}
     record |= {"adaptive": figures(result["adaptive"])} if "adaptive" in result else {}
     if record not in kept(run, record["step"]):
@@ -55,9 +55,11 @@ def is_sound(part: Any) -> bool:
     """Whether a part of a record has the figures of an audit."""
     if not isinstance(part, Mapping) or not isinstance(audit := part.get("audit"), Mapping):
         return False
-    bits, positions = part.get("bits_per_byte"), audit.get("positions")
+    bits, positions, outcome = part.get("bits_per_byte"), audit.get("positions"), audit.get("passed")
+    errors = [audit.get(name) for name in ("max_sum_error", "max_recompute_error")]
     counted = isinstance(positions, int) and not isinstance(positions, bool) and 0 < positions < 1 << 40
-    return counted and isinstance(bits, float) and 0 <= bits < MOST and isinstance(audit.get("passed"), bool)
+    small = all(isinstance(error, float) and 0 <= error <= max(TOLERANCES.values()) for error in errors)
+    return counted and isinstance(bits, float) and 0 <= bits < MOST and isinstance(outcome, bool) and small >= outcome
 
 
 def lines(records: list[Record]) -> list[str]:

@@ -278,8 +278,8 @@ def table_of(result: Mapping[str, Any]) -> ResponsiveTable:
     table = ResponsiveTable(
         Column.names(),
         Column("bits/byte"),
-        *[Column("difference")] * varies,
         ADAPTIVE,
+        *[Column("difference")] * varies,
         Column("perplexity", 2),
         Column("params", 4),
         Column("tokens", 6),
@@ -296,8 +296,8 @@ def table_of(result: Mapping[str, Any]) -> ResponsiveTable:
         table.add(
             row["contender"],
             f"{row['bits_per_byte']:.3f}{'*' if row['lossy'] else ''}{spread}",
-            *[difference_of(row)] * varies,
             f"{row['adaptive_bits_per_byte']:.3f}" if row.get("adaptive_bits_per_byte") else "",
+            *[difference_of(row)] * varies,
             "" if row["perplexity"] is None else f"{row['perplexity']:,.1f}",
             units.count(row["parameters"]),
             units.count(row["trained_tokens"]),
@@ -306,6 +306,7 @@ def table_of(result: Mapping[str, Any]) -> ResponsiveTable:
             units.size(row["peak_memory_bytes"]),
         )
     add_compressors(table, result.get("baselines"))
+    table.notes.append(f"Runs: {result['race']}; next:")
     return table
 
 
@@ -335,7 +336,6 @@ def notes(result: Mapping[str, Any], unranked: Sequence[Mapping[str, Any]]) -> l
         lines.append("Not ranked: lossy, with other tokens than the rest. Use one tokenizer for all.")
     if (Path(result["race"]) / "race.png").exists():
         lines.append(f"Plot: {result['race']}/race.png")
-    lines.append(f"Runs: {result['race']}; next:")
     return lines
 
 

@@ -61,7 +61,14 @@ def test_odd_records_are_left_out_and_hide_none(run: Run, damage: dict[str, Any]
 
 @pytest.mark.parametrize(
     "damage",
-    [{"bits_per_byte": "low"}, {"audit": 3}, {"audit": AUDIT | {"passed": 1.0}}, {"audit": {}}, {"adaptive": {}}],
+    [
+        {"bits_per_byte": "low"},
+        {"audit": 3},
+        {"audit": AUDIT | {"passed": 1.0}},
+        {"audit": AUDIT | {"max_sum_error": 0.5}},  # which cannot have passed
+        {"audit": {}},
+        {"adaptive": {}},
+    ],
 )
 def test_damaged_records_are_left_out(run: Run, damage: dict[str, Any]) -> None:
     keep(run, {"split": "test", "step": 3, "bits_per_byte": 1.5, "audit": AUDIT} | damage)
@@ -85,8 +92,17 @@ def test_an_audit_is_kept_once_and_after_a_line_that_was_cut_off(run: Run) -> No
 def test_a_failed_audit_is_kept_and_named(run: Run) -> None:
     failed = {"bits_per_byte": 1.25, "audit": AUDIT | {"passed": False}}
     result = {"split": "test", "step": 3, "bits_per_byte": 1.5, "audit": AUDIT}
-    assert passed(run, result) and not passed(run, result | {"adaptive": failed}) and passed(None, result)
+    assert passed(result) and not passed(result | {"adaptive": failed})
+    keep(run, result | {"adaptive": failed})
     assert lines(kept(run, 3)) == [
         "test: 1.5000 bits per byte, audit passed at 64 positions",
         "test, adaptive: 1.2500 bits per byte, AUDIT FAILED at 64 positions",
     ]
+
+
+def test_an_audit_that_cannot_be_kept_is_told(run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    other = tmp_path / "other.jsonl"
+    run.metrics_file.rename(other)
+    run.metrics_file.symlink_to(other)
+    keep(run, {"split": "test", "step": 3, "bits_per_byte": 1.5, "audit": AUDIT})
+    assert "the audit is not kept in the run" in caplog.text and other.read_text() == ""
