@@ -67,6 +67,14 @@ def check_run(path: Path) -> None:
     Run.find(path)
 
 
+def check_run_or_race(path: Path) -> None:
+    """Raise `ConfigError` if there is neither a run nor a race."""
+    from foretell.tools.look.plot_races import is_race
+
+    if not is_race(path):
+        check_run(path)
+
+
 def check_hub_name(name: str) -> None:
     """Raise `ConfigError` for text that is not a name on the hub."""
     from foretell.hub import parsed

@@ -14,7 +14,7 @@ from foretell.cli.checks import (
     check_examined,
     check_file,
     check_labelled,
-    check_run,
+    check_run_or_race,
     check_shown,
     ends_in,
     seconds_of,
@@ -105,8 +105,10 @@ def show(
 def plot(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Run folders to draw into one plot.", autocompletion=completion.runs),
-        Check(check_run),
+        typer.Argument(
+            metavar="RUN...", help="Run folders to draw into one plot, or races.", autocompletion=completion.runs
+        ),
+        Check(check_run_or_race),
     ],
     out: Annotated[
         Path | None,
@@ -124,10 +126,14 @@ def plot(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Plot training and validation, learning rate, and gradient norms of runs."""
+    """Plot training and validation, learning rate, and gradient norms of runs; of races, bits per byte by budget."""
     from foretell.tools.look.plot import plot_runs
+    from foretell.tools.look.plot_races import is_race, plot_races
 
-    emit(plot_runs(runs, out, x, y), as_json, properties)
+    races = [run for run in runs if is_race(run)]
+    if races and (len(races) < len(runs) or x != "steps" or y is not None):
+        raise ConfigError("a race is plotted with other races alone, and without --x and --y")
+    emit(plot_races(races, out) if races else plot_runs(runs, out, x, y), as_json, properties)
 
 
 def plan(
