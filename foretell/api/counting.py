@@ -84,7 +84,7 @@ def texts_of(to_train: Recipe, tokenizer: Tokenizer, monitor: Monitor) -> list[P
         return []
     run, recipe = open_counted(init)
     if (theirs := recipe.model.kind_name()) != (ours := to_train.model.kind_name()):
-        monitor.say(f"init: of {init}, {theirs}, only the text is taken, and {ours} counts it anew")
+        monitor.say(f"init: only the text of {init} is used, as {theirs} and {ours} have no counts in common")
     if tokenizer_of(run).fingerprint != tokenizer.fingerprint:
         raise ConfigError(f"init: {init} counts other tokens; leave data.tokenizer out, so that its tokenizer is used")
     opened = open_text(run, recipe.data, tokenizer, "train", monitor)

@@ -112,7 +112,7 @@ def test_a_text_counted_before_and_another_kind_of_model_are_told(
     foretell.train(recipe, tmp_path / "second")
     said = capsys.readouterr().err
     assert f"this text is counted twice: it is a text of {tmp_path / 'first'} already" in said
-    assert "first, ngram, only the text is taken, and unbounded-ngram counts it anew" in said
+    assert "first is used, as ngram and unbounded-ngram have no counts in common" in said
     other = tmp_path / "other.txt"
     other.write_text("another text\n" * 9)
     foretell.train(recipe, tmp_path / "third", data__corpus=corpus | {"train": str(other)})

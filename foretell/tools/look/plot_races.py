@@ -79,7 +79,7 @@ def read_race(path: Path) -> Mapping[str, Any]:
 
 
 def curves(races: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[tuple[float, float, float]]]:
-    """Of each contender a point for each race, by rising cost: cost, mean and deviation of bits per byte."""
+    """The points of each contender, one for each race, by rising cost: cost, mean and deviation of bits per byte."""
     found: dict[str, list[tuple[float, float, float]]] = {}
     for race in races:
         for name in race["contenders"]:
