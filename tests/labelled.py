@@ -99,7 +99,7 @@ def objective_of(task: str, model: str) -> Case:
         return {"kind": "tagging", "at": at, "crf": task == "chained"}
     settings: dict[str, Case] = {
         "several": {"kind": "classification", "multi_label": True, "metric": "micro_f1"},
-        "pairs": {"kind": "classification", "orders": "both"},
+        "pairs": {"kind": "classification", "pairs": "both-orders"},
         "similarity": {"kind": "similarity", "metric": "pearson"},  # ranks within a class are by chance
     }
     return settings.get(task, {"kind": task}) | {"outputs": {"dropout": 0.0, "initial": WIDE}}

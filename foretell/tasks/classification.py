@@ -25,7 +25,7 @@ from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
 from foretell.evaluate.task_metrics import classes_by_label, classification, multi_label
 from foretell.models.model_spec import ModelSpec
-from foretell.tasks.pooled import Pooled, TextsConfig
+from foretell.tasks.pooled import PooledTexts, TextsConfig
 from foretell.tasks.task import Mistake, Prediction, Scores
 from foretell.types import Batch, Inputs
 from foretell.units import counted
@@ -240,7 +240,7 @@ def labels_of(item: Any) -> tuple[str, ...]:
     return label if isinstance(label, tuple) else () if label is None else (str(label),)
 
 
-class Classification(Pooled):
+class Classification(PooledTexts):
     """Sum of -log p(label); with multi_label the binary cross-entropy of all labels. Term "label"."""
 
     term = "label"
@@ -252,8 +252,7 @@ class Classification(Pooled):
     @override
     def scores(self, vectors: Tensor, inputs: Inputs) -> Tensor:
         """[B, L]"""
-        pooled = self.pooled(vectors, inputs)  # [B, W] or [B, 2, W]
-        scores: Tensor = self.outputs(pooled if pooled.dim() == 2 else pooled.sum(1))
+        scores: Tensor = self.outputs(self.joined(vectors, inputs))
         return scores
 
     @override

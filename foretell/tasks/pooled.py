@@ -35,23 +35,27 @@ class TextsConfig(PooledConfig):
     """Base of tasks on one text or a pair; abstract."""
 
     takes = Labelled
-    orders: Literal["given", "both"] = "given"
-    """both: read a pair in both orders and add the pooled vectors, for pairs without an order (GPT)"""
+    pairs: Literal["joined", "both-orders", "apart"] = "joined"
+    """how a pair is read. joined: in one row; both-orders: in one row each way, the pooled vectors added, for pairs
+    without an order (GPT); apart: each text alone, and the outputs see u, v, |u - v| and u * v of their vectors
+    (InferSent, arXiv:1705.02364), from which a model that knows little of pairs learns more"""
 
     def readings(self, examples: Sequence[Labelled], framing: Framing) -> list[tuple[Reading, ...]]:
         """The readings of each example."""
         encoded = iter(framing.encode([text for example in examples for text in example.texts]))
         texts = [[next(encoded) for _ in example.texts] for example in examples]
-        if self.orders == "given":
+        if self.pairs == "joined":
             return [(framing.frame(*parts),) for parts in texts]
+        if self.pairs == "apart":
+            return [(framing.frame(first), framing.frame(second)) for first, second in texts]
         return [(framing.frame(*parts), framing.frame(*parts[::-1])) for parts in texts]
 
     @override
     def input_fault(self, example: Labelled, labels: tuple[str, ...]) -> str:
         if len(example.texts) not in (1, 2):
             return f"{counted(len(example.texts), 'text')}, where one or two are read"
-        if self.orders == "both" and len(example.texts) == 1:
-            return 'one text has no other order; set objective.orders = "given"'
+        if self.pairs != "joined" and len(example.texts) == 1:
+            return f'one text, and objective.pairs = "{self.pairs}" takes two; leave that out'
         return ""
 
     @override
@@ -67,15 +71,16 @@ class TextsConfig(PooledConfig):
 
 
 class Pooled(Task):
-    """Output layers on one vector per reading; abstract. `pooler` is BERT's dense layer on the first token."""
+    """Output layers on one vector per reading, or on `joins` vectors of that width; abstract. `pooler` is BERT's dense
+    layer on the first token."""
 
-    def __init__(self, config: PooledConfig, spec: ModelSpec, outputs: int):
+    def __init__(self, config: PooledConfig, spec: ModelSpec, outputs: int, joins: int = 1):
         super().__init__(config, spec)
         self.pooling = config.pooling or self.backbone.pooling
         check_pooling(self.pooling, self.backbone)
         width = self.backbone.dim * self.pooling.times
         self.pooler = config.outputs.linear(width, width) if self.pooling.dense else None
-        self.outputs = config.outputs.build(width, outputs)
+        self.outputs = config.outputs.build(joins * width, outputs)
 
     def pooled(self, vectors: Tensor, inputs: Inputs) -> Tensor:
         """Vectors [N, T, D] -> [B, W], or [B, n, W] where there are several readings."""
@@ -83,6 +88,24 @@ class Pooled(Task):
         if self.pooler is not None:
             pooled = torch.tanh(self.pooler(pooled))
         return pooled.view(*inputs.tokens.shape[:-1], -1)
+
+
+class PooledTexts(Pooled):
+    """Output layers on one vector per example; abstract."""
+
+    def __init__(self, config: TextsConfig, spec: ModelSpec, outputs: int):
+        super().__init__(config, spec, outputs, joins=4 if config.pairs == "apart" else 1)
+        self.pairs = config.pairs
+
+    def joined(self, vectors: Tensor, inputs: Inputs) -> Tensor:
+        """Vectors [N, T, D] -> the one of each example [B, W], or [B, 4 W] where the texts of pairs are read apart."""
+        pooled = self.pooled(vectors, inputs)  # [B, W] or [B, 2, W]
+        if pooled.dim() == 2:
+            return pooled
+        if self.pairs == "both-orders":
+            return pooled.sum(1)
+        u, v = pooled.unbind(1)
+        return torch.cat([u, v, (u - v).abs(), u * v], -1)
 
 
 def check_pooling(pooling: PoolingConfig, backbone: Backbone) -> None:

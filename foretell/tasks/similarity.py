@@ -21,7 +21,7 @@ from foretell.evaluate import metric_sums
 from foretell.evaluate.metric_sums import Tally
 from foretell.evaluate.task_metrics import pearson, ranks, score_errors, spearman
 from foretell.models.model_spec import ModelSpec
-from foretell.tasks.pooled import Pooled, TextsConfig
+from foretell.tasks.pooled import PooledTexts, TextsConfig
 from foretell.tasks.task import Mistake, Prediction, Scores
 from foretell.types import Inputs
 
@@ -124,7 +124,7 @@ def numbers_of(examples: Sequence[Labelled]) -> list[float]:
     return [float(example.label) for example in examples if isinstance(example.label, int | float)]
 
 
-class Similarity(Pooled):
+class Similarity(PooledTexts):
     """Sum of squared errors, on labels scaled to 0..1. Term "number"."""
 
     term = "number"
@@ -132,8 +132,7 @@ class Similarity(Pooled):
     @override
     def scores(self, vectors: Tensor, inputs: Inputs) -> Tensor:
         """[B]"""
-        pooled = self.pooled(vectors, inputs)  # [B, W] or [B, 2, W]
-        numbers: Tensor = self.outputs(pooled if pooled.dim() == 2 else pooled.sum(1))[:, 0]
+        numbers: Tensor = self.outputs(self.joined(vectors, inputs))[:, 0]
         return numbers
 
     @override

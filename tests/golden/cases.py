@@ -171,7 +171,7 @@ CASES: tuple[Case, ...] = (
     case("classification-lstm", TASK, {"model": RECURRENT, "objective": kind(
         "classification", pooling=kind("concat"), metric="macro_f1", gradient_length=4)}, labelled="classification"),
     case("classification-gpt", TASK, {"model": CAUSAL, "training.micro_batches": 2, "objective": kind(
-        "classification", pooling=kind("extract"), orders="both", language_weight=0.5)}, labelled="pairs"),
+        "classification", pooling=kind("extract"), pairs="both-orders", language_weight=0.5)}, labelled="pairs"),
     case("multi-label", TASK, {"model": RECURRENT, "objective": kind(
         "classification", multi_label=True, metric="micro_f1")}, predict("good"), labelled="several", fast=True),
     case("similarity", TASK, {"model": BOTH, "objective": kind("similarity", metric="pearson")},

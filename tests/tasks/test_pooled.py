@@ -22,33 +22,36 @@ def words(text: str) -> list[int]:
     return FRAMING.encode([text])[0].tolist()
 
 
-def test_pairs_are_read_in_one_order_or_both() -> None:
+def test_pairs_are_read_in_one_row_in_both_orders_or_apart() -> None:
     examples = [Labelled(("a b", "c"), None), Labelled(("d", "e e"), None)]
     begin, (between,), end = FRAMING.marks
     given = SimilarityConfig().readings(examples, FRAMING)
-    both = SimilarityConfig(orders="both").readings(examples, FRAMING)
-    for example, one, two in zip(examples, given, both, strict=True):
+    both = SimilarityConfig(pairs="both-orders").readings(examples, FRAMING)
+    apart = SimilarityConfig(pairs="apart").readings(examples, FRAMING)
+    for example, one, two, alone in zip(examples, given, both, apart, strict=True):
         first, second = map(words, example.texts)
         forward = [begin, *first, between, *second, end]
         assert [reading.tokens.tolist() for reading in one] == [forward]
         assert [reading.tokens.tolist() for reading in two] == [forward, [begin, *second, between, *first, end]]
+        assert [reading.tokens.tolist() for reading in alone] == [[begin, *first, end], [begin, *second, end]]
     single = SimilarityConfig().readings([Labelled(("a b",), None)], FRAMING)
     assert single[0][0].tokens.tolist() == [begin, *words("a b"), end]
 
 
 @pytest.mark.parametrize(
-    ("texts", "orders", "fault"),
+    ("texts", "pairs", "fault"),
     [
-        (("a",), "given", ""),
-        (("a", "b"), "both", ""),
-        (("a",), "both", 'one text has no other order; set objective.orders = "given"'),
-        ((), "given", "0 texts, where one or two are read"),
-        (("a", "b", "c"), "given", "3 texts, where one or two are read"),
-        (("a", " "), "given", "an empty text"),
+        (("a",), "joined", ""),
+        (("a", "b"), "both-orders", ""),
+        (("a",), "both-orders", 'one text, and objective.pairs = "both-orders" takes two; leave that out'),
+        (("a",), "apart", 'one text, and objective.pairs = "apart" takes two; leave that out'),
+        ((), "joined", "0 texts, where one or two are read"),
+        (("a", "b", "c"), "joined", "3 texts, where one or two are read"),
+        (("a", " "), "joined", "an empty text"),
     ],
 )
-def test_texts_that_are_not_read(texts: tuple[str, ...], orders: str, fault: str) -> None:
-    assert SimilarityConfig(orders=orders).example_fault(Labelled(texts, 1.0), ("0.0", "1.0")) == fault
+def test_texts_that_are_not_read(texts: tuple[str, ...], pairs: str, fault: str) -> None:
+    assert SimilarityConfig(pairs=pairs).example_fault(Labelled(texts, 1.0), ("0.0", "1.0")) == fault
 
 
 def test_a_line_is_a_text_or_two() -> None:

@@ -64,7 +64,7 @@ def test_it_is_measured_as_scipy_does(metric: str) -> None:
 def test_the_loss_is_the_squared_error_and_both_orders_are_added() -> None:
     torch.manual_seed(0)
     spec = ModelSpec(small(RecurrentConfig), FullHeadConfig(), vocabulary=11)
-    task = SimilarityConfig(pooling="mean").build(spec).eval()
+    task = SimilarityConfig(pooling="mean", pairs="both-orders").build(spec).eval()
     scores, labels = torch.randn(5, dtype=torch.float64), torch.rand(5)
     assert float(task.loss(scores, labels)) == pytest.approx(
         sum((float(s) - float(n)) ** 2 for s, n in zip(scores, labels, strict=True)), rel=1e-6
@@ -75,6 +75,19 @@ def test_the_loss_is_the_squared_error_and_both_orders_are_added() -> None:
     torch.testing.assert_close(both, task.outputs(summed)[:, 0])
     alone = task.scores(vectors, Inputs(tokens=torch.zeros(6, 4, dtype=torch.int64)))
     torch.testing.assert_close(alone, task.outputs(vectors.mean(1))[:, 0])
+
+
+def test_texts_read_apart_are_compared() -> None:
+    torch.manual_seed(0)
+    spec = ModelSpec(small(RecurrentConfig), FullHeadConfig(), vocabulary=11)
+    task = SimilarityConfig(pooling="max", pairs="apart").build(spec).eval()
+    vectors = torch.randn(6, 4, task.backbone.dim)
+    scores = task.scores(vectors, Inputs(tokens=torch.zeros(3, 2, 4, dtype=torch.int64)))
+    weight, bias = task.outputs[-1].weight[0].detach(), task.outputs[-1].bias[0].detach()
+    for score, first, second in zip(scores.tolist(), vectors[0::2], vectors[1::2], strict=True):
+        u, v = first.amax(0), second.amax(0)
+        seen = torch.stack([u, v, abs(u - v), u * v]).flatten()
+        assert score == pytest.approx(float(weight @ seen + bias), abs=1e-5)
 
 
 def test_a_prediction_is_a_number_in_a_line() -> None:

@@ -155,7 +155,7 @@ def of_texts(name: str, whole: tuple[Link, ...], chosen: tuple[Link, ...] | None
         f"{name}ForSequenceClassification",
         "text-classification",
         sign=f"{whole[-1].theirs[0]}.weight",
-        ours=BY_FIRST | {"objective.kind": "classification", "objective.orders": "given"},
+        ours=BY_FIRST | {"objective.kind": "classification", "objective.pairs": "joined"},
         begin=EXAMPLES,
         settings=(Setting("objective.multi_label", "problem_type", spelled=PROBLEM_TYPES, absent=lambda _: None),),
         links=whole,

@@ -55,7 +55,7 @@ def of_task(task: str, body: str, folder: Path, **changes: Any) -> foretell.Trai
     tables["model"], tables["data"]["tokenizer"] = tables["model"] | model | {"context": 96}, tokenizer
     tables["data"]["batches"]["length"] = 96
     if task == "pairs":
-        tables["objective"]["orders"] = "given"
+        tables["objective"]["pairs"] = "joined"
     return foretell.train(load_recipe(tables, changes), folder / "run", quiet=True)
 
 
