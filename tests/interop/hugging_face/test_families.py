@@ -23,10 +23,11 @@ KINDS = {
 """what recipes of Transformers are to be there, by the first word of their names"""
 
 
-def transformer_recipes() -> list[Recipe]:
-    """Language models; tasks have layers on top that no family here describes."""
-    known = map(load_recipe, recipe_names())
-    return [recipe for recipe in known if isinstance(recipe.model, TransformerConfig) and not recipe.is_task]
+def transformer_recipes(*, own: bool = False) -> list[Recipe]:
+    """Language models, with blocks that no model of transformers has or others; tasks have layers on top that no family
+    here describes."""
+    known = [recipe for recipe in map(load_recipe, recipe_names()) if not recipe.is_task]
+    return [r for r in known if isinstance(r.model, TransformerConfig) and r.model.qk_norm == own]
 
 
 @pytest.mark.parametrize("recipe", transformer_recipes(), ids=lambda recipe: recipe.name)
@@ -43,6 +44,12 @@ def test_shipped_recipes_are_of_the_family_they_are_named_for(recipe: Recipe) ->
         expected = expected.model_copy(update={"segments": max(expected.segments, 1)})
     assert again.model_dump(exclude=free) == expected.model_dump(exclude=free)
     assert (recipe.model.feed_forward or 4 * again.hidden) == (again.feed_forward or 4 * again.hidden)
+
+
+@pytest.mark.parametrize("recipe", transformer_recipes(own=True), ids=lambda recipe: recipe.name)
+def test_small_recipes_are_of_no_family_and_told_why(recipe: Recipe) -> None:
+    with pytest.raises(ConfigError, match=r"model\.qk_norm"):
+        family_of(recipe.tree())
 
 
 def test_a_model_that_no_family_can_be() -> None:
