@@ -127,10 +127,9 @@ def evaluate(
     if isinstance(model, Trained):
         result |= ({} if pseudo is None else model.pseudo_likelihood(split, pseudo)) | beside(model, split)
     emit(result, as_json, lambda result: analysis.render(result, f"{result['run']}, {split}"))
-    if audit and isinstance(model, Trained) and not adaptation and columns == 1:
-        audits.keep(model.run, result)
-    if audit and not audits.passed(result):
-        raise typer.Exit(1)
+    if audit:
+        audits.keep(None if adaptation or columns > 1 else model.run, result)
+        raise typer.Exit(0 if audits.passed(result) else 1)
 
 
 def score(
@@ -195,6 +194,7 @@ def score(
 
     model = open_model(run, mix, mix_weights, which, device, adaptation=adaptation_of(dynamic, cache, adapt))
     paths = files or []
+    check_rows(group or tune is not None, words, tokens, end)
     if tune is not None:
         if weights is not None:
             raise ConfigError("--tune and --weights exclude each other; leave one out")
@@ -203,12 +203,8 @@ def score(
             return emit(tuned, as_json, lambda it: properties({**it, "weights": lists.as_option(it["weights"])}))
         sys.stderr.write(f"--weights {lists.as_option(tuned['weights'])}\n")
     if group or tune is not None:
-        if words or tokens:
-            raise ConfigError("--group and --tune rank whole texts; leave out --words and --tokens")
         factors = tuned["weights"] if tune is not None else parse_weights(weights) if weights else None
         return lists.print_ranked(lists.rescore(model, paths, factors, every=every), factors, as_json)
-    if words and (tokens or not end):
-        raise ConfigError("--words prints words alone; leave out --tokens and --no-end")
     if words:
         print_words(model, paths, context, as_json)
     elif as_json:
@@ -305,6 +301,14 @@ def compare(
     paths = [[Path(name)] if Path(name).exists() else [Path(part) for part in name.split("+")] for name in runs]
     models = [open_model(first, rest, None, which, device, columns) for first, *rest in paths]
     emit(compare(models, split, columns=columns, resamples=resamples), as_json, render)
+
+
+def check_rows(ranked: bool, words: bool, tokens: bool, end: bool) -> None:
+    """Refuse options of `score` that ask for different rows."""
+    if ranked and (words or tokens):
+        raise ConfigError("--group and --tune rank whole texts; leave out --words and --tokens")
+    if words and (tokens or not end):
+        raise ConfigError("--words prints words alone; leave out --tokens and --no-end")
 
 
 def race(

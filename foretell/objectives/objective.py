@@ -137,6 +137,11 @@ class Objective(nn.Module):
         """Multiply-accumulates of matrix products per token, in rows of `length` tokens."""
         return self.backbone.macs_per_token(length) + macs_per_token(self.head)
 
+    @property
+    def models(self) -> Sequence[Backbone]:
+        """The models that are trained; the `backbone` is the main one."""
+        return (self.backbone,)
+
     def layer_depths(self) -> LayerDepths:
         """The number of layers between each parameter and the output, for layer-wise learning rates and unfreezing.
 
@@ -150,8 +155,7 @@ class Objective(nn.Module):
             ahead = ahead and parameter not in block_of
             if parameter not in others:
                 layer_depths[parameter] = top + 1 if ahead else top - block_of.get(parameter, top)
-        models = [part for part in self.modules() if isinstance(part, Backbone)]  # ELECTRA has two
-        return LayerDepths(layer_depths, (p for model in models for p in model.blocks.parameters()))
+        return LayerDepths(layer_depths, (p for model in self.models for p in model.blocks.parameters()))
 
     def penalty_tensors(self) -> dict[str, Tensor]:
         """Tensors of the penalties for the checkpoint, as `number.name`."""

@@ -29,7 +29,7 @@ def test_dead_links_are_detected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_scripts_named_on_pages_exist(page: Path) -> None:
-    named = set(re.findall(r"\bscripts/[\w.]+\w", page.read_text(encoding="utf-8")))
+    named = set(re.findall(r"\bscripts/[\w.-]+\w", page.read_text(encoding="utf-8")))
     assert {name for name in named if not (ROOT / name).exists()} == set()
 
 

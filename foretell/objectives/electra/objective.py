@@ -15,7 +15,7 @@ B rows, T positions, P masked positions of a row, N masked positions of a batch,
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal, cast
 
@@ -31,6 +31,7 @@ from foretell.data.batches.masking import Masked, MaskingChoice, TokenMaskingCon
 from foretell.data.batches.sampling_noise import Noisy
 from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.kernels.cross_entropy import CHUNK
+from foretell.models.backbone import Backbone
 from foretell.models.model_spec import ModelSpec
 from foretell.nn.activation import ActivationName
 from foretell.nn.flops import macs_per_token
@@ -114,6 +115,11 @@ class Replaced(Objective):
         self.weight = config.weight if config.weight is not None else 50.0 if config.target == "replaced" else 1.0
         self.generator: Generator | None = config.generator.build(spec, backbone)
         self.discriminator = config.discriminator(backbone.dim, self.head)
+
+    @property
+    @override
+    def models(self) -> Sequence[Backbone]:
+        return (self.backbone,) if self.generator is None else (self.backbone, self.generator.backbone)
 
     @override
     def forward(self, batch: Batch, state: State) -> Step:

@@ -20,11 +20,11 @@ def passed(result: Mapping[str, Any]) -> bool:
     return all(part["audit"]["passed"] for part in (result, result.get("adaptive", {})) if "audit" in part)
 
 
-def keep(run: Run, result: Mapping[str, Any]) -> None:
+def keep(run: Run | None, result: Mapping[str, Any]) -> None:
     """Append an audited evaluation of a split of its corpus to a run's records, unless it is there."""
-    file = run.metrics_file
-    if result["split"] not in SPLITS:
+    if run is None or result["split"] not in SPLITS:
         return
+    file = run.metrics_file
     if file.is_symlink() or not os.access(file, os.W_OK):
         return tell(f"the audit is not kept in the run, as {file} cannot be written")
     record = {"kind": "audit", "step": result.get("step", 0), "split": result["split"], **figures(result)}
