@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from foretell.api.trained import Trained
+from foretell.api.trained import Trained, cannot_adapt
 from foretell.coding.container import digest_of_parts
 from foretell.coding.tokens import TokenCoder
 from foretell.data.store.store import Split
@@ -170,7 +170,7 @@ class Mixed(LanguageModel):
     def adapted(self, *, dynamic: bool | Mapping[str, Any] = False, cache: bool | Mapping[str, Any] = False) -> Mixed:
         """The mixture with the same weights of members that adapt to the text they read, where they can."""
         if not any(member.adapts for member in self.members):
-            raise ConfigError(f"none of {self.name} can adapt; mix in another run")
+            raise cannot_adapt(self.name)
         return self._of(adapted(member, dynamic=dynamic, cache=cache) for member in self.members)
 
     def evaluate(

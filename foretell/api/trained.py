@@ -44,6 +44,14 @@ from foretell.training.devices import device_of
 from foretell.training.monitor import Monitor
 
 
+def cannot_adapt(name: str) -> ConfigError:
+    """The error of what does not adapt to the text it reads."""
+    return ConfigError(
+        f"{name} cannot adapt to the text it reads",
+        remedy="runs trained by gradient, of unbounded n-grams and of context mixing do, over their own tokens",
+    )
+
+
 def load_run(
     path: str | Path,
     *,
@@ -212,7 +220,7 @@ class Trained(OpenedRun):
             neural = self._neural_scorer(ranks=False)
             other.adaptation = self.text_module.tuned(settings, neural, self.device, Monitor(quiet=other.quiet).say)
         elif not self.adapts:
-            raise ConfigError(f"{self.run.path} is an n-gram model, which cannot adapt; name another run")
+            raise cannot_adapt(str(self.run.path))
         elif chosen not in ({}, {"dynamic": {}}):
             raise ConfigError(f"{self.run.path} learns as it reads; it has no settings for that, and no cache")
         else:

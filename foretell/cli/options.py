@@ -173,7 +173,7 @@ def open_model(
     from foretell.api.loading import load
     from foretell.api.mixed import adapted
     from foretell.api.mixing import mix as mixed
-    from foretell.api.trained import load_run
+    from foretell.api.trained import cannot_adapt, load_run
     from foretell.config import validate
     from foretell.evaluate.adaptation import AdaptationConfig
 
@@ -188,7 +188,7 @@ def open_model(
     members = [load_run(path, which=which, device=device) for path in [run, *mix]]
     if adaptation:
         if not any(member.adapts for member in members):
-            raise ConfigError(f"{run} is an n-gram model, which cannot adapt; leave out --dynamic and --cache")
+            raise cannot_adapt(" + ".join(str(member.run.path) for member in members))
         members = [adapted(member, **adaptation) for member in members]
     return mixed(members, weights_of(weights), columns=columns, online=online)
 

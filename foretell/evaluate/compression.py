@@ -40,9 +40,8 @@ def decompress(model: LanguageModel, compressed: bytes, name: str, *, on_progres
     if header.weights:
         model = model.weighted(header.weights)
     if header.model != model.digest:
-        raise ConfigError(
-            f"was compressed by another model than {model.name}: another run, checkpoint or adaptation", file=name
-        )
+        which = "another run, checkpoint or adaptation" + ("; the order of its runs counts, too" * bool(header.weights))
+        raise ConfigError(f"was compressed by another model than {model.name}: {which}", file=name)
     if header.machine != machine():
         raise ConfigError(
             "was compressed on another kind of processor, or with other versions of torch, numpy or numba, where "

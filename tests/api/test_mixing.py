@@ -38,3 +38,11 @@ def test_other_vocabularies_are_refused(runs: list[foretell.Trained], corpus: Co
         foretell.mix([runs[0], other])
     with pytest.raises(foretell.ConfigError, match="two runs or more"):
         foretell.mix([runs[0]])
+
+
+@pytest.mark.parametrize("settings", [{"adaptive": True}, {"cache": True}])
+def test_a_refusal_to_adapt_says_which_runs_do(runs: list[foretell.Trained], settings: dict[str, bool]) -> None:
+    ngram = runs[1]
+    for model in (ngram, foretell.mix([ngram, ngram], [0.5, 0.5])):
+        with pytest.raises(foretell.ConfigError, match=r"cannot adapt .*runs trained by gradient, of unbounded"):
+            model.evaluate("test", **settings)
