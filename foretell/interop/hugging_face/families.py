@@ -46,5 +46,7 @@ def family_of(recipe: Tree, first: str | None = None) -> tuple[Family, Form, The
     pooled = all(problem.startswith("objective.pooling.") for problem in misfits[nearest].problems)
     raise ConfigError(
         f"no family of transformers can represent this model; the nearest is {nearest}, except for {misfits[nearest]}",
-        remedy=f"to export it, fine-tune with {FIRST}" if pooled else None,
+        remedy=f"to export it, fine-tune with {FIRST}"
+        if pooled
+        else f"train with the settings of {nearest} to export; foretell push shares a run with any settings",
     )

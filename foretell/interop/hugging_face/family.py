@@ -15,7 +15,6 @@ from typing import Any
 from foretell.errors import ConfigError
 from foretell.interop.hugging_face.correspondence import Link, Misfit, Setting, Theirs, at, layers_in
 from foretell.interop.hugging_face.folder import Weights
-from foretell.models.transformer import TransformerConfig
 from foretell.nn.pooling import FirstConfig
 from foretell.strict_json import JsonObject, shown
 from foretell.trees import Tree, override
@@ -40,6 +39,8 @@ TRAINING_ONLY = ("model.dropout", "model.initial", "model.overlap", "model.posit
 """settings that do not change what a trained model computes on a window"""
 IN_TENSORS = ("model.biases", "model.head_dim")
 """settings that tensors show, which have to correspond in any case"""
+WITHOUT: Tree = {"model.qk_norm": False}
+"""settings that no family has, with the value of a model without them"""
 ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 """their name of each of ours"""
 SAME_ACTIVATIONS = {"gelu_python": "gelu", "gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
@@ -160,7 +161,8 @@ class Family:
                 except Misfit as problem:
                     problems += problem.problems
             known = {*self.ours, *form.ours, *(setting.ours for setting in (*self.settings, *form.settings))}
-            problems += unknown_settings(recipe["model"], known)
+            if at(recipe, "model.kind") == self.ours["model.kind"]:
+                problems += unknown_settings(recipe["model"], known)
             if not problems:
                 return form, theirs | self.theirs | form.theirs
             misfits.append(problems)
@@ -224,14 +226,11 @@ def labels_there(theirs: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def unknown_settings(model: Tree, known: Iterable[str]) -> list[str]:
-    """The settings of a model that a family does not know, and that are not the default."""
-    own, default = leaves(model), leaves(TransformerConfig().model_dump(mode="json"))
+    """The settings of a model that a family does not know, so that it cannot leave them out."""
     prefixes = tuple(f"{key}." for key in (*known, *TRAINING_ONLY, *IN_TENSORS))
-    return [
-        f"model.{key} = {value!r} instead of {default.get(key)!r}"
-        for key, value in own.items()
-        if value != default.get(key) and not f"model.{key}.".startswith(prefixes)
-    ]
+    own = {f"model.{key}": value for key, value in leaves(model).items()}
+    unknown = {key: value for key, value in own.items() if not f"{key}.".startswith(prefixes)}
+    return [f"{key} = {value!r} is unknown" for key, value in unknown.items() if WITHOUT.get(key, ...) != value]
 
 
 def leaves(tree: Tree, above: str = "") -> Tree:

@@ -71,7 +71,7 @@ def test_names_that_are_not_supported() -> None:
 
 def test_settings_that_no_family_knows_are_refused() -> None:
     """A setting that came later than the families, and those that only training needs."""
-    with pytest.raises(ConfigError, match=r"nearest is gpt2, except for model\.qk_norm = True instead of False"):
+    with pytest.raises(ConfigError, match=r"gpt2, except for model\.qk_norm = True is unknown; train with"):
         family_of(load_recipe("gpt2-124m", {"model.qk_norm": True}).tree())
     for free in ({"model.overlap": 3}, {"model.dropout.layer": 0.5}, {"model.initial.truncated": True}):
         assert family_of(load_recipe("gpt2-124m", free).tree())[0].kind == "gpt2"

@@ -12,8 +12,9 @@ from foretell.errors import ConfigError
 from foretell.interop.hugging_face.bert import BERT, ROBERTA
 from foretell.interop.hugging_face.correspondence import Misfit
 from foretell.interop.hugging_face.families import FAMILIES, family_named
-from foretell.interop.hugging_face.family import Family, far, labels_there, plain
+from foretell.interop.hugging_face.family import Family, far, labels_there, plain, unknown_settings
 from foretell.interop.hugging_face.folder import Weights
+from foretell.models.transformer import TransformerConfig
 from foretell.recipe.loading import load_recipe
 
 BERT_RECIPE: dict[str, Any] = {
@@ -153,3 +154,12 @@ def test_a_config_with_aliases_is_the_same_model() -> None:
     assert gpt2.recipe(others, [])[1] == gpt2.recipe(own, [])[1] == gpt2.recipe(own | others, [])[1]
     with pytest.raises(ConfigError, match=r"num_attention_heads = 3, but n_head = 2.*keep n_head only"):
         gpt2.recipe(own | {"num_attention_heads": 3}, [])
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.kind)
+def test_a_family_knows_every_setting_or_that_it_is_absent_there(family: Family) -> None:
+    """A new setting of Transformers needs an entry in a family, or in `family.WITHOUT`, whatever its default."""
+    for form in family.forms:
+        known = {*family.ours, *form.ours, *(setting.ours for setting in (*family.settings, *form.settings))}
+        assert unknown_settings(TransformerConfig().model_dump(mode="json"), known) == []
+        assert unknown_settings({"new": False}, known) == ["model.new = False is unknown"]
