@@ -94,8 +94,7 @@ class OnlineMixed(LearningMixed):
     @property
     @override
     def digest(self) -> bytes:
-        learned = self.rule.first.tobytes().hex() if isinstance(self.rule, Gate) else ""
-        return digest_of_parts([super().digest.hex(), self.rule.name, learned])
+        return digest_of_parts([super().digest.hex(), self.rule.name, self.rule.identity])
 
     @property
     @override

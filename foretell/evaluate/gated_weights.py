@@ -33,6 +33,11 @@ class Gate(Rule):
         network.hidden[:] = random.normal(0, scale, network.hidden.shape)
         network.bias[:] = np.log(np.maximum(np.asarray(weights, dtype=np.float64), LEAST))
 
+    @property
+    @override
+    def identity(self) -> str:
+        return self.first.tobytes().hex()
+
     @override
     def start(self, rows: int) -> Floats:
         return np.tile(self.first, (rows, 1))

@@ -23,6 +23,8 @@ TINY = 1e-300
 """of a weight, so that it has a logarithm"""
 FLOOR = 1e-3
 """part of the weights that is equal at the start"""
+SHARE = 1e-6
+"""part of the weights that is made equal at each token, so that none falls below a millionth of an equal one"""
 
 
 class Rule(ABC):
@@ -32,6 +34,11 @@ class Rule(ABC):
     members: int
     first: Floats
     """[S] the state before a text"""
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Settings and learned values, apart from the weights that a compressed file names."""
 
     @abstractmethod
     def start(self, rows: int) -> Floats:
@@ -67,16 +74,21 @@ class Rule(ABC):
 
 class ExponentiatedGradient(Rule):
     """Each weight is multiplied by 1 + rate (p_m / p - 1): exponentiated gradient to first order, which keeps their sum
-    (Helmbold et al. 1997, Machine Learning 27, EM with a rate; Prod of Cesa-Bianchi, Mansour and Stoltz 2007). With
-    `share` each then gives that part of itself to all alike, so that a member comes back however long it was useless
-    (fixed share; Herbster and Warmuth 1998)."""
+    (Helmbold et al. 1997, Machine Learning 27, EM with a rate; Prod of Cesa-Bianchi, Mansour and Stoltz 2007). Then
+    each gives the part `share` of itself to all alike (fixed share; Herbster and Warmuth 1998), so none is lost.
+    """
 
     name = "exponentiated gradient"
 
-    def __init__(self, weights: Sequence[float], rate: float = 0.005, share: float = 1e-6):
+    def __init__(self, weights: Sequence[float], rate: float = 0.005, share: float = SHARE):
         first = np.asarray(weights, dtype=np.float64)
         self.members, self.rate, self.share = len(first), rate, share
         self.first = (1 - FLOOR) * first + FLOOR / self.members
+
+    @property
+    @override
+    def identity(self) -> str:
+        return f"{self.rate} {self.share}"
 
     @override
     def start(self, rows: int) -> Floats:
@@ -99,6 +111,8 @@ class ExponentiatedGradient(Rule):
         log(1 + x) >= x - x^2 for x >= -1/2, so that with a rate of 1/2 or less
 
             rate regret <= KL(u | w_1) + N log(1 / (1 - share)) + rate^2 sum over tokens of u . (g - 1)^2
+
+        The share costs the middle term, at most 0.0002 nats a token with the defaults.
         """
         mixed, used = self.read(np.zeros(logp.shape[1], dtype=np.int64), logp)
         fit = fit_weights(logp)
@@ -116,7 +130,7 @@ class Regret:
     nats: float
     """loss beyond that of the best fixed weights"""
     bound: float
-    """at most this, whatever the text"""
+    """at most this; it grows with the text by the share and by how unlike the best weights' gains are to 1"""
     best: tuple[float, ...]
     """the best fixed weights in hindsight"""
 
