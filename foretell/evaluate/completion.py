@@ -78,7 +78,10 @@ class Spelled:
     def __init__(self, tokenizer: Tokenizer):
         spelling = tokenizer.stream()
         if not isinstance(spelling, Spelling):
-            raise ConfigError("this takes tokens whose spelling is known; the run has a tokenizer from elsewhere")
+            raise ConfigError(
+                "the tokens of this run are of a kind that foretell cannot spell out one by one",
+                remedy="name a run of bytes, characters or words, or of BPE, unigram or WordPiece as trained here",
+            )
         self.tokenizer, self.spelling = tokenizer, spelling
         self.known: dict[bool, tuple[list[bytes], NDArray[np.bool_]]] = {}
 

@@ -14,6 +14,7 @@ from typing import Any
 from numba import config, njit
 
 from foretell.cache import cache_folder, digest
+from foretell.errors import ConfigError
 
 PART: dict[str, Any] = {"_nrt": False, "error_model": "numpy"}
 """options of a part of a loop: it makes and returns no arrays. To count references to those it is given would take
@@ -51,6 +52,15 @@ def compiled(*sources: str | Path, **options: Any) -> Any:
             config.CACHE_DIR = usual
 
     return decorate
+
+
+def check_compiles(what: str) -> None:
+    """Raise `ConfigError` where numba is set not to compile."""
+    if config.DISABLE_JIT:
+        raise ConfigError(
+            f"{what} needs compiled loops, and NUMBA_DISABLE_JIT is set",
+            remedy="unset it, or set NUMBA_DISABLE_JIT=0",
+        )
 
 
 def inlined(*sources: str | Path) -> Any:

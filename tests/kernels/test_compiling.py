@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from numba import config
 
 from foretell.coding import range_coder
+from foretell.errors import ConfigError
 from foretell.kernels import compiling, gate, ngram_sort, prefetching, suffix_index
 from foretell.models.context_mixing import coding, compiled
+from foretell.models.context_mixing.model import ContextMixingConfig
+from foretell.models.context_mixing.scorer import VOCABULARY
 from foretell.models.unbounded_ngram import growing, predicting
 
 MIXING = Path(compiled.__file__).parent, range_coder.__file__, prefetching.__file__
@@ -42,3 +46,10 @@ def test_any_source_that_changes_is_another_place(tmp_path: Path) -> None:
         other.touch()
         places.add(compiling.folder(one.parent, other))
     assert len(places) == 3
+
+
+def test_loops_that_need_a_compiler_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiling.check_compiles("context mixing")
+    monkeypatch.setattr(config, "DISABLE_JIT", 1)
+    with pytest.raises(ConfigError, match="context mixing needs compiled loops, and NUMBA_DISABLE_JIT is set; unset"):
+        ContextMixingConfig(table_bits=8).fit(np.zeros(3, np.int64), np.zeros(1, np.int64), 0, VOCABULARY)

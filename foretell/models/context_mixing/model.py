@@ -162,6 +162,9 @@ class ContextMixing(CountedModel, Reader):
     """The tables of a model, which `compiled` reads and writes."""
 
     def __init__(self, tables: Tables):
+        from foretell.kernels.compiling import check_compiles  # imports numba
+
+        check_compiles("context mixing")
         self.tables = tables
         self.read: int | None = None
         """tokens of the training text that were read"""
