@@ -118,6 +118,11 @@ class Inputs(_Rows):
     segments: Tensor | None = None
     """[B, T] int64: segment of each token, such as the first or second text of a pair"""
 
+    @property
+    def all_fresh(self) -> bool:
+        """Whether no row continues a text, so that there is no state before it."""
+        return self.fresh is not None and bool(self.fresh.all())
+
     def opened(self, opening: Opening | None) -> Inputs:
         """The inputs with the token that documents begin with in the place of boundaries; see `Specials.opening`."""
         if opening is None:
@@ -153,7 +158,7 @@ class Batch(_Rows):
     @property
     def all_fresh(self) -> bool:
         """Whether no row continues the previous batch; on the host's copy, asking needs no synchronisation."""
-        return self.inputs.fresh is not None and bool(self.inputs.fresh.all())
+        return self.inputs.all_fresh
 
 
 @dataclass(frozen=True)

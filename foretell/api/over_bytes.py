@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import cache
 
 from typing_extensions import override
 
 from foretell.api.trained import Trained
 from foretell.data.tokenizers.kinds import ByteConfig
+from foretell.data.tokenizers.tokenizer import Tokenizer
 from foretell.errors import ConfigError
 from foretell.evaluate.byte_scorer import ByteScorer
 from foretell.evaluate.scoring import CheckedScorer, Scorer
+
+
+@cache
+def byte_tokenizer() -> Tokenizer:
+    """The tokenizer of bytes."""
+    return ByteConfig().train([])
 
 
 class OverBytes(Trained):
@@ -22,7 +30,7 @@ class OverBytes(Trained):
         self.inner = copy.copy(run)
         if run.adaptation is not None:
             raise ConfigError("a run that is read byte by byte cannot adapt to the text")
-        self.tokenizer, self.counted, self._objective = ByteConfig().train([]), None, None
+        self.tokenizer, self.counted, self._objective = byte_tokenizer(), None, None
         self.scorer()  # raises where that cannot be
 
     @property
@@ -53,7 +61,7 @@ def in_one_vocabulary(members: Sequence[Trained]) -> list[Trained]:
     """The runs, over bytes where their vocabularies differ; a `ConfigError` for tokens that do not restore text."""
     if len({member.tokenizer.fingerprint for member in members}) == 1:
         return list(members)
-    found, over = list[Trained](), ByteConfig().train([]).fingerprint
+    found, over = list[Trained](), byte_tokenizer().fingerprint
     for member in members:
         try:
             found.append(member if member.tokenizer.fingerprint == over else OverBytes(member))

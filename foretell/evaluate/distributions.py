@@ -29,7 +29,7 @@ def distributions(scorer: Scorer, inputs: Inputs, targets: Tensor, state: State)
         return distributions(scorer.scorer, inputs, targets, state)
     if isinstance(scorer, Distributing):
         return scorer.distributions(inputs, targets, state)
-    state, found = None if inputs.fresh is not None and bool(inputs.fresh.all()) else state, []
+    state, found = None if inputs.all_fresh else state, []
     for t in range(inputs.tokens.shape[1]):
         logp, state = scorer.next(inputs.tokens[:, t : t + 1], state)
         found.append(logp)

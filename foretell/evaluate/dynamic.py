@@ -178,7 +178,7 @@ class DynamicScorer(NeuralScorer):
 
     def _segments(self, inputs: Inputs, targets: Tensor, state: State) -> Iterator[tuple[Tensor, Tensor, State]]:
         """logp [B, n], vectors [B, n, D] and the new state of each segment, before it is learned."""
-        if state is None or (inputs.fresh is not None and bool(inputs.fresh.all())):
+        if state is None or inputs.all_fresh:
             self.restart()
         rows, steps = targets.shape
         for begin in range(0, steps, self.segment):

@@ -51,8 +51,7 @@ class LogisticMixture(Scorer):
     def score(self, inputs: Inputs, targets: Tensor, state: State) -> tuple[Scores, State]:
         states, read = ((None,) * len(self.experts), None) if state is None else state
         parts = [distributions(e, inputs, targets, s) for e, s in zip(self.experts, states, strict=True)]
-        fresh = inputs.fresh is not None and bool(inputs.fresh.all())
-        self._hear([logp[0] for logp, _ in parts], None if fresh else read)
+        self._hear([logp[0] for logp, _ in parts], None if inputs.all_fresh else read)
         scores, read = self.mixer.score(inputs, targets, read)
         return scores, (tuple(after for _, after in parts), read)
 

@@ -105,4 +105,4 @@ class LearningScorer:
 
 def continued(inputs: Inputs, state: State) -> State:
     """The state after the text before, None for a fresh text."""
-    return None if inputs.fresh is not None and bool(inputs.fresh.all()) else state
+    return None if inputs.all_fresh else state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -179,13 +179,7 @@ class Place(Reader):
     @override
     def learn(self, tokens: Ints, rate: float = predicting.RATE) -> Floats:
         """Log-probabilities of tokens [T], each before it is learned."""
-        logp, read = np.zeros(len(tokens)), 0
-        while read < len(tokens):
-            rest = tokens[read:], self.grows, rate, logp[read:]
-            read += predicting.learn(self.model, self.path, self.tree, self.levels, *rest)
-            if read < len(tokens):
-                self.tree = enlarged(self.tree)
-        return logp
+        return self._reading(predicting.learn, tokens, np.zeros(len(tokens)), rate)
 
     @override
     def logp_of(self, token: Ints) -> Floats:
@@ -201,10 +195,14 @@ class Place(Reader):
 
     @override
     def distributions(self, tokens: Ints) -> Floats:
-        logp, read = np.zeros((len(tokens), self.model.vocabulary)), 0
+        return self._reading(predicting.distributions, tokens, np.zeros((len(tokens), self.model.vocabulary)))
+
+    def _reading(self, loop: Callable[..., int], tokens: Ints, logp: Floats, *settings: float) -> Floats:
+        """Fill `logp` by a compiled loop, which returns how far it came where the tree of the text was full."""
+        read = 0
         while read < len(tokens):
-            rest = tokens[read:], self.grows, logp[read:]
-            read += predicting.distributions(self.model, self.path, self.tree, self.levels, *rest)
+            rest = tokens[read:], self.grows, *settings, logp[read:]
+            read += loop(self.model, self.path, self.tree, self.levels, *rest)
             if read < len(tokens):
                 self.tree = enlarged(self.tree)
         return logp
