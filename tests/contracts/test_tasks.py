@@ -107,7 +107,7 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("classification", "bert", {"objective": {"kind": "similarity"}}, r"tsv:2: 'label' is 'GOOD', not a number"),
     ("classification", "bert", {"objective.metric": "f1"}, "name it as positive"),
     ("classification", "bert", {"objective.positive": "MEH"}, r"^objective.positive = 'MEH' .* \(BAD, GOOD, ODD\)"),
-    ("classification", "bert", {"objective.orders": "both"}, "one text has no other order"),
+    ("classification", "bert", {"objective.pairs": "apart"}, "takes two"),
     ("tagging", "bert", {"objective.scheme": "none", "objective.metric": "entity_f1"}, 'set metric = "accuracy"'),
     ("answering", "bert", {"data.batches.length": 3}, "leaves no room for a passage"),
     ("classification", "bert", {"data.batches.length": 2}, "leaves no room for texts"),

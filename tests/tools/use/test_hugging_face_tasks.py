@@ -155,7 +155,7 @@ def test_labels_that_name_no_output(wrong: Any, transformers: ModuleType, tmp_pa
             r"nearest is bert, except for objective\.pooling\.kind = 'mean'.*with objective\.pooling\.kind=first",
         ),
         ("classification", {"objective.outputs.hidden": 5}, r"except for objective\.outputs\.hidden = 5"),
-        ("pairs", {"objective.orders": "both"}, r"except for objective\.orders = 'both' instead of 'given'"),
+        ("pairs", {"objective.pairs": "apart"}, r"except for objective\.pairs = 'apart' instead of 'joined'"),
         ("tagging", {"objective.crf": True}, r"except for objective\.crf = True"),
     ],
 )
