@@ -125,6 +125,23 @@ def override(tree: Mapping[str, Any], overrides: Sequence[str] | Mapping[str, An
     return merge(result, together)
 
 
+def split_overrides(text: str) -> list[str]:
+    """The overrides in a text, between blanks that are outside of quotes and brackets."""
+    found, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        else:
+            depth += (character in "[{") - (character in "]}")
+        if character.isspace() and not quote and depth <= 0:
+            found.append("")
+        else:
+            found[-1] += character
+    return [part for part in found if part]
+
+
 @contextmanager
 def blaming(overrides: Sequence[str] | Mapping[str, Any]) -> Iterator[None]:
     """Leave the file of a recipe out of an error whose setting was overridden."""

@@ -8,7 +8,7 @@ import pytest
 
 from foretell import trees
 from foretell.errors import ConfigError
-from foretell.trees import merge, override, parse_override
+from foretell.trees import merge, override, parse_override, split_overrides
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,21 @@ def test_a_file_is_blamed_for_what_is_not_overridden(overrides: Any, blamed: boo
     with pytest.raises(ConfigError) as caught, trees.blaming(overrides):
         raise trees.wrong(Path("r.toml"), "a.b: wrong")
     assert str(caught.value) == ("r.toml: " if blamed else "") + "a.b: wrong"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", []),
+        ("model.hidden=9  optimizer.learning_rate=0.1 ", ["model.hidden=9", "optimizer.learning_rate=0.1"]),
+        (
+            'optimizer={kind="adamw", betas=[0.9, 0.99]} seed=2',
+            ['optimizer={kind="adamw", betas=[0.9, 0.99]}', "seed=2"],
+        ),
+        ('a={b = {c = 1}} d="two words"', ["a={b = {c = 1}}", 'd="two words"']),
+        ('d="it\'s {" e=1', ['d="it\'s {"', "e=1"]),
+        ('a="open b=1', ['a="open b=1']),
+    ],
+)
+def test_overrides_in_one_text_are_divided_outside_of_quotes_and_brackets(text: str, parts: list[str]) -> None:
+    assert split_overrides(text) == parts

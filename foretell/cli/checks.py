@@ -7,7 +7,6 @@ deferred so that help is fast.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +38,7 @@ def check_recipes(given: Mapping[str, Any]) -> None:
     """Check the recipes of `train`, `race` and `show`, and for `train` that its folder is free."""
     from foretell.recipe.names import check_recipe, check_training
     from foretell.run import Run
+    from foretell.trees import split_overrides
 
     overrides: Sequence[str] = given.get("overrides") or ()
     if (recipe := given.get("recipe")) is not None:
@@ -50,7 +50,7 @@ def check_recipes(given: Mapping[str, Any]) -> None:
     items = given.get("recipes") or ()
     for name in (item for item in items if "=" not in item):
         for variation in ("", *(given.get("vary") or ())):
-            check_training(name, [*(item for item in items if "=" in item), *shlex.split(variation)])
+            check_training(name, [*(item for item in items if "=" in item), *split_overrides(variation)])
     if (word := given.get("what")) is not None and overrides and not is_data(word):
         check_recipe(word, overrides)
 

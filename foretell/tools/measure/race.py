@@ -39,6 +39,7 @@ from foretell.tools.printing import Command
 from foretell.tools.rescaling import COLUMNS, fitted
 from foretell.tools.tables import Column, ResponsiveTable
 from foretell.training.monitor import Monitor
+from foretell.trees import split_overrides
 
 KEPT = (*(measure.key for measure in LIKELIHOOD), "lossy", "unknown_rate", "context")
 """of a measurement"""
@@ -124,7 +125,7 @@ def varied(recipes: Sequence[str], overrides: Sequence[str], variations: Sequenc
         raise ConfigError("variations are of one recipe, and there are more; leave out the others, or --vary")
     loaded = [(recipe, load_recipe(recipe, overrides)) for recipe in recipes]
     for variation in variations:
-        settings = [*overrides, *shlex.split(variation)]
+        settings = [*overrides, *split_overrides(variation)]
         loaded.append((recipes[0], load_recipe(recipes[0], [*settings, f"name={json.dumps(as_name(variation))}"])))
     return loaded
 

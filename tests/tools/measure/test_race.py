@@ -200,7 +200,7 @@ def test_variations_are_compared_with_their_recipe_seed_by_seed(
 ) -> None:
     monkeypatch.setattr(subprocesses, "child", in_this_process)
     recipe, course = tiny(tmp_path, corpus)[1], {"seeds": 2, "split": "test", "resume": False, "quiet": True}
-    variation = "model.hidden=9 optimizer.learning_rate=0.1"
+    variation = 'model.hidden=9 optimizer={kind="adam", learning_rate=0.1}'
     found = run_race([recipe], [], "1000tokens", out=tmp_path / "r", variations=[variation], **course)
     rows = {row["contender"]: row for row in found["table_rows"]}
     assert rows.keys() == {"trained", variation}
