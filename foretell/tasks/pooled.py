@@ -38,7 +38,7 @@ class TextsConfig(PooledConfig):
     pairs: Literal["joined", "both-orders", "apart"] = "joined"
     """how a pair is read. joined: in one row; both-orders: in one row each way, the pooled vectors added, for pairs
     without an order (GPT); apart: each text alone, and the outputs see u, v, |u - v| and u * v of their vectors
-    (InferSent, arXiv:1705.02364), from which a model that knows little of pairs learns more"""
+    (InferSent, arXiv:1705.02364)"""
 
     def readings(self, examples: Sequence[Labelled], framing: Framing) -> list[tuple[Reading, ...]]:
         """The readings of each example."""
